@@ -1,0 +1,1 @@
+"""Energy of simulated actions, reports and what-if studies."""

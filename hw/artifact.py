@@ -1,0 +1,120 @@
+"""The one reader and writer of every file under ``build/``: schema, version, origin, input hashes, atomic replacement."""
+
+import hashlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from hw.errors import InputError
+
+__all__ = ["atomic_path", "read_artifact", "sha256_file", "sha256_json", "tool_version", "write_artifact", "write_text"]
+
+_CHUNK_BYTES = 1 << 20
+
+
+def tool_version() -> str:
+    """Version of the installed project, or ``"0+source"`` when it runs from a bare checkout."""
+    try:
+        return version("tritforge")
+    except PackageNotFoundError:
+        return "0+source"
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def sha256_json(value: object) -> str:
+    """SHA-256 of a JSON value in canonical form (sorted keys, no spaces), as 64 hexadecimal digits."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; on success it is fsynced and renamed over ``path``.
+
+    On any exception, Ctrl-C and a full disk included, the temporary file is removed and an earlier ``path`` stays
+    as it was. Parent directories are made.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with open(temporary, "rb+") as stream:
+            os.fsync(stream.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` as UTF-8 to ``path``, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_artifact(
+    path: Path, schema: str, schema_version: int, body: Mapping[str, object], inputs: Mapping[str, str]
+) -> None:
+    """Write a JSON artifact: header, then the fields of ``body``.
+
+    ``schema``: name such as ``"tritforge.sim"``; ``schema_version``: raised when ``body`` changes its meaning;
+    ``inputs``: name -> sha256 of everything that the contents depend on.
+    """
+    reserved = {"schema", "version", "created_by", "inputs"} & set(body)
+    if reserved:
+        raise ValueError(f"artifact body must not use the header fields {sorted(reserved)}")
+    document = {
+        "schema": schema,
+        "version": schema_version,
+        "created_by": {"version": tool_version(), "command": _command()},
+        "inputs": dict(inputs),
+        **body,
+    }
+    write_text(path, json.dumps(document, indent=1, allow_nan=False) + "\n")
+
+
+def read_artifact(path: Path, schema: str, schema_version: int, remedy: str = "write it again") -> dict:
+    """Read a JSON artifact and refuse another schema or version; ``remedy`` ends the error message.
+
+    Raises:
+        InputError: the file is missing, is not JSON, or carries another schema or version.
+    """
+    path = Path(path)
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; {remedy}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: must be a JSON artifact, not damaged text ({error}); {remedy}") from None
+    found = (document.get("schema"), document.get("version")) if isinstance(document, dict) else (None, None)
+    if found != (schema, schema_version):
+        raise InputError(
+            f"{path}: schema must be {schema} version {schema_version}, not {found[0]} version {found[1]}; {remedy}"
+        )
+    return document
+
+
+def _command() -> str:
+    """The command line without the folders of this machine."""
+    program = Path(sys.argv[0])
+    name = f"python -m {program.parent.name}" if program.name == "__main__.py" else program.name
+    return " ".join([name, *(Path(a).name if os.path.isabs(a) else a for a in sys.argv[1:])])

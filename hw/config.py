@@ -1,0 +1,181 @@
+"""``ArrayConfig``: the one description of an array that gateware, simulator and energy read."""
+
+import math
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from hw.artifact import sha256_json
+from hw.document import load_named, names_in
+from hw.errors import InputError
+from hw.trit import TRIT_BITS, Packing
+
+__all__ = ["ARRAY_FOLDER", "ArrayConfig", "Mac", "array_names", "load_array", "required_accumulator_bits"]
+
+ARRAY_FOLDER = Path(__file__).parent / "arrays"
+
+Mac = Literal["ternary", "int8", "fp16"]
+Positive = Annotated[int, Field(ge=1)]
+
+_WEIGHT_BITS = {"int8": 8.0, "fp16": 16.0}  # the baselines; trits take TRIT_BITS[packing]
+_QUEUE_SLACK = 2  # result slots beyond the pipeline's depth, so that one result per cycle never waits for credits
+_MAX_DIMENSION = 1024
+
+
+def required_accumulator_bits(k: int) -> int:
+    """Two's-complement bits that hold every ``sum(t * q)`` over ``k`` lanes, |q| <= 127: no overflow possible."""
+    return (127 * k).bit_length() + 1
+
+
+class ArrayConfig(BaseModel):
+    """A dot-product array of ``rows`` lanes (along K) x ``cols`` outputs (along N), its buses, buffers and clock.
+
+    The microarchitecture whose cycles these fields fix is described in ``docs/architecture.md``. Widths in bits,
+    buffers in bytes, clock in Hz.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    description: str = ""
+    organisation: Literal["tree"] = "tree"
+    mac: Mac = "ternary"
+    rows: Annotated[int, Field(ge=1, le=_MAX_DIMENSION)]
+    cols: Annotated[int, Field(ge=1, le=_MAX_DIMENSION)]
+    packing: Packing = "2bit"
+    weight_bus_bits: Annotated[int, Field(ge=8, multiple_of=8)] = 256
+    accumulator_bits: Annotated[int, Field(ge=9, le=48)] = 24
+    token_tile: Positive = 64  # depth of the accumulator buffer
+    adders_per_register: Positive = 2  # tree levels between pipeline registers
+    clock_hz: Annotated[float, Field(gt=0)] = 1e9
+    activation_buffer_bytes: Positive = 256 * 1024
+    weight_buffer_bytes: Positive = 256 * 1024
+    vector_lanes: Positive = 64  # the vector unit: multiply-accumulates or element operations per cycle
+
+    @model_validator(mode="after")
+    def _can_work(self) -> "ArrayConfig":
+        if self.mac != "fp16" and self.accumulator_bits < (need := required_accumulator_bits(self.rows)):
+            raise ValueError(
+                f"accumulator_bits must be at least {need} for one tile of {self.rows} lanes, not {self.accumulator_bits}"
+            )
+        if self.weight_buffer_bytes < 2 * self.tile_bytes:
+            raise ValueError(
+                f"weight_buffer_bytes must hold two tiles (2 x {self.tile_bytes} bytes), not {self.weight_buffer_bytes}"
+            )
+        return self
+
+    @property
+    def lanes(self) -> int:
+        """Multiply-accumulates (or selected additions) per cycle at full use."""
+        return self.rows * self.cols
+
+    @property
+    def activation_bits(self) -> int:
+        """Bits of one activation on its stream."""
+        return 16 if self.mac == "fp16" else 8
+
+    @property
+    def weight_bits(self) -> float:
+        """Stored bits of one weight, padding to bytes not included."""
+        return TRIT_BITS[self.packing] if self.mac == "ternary" else _WEIGHT_BITS[self.mac]
+
+    @property
+    def tile_bytes(self) -> int:
+        """Bytes of one weight tile on its stream, before padding to bus words."""
+        return math.ceil(self.lanes * self.weight_bits / 8)
+
+    @property
+    def weight_beats(self) -> int:
+        """Bus words of one weight tile: the cycles that loading it takes."""
+        return math.ceil(self.tile_bytes * 8 / self.weight_bus_bits)
+
+    @property
+    def tree_levels(self) -> int:
+        """Adder levels that reduce ``rows`` terms to one."""
+        return math.ceil(math.log2(self.rows)) if self.rows > 1 else 0
+
+    @property
+    def pipeline_latency(self) -> int:
+        """Edges from the one that accepts an activation vector to the first that can transfer its result.
+
+        One register after the operand selectors, one per ``adders_per_register`` tree levels, one for the
+        accumulator and the result queue that it writes, and the transfer itself.
+        """
+        return 1 + math.ceil(self.tree_levels / self.adders_per_register) + 1 + 1
+
+    @property
+    def result_queue_depth(self) -> int:
+        """Slots of the result queue: enough credits for a result every cycle."""
+        return self.pipeline_latency + _QUEUE_SLACK
+
+    @property
+    def accumulator_buffer_bits(self) -> int:
+        """Partial sums of ``token_tile`` tokens x ``cols`` outputs."""
+        return self.token_tile * self.cols * self.accumulator_bits
+
+    @property
+    def max_k(self) -> int:
+        """The largest K whose sums cannot overflow the accumulator (|q| <= 127, |t| <= 1)."""
+        return (2 ** (self.accumulator_bits - 1) - 1) // 127
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of every field but the description: identifies the hardware."""
+        return sha256_json(self.model_dump(exclude={"description"}))
+
+    def baseline(self, mac: Mac) -> "ArrayConfig":
+        """The same lanes, buses, buffers and clock with another multiply-accumulate and its own formats.
+
+        The weight buffer grows to two tiles where the wider format needs it; that is said in the description.
+        """
+        fields = self.model_dump() | {"name": f"{self.name}/{mac}", "mac": mac, "description": f"{mac} baseline"}
+        fields["accumulator_bits"] = 32 if mac != "ternary" else self.accumulator_bits
+        wide_tile = math.ceil(self.lanes * _WEIGHT_BITS.get(mac, 2.0) / 8)
+        fields["weight_buffer_bytes"] = max(self.weight_buffer_bytes, 2 * wide_tile)
+        return ArrayConfig(**fields)
+
+    def check_k(self, k: int, where: str) -> None:
+        """Refuse a reduction length whose sums could overflow the accumulator.
+
+        Raises:
+            InputError: naming ``where``, both widths and the way out.
+        """
+        if self.mac != "fp16" and k > self.max_k:
+            raise InputError(
+                f"{where}: K = {k} needs accumulator_bits of at least {required_accumulator_bits(k)}, "
+                f"not {self.accumulator_bits} of array {self.name!r} (good for K <= {self.max_k})"
+            )
+
+
+def array_names() -> list[str]:
+    """Names of the arrays that ship with the project."""
+    return names_in(ARRAY_FOLDER)
+
+
+def load_array(name: str) -> ArrayConfig:
+    """A shipped array by name, ``RxC`` for default fields with that size, or a ``.yaml`` file.
+
+    Raises:
+        InputError: unknown name, or a faulty file.
+    """
+    rows, cross, cols = name.partition("x")
+    if name not in array_names() and cross and rows.isdigit() and cols.isdigit():
+        if not (1 <= int(rows) <= _MAX_DIMENSION and 1 <= int(cols) <= _MAX_DIMENSION):
+            raise InputError(f"array size must be 1x1 to {_MAX_DIMENSION}x{_MAX_DIMENSION}, not {name}")
+        return sized(int(rows), int(cols))
+    return load_named(name, ARRAY_FOLDER, ArrayConfig, "array")
+
+
+def sized(rows: int, cols: int) -> ArrayConfig:
+    """An array of the given size with the default fields and a bus that loads a tile in about eight cycles."""
+    bus_bits = max(8, 8 * math.ceil(rows * cols * TRIT_BITS["2bit"] / 8 / 8))
+    return ArrayConfig(
+        name=f"{rows}x{cols}",
+        description=f"{rows} lanes x {cols} columns, default fields",
+        rows=rows,
+        cols=cols,
+        weight_bus_bits=bus_bits,
+        accumulator_bits=max(24, required_accumulator_bits(rows)),
+    )

@@ -1,0 +1,83 @@
+"""YAML documents validated by pydantic: named ones that ship with the project, and files that a user gives."""
+
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from hw.errors import InputError
+
+__all__ = ["load_document", "load_named", "names_in", "validate_document"]
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def validate_document(value: object, model: type[Model], origin: str) -> Model:
+    """Validate ``value`` as ``model``; the first faulty field is named with ``origin``, its value and what is allowed.
+
+    Raises:
+        InputError: one line, whatever the number of faults.
+    """
+    if not isinstance(value, dict):
+        raise InputError(f"{origin}: must be a mapping of fields, not {type(value).__name__}")
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise InputError(f"{origin}: {_first_fault(error, model)}") from None
+
+
+def load_document(path: Path, model: type[Model]) -> Model:
+    """Read one YAML file as ``model``.
+
+    Raises:
+        InputError: missing file, bad YAML, unknown or wrong field.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: must be UTF-8 YAML text, not binary data") from None
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        line = getattr(getattr(error, "problem_mark", None), "line", None)
+        where = f" line {line + 1}" if line is not None else ""
+        raise InputError(f"{path}:{where} is not valid YAML ({getattr(error, 'problem', error)})") from None
+    return validate_document(value, model, str(path))
+
+
+def names_in(folder: Path) -> list[str]:
+    """Names of the YAML documents that ship in ``folder``, sorted."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def load_named(name: str, folder: Path, model: type[Model], what: str) -> Model:
+    """Load ``folder/name.yaml``, or the file ``name`` when it ends in ``.yaml`` or ``.yml``.
+
+    Raises:
+        InputError: unknown name (the known ones are listed), or a faulty document.
+    """
+    if name.endswith((".yaml", ".yml")):
+        return load_document(Path(name), model)
+    if name not in (known := names_in(folder)):
+        raise InputError(f"{what} must be one of {', '.join(known)} or a .yaml file, not {name!r}")
+    return load_document(folder / f"{name}.yaml", model)
+
+
+def _first_fault(error: ValidationError, model: type[BaseModel]) -> str:
+    """One line for the first of pydantic's faults; unknown fields come with the known ones."""
+    faults = error.errors(include_url=False)
+    fault = faults[0]
+    field = ".".join(str(part) for part in fault["loc"])
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    if fault["type"] == "extra_forbidden":
+        known = f"; known fields: {', '.join(model.model_fields)}" if len(fault["loc"]) == 1 else ""
+        return f"unknown field {field!r} = {fault['input']!r}{known}{more}"
+    if fault["type"] == "missing":
+        return f"field {field!r} is missing{more}"
+    message = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if not field:
+        return f"{message}{more}"
+    return f"field {field!r} {message}, not {fault['input']!r}{more}"

@@ -1,0 +1,93 @@
+"""Trit codes, packing, and THE bit order: defined once, used by exporter, simulator, gateware and test benches.
+
+Codes. ``2bit``: bit 0 = nonzero, bit 1 = negative, so 00 = 0, 01 = +1, 11 = -1; 10 is never written and is refused
+when read. ``5in8``: five trits in a byte, ``sum((t_i + 1) * 3**i)``, i = 0 first along K; values above 242 are refused.
+
+Bit order. Trit 0 of a row is the first along K. In ``2bit``, trit i of a row sits in bits ``2*(i % 4)`` (low bit) and
+``2*(i % 4) + 1`` of byte ``i // 4``. A stored row is padded with zero trits to whole bytes.
+
+Stream order of a tile of R lanes x C columns (R = ``rows``, along K; C = ``cols``, along N): column by column, lanes in
+ascending K inside a column, so trit ``(c, r)`` is number ``c * R + r``. The tile is packed as one row of R*C trits,
+padded to whole bus words; byte b of a bus word occupies its bits ``8*b .. 8*b + 7``.
+
+A GEMM's tiles stream in the order: token tile (outermost), then column tile n, then fold k (innermost).
+"""
+
+from typing import Literal
+
+import numpy as np
+
+from hw.errors import InputError
+
+__all__ = ["TRIT_BITS", "Packing", "pack", "packed_bytes", "tile_stream", "unpack"]
+
+Packing = Literal["2bit", "5in8"]
+
+TRIT_BITS: dict[str, float] = {"2bit": 2.0, "5in8": 1.6}  # stored bits per trit
+
+_TRITS_PER_BYTE = {"2bit": 4, "5in8": 5}
+_POWERS_OF_3 = 3 ** np.arange(5, dtype=np.uint8)
+_CODE_OF_TRIT = np.array([0b11, 0b00, 0b01], dtype=np.uint8)  # index: trit + 1
+_TRIT_OF_CODE = np.array([0, 1, 0, -1], dtype=np.int8)  # index: code; 0b10 is refused before
+
+
+def packed_bytes(trits: int, packing: Packing) -> int:
+    """Bytes of one stored row of ``trits`` trits, padding included."""
+    return -(-trits // _TRITS_PER_BYTE[packing])
+
+
+def pack(trits: np.ndarray, packing: Packing) -> np.ndarray:
+    """Pack the last axis: int8 ``(..., k)`` in {-1, 0, 1} -> uint8 ``(..., packed_bytes(k))``.
+
+    Raises:
+        InputError: a value outside {-1, 0, 1}.
+    """
+    trits = np.asarray(trits)
+    if trits.size and (trits.min() < -1 or trits.max() > 1 or not np.issubdtype(trits.dtype, np.integer)):
+        raise InputError(f"trits must be integers in -1..1, not {trits.dtype} in {trits.min()}..{trits.max()}")
+    per_byte = _TRITS_PER_BYTE[packing]
+    pad = -trits.shape[-1] % per_byte
+    padded = np.pad(trits, [(0, 0)] * (trits.ndim - 1) + [(0, pad)]).astype(np.int8)
+    groups = padded.reshape(*padded.shape[:-1], -1, per_byte)
+    if packing == "2bit":
+        codes = _CODE_OF_TRIT[groups + 1]
+        shifts = np.arange(0, 8, 2, dtype=np.uint8)
+        return np.bitwise_or.reduce(codes << shifts, axis=-1).astype(np.uint8)
+    return ((groups + 1).astype(np.uint8) * _POWERS_OF_3).sum(axis=-1, dtype=np.uint8)
+
+
+def unpack(data: np.ndarray, trits: int, packing: Packing) -> np.ndarray:
+    """Unpack the last axis: uint8 ``(..., packed_bytes(trits))`` -> int8 ``(..., trits)``.
+
+    Raises:
+        InputError: a wrong number of bytes, an illegal code, or a padding trit that is not zero.
+    """
+    data = np.asarray(data, dtype=np.uint8)
+    expected = packed_bytes(trits, packing)
+    if data.shape[-1] != expected:
+        raise InputError(f"a row of {trits} trits packed {packing} must be {expected} bytes, not {data.shape[-1]}")
+    if packing == "2bit":
+        codes = (data[..., None] >> np.arange(0, 8, 2, dtype=np.uint8)) & 0b11
+        if (codes == 0b10).any():
+            raise InputError("2-bit trit codes must be 00, 01 or 11, not 10: the data is damaged or not packed trits")
+        values = _TRIT_OF_CODE[codes]
+    else:
+        if (data > 242).any():
+            raise InputError(f"5-trits-per-byte values must be at most 242, not {int(data.max())}: the data is damaged")
+        values = ((data[..., None] // _POWERS_OF_3) % 3).astype(np.int8) - 1
+    values = values.reshape(*data.shape[:-1], -1)
+    if values[..., trits:].any():
+        raise InputError("padding trits must be zero: the data is damaged or the row length is wrong")
+    return values[..., :trits]
+
+
+def tile_stream(tile: np.ndarray, packing: Packing, bus_bits: int) -> list[int]:
+    """Bus words of one weight tile, in stream order.
+
+    ``tile``: int8 ``(cols, rows)``, i.e. ``t[n, k]`` of one tile, edge tiles already padded with zeros. Each word is
+    a Python integer of ``bus_bits`` bits.
+    """
+    data = pack(tile.reshape(-1), packing)
+    word_bytes = bus_bits // 8
+    data = np.pad(data, (0, -data.size % word_bytes)).tobytes()
+    return [int.from_bytes(data[i : i + word_bytes], "little") for i in range(0, len(data), word_bytes)]

@@ -1,0 +1,1 @@
+"""Post-training ternary quantization of LLaMA models: shapes, solvers, checkpoints, evaluation, recording."""

@@ -1,0 +1,93 @@
+"""``Manifest``: what a quantized model is: method, true bits, zero fractions, hashes; readable without torch."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from hw.artifact import read_artifact, write_artifact
+from hw.errors import InputError
+from hw.trit import Packing
+from quant.shapes import ModelShape
+
+__all__ = ["LinearEntry", "Manifest", "read_manifest", "write_manifest"]
+
+_SCHEMA, _VERSION = "tritforge.manifest", 1
+_REMEDY = "quantize again: make quant MODEL=..."
+
+
+class LinearEntry(BaseModel):
+    """One quantized decoder linear. Bits are of what is stored, padding included."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    layer: int
+    kind: str  # one of quant.shapes.LINEAR_KINDS
+    n: int
+    k: int
+    planes: int = 1  # ternary planes summed
+    zero_fraction: float  # of all trits of all planes
+    code_bits: int
+    scale_bits: int
+    offset_bits: int = 0  # per-group or per-row offsets: the hardware needs the sum-of-x path
+    mask_bits: int = 0
+    permutation_bits: int = 0
+
+    @property
+    def bits(self) -> int:
+        """Everything that is stored for this linear."""
+        return self.code_bits + self.scale_bits + self.offset_bits + self.mask_bits + self.permutation_bits
+
+
+class Manifest(BaseModel):
+    """A quantized model: how it was made, what it stores, how well it does."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str
+    shape: ModelShape
+    method: str
+    options: dict[str, float | int | str | bool]
+    group: int | None  # columns per scale group; None = one scale per row
+    scale_kind: str  # "row", "pow2" or "group" (DESIGN section 9), or "tensor"
+    packing: Packing
+    linears: list[LinearEntry]
+    weights_sha256: str  # of ternary.safetensors
+    source_sha256: str  # of the checkpoint that was quantized
+    calibration: str  # name of the calibration text
+    evaluation: str = ""  # name of the text of the perplexities
+    perplexity: dict[str, float] = {}  # keys: "fp", "fp_a8", "a16", "a8"
+
+    @property
+    def true_bits(self) -> float:
+        """Stored bits per quantized weight: codes, scales, offsets, masks and permutations."""
+        return sum(entry.bits for entry in self.linears) / sum(entry.n * entry.k for entry in self.linears)
+
+    @property
+    def zero_fraction(self) -> float:
+        """Share of zero trits over all planes of all linears."""
+        weights = [entry.n * entry.k * entry.planes for entry in self.linears]
+        zeros = sum(entry.zero_fraction * count for entry, count in zip(self.linears, weights, strict=True))
+        return zeros / sum(weights)
+
+
+def write_manifest(path: Path, manifest: Manifest) -> None:
+    """Write ``manifest.json``; the derived figures are written beside the fields for readers of the file."""
+    body = manifest.model_dump() | {
+        "derived": {"true_bits": manifest.true_bits, "zero_fraction": manifest.zero_fraction}
+    }
+    inputs = {"weights": manifest.weights_sha256, "source": manifest.source_sha256}
+    write_artifact(path, _SCHEMA, _VERSION, body, inputs)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read ``manifest.json``.
+
+    Raises:
+        InputError: missing, damaged, or of another version.
+    """
+    document = read_artifact(path, _SCHEMA, _VERSION, _REMEDY)
+    fields = {name: document[name] for name in Manifest.model_fields if name in document}
+    try:
+        return Manifest.model_validate(fields)
+    except ValidationError as error:
+        raise InputError(f"{path}: damaged manifest ({error.error_count()} faulty fields); {_REMEDY}") from None
