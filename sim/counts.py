@@ -1,0 +1,37 @@
+"""``ActionCounts``: how often each thing that costs energy happened. Counts here, costs in ``energy/``, joined there."""
+
+from typing import NamedTuple
+
+__all__ = ["ActionCounts"]
+
+
+class ActionCounts(NamedTuple):
+    """Actions of one op or of a sum of ops. Unit: events, or bits where the name says so.
+
+    ``array_macs`` are useful ones; lanes that an edge tile leaves idle are in ``array_macs_padding``. ``active`` counts
+    weigh each MAC by the toggling of its operand relative to random operands (0.5 toggles per bit and cycle), so random
+    dense data gives ``array_macs_active == array_macs``.
+    """
+
+    array_macs: float = 0.0
+    array_macs_active: float = 0.0
+    array_macs_padding: float = 0.0
+    accumulations: float = 0.0  # read-add-write of one partial sum in the accumulator buffer
+    vector_macs: float = 0.0  # multiply-accumulates on the vector unit (attention products, lm_head where it runs there)
+    vector_ops: float = 0.0  # element operations on the vector unit (norm, rope, softmax, activation, residual, quantize)
+    scale_multiplies: float = 0.0  # dequantize and requantize multiplies, group scales included
+    weight_buffer_read_bits: float = 0.0
+    weight_buffer_write_bits: float = 0.0
+    activation_buffer_read_bits: float = 0.0
+    activation_buffer_write_bits: float = 0.0
+    accumulator_read_bits: float = 0.0
+    accumulator_write_bits: float = 0.0
+    dram_read_bits: float = 0.0
+    dram_write_bits: float = 0.0
+
+    def __add__(self, other: "ActionCounts") -> "ActionCounts":  # type: ignore[override]
+        return ActionCounts(*(a + b for a, b in zip(self, other, strict=True)))
+
+    def scaled(self, factor: float) -> "ActionCounts":
+        """Counts of ``factor`` identical ops."""
+        return ActionCounts(*(value * factor for value in self))

@@ -1,0 +1,51 @@
+"""DRAM: presets with their source, and the bytes per core cycle that a sequential stream gets."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from hw.document import load_named, names_in
+
+__all__ = ["MEMORY_FOLDER", "MemoryConfig", "load_memory", "memory_names"]
+
+MEMORY_FOLDER = Path(__file__).parent / "memories"
+
+
+class MemoryConfig(BaseModel):
+    """One DRAM system. ``peak_bytes_per_s`` is of one channel's pins."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    source: str
+    standard: str  # key of the DRAM energy table, e.g. "DDR4", "LPDDR5", "HBM2"
+    channels: Annotated[int, Field(ge=1)]
+    peak_bytes_per_s: Annotated[float, Field(gt=0)]
+    sequential_efficiency: Annotated[float, Field(gt=0, le=1)]  # share of peak that a long sequential stream reaches
+    efficiency_source: str
+    burst_bytes: Annotated[int, Field(ge=1)] = 64
+    latency_s: Annotated[float, Field(ge=0)] = 60e-9  # first word of an idle memory
+
+    @property
+    def bytes_per_s(self) -> float:
+        """Sustained sequential bandwidth of all channels."""
+        return self.channels * self.peak_bytes_per_s * self.sequential_efficiency
+
+    def bytes_per_cycle(self, clock_hz: float) -> float:
+        """Sustained bytes per cycle of a core at ``clock_hz``."""
+        return self.bytes_per_s / clock_hz
+
+
+def memory_names() -> list[str]:
+    """Names of the memories that ship with the project."""
+    return names_in(MEMORY_FOLDER)
+
+
+def load_memory(name: str) -> MemoryConfig:
+    """A shipped memory by name, or a ``.yaml`` file.
+
+    Raises:
+        InputError: unknown name (the known ones are listed), or a faulty file.
+    """
+    return load_named(name, MEMORY_FOLDER, MemoryConfig, "memory")

@@ -1,0 +1,121 @@
+"""``SimResult``: cycles by cause and action counts of every op of every phase on one machine."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from hw.artifact import read_artifact, write_artifact
+from hw.config import ArrayConfig
+from quant.shapes import ModelShape
+from sim.counts import ActionCounts
+from sim.memory import MemoryConfig
+
+__all__ = ["CAUSES", "OpResult", "PhaseResult", "SimResult", "Statistics", "read_result", "write_result"]
+
+_SCHEMA, _VERSION = "tritforge.sim", 1
+
+# Every cycle of an op has one cause; they sum to its cycles.
+CAUSES = (
+    "ideal",  # every lane of the array takes a vector (edge lanes included)
+    "fill_drain",  # first tile's load, pipeline drain
+    "weight_stall",  # the array waits for the weight bus or the unpacker
+    "dram_stall",  # the array or the vector unit waits for DRAM
+    "vector",  # the vector unit works and the array waits for it
+)
+
+
+class Statistics(BaseModel):
+    """What the operands of a GEMM look like, and where that was learned."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    zero_fraction: float  # share of zero trits
+    toggle_rate: float  # bit toggles of a lane's selected operand per bit and issue; random dense operands: 0.5
+    input_toggle_rate: float  # the same for the activation before selection: what a dense int8 array sees
+    measured: bool
+    origin: str
+
+
+class OpResult(BaseModel):
+    """One kind of op of a phase, summed over layers and steps."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str  # e.g. "q_proj", "attention_scores", "rms_norm", "lm_head"
+    unit: str  # "array", "vector" or "dram"
+    count: int  # executions: layers x steps
+    macs: int  # useful multiply-accumulates
+    cycles: int
+    causes: dict[str, int]  # keys of CAUSES, sum = cycles
+    counts: ActionCounts
+    statistics: Statistics | None = None
+
+
+class PhaseResult(BaseModel):
+    """Prefill or decode, whole."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str  # "prefill" or "decode"
+    tokens: int  # prompt tokens x batch, or steps x batch
+    steps: int
+    ops: list[OpResult]
+
+    @property
+    def cycles(self) -> int:
+        """Cycles of all ops, one after another."""
+        return sum(op.cycles for op in self.ops)
+
+    @property
+    def causes(self) -> dict[str, int]:
+        """Cycles by cause over all ops."""
+        return {cause: sum(op.causes.get(cause, 0) for op in self.ops) for cause in CAUSES}
+
+    @property
+    def counts(self) -> ActionCounts:
+        """Actions of all ops."""
+        return sum((op.counts for op in self.ops), ActionCounts())
+
+
+class SimResult(BaseModel):
+    """A whole run of one model on one machine."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str
+    shape: ModelShape
+    method: str  # quantization method, or "" where no weights were quantized
+    array: ArrayConfig
+    memory: MemoryConfig
+    prefill: int
+    decode: int
+    batch: int
+    phases: list[PhaseResult]
+    notes: list[str] = []  # assumptions a reader must know
+
+    def phase(self, name: str) -> PhaseResult:
+        """The phase called ``name``."""
+        return next(phase for phase in self.phases if phase.name == name)
+
+    def seconds(self, phase: PhaseResult) -> float:
+        """Duration of a phase at the array's clock."""
+        return phase.cycles / self.array.clock_hz
+
+    def utilization(self, phase: PhaseResult) -> float:
+        """Useful array MACs over lanes x cycles of the phase."""
+        return phase.counts.array_macs / (self.array.lanes * phase.cycles)
+
+
+def write_result(path: Path, result: SimResult, inputs: dict[str, str]) -> None:
+    """Write ``sim.json``."""
+    write_artifact(path, _SCHEMA, _VERSION, result.model_dump(), inputs)
+
+
+def read_result(path: Path) -> SimResult:
+    """Read ``sim.json``.
+
+    Raises:
+        InputError: missing, damaged, or of another version.
+    """
+    document = read_artifact(path, _SCHEMA, _VERSION, "simulate again: make sim MODEL=...")
+    return SimResult.model_validate({name: document[name] for name in SimResult.model_fields if name in document})
