@@ -1,0 +1,90 @@
+"""The methods by name: each is a module of this package with ``Options`` and ``solve``; readable without torch."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from hw.document import validate_document
+from hw.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+    from quant.solution import LinearSolution
+
+__all__ = ["METHODS", "MethodOptions", "Solver", "method_names", "options_for", "register", "solver"]
+
+
+class MethodOptions(BaseModel):
+    """Base of every method's options: frozen, unknown ones refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Solver(Protocol):
+    """A method as a module: ``Options`` (a ``MethodOptions``) and a pure function ``solve``.
+
+    ``solve(weight, hessian, options)``: weight float32 (n, k); hessian float32 (k, k), ``X^T X`` of the linear's
+    calibration inputs up to a positive factor, or None where the method does not use it.
+    """
+
+    Options: type[MethodOptions]
+
+    def solve(self, weight: "torch.Tensor", hessian: "torch.Tensor | None", options: MethodOptions) -> "LinearSolution":
+        """Quantize one linear."""
+        ...
+
+
+METHODS: dict[str, tuple[str, dict[str, object]]] = {}  # name -> module, options that the name fixes
+
+
+def register(name: str, module: str, **fixed: object) -> None:
+    """Add a method: ``module`` implements ``Solver``; ``fixed`` options are what tells names of one module apart."""
+    METHODS[name] = (module, fixed)
+
+
+register("rtn", "quant.rtn")
+register("gptq", "quant.gptq")
+register("gptq-2bit", "quant.gptq", levels="2bit")
+register("pt-bitnet", "quant.pt_bitnet")
+register("pb-llm", "quant.pb_llm")
+register("pb-llm-qat", "quant.pb_llm_qat")
+register("billm", "quant.billm")
+register("omniquant", "quant.omniquant")
+register("pt2-llm", "quant.pt2_llm")
+register("ptqtp", "quant.ptqtp")
+register("ptqtp-tied", "quant.ptqtp", tied=True)
+
+
+def method_names() -> list[str]:
+    """Names of all methods, in the order of registration."""
+    return list(METHODS)
+
+
+def solver(name: str) -> Solver:
+    """The module of a method; this imports torch.
+
+    Raises:
+        InputError: unknown name (the known ones are listed).
+    """
+    return import_module(_entry(name)[0])  # type: ignore[return-value]
+
+
+def options_for(name: str, given: dict[str, object]) -> MethodOptions:
+    """Validated options of a method: the ones given over its defaults, and what its name fixes.
+
+    Raises:
+        InputError: unknown method, unknown option (the known ones are listed), or a value that is not allowed.
+    """
+    _, fixed = _entry(name)
+    for field, value in fixed.items():
+        if given.get(field, value) != value:
+            raise InputError(f"method {name}: option {field!r} must be {value!r}, not {given[field]!r}")
+    return validate_document({**given, **fixed}, solver(name).Options, f"method {name}")
+
+
+def _entry(name: str) -> tuple[str, dict[str, object]]:
+    if name not in METHODS:
+        raise InputError(f"method must be one of {', '.join(METHODS)}, not {name!r}")
+    return METHODS[name]

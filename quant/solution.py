@@ -1,0 +1,274 @@
+"""``LinearSolution``: what every solver returns for one linear: codes, scales and side data of the hardware."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+import torch
+
+from hw.errors import InputError
+from hw.trit import packed_bytes
+
+__all__ = ["CodeLayout", "LinearSolution", "Outliers", "ScaleKind", "StoredBits", "field_bits"]
+
+ScaleKind = Literal["tensor", "row", "group", "pow2"]
+
+# How the planes are stored:
+#   trits  every plane as 5 trits per byte, rows padded to bytes
+#   bits   every plane holds 0 and 1: 8 weights per byte, rows padded to bytes
+#   signs  one plane of -1 and +1, except 0 at the outliers: one bit per weight that is no outlier, without row padding
+#   zones  six planes in the order of ``ZONE_PLANES``: a bitmap of signs, a bitmap that is the high zone on ordinary
+#          columns and the second sign on salient ones (rows padded to bytes), and one bit per column
+CodeLayout = Literal["trits", "bits", "signs", "zones"]
+
+ZONE_PLANES = ("low signs", "high signs", "salient signs", "second salient signs", "high zone", "salient columns")
+
+_SCALE_BITS = 16
+_OUTLIER_BITS = 8
+ZERO_POINT_BITS = 2
+
+
+class StoredBits(NamedTuple):
+    """Bits of what is stored for one linear, padding included."""
+
+    code: int
+    scale: int
+    offset: int
+    mask: int
+    permutation: int
+
+    @property
+    def total(self) -> int:
+        """Everything."""
+        return sum(self)
+
+
+def field_bits(count: int, width: int) -> int:
+    """Stored bits of ``count`` unsigned integers of ``width`` bits, one after another, padded to a whole byte."""
+    return -(-count * width // 8) * 8
+
+
+@dataclass(frozen=True)
+class Outliers:
+    """Weights kept at 8 bits beside the planes: value ``scale[n] * (codes[n, k] - zero[n])`` where ``mask[n, k]``.
+
+    ``mask``: bool (n, k); ``codes``: uint8 (n, k), 0 outside the mask; ``scale``: float16 (n,); ``zero``: uint8 (n,).
+    """
+
+    mask: torch.Tensor
+    codes: torch.Tensor
+    scale: torch.Tensor
+    zero: torch.Tensor
+
+    def dense(self) -> torch.Tensor:
+        """float32 (n, k), zero outside the mask."""
+        values = self.scale.float()[:, None] * (self.codes.float() - self.zero.float()[:, None])
+        return torch.where(self.mask, values, torch.zeros_like(values))
+
+
+@dataclass(frozen=True)
+class LinearSolution:
+    """A linear of n outputs and k inputs as a sum of ternary planes; on construction every field is validated.
+
+    ``w[n, c] = sum over planes p of scale[p, n, g(c)] * trits[p, n, c] + offset[n, g(c)]`` with ``g(c) = c // group``,
+    replaced by the outlier's value where there is one. Column c multiplies input ``permutation[c]`` (c without one).
+
+    - ``trits``: int8 (planes, n, k) in {-1, 0, 1}.
+    - ``scales``: float16 (planes, n, groups), or (1, n, groups) with ``ratios``.
+    - ``group``: columns per scale group, the last may be short; None = the whole row.
+    - ``ratios``: tied planes: plane p counts ``ratios[p]`` times, one scale serves all.
+    - ``offsets``: float16 (n, groups), added for each input of the group (hardware: times the group's sum of x).
+    - ``zeros``: uint8 (n, groups) in 0..3, zero points of 2-bit codes: the offset is ``-scale * zero``.
+    - ``scale_kind``: "tensor": all scales of a plane are equal and one is stored; "row": one group; "group": any;
+      "pow2": within a row every scale is the largest one times ``2**-e``, one plane.
+
+    Raises:
+        InputError: a field of the wrong shape, dtype or value, named.
+    """
+
+    trits: torch.Tensor
+    scales: torch.Tensor
+    group: int | None
+    scale_kind: ScaleKind
+    layout: CodeLayout = "trits"
+    ratios: tuple[int, ...] | None = None
+    offsets: torch.Tensor | None = None
+    zeros: torch.Tensor | None = None
+    permutation: torch.Tensor | None = None
+    outliers: Outliers | None = None
+
+    def __post_init__(self) -> None:
+        """Validate every field."""
+        self._check_codes()
+        self._check_scales()
+        self._check_layout()
+
+    @property
+    def planes(self) -> int:
+        """Ternary planes summed."""
+        return self.trits.shape[0]
+
+    @property
+    def n(self) -> int:
+        """Outputs."""
+        return self.trits.shape[1]
+
+    @property
+    def k(self) -> int:
+        """Inputs."""
+        return self.trits.shape[2]
+
+    @property
+    def groups(self) -> int:
+        """Scale groups per row."""
+        return 1 if self.group is None else -(-self.k // self.group)
+
+    @cached_property
+    def zero_fraction(self) -> float:
+        """Share of zero trits over all planes."""
+        return 1.0 - torch.count_nonzero(self.trits).item() / self.trits.numel()
+
+    def plane_scales(self) -> torch.Tensor:
+        """Scale of every plane, tied ones multiplied out: float32 (planes, n, groups)."""
+        scales = self.scales.float()
+        if self.ratios is None:
+            return scales
+        return scales * torch.tensor(self.ratios, dtype=torch.float32, device=scales.device)[:, None, None]
+
+    def group_offsets(self) -> torch.Tensor | None:
+        """Offset of every group, whichever way it is stored: float32 (n, groups), or None."""
+        if self.zeros is not None:
+            return -self.scales[0].float() * self.zeros.float()
+        return None if self.offsets is None else self.offsets.float()
+
+    def exponents(self) -> torch.Tensor:
+        """``e`` of the kind "pow2", ``scale = row maximum * 2**-e``: int64 (n, groups), 0 where the scale is 0."""
+        scales = self.scales[0].float()
+        largest = scales.amax(1, keepdim=True)
+        ratio = torch.where(scales > 0, largest / scales.clamp_min(torch.finfo(torch.float32).tiny), 1.0)
+        return torch.log2(ratio).round().long()
+
+    def dense(self) -> torch.Tensor:
+        """The weights that the hardware uses, columns in the order of the inputs: float32 (n, k)."""
+        group_of = torch.arange(self.k, device=self.trits.device) // (self.group or self.k)
+        weight = torch.zeros(self.n, self.k, dtype=torch.float32, device=self.trits.device)
+        for scale, plane in zip(self.plane_scales(), self.trits, strict=True):
+            weight += scale[:, group_of] * plane
+        if (offsets := self.group_offsets()) is not None:
+            weight += offsets[:, group_of]
+        if self.outliers is not None:
+            weight = torch.where(self.outliers.mask, self.outliers.dense(), weight)
+        if self.permutation is None:
+            return weight
+        ordered = torch.empty_like(weight)
+        ordered[:, self.permutation] = weight
+        return ordered
+
+    def bits(self) -> StoredBits:
+        """Bits of what is stored (``quant.storage`` writes exactly these)."""
+        n, k, groups = self.n, self.k, self.groups
+        bitmap = n * -(-k // 8) * 8
+        salient = 0 if self.outliers is None else int(self.outliers.mask.sum())
+        code = {
+            "trits": self.planes * n * packed_bytes(k, "5in8") * 8,
+            "bits": self.planes * bitmap,
+            "signs": field_bits(n * k - salient, 1),
+            "zones": bitmap,
+        }[self.layout]
+        mask = bitmap + field_bits(k, 1) if self.layout == "zones" else 0
+        stored_planes = self.scales.shape[0]
+        if self.scale_kind == "tensor":
+            scale = _SCALE_BITS * stored_planes
+        elif self.scale_kind == "pow2":
+            scale = _SCALE_BITS * n + field_bits(n * groups, int(self.exponents().max()).bit_length())
+        else:
+            scale = _SCALE_BITS * stored_planes * n * groups
+        offset = 0 if self.offsets is None else _SCALE_BITS * n * groups
+        offset += 0 if self.zeros is None else field_bits(n * groups, ZERO_POINT_BITS)
+        if self.outliers is not None:
+            code += _OUTLIER_BITS * salient
+            mask += bitmap
+            scale += _SCALE_BITS * n
+            offset += _OUTLIER_BITS * n
+        permutation = 0 if self.permutation is None else field_bits(k, max(1, (k - 1).bit_length()))
+        return StoredBits(code, scale, offset, mask, permutation)
+
+    def _check_codes(self) -> None:
+        trits = self.trits
+        if trits.dtype != torch.int8 or trits.ndim != 3 or 0 in trits.shape:
+            raise InputError(f"trits must be int8 (planes, n, k), not {trits.dtype} {tuple(trits.shape)}")
+        if trits.abs().max() > 1 or trits.min() < -1:
+            raise InputError(f"trits must be in -1..1, not {int(trits.min())}..{int(trits.max())}")
+        if self.group is not None and self.group < 1:
+            raise InputError(f"group must be at least 1 or None for whole rows, not {self.group}")
+        if (p := self.permutation) is not None and (
+            p.shape != (self.k,) or not torch.equal(p.sort().values, torch.arange(self.k, device=p.device))
+        ):
+            raise InputError(f"permutation must hold each of the {self.k} columns once, not {tuple(p.shape)} values")
+
+    def _check_scales(self) -> None:
+        stored_planes = self.planes if self.ratios is None else 1
+        _check_tensor("scales", self.scales, torch.float16, (stored_planes, self.n, self.groups))
+        if self.ratios is not None and (len(self.ratios) != self.planes or min(self.ratios) < 1):
+            raise InputError(f"ratios must be {self.planes} positive integers, one per plane, not {self.ratios}")
+        if self.offsets is not None and self.zeros is not None:
+            raise InputError("offsets and zeros must not be given together: zeros are another form of offsets")
+        if self.offsets is not None:
+            _check_tensor("offsets", self.offsets, torch.float16, (self.n, self.groups))
+        if self.zeros is not None:
+            _check_tensor("zeros", self.zeros, torch.uint8, (self.n, self.groups))
+            if self.ratios is None or self.zeros.max() >= 2**ZERO_POINT_BITS:
+                raise InputError(f"zeros need tied planes and values in 0..3, not {int(self.zeros.max())}")
+        if self.scale_kind == "tensor" and not (self.scales == self.scales[:, :1, :1]).all():
+            raise InputError("scales of kind 'tensor' must all be equal within a plane")
+        if self.scale_kind == "row" and self.groups != 1:
+            raise InputError(f"scales of kind 'row' must have one group per row, not {self.groups}")
+        if self.scale_kind == "pow2":
+            if self.planes != 1 or (self.scales < 0).any():
+                raise InputError("scales of kind 'pow2' must be non-negative and of one plane")
+            largest = self.scales[0].float().amax(1, keepdim=True)
+            exact = (self.scales[0].float() == largest * torch.exp2(-self.exponents().float())) | (self.scales[0] == 0)
+            if not exact.all():
+                raise InputError("scales of kind 'pow2' must be the row's largest scale times powers of two")
+
+    def _check_layout(self) -> None:
+        if (outliers := self.outliers) is not None:
+            shape = (self.n, self.k)
+            _check_tensor("outlier mask", outliers.mask, torch.bool, shape)
+            _check_tensor("outlier codes", outliers.codes, torch.uint8, shape)
+            _check_tensor("outlier scale", outliers.scale, torch.float16, (self.n,))
+            _check_tensor("outlier zero", outliers.zero, torch.uint8, (self.n,))
+            if outliers.codes[~outliers.mask].any():
+                raise InputError("outlier codes must be 0 outside the mask")
+        if self.layout == "bits" and (self.trits < 0).any():
+            raise InputError("planes of layout 'bits' must hold 0 and 1, not -1")
+        if self.layout == "signs":
+            empty = torch.zeros_like(self.trits[0], dtype=torch.bool) if outliers is None else outliers.mask
+            if self.planes != 1 or not torch.equal(self.trits[0] == 0, empty):
+                raise InputError("layout 'signs' must be one plane that is zero at the outliers and nowhere else")
+        if self.layout == "zones":
+            self._check_zones()
+
+    def _check_zones(self) -> None:
+        if self.planes != len(ZONE_PLANES):
+            raise InputError(f"layout 'zones' must have {len(ZONE_PLANES)} planes, not {self.planes}")
+        low, high, first, second, in_high, salient = self.trits
+        ordinary = salient == 0
+        consistent = (
+            torch.equal(low != 0, ordinary & (in_high == 0))
+            and torch.equal(high != 0, in_high == 1)
+            and torch.equal(first != 0, ~ordinary)
+            and torch.equal(second != 0, ~ordinary)
+            and not (in_high.bool() & ~ordinary).any()
+            and (salient == salient[:1]).all()
+            and (salient >= 0).all()
+        )
+        if not consistent:
+            raise InputError("layout 'zones': every weight must have one sign in the zone that it belongs to")
+
+
+def _check_tensor(name: str, value: torch.Tensor, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+    if value.dtype != dtype or tuple(value.shape) != shape:
+        raise InputError(f"{name} must be {dtype} {shape}, not {value.dtype} {tuple(value.shape)}")
+    if dtype == torch.float16 and not torch.isfinite(value).all():
+        raise InputError(f"{name} must be finite in float16, not {value.float().abs().max().item()}")
