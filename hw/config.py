@@ -48,6 +48,7 @@ class ArrayConfig(BaseModel):
     weight_bus_bits: Annotated[int, Field(ge=8, multiple_of=8)] = 256
     accumulator_bits: Annotated[int, Field(ge=9, le=48)] = 24
     token_tile: Positive = 64  # depth of the accumulator buffer
+    chain_lanes: Positive = 1  # lanes that add in turn, one register each, before the tree; 1 = none
     adders_per_register: Positive = 2  # tree levels between pipeline registers
     clock_hz: Annotated[float, Field(gt=0)] = 1e9
     activation_buffer_bytes: Positive = 256 * 1024
@@ -60,6 +61,8 @@ class ArrayConfig(BaseModel):
             raise ValueError(
                 f"accumulator_bits must be at least {need} for one tile of {self.rows} lanes, not {self.accumulator_bits}"
             )
+        if self.chain_lanes > self.rows:
+            raise ValueError(f"chain_lanes must be at most rows = {self.rows}, not {self.chain_lanes}")
         if self.weight_buffer_bytes < 2 * self.tile_bytes:
             raise ValueError(
                 f"weight_buffer_bytes must hold two tiles (2 x {self.tile_bytes} bytes), not {self.weight_buffer_bytes}"
@@ -92,18 +95,27 @@ class ArrayConfig(BaseModel):
         return math.ceil(self.tile_bytes * 8 / self.weight_bus_bits)
 
     @property
+    def chains(self) -> int:
+        """Chains of a column: the operands of its adder tree."""
+        return math.ceil(self.rows / self.chain_lanes)
+
+    @property
     def tree_levels(self) -> int:
-        """Adder levels that reduce ``rows`` terms to one."""
-        return math.ceil(math.log2(self.rows)) if self.rows > 1 else 0
+        """Adder levels that reduce the chains of a column to one sum."""
+        return (self.chains - 1).bit_length()
+
+    @property
+    def column_stages(self) -> int:
+        """Registers of a column: one per lane of a chain, one per ``adders_per_register`` tree levels."""
+        return self.chain_lanes + math.ceil(self.tree_levels / self.adders_per_register)
 
     @property
     def pipeline_latency(self) -> int:
         """Edges from the one that accepts an activation vector to the first that can transfer its result.
 
-        One register after the operand selectors, one per ``adders_per_register`` tree levels, one for the
-        accumulator and the result queue that it writes, and the transfer itself.
+        The column's registers, one for the accumulator and the result queue that it writes, and the transfer itself.
         """
-        return 1 + math.ceil(self.tree_levels / self.adders_per_register) + 1 + 1
+        return self.column_stages + 1 + 1
 
     @property
     def result_queue_depth(self) -> int:
