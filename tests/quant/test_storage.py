@@ -1,0 +1,143 @@
+"""Claims: the stored bytes are exactly the counted bits, and a linear that was stored reads back equal."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from hw.errors import InputError
+from quant.solution import LinearSolution, Outliers
+from quant.storage import load_linear, read_offsets, read_scales, read_trits, store_linear
+
+N, K, GROUP = 5, 23, 8
+
+
+def random_trits(planes, low=-1):
+    return torch.from_numpy(np.random.default_rng(planes).integers(low, 2, (planes, N, K)).astype(np.int8))
+
+
+def random_scales(planes):
+    return torch.rand(planes, N, 3, generator=torch.Generator().manual_seed(planes)).half()
+
+
+def outlier_case():
+    generator = torch.Generator().manual_seed(7)
+    mask = torch.rand(N, K, generator=generator) < 0.2
+    codes = torch.where(mask, torch.randint(0, 256, (N, K), generator=generator), 0).byte()
+    signs = torch.where(torch.rand(N, K, generator=generator) < 0.5, -1, 1).masked_fill(mask, 0).to(torch.int8)
+    outliers = Outliers(mask, codes, torch.rand(N).half(), torch.full((N,), 9, dtype=torch.uint8))
+    return LinearSolution(
+        signs[None],
+        torch.rand(1, N, 1).half(),
+        None,
+        "row",
+        "signs",
+        offsets=torch.rand(N, 1).half(),
+        outliers=outliers,
+    )
+
+
+def zone_case():
+    rng = np.random.default_rng(3)
+    sign, second = (rng.choice([-1, 1], (N, K)) for _ in range(2))
+    salient = np.broadcast_to(rng.random(K) < 0.2, (N, K))
+    high = (rng.random((N, K)) < 0.4) & ~salient
+    low = ~high & ~salient
+    planes = np.stack([sign * low, sign * high, sign * salient, second * salient, high, salient]).astype(np.int8)
+    return LinearSolution(
+        torch.from_numpy(planes), random_scales(6), GROUP, "group", "zones", offsets=random_scales(1)[0]
+    )
+
+
+CASES = {
+    "ternary": LinearSolution(random_trits(1), random_scales(1), GROUP, "group"),
+    "row": LinearSolution(random_trits(1), random_scales(1)[..., :1], None, "row"),
+    "tensor": LinearSolution(random_trits(1), torch.full((1, N, 3), 0.3).half(), GROUP, "tensor"),
+    "pow2": LinearSolution(
+        random_trits(1), (torch.rand(1, N, 1).half() * torch.tensor([1.0, 0.125, 0.5])).half(), GROUP, "pow2"
+    ),
+    "offset and permutation": LinearSolution(
+        random_trits(1),
+        random_scales(1),
+        GROUP,
+        "group",
+        offsets=random_scales(1)[0],
+        permutation=torch.randperm(K, generator=torch.Generator().manual_seed(1)),
+    ),
+    "two planes": LinearSolution(random_trits(2), random_scales(2), GROUP, "group"),
+    "tied planes": LinearSolution(random_trits(2), random_scales(1), GROUP, "group", ratios=(3, 1)),
+    "two bits": LinearSolution(
+        random_trits(2, low=0),
+        random_scales(1),
+        GROUP,
+        "group",
+        "bits",
+        ratios=(2, 1),
+        zeros=torch.arange(N * 3).reshape(N, 3).remainder(4).byte(),
+    ),
+    "signs with outliers": outlier_case(),
+    "zones": zone_case(),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_stored_bytes_are_the_counted_bits(name):
+    _, arrays = store_linear(CASES[name])
+    bits = CASES[name].bits()
+    names = {
+        "code": ["codes", "outlier_codes"],
+        "scale": ["scales", "exponents", "outlier_scale"],
+        "offset": ["offsets", "zeros", "outlier_zero"],
+        "mask": ["zones", "salient_columns", "outlier_mask"],
+        "permutation": ["permutation"],
+    }
+    for part, members in names.items():
+        assert sum(8 * arrays[m].nbytes for m in members if m in arrays) == getattr(bits, part), part
+    assert sum(8 * array.nbytes for array in arrays.values()) == bits.total
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_stored_linear_reads_back_equal(name):
+    solution = CASES[name]
+    header, arrays = store_linear(solution)
+    again = load_linear(type(header).model_validate_json(header.model_dump_json()), arrays)
+    for field in dataclasses.fields(solution):
+        before, after = getattr(solution, field.name), getattr(again, field.name)
+        if isinstance(before, torch.Tensor):
+            assert torch.equal(before, after), field.name
+        elif not isinstance(before, Outliers):
+            assert before == after, field.name
+    assert torch.equal(solution.dense(), again.dense())
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_numpy_readers_agree_with_the_solution(name):
+    solution = CASES[name]
+    header, arrays = store_linear(solution)
+    np.testing.assert_array_equal(read_trits(header, arrays), solution.trits.numpy())
+    np.testing.assert_array_equal(read_scales(header, arrays), solution.scales.numpy())
+    offsets = solution.group_offsets()
+    if offsets is None:
+        assert read_offsets(header, arrays) is None
+    else:
+        np.testing.assert_array_equal(read_offsets(header, arrays), offsets.numpy())
+
+
+def test_first_weight_of_a_bitmap_is_bit_0():
+    trits = torch.zeros(2, 1, 9, dtype=torch.int8)
+    trits[0, 0, 0] = 1
+    trits[1, 0, 8] = 1
+    solution = LinearSolution(trits, torch.ones(1, 1, 1).half(), None, "row", "bits", ratios=(2, 1))
+    assert store_linear(solution)[1]["codes"].tolist() == [[[1, 0]], [[0, 1]]]
+
+
+def test_damaged_arrays_are_named():
+    header, arrays = store_linear(CASES["zones"])
+    with pytest.raises(InputError, match="array 'zones' is missing"):
+        read_trits(header, {"codes": arrays["codes"]})
+    with pytest.raises(InputError, match="a bitmap of 23 weights must be 3 bytes, not 2"):
+        read_trits(header, arrays | {"codes": arrays["codes"][:, :2]})
+    header, arrays = store_linear(CASES["two bits"])
+    with pytest.raises(InputError, match="15 fields of 2 bits must be 4 bytes, not 3"):
+        load_linear(header, arrays | {"zeros": arrays["zeros"][:3]})
