@@ -1,0 +1,118 @@
+"""``python -m energy``: the main job (sim), what-if studies (whatif), and the cost tables (costs)."""
+
+import json
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import BaseModel
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from energy.costs import cost_names, load_costs
+from energy.job import Job, simulate_machines, write_job
+from energy.screen import print_summary
+from energy.study import load_study, run_study, write_study
+from energy.study_report import print_study, study_html
+from energy.table import si
+from energy.weights import quantized_inputs
+from hw.artifact import write_text
+from hw.cli import CommandParser, run
+from hw.document import validate_document
+from quant.source import resolve
+
+_BUILD = Path("build")
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(prog="python -m energy", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    sim = commands.add_parser("sim", help="simulate a model on a ternary array and its baselines")
+    for name, field in Job.model_fields.items():
+        sim.add_argument(f"--{name}", default=field.default, help=f"default: {field.default}")
+    sim.add_argument("--method", default="pt-bitnet", help="quantization of a model with weights (default: pt-bitnet)")
+    sim.add_argument("--text", help="text for the perplexities (default: a slice of the stdlib's pydoc_data.topics)")
+    sim.add_argument("--calib", help="calibration text (default: another slice of the same)")
+    sim.add_argument("--shapes-only", action="store_true", help="do not quantize, even if the model has weights")
+    sim.add_argument("--out", type=Path, help="folder of the results (default: build/sim/<model>-<array>)")
+    sim.add_argument("--json", action="store_true", help="print energy.json instead of tables")
+    sim.set_defaults(action=_sim)
+
+    whatif = commands.add_parser("whatif", help="simulate every combination of a study file")
+    whatif.add_argument("--study", type=Path, required=True, help="for example studies/array_and_memory.yaml")
+    whatif.add_argument("--out", type=Path, help="folder of the results (default: build/whatif/<study>)")
+    whatif.add_argument("--json", action="store_true", help="print study.json instead of a table")
+    whatif.set_defaults(action=_whatif)
+
+    costs = commands.add_parser("costs", help="print the cost tables and their sources")
+    costs.add_argument("--json", action="store_true")
+    costs.set_defaults(action=_costs)
+    return parser
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run one command."""
+    options = _parser().parse_args(arguments)
+    options.action(options)
+
+
+def _sim(options: Namespace) -> None:
+    fields = {name: getattr(options, name) for name in Job.model_fields}
+    job = validate_document(fields, Job, "options")
+    source = resolve(job.model)
+    manifest, statistics = None, None
+    if source.has_weights and not options.shapes_only:
+        manifest, statistics = quantized_inputs(source, options.method, options.text, options.calib)
+    summary, results = simulate_machines(job, source.shape, manifest, statistics)
+    folder = options.out or _BUILD / "sim" / f"{source.name}-{results[0].array.name}"
+    paths = write_job(folder, summary, results)
+    if options.json:
+        print(paths["energy"].read_text(encoding="utf-8"), end="")
+        return
+    console = Console()
+    print_summary(summary, console)
+    console.print(f"wrote {', '.join(str(path) for path in paths.values())}", style="green", highlight=False)
+
+
+def _whatif(options: Namespace) -> None:
+    study = load_study(options.study)
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(study.name)
+        result = run_study(
+            study, str(options.study), lambda done, total: progress.update(task, completed=done, total=total)
+        )
+    folder = options.out or _BUILD / "whatif" / study.name
+    write_study(folder / "study.json", result)
+    write_text(folder / "report.html", study_html(result))
+    if options.json:
+        print((folder / "study.json").read_text(encoding="utf-8"), end="")
+        return
+    console = Console()
+    print_study(result, console)
+    console.print(f"wrote {folder / 'study.json'}, {folder / 'report.html'}", style="green", highlight=False)
+
+
+def _costs(options: Namespace) -> None:
+    tables = [load_costs(name) for name in cost_names()]
+    if options.json:
+        json.dump({table.name: _plain(table) for table in tables}, sys.stdout, indent=1)
+        print()
+        return
+    for table in tables:
+        shown = Table(title=f"{table.name} ({table.kind}): {table.source}", box=None, title_justify="left")
+        for column in ("operator", "energy", "kind"):
+            shown.add_column(column)
+        for name, operator in table.ops_pj.items():
+            shown.add_row(name, si(operator.value * 1e-12, "J"), operator.kind)
+        Console().print(shown)
+
+
+def _plain(model: BaseModel) -> object:
+    return model.model_dump(mode="json")
+
+
+if __name__ == "__main__":
+    run(main)

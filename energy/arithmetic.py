@@ -1,0 +1,82 @@
+"""Energy of one multiply-accumulate of an array, built from operators, with the recipe in words."""
+
+from typing import NamedTuple
+
+from energy.costs import ZERO, Cost, OpTable
+from hw.config import ArrayConfig, Mac
+
+__all__ = ["MacCost", "PaperRecipe", "mac_cost", "paper_recipes", "tree_adder_bits"]
+
+_OPERAND_BITS = {"ternary": 8, "int8": 16}  # term that enters the adder tree: +-x, or an int8 x int8 product
+
+
+class MacCost(NamedTuple):
+    """Energy per MAC in J with random operands in every lane, and what it is made of."""
+
+    energy: Cost
+    recipe: str
+
+
+class PaperRecipe(NamedTuple):
+    """One way in which the literature, or a careful reader, computes "compute energy saved"."""
+
+    name: str
+    table: str
+    baseline_j: float
+    ternary_j: float
+
+    @property
+    def reduction(self) -> float:
+        """1 - ternary / baseline."""
+        return 1 - self.ternary_j / self.baseline_j
+
+
+def tree_adder_bits(rows: int, term_bits: int) -> list[int]:
+    """Widths of the adders of a tree over ``rows`` terms: each level's sums are one bit wider than its inputs."""
+    widths, terms, bits = [], rows, term_bits
+    while terms > 1:
+        bits += 1
+        widths += [bits] * (terms // 2)
+        terms = (terms + 1) // 2
+    return widths
+
+
+def mac_cost(array: ArrayConfig, table: OpTable) -> MacCost:
+    """Energy of one lane's share of a column: its product or selection, its tree adder, its part of the accumulator.
+
+    A tree over R lanes has R - 1 adders and one accumulator adder per R MACs. Integer adders are costed at their own
+    widths, FP16 products are summed in FP32.
+    """
+    rows = array.rows
+    if array.mac == "fp16":
+        energy = table.op("fp16_mul") + table.op("fp32_add")
+        return MacCost(energy, "fp16_mul + fp32_add")
+    widths = tree_adder_bits(rows, _OPERAND_BITS[array.mac])
+    tree = ZERO
+    for bits in widths:
+        tree = tree + table.integer_add(bits)
+    total = (tree + table.integer_add(array.accumulator_bits)).scaled(1 / rows)
+    span = f"{min(widths)}..{max(widths)}-bit tree adders + " if widths else ""
+    recipe = f"{span}1/{rows} of a {array.accumulator_bits}-bit accumulator"
+    if array.mac == "int8":
+        return MacCost(total + table.op("int8_mul"), f"int8_mul + {recipe}")
+    return MacCost(total, recipe)
+
+
+def vector_mac_cost(mac: Mac, table: OpTable) -> Cost:
+    """Energy of a multiply-accumulate on the vector unit: int8 with a 32-bit sum, or FP16 with an FP32 sum."""
+    if mac == "fp16":
+        return table.op("fp16_mul") + table.op("fp32_add")
+    return table.op("int8_mul") + table.op("int32_add")
+
+
+def paper_recipes(table: OpTable) -> list[PaperRecipe]:
+    """The single-operator arithmetic that papers print, from this table: no tree, no registers, no memory."""
+    j = {name: table.op(name).typical for name in table.ops_pj}
+    rows = [
+        ("INT8 mul + INT8 add -> INT8 add", j["int8_mul"] + j["int8_add"], j["int8_add"]),
+        ("FP16 mul + FP16 add -> INT8 add (BitNet b1.58's comparison)", j["fp16_mul"] + j["fp16_add"], j["int8_add"]),
+        ("INT8 mul + INT32 add -> INT32 add", j["int8_mul"] + j["int32_add"], j["int32_add"]),
+        ("FP16 mul + FP32 add -> INT32 add", j["fp16_mul"] + j["fp32_add"], j["int32_add"]),
+    ]
+    return [PaperRecipe(name, table.name, baseline, ternary) for name, baseline, ternary in rows]

@@ -1,0 +1,212 @@
+"""Cost tables: what one action costs, low / typical / high, with a source and a kind on every number. SI inside."""
+
+import math
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from hw.document import load_document, load_named, names_in
+from hw.errors import InputError
+
+__all__ = ["Cost", "DramTable", "Kind", "OpTable", "SramTable", "cost_names", "load_costs", "load_dram", "load_sram"]
+
+TECH_FOLDER = Path(__file__).parent / "tech"
+_DRAM = TECH_FOLDER / "dram" / "dram-pj-per-bit.yaml"
+
+Kind = Literal["measured", "published", "derived", "assumed"]
+Pico = Annotated[float, Field(ge=0)]
+
+_PJ = 1e-12  # J per pJ
+_MW = 1e-3  # W per mW
+
+
+class Cost(NamedTuple):
+    """A cost or an energy with its range. Unit: J, or W where the name says so."""
+
+    low: float
+    typical: float
+    high: float
+
+    def __add__(self, other: "Cost") -> "Cost":  # type: ignore[override]
+        """Sum of two ranges."""
+        return Cost(self.low + other.low, self.typical + other.typical, self.high + other.high)
+
+    def scaled(self, factor: float) -> "Cost":
+        """The cost of ``factor`` actions."""
+        return Cost(self.low * factor, self.typical * factor, self.high * factor)
+
+    @classmethod
+    def exact(cls, value: float) -> "Cost":
+        """A cost without a range."""
+        return cls(value, value, value)
+
+
+ZERO = Cost(0.0, 0.0, 0.0)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Operator(_Strict):
+    """Energy of one arithmetic operator in pJ."""
+
+    value: Pico
+    kind: Kind
+    source: str = ""
+
+
+class Spread(_Strict):
+    """Factors from a typical figure to its low and high ends."""
+
+    low: Annotated[float, Field(gt=0, le=1)]
+    high: Annotated[float, Field(ge=1)]
+    kind: Kind
+    source: str
+
+
+class Share(_Strict):
+    """A ratio with its range."""
+
+    low: float
+    typical: float
+    high: float
+    kind: Kind
+    source: str
+
+
+class SramChoice(_Strict):
+    """Which SRAM table goes with the operators; ``low_table`` gives the low end."""
+
+    table: str
+    low_table: str
+    factor: Annotated[float, Field(gt=0)]
+    kind: Kind
+    source: str
+
+
+class OpTable(_Strict):
+    """Energies of arithmetic operators at one node, and the SRAM that goes with them."""
+
+    name: str
+    kind: Kind
+    node_nm: float
+    source: str
+    note: str
+    ops_pj: dict[Literal["int8_add", "int32_add", "int8_mul", "fp16_add", "fp32_add", "fp16_mul", "fp32_mul"], Operator]
+    spread: Spread
+    sram: SramChoice
+    logic_leakage_share: Share
+
+    def op(self, name: str) -> Cost:
+        """Energy of one operator, J."""
+        return self.ranged(self.ops_pj[name].value * _PJ)
+
+    def ranged(self, typical_j: float) -> Cost:
+        """``typical_j`` with the spread of this table."""
+        return Cost(typical_j * self.spread.low, typical_j, typical_j * self.spread.high)
+
+    def integer_add(self, bits: int) -> Cost:
+        """Energy of an integer adder of ``bits`` bits, J: the line through the 8- and 32-bit figures (derived)."""
+        add8, add32 = self.ops_pj["int8_add"].value, self.ops_pj["int32_add"].value
+        return self.ranged((add8 + (add32 - add8) * (bits - 8) / 24) * _PJ)
+
+
+class SramPoint(_Strict):
+    """One array that was modelled; energies per access of ``word_bits``."""
+
+    kib: Annotated[float, Field(gt=0)]
+    read_pj: Pico
+    write_pj: Pico
+    leakage_mw: Pico
+    cycle_ns: Annotated[float, Field(gt=0)]
+
+
+class SramTable(_Strict):
+    """Energies of SRAM arrays over capacity, for one cell type and node."""
+
+    name: str
+    kind: Kind
+    source: str
+    cell: str
+    node_nm: float
+    word_bits: int
+    points: Annotated[list[SramPoint], Field(min_length=2)]
+
+    def bit_energy_j(self, capacity_bytes: float, write: bool) -> float:
+        """Energy per bit of an array of ``capacity_bytes``: power law through the two nearest points (derived)."""
+        values = [(p.kib, p.write_pj if write else p.read_pj) for p in self.points]
+        return _power_law(values, capacity_bytes / 1024) / self.word_bits * _PJ
+
+    def leakage_w(self, capacity_bytes: float) -> float:
+        """Leakage power of ``capacity_bytes``: proportional to the smallest array's (arrays are built from banks)."""
+        first = self.points[0]
+        return first.leakage_mw * _MW * capacity_bytes / 1024 / first.kib
+
+    @property
+    def bank_bytes(self) -> float:
+        """Capacity of the bank from which buffers are built: the smallest array that was modelled."""
+        return self.points[0].kib * 1024
+
+
+class DramEntry(Share):
+    """pJ per bit of one standard."""
+
+
+class DramTable(_Strict):
+    """Energy per bit of DRAM standards."""
+
+    name: str
+    kind: Kind
+    note: str
+    standards: dict[str, DramEntry]
+
+    def bit_energy(self, standard: str) -> Cost:
+        """Energy of one bit read or written, J.
+
+        Raises:
+            InputError: a standard that the table does not have.
+        """
+        return Cost(*(v * _PJ for v in self._entry(standard)))
+
+    def _entry(self, standard: str) -> tuple[float, float, float]:
+        if standard not in self.standards:
+            raise InputError(f"memory standard must be one of {', '.join(self.standards)}, not {standard!r}")
+        entry = self.standards[standard]
+        return entry.low, entry.typical, entry.high
+
+
+def cost_names() -> list[str]:
+    """Names of the operator tables that ship with the project."""
+    return names_in(TECH_FOLDER)
+
+
+@cache
+def load_costs(name: str) -> OpTable:
+    """An operator table by name, or a ``.yaml`` file.
+
+    Raises:
+        InputError: unknown name (the known ones are listed), or a faulty file.
+    """
+    return load_named(name, TECH_FOLDER, OpTable, "costs")
+
+
+@cache
+def load_sram(name: str) -> SramTable:
+    """An SRAM table by name, or a ``.yaml`` file."""
+    return load_named(name, TECH_FOLDER / "sram", SramTable, "SRAM table")
+
+
+@cache
+def load_dram() -> DramTable:
+    """The DRAM table."""
+    return load_document(_DRAM, DramTable)
+
+
+def _power_law(points: list[tuple[float, float]], x: float) -> float:
+    """Value at ``x`` of the power law through the two points that enclose it, or the two at the nearer end."""
+    index = min(max(sum(x > px for px, _ in points) - 1, 0), len(points) - 2)
+    (x0, y0), (x1, y1) = points[index], points[index + 1]
+    return y0 * (x / x0) ** (math.log(y1 / y0) / math.log(x1 / x0))

@@ -1,0 +1,96 @@
+"""The main job: model -> (quantized weights) -> trace -> cycles on three arrays -> energy -> report."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from energy.costs import OpTable, cost_names, load_costs
+from energy.markdown import summary_markdown
+from energy.report import summary_html
+from energy.summary import JobSummary, summarize
+from hw.artifact import sha256_json, write_artifact, write_text
+from hw.config import ArrayConfig, load_array
+from quant.manifest import Manifest
+from quant.shapes import ModelShape
+from sim.memory import MemoryConfig, load_memory
+from sim.result import SimResult, Statistics, write_result
+from sim.simulator import simulate
+
+__all__ = ["BASELINES", "Job", "simulate_machines", "write_job"]
+
+BASELINES = ("int8", "fp16")
+
+_SCHEMA, _VERSION = "tritforge.energy", 1
+
+
+class Job(BaseModel):
+    """What to simulate. Names are of shipped documents, or ``.yaml`` files."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = "llama2-7b"
+    array: str = "edge-32x32"
+    memory: str = "lpddr5-6400"
+    costs: str = "horowitz-45nm"
+    prefill: Annotated[int, Field(ge=0)] = 512
+    decode: Annotated[int, Field(ge=0)] = 128
+    batch: Annotated[int, Field(ge=1)] = 1
+
+
+def simulate_machines(
+    job: Job, shape: ModelShape, manifest: Manifest | None, statistics: dict[str, Statistics] | None
+) -> tuple[JobSummary, list[SimResult]]:
+    """Simulate the ternary array and its baselines and join them with costs.
+
+    Raises:
+        InputError: an unknown name, or sizes that the model cannot run.
+    """
+    array, memory, costs = load_array(job.array), load_memory(job.memory), load_costs(job.costs)
+    results = [
+        _simulate(job, shape, machine, memory, manifest, statistics)
+        for machine in (array, *(array.baseline(mac) for mac in BASELINES))
+    ]
+    return summarize(results, costs, _published_tables(), manifest), results
+
+
+def write_job(folder: Path, summary: JobSummary, results: list[SimResult]) -> dict[str, Path]:
+    """Write ``sim-<mac>.json``, ``energy.json``, ``report.md`` and ``report.html``; returns their paths by name."""
+    inputs = {"shape": results[0].shape.sha256, "memory": sha256_json(results[0].memory.model_dump())}
+    paths = {}
+    for result in results:
+        paths[f"sim-{result.array.mac}"] = path = folder / f"sim-{result.array.mac}.json"
+        write_result(path, result, inputs | {"array": result.array.sha256})
+    paths["energy"] = folder / "energy.json"
+    costs = sha256_json(load_costs(summary.costs).model_dump(mode="json"))
+    write_artifact(paths["energy"], _SCHEMA, _VERSION, summary.model_dump(), inputs | {"costs": costs})
+    paths["markdown"] = folder / "report.md"
+    write_text(paths["markdown"], summary_markdown(summary))
+    paths["html"] = folder / "report.html"
+    write_text(paths["html"], summary_html(summary))
+    return paths
+
+
+def _simulate(
+    job: Job,
+    shape: ModelShape,
+    array: ArrayConfig,
+    memory: MemoryConfig,
+    manifest: Manifest | None,
+    statistics: dict[str, Statistics] | None,
+) -> SimResult:
+    """One machine; only the ternary array stores what the manifest says, a baseline stores its own format."""
+    return simulate(
+        shape,
+        array,
+        memory,
+        prefill=job.prefill,
+        decode=job.decode,
+        batch=job.batch,
+        statistics=statistics,
+        manifest=manifest if array.mac == "ternary" else None,
+    )
+
+
+def _published_tables() -> list[OpTable]:
+    return [table for table in map(load_costs, cost_names()) if table.kind == "published"]

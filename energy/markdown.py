@@ -1,0 +1,72 @@
+"""The result as Markdown."""
+
+from energy.summary import JobSummary
+from energy.table import headline, percent, reduction_rows, result_rows
+
+__all__ = ["markdown_table", "summary_markdown"]
+
+
+def markdown_table(header: list[str], rows: list[list[str]]) -> str:
+    """A pipe table; the first column is left-aligned, the others are right-aligned."""
+    lines = [f"| {' | '.join(header)} |", f"|---|{'---:|' * (len(header) - 1)}"]
+    lines += [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join(lines)
+
+
+def summary_markdown(summary: JobSummary) -> str:
+    """The whole report."""
+    names = [f"{machine.mac}, {machine.weight_bits:g}-bit weights" for machine in summary.machines]
+    rows = [
+        [f"**{row.label}**", *[""] * len(names)] if row.section else [row.label, *row.cells]
+        for row in result_rows(summary)
+    ]
+    savings = [[row.label, *row.cells] for row in reduction_rows(summary)]
+    recipes = [f"- {machine.mac}: {'; '.join(machine.energy_recipes.values())}" for machine in summary.machines]
+    parts = [
+        f"# {summary.model} on {summary.ternary.name}",
+        "\n".join(headline(summary)),
+        _quality(summary),
+        markdown_table(["", *names], rows),
+        "## Saved by ternary",
+        markdown_table(["", "latency", "array energy", "compute energy", "whole system"], savings),
+        "Recipes:",
+        "\n".join(recipes),
+        "Single-operator arithmetic, as papers print it (derived; no tree, registers or memory):",
+        markdown_table(
+            ["recipe", "table", "reduction"], [[p.recipe, p.table, percent(p.reduction)] for p in summary.paper]
+        ),
+        "## Operands",
+        _statistics(summary),
+        "## Notes",
+        "\n".join(f"- {note}" for note in summary.notes),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _quality(summary: JobSummary) -> str:
+    if (quality := summary.quality) is None:
+        return ""
+    scores = [[name, f"{value:.4g}"] for name, value in quality.perplexity.items()]
+    return "\n\n".join(
+        [
+            f"Quantized by `{quality.method}`: {quality.true_bits:.3f} true bits per weight, "
+            f"{percent(quality.zero_fraction)} zeros, calibrated on {quality.calibration}.",
+            markdown_table([f"perplexity on {quality.text}", ""], scores),
+        ]
+    )
+
+
+def _statistics(summary: JobSummary) -> str:
+    rows = [
+        [
+            name,
+            f"{s.zero_fraction:.3f}",
+            f"{s.toggle_rate:.3f}",
+            f"{s.input_toggle_rate:.3f}",
+            "measured" if s.measured else "**assumed**",
+            s.origin,
+        ]
+        for name, s in summary.statistics.items()
+    ]
+    header = ["linear", "zero fraction", "operand toggles per bit", "activation toggles per bit", "", "origin"]
+    return markdown_table(header, rows)

@@ -1,0 +1,210 @@
+"""``JobSummary``: every number that the screen, the Markdown and the HTML report show, computed once."""
+
+from pydantic import BaseModel, ConfigDict
+
+from energy.arithmetic import paper_recipes
+from energy.costs import Cost, OpTable
+from energy.model import EnergyResult, PhaseEnergy, energy_of
+from quant.manifest import Manifest
+from sim.result import PhaseResult, SimResult, Statistics
+
+__all__ = ["JobSummary", "MachineSummary", "PaperLine", "PhaseSummary", "Quality", "Reduction", "summarize"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class OpSummary(_Strict):
+    """Share of one kind of op in a phase."""
+
+    name: str
+    unit: str
+    cycles: int
+    macs: int
+    causes: dict[str, int]
+
+
+class PhaseSummary(_Strict):
+    """One phase on one machine."""
+
+    name: str
+    tokens: int
+    cycles: int
+    seconds: float
+    tokens_per_s: float
+    utilization: float  # useful array MACs / (lanes x cycles)
+    causes: dict[str, int]  # cycles by cause, sum = cycles
+    joules_per_token: dict[str, Cost]  # by part
+    total_j_per_token: Cost
+    ops: list[OpSummary]
+
+
+class MachineSummary(_Strict):
+    """One array with its memory."""
+
+    name: str
+    mac: str
+    lanes: int
+    weight_bits: float
+    phases: list[PhaseSummary]
+    energy_recipes: dict[str, str]
+
+    def phase(self, name: str) -> PhaseSummary:
+        """The phase called ``name``."""
+        return next(phase for phase in self.phases if phase.name == name)
+
+
+class Reduction(_Strict):
+    """What the ternary array saves against one baseline in one phase: 1 - ternary / baseline, typical costs."""
+
+    baseline: str
+    phase: str
+    latency: float
+    array_energy: float  # the array's arithmetic alone
+    compute_energy: float  # array and vector unit
+    system_energy: float  # with SRAM, DRAM and leakage
+    recipe: str
+
+
+class PaperLine(_Strict):
+    """Single-operator arithmetic from a published table, as papers print it."""
+
+    recipe: str
+    table: str
+    reduction: float
+
+
+class Quality(_Strict):
+    """What quantization cost, where weights were quantized."""
+
+    method: str
+    true_bits: float
+    zero_fraction: float
+    text: str
+    calibration: str
+    perplexity: dict[str, float]
+
+
+class JobSummary(_Strict):
+    """The main job's result."""
+
+    model: str
+    parameters: int
+    prefill: int
+    decode: int
+    batch: int
+    memory: str
+    memory_bytes_per_s: float
+    clock_hz: float
+    costs: str
+    costs_source: str
+    machines: list[MachineSummary]  # the ternary array first
+    reductions: list[Reduction]
+    paper: list[PaperLine]
+    statistics: dict[str, Statistics]  # phase and op -> operands
+    quality: Quality | None
+    notes: list[str]
+
+    @property
+    def ternary(self) -> MachineSummary:
+        """The array that the job is about."""
+        return self.machines[0]
+
+
+def summarize(results: list[SimResult], costs: OpTable, paper: list[OpTable], manifest: Manifest | None) -> JobSummary:
+    """Summarize runs of one model; ``results[0]`` is the ternary array's, the others are its baselines."""
+    energies = [energy_of(result, costs) for result in results]
+    first = results[0]
+    notes = list(dict.fromkeys(note for result in results for note in result.notes))
+    return JobSummary(
+        model=first.model,
+        parameters=first.shape.total_parameters,
+        prefill=first.prefill,
+        decode=first.decode,
+        batch=first.batch,
+        memory=first.memory.name,
+        memory_bytes_per_s=first.memory.bytes_per_s,
+        clock_hz=first.array.clock_hz,
+        costs=costs.name,
+        costs_source=costs.source,
+        machines=[_machine(result, energy) for result, energy in zip(results, energies, strict=True)],
+        reductions=_reductions(results, energies),
+        paper=[
+            PaperLine(recipe=recipe.name, table=recipe.table, reduction=recipe.reduction)
+            for table in paper
+            for recipe in paper_recipes(table)
+        ],
+        statistics={
+            f"{phase.name} {op.name}": op.statistics
+            for phase in first.phases
+            for op in phase.ops
+            if op.statistics is not None
+        },
+        quality=_quality(manifest),
+        notes=notes,
+    )
+
+
+def _machine(result: SimResult, energy: EnergyResult) -> MachineSummary:
+    return MachineSummary(
+        name=result.array.name,
+        mac=result.array.mac,
+        lanes=result.array.lanes,
+        weight_bits=result.array.weight_bits,
+        phases=[_phase(result, phase, energy.phase(phase.name)) for phase in result.phases],
+        energy_recipes=energy.recipes,
+    )
+
+
+def _phase(result: SimResult, phase: PhaseResult, energy: PhaseEnergy) -> PhaseSummary:
+    seconds = result.seconds(phase)
+    return PhaseSummary(
+        name=phase.name,
+        tokens=phase.tokens,
+        cycles=phase.cycles,
+        seconds=seconds,
+        tokens_per_s=phase.tokens / seconds,
+        utilization=result.utilization(phase),
+        causes=phase.causes,
+        joules_per_token={part: cost.scaled(1 / phase.tokens) for part, cost in energy.parts.items()},
+        total_j_per_token=energy.total.scaled(1 / phase.tokens),
+        ops=[
+            OpSummary(name=op.name, unit=op.unit, cycles=op.cycles, macs=op.macs, causes=op.causes) for op in phase.ops
+        ],
+    )
+
+
+def _reductions(results: list[SimResult], energies: list[EnergyResult]) -> list[Reduction]:
+    """The first machine against each of the others, phase by phase."""
+    ternary = energies[0]
+    return [
+        Reduction(
+            baseline=other.array,
+            phase=phase.name,
+            latency=_saved(ternary.phase(phase.name).seconds, phase.seconds),
+            array_energy=_saved(ternary.phase(phase.name).parts["array"].typical, phase.parts["array"].typical),
+            compute_energy=_saved(ternary.phase(phase.name).compute.typical, phase.compute.typical),
+            system_energy=_saved(ternary.phase(phase.name).total.typical, phase.total.typical),
+            recipe=f"({ternary.recipes['array']}) against ({other.recipes['array']})",
+        )
+        for other in energies[1:]
+        for phase in other.phases
+    ]
+
+
+def _saved(ternary: float, baseline: float) -> float:
+    return 1 - ternary / baseline
+
+
+def _quality(manifest: Manifest | None) -> Quality | None:
+    if manifest is None:
+        return None
+    return Quality(
+        method=manifest.method,
+        true_bits=manifest.true_bits,
+        zero_fraction=manifest.zero_fraction,
+        text=manifest.evaluation,
+        calibration=manifest.calibration,
+        perplexity=manifest.perplexity,
+    )

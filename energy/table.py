@@ -1,0 +1,106 @@
+"""The result table as plain rows of text: built once, rendered on the screen, in Markdown and in HTML."""
+
+import math
+from typing import NamedTuple
+
+from energy.costs import Cost
+from energy.model import COMPUTE
+from energy.summary import JobSummary, PhaseSummary
+
+__all__ = ["Row", "headline", "percent", "reduction_rows", "result_rows", "si"]
+
+_PREFIXES = {-5: "f", -4: "p", -3: "n", -2: "µ", -1: "m", 0: "", 1: "k", 2: "M", 3: "G", 4: "T", 5: "P"}
+
+
+class Row(NamedTuple):
+    """One line: a label, one cell per machine; ``section`` rows have no cells."""
+
+    label: str
+    cells: tuple[str, ...] = ()
+
+    @property
+    def section(self) -> bool:
+        """True for a heading."""
+        return not self.cells
+
+
+def si(value: float, unit: str, digits: int = 3) -> str:
+    """``value`` with an SI prefix and ``digits`` significant digits: ``si(0.0123, "J") == "12.3 mJ"``."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g} {unit}"
+    decade = int(f"{value:.{digits - 1}e}".partition("e")[2])  # after rounding: 999.6 is 1.00e3
+    exponent = min(max(decade // 3, -5), 5)
+    scaled = value / 1000**exponent
+    decimals = max(0, digits - 1 - (decade - 3 * exponent))
+    return f"{scaled:.{decimals}f} {_PREFIXES[exponent]}{unit}".rstrip()
+
+
+def percent(share: float) -> str:
+    """A share as a percentage, one decimal below 10 %."""
+    return f"{100 * share:.1f} %" if abs(share) < 0.0995 else f"{100 * share:.0f} %"
+
+
+def headline(summary: JobSummary) -> list[str]:
+    """Two lines that say what was simulated."""
+    array = summary.ternary
+    size = si(summary.parameters, "parameters")
+    return [
+        f"{summary.model}: {size}, prefill {summary.prefill} + decode {summary.decode}, batch {summary.batch}",
+        f"{array.name}: {array.lanes} lanes at {si(summary.clock_hz, 'Hz')}, memory {summary.memory} "
+        f"({si(summary.memory_bytes_per_s, 'B/s')} sustained), energies from {summary.costs}",
+    ]
+
+
+def result_rows(summary: JobSummary) -> list[Row]:
+    """Rows of the main table; the cells follow ``summary.machines``."""
+    rows = []
+    for phase in summary.ternary.phases:
+        phases = [machine.phase(phase.name) for machine in summary.machines]
+        rows.append(Row(f"{phase.name}: {phase.tokens} tokens"))
+        rows.append(Row("latency", tuple(si(p.seconds, "s") for p in phases)))
+        rows.append(Row("tokens/s", tuple(f"{p.tokens_per_s:.4g}" for p in phases)))
+        rows.append(Row("cycles", tuple(si(p.cycles, "") for p in phases)))
+        rows.append(Row("array utilization", tuple(percent(p.utilization) for p in phases)))
+        rows.extend(
+            Row(f"cycles: {_CAUSE_LABELS[cause]}", tuple(percent(p.causes[cause] / p.cycles) for p in phases))
+            for cause in phase.causes
+        )
+        rows.append(Row("energy per token", tuple(si(p.total_j_per_token.typical, "J") for p in phases)))
+        rows.extend(Row(f"of it {label}", tuple(si(_part(p, parts), "J") for p in phases)) for label, parts in _PARTS)
+        rows.append(Row("range low to high", tuple(_range(p.total_j_per_token) for p in phases)))
+    return rows
+
+
+def reduction_rows(summary: JobSummary) -> list[Row]:
+    """What the ternary array saves: one row per baseline and phase; cells: latency, array, compute, whole system."""
+    return [
+        Row(
+            f"{item.phase}, against {item.baseline}",
+            tuple(percent(v) for v in (item.latency, item.array_energy, item.compute_energy, item.system_energy)),
+        )
+        for item in summary.reductions
+    ]
+
+
+_CAUSE_LABELS = {
+    "ideal": "array busy",
+    "fill_drain": "fill and drain",
+    "weight_stall": "waiting for the weight bus",
+    "dram_stall": "waiting for DRAM",
+    "vector": "vector unit",
+}
+
+_PARTS = (
+    ("compute (array + vector unit)", COMPUTE),
+    ("SRAM", ("sram",)),
+    ("DRAM", ("dram",)),
+    ("leakage", ("leakage",)),
+)
+
+
+def _part(phase: PhaseSummary, parts: tuple[str, ...]) -> float:
+    return sum(phase.joules_per_token[part].typical for part in parts)
+
+
+def _range(cost: Cost) -> str:
+    return f"{si(cost.low, 'J', 2)} to {si(cost.high, 'J', 2)}"
