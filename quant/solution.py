@@ -9,7 +9,7 @@ import torch
 from hw.errors import InputError
 from hw.trit import packed_bytes
 
-__all__ = ["CodeLayout", "LinearSolution", "Outliers", "ScaleKind", "StoredBits", "field_bits"]
+__all__ = ["CodeLayout", "LinearSolution", "Outliers", "ScaleKind", "StoredBits", "as_stored", "field_bits"]
 
 ScaleKind = Literal["tensor", "row", "group", "pow2"]
 
@@ -46,6 +46,11 @@ class StoredBits(NamedTuple):
 def field_bits(count: int, width: int) -> int:
     """Stored bits of ``count`` unsigned integers of ``width`` bits, one after another, padded to a whole byte."""
     return -(-count * width // 8) * 8
+
+
+def as_stored(values: torch.Tensor) -> torch.Tensor:
+    """The float32 values that remain after storing ``values`` as float16: solvers round before they compensate."""
+    return values.half().float()
 
 
 @dataclass(frozen=True)
