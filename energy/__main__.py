@@ -74,7 +74,8 @@ def _sim(options: Namespace) -> None:
         return
     console = Console()
     print_summary(summary, console)
-    console.print(f"wrote {', '.join(str(path) for path in paths.values())}", style="green", highlight=False)
+    names = ", ".join(path.name for path in paths.values())
+    console.print(f"wrote {folder}/: {names}", style="green", highlight=False)
 
 
 def _whatif(options: Namespace) -> None:

@@ -14,8 +14,9 @@ from hw.config import ArrayConfig, load_array
 from quant.manifest import Manifest
 from quant.shapes import ModelShape
 from sim.memory import MemoryConfig, load_memory
-from sim.result import SimResult, Statistics, write_result
+from sim.result import SimResult, write_result
 from sim.simulator import simulate
+from sim.trace import TraceStatistics
 
 __all__ = ["BASELINES", "Job", "simulate_machines", "write_job"]
 
@@ -39,7 +40,7 @@ class Job(BaseModel):
 
 
 def simulate_machines(
-    job: Job, shape: ModelShape, manifest: Manifest | None, statistics: dict[str, Statistics] | None
+    job: Job, shape: ModelShape, manifest: Manifest | None, statistics: TraceStatistics | None
 ) -> tuple[JobSummary, list[SimResult]]:
     """Simulate the ternary array and its baselines and join them with costs.
 
@@ -77,7 +78,7 @@ def _simulate(
     array: ArrayConfig,
     memory: MemoryConfig,
     manifest: Manifest | None,
-    statistics: dict[str, Statistics] | None,
+    statistics: TraceStatistics | None,
 ) -> SimResult:
     """One machine; only the ternary array stores what the manifest says, a baseline stores its own format."""
     return simulate(
@@ -87,7 +88,7 @@ def _simulate(
         prefill=job.prefill,
         decode=job.decode,
         batch=job.batch,
-        statistics=statistics,
+        trace_statistics=statistics,
         manifest=manifest if array.mac == "ternary" else None,
     )
 

@@ -1,4 +1,4 @@
-"""What-if studies: one YAML names a base job and axes; every combination is simulated and the Pareto front is marked."""
+"""What-if studies: a YAML names a base job and axes; every combination is simulated, the Pareto front is marked."""
 
 from collections.abc import Callable, Iterator
 from itertools import product

@@ -21,7 +21,7 @@ def print_study(result: StudyResult, console: Console) -> None:
     shown = points if len(points) <= _ROWS_ON_SCREEN else [p for p in points if p.pareto]
     table = Table(title=f"{result.study.name}: {len(points)} points, * = Pareto", box=None, title_justify="left")
     for name in ("", *result.study.axes, *METRICS):
-        table.add_column(name.replace("_", " "), justify="right")
+        table.add_column(name.replace("_", " "), justify="right", overflow="fold")
     for point in shown:
         table.add_row(*_cells(point), style="bold" if point.pareto else "")
     console.print(table)
@@ -51,7 +51,11 @@ def _sorted(result: StudyResult) -> list[StudyPoint]:
 
 def _cells(point: StudyPoint) -> list[str]:
     values = [str(value) for value in point.values.values()]
-    return ["*" if point.pareto else "", *values, *(_format(point.metrics[name], unit) for name, unit in METRICS.items())]
+    return [
+        "*" if point.pareto else "",
+        *values,
+        *(_format(point.metrics[name], unit) for name, unit in METRICS.items()),
+    ]
 
 
 def _format(value: float, unit: str) -> str:

@@ -41,13 +41,15 @@ def percent(share: float) -> str:
 
 
 def headline(summary: JobSummary) -> list[str]:
-    """Two lines that say what was simulated."""
+    """Lines that say what was simulated."""
     array = summary.ternary
-    size = si(summary.parameters, "parameters")
+    size = si(summary.parameters, "").replace(" ", "")
     return [
-        f"{summary.model}: {size}, prefill {summary.prefill} + decode {summary.decode}, batch {summary.batch}",
+        f"{summary.model}: {size} parameters, prefill {summary.prefill} + decode {summary.decode}, "
+        f"batch {summary.batch}",
         f"{array.name}: {array.lanes} lanes at {si(summary.clock_hz, 'Hz')}, memory {summary.memory} "
-        f"({si(summary.memory_bytes_per_s, 'B/s')} sustained), energies from {summary.costs}",
+        f"({si(summary.memory_bytes_per_s, 'B/s')})",
+        f"energies from {summary.costs}",
     ]
 
 
@@ -56,18 +58,18 @@ def result_rows(summary: JobSummary) -> list[Row]:
     rows = []
     for phase in summary.ternary.phases:
         phases = [machine.phase(phase.name) for machine in summary.machines]
-        rows.append(Row(f"{phase.name}: {phase.tokens} tokens"))
+        rows.append(Row(f"{phase.name}, {phase.tokens} tokens"))
         rows.append(Row("latency", tuple(si(p.seconds, "s") for p in phases)))
         rows.append(Row("tokens/s", tuple(f"{p.tokens_per_s:.4g}" for p in phases)))
         rows.append(Row("cycles", tuple(si(p.cycles, "") for p in phases)))
         rows.append(Row("array utilization", tuple(percent(p.utilization) for p in phases)))
         rows.extend(
-            Row(f"cycles: {_CAUSE_LABELS[cause]}", tuple(percent(p.causes[cause] / p.cycles) for p in phases))
+            Row(f"time: {_CAUSE_LABELS[cause]}", tuple(percent(p.causes[cause] / p.cycles) for p in phases))
             for cause in phase.causes
         )
         rows.append(Row("energy per token", tuple(si(p.total_j_per_token.typical, "J") for p in phases)))
-        rows.extend(Row(f"of it {label}", tuple(si(_part(p, parts), "J") for p in phases)) for label, parts in _PARTS)
-        rows.append(Row("range low to high", tuple(_range(p.total_j_per_token) for p in phases)))
+        rows.extend(Row(f"energy: {label}", tuple(si(_part(p, parts), "J") for p in phases)) for label, parts in _PARTS)
+        rows.append(Row("low to high", tuple(_range(p.total_j_per_token) for p in phases)))
     return rows
 
 
@@ -75,7 +77,7 @@ def reduction_rows(summary: JobSummary) -> list[Row]:
     """What the ternary array saves: one row per baseline and phase; cells: latency, array, compute, whole system."""
     return [
         Row(
-            f"{item.phase}, against {item.baseline}",
+            f"{item.phase} vs {item.baseline.rpartition('/')[2]}",
             tuple(percent(v) for v in (item.latency, item.array_energy, item.compute_energy, item.system_energy)),
         )
         for item in summary.reductions
@@ -84,14 +86,14 @@ def reduction_rows(summary: JobSummary) -> list[Row]:
 
 _CAUSE_LABELS = {
     "ideal": "array busy",
-    "fill_drain": "fill and drain",
-    "weight_stall": "waiting for the weight bus",
-    "dram_stall": "waiting for DRAM",
+    "fill_drain": "fill, drain",
+    "weight_stall": "weight bus",
+    "dram_stall": "DRAM",
     "vector": "vector unit",
 }
 
 _PARTS = (
-    ("compute (array + vector unit)", COMPUTE),
+    ("compute", COMPUTE),
     ("SRAM", ("sram",)),
     ("DRAM", ("dram",)),
     ("leakage", ("leakage",)),

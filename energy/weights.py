@@ -1,0 +1,2 @@
+def quantized_inputs(*a):
+    return None, None

@@ -1,0 +1,80 @@
+"""Cost tables: units, interpolation, and every number with a source."""
+
+import re
+
+import pytest
+import yaml
+
+from energy.costs import TECH_FOLDER, Cost, cost_names, load_costs, load_dram, load_sram
+from hw.errors import InputError
+from sim.memory import load_memory, memory_names
+
+KINDS = {"measured", "published", "derived", "assumed"}
+
+
+def test_operator_energies_are_joules():
+    assert load_costs("horowitz-45nm").op("fp16_mul").typical == pytest.approx(1.1e-12)
+
+
+def test_integer_adder_is_the_line_through_the_published_widths():
+    table = load_costs("horowitz-45nm")
+    assert table.integer_add(8).typical == pytest.approx(0.03e-12)
+    assert table.integer_add(32).typical == pytest.approx(0.1e-12)
+    assert table.integer_add(20).typical == pytest.approx(0.065e-12)  # half way
+
+
+def test_costs_have_an_ordered_range():
+    for name in cost_names():
+        table = load_costs(name)
+        for op in table.ops_pj:
+            cost = table.op(op)
+            assert 0 < cost.low <= cost.typical <= cost.high
+    dram = load_dram()
+    for standard in dram.standards:
+        cost = dram.bit_energy(standard)
+        assert 0 < cost.low <= cost.typical <= cost.high
+
+
+def test_sram_reproduces_its_points_and_grows_by_a_power_law_between_them():
+    table = load_sram("sram-cacti-hp-45nm")
+    assert table.bit_energy_j(64 * 1024, write=False) == pytest.approx(41.71e-12 / 256)
+    assert table.bit_energy_j(256 * 1024, write=True) == pytest.approx(107.53e-12 / 256)
+    middle = (41.71 * 86.71) ** 0.5  # geometric mean at the geometric mean of the capacities
+    assert table.bit_energy_j(128 * 1024, write=False) == pytest.approx(middle * 1e-12 / 256)
+    assert table.leakage_w(128 * 1024) == pytest.approx(2 * 31.17e-3)
+
+
+def test_every_memory_preset_has_a_dram_energy():
+    for name in memory_names():
+        assert load_memory(name).standard in load_dram().standards
+
+
+def test_every_leaf_number_has_a_kind_and_a_source():
+    def check(node, path, inherited):
+        if isinstance(node, dict):
+            source = node.get("source", inherited)
+            if "value" in node or "typical" in node:
+                assert node.get("kind") in KINDS, path
+                assert source, path
+            for key, value in node.items():
+                check(value, f"{path}.{key}", source)
+
+    files = list(TECH_FOLDER.rglob("*.yaml"))
+    assert files
+    for file in files:
+        check(yaml.safe_load(file.read_text()), file.name, None)
+
+
+def test_unknown_table_names_the_known_ones():
+    with pytest.raises(InputError, match=r"^costs must be one of bitnet-7nm, horowitz-45nm.* not 'tsmc-3nm'$"):
+        load_costs("tsmc-3nm")
+
+
+def test_unknown_standard_names_the_known_ones():
+    with pytest.raises(InputError, match=re.escape("memory standard must be one of DDR4")):
+        load_dram().bit_energy("RDRAM")
+
+
+def test_costs_add_and_scale_end_by_end():
+    assert Cost(1, 2, 3) + Cost(10, 20, 30) == Cost(11, 22, 33)
+    assert Cost(1, 2, 3).scaled(2) == Cost(2, 4, 6)

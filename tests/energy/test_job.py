@@ -1,0 +1,136 @@
+"""The main job on shapes: what it writes, that its sums hold, and that bad input costs nothing."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from energy.__main__ import main
+from energy.costs import load_costs
+from energy.job import Job, simulate_machines
+from energy.model import energy_of
+from hw.errors import InputError
+from quant.shapes import load_shape
+
+
+@pytest.fixture(scope="module")
+def summary_and_results():
+    job = Job(model="stories260K", array="8x8", prefill=16, decode=4)
+    return simulate_machines(job, load_shape(job.model), None, None)
+
+
+def test_causes_sum_to_the_cycles_of_each_phase(summary_and_results):
+    summary, _ = summary_and_results
+    for machine in summary.machines:
+        for phase in machine.phases:
+            assert sum(phase.causes.values()) == phase.cycles
+            assert sum(op.cycles for op in phase.ops) == phase.cycles
+
+
+def test_the_ternary_array_comes_first_and_the_baselines_share_lanes_and_clock(summary_and_results):
+    summary, results = summary_and_results
+    assert [machine.mac for machine in summary.machines] == ["ternary", "int8", "fp16"]
+    assert len({(r.array.lanes, r.array.clock_hz, r.memory.name) for r in results}) == 1
+
+
+def test_useful_macs_are_the_same_on_every_machine(summary_and_results):
+    _, results = summary_and_results
+    counts = [phase.counts for result in results for phase in result.phases if phase.name == "prefill"]
+    assert len({c.array_macs + c.vector_macs for c in counts}) == 1
+
+
+def test_linears_count_exactly_the_models_weights(summary_and_results):
+    _, results = summary_and_results
+    shape = load_shape("stories260K")
+    kinds = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+    macs = sum(op.macs for op in results[0].phase("decode").ops if op.name in kinds)
+    assert macs == shape.linear_parameters * 4
+
+
+def test_energy_is_additive_over_parts_and_ordered(summary_and_results):
+    _, results = summary_and_results
+    for result in results:
+        energy = energy_of(result, load_costs("horowitz-45nm"))
+        for phase in energy.phases:
+            assert phase.total.typical == pytest.approx(sum(part.typical for part in phase.parts.values()))
+            assert 0 < phase.total.low < phase.total.typical < phase.total.high
+
+
+def test_array_energy_by_hand(summary_and_results):
+    """Typical array energy = active MACs x energy per MAC, with nothing else hidden in it."""
+    _, results = summary_and_results
+    fp16 = results[2]
+    energy = energy_of(fp16, load_costs("horowitz-45nm")).phase("decode")
+    active = sum(op.counts.array_macs_active for op in fp16.phase("decode").ops)
+    assert energy.parts["array"].typical == pytest.approx(active * (1.1 + 0.9) * 1e-12)
+
+
+def test_command_writes_every_artifact_and_json_on_request(tmp_path, capsys):
+    folder = tmp_path / "out"
+    arguments = ["sim", "--model", "stories260K", "--array", "4x4", "--prefill", "8", "--decode", "2"]
+    main([*arguments, "--shapes-only", "--out", str(folder), "--json"])
+    names = {path.name for path in folder.iterdir()}
+    assert names == {
+        "sim-ternary.json",
+        "sim-int8.json",
+        "sim-fp16.json",
+        "energy.json",
+        "report.md",
+        "report.html",
+    }
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == json.loads((folder / "energy.json").read_text())
+    assert printed["schema"] == "tritforge.energy"
+
+
+def test_report_needs_no_network(tmp_path):
+    main(["sim", "--model", "stories260K", "--prefill", "8", "--decode", "2", "--shapes-only", "--out", str(tmp_path)])
+    page = (tmp_path / "report.html").read_text()
+    assert "<script src=" not in page
+    assert "<link" not in page
+    assert "assumed" in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "llama9"], "model must be one of .*llama2-7b.*not 'llama9'"),
+        (["--array", "zzz"], "array must be one of .*edge-32x32.*not 'zzz'"),
+        (["--memory", "core-memory"], "memory must be one of .*ddr4-2400.*not 'core-memory'"),
+        (["--costs", "free"], "costs must be one of .*horowitz-45nm.*not 'free'"),
+        (["--batch", "0"], "options: field 'batch' .*not '0'"),
+        (["--prefill", "many"], "options: field 'prefill' .*not 'many'"),
+        (["--prefill", "4096"], "4096"),
+    ],
+)
+def test_bad_options_are_one_line_and_write_nothing(tmp_path, arguments, message):
+    folder = tmp_path / "out"
+    with pytest.raises(InputError, match=message) as caught:
+        main(["sim", "--shapes-only", *arguments, "--out", str(folder)])
+    assert "\n" not in str(caught.value)
+    assert not folder.exists()
+
+
+def test_command_exits_2_with_one_line_on_standard_error():
+    command = [sys.executable, "-m", "energy", "sim", "--model", "llama9"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: model must be one of ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_unknown_option_exits_2():
+    result = subprocess.run([sys.executable, "-m", "energy", "sim", "--modle", "x"], capture_output=True, text=True)
+    assert result.returncode == 2
+    assert "--modle" in result.stderr
+
+
+def test_the_main_job_on_shapes_loads_neither_torch_nor_amaranth(tmp_path):
+    program = (
+        "import sys; from energy.__main__ import main; "
+        "main(['sim', '--model', 'stories260K', '--prefill', '4', '--decode', '1', '--shapes-only', "
+        f"'--out', r'{tmp_path}']); "
+        "sys.exit(bool({'torch', 'transformers', 'amaranth'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True).returncode == 0
