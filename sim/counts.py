@@ -1,4 +1,4 @@
-"""``ActionCounts``: how often each thing that costs energy happened. Counts here, costs in ``energy/``, joined there."""
+"""``ActionCounts``: how often each thing that costs energy happened; ``energy/`` joins them with costs."""
 
 from typing import NamedTuple
 
@@ -17,8 +17,12 @@ class ActionCounts(NamedTuple):
     array_macs_active: float = 0.0
     array_macs_padding: float = 0.0
     accumulations: float = 0.0  # read-add-write of one partial sum in the accumulator buffer
-    vector_macs: float = 0.0  # multiply-accumulates on the vector unit (attention products, lm_head where it runs there)
-    vector_ops: float = 0.0  # element operations on the vector unit (norm, rope, softmax, activation, residual, quantize)
+    vector_macs: float = (
+        0.0  # multiply-accumulates on the vector unit (attention products, lm_head where it runs there)
+    )
+    vector_ops: float = (
+        0.0  # element operations on the vector unit (norm, rope, softmax, activation, residual, quantize)
+    )
     scale_multiplies: float = 0.0  # dequantize and requantize multiplies, group scales included
     weight_buffer_read_bits: float = 0.0
     weight_buffer_write_bits: float = 0.0
@@ -30,6 +34,7 @@ class ActionCounts(NamedTuple):
     dram_write_bits: float = 0.0
 
     def __add__(self, other: "ActionCounts") -> "ActionCounts":  # type: ignore[override]
+        """Actions of two ops."""
         return ActionCounts(*(a + b for a, b in zip(self, other, strict=True)))
 
     def scaled(self, factor: float) -> "ActionCounts":

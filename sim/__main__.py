@@ -1,0 +1,153 @@
+"""``python -m sim``: simulate a model on an array and a memory; list what is known."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from hw.artifact import sha256_json
+from hw.cli import CommandParser, run
+from hw.config import array_names, load_array
+from quant.manifest import read_manifest
+from quant.shapes import load_shape, model_names
+from sim.memory import load_memory, memory_names
+from sim.result import CAUSES, PhaseResult, SimResult, write_result
+from sim.simulator import array_formats, simulate
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Dispatch one command line.
+
+    Raises:
+        InputError: whatever the user can correct.
+    """
+    options = _parser().parse_args(arguments)
+    match options.command:
+        case "run":
+            _run(options)
+        case _:
+            _list(options.command, options.json)
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(prog="python -m sim", description="Cycle simulator of ternary LLM inference")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    one = commands.add_parser("run", help="simulate prefill and decode of a model")
+    one.add_argument("--model", default="llama2-7b", help="a known model or a .yaml file")
+    one.add_argument("--array", default="edge-32x32", help="a known array, RxC, or a .yaml file")
+    one.add_argument("--mac", choices=("ternary", "int8", "fp16"), help="baseline arithmetic of the same array")
+    one.add_argument("--memory", default="lpddr5-6400", help="a known memory or a .yaml file")
+    one.add_argument("--prefill", type=int, default=512, help="prompt tokens per sequence")
+    one.add_argument("--decode", type=int, default=128, help="steps of one token per sequence")
+    one.add_argument("--batch", type=int, default=1, help="sequences")
+    one.add_argument("--kv-bits", type=int, choices=(4, 8, 16), default=16, help="bits of a KV cache element")
+    one.add_argument("--manifest", type=Path, help="manifest.json of a quantized model")
+    one.add_argument("--ops", action="store_true", help="one line per op")
+    one.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    one.add_argument("--output", type=Path, help="write sim.json here")
+    for name in ("arrays", "memories", "models"):
+        commands.add_parser(name, help=f"list the known {name}").add_argument("--json", action="store_true")
+    return parser
+
+
+def _run(options) -> None:
+    array = load_array(options.array)
+    if options.mac is not None and options.mac != array.mac:
+        array = array.baseline(options.mac)
+    manifest = read_manifest(options.manifest) if options.manifest else None
+    shape = manifest.shape if manifest else load_shape(options.model)
+    result = simulate(
+        shape,
+        array,
+        load_memory(options.memory),
+        options.prefill,
+        options.decode,
+        options.batch,
+        manifest=manifest,
+        formats=array_formats(array).model_copy(update={"kv_bits": options.kv_bits}),
+    )
+    if options.output:
+        inputs = {
+            "shape": shape.sha256,
+            "array": array.sha256,
+            "memory": sha256_json(result.memory.model_dump()),
+        }
+        write_result(options.output, result, inputs)
+    if options.json:
+        print(json.dumps(_summary(result), indent=1))
+        return
+    console = Console()
+    console.print(_phase_table(result))
+    if options.ops:
+        for phase in result.phases:
+            console.print(_op_table(phase))
+    for note in result.notes:
+        console.print(f"[dim]- {note}[/dim]")
+
+
+def _summary(result: SimResult) -> dict:
+    """What the tables show, per phase and op, as JSON values."""
+    return {
+        "model": result.model,
+        "array": result.array.name,
+        "memory": result.memory.name,
+        "prefill": result.prefill,
+        "decode": result.decode,
+        "batch": result.batch,
+        "phases": [
+            {
+                "name": phase.name,
+                "cycles": phase.cycles,
+                "seconds": result.seconds(phase),
+                "tokens_per_s": phase.tokens / result.seconds(phase),
+                "utilization": result.utilization(phase),
+                "causes": phase.causes,
+                "counts": phase.counts._asdict(),
+                "ops": [op.model_dump() | {"counts": op.counts._asdict()} for op in phase.ops],
+            }
+            for phase in result.phases
+        ],
+        "notes": result.notes,
+    }
+
+
+def _phase_table(result: SimResult) -> Table:
+    """Phases side by side; each cause as a share of the phase's cycles."""
+    table = Table(title=f"{result.model} on {result.array.name} with {result.memory.name}, batch {result.batch}")
+    table.add_column("")
+    for phase in result.phases:
+        table.add_column(f"{phase.name} ({phase.tokens} tokens)", justify="right")
+    seconds = [result.seconds(phase) for phase in result.phases]
+    table.add_row("cycles", *(f"{phase.cycles:,}" for phase in result.phases))
+    table.add_row("time", *(f"{value:.3f} s" for value in seconds))
+    table.add_row("tokens/s", *(f"{phase.tokens / s:.2f}" for phase, s in zip(result.phases, seconds, strict=True)))
+    table.add_row("utilization of the array", *(f"{result.utilization(phase):.1%}" for phase in result.phases))
+    for cause in CAUSES:
+        shares = (f"{phase.causes[cause] / phase.cycles:.1%}" for phase in result.phases)
+        table.add_row(f"  {cause.replace('_', ' ')}", *shares)
+    return table
+
+
+def _op_table(phase: PhaseResult) -> Table:
+    """Ops in order, each with the two causes that take most of its cycles."""
+    table = Table(title=f"{phase.name}, by op")
+    for heading in ("op", "on", "times", "cycles", "share", "mostly"):
+        table.add_column(heading, justify="right" if heading in ("times", "cycles", "share") else "left")
+    for op in phase.ops:
+        largest = sorted((cause for cause in CAUSES if op.causes[cause]), key=op.causes.__getitem__, reverse=True)[:2]
+        mostly = ", ".join(f"{cause.replace('_', ' ')} {op.causes[cause] / op.cycles:.0%}" for cause in largest)
+        table.add_row(op.name, op.unit, f"{op.count}", f"{op.cycles:,}", f"{op.cycles / phase.cycles:.1%}", mostly)
+    return table
+
+
+def _list(what: str, as_json: bool) -> None:
+    names = {"arrays": array_names, "memories": memory_names, "models": model_names}[what]()
+    print(json.dumps(names) if as_json else "\n".join(names))
+
+
+if __name__ == "__main__":
+    run(main)

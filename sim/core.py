@@ -1,0 +1,160 @@
+"""Numba kernels: one GEMM stepped edge by edge (as the RTL counts), and tile by tile with DRAM behind the weight bus.
+
+Bare integers and int64 arrays in and out, so that the kernels give the same with and without compilation. Meaning and
+units are in ``sim.cycles`` and ``sim.gemm``, which call them.
+"""
+
+import numpy as np
+from numba import njit
+
+__all__ = ["TICKS_PER_CYCLE", "step_cycles", "step_tiles"]
+
+TICKS_PER_CYCLE = 1 << 24  # time of the DRAM stream, so that a rate of any bytes per cycle is an integer
+
+
+@njit(cache=True)
+def step_cycles(
+    tile_tokens: np.ndarray,
+    tile_is_last_fold: np.ndarray,
+    beats: int,
+    latency: int,
+    queue_depth: int,
+    weights_valid: np.ndarray,
+    activations_valid: np.ndarray,
+    results_ready: np.ndarray,
+) -> np.ndarray:
+    """Step docs/architecture.md edge by edge.
+
+    ``tile_tokens``: vectors of each tile, in stream order; ``tile_is_last_fold``: 0 or 1 of each. Patterns: 0 or 1 at
+    edge 1, 2, ...; edges beyond a pattern's end count as 1. Returns int64 (6,): cycles, ideal, fill_drain,
+    weight_stall, input_stall, output_stall.
+    """
+    tiles = tile_tokens.size
+    results = 0
+    for tile in range(tiles):
+        if tile_is_last_fold[tile]:
+            results += tile_tokens[tile]
+    in_flight = np.zeros(queue_depth, np.int64)  # ring: edge from which each result is valid
+    issued_results, transferred = 0, 0
+    loaded_tiles, shadow_beats, shadow_full = 0, 0, False
+    active, active_tile, token, swapped = False, -1, 0, False
+    counts = np.zeros(6, np.int64)
+    edge = 0
+    while transferred < results:
+        at = edge  # index into the patterns
+        edge += 1
+        weight_offer = at >= weights_valid.size or weights_valid[at] != 0
+        activation_offer = at >= activations_valid.size or activations_valid[at] != 0
+        result_taken = at >= results_ready.size or results_ready[at] != 0
+
+        last_fold = active and tile_is_last_fold[active_tile] != 0
+        credit = issued_results - transferred < queue_depth
+        issue = active and (credit or not last_fold) and activation_offer
+        tile_done = issue and token == tile_tokens[active_tile] - 1
+        swap = shadow_full and (not active or tile_done)
+        beat = loaded_tiles < tiles and (not shadow_full or swap) and weight_offer
+        valid = transferred < issued_results and in_flight[transferred % queue_depth] <= edge
+        all_issued = not active and active_tile == tiles - 1
+
+        if issue:
+            cause = 1
+        elif all_issued:
+            cause = 5 if valid and not result_taken else 2
+        elif active:
+            cause = 5 if last_fold and not credit else 4
+        elif swapped:
+            cause = 3
+        else:
+            cause = 2 if shadow_full or beat else 3
+        counts[0] += 1
+        counts[cause] += 1
+
+        if valid and result_taken:
+            transferred += 1
+        if issue:
+            token += 1
+            if last_fold:
+                in_flight[issued_results % queue_depth] = edge + latency
+                issued_results += 1
+        if tile_done:
+            active = False
+        if swap:
+            active, swapped, shadow_full = True, True, False
+            active_tile += 1
+            token = 0
+        if beat:
+            shadow_beats += 1
+            if shadow_beats == beats:
+                shadow_beats, shadow_full = 0, True
+                loaded_tiles += 1
+    return counts
+
+
+@njit(cache=True)
+def step_tiles(
+    tokens: int,
+    token_tile: int,
+    column_tiles: int,
+    folds: int,
+    beats: int,
+    latency: int,
+    buffer_tiles: int,
+    ticks_per_byte: int,
+    first_word_ticks: int,
+    weight_bytes: int,
+    weights_stay: bool,
+    input_bytes: int,
+    inputs_stay: bool,
+    output_bytes: int,
+) -> np.ndarray:
+    """Step one GEMM tile by tile; DRAM fills a weight buffer of ``buffer_tiles``, the bus drains it.
+
+    A tile's bytes arrive together, in order, one after another at ``ticks_per_byte``, once a slot of the buffer is
+    free (a slot is free after its tile's last beat); then its ``beats`` go over the bus as in ``step_cycles``.
+    ``weight_bytes`` of a tile are fetched in every token tile, or only in the first when ``weights_stay``.
+    ``input_bytes`` per token of a tile are fetched with every column tile, or only with the first when
+    ``inputs_stay``. ``output_bytes`` per token and column tile are written, charged with its last fold.
+    ``first_word_ticks``: latency of the first fetch. Returns int64 (6,): cycles, ideal, fill_drain, weight_stall,
+    dram_stall, bytes moved.
+    """
+    left_buffer = np.zeros(buffer_tiles, np.int64)  # ring: edge of the last beat of the tile that held the slot
+    counts = np.zeros(6, np.int64)
+    dram_ticks = first_word_ticks
+    load_end, swap, done = 0, 0, 0
+    number = 0
+    for first_token in range(0, tokens, token_tile):
+        tile_tokens = min(token_tile, tokens - first_token)
+        for column in range(column_tiles):
+            for fold in range(folds):
+                fetched = 0
+                if first_token == 0 or not weights_stay:
+                    fetched += weight_bytes
+                if column == 0 or not inputs_stay:
+                    fetched += input_bytes * tile_tokens
+                if fold == folds - 1:
+                    fetched += output_bytes * tile_tokens
+                slot = number % buffer_tiles
+                arrived = 0
+                if fetched > 0:
+                    dram_ticks = max(dram_ticks, left_buffer[slot] * TICKS_PER_CYCLE) + fetched * ticks_per_byte
+                    arrived = -(-dram_ticks // TICKS_PER_CYCLE)
+                    counts[5] += fetched
+                bus_free = max(load_end + 1, swap)
+                load_start = max(bus_free, arrived + 1)
+                load_end = load_start + beats - 1
+                left_buffer[slot] = load_end
+                swap = max(load_end + 1, done)
+                if number == 0:
+                    counts[2] += beats + 1
+                    counts[4] += load_start - 1
+                else:
+                    gap = swap - done
+                    for_dram = min(gap, load_start - bus_free)
+                    counts[4] += for_dram
+                    counts[3] += gap - for_dram
+                done = swap + tile_tokens
+                counts[1] += tile_tokens
+                number += 1
+    counts[2] += latency
+    counts[0] = done + latency
+    return counts

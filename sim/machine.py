@@ -1,0 +1,196 @@
+"""``Machine``: what each kind of op of a trace costs on one array with one memory."""
+
+import math
+
+import numpy as np
+
+from hw.config import ArrayConfig
+from quant.shapes import Gemm
+from sim.counts import ActionCounts
+from sim.gemm import Cost, GemmJob, gemm_cost, stays_on_chip
+from sim.memory import MemoryConfig
+from sim.result import CAUSES, Statistics
+from sim.statistics import RANDOM_TOGGLE_RATE
+from sim.trace import AttentionOp, EmbeddingOp, Formats, LinearOp, VectorOp
+
+__all__ = ["Machine"]
+
+_SOFTMAX_OPERATIONS = 5  # per score: scale and maximum, subtract, exponential, sum, multiply
+
+
+class Machine:
+    """One array, its vector unit, buffers and DRAM. Each method gives the cost of all executions of an op.
+
+    On a ternary array everything whose operands are not trits (attention products, lm_head) runs on the vector unit;
+    the int8 and fp16 arrays run it themselves.
+    """
+
+    def __init__(self, array: ArrayConfig, memory: MemoryConfig, formats: Formats) -> None:
+        """Fix the hardware and the formats of what is stored beside the decoder's weights."""
+        self.array = array
+        self.memory = memory
+        self.formats = formats
+        self._bytes_per_cycle = memory.bytes_per_cycle(array.clock_hz)
+        self._latency_cycles = math.ceil(memory.latency_s * array.clock_hz)
+
+    @property
+    def dense_on_array(self) -> bool:
+        """Whether the array multiplies operands that are not trits."""
+        return self.array.mac != "ternary"
+
+    def linear(self, op: LinearOp) -> Cost:
+        """A weight GEMM, its dequantization streamed through the vector unit while the array works."""
+        if op.statistics is None and not self.dense_on_array:
+            return self._head_on_vector_unit(op.gemm).scaled(op.count)
+        planes = 1 if self.dense_on_array else op.planes
+        cost = gemm_cost(GemmJob(op.gemm, planes=planes), self.array, self.memory)
+        toggles = _operand_toggles(op.statistics, self.dense_on_array)
+        m, n, k = op.gemm
+        scales = m * n * (1 if self.dense_on_array else op.scale_groups * planes)
+        offsets = 0 if self.dense_on_array else op.offset_groups
+        counts = cost.counts._replace(
+            array_macs_active=cost.counts.array_macs * toggles / RANDOM_TOGGLE_RATE,
+            scale_multiplies=scales + m * n * offsets,
+            vector_ops=m * k if offsets else 0,
+        )
+        vector_cycles = math.ceil((counts.scale_multiplies + counts.vector_ops) / self.array.vector_lanes)
+        beyond = max(0, vector_cycles - cost.cycles)
+        causes = cost.causes | {"vector": beyond}
+        return Cost(cost.cycles + beyond, causes, counts, cost.macs).scaled(op.count)
+
+    def vector(self, op: VectorOp) -> Cost:
+        """Element operations; tensors that do not stay on chip are read from and written to DRAM meanwhile."""
+        read, written = op.tokens * op.input_bits, op.tokens * op.output_bits
+        reads_dram = not stays_on_chip(op.tokens, op.input_bits, self.array)
+        writes_dram = not stays_on_chip(op.tokens, op.output_bits, self.array)
+        cached = op.tokens * op.dram_write_bits
+        counts = ActionCounts(
+            vector_ops=op.tokens * op.operations,
+            activation_buffer_read_bits=read + (written if writes_dram else 0),
+            activation_buffer_write_bits=written + (read if reads_dram else 0),
+            dram_read_bits=read if reads_dram else 0,
+            dram_write_bits=cached + (written if writes_dram else 0),
+        )
+        return self._vector_cost(counts).scaled(op.count)
+
+    def embedding(self, op: EmbeddingOp) -> Cost:
+        """Rows of the table, DRAM to activation buffer."""
+        bits = op.tokens * op.row_bits
+        return self._vector_cost(ActionCounts(dram_read_bits=bits, activation_buffer_write_bits=bits)).scaled(op.count)
+
+    def attention(self, op: AttentionOp) -> Cost:
+        """Scores, softmax or values of all steps, over a cache that grows.
+
+        Scores are made, normalised (online softmax) and used in blocks that stay on chip: only K and V come from DRAM,
+        once per tile of ``token_tile`` query tokens.
+        """
+        if op.name == "softmax":
+            scores = _score_pairs(op) * op.batch * op.kv_heads * op.group
+            bits = scores * self.formats.residual_bits
+            return self._vector_steps(
+                ActionCounts(
+                    vector_ops=scores * _SOFTMAX_OPERATIONS,
+                    activation_buffer_read_bits=bits,
+                    activation_buffer_write_bits=bits,
+                )
+            ).scaled(op.count)
+        if self.dense_on_array:
+            return self._attention_on_array(op).scaled(op.count)
+        return self._attention_on_vector_unit(op).scaled(op.count)
+
+    def _attention_on_vector_unit(self, op: AttentionOp) -> Cost:
+        """One operand of each multiply stays in a register of its lane, the other (of K or V) is read."""
+        macs = _score_pairs(op) * op.batch * op.kv_heads * op.group * op.head_dim
+        cache_bits = (
+            _cache_reads(op, self.array.token_tile) * op.batch * op.kv_heads * op.head_dim * self.formats.kv_bits
+        )
+        query_bits = op.batch * op.queries * op.kv_heads * op.group * op.head_dim * self.formats.residual_bits
+        counts = ActionCounts(
+            vector_macs=macs,
+            activation_buffer_read_bits=macs * self.formats.kv_bits + query_bits,
+            activation_buffer_write_bits=cache_bits + query_bits,
+            dram_read_bits=cache_bits,
+        )
+        cost = self._vector_steps(counts)
+        return cost._replace(macs=int(macs.sum()))
+
+    def _attention_on_array(self, op: AttentionOp) -> Cost:
+        """A GEMM per KV head and query tile, K or V in the place of weights; masked products are padding."""
+        total = Cost(0, dict.fromkeys(CAUSES, 0), ActionCounts())
+        heads = op.batch * op.kv_heads
+        for step in range(op.steps):
+            for first in range(0, op.queries, self.array.token_tile):
+                tokens = min(self.array.token_tile, op.queries - first)
+                end = op.past + step * op.queries + first + tokens
+                context = end if op.window is None else min(end, op.window + tokens - 1)
+                n, k = (context, op.head_dim) if op.name == "attention_scores" else (op.head_dim, context)
+                job = GemmJob(
+                    Gemm(tokens * op.group, n, k),
+                    weight_dram_bits=self.formats.kv_bits,
+                    inputs_on_chip=True,
+                    outputs_on_chip=True,
+                )
+                total += gemm_cost(job, self.array, self.memory).scaled(heads)
+        useful = int(_score_pairs(op).sum()) * heads * op.group * op.head_dim
+        masked = total.counts.array_macs - useful
+        counts = total.counts._replace(
+            array_macs=useful, array_macs_active=useful, array_macs_padding=total.counts.array_macs_padding + masked
+        )
+        return total._replace(counts=counts, macs=useful)
+
+    def _head_on_vector_unit(self, gemm: Gemm) -> Cost:
+        """lm_head in its own format; each weight is read from DRAM once per token tile and used for all its tokens."""
+        bits = gemm.n * gemm.k * self.formats.head_bits * math.ceil(gemm.m / self.array.token_tile)
+        outputs = gemm.m * gemm.n
+        counts = ActionCounts(
+            vector_macs=gemm.macs,
+            scale_multiplies=outputs,
+            weight_buffer_write_bits=bits,
+            weight_buffer_read_bits=bits,
+            activation_buffer_read_bits=gemm.macs * self.formats.residual_bits,
+            activation_buffer_write_bits=outputs * self.formats.residual_bits,
+            dram_read_bits=bits,
+        )
+        return self._vector_cost(counts)._replace(macs=gemm.macs)
+
+    def _vector_cost(self, counts: ActionCounts) -> Cost:
+        """Vector unit and DRAM overlap; the first word of a read is waited for."""
+        return self._vector_steps(ActionCounts(*(np.array([value], np.float64) for value in counts)))
+
+    def _vector_steps(self, counts: ActionCounts) -> Cost:
+        """Cost of steps after one another; each field of ``counts`` holds one value per step."""
+        work = counts.vector_macs + counts.vector_ops + counts.scale_multiplies
+        compute = np.ceil(np.asarray(work) / self.array.vector_lanes).astype(np.int64)
+        moved = np.asarray(counts.dram_read_bits + counts.dram_write_bits) / 8
+        waits = np.where(np.asarray(counts.dram_read_bits) > 0, self._latency_cycles, 0)
+        dram = np.ceil(moved / self._bytes_per_cycle).astype(np.int64) + waits
+        vector, stall = int(compute.sum()), int(np.maximum(dram - compute, 0).sum())
+        causes = dict.fromkeys(CAUSES, 0) | {"vector": vector, "dram_stall": stall}
+        return Cost(vector + stall, causes, ActionCounts(*(float(np.sum(value)) for value in counts)))
+
+
+def _operand_toggles(statistics: Statistics | None, dense: bool) -> float:
+    """Toggle rate of the operand that a lane adds or multiplies."""
+    if statistics is None:
+        return RANDOM_TOGGLE_RATE
+    return statistics.input_toggle_rate if dense else statistics.toggle_rate
+
+
+def _score_pairs(op: AttentionOp) -> np.ndarray:
+    """Causal (query, key) pairs of one head and sequence in each step: int64 ``(steps,)``."""
+    past = op.past + op.queries * np.arange(op.steps, dtype=np.int64)  # (steps,)
+    visible = past[:, None] + np.arange(1, op.queries + 1, dtype=np.int64)  # (steps, queries)
+    if op.window is not None:
+        visible = np.minimum(visible, op.window)
+    return visible.sum(axis=1)
+
+
+def _cache_reads(op: AttentionOp, query_tile: int) -> np.ndarray:
+    """Cached tokens fetched for one head and sequence in each step, once per query tile: int64 ``(steps,)``."""
+    past = op.past + op.queries * np.arange(op.steps, dtype=np.int64)
+    reads = np.zeros(op.steps, np.int64)
+    for first in range(0, op.queries, query_tile):
+        tokens = min(query_tile, op.queries - first)
+        end = past + first + tokens
+        reads += end if op.window is None else np.minimum(end, op.window + tokens - 1)
+    return reads

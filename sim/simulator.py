@@ -1,0 +1,112 @@
+"""``simulate``: a whole run, prefill and decode, of one model on one array and memory."""
+
+from hw.config import ArrayConfig
+from quant.manifest import Manifest
+from quant.shapes import ModelShape
+from sim.gemm import Cost
+from sim.machine import Machine
+from sim.memory import MemoryConfig
+from sim.result import OpResult, PhaseResult, SimResult
+from sim.trace import AttentionOp, EmbeddingOp, Formats, LinearOp, Op, Phase, Trace, TraceStatistics, build_trace
+
+__all__ = ["array_formats", "simulate", "simulate_trace"]
+
+_NOTES = (
+    "ops run one after another: within an op the array, the vector unit, the weight bus and DRAM overlap, and weights "
+    "are prefetched as far as the weight buffer reaches; between ops nothing overlaps",
+    "dequantization streams through the vector unit while the array works",
+    "attention blocks (scores, online softmax, values) stay on chip; K and V come from DRAM once per query tile",
+    "tensors larger than half of the activation buffer go to DRAM and back between ops",
+    "lm_head runs for the last token of each sequence; sampling is not simulated",
+)
+
+
+def array_formats(array: ArrayConfig) -> Formats:
+    """Formats that suit an array: int8 activations and lm_head, fp16 for an fp16 array; fp16 KV cache."""
+    if array.mac == "fp16":
+        return Formats(activation_bits=16, head_bits=16)
+    return Formats()
+
+
+def simulate(
+    shape: ModelShape,
+    array: ArrayConfig,
+    memory: MemoryConfig,
+    prefill: int = 512,
+    decode: int = 128,
+    batch: int = 1,
+    trace_statistics: TraceStatistics | None = None,
+    manifest: Manifest | None = None,
+    formats: Formats | None = None,
+) -> SimResult:
+    """Simulate ``batch`` sequences of ``prefill`` prompt tokens and ``decode`` steps.
+
+    ``trace_statistics``: phase name -> kind of linear -> measured ``Statistics``; without them zero fractions come
+    from the manifest or are assumed, and say so. ``formats`` None: ``array_formats(array)``.
+
+    Raises:
+        InputError: sizes that cannot be, a context beyond the model's limit, K too long for the accumulators.
+    """
+    formats = formats or array_formats(array)
+    trace = build_trace(shape, prefill, decode, batch, formats, manifest, trace_statistics)
+    return simulate_trace(trace, array, memory, prefill, decode, batch)
+
+
+def simulate_trace(
+    trace: Trace, array: ArrayConfig, memory: MemoryConfig, prefill: int, decode: int, batch: int
+) -> SimResult:
+    """Simulate a trace that was built for these sizes."""
+    machine = Machine(array, memory, trace.formats)
+    place = "the array" if machine.dense_on_array else "the vector unit"
+    notes = [
+        *_NOTES,
+        f"attention products and lm_head run on {place}; KV cache {trace.formats.kv_bits} bits, "
+        f"lm_head {array.weight_bits if machine.dense_on_array else trace.formats.head_bits:g} bits, "
+        f"embedding {trace.formats.embedding_bits} bits",
+    ]
+    return SimResult(
+        model=trace.shape.name,
+        shape=trace.shape,
+        method=trace.method,
+        array=array,
+        memory=memory,
+        prefill=prefill,
+        decode=decode,
+        batch=batch,
+        phases=[_run_phase(phase, machine) for phase in trace.phases],
+        notes=notes,
+    )
+
+
+def _run_phase(phase: Phase, machine: Machine) -> PhaseResult:
+    return PhaseResult(
+        name=phase.name, tokens=phase.tokens, steps=phase.steps, ops=[_run_op(op, phase, machine) for op in phase.ops]
+    )
+
+
+def _run_op(op: Op, phase: Phase, machine: Machine) -> OpResult:
+    """All executions of an op: a step's cost times the steps, except attention, whose steps differ."""
+    statistics, unit = None, "vector"
+    match op:
+        case AttentionOp():
+            cost: Cost = machine.attention(op)
+            unit = "array" if machine.dense_on_array and op.name != "softmax" else "vector"
+        case LinearOp():
+            cost = machine.linear(op).scaled(phase.steps)
+            statistics = op.statistics
+            unit = "array" if machine.dense_on_array or statistics is not None else "vector"
+        case EmbeddingOp():
+            cost, unit = machine.embedding(op).scaled(phase.steps), "dram"
+        case _:
+            cost = machine.vector(op).scaled(phase.steps)
+            unit = "dram" if op.operations == 0 else "vector"
+    return OpResult(
+        name=op.name,
+        unit=unit,
+        count=op.count * phase.steps,
+        macs=cost.macs,
+        cycles=cost.cycles,
+        causes=cost.causes,
+        counts=cost.counts,
+        statistics=statistics,
+    )

@@ -1,0 +1,290 @@
+"""``Trace``: the ordered ops of a prefill and of the decode steps after it, with shapes, formats and statistics.
+
+Operations per element of vector ops are counted from their formulas: RMSNorm 3 (square-add, two multiplies), softmax 5
+(scale and maximum, subtract, exponential, sum, multiply), RoPE 3 (two multiplies, one add), SiLU-gate 5 (exponential,
+add, divide, two multiplies), squared-ReLU-gate 3, GELU-gate 8 (tanh form), quantize 2 (maximum, multiply), residual 1.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from hw.errors import InputError
+from quant.manifest import LinearEntry, Manifest
+from quant.shapes import Gemm, ModelShape
+from sim.result import Statistics
+from sim.statistics import Order, assumed_statistics
+
+__all__ = [
+    "AttentionOp",
+    "EmbeddingOp",
+    "Formats",
+    "LinearOp",
+    "Phase",
+    "Trace",
+    "TraceStatistics",
+    "VectorOp",
+    "build_trace",
+]
+
+Positive = Annotated[int, Field(ge=1)]
+TraceStatistics = Mapping[str, Mapping[str, Statistics]]  # phase name -> kind of linear -> statistics
+
+_GATE_OPERATIONS = {"silu": 5, "relu2": 3, "gelu": 8}
+_NORM_OPERATIONS, _ROPE_OPERATIONS, _QUANTIZE_OPERATIONS = 3, 3, 2
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Formats(_Frozen):
+    """Bits of what is stored beside the decoder linears' weights."""
+
+    activation_bits: Literal[8, 16] = 8  # inputs of linears; 8 costs a quantize op before each
+    kv_bits: Literal[4, 8, 16] = 16  # KV cache in DRAM
+    head_bits: Literal[8, 16] = 8  # lm_head weights
+    embedding_bits: Literal[8, 16] = 16
+    residual_bits: Literal[16] = 16  # outputs of linears and everything on the vector unit
+
+
+class LinearOp(_Frozen):
+    """``count`` GEMMs of one shape, weights from the model; ``lm_head`` among them."""
+
+    kind: Literal["linear"] = "linear"
+    name: str
+    count: Positive
+    gemm: Gemm
+    planes: Positive = 1
+    scale_groups: Positive = 1  # scales per row and plane that are multiplies; power-of-two scales are shifts
+    offset_groups: Annotated[int, Field(ge=0)] = 0  # offsets per row: each takes the sum of its group's activations
+    statistics: Statistics | None = None  # None: dense weights of the array's own format
+
+
+class AttentionOp(_Frozen):
+    """Products of ``queries`` tokens per sequence with a KV cache that grows by them in each of ``steps``."""
+
+    kind: Literal["attention"] = "attention"
+    name: Literal["attention_scores", "softmax", "attention_values"]
+    count: Positive  # layers
+    batch: Positive
+    queries: Positive
+    past: Annotated[int, Field(ge=0)]  # cached tokens before the first step
+    steps: Positive
+    kv_heads: Positive
+    group: Positive  # query heads per KV head
+    head_dim: Positive
+    window: Positive | None = None
+
+
+class VectorOp(_Frozen):
+    """Element operations on the vector unit, per token."""
+
+    kind: Literal["vector"] = "vector"
+    name: str
+    count: Positive
+    tokens: Positive
+    input_bits: int  # per token
+    output_bits: int  # per token
+    operations: int  # per token
+    dram_write_bits: int = 0  # per token, always to DRAM (the KV cache)
+
+
+class EmbeddingOp(_Frozen):
+    """Rows of the embedding table read from DRAM."""
+
+    kind: Literal["embedding"] = "embedding"
+    name: Literal["embedding"] = "embedding"
+    count: Positive = 1
+    tokens: Positive
+    row_bits: Positive
+
+
+Op = Annotated[LinearOp | AttentionOp | VectorOp | EmbeddingOp, Field(discriminator="kind")]
+
+
+class Phase(_Frozen):
+    """The ops of one step, in order; a layer's ops carry ``count`` = layers; ``steps`` steps follow each other."""
+
+    name: Literal["prefill", "decode"]
+    tokens: int  # all steps, whole batch
+    steps: Positive
+    ops: list[Op]
+
+
+class Trace(_Frozen):
+    """Everything that a run executes."""
+
+    shape: ModelShape
+    method: str
+    formats: Formats
+    phases: list[Phase]
+
+
+def build_trace(
+    shape: ModelShape,
+    prefill: int = 512,
+    decode: int = 128,
+    batch: int = 1,
+    formats: Formats | None = None,
+    manifest: Manifest | None = None,
+    statistics: TraceStatistics | None = None,
+) -> Trace:
+    """Trace of ``batch`` sequences: ``prefill`` prompt tokens each, then ``decode`` steps of one token each.
+
+    Statistics of a linear: ``statistics[phase][kind]`` where given; else the manifest's zero fraction with random
+    activations; else Gaussian weights. lm_head runs for the last token of each sequence only.
+
+    Raises:
+        InputError: a size below its minimum, a context beyond the model's limit, a manifest of another shape.
+    """
+    _check_sizes(shape, prefill, decode, batch)
+    if manifest is not None and manifest.shape.sha256 != shape.sha256:
+        raise InputError(
+            f"manifest of {manifest.model!r} must have the shape of model {shape.name!r}; quantize it again"
+        )
+    formats = formats or Formats()
+    phases = [_phase("prefill", shape, prefill, 0, 1, batch, formats, manifest, statistics)]
+    if decode:
+        phases.append(_phase("decode", shape, 1, prefill, decode, batch, formats, manifest, statistics))
+    return Trace(shape=shape, method=manifest.method if manifest else "", formats=formats, phases=phases)
+
+
+def _check_sizes(shape: ModelShape, prefill: int, decode: int, batch: int) -> None:
+    for name, value, least in (("prefill", prefill, 1), ("decode", decode, 0), ("batch", batch, 1)):
+        if value < least:
+            raise InputError(f"{name} must be at least {least}, not {value}")
+    if prefill + decode > shape.max_positions:
+        raise InputError(
+            f"context must be at most {shape.max_positions} positions of model {shape.name!r}, "
+            f"not prefill {prefill} + decode {decode} = {prefill + decode}"
+        )
+
+
+def _phase(
+    name: Order,
+    shape: ModelShape,
+    queries: int,
+    past: int,
+    steps: int,
+    batch: int,
+    formats: Formats,
+    manifest: Manifest | None,
+    statistics: TraceStatistics | None,
+) -> Phase:
+    """One phase: embedding, the layers' ops, final norm and lm_head."""
+    tokens = queries * batch
+    hidden, layers, wide = shape.hidden_size, shape.layers, formats.residual_bits
+    q_width, kv_width = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+
+    def linear(kind: str) -> list[Op]:
+        return _linear_ops(name, kind, shape, tokens, manifest, (statistics or {}).get(name, {}))
+
+    def vector(label: str, width_in: int, width_out: int, operations: int, count: int = layers) -> VectorOp:
+        return VectorOp(
+            name=label,
+            count=count,
+            tokens=tokens,
+            input_bits=width_in * wide,
+            output_bits=width_out * wide,
+            operations=operations,
+        )
+
+    def quantize(label: str, width: int) -> list[Op]:
+        if formats.activation_bits == wide:
+            return []
+        op = vector(f"quantize_{label}", width, width, _QUANTIZE_OPERATIONS * width)
+        return [op.model_copy(update={"output_bits": width * formats.activation_bits})]
+
+    def attention(label: Literal["attention_scores", "softmax", "attention_values"]) -> AttentionOp:
+        return AttentionOp(
+            name=label,
+            count=layers,
+            batch=batch,
+            queries=queries,
+            past=past,
+            steps=steps,
+            kv_heads=shape.kv_heads,
+            group=shape.heads // shape.kv_heads,
+            head_dim=shape.head_dim,
+            window=shape.sliding_window,
+        )
+
+    def norm(label: str, width: int) -> VectorOp:
+        return vector(label, width, width, _NORM_OPERATIONS * width)
+
+    kv_bits = 2 * kv_width * formats.kv_bits
+    kv_operations = _QUANTIZE_OPERATIONS * 2 * kv_width if formats.kv_bits < wide else 0
+    kv_write = vector("kv_cache_write", 2 * kv_width, 0, kv_operations).model_copy(update={"dram_write_bits": kv_bits})
+    gate_operations = _GATE_OPERATIONS[shape.activation] * shape.intermediate_size
+    bias = [vector("qkv_bias", q_width + 2 * kv_width, q_width + 2 * kv_width, q_width + 2 * kv_width)]
+    ops = [
+        EmbeddingOp(tokens=tokens, row_bits=hidden * formats.embedding_bits),
+        norm("attention_norm", hidden),
+        *quantize("attention_input", hidden),
+        *linear("q_proj"),
+        *linear("k_proj"),
+        *linear("v_proj"),
+        *(bias if shape.qkv_bias else []),
+        vector("rope", q_width + kv_width, q_width + kv_width, _ROPE_OPERATIONS * (q_width + kv_width)),
+        kv_write,
+        attention("attention_scores"),
+        attention("softmax"),
+        attention("attention_values"),
+        *([norm("attention_sub_norm", q_width)] if shape.sub_norms else []),
+        *quantize("o_proj_input", q_width),
+        *linear("o_proj"),
+        vector("attention_residual", 2 * hidden, hidden, hidden),
+        norm("mlp_norm", hidden),
+        *quantize("mlp_input", hidden),
+        *linear("gate_proj"),
+        *linear("up_proj"),
+        vector("gate", 2 * shape.intermediate_size, shape.intermediate_size, gate_operations),
+        *([norm("mlp_sub_norm", shape.intermediate_size)] if shape.sub_norms else []),
+        *quantize("down_proj_input", shape.intermediate_size),
+        *linear("down_proj"),
+        vector("mlp_residual", 2 * hidden, hidden, hidden),
+        norm("final_norm", hidden).model_copy(update={"count": 1, "tokens": batch}),
+        LinearOp(name="lm_head", count=1, gemm=Gemm(batch, shape.vocab_size, hidden)),
+    ]
+    return Phase(name=name, tokens=tokens * steps, steps=steps, ops=ops)
+
+
+def _linear_ops(
+    phase: Order,
+    kind: str,
+    shape: ModelShape,
+    tokens: int,
+    manifest: Manifest | None,
+    measured: Mapping[str, Statistics],
+) -> list[Op]:
+    """One op per distinct number of planes and kind of offset among the layers; usually one."""
+    n, k = shape.linear(kind)
+    gemm = Gemm(tokens, n, k)
+    if manifest is None:
+        statistics = measured.get(kind) or assumed_statistics(phase)
+        return [LinearOp(name=kind, count=shape.layers, gemm=gemm, statistics=statistics)]
+    variants: dict[tuple[int, bool], list[LinearEntry]] = {}
+    for entry in manifest.linears:
+        if entry.kind == kind:
+            variants.setdefault((entry.planes, entry.offset_bits > 0), []).append(entry)
+    if (found := sum(map(len, variants.values()))) != shape.layers:
+        raise InputError(f"manifest of {manifest.model!r}: {kind} must be there for {shape.layers} layers, not {found}")
+    groups = -(-k // manifest.group) if manifest.group else 1
+    ops: list[Op] = []
+    for (planes, offsets), entries in variants.items():
+        zero_fraction = sum(entry.zero_fraction for entry in entries) / len(entries)
+        origin = f"zero fraction measured in the weights ({manifest.method}); random activations"
+        ops.append(
+            LinearOp(
+                name=kind,
+                count=len(entries),
+                gemm=gemm,
+                planes=planes,
+                scale_groups=groups if manifest.scale_kind == "group" else 1,
+                offset_groups=groups if offsets else 0,
+                statistics=measured.get(kind) or assumed_statistics(phase, zero_fraction, origin),
+            )
+        )
+    return ops

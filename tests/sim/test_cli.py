@@ -1,0 +1,62 @@
+"""``python -m sim``: JSON that adds up, artifacts that read back, one error line with status 2."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from sim.__main__ import main
+from sim.result import read_result
+
+
+def test_json_has_the_cycles_of_each_phase(capsys):
+    main(["run", "--model", "stories260K", "--array", "8x8", "--prefill", "5", "--decode", "3", "--json"])
+    summary = json.loads(capsys.readouterr().out)
+    assert [phase["name"] for phase in summary["phases"]] == ["prefill", "decode"]
+    for phase in summary["phases"]:
+        assert phase["cycles"] == sum(op["cycles"] for op in phase["ops"]) == sum(phase["causes"].values())
+
+
+def test_the_artifact_reads_back(tmp_path, capsys):
+    path = tmp_path / "sim.json"
+    main(
+        [
+            "run",
+            "--model",
+            "stories260K",
+            "--array",
+            "8x8",
+            "--mac",
+            "int8",
+            "--prefill",
+            "9",
+            "--decode",
+            "2",
+            "--ops",
+            "--output",
+            str(path),
+        ]
+    )
+    assert read_result(path).array.mac == "int8"
+    assert "q_proj" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("what", ["arrays", "memories", "models"])
+def test_lists_are_names(what, capsys):
+    main([what, "--json"])
+    assert all(isinstance(name, str) for name in json.loads(capsys.readouterr().out))
+
+
+def test_an_unknown_memory_exits_2_with_the_known_ones():
+    command = [sys.executable, "-m", "sim", "run", "--memory", "drum"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: memory must be one of ddr4-2400")
+    assert done.stderr.count("\n") == 1
+
+
+def test_importing_the_simulator_loads_neither_torch_nor_amaranth():
+    code = "import sys, sim.simulator; print({'torch', 'amaranth'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -1,0 +1,126 @@
+"""The kernels: per-edge stepping equals a naive machine, the closed form, and tile stepping where they overlap."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hw.config import ArrayConfig, sized
+from quant.shapes import Gemm
+from sim.analytic import CycleCounts, TileGrid, closed_form
+from sim.core import TICKS_PER_CYCLE, step_tiles
+from sim.cycles import count_cycles
+from tests.sim.naive_array import naive_cycles
+
+pytestmark = pytest.mark.kernels
+
+gemms = st.builds(Gemm, st.integers(1, 12), st.integers(1, 9), st.integers(1, 11))
+arrays = st.builds(
+    lambda rows, cols, bus_bytes, token_tile, per_register: sized(rows, cols).model_copy(
+        update={"weight_bus_bits": 8 * bus_bytes, "token_tile": token_tile, "adders_per_register": per_register}
+    ),
+    st.integers(1, 5),
+    st.integers(1, 4),
+    st.integers(1, 3),
+    st.integers(1, 5),
+    st.integers(1, 3),
+)
+patterns = st.lists(st.integers(0, 1), max_size=120)
+
+
+def at_edge(pattern):
+    return lambda edge: edge > len(pattern) or pattern[edge - 1] == 1
+
+
+@settings(max_examples=300, deadline=None)
+@given(gemms, arrays, patterns, patterns, patterns)
+def test_every_edge_has_the_cause_of_the_naive_machine(gemm, array, weights, activations, results):
+    expected = naive_cycles(gemm, array, at_edge(weights), at_edge(activations), at_edge(results))
+    counts = count_cycles(gemm, array, weights, activations, results)
+    assert {name: value for name, value in counts._asdict().items() if name != "cycles" and value} == dict(expected)
+    assert counts.cycles == sum(expected.values())
+
+
+@settings(max_examples=200, deadline=None)
+@given(gemms, arrays)
+def test_stepping_without_stalls_is_the_closed_form(gemm, array):
+    assert count_cycles(gemm, array) == closed_form(gemm, array)
+
+
+def test_one_element_gemm_by_hand():
+    """One beat (edge 1), swap (2), issue (3), result transferred pipeline_latency = 1 + 0 + 1 + 1 edges later (6)."""
+    array = ArrayConfig(name="lane", rows=1, cols=1, weight_bus_bits=8)
+    assert count_cycles(Gemm(1, 1, 1), array) == CycleCounts(6, ideal=1, fill_drain=5, weight_stall=0)
+
+
+def test_a_late_weight_beat_a_missing_vector_and_a_refused_result_by_hand():
+    """Beat at edge 2 (1 stalls), swap 3, vector at 5 (4 starves), result valid at 8, taken at 9 (8 stalls)."""
+    array = ArrayConfig(name="lane", rows=1, cols=1, weight_bus_bits=8)
+    counts = count_cycles(Gemm(1, 1, 1), array, [0, 1], [1, 1, 1, 0], [1, 1, 1, 1, 1, 1, 1, 0])
+    assert counts == CycleCounts(9, ideal=1, fill_drain=5, weight_stall=1, input_stall=1, output_stall=1)
+
+
+def tile_step(gemm, array, buffer_tiles=1, ticks_per_byte=0, first_word_ticks=0, weight_bytes=0):
+    grid = TileGrid.of(gemm, array)
+    return step_tiles(
+        gemm.m, array.token_tile, grid.column_tiles, grid.folds, array.weight_beats, array.pipeline_latency,
+        buffer_tiles, ticks_per_byte, first_word_ticks, weight_bytes, False, 0, True, 0,
+    )  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None)
+@given(gemms, arrays, st.integers(1, 4))
+def test_tile_stepping_without_dram_is_the_closed_form(gemm, array, buffer_tiles):
+    cycles, ideal, fill_drain, weight_stall, dram_stall, moved = tile_step(gemm, array, buffer_tiles)
+    assert CycleCounts(cycles, ideal, fill_drain, weight_stall) == closed_form(gemm, array)
+    assert (dram_stall, moved) == (0, 0)
+
+
+class DramFeed:
+    """Whole tiles fetched one after another into a buffer, edge by edge; a call offers the weight bus a beat.
+
+    The naive machine asks only when it would take the beat, so each offer is a beat taken.
+    """
+
+    def __init__(self, array, tiles, buffer_tiles, cycles_per_tile, first_word_cycles):
+        self.beats, self.tiles, self.buffer_tiles, self.per_tile = (
+            array.weight_beats,
+            tiles,
+            buffer_tiles,
+            cycles_per_tile,
+        )
+        self.dram_free, self.edge, self.taken, self.arrivals = first_word_cycles, -1, 0, []
+
+    def __call__(self, edge):
+        while self.edge < edge - 1:  # fetches that start right after each edge since the last call
+            self.edge += 1
+            while (
+                len(self.arrivals) < self.tiles
+                and len(self.arrivals) - self.taken // self.beats < self.buffer_tiles
+                and self.dram_free <= self.edge
+            ):
+                self.dram_free = self.edge + self.per_tile
+                self.arrivals.append(self.dram_free)
+        here = sum(arrival < edge for arrival in self.arrivals)
+        offer = here > self.taken // self.beats
+        self.taken += offer
+        return offer
+
+
+@settings(max_examples=300, deadline=None)
+@given(gemms, arrays, st.integers(1, 4), st.integers(0, 20), st.integers(0, 30))
+def test_tile_stepping_is_edge_stepping_behind_the_same_dram(gemm, array, buffer_tiles, per_tile, first_word):
+    tiles = TileGrid.of(gemm, array).tiles
+    feed = DramFeed(array, tiles, buffer_tiles, per_tile, first_word)
+    edges = naive_cycles(gemm, array, feed, lambda edge: True, lambda edge: True)
+    whole = tile_step(gemm, array, buffer_tiles, per_tile * TICKS_PER_CYCLE, first_word * TICKS_PER_CYCLE, 1)
+    cycles, ideal, fill_drain, weight_stall, dram_stall, moved = whole
+    assert (ideal, fill_drain) == (edges["ideal"], edges["fill_drain"])
+    assert weight_stall + dram_stall == edges["weight_stall"]
+    assert (cycles, moved) == (sum(edges.values()), tiles)
+
+
+def test_rates_need_not_be_whole_cycles():
+    """Ten tiles of 3 bytes at 2 bytes per cycle, bus and array faster: 15 cycles of DRAM, then beat, swap, issue."""
+    array = ArrayConfig(name="lane", rows=1, cols=1, weight_bus_bits=8)
+    cycles = tile_step(Gemm(1, 10, 1), array, 10, TICKS_PER_CYCLE // 2, 0, 3)[0]
+    assert cycles == 15 + 1 + 1 + 1 + array.pipeline_latency
