@@ -76,7 +76,7 @@ bench: $(VENV)/.core ## speed as ratios in one run
 	@$(PY) -m sim bench $(call switch,JSON,--json) $(ARGS)
 
 docs: $(VENV)/.core ## the generated tables and pictures of README and docs
-	@$(PY) -m energy docs
+	@$(PIP) -e '.[docs]' && $(PY) -m energy docs
 
 clean: ## remove build/ (results, caches, fetched weights), not .venv
 	@rm -rf build

@@ -12,6 +12,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from energy.costs import cost_names, load_costs
+from energy.docs import draw_picture, measure, render_file
 from energy.job import Job, simulate_machines, write_job
 from energy.screen import print_summary
 from energy.study import load_study, run_study, write_study
@@ -50,6 +51,9 @@ def _parser() -> CommandParser:
     costs = commands.add_parser("costs", help="print the cost tables and their sources")
     costs.add_argument("--json", action="store_true")
     costs.set_defaults(action=_costs)
+
+    docs = commands.add_parser("docs", help="simulate the documented jobs again; rewrite tables and pictures")
+    docs.set_defaults(action=_docs)
     return parser
 
 
@@ -109,6 +113,13 @@ def _costs(options: Namespace) -> None:
         for name, operator in table.ops_pj.items():
             shown.add_row(name, si(operator.value * 1e-12, "J"), operator.kind)
         Console().print(shown)
+
+
+def _docs(options: Namespace) -> None:
+    measure()
+    for path in (Path("README.md"), *sorted(Path("docs").glob("*.md"))):
+        write_text(path, render_file(path))
+    draw_picture(Path("docs") / "images" / "llama2-7b.svg")
 
 
 def _plain(model: BaseModel) -> object:

@@ -30,7 +30,7 @@ _LAYOUT = {
     "template": "plotly_white",
     "height": 340,
     "margin": {"l": 90, "r": 20, "t": 50, "b": 40},
-    "legend": {"orientation": "h", "y": -0.18},
+    "legend": {"orientation": "h", "y": -0.18, "traceorder": "normal"},
 }
 
 

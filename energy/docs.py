@@ -1,0 +1,131 @@
+"""Generated parts of README and docs: tables from committed result files, and the picture of the main result."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from energy.job import Job, simulate_machines
+from energy.markdown import markdown_table
+from energy.summary import JobSummary, MachineSummary
+from energy.table import percent, reduction_rows, si
+from hw.artifact import atomic_path, write_text
+from hw.errors import InputError
+from quant.shapes import load_shape
+
+__all__ = ["RESULTS", "draw_picture", "measure", "render_file"]
+
+RESULTS = Path("docs") / "results"
+_MAIN_RESULT = RESULTS / "sim-llama2-7b.json"
+_JOBS = {  # what `make docs` simulates again
+    _MAIN_RESULT: Job(model="llama2-7b"),
+    RESULTS / "sim-llama2-7b-2048.json": Job(model="llama2-7b", prefill=2048),
+    RESULTS / "sim-llama2-70b-2048.json": Job(model="llama2-70b", prefill=2048),
+}
+_BLOCK = re.compile(r"(<!-- generated: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+_PARTS = {"compute": ("array", "vector"), "SRAM": ("sram",), "DRAM": ("dram",), "leakage": ("leakage",)}
+_COLOURS = {"compute": "#2a7f62", "SRAM": "#e0a458", "DRAM": "#c8553d", "leakage": "#8a8a8a"}
+
+
+def measure() -> list[Path]:
+    """Simulate the documented jobs again and write their results."""
+    for path, job in _JOBS.items():
+        summary, _ = simulate_machines(job, load_shape(job.model), None, None)
+        write_text(path, json.dumps(summary.model_dump(mode="json"), indent=1) + "\n")
+    return list(_JOBS)
+
+
+def render_file(path: Path) -> str:
+    """The text of ``path`` with every generated block made anew from the committed results.
+
+    Raises:
+        InputError: a block of an unknown name.
+    """
+
+    def replace(match: re.Match[str]) -> str:
+        name = match["name"]
+        if name not in _TABLES:
+            raise InputError(f"{path}: generated block must be one of {', '.join(_TABLES)}, not {name!r}")
+        return f"{match[1]}{_TABLES[name]()}\n{match[3]}"
+
+    return _BLOCK.sub(replace, path.read_text(encoding="utf-8"))
+
+
+def draw_picture(path: Path) -> None:
+    """Draw the main result as SVG: decode speed and energy per token by part, one bar per array.
+
+    Raises:
+        InputError: matplotlib is missing.
+    """
+    try:
+        import matplotlib as mpl
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise InputError("matplotlib is missing; install the docs extra: pip install -e '.[docs]'") from None
+    summary = _load(_MAIN_RESULT)
+    with mpl.rc_context({"svg.hashsalt": "tritforge", "font.size": 10}):
+        figure = Figure(figsize=(9, 3.4), layout="constrained")
+        speed, energy = figure.subplots(1, 2)
+        names = [f"{m.mac}\n{m.weight_bits:g}-bit" for m in summary.machines]
+        decode = [m.phase("decode") for m in summary.machines]
+        bars = speed.bar(names, [d.tokens_per_s for d in decode], color=["#2a7f62", "#9bb8ab", "#9bb8ab"])
+        speed.bar_label(bars, [f"{d.tokens_per_s:.1f}" for d in decode])
+        speed.set_title("decode, tokens/s")
+        bottom = [0.0] * len(decode)
+        for label, parts in _PARTS.items():
+            values = [1e3 * sum(d.joules_per_token[part].typical for part in parts) for d in decode]
+            energy.bar(names, values, bottom=bottom, label=label, color=_COLOURS[label])
+            bottom = [a + b for a, b in zip(bottom, values, strict=True)]
+        energy.set_title("decode, mJ per token")
+        energy.legend(frameon=False)
+        for axes in (speed, energy):
+            axes.spines[["top", "right"]].set_visible(False)
+        figure.suptitle(f"{summary.model} on {summary.ternary.lanes} lanes at 1 GHz, {summary.memory}")
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, format="svg", metadata={"Date": None})
+
+
+def _load(path: Path) -> JobSummary:
+    return JobSummary.model_validate(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _savings_table() -> str:
+    rows = [[row.label, *row.cells] for row in reduction_rows(_load(_MAIN_RESULT))]
+    return markdown_table(["saved by ternary", "latency", "array energy", "compute energy", "whole system"], rows)
+
+
+def _machines_table() -> str:
+    """Every documented job: speed and energy of both phases on every array."""
+    rows = []
+    for path in _JOBS:
+        summary = _load(path)
+        rows += [
+            [f"{summary.model}, {summary.prefill} + {summary.decode}", machine.mac, *_cells(machine)]
+            for machine in summary.machines
+        ]
+    header = ["model, prefill + decode", "array", "prefill", "J/token", "decode tokens/s", "J/token", "utilization"]
+    return markdown_table(header, rows)
+
+
+def _cells(machine: MachineSummary) -> list[str]:
+    prefill, decode = machine.phase("prefill"), machine.phase("decode")
+    return [
+        si(prefill.seconds, "s"),
+        si(prefill.total_j_per_token.typical, "J"),
+        f"{decode.tokens_per_s:.4g}",
+        si(decode.total_j_per_token.typical, "J"),
+        f"{percent(prefill.utilization)} / {percent(decode.utilization)}",
+    ]
+
+
+def _paper_table() -> str:
+    rows = [[line.recipe, line.table, percent(line.reduction)] for line in _load(_MAIN_RESULT).paper]
+    return markdown_table(["single-operator arithmetic", "table", "saved"], rows)
+
+
+_TABLES: dict[str, Callable[[], str]] = {
+    "savings": _savings_table,
+    "machines": _machines_table,
+    "paper": _paper_table,
+}
