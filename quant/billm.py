@@ -1,0 +1,156 @@
+"""BiLLM: per block of columns a few salient ones get two residual signs, the rest one sign and one of two zones.
+
+Ref: Huang et al., arXiv 2402.04291, sections 3.2 and 3.3; code Aaronhuang-778/BiLLM ``bigptq.py``, ``binary.py``,
+``utils/{autosearch,mask,structure}.py``. As in that code, the choice of columns and of the split looks at the saliency
+``w**2 / diag(U)**2`` where the paper's text looks at the weights (``search="weight"`` does), and errors move to later
+blocks only. Differences: parameters are rounded to float16 before errors are taken; the two means of the salient
+columns are stored as their sum; ``sign(0)`` is +1.
+"""
+
+from typing import Annotated, Literal, NamedTuple
+
+import torch
+from pydantic import Field
+
+from quant.hessian import prepare, push_error, spans
+from quant.registry import MethodOptions
+from quant.solution import LinearSolution, as_stored
+
+__all__ = ["Binarized", "Options", "binarize", "choose_split", "choose_zones", "solve"]
+
+
+class Options(MethodOptions):
+    """``group``: columns per block; up to ``most_salient - 1`` columns of each may become salient."""
+
+    group: Annotated[int, Field(ge=2)] = 128
+    most_salient: Annotated[int, Field(ge=2)] = 50
+    search: Literal["saliency", "weight"] = "saliency"
+    damping: Annotated[float, Field(gt=0)] = 0.01
+
+
+class Binarized(NamedTuple):
+    """``mean + sum over orders of scale[i] * sign[i]`` on a mask; ``mean`` (n,), lists of (n,) and of (n, columns)."""
+
+    mean: torch.Tensor
+    scale: list[torch.Tensor]
+    sign: list[torch.Tensor]
+
+    def values(self, mask: torch.Tensor) -> torch.Tensor:
+        """The approximation inside ``mask``, zero outside: (n, columns)."""
+        total = self.mean[:, None] + sum(a[:, None] * s for a, s in zip(self.scale, self.sign, strict=True))
+        return total * mask
+
+
+def binarize(weight: torch.Tensor, mask: torch.Tensor, order: int) -> Binarized:
+    """Residual binarization of the masked weights of each row: ``order`` times mean, mean distance, sign of the rest.
+
+    ``weight``: (n, columns); ``mask``: bool, broadcastable to it. Rows without masked weights get zeros.
+    """
+    count = mask.expand_as(weight).sum(1).clamp_min(1)
+    mean = torch.zeros_like(weight[:, 0])
+    scales, signs = [], []
+    rest = weight * mask
+    for _ in range(order):
+        shift = (rest * mask).sum(1) / count
+        rest = rest - shift[:, None]
+        scale = (rest.abs() * mask).sum(1) / count
+        sign = torch.where(rest >= 0, 1.0, -1.0)
+        rest = rest - scale[:, None] * sign
+        mean = mean + shift
+        scales.append(scale)
+        signs.append(sign)
+    return Binarized(mean, scales, signs)
+
+
+def choose_zones(matrix: torch.Tensor, most_salient: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Salient columns, bool (columns,), and the high zone of the others, bool (n, columns), from ``matrix``."""
+    candidates = matrix.abs().sum(0).topk(min(most_salient, matrix.shape[1])).indices
+    best, salient = torch.inf, None
+    for count in range(1, len(candidates)):
+        chosen = torch.zeros(matrix.shape[1], dtype=torch.bool, device=matrix.device)
+        chosen[candidates[:count]] = True
+        approximation = binarize(matrix, chosen, 2).values(chosen) + binarize(matrix, ~chosen, 2).values(~chosen)
+        if (error := (matrix - approximation).square().mean().item()) < best:
+            best, salient = error, chosen
+    if salient is None:
+        salient = torch.zeros(matrix.shape[1], dtype=torch.bool, device=matrix.device)
+    return salient, choose_split(matrix, salient)
+
+
+def choose_split(matrix: torch.Tensor, salient: torch.Tensor) -> torch.Tensor:
+    """The high zone, bool (n, columns): of 81 quantiles of the magnitudes, the split with the least squared error."""
+    magnitude = (matrix * ~salient).abs()
+    quantiles = torch.linspace(0.1, 0.9, 81, device=matrix.device)
+    ordered = magnitude.flatten().sort().values
+    position = quantiles.double() * (ordered.numel() - 1)
+    left = position.long()
+    fraction = (position - left).to(ordered.dtype)
+    splits = torch.lerp(ordered[left], ordered[(left + 1).clamp_max(ordered.numel() - 1)], fraction)
+    best, high = torch.inf, torch.zeros_like(matrix, dtype=torch.bool)
+    for split in splits:
+        above = (magnitude >= split) & ~salient
+        below = (magnitude < split) & ~salient
+        approximation = binarize(matrix, below, 1).values(below) + binarize(matrix, above, 1).values(above)
+        if (error := ((matrix - approximation) * ~salient).square().mean().item()) < best:
+            best, high = error, above
+    return high
+
+
+def solve(weight: torch.Tensor, hessian: torch.Tensor | None, options: Options) -> LinearSolution:
+    """Quantize one linear; see ``quant.registry.Solver``.
+
+    Raises:
+        InputError: weights or a Hessian that ``quant.hessian.prepare`` refuses.
+    """
+    work, damped = prepare(weight, hessian, options.damping)
+    planes, scales, offsets = [], [], []
+    for start, stop in spans(0, work.shape[1], options.group):
+        block = work[:, start:stop]
+        matrix = block
+        if options.search == "saliency":
+            matrix = block.square() / damped.upper.diagonal()[start:stop].square()
+        salient, high = choose_zones(matrix, options.most_salient)
+        block_planes, block_scales, offset = _fit_zones(block, salient, high)
+        push_error(work, damped.upper, start, stop, torch.einsum("pn,pnc->nc", block_scales, block_planes) + offset)
+        planes.append(block_planes.to(torch.int8))
+        scales.append(block_scales)
+        offsets.append(offset)
+    return LinearSolution(
+        trits=torch.cat(planes, 2),
+        scales=torch.stack(scales, 2).half(),
+        group=options.group,
+        scale_kind="group",
+        layout="zones",
+        offsets=torch.cat(offsets, 1).half(),
+    )
+
+
+def _fit_zones(
+    block: torch.Tensor, salient: torch.Tensor, high: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Planes (6, n, columns) in the order of the layout "zones", their scales (6, n), the low zone's mean (n, 1)."""
+    low = ~high & ~salient
+    in_low, in_high, in_salient = binarize(block, low, 1), binarize(block, high, 1), binarize(block, salient, 2)
+    offset = as_stored(in_low.mean)
+    scales = torch.stack(
+        [
+            in_low.scale[0],
+            in_high.scale[0],
+            in_salient.scale[0],
+            in_salient.scale[1],
+            in_high.mean - offset,
+            in_salient.mean - offset,
+        ]
+    )
+    columns = salient.expand_as(block).float()
+    planes = torch.stack(
+        [
+            in_low.sign[0] * low,
+            in_high.sign[0] * high,
+            in_salient.sign[0] * columns,
+            in_salient.sign[1] * columns,
+            high.float(),
+            columns,
+        ]
+    )
+    return planes, as_stored(scales), offset[:, None]
