@@ -1,0 +1,1 @@
+"""Gates: synthesis with a Liberty cell library, timing, glitch-aware simulation and energy of multiply-accumulate circuits."""

@@ -1,0 +1,32 @@
+"""Runs a yosys script inside its own process: an error of yosys ends that process, not this one."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from hw.errors import InputError
+
+__all__ = ["run_yosys"]
+
+_KEPT_LINES = 3  # of yosys' last words in an error message
+
+
+def run_yosys(passes: Sequence[str], folder: Path) -> str:
+    """Run ``passes`` one after the other in ``folder`` and return yosys' log.
+
+    Raises:
+        InputError: pyosys is not installed.
+        RuntimeError: a pass failed; the message ends with yosys' last lines.
+    """
+    script = Path(folder) / "script.ys"
+    script.write_text("\n".join(passes) + "\n", encoding="utf-8")
+    worker = "import sys\nfrom pyosys import libyosys as ys\nys.run_pass('script ' + sys.argv[1], ys.Design())\n"
+    command = [sys.executable, "-c", worker, script.name]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
+    if "No module named 'pyosys'" in done.stderr:
+        raise InputError("synthesis needs pyosys: pip install 'tritforge[hw]'")
+    if done.returncode:
+        words = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()][-_KEPT_LINES:]
+        raise RuntimeError(f"yosys failed: {' / '.join(words)}")
+    return done.stdout
