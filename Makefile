@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
-PIP := $(PY) -m pip install -q --disable-pip-version-check
+PIP := $(PY) -m pip install -qq --disable-pip-version-check
 
 # Defaults: of MODEL here, of everything else in `python -m energy sim --help`.
 MODEL ?= llama2-7b
