@@ -5,14 +5,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
 from hw.artifact import sha256_json
 from hw.cli import CommandParser, run
 from hw.config import array_names, load_array
+from quant.checkpoint import Checkpoint
 from quant.manifest import read_manifest
+from quant.recording import read_recording
 from quant.shapes import load_shape, model_names
 from sim.memory import load_memory, memory_names
+from sim.replay import recording_origin, replay, replay_statistics
 from sim.result import CAUSES, PhaseResult, SimResult, write_result
 from sim.simulator import array_formats, simulate
 
@@ -29,6 +33,8 @@ def main(arguments: Sequence[str]) -> None:
     match options.command:
         case "run":
             _run(options)
+        case "replay":
+            _replay(options)
         case _:
             _list(options.command, options.json)
 
@@ -49,6 +55,10 @@ def _parser() -> CommandParser:
     one.add_argument("--ops", action="store_true", help="one line per op")
     one.add_argument("--json", action="store_true", help="print JSON instead of tables")
     one.add_argument("--output", type=Path, help="write sim.json here")
+    two = commands.add_parser("replay", help="replay a recorded pass: sums bit for bit, zero fractions, toggles")
+    two.add_argument("folder", type=Path, help="folder of ternary.safetensors and the recording")
+    two.add_argument("--array", default="edge-32x32", help="a known array, RxC, or a .yaml file")
+    two.add_argument("--json", action="store_true", help="print JSON instead of a table")
     for name in ("arrays", "memories", "models"):
         commands.add_parser(name, help=f"list the known {name}").add_argument("--json", action="store_true")
     return parser
@@ -87,6 +97,28 @@ def _run(options) -> None:
             console.print(_op_table(phase))
     for note in result.notes:
         console.print(f"[dim]- {note}[/dim]")
+
+
+def _replay(options) -> None:
+    array = load_array(options.array)
+    recording = read_recording(options.folder)
+    replays = replay(recording, Checkpoint(options.folder / "ternary.safetensors"), array)
+    console = Console(stderr=options.json)
+    total = len(recording.linears)
+    done = list(track(replays, "replay", total=total, console=console, transient=True))
+    statistics = replay_statistics(done, recording_origin(recording, array))
+    if options.json:
+        print(json.dumps({phase: {k: s.model_dump() for k, s in kinds.items()} for phase, kinds in statistics.items()}))
+        return
+    table = Table(title=f"{recording.model} ({recording.method}) on {array.name}: {total} linears replayed bit for bit")
+    for heading in ("linear", "zero trits", "toggles in prefill", "in decode", "of the activations", "in decode"):
+        table.add_column(heading, justify="left" if heading == "linear" else "right")
+    for kind, prefill in statistics["prefill"].items():
+        decode = statistics["decode"][kind]
+        rates = (prefill.zero_fraction, prefill.toggle_rate, decode.toggle_rate)
+        entered = (prefill.input_toggle_rate, decode.input_toggle_rate)
+        table.add_row(kind, *(f"{rate:.3f}" for rate in rates + entered))
+    console.print(table)
 
 
 def _summary(result: SimResult) -> dict:

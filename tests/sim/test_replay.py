@@ -1,0 +1,88 @@
+"""Replay of a recording: equal to sums computed by torch, refused for other weights, loud when a bit differs."""
+
+import json
+
+import numpy as np
+import pytest
+
+from hw.artifact import sha256_file
+from hw.config import sized
+from hw.errors import InputError
+from quant.checkpoint import Checkpoint, write_checkpoint
+from quant.recording import LinearRecord, OperandStatistics, Recording, input_name, sums_digest, write_recording
+from sim.__main__ import main
+from sim.replay import replay, replay_statistics
+
+torch = pytest.importorskip("torch")
+
+TOKENS, N, K, GROUP = 6, 7, 20, 8
+
+
+@pytest.fixture
+def recorded(tmp_path):
+    """A permuted two-plane linear: its checkpoint, and the recording of a pass computed by torch in int64."""
+    from quant.solution import LinearSolution
+
+    generator = torch.Generator().manual_seed(3)
+    solution = LinearSolution(
+        trits=torch.randint(-1, 2, (2, N, K), generator=generator).to(torch.int8),
+        scales=torch.rand(2, N, 3, generator=generator).half(),
+        group=GROUP,
+        scale_kind="group",
+        permutation=torch.randperm(K, generator=generator),
+    )
+    path = tmp_path / "ternary.safetensors"
+    write_checkpoint(path, {(0, "up_proj"): solution})
+    q = torch.randint(-127, 128, (TOKENS, K), generator=generator)
+    columns = q[:, solution.permutation]
+    parts = [
+        torch.einsum("mk,pnk->pmn", columns[:, a : a + GROUP], solution.trits[:, :, a : a + GROUP].long())
+        for a in range(0, K, GROUP)
+    ]
+    unknown = OperandStatistics(toggle_rate=0, input_toggle_rate=0)
+    record = LinearRecord(
+        layer=0,
+        kind="up_proj",
+        input=input_name(0, "up_proj"),
+        n=N,
+        k=K,
+        planes=2,
+        group=GROUP,
+        sums_sha256=sums_digest(torch.stack(parts, -1).numpy()),
+        zero_fraction=0.0,
+        prefill=unknown,
+        decode=unknown,
+    )
+    inputs = {record.input: (q.to(torch.int8).numpy(), np.ones(TOKENS, np.float32))}
+    recording = Recording("tiny", "made up", "noise", sha256_file(path), [record], inputs)
+    write_recording(tmp_path, recording)
+    return recording, Checkpoint(path), solution
+
+
+def test_replay_equals_the_sums_of_torch_and_measures_the_trits(recorded):
+    recording, checkpoint, solution = recorded
+    (result,) = replay(recording, checkpoint, sized(3, 4))
+    assert result.zero_fraction == pytest.approx((solution.trits == 0).double().mean().item())
+    statistics = replay_statistics([result], "a test")["decode"]["up_proj"]
+    assert statistics.measured
+    assert statistics.toggle_rate == result.decode.selected > 0
+
+
+def test_one_wrong_activation_is_noticed(recorded):
+    recording, checkpoint, _ = recorded
+    recording.inputs["layers.0.mlp_in"][0][2, 5] ^= 1
+    with pytest.raises(RuntimeError, match="up_proj of layer 0"):
+        list(replay(recording, checkpoint, sized(3, 4)))
+
+
+def test_a_recording_of_other_weights_is_refused(recorded):
+    recording, checkpoint, _ = recorded
+    with pytest.raises(InputError, match="must be the checkpoint that was recorded"):
+        list(replay(recording._replace(weights_sha256="0" * 64), checkpoint, sized(3, 4)))
+
+
+def test_command_line_prints_the_measured_statistics(recorded, tmp_path, capsys):
+    main(["replay", str(tmp_path), "--array", "3x4", "--json"])
+    statistics = json.loads(capsys.readouterr().out)
+    assert statistics["prefill"]["up_proj"]["measured"]
+    assert statistics["prefill"]["up_proj"]["origin"] == "replay of 6 recorded tokens of noise (made up) on 3x4"
