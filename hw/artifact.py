@@ -1,4 +1,4 @@
-"""The one reader and writer of every file under ``build/``: schema, version, origin, input hashes, atomic replacement."""
+"""The one reader and writer of every file under ``build/``: schema, version, origin, hashes, atomic replacement."""
 
 import hashlib
 import json

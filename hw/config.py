@@ -59,7 +59,7 @@ class ArrayConfig(BaseModel):
     def _can_work(self) -> "ArrayConfig":
         if self.mac != "fp16" and self.accumulator_bits < (need := required_accumulator_bits(self.rows)):
             raise ValueError(
-                f"accumulator_bits must be at least {need} for one tile of {self.rows} lanes, not {self.accumulator_bits}"
+                f"accumulator_bits must be at least {need} for a tile of {self.rows} lanes, not {self.accumulator_bits}"
             )
         if self.chain_lanes > self.rows:
             raise ValueError(f"chain_lanes must be at most rows = {self.rows}, not {self.chain_lanes}")
@@ -177,6 +177,10 @@ def load_array(name: str) -> ArrayConfig:
         if not (1 <= int(rows) <= _MAX_DIMENSION and 1 <= int(cols) <= _MAX_DIMENSION):
             raise InputError(f"array size must be 1x1 to {_MAX_DIMENSION}x{_MAX_DIMENSION}, not {name}")
         return sized(int(rows), int(cols))
+    if name not in array_names() and not name.endswith((".yaml", ".yml")):
+        raise InputError(
+            f"array must be RxC (e.g. 8x8), one of {', '.join(array_names())}, or a .yaml file, not {name!r}"
+        )
     return load_named(name, ARRAY_FOLDER, ArrayConfig, "array")
 
 

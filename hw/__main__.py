@@ -1,0 +1,69 @@
+"""Command line of the hardware: Verilog of an array or of a board."""
+
+import json
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+from hw.boards.catalog import BOARDS, load_board
+from hw.cli import CommandParser, run
+from hw.config import array_names, load_array
+
+_BUILD = Path("build/verilog")
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(prog="python -m hw", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    verilog = commands.add_parser("verilog", help="write deterministic Verilog and config.json")
+    verilog.add_argument("--array", help="a name, RxC, or a .yaml file; default: 8x8, or what fits the board")
+    verilog.add_argument("--board", help="also write a top level, constraints and a build script for this board")
+    verilog.add_argument("--out", type=Path, help="folder; default: build/verilog/NAME")
+    verilog.add_argument("--list", action="store_true", help="list the known arrays and boards")
+    verilog.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def _list(as_json: bool) -> None:
+    """Print what --array and --board take by name."""
+    known = {"arrays": [*array_names(), "RxC"], "boards": {board.name: board.array for board in BOARDS.values()}}
+    if as_json:
+        print(json.dumps(known))
+        return
+    print("arrays: " + ", ".join(known["arrays"]))
+    print("boards: " + ", ".join(f"{name} ({array})" for name, array in known["boards"].items()))
+
+
+def _verilog(options: Namespace) -> None:
+    """Write the files and name them."""
+    if options.list:
+        _list(options.json)
+        return
+    board = load_board(options.board) if options.board else None
+    config = load_array(options.array or (board.array if board else "8x8"))
+    folder = options.out or _BUILD / (f"{board.name}-{config.name}" if board else config.name)
+    # Amaranth is imported only by the command that elaborates.
+    if board:
+        from hw.boards.files import write_board
+
+        paths = write_board(board, config, folder)
+    else:
+        from hw.verilog import write_verilog
+
+        paths = write_verilog(config, folder)
+    if options.json:
+        print(json.dumps({"array": config.name, "board": board and board.name, "files": [str(path) for path in paths]}))
+        return
+    print(f"{config.name}: {config.rows} lanes x {config.cols} columns, latency {config.pipeline_latency} edges")
+    for path in paths:
+        print(f"  {path}")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run one command."""
+    options = _parser().parse_args(arguments)
+    _verilog(options)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,56 @@
+"""The array: ``cols`` columns over one activation vector, with the vector's skew along the chains."""
+
+from amaranth import Module, Signal
+from amaranth.lib.wiring import Component, In, Out
+
+from hw.column import Column
+from hw.config import ArrayConfig
+from hw.lane import ACTIVATION_BITS
+from hw.ports import negatives_layout, tile_layout, totals_layout, vector_layout
+
+__all__ = ["Array"]
+
+
+class Array(Component):
+    """One vector per edge times the active tile; totals come ``1 + config.column_stages`` registers later.
+
+    Members
+    -------
+    vector : ``rows`` activations, int8.
+    issue : this edge accepts ``vector``.
+    trits, negatives : the active tile, see ``WeightTiles``.
+    totals : per column, the exact sum over the lanes.
+    """
+
+    def __init__(self, config: ArrayConfig):
+        self.config = config
+        super().__init__(
+            {
+                "vector": In(vector_layout(config)),
+                "issue": In(1),
+                "trits": In(tile_layout(config)),
+                "negatives": In(negatives_layout(config)),
+                "totals": Out(totals_layout(config)),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        """The vector register, one more register per chain position, and the columns."""
+        m = Module()
+        rows = self.config.rows
+        skewed = []
+        for lane in range(rows):
+            x = Signal(ACTIVATION_BITS, name=f"x{lane}")
+            with m.If(self.issue):
+                m.d.sync += x.eq(self.vector[lane])
+            for position in range(1, lane % self.config.chain_lanes + 1):
+                delayed = Signal(ACTIVATION_BITS, name=f"x{lane}_{position}")
+                m.d.sync += delayed.eq(x)
+                x = delayed
+            skewed.append(x)
+        for index in range(self.config.cols):
+            m.submodules[f"column{index}"] = column = Column(self.config)
+            m.d.comb += [column.x[lane].eq(x) for lane, x in enumerate(skewed)]
+            m.d.comb += [column.trits[lane].eq(self.trits[index * rows + lane]) for lane in range(rows)]
+            m.d.comb += [column.negatives.eq(self.negatives[index]), self.totals[index].eq(column.total)]
+        return m

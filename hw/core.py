@@ -1,0 +1,101 @@
+"""The whole core: descriptor, packed weights and activations in, exact sums out, every cycle accounted for."""
+
+from amaranth import Module
+from amaranth.lib import stream
+from amaranth.lib.wiring import Component, In, Out, connect, flipped
+
+from hw.accumulator import Accumulator
+from hw.array import Array
+from hw.config import ArrayConfig
+from hw.counters import CounterPorts, Counters
+from hw.errors import InputError
+from hw.ports import Descriptor, sums_layout, vector_layout
+from hw.sequencer import Sequencer, Status
+from hw.weights import WeightTiles
+
+__all__ = ["Core"]
+
+
+class Core(Component):
+    """Ternary x int8 GEMM core; the machine of ``docs/architecture.md``.
+
+    Members
+    -------
+    descriptor : m, n, k.
+    weights, activations, results : streams in the orders of the page.
+    running : a GEMM is under way.
+    status : of the latest descriptor.
+    illegal_weights : a trit code that is never written arrived since the latest descriptor.
+    counters : cycles of the latest GEMM, whole and by cause.
+
+    Raises
+    ------
+    InputError
+        ``config`` is not a ternary array.
+    """
+
+    def __init__(self, config: ArrayConfig):
+        if config.mac != "ternary":
+            raise InputError(f"array {config.name!r}: mac must be ternary for gateware, not {config.mac}")
+        self.config = config
+        super().__init__(
+            {
+                "descriptor": In(stream.Signature(Descriptor)),
+                "weights": In(stream.Signature(config.weight_bus_bits)),
+                "activations": In(stream.Signature(vector_layout(config))),
+                "results": Out(stream.Signature(sums_layout(config))),
+                "running": Out(1),
+                "status": Out(Status),
+                "illegal_weights": Out(1),
+                "counters": Out(CounterPorts),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        """Sequencer, weight tiles, array, accumulator and counters, wired."""
+        m = Module()
+        m.submodules.sequencer = sequencer = Sequencer(self.config)
+        m.submodules.tiles = tiles = WeightTiles(self.config)
+        m.submodules.array = array = Array(self.config)
+        m.submodules.accumulator = accumulator = Accumulator(self.config)
+        m.submodules.counters = counters = Counters()
+
+        connect(m, flipped(self.descriptor), sequencer.descriptor)
+        connect(m, accumulator.results, flipped(self.results))
+        connect(m, counters.counters, flipped(self.counters))
+        weight_accepted = self.weights.valid & self.weights.ready
+        m.d.comb += [
+            sequencer.weight_valid.eq(self.weights.valid),
+            self.weights.ready.eq(sequencer.weight_ready),
+            sequencer.activation_valid.eq(self.activations.valid),
+            self.activations.ready.eq(sequencer.activation_ready),
+            sequencer.free.eq(accumulator.free),
+            sequencer.drained.eq(accumulator.drained),
+            tiles.word.eq(self.weights.payload),
+            tiles.accept.eq(weight_accepted),
+            tiles.beat.eq(sequencer.beat),
+            tiles.swap.eq(sequencer.swap),
+            tiles.clear.eq(sequencer.start),
+            array.vector.eq(self.activations.payload),
+            array.issue.eq(sequencer.issue),
+            array.trits.eq(tiles.trits),
+            array.negatives.eq(tiles.negatives),
+            accumulator.issue.eq(sequencer.issue),
+            accumulator.first.eq(sequencer.first),
+            accumulator.last.eq(sequencer.last),
+            accumulator.token.eq(sequencer.token),
+            accumulator.totals.eq(array.totals),
+            counters.start.eq(sequencer.start),
+            counters.running.eq(sequencer.running),
+            counters.issue.eq(sequencer.issue),
+            counters.weight_accepted.eq(weight_accepted),
+            counters.shadow_full.eq(sequencer.shadow_full),
+            counters.active.eq(sequencer.active),
+            counters.all_issued.eq(sequencer.all_issued),
+            counters.credit_missing.eq(sequencer.last & ~accumulator.free),
+            counters.result_blocked.eq(self.results.valid & ~self.results.ready),
+            self.running.eq(sequencer.running),
+            self.status.eq(sequencer.status),
+            self.illegal_weights.eq(tiles.illegal),
+        ]
+        return m

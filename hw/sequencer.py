@@ -1,0 +1,174 @@
+"""The sequencer: takes one GEMM descriptor, walks its tiles, and decides loads, swaps and issues."""
+
+from amaranth import Module, Mux, Signal
+from amaranth.lib import enum, stream
+from amaranth.lib.wiring import Component, In, Out
+
+from hw.config import ArrayConfig
+from hw.ports import Descriptor, beat_shape, token_shape
+
+__all__ = ["Sequencer", "Status", "TileWalk"]
+
+
+class Status(enum.Enum, shape=2):
+    """What became of the latest descriptor."""
+
+    OK = 0
+    ZERO_SIZE = 1  # m, n or k is 0
+    K_TOO_LARGE = 2  # sums over k could overflow the accumulator
+
+
+class TileWalk(Component):
+    """The tiles of a GEMM in stream order: token tile (outermost), column tile, fold (innermost).
+
+    Members
+    -------
+    start : take ``sizes`` and stand on the first tile.
+    step : go to the next tile.
+    more : the walk stands on a tile, not behind the last.
+    first, last : that tile is the first, the last fold of K.
+    last_token : number of the last token of that tile.
+    """
+
+    def __init__(self, config: ArrayConfig):
+        self.config = config
+        super().__init__(
+            {
+                "sizes": In(Descriptor),
+                "start": In(1),
+                "step": In(1),
+                "more": Out(1),
+                "first": Out(1),
+                "last": Out(1),
+                "last_token": Out(token_shape(config)),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        """Three counters of what is left along m, n and k; each wraps into the next outer one."""
+        m = Module()
+        config = self.config
+        whole, left = Signal(Descriptor), Signal(Descriptor)
+        last_fold, last_column, last_tokens = Signal(), Signal(), Signal()
+        m.d.comb += [
+            last_fold.eq(left.k <= config.rows),
+            last_column.eq(left.n <= config.cols),
+            last_tokens.eq(left.m <= config.token_tile),
+            self.last.eq(last_fold),
+            self.last_token.eq(Mux(last_tokens, left.m, config.token_tile) - 1),
+        ]
+        with m.If(self.start):
+            m.d.sync += [whole.eq(self.sizes), left.eq(self.sizes), self.more.eq(1), self.first.eq(1)]
+        with m.Elif(self.step):
+            m.d.sync += [left.k.eq(left.k - config.rows), self.first.eq(last_fold)]
+            with m.If(last_fold):
+                m.d.sync += [left.k.eq(whole.k), left.n.eq(left.n - config.cols)]
+                with m.If(last_column):
+                    m.d.sync += [left.n.eq(whole.n), left.m.eq(left.m - config.token_tile)]
+                    with m.If(last_tokens):
+                        m.d.sync += self.more.eq(0)
+        return m
+
+
+class Sequencer(Component):
+    """Loader, swap and issue control of ``docs/architecture.md``.
+
+    Members
+    -------
+    descriptor : one per GEMM; ready while nothing runs.
+    status, running : of the latest descriptor.
+    start : this edge starts a GEMM (edge 0).
+    weight_valid, weight_ready, beat : handshake of the weight stream, and the number of the beat inside its tile.
+    swap : this edge moves shadow to active.
+    activation_valid, activation_ready : handshake of the activation stream.
+    issue, first, last, token : the vector accepted on this edge, see ``Accumulator``.
+    free, drained : from the accumulator.
+    shadow_full, active, all_issued : state, for the counters.
+    """
+
+    def __init__(self, config: ArrayConfig):
+        self.config = config
+        super().__init__(
+            {
+                "descriptor": In(stream.Signature(Descriptor)),
+                "status": Out(Status),
+                "running": Out(1),
+                "start": Out(1),
+                "weight_valid": In(1),
+                "weight_ready": Out(1),
+                "beat": Out(beat_shape(config)),
+                "swap": Out(1),
+                "activation_valid": In(1),
+                "activation_ready": Out(1),
+                "issue": Out(1),
+                "first": Out(1),
+                "last": Out(1),
+                "token": Out(token_shape(config)),
+                "free": In(1),
+                "drained": In(1),
+                "shadow_full": Out(1),
+                "active": Out(1),
+                "all_issued": Out(1),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        """One walk for the loader, one for the issues; they meet at the swap."""
+        m = Module()
+        m.submodules.load_walk = load = TileWalk(self.config)
+        m.submodules.issue_walk = walk = TileWalk(self.config)
+        self._take_descriptor(m)
+        for each in (load, walk):
+            m.d.comb += [each.sizes.eq(self.descriptor.payload), each.start.eq(self.start)]
+
+        accept, completes = Signal(), Signal()
+        m.d.comb += [
+            self.weight_ready.eq(load.more & (~self.shadow_full | self.swap)),
+            accept.eq(self.weight_valid & self.weight_ready),
+            completes.eq(accept & (self.beat == self.config.weight_beats - 1)),
+            load.step.eq(completes),
+        ]
+        with m.If(accept):
+            m.d.sync += self.beat.eq(Mux(completes, 0, self.beat + 1))
+
+        last_issue = Signal()
+        m.d.comb += [
+            self.activation_ready.eq(self.active & (~walk.last | self.free)),
+            self.issue.eq(self.activation_valid & self.activation_ready),
+            last_issue.eq(self.issue & (self.token == walk.last_token)),
+            walk.step.eq(last_issue),
+            self.first.eq(walk.first),
+            self.last.eq(walk.last),
+            self.all_issued.eq(~walk.more),
+            self.swap.eq(self.shadow_full & (~self.active | last_issue)),
+        ]
+        with m.If(self.issue):
+            m.d.sync += self.token.eq(Mux(last_issue, 0, self.token + 1))
+
+        with m.If(completes):
+            m.d.sync += self.shadow_full.eq(1)
+        with m.Elif(self.swap):
+            m.d.sync += self.shadow_full.eq(0)
+        with m.If(self.swap):
+            m.d.sync += self.active.eq(1)
+        with m.Elif(last_issue):
+            m.d.sync += self.active.eq(0)
+        return m
+
+    def _take_descriptor(self, m: Module) -> None:
+        """Accept a descriptor while nothing runs; start it, or refuse it with a status."""
+        sizes = self.descriptor.payload
+        zero, too_large, accepted = Signal(), Signal(), Signal()
+        m.d.comb += [
+            zero.eq((sizes.m == 0) | (sizes.n == 0) | (sizes.k == 0)),
+            too_large.eq(sizes.k > self.config.max_k),
+            self.descriptor.ready.eq(~self.running),
+            accepted.eq(self.descriptor.valid & self.descriptor.ready),
+            self.start.eq(accepted & ~zero & ~too_large),
+        ]
+        with m.If(accepted):
+            m.d.sync += self.status.eq(Mux(zero, Status.ZERO_SIZE, Mux(too_large, Status.K_TOO_LARGE, Status.OK)))
+        with m.If(self.start):
+            m.d.sync += self.running.eq(1)
+        with m.Elif(self.drained & self.all_issued):
+            m.d.sync += self.running.eq(0)

@@ -1,0 +1,116 @@
+"""Double-buffered weight tiles: unpacked words fill the shadow tile while the active tile works."""
+
+from itertools import groupby
+
+from amaranth import Module, Signal, Value
+from amaranth.lib.data import View
+from amaranth.lib.wiring import Component, In, Out
+
+from hw.config import ArrayConfig
+from hw.ports import beat_shape, negatives_layout, tile_layout, trits_per_word
+from hw.unpack import Unpacker
+
+__all__ = ["WeightTiles"]
+
+
+class WeightTiles(Component):
+    """Shadow and active tile, one edge behind the loader's and the swap's control.
+
+    A word is unpacked into a register on the edge that accepts it and enters the shadow tile on the next; a swap moves
+    shadow to active on the edge after its control edge. Lanes at position p of their chain do both p edges later.
+
+    Members
+    -------
+    word : the weight stream's payload.
+    accept : this edge accepts ``word``.
+    beat : its number inside the tile.
+    swap : this edge swaps.
+    trits : the active tile, ``TritCode`` number ``c * rows + r``.
+    negatives : number of -1 trits of each column, in time with the chain heads.
+    illegal : an accepted word held an illegal code; stays until ``clear``.
+    """
+
+    def __init__(self, config: ArrayConfig):
+        self.config = config
+        super().__init__(
+            {
+                "word": In(config.weight_bus_bits),
+                "accept": In(1),
+                "beat": In(beat_shape(config)),
+                "swap": In(1),
+                "clear": In(1),
+                "trits": Out(tile_layout(config)),
+                "negatives": Out(negatives_layout(config)),
+                "illegal": Out(1),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        """Word register, its delayed copies for later chain positions, shadow, active, and the count of -1 trits."""
+        m = Module()
+        config = self.config
+        m.submodules.unpacker = unpacker = Unpacker(config)
+        m.d.comb += unpacker.word.eq(self.word)
+
+        with m.If(self.accept & unpacker.illegal):
+            m.d.sync += self.illegal.eq(1)
+        with m.Elif(self.clear):
+            m.d.sync += self.illegal.eq(0)
+
+        word, beat, accept, swap = unpacker.trits, self.beat, self.accept, self.swap
+        shadow = Signal(tile_layout(config))
+        for position in range(config.chain_lanes):
+            word, beat = _copy(m, word, f"word{position}", accept), _copy(m, beat, f"beat{position}", accept)
+            accept, swap = _copy(m, accept, f"accept{position}"), _copy(m, swap, f"swap{position}")
+            lanes = [i for i in range(config.lanes) if i % config.rows % config.chain_lanes == position]
+            per_word = trits_per_word(config)
+            for number, group in groupby(lanes, key=lambda i: i // per_word):
+                with m.If(accept & (beat == number)):
+                    m.d.sync += [shadow[i].eq(word[i % per_word]) for i in group]
+            with m.If(swap):
+                m.d.sync += [self.trits[i].eq(shadow[i]) for i in lanes]
+        self._count_negatives(m, unpacker.trits)
+        return m
+
+    def _count_negatives(self, m: Module, trits: View) -> None:
+        """Count each column's -1 trits while they stream in: windows of a word are counted once for all columns."""
+        config = self.config
+        per_word = trits_per_word(config)
+        accept = _copy(m, self.accept, "count_accept")
+        swap = _copy(m, self.swap, "count_swap")
+        beat = _copy(m, self.beat, "count_beat", self.accept)
+        counts: dict[tuple[int, int], Signal] = {}
+        for column in range(config.cols):
+            start, stop = column * config.rows, (column + 1) * config.rows
+            count = Signal(range(config.rows + 1), name=f"count{column}")
+            for number in range(start // per_word, (stop - 1) // per_word + 1):
+                low, high = (max(edge - number * per_word, 0) for edge in (start, stop))
+                window = (low, min(high, per_word))
+                if window not in counts:
+                    counts[window] = Signal(range(window[1] - low + 1), name=f"window{low}_{window[1]}")
+                    with m.If(self.accept):
+                        m.d.sync += counts[window].eq(_ones([trits[i].negative for i in range(*window)]))
+                first = number == start // per_word
+                with m.If(accept & (beat == number)):
+                    m.d.sync += count.eq(counts[window] if first else count + counts[window])
+            with m.If(swap):
+                m.d.sync += self.negatives[column].eq(count)
+
+
+def _ones(bits: list[Value]) -> Value:
+    """How many of ``bits`` are 1, by a balanced tree of additions."""
+    if len(bits) == 1:
+        return bits[0]
+    half = len(bits) // 2
+    return _ones(bits[:half]) + _ones(bits[half:])
+
+
+def _copy(m: Module, value, name: str, enable=None) -> Signal:
+    """A register that follows ``value`` by one edge, only where ``enable`` is high if it is given."""
+    register = Signal(value.shape(), name=name)
+    if enable is None:
+        m.d.sync += register.eq(value)
+    else:
+        with m.If(enable):
+            m.d.sync += register.eq(value)
+    return register

@@ -1,0 +1,183 @@
+"""Random GEMM cases, their run on the core's Verilog under a simulator, and the decoded record."""
+
+import json
+import xml.etree.ElementTree as ElementTree
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from cocotb_tools.runner import get_runner
+
+from hw.config import ArrayConfig
+from hw.golden import tiles
+from hw.trit import tile_stream
+from hw.verilog import CORE_NAME, core_verilog
+
+
+@dataclass
+class Case:
+    """One GEMM with the offers of its three streams: strings of 0 and 1, one per edge, then all 1."""
+
+    q: np.ndarray  # int8 (m, k)
+    trits: np.ndarray  # int8 (n, k)
+    weight_offers: str = ""
+    activation_offers: str = ""
+    result_readies: str = ""
+    reset_after: int | None = None  # edges, then the core is reset and nothing is recorded
+    refused: bool = False  # the descriptor must start nothing
+    sizes: tuple[int, int, int] | None = None  # what the descriptor says, if not the truth
+
+    @property
+    def m(self) -> int:
+        return self.q.shape[0]
+
+    @property
+    def n(self) -> int:
+        return self.trits.shape[0]
+
+    @property
+    def k(self) -> int:
+        return self.q.shape[1]
+
+
+@dataclass
+class Record:
+    """What the bench saw: sums ``(m, n)``, status, counters, and the valid/ready bits of each edge."""
+
+    sums: np.ndarray
+    status: int
+    illegal_weights: int
+    edges: int
+    waited: int  # edges that the descriptor waited after the case before
+    counters: dict[str, int]
+    patterns: dict[str, list[int]] = field(repr=False, default_factory=dict)
+
+
+def random_offers(rng: np.random.Generator, edges: int) -> str:
+    """A stall pattern: none, a steady share, or bursts."""
+    kind = rng.integers(4)
+    if kind == 0:
+        return ""
+    if kind == 1:
+        return "".join(rng.choice(["0", "1"], size=edges, p=[0.5, 0.5]))
+    if kind == 2:
+        return "".join(rng.choice(["0", "1"], size=edges, p=[0.85, 0.15]))
+    runs = [("0", "1")[i % 2] * int(rng.integers(1, 30)) for i in range(edges // 15 + 1)]
+    return "".join(runs)[:edges]
+
+
+def random_case(rng: np.random.Generator, config: ArrayConfig, stalls: bool = True) -> Case:
+    """Sizes around the array's own, so that edge tiles, several folds, columns and token tiles all occur."""
+    m = int(rng.choice([1, 1, 2, config.token_tile, config.token_tile + 1, rng.integers(1, 3 * config.token_tile)]))
+    n = int(rng.choice([1, config.cols, config.cols + 1, rng.integers(1, 3 * config.cols + 1)]))
+    k = int(rng.choice([1, config.rows, config.rows + 1, rng.integers(1, 4 * config.rows + 1)]))
+    q = rng.integers(-127, 128, size=(m, k), dtype=np.int8)
+    if rng.integers(4) == 0:
+        q = rng.choice(np.array([-127, 127], np.int8), size=(m, k))  # the extremes
+    trits = rng.integers(-1, 2, size=(n, k), dtype=np.int8)
+    if rng.integers(8) == 0:
+        trits = np.full((n, k), -1, np.int8)
+    offers = [random_offers(rng, 400) if stalls else "" for _ in range(3)]
+    return Case(q, trits, *offers)
+
+
+def play(config: ArrayConfig, cases: list[Case], folder: Path, simulator: str = "icarus") -> list[Record]:
+    """Run ``cases`` one after another on the Verilog of ``config`` and return what came out."""
+    folder.mkdir(parents=True, exist_ok=True)
+    source = folder / f"{CORE_NAME}.v"
+    source.write_text(core_verilog(config))
+    (folder / "cases.json").write_text(json.dumps([_bench_case(config, case) for case in cases]))
+    runner = get_runner(simulator)
+    runner.build(
+        sources=[source],
+        hdl_toplevel=CORE_NAME,
+        build_dir=folder / "build",
+        timescale=("1ns", "1ps"),
+        log_file=folder / "build.log",
+    )
+    report = folder / "results.xml"
+    report.unlink(missing_ok=True)
+    with suppress(SystemExit):  # the runner's exit says less than the report
+        runner.test(
+            hdl_toplevel=CORE_NAME,
+            test_module="tests.hw.core_bench",
+            build_dir=folder / "build",
+            test_dir=folder,
+            results_xml=report,
+            extra_env={"TRITFORGE_BENCH": str(folder)},
+            log_file=folder / "test.log",
+            timescale=("1ns", "1ps"),
+        )
+    assert_passed(report, tests=1)
+    records = json.loads((folder / "records.json").read_text())
+    return [_decode(config, case, record) for case, record in zip(cases, records, strict=True) if record]
+
+
+def assert_passed(report: Path, tests: int) -> None:
+    """Fail with the simulator's message unless exactly ``tests`` cocotb tests ran and none failed."""
+    found = list(ElementTree.parse(report).iter("testcase"))
+    assert len(found) == tests, f"{len(found)} cocotb tests ran, not {tests}"
+    for test in found:
+        for bad in (*test.findall("failure"), *test.findall("error"), *test.findall("skipped")):
+            raise AssertionError(f"{test.get('name')}: {bad.get('error_msg') or bad.get('message') or bad.text}")
+
+
+def weight_words(config: ArrayConfig, case: Case) -> list[int]:
+    """The whole weight stream of a GEMM."""
+    words = []
+    for _, columns, fold in tiles(case.m, case.n, case.k, config.token_tile, config.cols, config.rows):
+        tile = np.zeros((config.cols, config.rows), np.int8)
+        part = case.trits[columns, fold]
+        tile[: part.shape[0], : part.shape[1]] = part
+        words += tile_stream(tile, config.packing, config.weight_bus_bits)
+    return words
+
+
+def activation_vectors(config: ArrayConfig, case: Case) -> list[int]:
+    """The whole activation stream of a GEMM: lane i in bits 8*i .. 8*i + 7."""
+    vectors = []
+    for tokens, _, fold in tiles(case.m, case.n, case.k, config.token_tile, config.cols, config.rows):
+        for token in case.q[tokens, fold]:
+            vector = np.zeros(config.rows, np.int8)
+            vector[: token.size] = token
+            vectors.append(int.from_bytes(vector.tobytes(), "little"))
+    return vectors
+
+
+def _bench_case(config: ArrayConfig, case: Case) -> dict:
+    m, n, k = case.sizes or (case.m, case.n, case.k)
+    column_tiles = -(-case.n // config.cols)
+    return {
+        "descriptor": hex(m | n << 24 | k << 48),
+        "weights": [] if case.refused else [hex(word) for word in weight_words(config, case)],
+        "activations": [] if case.refused else [hex(vector) for vector in activation_vectors(config, case)],
+        "results": 0 if case.refused else case.m * column_tiles,
+        "weight_offers": case.weight_offers,
+        "activation_offers": case.activation_offers,
+        "result_readies": case.result_readies,
+        "reset_after": case.reset_after,
+    }
+
+
+def _decode(config: ArrayConfig, case: Case, record: dict) -> Record:
+    bits = config.accumulator_bits
+    sums = np.zeros((case.m, -(-case.n // config.cols) * config.cols), np.int64)
+    beats = iter(record["results"])
+    for first in range(0, case.m, config.token_tile) if not case.refused else ():
+        for column in range(0, case.n, config.cols):
+            for token in range(first, min(first + config.token_tile, case.m)):
+                beat = int(next(beats), 16)
+                for c in range(config.cols):
+                    value = beat >> c * bits & (1 << bits) - 1
+                    sums[token, column + c] = value - (1 << bits) * (value >> bits - 1)
+    patterns = {name: record[name] for name in ("weights_valid", "activations_valid", "results_ready")}
+    return Record(
+        sums[:, : case.n],
+        record["status"],
+        record["illegal_weights"],
+        record["edges"],
+        record["waited"],
+        record["counters"],
+        patterns,
+    )
