@@ -1,17 +1,17 @@
 """Closed forms: cycles and causes of one GEMM without stalls from outside, and SCALE-Sim's cycles as a baseline.
 
-Ref: docs/architecture.md, "Counting"; SCALE-Sim v3 (Samajdar et al., ISPASS 2020, section III: fold counts and fill,
-stream and drain times of the two stationary dataflows).
+Ref: docs/architecture.md, "Counting"; SCALE-Sim v3 (Samajdar et al., ISPASS 2020, section III: fold counts and the
+times of a fold); the input-stationary form is derived from the weight-stationary one by exchanging M and N.
 """
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from hw.config import ArrayConfig
 from hw.errors import InputError
 from quant.shapes import Gemm
 
-__all__ = ["CycleCounts", "TileGrid", "closed_form", "scale_sim_output_stationary", "scale_sim_weight_stationary"]
+__all__ = ["CycleCounts", "TileGrid", "closed_form", "scale_sim_cycles"]
 
 
 class CycleCounts(NamedTuple):
@@ -66,14 +66,18 @@ def closed_form(gemm: Gemm, array: ArrayConfig) -> CycleCounts:
     return CycleCounts(grid.issues + fill_drain + weight_stall, grid.issues, fill_drain, weight_stall)
 
 
-def scale_sim_weight_stationary(gemm: Gemm, rows: int, cols: int) -> int:
-    """SCALE-Sim's compute cycles of a systolic array with weights stationary (K on rows, N on columns).
+def scale_sim_cycles(gemm: Gemm, rows: int, cols: int, dataflow: Literal["ws", "os", "is"]) -> int:
+    """SCALE-Sim's compute cycles of a ``rows`` x ``cols`` systolic array; folds follow each other without overlap.
 
-    Each fold loads R rows, streams M tokens through the skew of R + C - 2 and does not overlap with the next.
+    Weights stationary: K on rows, N on columns; a fold loads R rows and streams M tokens through a skew of R + C - 2.
+    Inputs stationary: K on rows, M on columns; a fold loads R rows and streams N filters through the same skew.
+    Outputs stationary: M on rows, N on columns; a fold streams K through the skew of R + C - 2.
     """
-    return math.ceil(gemm.k / rows) * math.ceil(gemm.n / cols) * (2 * rows + cols + gemm.m - 2) - 1
-
-
-def scale_sim_output_stationary(gemm: Gemm, rows: int, cols: int) -> int:
-    """SCALE-Sim's compute cycles with outputs stationary (M on rows, N on columns): stream K, then shift R rows out."""
-    return math.ceil(gemm.m / rows) * math.ceil(gemm.n / cols) * (gemm.k + rows + cols - 2) - 1
+    m, n, k = gemm
+    match dataflow:
+        case "ws":
+            return math.ceil(k / rows) * math.ceil(n / cols) * (2 * rows + cols + m - 2) - 1
+        case "is":
+            return math.ceil(k / rows) * math.ceil(m / cols) * (2 * rows + cols + n - 2) - 1
+        case "os":
+            return math.ceil(m / rows) * math.ceil(n / cols) * (k + rows + cols - 2) - 1
