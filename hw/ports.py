@@ -49,7 +49,7 @@ def negatives_layout(config: ArrayConfig) -> data.ArrayLayout:
 
 def total_shape(config: ArrayConfig) -> Shape:
     """One column's total: every sum of ``rows`` values of +-128."""
-    return signed(bits_for(-128 * config.rows, require_sign_bit=True))
+    return signed(bits_for(128 * config.rows, require_sign_bit=True))
 
 
 def totals_layout(config: ArrayConfig) -> data.ArrayLayout:

@@ -1,0 +1,116 @@
+"""Array configs: derived figures by hand, and refusal of what cannot work with the field, the value and the way out."""
+
+import math
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hw.config import ArrayConfig, array_names, load_array, required_accumulator_bits
+from hw.errors import InputError
+
+FIELDS = {"name": "t", "rows": 8, "cols": 8}
+
+
+def write(folder, **fields):
+    path = folder / "a.yaml"
+    path.write_text(yaml.safe_dump(fields))
+    return str(path)
+
+
+@given(st.integers(1, 200_000))
+def test_accumulator_holds_the_extreme_sums_and_not_a_bit_more(k):
+    bits = required_accumulator_bits(k)
+    assert -(2 ** (bits - 1)) <= -127 * k
+    assert 127 * k <= 2 ** (bits - 1) - 1
+    assert 127 * k > 2 ** (bits - 2) - 1
+
+
+@given(st.integers(11, 40))
+def test_max_k_is_the_last_that_fits(bits):
+    config = ArrayConfig(**FIELDS | {"accumulator_bits": bits})
+    assert 127 * config.max_k <= 2 ** (bits - 1) - 1 < 127 * (config.max_k + 1)
+
+
+def test_figures_of_a_tile_by_hand():
+    config = ArrayConfig(name="t", rows=10, cols=3, packing="5in8", weight_bus_bits=16, chain_lanes=4)
+    assert config.tile_bytes == 6  # 30 trits, five per byte
+    assert config.weight_beats == 3
+    assert config.chains == 3  # 4 + 4 + 2 lanes
+    assert config.tree_levels == 2
+    assert config.column_stages == 5  # four of the chain, one of two tree levels
+    assert config.pipeline_latency == 7
+    assert config.result_queue_depth == 9
+
+
+@given(st.integers(1, 64), st.integers(1, 8), st.integers(1, 4))
+def test_tree_levels_reduce_the_chains(rows, chain, per_register):
+    config = ArrayConfig(name="t", rows=rows, cols=1, chain_lanes=min(chain, rows), adders_per_register=per_register)
+    chains = math.ceil(rows / config.chain_lanes)
+    assert 2**config.tree_levels >= chains > 2 ** (config.tree_levels - 1) or chains == 1
+    assert config.pipeline_latency == config.chain_lanes + math.ceil(config.tree_levels / per_register) + 2
+
+
+def test_size_as_name_gives_a_bus_of_about_eight_beats():
+    config = load_array("8x8")
+    assert (config.rows, config.cols, config.weight_beats) == (8, 8, 8)
+
+
+@pytest.mark.parametrize("name", array_names())
+def test_shipped_arrays_load(name):
+    assert load_array(name).name == name
+
+
+def test_unknown_name_lists_the_known_ones():
+    with pytest.raises(InputError, match=r"^array must be RxC \(e\.g\. 8x8\), one of edge-32x32.*, not 'nope'$"):
+        load_array("nope")
+
+
+@pytest.mark.parametrize("name", ["0x4", "4x0", "1025x1"])
+def test_size_out_of_range_is_refused(name):
+    with pytest.raises(InputError, match=rf"^array size must be 1x1 to 1024x1024, not {name}$"):
+        load_array(name)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"rows": 0}, r"field 'rows' should be greater than or equal to 1, not 0$"),
+        ({"cols": -3}, r"field 'cols' should be greater than or equal to 1, not -3$"),
+        ({"rows": "many"}, r"field 'rows' should be a valid integer.*, not 'many'$"),
+        ({"packing": "3bit"}, r"field 'packing' should be '2bit' or '5in8', not '3bit'$"),
+        ({"mac": "int4"}, r"field 'mac' should be 'ternary', 'int8' or 'fp16', not 'int4'$"),
+        ({"weight_bus_bits": 12}, r"field 'weight_bus_bits' should be a multiple of 8, not 12$"),
+        ({"token_tile": 0}, r"field 'token_tile' should be greater than or equal to 1, not 0$"),
+        ({"wings": 2}, r"unknown field 'wings' = 2; known fields: name, description, "),
+        ({"accumulator_bits": 10}, r"accumulator_bits must be at least 11 for a tile of 8 lanes, not 10$"),
+        ({"chain_lanes": 9}, r"chain_lanes must be at most rows = 8, not 9$"),
+        ({"weight_buffer_bytes": 31}, r"weight_buffer_bytes must hold two tiles \(2 x 16 bytes\), not 31$"),
+    ],
+)
+def test_faulty_fields_are_named_with_file_value_and_what_is_allowed(tmp_path, fields, message):
+    path = write(tmp_path, **FIELDS | fields)
+    with pytest.raises(InputError, match=f"^{path}: {message}"):
+        load_array(path)
+
+
+def test_missing_field_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"a\.yaml: field 'cols' is missing$"):
+        load_array(write(tmp_path, name="t", rows=2))
+
+
+def test_a_k_that_could_overflow_is_refused_with_both_widths():
+    config = ArrayConfig(**FIELDS | {"accumulator_bits": 16})
+    config.check_k(258, "q_proj")
+    with pytest.raises(
+        InputError,
+        match=r"^q_proj: K = 259 needs accumulator_bits of at least 17, not 16 of array 't' \(good for K <= 258\)$",
+    ):
+        config.check_k(259, "q_proj")
+
+
+def test_the_description_does_not_change_the_hardware_and_the_size_does():
+    config = ArrayConfig(**FIELDS)
+    assert config.sha256 == ArrayConfig(**FIELDS | {"description": "other words"}).sha256
+    assert config.sha256 != ArrayConfig(**FIELDS | {"rows": 9}).sha256
