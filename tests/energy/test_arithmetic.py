@@ -18,34 +18,34 @@ def test_a_tree_over_r_lanes_has_r_minus_1_adders(rows):
     assert len(tree_adder_bits(rows, 8)) == rows - 1
 
 
-def test_ternary_mac_of_four_lanes_by_hand():
+def test_ternary_mac_of_four_lanes_by_hand(close):
     def adder(bits):  # pJ, line through 0.03 at 8 bits and 0.1 at 32 bits
         return 0.03 + 0.07 * (bits - 8) / 24
 
     expected_pj = (adder(9) + adder(9) + adder(10) + adder(24)) / 4
-    assert mac_cost(load_array("4x4"), HOROWITZ).energy.typical == pytest.approx(expected_pj * 1e-12)
+    assert mac_cost(load_array("4x4"), HOROWITZ).energy.typical == close(expected_pj * 1e-12)
 
 
-def test_int8_mac_adds_the_multiplier_and_wider_adders():
+def test_int8_mac_adds_the_multiplier_and_wider_adders(close):
     def adder(bits):
         return 0.03 + 0.07 * (bits - 8) / 24
 
     expected_pj = 0.2 + (adder(17) + adder(17) + adder(18) + adder(32)) / 4
     cost = mac_cost(load_array("4x4").baseline("int8"), HOROWITZ)
-    assert cost.energy.typical == pytest.approx(expected_pj * 1e-12)
+    assert cost.energy.typical == close(expected_pj * 1e-12)
     assert cost.recipe.startswith("int8_mul + ")
 
 
-def test_fp16_mac_is_one_multiply_and_one_fp32_add():
-    assert mac_cost(load_array("4x4").baseline("fp16"), HOROWITZ).energy.typical == pytest.approx(2.0e-12)
+def test_fp16_mac_is_one_multiply_and_one_fp32_add(close):
+    assert mac_cost(load_array("4x4").baseline("fp16"), HOROWITZ).energy.typical == close(2.0e-12)
 
 
-def test_published_91_percent_is_int8_against_int8_add_at_7_nm():
+def test_published_91_percent_is_int8_against_int8_add_at_7_nm(close):
     recipes = {recipe.name: recipe.reduction for recipe in paper_recipes(load_costs("bitnet-7nm"))}
-    assert recipes["INT8 mul + INT8 add -> INT8 add"] == pytest.approx(1 - 0.007 / 0.077)
+    assert recipes["INT8 mul + INT8 add -> INT8 add"] == close(1 - 0.007 / 0.077)
 
 
-def test_published_71x_of_bitnet_b158_is_reproduced():
+def test_published_71x_of_bitnet_b158_is_reproduced(close):
     recipes = {recipe.name: recipe.reduction for recipe in paper_recipes(load_costs("bitnet-7nm"))}
     ratio = 1 / (1 - recipes["FP16 mul + FP16 add -> INT8 add (BitNet b1.58's comparison)"])
     assert ratio == pytest.approx(71.4, abs=0.05)

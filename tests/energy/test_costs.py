@@ -12,15 +12,15 @@ from sim.memory import load_memory, memory_names
 KINDS = {"measured", "published", "derived", "assumed"}
 
 
-def test_operator_energies_are_joules():
-    assert load_costs("horowitz-45nm").op("fp16_mul").typical == pytest.approx(1.1e-12)
+def test_operator_energies_are_joules(close):
+    assert load_costs("horowitz-45nm").op("fp16_mul").typical == close(1.1e-12)
 
 
-def test_integer_adder_is_the_line_through_the_published_widths():
+def test_integer_adder_is_the_line_through_the_published_widths(close):
     table = load_costs("horowitz-45nm")
-    assert table.integer_add(8).typical == pytest.approx(0.03e-12)
-    assert table.integer_add(32).typical == pytest.approx(0.1e-12)
-    assert table.integer_add(20).typical == pytest.approx(0.065e-12)  # half way
+    assert table.integer_add(8).typical == close(0.03e-12)
+    assert table.integer_add(32).typical == close(0.1e-12)
+    assert table.integer_add(20).typical == close(0.065e-12)  # half way
 
 
 def test_costs_have_an_ordered_range():
@@ -35,13 +35,13 @@ def test_costs_have_an_ordered_range():
         assert 0 < cost.low <= cost.typical <= cost.high
 
 
-def test_sram_reproduces_its_points_and_grows_by_a_power_law_between_them():
+def test_sram_reproduces_its_points_and_grows_by_a_power_law_between_them(close):
     table = load_sram("sram-cacti-hp-45nm")
-    assert table.bit_energy_j(64 * 1024, write=False) == pytest.approx(41.71e-12 / 256)
-    assert table.bit_energy_j(256 * 1024, write=True) == pytest.approx(107.53e-12 / 256)
+    assert table.bit_energy_j(64 * 1024, write=False) == close(41.71e-12 / 256)
+    assert table.bit_energy_j(256 * 1024, write=True) == close(107.53e-12 / 256)
     middle = (41.71 * 86.71) ** 0.5  # geometric mean at the geometric mean of the capacities
-    assert table.bit_energy_j(128 * 1024, write=False) == pytest.approx(middle * 1e-12 / 256)
-    assert table.leakage_w(128 * 1024) == pytest.approx(2 * 31.17e-3)
+    assert table.bit_energy_j(128 * 1024, write=False) == close(middle * 1e-12 / 256)
+    assert table.leakage_w(128 * 1024) == close(2 * 31.17e-3)
 
 
 def test_every_memory_preset_has_a_dram_energy():

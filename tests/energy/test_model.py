@@ -1,0 +1,123 @@
+"""Energy of a run whose counts were chosen by hand, every part recomputed by hand."""
+
+import pytest
+
+from energy.costs import load_costs
+from energy.model import energy_of
+from energy.summary import summarize
+from hw.config import ArrayConfig
+from quant.shapes import load_shape
+from sim.counts import ActionCounts
+from sim.memory import load_memory
+from sim.result import CAUSES, OpResult, PhaseResult, SimResult
+
+KIB = 1024
+CYCLES = 2_000_000
+COUNTS = ActionCounts(
+    array_macs=1000,
+    array_macs_active=400,
+    vector_macs=30,
+    vector_ops=20,
+    scale_multiplies=10,
+    weight_buffer_read_bits=256,
+    weight_buffer_write_bits=512,
+    activation_buffer_read_bits=1024,
+    activation_buffer_write_bits=2048,
+    accumulator_read_bits=4096,
+    accumulator_write_bits=8192,
+    dram_read_bits=7000,
+    dram_write_bits=3000,
+)
+
+
+def _result(mac="ternary"):
+    array = ArrayConfig(
+        name="hand",
+        mac=mac,
+        rows=4,
+        cols=4,
+        accumulator_bits=24,
+        token_tile=64 * KIB * 8 // (4 * 24) + 1,  # accumulator buffer of 64 KiB, to within one token
+        clock_hz=1e9,
+        activation_buffer_bytes=64 * KIB,
+        weight_buffer_bytes=64 * KIB,
+    )
+    causes = dict.fromkeys(CAUSES, 0) | {"ideal": CYCLES}
+    op = OpResult(name="q_proj", unit="array", count=1, macs=1000, cycles=CYCLES, causes=causes, counts=COUNTS)
+    phase = PhaseResult(name="decode", tokens=6, steps=3, ops=[op])
+    return SimResult(
+        model="hand",
+        shape=load_shape("stories260K"),
+        method="",
+        array=array,
+        memory=load_memory("lpddr5-6400"),
+        prefill=1,
+        decode=3,
+        batch=2,
+        phases=[phase],
+    )
+
+
+@pytest.fixture(scope="module")
+def parts():
+    return energy_of(_result(), load_costs("horowitz-45nm")).phase("decode").parts
+
+
+def test_array_is_active_macs_times_a_four_lane_tree(parts, close):
+    def adder(bits):
+        return 0.03 + 0.07 * (bits - 8) / 24
+
+    assert parts["array"].typical == close(400 * (2 * adder(9) + adder(10) + adder(24)) / 4 * 1e-12)
+
+
+def test_vector_unit_is_int8_macs_fp16_element_ops_and_fp32_scales(parts, close):
+    assert parts["vector"].typical == close((30 * (0.2 + 0.1) + 20 * 1.1 + 10 * 3.7) * 1e-12)
+
+
+def test_sram_is_each_buffers_bits_at_the_64_kib_array(parts):
+    read, write = 41.71 / 256, 51.89 / 256
+    expected = (256 + 1024 + 4096) * read + (512 + 2048 + 8192) * write
+    assert parts["sram"].typical == pytest.approx(expected * 1e-12, rel=1e-3, abs=0)  # the buffer is one token larger
+
+
+def test_dram_is_both_directions_at_8_pj_per_bit(parts, close):
+    assert parts["dram"].typical == close(10_000 * 8e-12)
+    assert parts["dram"].low == close(10_000 * 4e-12)
+    assert parts["dram"].high == close(10_000 * 31e-12)
+
+
+def test_leakage_is_three_buffers_and_a_tenth_of_full_logic_power_over_the_time(parts):
+    def adder(bits):
+        return 0.03 + 0.07 * (bits - 8) / 24
+
+    seconds = CYCLES / 1e9
+    logic_w = 0.1 * 16 * 1e9 * (2 * adder(9) + adder(10) + adder(24)) / 4 * 1e-12
+    expected = (3 * 31.17e-3 + logic_w) * seconds
+    assert parts["leakage"].typical == pytest.approx(expected, rel=1e-3, abs=0)
+
+
+def test_sram_factor_of_a_smaller_node_is_applied(close):
+    costs = load_costs("horowitz-45nm")
+    half = costs.model_copy(update={"sram": costs.sram.model_copy(update={"factor": 0.5})})
+    full = energy_of(_result(), costs).phase("decode").parts["sram"]
+    assert energy_of(_result(), half).phase("decode").parts["sram"].typical == close(full.typical / 2)
+
+
+def test_summary_divides_by_tokens_and_seconds(close):
+    costs = load_costs("horowitz-45nm")
+    summary = summarize([_result(), _result("int8")], costs, [costs], None)
+    phase = summary.ternary.phase("decode")
+    assert phase.seconds == close(2e-3)
+    assert phase.tokens_per_s == close(6 / 2e-3)
+    assert phase.joules_per_token["dram"].typical == close(10_000 * 8e-12 / 6)
+    assert phase.utilization == close(1000 / (16 * CYCLES))
+
+
+def test_reduction_is_one_minus_ternary_over_baseline(close):
+    costs = load_costs("horowitz-45nm")
+    results = [_result(), _result("int8")]
+    saved = summarize(results, costs, [costs], None).reductions[0]
+    ternary, int8 = (energy_of(result, costs).phase("decode") for result in results)
+    assert saved.latency == 0
+    assert saved.array_energy == close(1 - ternary.parts["array"].typical / int8.parts["array"].typical)
+    assert 0 < saved.system_energy < saved.compute_energy < saved.array_energy < 1
