@@ -120,10 +120,16 @@ class Llama2cTokenizer:
             self.scores.append(score)
             position += 8 + length
         self.ids = {piece: number for number, piece in enumerate(self.pieces)}
+        self._merged: dict[str, list[int]] = {}  # words met before
 
     def encode(self, text: str) -> list[int]:
         """Token ids of ``text`` after ``<s>``, with the leading space that SentencePiece puts."""
-        return [_BOS] + [token for line in _pieces_of(text) for token in self._merge(line)]
+        tokens = [_BOS]
+        for word in _words(text):
+            if word not in self._merged:
+                self._merged[word] = self._merge(word)
+            tokens += self._merged[word]
+        return tokens
 
     def _merge(self, text: str) -> list[int]:
         tokens: list[int] = []
@@ -141,7 +147,6 @@ class Llama2cTokenizer:
             tokens[at : at + 2] = [best]
 
 
-def _pieces_of(text: str) -> list[str]:
+def _words(text: str) -> list[str]:
     """Words with their leading space: no piece of such a vocabulary crosses into the next word."""
-    words = text.split(" ")
-    return [f" {word}" for word in words] if text else []
+    return [f" {word}" for word in text.split(" ")] if text else []

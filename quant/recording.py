@@ -19,6 +19,7 @@ from hw.artifact import atomic_path, read_artifact, sha256_file, write_artifact
 from hw.errors import InputError
 
 __all__ = [
+    "FIRST_KINDS",
     "INPUT_OF_KIND",
     "LinearRecord",
     "OperandStatistics",
@@ -45,6 +46,9 @@ INPUT_OF_KIND = {
     "up_proj": "mlp_in",
     "down_proj": "mlp_out",
 }
+
+# One linear for each distinct input, the first that reads it.
+FIRST_KINDS = ("q_proj", "o_proj", "gate_proj", "down_proj")
 
 
 class OperandStatistics(BaseModel):

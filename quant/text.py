@@ -1,5 +1,6 @@
 """Texts for calibration and evaluation: the standard library's topics by default, WikiText-2 raw by its format."""
 
+import hashlib
 import re
 from pathlib import Path
 from pydoc_data.topics import topics
@@ -17,6 +18,11 @@ class NamedText(NamedTuple):
 
     name: str
     text: str
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the text."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
 
 
 def read_text(path: Path) -> NamedText:

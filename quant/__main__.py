@@ -1,0 +1,151 @@
+"""``python -m quant``: quantize a model, list the models and methods, say which extras a model needs."""
+
+import json
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from hw.cli import CommandParser, run
+from hw.document import validate_document
+from hw.errors import InputError
+from quant.manifest import Manifest
+from quant.pipeline import Quantized, QuantJob, quantize
+from quant.registry import method_names
+from quant.shapes import load_shape, model_names
+from quant.source import extras_needed
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(prog="python -m quant", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    job = commands.add_parser("quantize", help="quantize a model's decoder linears; perplexity before and after")
+    job.add_argument(
+        "--model", required=True, help="shipped name, Hugging Face directory or hub id, .gguf or .bin file"
+    )
+    job.add_argument("--method", default="pt-bitnet", help=f"one of {', '.join(method_names())} (default: pt-bitnet)")
+    job.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="option of the method; repeat")
+    job.add_argument("--text", type=Path, help="evaluated text (default: a slice of pydoc_data.topics)")
+    job.add_argument("--calib", type=Path, help="calibration text (default: another slice of it)")
+    job.add_argument("--windows", type=int, help="evaluated windows (default: all of a file, 8 of the built-in text)")
+    job.add_argument("--length", type=int, help="tokens per window (default: 2048 for files, 512 built in)")
+    job.add_argument("--calibration-windows", type=int, help="default: up to 128 of a file, 16 of the built-in text")
+    job.add_argument("--seed", type=int, default=0)
+    job.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    job.add_argument("--json", action="store_true", help="print manifest.json instead of a table")
+    job.set_defaults(action=_quantize)
+
+    models = commands.add_parser("models", help="the models known by name")
+    models.add_argument("--json", action="store_true")
+    models.set_defaults(action=_models)
+
+    extras = commands.add_parser("extras", help="print the extra (of pyproject.toml) that a model needs, if any")
+    extras.add_argument("--model", required=True)
+    extras.set_defaults(action=_extras)
+    return parser
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run one command."""
+    options = _parser().parse_args(arguments)
+    options.action(options)
+
+
+def _quantize(options: Namespace) -> None:
+    names = ("model", "method", "text", "calib", "windows", "length", "calibration_windows", "seed", "device")
+    fields = {name: getattr(options, name) for name in names}
+    job = validate_document(fields | {"options": _pairs(options.option)}, QuantJob, "options")
+    started = time.monotonic()
+    done = _with_progress(job)
+    if options.json:
+        print((done.folder / "manifest.json").read_text(encoding="utf-8"), end="")
+        return
+    _print_manifest(done.manifest, done.folder, time.monotonic() - started)
+
+
+def _with_progress(job: QuantJob) -> Quantized:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        tasks: dict[str, int] = {}
+
+        def report(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], completed=done, total=total)
+
+        return quantize(job, report)
+
+
+def _print_manifest(manifest: Manifest, folder: Path, seconds: float) -> None:
+    console = Console()
+    table = Table(title=f"{manifest.model}, {manifest.method}", title_justify="left", box=None)
+    table.add_column("perplexity")
+    table.add_column("float activations (A16)", justify="right")
+    table.add_column("int8 activations (A8)", justify="right")
+    figures = manifest.perplexity
+    for label, float_key, int8_key in (("before", "fp", "fp_a8"), ("after", "a16", "a8")):
+        table.add_row(label, f"{figures[float_key]:.4g}", f"{figures[int8_key]:.4g}")
+    console.print(table)
+    console.print(f"evaluated on   {manifest.evaluation}", highlight=False)
+    console.print(f"calibrated on  {manifest.calibration}", highlight=False)
+    bits = f"{manifest.true_bits:.3f} stored bits per weight, {manifest.zero_fraction:.1%} zero trits"
+    console.print(f"{bits}, {seconds:.0f} s", highlight=False)
+    console.print(f"wrote {folder}/: ternary.safetensors, manifest.json, recording.*", style="green", highlight=False)
+
+
+def _models(options: Namespace) -> None:
+    shapes = [load_shape(name) for name in model_names()]
+    if options.json:
+        json.dump([shape.model_dump() | {"total_parameters": shape.total_parameters} for shape in shapes], sys.stdout)
+        print()
+        return
+    table = Table(box=None)
+    for column in ("model", "parameters", "layers", "hidden", "intermediate", "heads", "kv", "context"):
+        table.add_column(column, justify="left" if column == "model" else "right")
+    for s in shapes:
+        numbers = (
+            s.total_parameters,
+            s.layers,
+            s.hidden_size,
+            s.intermediate_size,
+            s.heads,
+            s.kv_heads,
+            s.max_positions,
+        )
+        table.add_row(s.name, *(f"{number:,}" for number in numbers))
+    Console().print(table)
+
+
+def _extras(options: Namespace) -> None:
+    if extras_needed(options.model):
+        print("quant")
+
+
+def _pairs(given: Sequence[str]) -> dict[str, object]:
+    """``NAME=VALUE`` pairs; values as JSON where they are (``0.1``, ``64``, ``null``), else as words."""
+    pairs: dict[str, object] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise InputError(f"--option must be NAME=VALUE, not {text!r}")
+        try:
+            pairs[name] = json.loads(value)
+        except json.JSONDecodeError:
+            pairs[name] = value
+    return pairs
+
+
+if __name__ == "__main__":
+    run(main)

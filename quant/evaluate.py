@@ -1,0 +1,99 @@
+"""Perplexity over non-overlapping windows, and LAMBADA-style accuracy on the last words of sentences."""
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from hw.errors import InputError
+from quant.llama import Tokenizer, int8_activations
+
+__all__ = ["LastWord", "last_word_accuracy", "last_words", "perplexity"]
+
+Progress = Callable[[int, int], None]  # done, total
+
+_SENTENCE_END = re.compile(r"(?<=[a-z])[.!?](?=[\"')\]]*\s)")
+_TOKENS_PER_PASS = 4096
+
+
+class LastWord(NamedTuple):
+    """A passage's tokens, and how many of them at its end are the word to be predicted."""
+
+    tokens: list[int]
+    target: int
+
+
+@torch.no_grad()
+def perplexity(model: PreTrainedModel, windows: Tensor, int8: bool, progress: Progress | None = None) -> float:
+    """``exp`` of the mean negative log-likelihood of every token but the first of each window.
+
+    ``windows``: int64 ``(count, length)``; ``int8``: per-token int8 activations (A8), else float (A16).
+
+    Ref: the protocol of Frantar et al., GPTQ, arXiv 2210.17323, section 4: WikiText-2, windows of 2048.
+
+    Raises:
+        InputError: a loss that is not finite, with the window's number.
+    """
+    device = next(model.parameters()).device
+    total = 0.0
+    batch = max(1, _TOKENS_PER_PASS // windows.shape[1]) if device.type == "cuda" else 1
+    with int8_activations(model, int8):
+        for start in range(0, len(windows), batch):
+            tokens = windows[start : start + batch].to(device)
+            logits = model(tokens, use_cache=False).logits[:, :-1].flatten(0, 1)
+            loss = torch.nn.functional.cross_entropy(logits.float(), tokens[:, 1:].flatten(), reduction="sum").item()
+            if not math.isfinite(loss):
+                raise InputError(
+                    f"loss of evaluation window {start} must be finite, not {loss}: the weights are damaged"
+                )
+            total += loss
+            if progress:
+                progress(min(start + batch, len(windows)), len(windows))
+    return math.exp(min(total / (len(windows) * (windows.shape[1] - 1)), 700.0))
+
+
+def last_words(tokenizer: Tokenizer, text: str, passages: int, context_words: int = 60) -> list[LastWord]:
+    """Passages that end with the last word of a sentence, spread evenly over ``text``.
+
+    Ref: Paperno et al., LAMBADA, arXiv 1606.06031: predict the last word from a broad context. Its passages were chosen
+    by people; these are every so-many-th sentence with ``context_words`` words before its last one.
+
+    Raises:
+        InputError: a text with fewer such sentences.
+    """
+    ends = [match.start() for match in _SENTENCE_END.finditer(text)]
+    usable = [end for end in ends if len(text[:end][-12 * context_words :].split()) > context_words + 1]
+    if len(usable) < passages:
+        raise InputError(
+            f"text for last words must hold {passages} sentences after {context_words} words, not {len(usable)}"
+        )
+    chosen = [usable[i * len(usable) // passages] for i in range(passages)]
+    found = []
+    for end in chosen:
+        words = text[max(0, end - 12 * context_words) : end].split()[-context_words - 1 :]
+        before = tokenizer.encode(" ".join(words[:-1]))
+        whole = tokenizer.encode(" ".join(words))
+        if whole[: len(before)] == before and len(whole) > len(before):
+            found.append(LastWord(whole, len(whole) - len(before)))
+    return found
+
+
+@torch.no_grad()
+def last_word_accuracy(
+    model: PreTrainedModel, passages: Sequence[LastWord], int8: bool, progress: Progress | None = None
+) -> float:
+    """Share of passages whose last word's tokens are all the model's first choice."""
+    device = next(model.parameters()).device
+    right = 0
+    with int8_activations(model, int8):
+        for number, passage in enumerate(passages):
+            tokens = torch.tensor(passage.tokens, device=device)[None]
+            guesses = model(tokens[:, :-1], use_cache=False).logits[0, -passage.target :].argmax(-1)
+            right += bool((guesses == tokens[0, -passage.target :]).all())
+            if progress:
+                progress(number + 1, len(passages))
+    return right / len(passages)

@@ -1,0 +1,167 @@
+"""``quantize``: from a model's name to a folder with packed trits, manifest and recording, cached by hash.
+
+Looking at what is cached needs no torch; only work does.
+"""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from hw.artifact import sha256_json
+from hw.errors import InputError
+from quant.checkpoint import Checkpoint
+from quant.manifest import Manifest, read_manifest
+from quant.recording import Recording, read_recording
+from quant.registry import METHODS
+from quant.source import Source, resolve, weights_path, weights_sha256
+from quant.text import NamedText, calibration_text, evaluation_text
+
+__all__ = ["MODELS_FOLDER", "Progress", "QuantJob", "Quantized", "quantize"]
+
+MODELS_FOLDER = Path("build") / "models"
+
+# Raised when the same options give other integers than before.
+_ALGORITHM = 1
+
+# Small defaults for the built-in texts, so that a laptop's CPU is done in minutes; a given file is used as the
+# papers use it.
+_BUILTIN_LENGTH, _BUILTIN_EVALUATION, _BUILTIN_CALIBRATION = 512, 8, 16
+_FILE_LENGTH, _FILE_CALIBRATION = 2048, 128
+
+Progress = Callable[[str, int, int], None]  # stage, done, total
+Count = Annotated[int, Field(ge=1)]
+
+
+class QuantJob(BaseModel):
+    """What to quantize and how. ``options`` are the method's own; windows and lengths in tokens."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str
+    method: str = "pt-bitnet"
+    options: dict[str, float | int | str | bool | None] = {}
+    text: Path | None = None  # evaluated; None = a slice of pydoc_data.topics
+    calib: Path | None = None  # calibrated on; None = another slice of it
+    windows: Count | None = None  # evaluated; None = all of a given file, 8 of the built-in text
+    length: Annotated[int, Field(ge=2)] | None = None  # of every window; None = 2048 for files, 512 built in
+    calibration_windows: Count | None = None  # None = 128 of a given file (or what it has), 16 of the built-in text
+    recorded_tokens: Annotated[int, Field(ge=2)] = 64
+    seed: int = 0
+    device: str = "cpu"
+
+
+class Quantized(BaseModel):
+    """A finished folder."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    folder: Path
+
+    @property
+    def manifest(self) -> Manifest:
+        """How it was made, its bits and its perplexities."""
+        return read_manifest(self.folder / "manifest.json")
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """Packed trits and scales."""
+        return Checkpoint(self.folder / "ternary.safetensors")
+
+    @property
+    def recording(self) -> Recording:
+        """Integers of a real forward pass."""
+        return read_recording(self.folder)
+
+
+class Texts(BaseModel):
+    """Calibration and evaluation of a job, with every default resolved."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    calibration: NamedText
+    calibration_windows: int | None  # None: as many as the text has, at most the papers' 128
+    calibration_length: int
+    evaluation: NamedText
+    evaluation_windows: int | None  # None: all
+    evaluation_length: int
+
+    @property
+    def evaluation_name(self) -> str:
+        """What the manifest's perplexities were measured on; another name means measuring again."""
+        windows = "all" if self.evaluation_windows is None else self.evaluation_windows
+        text = self.evaluation
+        return f"{text.name} ({text.sha256[:12]}), {windows} windows of {self.evaluation_length} tokens"
+
+    @property
+    def calibration_name(self) -> str:
+        """What the weights were calibrated on."""
+        windows = f"up to {_FILE_CALIBRATION}" if self.calibration_windows is None else self.calibration_windows
+        text = self.calibration
+        return f"{text.name} ({text.sha256[:12]}), {windows} windows of {self.calibration_length} tokens"
+
+
+def quantize(job: QuantJob, progress: Progress | None = None) -> Quantized:
+    """Quantize, evaluate and record, or return the folder where an earlier call did.
+
+    An interrupted job goes on after the last finished block; a job that differs only in the evaluated text is
+    evaluated and recorded again, not quantized again.
+
+    Raises:
+        InputError: an unknown name, damaged weights, too short a text: one line with the way out.
+    """
+    if job.method not in METHODS:
+        raise InputError(f"method must be one of {', '.join(METHODS)}, not {job.method!r}")
+    source = resolve(job.model)
+    path = weights_path(source)
+    texts = _texts(job, source)
+    folder = _folder(job, source, weights_sha256(path), texts)
+    if not _is_complete(folder, texts):
+        from quant.quantizer import run_job  # imports torch
+
+        run_job(job, source, texts, folder, MODELS_FOLDER / _file_name(source.name), progress or (lambda *_: None))
+        shutil.rmtree(folder / "parts", ignore_errors=True)
+    return Quantized(folder=folder)
+
+
+def _texts(job: QuantJob, source: Source) -> Texts:
+    limit = source.shape.max_positions
+
+    def length(path: Path | None) -> int:
+        return min(limit, job.length or (_BUILTIN_LENGTH if path is None else _FILE_LENGTH))
+
+    return Texts(
+        calibration=calibration_text(job.calib),
+        calibration_windows=job.calibration_windows or (_BUILTIN_CALIBRATION if job.calib is None else None),
+        calibration_length=length(job.calib),
+        evaluation=evaluation_text(job.text),
+        evaluation_windows=job.windows or (_BUILTIN_EVALUATION if job.text is None else None),
+        evaluation_length=length(job.text),
+    )
+
+
+def _folder(job: QuantJob, source: Source, weights: str, texts: Texts) -> Path:
+    """Everything that changes the integers, and nothing else, is in the hash."""
+    key = sha256_json(
+        {
+            "algorithm": _ALGORITHM,
+            "weights": weights,
+            "method": job.method,
+            "options": dict(job.options),
+            "calibration": texts.calibration_name,
+            "seed": job.seed,
+        }
+    )
+    return MODELS_FOLDER / _file_name(source.name) / f"{job.method}-{key[:12]}"
+
+
+def _is_complete(folder: Path, texts: Texts) -> bool:
+    if not (folder / "manifest.json").is_file() or not (folder / "recording.json").is_file():
+        return False
+    return read_manifest(folder / "manifest.json").evaluation == texts.evaluation_name
+
+
+def _file_name(model: str) -> str:
+    return model.replace("/", "--")

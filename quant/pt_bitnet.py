@@ -1,0 +1,148 @@
+"""PT-BitNet, closed form: output-aware threshold search, error compensation, greedy flips, scales fitted again.
+
+Ref: Guo et al., PT-BitNet, Neural Networks 191:107855, 2025. Its method section is not openly available; this is a
+reconstruction from its abstract and two summaries. Stage 1 ("searches for the optimal transformation factor and
+thresholding value"): for each group of columns a threshold ``c * 0.75 * mean|w|`` is searched, its scale projected in
+the least-squares sense, both judged on the output error. Stage 2 ("optimizes the weight elements block-wise", "greedy
+algorithm ... minimizing output error"): columns are rounded one by one and their errors compensated by later columns;
+then single codes are flipped while that lowers the output error under a shrunk Hessian, and scales are fitted to it.
+
+The strength "full" starts here and goes on to reconstruct whole transformer blocks (``quant.reconstruct``).
+"""
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+
+from quant.hessian import compensate, output_error, prepare, spans
+from quant.registry import MethodOptions
+from quant.solution import LinearSolution, as_stored
+
+__all__ = ["Options", "fit_scales", "flip_codes", "search_threshold", "solve"]
+
+_BASE_THRESHOLD = 0.75  # of mean|w|: Li et al., Ternary Weight Networks, arXiv 1605.04711, section 2.3
+_FACTORS = torch.linspace(0.5, 1.5, 21).tolist()
+_ROUNDS = 2  # of flips and fits
+
+
+class Options(MethodOptions):
+    """``group``: columns per scale, None = the row; ``damping`` in means of the Hessian's diagonal.
+
+    ``flips``: most flips per row and round; ``shrink``: share of the Hessian's off-diagonal that flips do not trust.
+    """
+
+    strength: Literal["fast", "full"] = "fast"
+    group: Annotated[int, Field(ge=1)] | None = 128
+    damping: Annotated[float, Field(gt=0)] = 0.01
+    flips: Annotated[int, Field(ge=0)] = 64
+    shrink: Annotated[float, Field(ge=0, le=1)] = 0.1
+
+
+def solve(weight: torch.Tensor, hessian: torch.Tensor | None, options: Options) -> LinearSolution:
+    """Quantize one linear; see ``quant.registry.Solver``.
+
+    Raises:
+        InputError: weights or a Hessian that ``quant.hessian.prepare`` refuses.
+    """
+    work, damped = prepare(weight, hessian, options.damping)
+    target = work.clone()
+    trits, scales = _round_columns(work, damped.upper, options.group)
+    if options.flips:
+        trusted = torch.lerp(damped.matrix, torch.diag(damped.matrix.diagonal()), options.shrink)
+        for _ in range(_ROUNDS):
+            trits = flip_codes(target, trits, _spread(scales, trits, options.group), trusted, options.flips)
+            scales = as_stored(fit_scales(target, trits, scales, trusted, options.group))
+    kind = "row" if options.group is None else "group"
+    return LinearSolution(trits.to(torch.int8)[None], scales.half()[None], options.group, kind)
+
+
+def search_threshold(weight: torch.Tensor, metric: torch.Tensor) -> torch.Tensor:
+    """Stage 1 for one group: the scale (n,), rounded to float16, of the threshold with the least ``e M e^T``.
+
+    ``weight``: (n, columns); ``metric``: (columns, columns), the output error that the group's error causes.
+    """
+    magnitude = weight.abs()
+    base = _BASE_THRESHOLD * magnitude.mean(1, keepdim=True)
+    best_error = torch.full_like(base[:, 0], torch.inf)
+    best_scale = torch.zeros_like(best_error)
+    for factor in _FACTORS:
+        codes = torch.sign(weight) * (magnitude > factor * base)
+        scale = as_stored((codes * weight).sum(1) / codes.abs().sum(1).clamp_min(1))
+        error = output_error(weight - scale[:, None] * codes, metric)
+        best_scale = torch.where(error < best_error, scale, best_scale)
+        best_error = torch.minimum(error, best_error)
+    return best_scale
+
+
+def flip_codes(
+    weight: torch.Tensor, trits: torch.Tensor, scale: torch.Tensor, hessian: torch.Tensor, flips: int
+) -> torch.Tensor:
+    """Change one code per row and step, the one that lowers ``e H e^T`` most, until no change does or ``flips`` steps.
+
+    All (n, k): ``weight`` the target, ``trits`` float in {-1, 0, 1}, ``scale`` of each code. Moving code j by d changes
+    the row's error by ``-2 a d (eH)_j + (a d)^2 H_jj``, with e the row's residual and a its scale. A nonzero code moves to
+    zero, a zero code to the sign that its gradient asks for.
+    """
+    trits = trits.clone()
+    gradient = (weight - scale * trits) @ hessian
+    diagonal = hessian.diagonal()
+    rows = torch.arange(weight.shape[0], device=weight.device)
+    for _ in range(flips):
+        step = torch.where(trits == 0, torch.sign(gradient), -trits)
+        moved = scale * step
+        change = moved * (moved * diagonal - 2 * gradient)
+        best, column = change.min(1)
+        improves = best < 0
+        if not improves.any():
+            break
+        chosen = column[improves]
+        active = rows[improves]
+        trits[active, chosen] += step[active, chosen]
+        gradient[active] -= moved[active, chosen][:, None] * hessian[chosen]
+    return trits
+
+
+def fit_scales(
+    weight: torch.Tensor, trits: torch.Tensor, scales: torch.Tensor, hessian: torch.Tensor, group: int | None
+) -> torch.Tensor:
+    """Least-squares scales (n, groups) of the output error with the codes kept: coordinate descent over the groups."""
+    scales = scales.clone()
+    gradient = (weight - _spread(scales, trits, group) * trits) @ hessian
+    pieces = list(spans(0, weight.shape[1], group or weight.shape[1]))
+    for index, (start, stop) in list(enumerate(pieces)) * 3:
+        codes = trits[:, start:stop]
+        pushed = codes @ hessian[start:stop]
+        curvature = (pushed[:, start:stop] * codes).sum(1)
+        step = (gradient[:, start:stop] * codes).sum(1) / curvature.clamp_min(torch.finfo(torch.float32).tiny)
+        step = torch.where(scales[:, index] + step > 0, step, 0.0)
+        scales[:, index] += step
+        gradient -= step[:, None] * pushed
+    return scales
+
+
+def _round_columns(work: torch.Tensor, upper: torch.Tensor, group: int | None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Stage 1 and compensation over all groups: float trits (n, k), scales (n, groups); ``work`` is used up."""
+    k = work.shape[1]
+    trits = torch.empty_like(work)
+    scales = []
+    for start, stop in spans(0, k, group or k):
+        # What an error inside the group costs once the columns after it have compensated: inverse of U^T U.
+        factor = upper[start:stop, start:stop]
+        metric = torch.cholesky_inverse(factor, upper=True)
+        scale = search_threshold(work[:, start:stop], metric)
+        scales.append(scale)
+
+        def nearest(j: int, column: torch.Tensor, scale: torch.Tensor = scale) -> torch.Tensor:
+            levels = torch.sign(column) * (column.abs() > scale / 2)
+            trits[:, j] = levels
+            return levels * scale
+
+        compensate(work, upper, start, stop, nearest)
+    return trits, torch.stack(scales, 1)
+
+
+def _spread(scales: torch.Tensor, trits: torch.Tensor, group: int | None) -> torch.Tensor:
+    """Scale of every code: (n, groups) -> (n, k)."""
+    k = trits.shape[1]
+    return scales[:, torch.arange(k, device=trits.device) // (group or k)]

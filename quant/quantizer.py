@@ -1,0 +1,163 @@
+"""One quantization job with torch: blocks with resume, checkpoint, perplexities before and after, recording."""
+
+from pathlib import Path
+
+import torch
+
+from hw.artifact import read_artifact, sha256_file, sha256_json, write_artifact
+from hw.errors import InputError
+from quant.calibrate import block_hessians, calibration_blocks, token_windows
+from quant.checkpoint import Checkpoint, write_checkpoint
+from quant.evaluate import perplexity
+from quant.llama import LoadedModel, decoder_linears, load_model, norm_weights
+from quant.manifest import Manifest, write_manifest
+from quant.pipeline import Progress, QuantJob, Texts
+from quant.recorder import record_pass
+from quant.recording import write_recording
+from quant.registry import MethodOptions, options_for, solver
+from quant.solution import LinearSolution
+from quant.source import Source, weights_sha256
+
+__all__ = ["apply_checkpoint", "quantize_blocks", "run_job"]
+
+_REFERENCE_SCHEMA, _REFERENCE_VERSION = "tritforge.reference", 1
+
+Solutions = dict[tuple[int, str], LinearSolution]
+
+
+def run_job(job: QuantJob, source: Source, texts: Texts, folder: Path, model_folder: Path, progress: Progress) -> None:
+    """Quantize into ``folder`` what it does not hold yet, then evaluate and record.
+
+    Raises:
+        InputError: see ``quant.pipeline.quantize``.
+    """
+    options = options_for(job.method, job.options)
+    torch.manual_seed(job.seed)
+    progress("load", 0, 1)
+    loaded = load_model(source, job.device)
+    progress("load", 1, 1)
+    evaluated = token_windows(
+        loaded.tokenizer.encode(texts.evaluation.text),
+        texts.evaluation_length,
+        texts.evaluation_windows,
+        f"evaluation text {texts.evaluation.name!r}",
+    )
+    figures = _reference(loaded, evaluated, texts.evaluation_name, model_folder, progress)
+    path = folder / "ternary.safetensors"
+    if path.is_file():
+        apply_checkpoint(loaded, Checkpoint(path))
+    else:
+        solutions = quantize_blocks(loaded, job.method, options, texts, folder / "parts", progress)
+        write_checkpoint(path, solutions)
+    checkpoint = Checkpoint(path)
+    weights = sha256_file(path)
+    for key, int8 in (("a16", False), ("a8", True)):
+        figures[key] = _measure(loaded, evaluated, int8, f"perplexity {key.upper()}", progress)
+    recording = record_pass(
+        loaded,
+        checkpoint,
+        weights,
+        evaluated.flatten()[: min(job.recorded_tokens, loaded.shape.max_positions)].tolist(),
+        job.method,
+        texts.evaluation.name,
+        lambda done, total: progress("record", done, total),
+    )
+    write_recording(folder, recording)
+    first = checkpoint.headers[next(iter(checkpoint))]
+    manifest = Manifest(
+        model=loaded.shape.name,
+        shape=loaded.shape,
+        method=job.method,
+        options={name: value for name, value in options.model_dump().items() if value is not None},
+        group=first.group,
+        scale_kind=first.scale_kind,
+        packing="5in8",
+        linears=checkpoint.entries(),
+        weights_sha256=weights,
+        source_sha256=weights_sha256(loaded.path),
+        calibration=texts.calibration_name,
+        evaluation=texts.evaluation_name,
+        perplexity=figures,
+    )
+    write_manifest(folder / "manifest.json", manifest)
+
+
+@torch.no_grad()
+def quantize_blocks(
+    loaded: LoadedModel, method: str, options: MethodOptions, texts: Texts, parts: Path, progress: Progress
+) -> Solutions:
+    """Solve every decoder linear, block by block, replacing the weights of ``loaded`` by what the hardware uses.
+
+    Each finished block is written to ``parts``; a later call takes it from there.
+
+    Raises:
+        InputError: too short a text, or what a solver refuses, with the linear's name.
+    """
+    windows = _calibration_windows(loaded, texts)
+    solve = solver(method).solve
+    solutions: Solutions = {}
+    total = loaded.shape.layers
+    for item in calibration_blocks(loaded.model, windows):
+        part = parts / f"{item.layer}.safetensors"
+        if part.is_file():
+            found = {key: Checkpoint(part).solution(*key) for key in Checkpoint(part)}
+        else:
+            hessians = block_hessians(loaded.model, item)
+            found = {}
+            for linear in item.linears:
+                try:
+                    solution = solve(linear.module.weight, hessians[linear.kind], options)
+                except InputError as error:
+                    raise InputError(f"{linear.name}: {error}") from None
+                found[linear.layer, linear.kind] = solution
+            write_checkpoint(part, found)
+        for linear in item.linears:
+            linear.module.weight.copy_(found[linear.layer, linear.kind].dense())
+        solutions |= found
+        progress("quantize", item.layer + 1, total)
+    return solutions
+
+
+def apply_checkpoint(loaded: LoadedModel, checkpoint: Checkpoint) -> None:
+    """Put the weights and norms of a checkpoint into the model it was made from.
+
+    Raises:
+        InputError: a checkpoint of a model with other dimensions.
+    """
+    with torch.no_grad():
+        for linear in decoder_linears(loaded.model):
+            dense = checkpoint.solution(linear.layer, linear.kind).dense()
+            if dense.shape != linear.module.weight.shape:
+                raise InputError(f"{checkpoint.path}: {linear.name} must be {tuple(linear.module.weight.shape)}")
+            linear.module.weight.copy_(dense)
+        gains = norm_weights(loaded.model)
+        for name, value in checkpoint.norms().items():
+            gains[name].copy_(torch.from_numpy(value))
+
+
+def _calibration_windows(loaded: LoadedModel, texts: Texts) -> torch.Tensor:
+    tokens = loaded.tokenizer.encode(texts.calibration.text)
+    length = texts.calibration_length
+    count = texts.calibration_windows or max(1, min(128, len(tokens) // length))
+    return token_windows(tokens, length, count, f"calibration text {texts.calibration.name!r}")
+
+
+def _reference(
+    loaded: LoadedModel, windows: torch.Tensor, name: str, model_folder: Path, progress: Progress
+) -> dict[str, float]:
+    """Perplexities of the model before quantization, A16 and A8; measured once per text."""
+    weights = weights_sha256(loaded.path)
+    path = model_folder / f"reference-{sha256_json({'weights': weights, 'evaluation': name})[:12]}.json"
+    if path.is_file():
+        return dict(read_artifact(path, _REFERENCE_SCHEMA, _REFERENCE_VERSION)["perplexity"])
+    figures = {
+        key: _measure(loaded, windows, int8, f"perplexity before, {label}", progress)
+        for key, int8, label in (("fp", False, "A16"), ("fp_a8", True, "A8"))
+    }
+    body = {"evaluation": name, "perplexity": figures}
+    write_artifact(path, _REFERENCE_SCHEMA, _REFERENCE_VERSION, body, {"weights": weights})
+    return dict(figures)
+
+
+def _measure(loaded: LoadedModel, windows: torch.Tensor, int8: bool, stage: str, progress: Progress) -> float:
+    return perplexity(loaded.model, windows, int8, lambda done, total: progress(stage, done, total))

@@ -1,0 +1,88 @@
+"""Records one real forward pass of a quantized model: int8 activations, and group sums by torch's integers."""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from quant.checkpoint import Checkpoint, TernaryLinear
+from quant.llama import LoadedModel, block_inputs, block_linears, blocks, int8_activations, quantize_tokens
+from quant.recording import (
+    FIRST_KINDS,
+    LinearRecord,
+    Recording,
+    decode_statistics,
+    input_name,
+    prefill_statistics,
+    sums_digest,
+)
+
+__all__ = ["integer_sums", "record_pass"]
+
+
+@torch.no_grad()
+def record_pass(
+    loaded: LoadedModel,
+    checkpoint: Checkpoint,
+    weights_sha256: str,
+    tokens: Sequence[int],
+    method: str,
+    text: str,
+    progress: Callable[[int, int], None] | None = None,
+) -> Recording:
+    """Run ``tokens`` through the model, whose linears already hold the checkpoint's weights, in int8 activations.
+
+    The sums are taken with torch on int32 tensors, apart from ``hw.golden`` and from the simulator, which must both
+    reproduce them.
+    """
+    model = loaded.model
+    device = next(model.parameters()).device
+    # The hooks that keep the inputs come first, so they see the float values before the int8 hooks round them.
+    with ExitStack() as stack:
+        seen = [
+            stack.enter_context(block_inputs(block_linears(block, layer))) for layer, block in enumerate(blocks(model))
+        ]
+        stack.enter_context(int8_activations(model))
+        model(torch.tensor(tokens, device=device)[None], use_cache=False)
+    inputs: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    for layer, by_kind in enumerate(seen):
+        for kind in FIRST_KINDS:
+            q, scale = quantize_tokens(by_kind[kind][0].cpu())
+            inputs[input_name(layer, kind)] = (q.numpy(), scale.numpy())
+    records = []
+    for number, (layer, kind) in enumerate(checkpoint):
+        linear = checkpoint.linear(layer, kind)
+        q = linear.columns(inputs[input_name(layer, kind)][0])
+        records.append(_record(layer, kind, linear, q))
+        if progress:
+            progress(number + 1, len(checkpoint.headers))
+    return Recording(loaded.shape.name, method, text, weights_sha256, records, inputs)
+
+
+def integer_sums(q: Tensor, trits: Tensor, group: int) -> Tensor:
+    """``p[plane, m, n, g]``: int8 ``(m, k)``, int8 ``(planes, n, k)`` -> int32, the last group may be short."""
+    q, trits = q.int(), trits.int()
+    pieces = [
+        torch.matmul(part, codes.mT) for part, codes in zip(q.split(group, -1), trits.split(group, -1), strict=True)
+    ]
+    return torch.stack(pieces, -1)
+
+
+def _record(layer: int, kind: str, linear: TernaryLinear, q: np.ndarray) -> LinearRecord:
+    planes, n, k = linear.trits.shape
+    sums = integer_sums(torch.from_numpy(q), torch.from_numpy(linear.trits), linear.group)
+    return LinearRecord(
+        layer=layer,
+        kind=kind,
+        input=input_name(layer, kind),
+        n=n,
+        k=k,
+        planes=planes,
+        group=linear.group,
+        sums_sha256=sums_digest(sums.numpy()),
+        zero_fraction=float((linear.trits == 0).mean()),
+        prefill=prefill_statistics(q, linear.trits),
+        decode=decode_statistics(q, linear.trits),
+    )
