@@ -1,6 +1,6 @@
 """Accumulator buffer over the folds of K, the result queue behind it, and the credits that keep its results safe."""
 
-from amaranth import Module, Signal
+from amaranth import Cat, Module, Signal
 from amaranth.lib import data, stream
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.memory import Memory
@@ -66,9 +66,9 @@ class Accumulator(Component):
         read = buffer.read_port(transparent_for=(write,))
         m.d.comb += [read.addr.eq(reading.token), read.en.eq(1)]
         sums = Signal(layout)
-        for column in range(config.cols):
-            partial = read.data[column] & (~adding.first).replicate(config.accumulator_bits).as_signed()
-            m.d.comb += sums[column].eq(partial + self.totals[column])
+        keep = (~adding.first).replicate(config.accumulator_bits).as_signed()
+        added = [(partial & keep) + total for partial, total in zip(read.data, self.totals, strict=True)]
+        m.d.comb += sums.as_value().eq(Cat(value[: config.accumulator_bits] for value in added))
         m.d.comb += [write.addr.eq(adding.token), write.data.eq(sums), write.en.eq(adding.issue)]
 
         m.submodules.queue = queue = SyncFIFO(width=layout.size, depth=config.result_queue_depth)

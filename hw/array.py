@@ -1,11 +1,11 @@
 """The array: ``cols`` columns over one activation vector, with the vector's skew along the chains."""
 
-from amaranth import Module, Signal
+from amaranth import Cat, Module, Signal
 from amaranth.lib.wiring import Component, In, Out
 
 from hw.column import Column
 from hw.config import ArrayConfig
-from hw.lane import ACTIVATION_BITS
+from hw.lane import ACTIVATION_BITS, TritCode
 from hw.ports import negatives_layout, tile_layout, totals_layout, vector_layout
 
 __all__ = ["Array"]
@@ -48,9 +48,14 @@ class Array(Component):
                 m.d.sync += delayed.eq(x)
                 x = delayed
             skewed.append(x)
+        totals = []
         for index in range(self.config.cols):
             m.submodules[f"column{index}"] = column = Column(self.config)
-            m.d.comb += [column.x[lane].eq(x) for lane, x in enumerate(skewed)]
-            m.d.comb += [column.trits[lane].eq(self.trits[index * rows + lane]) for lane in range(rows)]
-            m.d.comb += [column.negatives.eq(self.negatives[index]), self.totals[index].eq(column.total)]
+            m.d.comb += [
+                column.x.as_value().eq(Cat(skewed)),
+                column.trits.as_value().eq(self.trits.as_value().word_select(index, rows * TritCode.size)),
+                column.negatives.eq(self.negatives[index]),
+            ]
+            totals.append(column.total)
+        m.d.comb += self.totals.as_value().eq(Cat(totals))
         return m

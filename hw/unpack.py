@@ -1,6 +1,6 @@
 """Weight unpacker: one bus word of packed trits becomes trit codes, combinationally, at full rate."""
 
-from amaranth import Cat, Module
+from amaranth import Cat, Module, Signal
 from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out
 
@@ -42,16 +42,17 @@ class Unpacker(Component):
                 self.illegal.eq(Cat(trit.negative & ~trit.nonzero for trit in self.trits).any()),
             ]
             return m
-        illegal = []
+        trits, illegal = [], []
         for index in range(self.config.weight_bus_bits // 8):
             byte = self.word.word_select(index, 8)
-            five = self.trits.as_value().word_select(index, 10)
+            five = Signal(10, name=f"five{index}")
             with m.Switch(byte):
                 for value in range(_LARGEST_BYTE + 1):
                     with m.Case(value):
                         m.d.comb += five.eq(_codes(value))
+            trits.append(five)
             illegal.append(byte > _LARGEST_BYTE)
-        m.d.comb += self.illegal.eq(Cat(illegal).any())
+        m.d.comb += [self.trits.as_value().eq(Cat(trits)), self.illegal.eq(Cat(illegal).any())]
         return m
 
 

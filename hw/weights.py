@@ -2,7 +2,7 @@
 
 from itertools import groupby
 
-from amaranth import Module, Signal, Value
+from amaranth import Cat, Module, Signal, Value
 from amaranth.lib.data import View
 from amaranth.lib.wiring import Component, In, Out
 
@@ -58,17 +58,19 @@ class WeightTiles(Component):
             m.d.sync += self.illegal.eq(0)
 
         word, beat, accept, swap = unpacker.trits, self.beat, self.accept, self.swap
-        shadow = Signal(tile_layout(config))
+        per_word = trits_per_word(config)
+        trits: dict[int, Value] = {}
         for position in range(config.chain_lanes):
             word, beat = _copy(m, word, f"word{position}", accept), _copy(m, beat, f"beat{position}", accept)
             accept, swap = _copy(m, accept, f"accept{position}"), _copy(m, swap, f"swap{position}")
             lanes = [i for i in range(config.lanes) if i % config.rows % config.chain_lanes == position]
-            per_word = trits_per_word(config)
             for number, group in groupby(lanes, key=lambda i: i // per_word):
-                with m.If(accept & (beat == number)):
-                    m.d.sync += [shadow[i].eq(word[i % per_word]) for i in group]
-            with m.If(swap):
-                m.d.sync += [self.trits[i].eq(shadow[i]) for i in lanes]
+                mine = list(group)
+                arriving = Cat(word[i % per_word] for i in mine)
+                shadow = _copy(m, arriving, f"shadow{position}_{number}", accept & (beat == number))
+                active = _copy(m, shadow, f"active{position}_{number}", swap)
+                trits.update((i, active.word_select(place, 2)) for place, i in enumerate(mine))
+        m.d.comb += self.trits.as_value().eq(Cat(trits[i] for i in range(config.lanes)))
         self._count_negatives(m, unpacker.trits)
         return m
 
@@ -80,6 +82,7 @@ class WeightTiles(Component):
         swap = _copy(m, self.swap, "count_swap")
         beat = _copy(m, self.beat, "count_beat", self.accept)
         counts: dict[tuple[int, int], Signal] = {}
+        active = []
         for column in range(config.cols):
             start, stop = column * config.rows, (column + 1) * config.rows
             count = Signal(range(config.rows + 1), name=f"count{column}")
@@ -93,8 +96,8 @@ class WeightTiles(Component):
                 first = number == start // per_word
                 with m.If(accept & (beat == number)):
                     m.d.sync += count.eq(counts[window] if first else count + counts[window])
-            with m.If(swap):
-                m.d.sync += self.negatives[column].eq(count)
+            active.append(_copy(m, count, f"negatives{column}", swap))
+        m.d.comb += self.negatives.as_value().eq(Cat(active))
 
 
 def _ones(bits: list[Value]) -> Value:

@@ -9,7 +9,8 @@ from quant.shapes import Gemm
 from sim.analytic import closed_form
 from sim.cycles import count_cycles
 from tests import naive
-from tests.hw.rtl import Case, Record, play, random_case
+from tests.hw.record_tile import DATA
+from tests.hw.rtl import Case, Record, play, random_case, random_offers
 
 
 def array(rows: int, cols: int, **fields) -> ArrayConfig:
@@ -47,3 +48,48 @@ def test_random_gemms_give_the_golden_sums_in_the_predicted_cycles(config, tmp_p
     for case, record in zip(cases, play(config, cases, tmp_path), strict=True):
         check(config, case, record)
         assert record.waited == 0, "a descriptor must be taken on the edge after the last result"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", ARRAYS, ids=lambda config: f"{config.name}-{config.packing}-{config.chain_lanes}")
+def test_over_five_hundred_random_gemms_are_cycle_equal(config, tmp_path):
+    rng = np.random.default_rng(1000 + config.lanes)
+    cases = [random_case(rng, config, stalls=i % 4 != 0) for i in range(90)]
+    for case, record in zip(cases, play(config, cases, tmp_path), strict=True):
+        check(config, case, record)
+
+
+def test_a_recorded_tile_of_a_real_layer(tmp_path):
+    with np.load(DATA) as recorded:
+        case = Case(recorded["q"], recorded["trits"])
+    config = array(16, 16, token_tile=8, weight_bus_bits=64)
+    rng = np.random.default_rng(0)
+    stalled = Case(case.q[:5], case.trits[:20], *(random_offers(rng, 2000) for _ in range(3)))
+    for each, record in zip((case, stalled), play(config, [case, stalled], tmp_path), strict=True):
+        check(config, each, record)
+
+
+def test_odd_situations_leave_no_trace(tmp_path):
+    """Reset in mid-tile, refused descriptors and damaged weights, each followed by a GEMM that must be right."""
+    config = array(4, 4, accumulator_bits=12, weight_bus_bits=16)
+    rng = np.random.default_rng(5)
+
+    def good() -> Case:
+        q = rng.integers(-127, 128, (7, 9), dtype=np.int8)
+        return Case(q, rng.integers(-1, 2, (6, 9), dtype=np.int8))
+
+    def refused(*sizes: int) -> Case:
+        return Case(np.zeros((1, 1), np.int8), np.zeros((1, 1), np.int8), refused=True, sizes=sizes)
+
+    resets = [Case(good().q, good().trits, reset_after=edges) for edges in (1, 2, 3, 7, 12, 20, 33)]
+    refusals = [refused(0, 5, 5), refused(5, 0, 5), refused(5, 5, 0), refused(5, 5, config.max_k + 1)]
+    cases = [case for odd in (*resets, *refusals) for case in (odd, good())]
+    records = play(config, cases, tmp_path)
+    kept = [case for case in cases if not case.reset_after]
+    statuses = []
+    for case, record in zip(kept, records, strict=True):
+        if case.refused:
+            statuses.append(record.status)
+        else:
+            check(config, case, record)
+    assert statuses == [1, 1, 1, 2]

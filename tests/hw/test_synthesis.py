@@ -5,7 +5,6 @@ from amaranth.back import rtlil
 from amaranth.hdl import Module
 from amaranth.lib.wiring import Component, In, Out
 
-from hw.boards.top import BoardTop
 from hw.config import ArrayConfig
 from hw.synthesis import MULTIPLIERS, word_level_cells
 from hw.verilog import core_rtlil
@@ -43,8 +42,3 @@ def test_no_array_multiplies_or_divides(rows, cols, packing, chain):
     cells = word_level_cells(core_rtlil(config))
     assert cells["$add"] >= config.lanes - cols  # the array is really in there
     assert not set(cells) & set(MULTIPLIERS)
-
-
-def test_no_board_top_multiplies_or_divides():
-    config = ArrayConfig(name="t", rows=4, cols=4)
-    assert not set(word_level_cells(rtlil.convert(BoardTop(config, 25e6)))) & set(MULTIPLIERS)
