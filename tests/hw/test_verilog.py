@@ -46,13 +46,14 @@ def test_config_json_says_what_was_built(tmp_path):
 def test_odd_sizes_elaborate_with_the_ports_of_the_config(size):
     rows, cols = size
     ports = re.findall(
-        r"wire width (\d+) (?:input|output) \d+ (\S+)", core_rtlil(ArrayConfig(name="t", rows=rows, cols=cols))
+        r"wire width (\d+) (?:input|output) \d+ +(\S+)", core_rtlil(ArrayConfig(name="t", rows=rows, cols=cols))
     )
     widths = {name: int(width) for width, name in ports}
     assert widths[r"\activations__payload"] == 8 * rows
     assert widths[r"\results__payload"] == 24 * cols
 
 
+@pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")  # refused, so never used
 @pytest.mark.parametrize("mac", ["int8", "fp16"])
 def test_only_ternary_arrays_become_gateware(mac):
     config = load_array("4x4").baseline(mac)
