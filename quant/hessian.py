@@ -70,7 +70,7 @@ def prepare(weight: torch.Tensor, hessian: torch.Tensor | None, damping: float) 
     if not torch.isfinite(weight).all():
         raise InputError(f"weights must be finite, but {int((~torch.isfinite(weight)).sum())} are not")
     damped = damp(hessian, weight.shape[1], damping)
-    work = weight.float().clone()
+    work = weight.detach().float().clone()
     work[:, damped.dead] = 0
     return work, damped
 

@@ -1,0 +1,86 @@
+"""OmniQuant's learnable weight clipping: 2-bit groups whose ends are learned against the output error.
+
+Ref: Shao et al., arXiv 2308.13137, section 3.2, eq. 2; code OpenGVLab/OmniQuant ``quantize/quantizer.py``: both ends of
+a group times a sigmoid that starts at ``sigmoid(4) = 0.98``, straight-through rounding, a zero point without gradient,
+AdamW. Differences: the loss is the linear's own output error over the calibration inputs, through the Hessian, where
+the paper has the transformer block's; each row keeps the best clipping that it met; a group's range includes zero, so
+that the zero point is one of the four codes; scales are float16; the rate is 5e-2 (1e-2 there, for far more steps).
+Learnable equivalent transformation is not part of it.
+"""
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+
+from quant.hessian import output_error, prepare
+from quant.registry import MethodOptions
+from quant.solution import LinearSolution, as_stored
+from quant.two_bit import quantize_codes, two_bit_solution
+
+__all__ = ["Options", "solve"]
+
+_FIRST_LOGIT = 4.0
+_LARGEST = 3  # codes 0..3
+_LEAST_SCALE = 1e-5
+
+
+class Options(MethodOptions):
+    """``steps`` of AdamW at ``learning_rate`` on two logits per group."""
+
+    group: Annotated[int, Field(ge=1)] | None = 128
+    steps: Annotated[int, Field(ge=0)] = 100
+    learning_rate: Annotated[float, Field(gt=0)] = 0.05
+    damping: Annotated[float, Field(gt=0)] = 0.01
+
+
+@torch.enable_grad()
+def solve(weight: torch.Tensor, hessian: torch.Tensor | None, options: Options) -> LinearSolution:
+    """Quantize one linear; see ``quant.registry.Solver``.
+
+    Raises:
+        InputError: weights or a Hessian that ``quant.hessian.prepare`` refuses.
+    """
+    work, damped = prepare(weight, hessian, options.damping)
+    n, k = work.shape
+    group = options.group or k
+    groups = -(-k // group)
+    padded = torch.nn.functional.pad(work, (0, groups * group - k)).view(n, groups, group)
+    low, high = padded.amin(2).clamp_max(0), padded.amax(2).clamp_min(0)
+    energy = output_error(work, damped.matrix).sum()
+
+    logits = torch.full((2, n, groups), _FIRST_LOGIT, device=work.device, requires_grad=True)
+    optimizer = torch.optim.AdamW([logits], lr=options.learning_rate, weight_decay=0.0)
+    best_error = torch.full((n,), torch.inf, device=work.device)
+    best_logits = logits.detach().clone()
+    for step in range(options.steps + 1):
+        scale, zero = _parameters(logits, low, high)
+        difference = _rounded(padded, scale, zero).view(n, -1)[:, :k] - work
+        pull = difference.detach() @ damped.matrix
+        error = (pull * difference.detach()).sum(1)
+        better = error < best_error
+        best_error = torch.where(better, error, best_error)
+        best_logits[:, better] = logits.detach()[:, better]
+        if step < options.steps:
+            optimizer.zero_grad()
+            difference.backward(pull * (2 / energy.clamp_min(1e-30)))  # the gradient of the error over its scale
+            optimizer.step()
+
+    scale, zero = (value.detach() for value in _parameters(best_logits, low, high))
+    codes = quantize_codes(padded, scale[..., None], zero[..., None]).view(n, -1)[:, :k]
+    return two_bit_solution(codes, scale, zero, options.group)
+
+
+def _parameters(logits: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scale (n, groups), float16-rounded with a straight-through gradient, and zero point, from the clipped ends."""
+    share = torch.sigmoid(logits)
+    scale = ((share[0] * high - share[1] * low) / _LARGEST).clamp_min(_LEAST_SCALE)
+    zero = (-share[1].detach() * low / scale.detach()).round().clamp(0, _LARGEST)
+    return scale + (as_stored(scale) - scale).detach(), zero
+
+
+def _rounded(padded: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor) -> torch.Tensor:
+    """Weights after 2-bit rounding, with a straight-through gradient to the scale: (n, groups, group)."""
+    steps = padded / scale[..., None]
+    steps = steps + (steps.round() - steps).detach()
+    return scale[..., None] * ((steps + zero[..., None]).clamp(0, _LARGEST) - zero[..., None])
