@@ -81,8 +81,8 @@ def flip_codes(
     """Change one code per row and step, the one that lowers ``e H e^T`` most, until no change does or ``flips`` steps.
 
     All (n, k): ``weight`` the target, ``trits`` float in {-1, 0, 1}, ``scale`` of each code. Moving code j by d changes
-    the row's error by ``-2 a d (eH)_j + (a d)^2 H_jj``, with e the row's residual and a its scale. A nonzero code moves to
-    zero, a zero code to the sign that its gradient asks for.
+    the row's error by ``-2 a d (eH)_j + (a d)^2 H_jj``, with e the row's residual and a its scale. A nonzero code moves
+    to zero, a zero code to the sign that its gradient asks for.
     """
     trits = trits.clone()
     gradient = (weight - scale * trits) @ hessian

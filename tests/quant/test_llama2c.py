@@ -1,0 +1,113 @@
+"""llama2.c checkpoints: the loaded model equals a naive forward pass over the file's own layout."""
+
+import struct
+
+import numpy as np
+import pytest
+import torch
+
+from hw.errors import InputError
+from quant.llama import load_model
+from quant.llama2c import Llama2cTokenizer, read_header
+from quant.source import resolve
+
+DIM, HIDDEN, LAYERS, HEADS, KV_HEADS, VOCAB, CONTEXT = 16, 24, 2, 4, 2, 11, 8
+HEAD = DIM // HEADS
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """A random file with its tokenizer, and its arrays by llama2.c's names."""
+    rng = np.random.default_rng(0)
+    kv = KV_HEADS * HEAD
+    shapes = {
+        "embedding": (VOCAB, DIM),
+        "attention_norm": (LAYERS, DIM),
+        "wq": (LAYERS, DIM, DIM),
+        "wk": (LAYERS, kv, DIM),
+        "wv": (LAYERS, kv, DIM),
+        "wo": (LAYERS, DIM, DIM),
+        "ffn_norm": (LAYERS, DIM),
+        "w1": (LAYERS, HIDDEN, DIM),
+        "w2": (LAYERS, DIM, HIDDEN),
+        "w3": (LAYERS, HIDDEN, DIM),
+        "norm": (DIM,),
+        "rope": (2 * CONTEXT * HEAD // 2,),
+    }
+    arrays = {name: rng.normal(0, 0.5, shape).astype("<f4") for name, shape in shapes.items()}
+    path = tmp_path / "random.bin"
+    header = struct.pack("<7i", DIM, HIDDEN, LAYERS, HEADS, KV_HEADS, VOCAB, CONTEXT)
+    path.write_bytes(header + b"".join(array.tobytes() for array in arrays.values()))
+    pieces = [b"<unk>", b"<s>", b"</s>", b" ", b"a", b"b", b"ab", b" a", b" ab", b"c", b"\n"]
+    scores = [0, 0, 0, -9, -9, -9, -1, -2, -3, -9, -9]
+    entries = b"".join(struct.pack("<fi", s, len(p)) + p for p, s in zip(pieces, scores, strict=True))
+    (tmp_path / f"tok{VOCAB}.bin").write_bytes(struct.pack("<i", 5) + entries)
+    return path, arrays
+
+
+def naive_logits(a: dict[str, np.ndarray], tokens: list[int]) -> np.ndarray:
+    """One token after another, as run.c does it: neighbours rotate, keys and values are cached."""
+
+    def norm(x, gain):
+        return x / np.sqrt((x * x).mean() + 1e-5) * gain
+
+    def rotate(v, position):
+        out = v.copy()
+        for i in range(0, len(v), 2):
+            angle = position * 10000.0 ** -((i % HEAD) / HEAD)
+            c, s = np.cos(angle), np.sin(angle)
+            out[i], out[i + 1] = v[i] * c - v[i + 1] * s, v[i] * s + v[i + 1] * c
+        return out
+
+    keys = [[] for _ in range(LAYERS)]
+    values = [[] for _ in range(LAYERS)]
+    for position, token in enumerate(tokens):
+        x = a["embedding"][token].astype(np.float64)
+        for layer in range(LAYERS):
+            h = norm(x, a["attention_norm"][layer])
+            q = rotate(a["wq"][layer] @ h, position)
+            keys[layer].append(rotate(a["wk"][layer] @ h, position))
+            values[layer].append(a["wv"][layer] @ h)
+            heads = []
+            for head in range(HEADS):
+                shared = slice(head // (HEADS // KV_HEADS) * HEAD, (head // (HEADS // KV_HEADS) + 1) * HEAD)
+                mine = q[head * HEAD : (head + 1) * HEAD]
+                scores = np.array([mine @ k[shared] for k in keys[layer]]) / np.sqrt(HEAD)
+                weights = np.exp(scores - scores.max())
+                weights /= weights.sum()
+                heads.append(sum(w * v[shared] for w, v in zip(weights, values[layer], strict=True)))
+            x = x + a["wo"][layer] @ np.concatenate(heads)
+            h = norm(x, a["ffn_norm"][layer])
+            gate = a["w1"][layer] @ h
+            x = x + a["w2"][layer] @ (gate / (1 + np.exp(-gate)) * (a["w3"][layer] @ h))
+    return a["embedding"] @ norm(x, a["norm"])
+
+
+def test_loaded_model_equals_the_naive_forward_pass(checkpoint):
+    path, arrays = checkpoint
+    tokens = [1, 4, 9, 6, 10]
+    logits = load_model(resolve(str(path))).model(torch.tensor([tokens])).logits[0, -1]
+    assert np.allclose(logits.numpy(), naive_logits(arrays, tokens), atol=1e-4)
+
+
+def test_tokenizer_merges_best_score_first(checkpoint):
+    tokenizer = Llama2cTokenizer(checkpoint[0].parent / f"tok{VOCAB}.bin", VOCAB)
+    assert tokenizer.encode("ab") == [1, 8]  # " ab": a+b first (-1), then the space (-3)
+    assert tokenizer.encode("ac") == [1, 7, 9]
+    assert tokenizer.encode("") == [1]
+
+
+def test_truncated_files_are_refused(checkpoint, tmp_path):
+    path, _ = checkpoint
+    with pytest.raises(InputError, match="truncated or of another model"):
+        Llama2cTokenizer(path.parent / f"tok{VOCAB}.bin", VOCAB + 1)
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(InputError, match="bytes by its header"):
+        read_header(path)
+
+
+def test_real_stories_model_predicts_stories(stories):
+    loaded = load_model(resolve(str(stories / "stories260K.bin")))
+    tokens = loaded.tokenizer.encode((stories / "tinystories_sample_3k.txt").read_text())
+    batch = torch.tensor(tokens[: len(tokens) // 256 * 256]).view(-1, 256)
+    assert loaded.model(batch, labels=batch).loss < 2.0  # uniform guessing: 6.2

@@ -1,0 +1,137 @@
+"""The whole path on a tiny LLaMA: integers replay, bits are the file's, caching, resuming, one-line refusals."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hw.errors import InputError
+from hw.golden import group_sums
+from quant import pipeline
+from quant.llama import load_model
+from quant.pipeline import QuantJob, quantize
+from quant.quantizer import apply_checkpoint
+from quant.recording import sums_digest
+from quant.source import resolve
+
+
+@pytest.fixture
+def job(tiny_folder, tiny_text, tmp_path, monkeypatch):
+    """A job whose results land in a folder of the test."""
+    monkeypatch.setattr(pipeline, "MODELS_FOLDER", tmp_path / "models")
+
+    def make(**fields):
+        defaults = {"model": str(tiny_folder), "text": tiny_text, "calib": tiny_text, "length": 32, "windows": 2}
+        return QuantJob(**{**defaults, "calibration_windows": 8, "recorded_tokens": 12, **fields})
+
+    return make
+
+
+@pytest.mark.parametrize("method", ["pt-bitnet", "rtn", "ptqtp", "pt2-llm"])
+def test_recorded_integers_equal_the_golden_model(job, method):
+    done = quantize(job(method=method))
+    recording, checkpoint = done.recording, done.checkpoint
+    assert len(recording.linears) == 14
+    for record in recording.linears:
+        linear = checkpoint.linear(record.layer, record.kind)
+        q = linear.columns(recording.activations(record))
+        sums = np.stack([group_sums(q, plane, linear.group) for plane in linear.trits])
+        assert sums_digest(sums) == record.sums_sha256
+
+
+def test_integers_times_scales_equal_the_model_that_was_evaluated(job):
+    done = quantize(job())
+    loaded = load_model(resolve(job().model))
+    apply_checkpoint(loaded, done.checkpoint)
+    record = done.recording.linears[3]
+    q, s = done.recording.inputs[record.input]
+    linear = done.checkpoint.linear(record.layer, record.kind)
+    sums = group_sums(q, linear.trits[0], linear.group)
+    by_integers = s[:, None] * (sums * linear.scales[0]).sum(-1)
+    module = loaded.model.model.layers[0].self_attn.o_proj
+    by_floats = torch.from_numpy(q * s[:, None]) @ module.weight.T
+    assert np.allclose(by_integers, by_floats.numpy(), atol=1e-5)
+
+
+def test_manifest_counts_the_bytes_of_the_file(job):
+    done = quantize(job())
+    path = done.checkpoint.path
+    header = int.from_bytes(path.read_bytes()[:8], "little")
+    manifest = done.manifest
+    assert sum(entry.bits for entry in manifest.linears) == 8 * (path.stat().st_size - 8 - header)
+    assert set(manifest.perplexity) == {"fp", "fp_a8", "a16", "a8"}
+    assert manifest.calibration.startswith("words.txt")
+
+
+def test_second_run_works_no_more_and_imports_no_torch(job, tmp_path):
+    first = quantize(job())
+    stamp = (first.folder / "manifest.json").stat().st_mtime_ns
+    code = (
+        "import sys; from pathlib import Path; from quant import pipeline; "
+        f"pipeline.MODELS_FOLDER = Path({str(tmp_path / 'models')!r}); "
+        f"job = pipeline.QuantJob.model_validate_json({job().model_dump_json()!r}); "
+        "print(pipeline.quantize(job).folder); print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(first.folder), "False"]
+    assert (first.folder / "manifest.json").stat().st_mtime_ns == stamp
+
+
+def test_another_text_is_evaluated_on_the_same_integers(job, tiny_text, tmp_path):
+    first = quantize(job())
+    other = tmp_path / "other.txt"
+    other.write_text(tiny_text.read_text()[5000:])
+    stages = []
+    second = quantize(job(text=other), lambda stage, done, total: stages.append(stage))
+    assert second.folder == first.folder
+    assert "quantize" not in stages
+    assert second.manifest.evaluation.startswith("other.txt")
+
+
+def test_killed_job_goes_on_to_the_same_bits(job, tmp_path, monkeypatch):
+    whole = quantize(job()).checkpoint.path.read_bytes()
+    monkeypatch.setattr(pipeline, "MODELS_FOLDER", tmp_path / "again")
+
+    def kill(stage, done, total):
+        if stage == "quantize" and done == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        quantize(job(), kill)
+    parts = list((tmp_path / "again").rglob("parts/*.safetensors"))
+    assert [part.name for part in parts] == ["0.safetensors"]
+    done = quantize(job())
+    assert done.checkpoint.path.read_bytes() == whole
+    assert not (done.folder / "parts").exists()
+
+
+def test_options_change_the_folder_and_wrong_ones_are_refused(job):
+    assert quantize(job(options={"group": 16})).folder != quantize(job()).folder
+    with pytest.raises(InputError, match=r"method pt-bitnet: unknown field 'grup'"):
+        quantize(job(options={"grup": 16}))
+    with pytest.raises(InputError, match=r"method must be one of rtn, .*not 'gtpq'"):
+        quantize(job(method="gtpq"))
+    with pytest.raises(InputError, match="calibration text 'words"):
+        quantize(job(calibration_windows=1000))
+
+
+def test_command_line_prints_the_manifest(job, tmp_path):
+    one = job()
+    command = [sys.executable, "-m", "quant", "quantize", "--model", one.model, "--method", "rtn", "--text", one.text]
+    command += ["--calib", one.calib, "--length", "32", "--windows", "2", "--calibration-windows", "8", "--json"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+
+    def run(*arguments):
+        words = [str(word) for word in arguments]
+        return subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
+
+    assert json.loads(run(*command).stdout)["method"] == "rtn"
+    failed = run(*command[:4], "--model", "lama")
+    assert failed.returncode == 2
+    assert failed.stderr.startswith("error: model must be one of")
+    assert failed.stderr.count("\n") == 1
