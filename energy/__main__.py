@@ -18,10 +18,12 @@ from energy.screen import print_summary
 from energy.study import load_study, run_study, write_study
 from energy.study_report import print_study, study_html
 from energy.table import si
-from energy.weights import quantized_inputs
+from energy.weights import measure_weights, progress_columns
 from hw.artifact import write_text
 from hw.cli import CommandParser, run
+from hw.config import load_array
 from hw.document import validate_document
+from quant.pipeline import QuantJob
 from quant.source import resolve
 
 _BUILD = Path("build")
@@ -67,11 +69,13 @@ def _sim(options: Namespace) -> None:
     fields = {name: getattr(options, name) for name in Job.model_fields}
     job = validate_document(fields, Job, "options")
     source = resolve(job.model)
-    manifest, statistics = None, None
+    measured = None
     if source.has_weights and not options.shapes_only:
-        manifest, statistics = quantized_inputs(source, options.method, options.text, options.calib)
-    summary, results = simulate_machines(job, source.shape, manifest, statistics)
-    folder = options.out or _BUILD / "sim" / f"{source.name}-{results[0].array.name}"
+        fields = {"model": job.model, "method": options.method, "text": options.text, "calib": options.calib}
+        with Progress(*progress_columns(), console=Console(stderr=True), transient=True) as progress:
+            measured = measure_weights(load_array(job.array), validate_document(fields, QuantJob, "options"), progress)
+    summary, results = simulate_machines(job, source.shape, measured)
+    folder = options.out or _BUILD / "sim" / f"{source.name.replace('/', '--')}-{results[0].array.name}"
     paths = write_job(folder, summary, results)
     if options.json:
         print(paths["energy"].read_text(encoding="utf-8"), end="")
@@ -84,7 +88,7 @@ def _sim(options: Namespace) -> None:
 
 def _whatif(options: Namespace) -> None:
     study = load_study(options.study)
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with Progress(*progress_columns(), console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(study.name)
         result = run_study(
             study, str(options.study), lambda done, total: progress.update(task, completed=done, total=total)

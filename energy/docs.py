@@ -31,7 +31,7 @@ _COLOURS = {"compute": "#2a7f62", "SRAM": "#e0a458", "DRAM": "#c8553d", "leakage
 def measure() -> list[Path]:
     """Simulate the documented jobs again and write their results."""
     for path, job in _JOBS.items():
-        summary, _ = simulate_machines(job, load_shape(job.model), None, None)
+        summary, _ = simulate_machines(job, load_shape(job.model))
         write_text(path, json.dumps(summary.model_dump(mode="json"), indent=1) + "\n")
     return list(_JOBS)
 

@@ -9,14 +9,13 @@ from energy.costs import OpTable, cost_names, load_costs
 from energy.markdown import summary_markdown
 from energy.report import summary_html
 from energy.summary import JobSummary, summarize
+from energy.weights import Measured
 from hw.artifact import sha256_json, write_artifact, write_text
 from hw.config import ArrayConfig, load_array
-from quant.manifest import Manifest
 from quant.shapes import ModelShape
 from sim.memory import MemoryConfig, load_memory
 from sim.result import SimResult, write_result
 from sim.simulator import simulate
-from sim.trace import TraceStatistics
 
 __all__ = ["BASELINES", "Job", "simulate_machines", "write_job"]
 
@@ -40,7 +39,7 @@ class Job(BaseModel):
 
 
 def simulate_machines(
-    job: Job, shape: ModelShape, manifest: Manifest | None, statistics: TraceStatistics | None
+    job: Job, shape: ModelShape, measured: Measured | None = None
 ) -> tuple[JobSummary, list[SimResult]]:
     """Simulate the ternary array and its baselines and join them with costs.
 
@@ -49,10 +48,10 @@ def simulate_machines(
     """
     array, memory, costs = load_array(job.array), load_memory(job.memory), load_costs(job.costs)
     results = [
-        _simulate(job, shape, machine, memory, manifest, statistics)
+        _simulate(job, shape, machine, memory, measured)
         for machine in (array, *(array.baseline(mac) for mac in BASELINES))
     ]
-    return summarize(results, costs, _published_tables(), manifest), results
+    return summarize(results, costs, _published_tables(), measured and measured.manifest), results
 
 
 def write_job(folder: Path, summary: JobSummary, results: list[SimResult]) -> dict[str, Path]:
@@ -73,12 +72,7 @@ def write_job(folder: Path, summary: JobSummary, results: list[SimResult]) -> di
 
 
 def _simulate(
-    job: Job,
-    shape: ModelShape,
-    array: ArrayConfig,
-    memory: MemoryConfig,
-    manifest: Manifest | None,
-    statistics: TraceStatistics | None,
+    job: Job, shape: ModelShape, array: ArrayConfig, memory: MemoryConfig, measured: Measured | None
 ) -> SimResult:
     """One machine; only the ternary array stores what the manifest says, a baseline stores its own format."""
     return simulate(
@@ -88,8 +82,8 @@ def _simulate(
         prefill=job.prefill,
         decode=job.decode,
         batch=job.batch,
-        trace_statistics=statistics,
-        manifest=manifest if array.mac == "ternary" else None,
+        trace_statistics=measured and measured.statistics,
+        manifest=measured.manifest if measured and array.mac == "ternary" else None,
     )
 
 

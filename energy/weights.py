@@ -1,2 +1,112 @@
-def quantized_inputs(*a):
-    return None, None
+"""A model with weights: quantized and replayed on the array, both cached by hash; hands on what was measured."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from hw.artifact import read_artifact, sha256_file, write_artifact
+from hw.config import ArrayConfig
+from hw.errors import InputError
+from quant.manifest import Manifest
+from quant.pipeline import Quantized, QuantJob, quantize
+from sim.replay import recording_origin, replay, replay_statistics
+from sim.result import Statistics
+from sim.trace import TraceStatistics
+
+__all__ = ["Measured", "measure_weights", "progress_columns"]
+
+_SCHEMA, _VERSION = "tritforge.replay", 1
+
+
+class Measured(NamedTuple):
+    """What a quantized model tells the simulation."""
+
+    folder: Path  # of the checkpoint
+    manifest: Manifest
+    statistics: TraceStatistics
+    replayed: int  # linears whose sums were bit-exactly equal to torch's
+
+
+def measure_weights(array: ArrayConfig, job: QuantJob, progress: Progress) -> Measured:
+    """Quantize and replay the recording on ``array``; both are cached by hash.
+
+    Raises:
+        InputError: whatever quantization refuses, or packages that are missing.
+        RuntimeError: a replayed sum that differs from torch's; this is a defect.
+    """
+    tasks: dict[str, int] = {}
+
+    def report(stage: str, done: int, total: int) -> None:
+        if stage not in tasks:
+            tasks[stage] = progress.add_task(stage, total=total)
+        progress.update(tasks[stage], completed=done, total=total)
+
+    try:
+        quantized = quantize(job, report)
+    except ImportError as error:
+        raise InputError(
+            f"model {job.model!r} has weights and quantizing needs the package {error.name}; "
+            "use make sim, or pip install -e '.[quant]', or --shapes-only"
+        ) from None
+    path = quantized.folder / f"replay-{array.sha256[:16]}.json"
+    inputs = {
+        "array": array.sha256,
+        "weights": sha256_file(quantized.folder / "ternary.safetensors"),
+        "recording": sha256_file(quantized.folder / "recording.json"),
+    }
+    body = _cached(path, inputs)
+    if body is None:
+        body = _replay(quantized, array, report)
+        write_artifact(path, _SCHEMA, _VERSION, body, inputs)
+    statistics = {
+        phase: {kind: Statistics.model_validate(fields) for kind, fields in kinds.items()}
+        for phase, kinds in body["statistics"].items()
+    }
+    return Measured(quantized.folder, quantized.manifest, statistics, body["linears"])
+
+
+def progress_columns() -> tuple[ProgressColumn, ...]:
+    """Columns of a progress display with elapsed and remaining time."""
+    return (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+
+
+def _cached(path: Path, inputs: dict[str, str]) -> dict | None:
+    """The body of an earlier replay of the same inputs, or None."""
+    if not path.exists():
+        return None
+    try:
+        document = read_artifact(path, _SCHEMA, _VERSION)
+    except InputError:
+        return None
+    return document if document["inputs"] == inputs else None
+
+
+def _replay(quantized: Quantized, array: ArrayConfig, report: Callable[[str, int, int], None]) -> dict:
+    recording = quantized.recording
+    replays = []
+    for one in replay(recording, quantized.checkpoint, array):
+        replays.append(one)
+        report("replay on the array", len(replays), len(recording.linears))
+    statistics = replay_statistics(replays, recording_origin(recording, array))
+    return {
+        "linears": len(replays),
+        "statistics": {
+            phase: {kind: value.model_dump() for kind, value in kinds.items()} for phase, kinds in statistics.items()
+        },
+    }

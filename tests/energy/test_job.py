@@ -17,7 +17,7 @@ from quant.shapes import load_shape
 @pytest.fixture(scope="module")
 def summary_and_results():
     job = Job(model="stories260K", array="8x8", prefill=16, decode=4)
-    return simulate_machines(job, load_shape(job.model), None, None)
+    return simulate_machines(job, load_shape(job.model))
 
 
 def test_causes_sum_to_the_cycles_of_each_phase(summary_and_results):
