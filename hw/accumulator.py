@@ -6,6 +6,7 @@ from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 
+from hw.cells import Cells, GatedAdder
 from hw.config import ArrayConfig
 from hw.ports import sums_layout, token_shape, totals_layout
 
@@ -30,8 +31,8 @@ class Accumulator(Component):
     results : ``cols`` sums, signed.
     """
 
-    def __init__(self, config: ArrayConfig):
-        self.config = config
+    def __init__(self, config: ArrayConfig, cells: Cells = "portable"):
+        self.config, self.cells = config, cells
         super().__init__(
             {
                 "issue": In(1),
@@ -66,9 +67,11 @@ class Accumulator(Component):
         read = buffer.read_port(transparent_for=(write,))
         m.d.comb += [read.addr.eq(reading.token), read.en.eq(1)]
         sums = Signal(layout)
-        keep = (~adding.first).replicate(config.accumulator_bits).as_signed()
-        added = [(partial & keep) + total for partial, total in zip(read.data, self.totals, strict=True)]
-        m.d.comb += sums.as_value().eq(Cat(value[: config.accumulator_bits] for value in added))
+        adders = [GatedAdder(config.accumulator_bits, self.cells) for _ in range(config.cols)]
+        for column, adder in enumerate(adders):
+            m.submodules[f"adder{column}"] = adder
+            m.d.comb += [adder.a.eq(read.data[column]), adder.b.eq(self.totals[column]), adder.keep.eq(~adding.first)]
+        m.d.comb += sums.as_value().eq(Cat(adder.total for adder in adders))
         m.d.comb += [write.addr.eq(adding.token), write.data.eq(sums), write.en.eq(adding.issue)]
 
         m.submodules.queue = queue = SyncFIFO(width=layout.size, depth=config.result_queue_depth)

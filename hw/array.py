@@ -3,6 +3,7 @@
 from amaranth import Cat, Module, Signal
 from amaranth.lib.wiring import Component, In, Out
 
+from hw.cells import Cells
 from hw.column import Column
 from hw.config import ArrayConfig
 from hw.lane import ACTIVATION_BITS, TritCode
@@ -22,8 +23,8 @@ class Array(Component):
     totals : per column, the exact sum over the lanes.
     """
 
-    def __init__(self, config: ArrayConfig):
-        self.config = config
+    def __init__(self, config: ArrayConfig, cells: Cells = "portable"):
+        self.config, self.cells = config, cells
         super().__init__(
             {
                 "vector": In(vector_layout(config)),
@@ -50,7 +51,7 @@ class Array(Component):
             skewed.append(x)
         totals = []
         for index in range(self.config.cols):
-            m.submodules[f"column{index}"] = column = Column(self.config)
+            m.submodules[f"column{index}"] = column = Column(self.config, self.cells)
             m.d.comb += [
                 column.x.as_value().eq(Cat(skewed)),
                 column.trits.as_value().eq(self.trits.as_value().word_select(index, rows * TritCode.size)),

@@ -5,6 +5,7 @@ from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out
 from amaranth.utils import bits_for
 
+from hw.cells import Cells, TermAdder
 from hw.config import ArrayConfig
 from hw.lane import TERM_RANGE, TritCode, term
 from hw.ports import total_shape, vector_layout
@@ -28,8 +29,8 @@ class Column(Component):
     total : the exact sum, signed.
     """
 
-    def __init__(self, config: ArrayConfig):
-        self.config = config
+    def __init__(self, config: ArrayConfig, cells: Cells = "portable"):
+        self.config, self.cells = config, cells
         super().__init__(
             {
                 "x": In(vector_layout(config)),
@@ -59,21 +60,35 @@ class Column(Component):
         for position in range(self.config.chain_lanes):
             if position < lanes:
                 lane = head + position
-                partial = _sum(partial, (term(self.x[lane], self.trits[lane]), *TERM_RANGE))
+                partial = self._add_lane(m, partial, lane)
             partial = _registered(m, partial, f"chain{head}_{position}")
         return partial
 
+    def _add_lane(self, m: Module, partial: Operand, lane: int) -> Operand:
+        """The partial sum of a chain with one more lane; a head without a partial sum is a mere selection."""
+        value, low, high = partial
+        if low == high == 0:
+            return term(self.x[lane], self.trits[lane]), *TERM_RANGE
+        low, high = low + TERM_RANGE[0], high + TERM_RANGE[1]
+        m.submodules[f"lane{lane}"] = adder = TermAdder(_width(low, high), self.cells)
+        m.d.comb += [adder.a.eq(value), adder.x.eq(self.x[lane]), adder.code.eq(self.trits[lane])]
+        return adder.total, low, high
+
 
 def _sum(a: Operand, b: Operand) -> Operand:
-    """The sum of two operands; an operand that is always zero costs nothing."""
-    low, high = a[1] + b[1], a[2] + b[2]
-    return (b[0] if a[1] == a[2] == 0 else a[0] + b[0], low, high)
+    """The sum of two operands."""
+    return a[0] + b[0], a[1] + b[1], a[2] + b[2]
+
+
+def _width(low: int, high: int) -> int:
+    """Bits of a signed number from ``low`` to ``high``."""
+    return max(bits_for(low, True), bits_for(high, True))
 
 
 def _registered(m: Module, operand: Operand, name: str) -> Operand:
     """A register as wide as the operand's range asks for."""
     value, low, high = operand
-    register = Signal(signed(max(bits_for(low, True), bits_for(high, True))), name=name)
+    register = Signal(signed(_width(low, high)), name=name)
     m.d.sync += register.eq(value)
     return register, low, high
 

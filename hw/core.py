@@ -6,6 +6,7 @@ from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
 from hw.accumulator import Accumulator
 from hw.array import Array
+from hw.cells import Cells, check_cells
 from hw.config import ArrayConfig
 from hw.counters import CounterPorts, Counters
 from hw.errors import InputError
@@ -31,13 +32,14 @@ class Core(Component):
     Raises
     ------
     InputError
-        ``config`` is not a ternary array.
+        ``config`` is not a ternary array, or ``cells`` do not exist.
     """
 
-    def __init__(self, config: ArrayConfig):
+    def __init__(self, config: ArrayConfig, cells: Cells = "portable"):
+        check_cells(cells)
         if config.mac != "ternary":
             raise InputError(f"array {config.name!r}: mac must be ternary for gateware, not {config.mac}")
-        self.config = config
+        self.config, self.cells = config, cells
         super().__init__(
             {
                 "descriptor": In(stream.Signature(Descriptor)),
@@ -56,8 +58,8 @@ class Core(Component):
         m = Module()
         m.submodules.sequencer = sequencer = Sequencer(self.config)
         m.submodules.tiles = tiles = WeightTiles(self.config)
-        m.submodules.array = array = Array(self.config)
-        m.submodules.accumulator = accumulator = Accumulator(self.config)
+        m.submodules.array = array = Array(self.config, self.cells)
+        m.submodules.accumulator = accumulator = Accumulator(self.config, self.cells)
         m.submodules.counters = counters = Counters()
 
         connect(m, flipped(self.descriptor), sequencer.descriptor)

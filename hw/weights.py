@@ -75,28 +75,36 @@ class WeightTiles(Component):
         return m
 
     def _count_negatives(self, m: Module, trits: View) -> None:
-        """Count each column's -1 trits while they stream in: windows of a word are counted once for all columns."""
+        """Count each column's -1 trits while they stream in, with one running sum for the column that a word cuts."""
         config = self.config
         per_word = trits_per_word(config)
-        accept = _copy(m, self.accept, "count_accept")
-        swap = _copy(m, self.swap, "count_swap")
+        accept, swap = _copy(m, self.accept, "count_accept"), _copy(m, self.swap, "count_swap")
         beat = _copy(m, self.beat, "count_beat", self.accept)
-        counts: dict[tuple[int, int], Signal] = {}
+        running = Signal(range(config.rows + 1))  # -1 trits so far of the column that the last word cut
+        windows: dict[tuple[int, int], Signal] = {}
+
+        def count(start: int, stop: int, number: int) -> Value:
+            """-1 trits up to word ``number`` of the column of trits ``start`` to ``stop``."""
+            low, high = max(start - number * per_word, 0), min(stop - number * per_word, per_word)
+            if (low, high) not in windows:
+                ones = _ones([trits[i].negative for i in range(low, high)])
+                windows[low, high] = _copy(m, ones, f"window{low}_{high}", self.accept)
+            window = windows[low, high]
+            return running + window if start < number * per_word else window
+
         active = []
         for column in range(config.cols):
             start, stop = column * config.rows, (column + 1) * config.rows
-            count = Signal(range(config.rows + 1), name=f"count{column}")
-            for number in range(start // per_word, (stop - 1) // per_word + 1):
-                low, high = (max(edge - number * per_word, 0) for edge in (start, stop))
-                window = (low, min(high, per_word))
-                if window not in counts:
-                    counts[window] = Signal(range(window[1] - low + 1), name=f"window{low}_{window[1]}")
-                    with m.If(self.accept):
-                        m.d.sync += counts[window].eq(_ones([trits[i].negative for i in range(*window)]))
-                first = number == start // per_word
+            last = (stop - 1) // per_word
+            for number in range(start // per_word, last):
+                partial = count(start, stop, number)
                 with m.If(accept & (beat == number)):
-                    m.d.sync += count.eq(counts[window] if first else count + counts[window])
-            active.append(_copy(m, count, f"negatives{column}", swap))
+                    m.d.sync += running.eq(partial)
+            final = count(start, stop, last)
+            shadow = Signal(range(config.rows + 1), name=f"count{column}")
+            with m.If(accept & (beat == last)):
+                m.d.sync += shadow.eq(final)
+            active.append(_copy(m, shadow, f"negatives{column}", swap))
         m.d.comb += self.negatives.as_value().eq(Cat(active))
 
 
