@@ -9,7 +9,7 @@ PIP := $(PY) -m pip install -qq --disable-pip-version-check
 MODEL ?= llama2-7b
 STUDY ?= studies/array_and_memory.yaml
 
-VARIABLES := PYTHON MODEL STUDY ARRAY MEMORY COSTS PREFILL DECODE BATCH METHOD TEXT CALIB DEVICE BOARD LIB OUT JSON ARGS
+VARIABLES := PYTHON MODEL STUDY ARRAY MEMORY COSTS PREFILL DECODE BATCH METHOD METHODS TEXT CALIB DEVICE BOARD LIB OUT JSON ARGS
 given := $(foreach word,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(word))))
 unknown := $(filter-out $(VARIABLES),$(given))
 ifneq ($(unknown),)
@@ -21,7 +21,7 @@ option = $(if $($(1)),$(2) '$($(1))')
 switch = $(if $($(1)),$(2))
 
 .DEFAULT_GOAL := help
-.PHONY: help sim quant verilog whatif models costs test test-slow test-rtl test-nojit test-bounds lint bench docs clean
+.PHONY: help sim quant verilog whatif compare models costs test test-slow test-rtl test-nojit test-bounds lint bench docs clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -45,6 +45,12 @@ verilog: $(VENV)/.hw ## Verilog of ARRAY=RxC, or of an array that fits BOARD wit
 
 whatif: $(VENV)/.core ## simulate every combination of STUDY; Pareto front and plot in build/whatif/
 	@$(PY) -m energy whatif --study '$(STUDY)' $(call option,OUT,--out) $(call switch,JSON,--json) $(ARGS)
+
+compare: $(VENV)/.quant ## METHODS of quantization on MODEL: accuracy beside bits beside energy and latency
+	@$(PY) -m energy compare --model '$(MODEL)' $(call option,METHODS,--methods) $(call option,TEXT,--text) \
+	  $(call option,CALIB,--calib) $(call option,DEVICE,--device) $(call option,ARRAY,--array) \
+	  $(call option,MEMORY,--memory) $(call option,COSTS,--costs) $(call option,OUT,--out) \
+	  $(call switch,JSON,--json) $(ARGS)
 
 models: $(VENV)/.core ## the models known by name
 	@$(PY) -m quant models $(call switch,JSON,--json)

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from energy.compare import compare_methods, write_comparison
+from energy.compare_report import comparison_html, print_comparison
 from energy.costs import cost_names, load_costs
 from energy.docs import draw_picture, measure, render_file
 from energy.job import Job, simulate_machines, write_job
@@ -24,6 +26,7 @@ from hw.cli import CommandParser, run
 from hw.config import load_array
 from hw.document import validate_document
 from quant.pipeline import QuantJob
+from quant.registry import method_names
 from quant.source import resolve
 
 _BUILD = Path("build")
@@ -49,6 +52,19 @@ def _parser() -> CommandParser:
     whatif.add_argument("--out", type=Path, help="folder of the results (default: build/whatif/<study>)")
     whatif.add_argument("--json", action="store_true", help="print study.json instead of a table")
     whatif.set_defaults(action=_whatif)
+
+    compare = commands.add_parser("compare", help="quantization methods side by side: accuracy, bits, energy, latency")
+    for name, field in Job.model_fields.items():
+        compare.add_argument(f"--{name}", default=field.default, help=f"default: {field.default}")
+    compare.add_argument("--methods", default="rtn,pt-bitnet", help="comma-separated, or all (default: rtn,pt-bitnet)")
+    compare.add_argument(
+        "--text", help="text for the perplexities (default: a slice of the stdlib's pydoc_data.topics)"
+    )
+    compare.add_argument("--calib", help="calibration text (default: another slice of the same)")
+    compare.add_argument("--device", default="cpu", help="torch device (default: cpu)")
+    compare.add_argument("--out", type=Path, help="folder of the results (default: build/compare/<model>)")
+    compare.add_argument("--json", action="store_true", help="print comparison.json instead of a table")
+    compare.set_defaults(action=_compare)
 
     costs = commands.add_parser("costs", help="print the cost tables and their sources")
     costs.add_argument("--json", action="store_true")
@@ -84,6 +100,24 @@ def _sim(options: Namespace) -> None:
     print_summary(summary, console)
     names = ", ".join(path.name for path in paths.values())
     console.print(f"wrote {folder}/: {names}", style="green", highlight=False)
+
+
+def _compare(options: Namespace) -> None:
+    job = validate_document({name: getattr(options, name) for name in Job.model_fields}, Job, "options")
+    methods = method_names() if options.methods == "all" else options.methods.split(",")
+    fields = {"model": job.model, "text": options.text, "calib": options.calib, "device": options.device}
+    jobs = [validate_document(fields | {"method": method}, QuantJob, "options") for method in methods]
+    with Progress(*progress_columns(), console=Console(stderr=True), transient=True) as progress:
+        comparison, folders = compare_methods(job, jobs, progress)
+    folder = options.out or _BUILD / "compare" / comparison.model
+    write_comparison(folder / "comparison.json", comparison, folders)
+    write_text(folder / "report.html", comparison_html(comparison))
+    if options.json:
+        print((folder / "comparison.json").read_text(encoding="utf-8"), end="")
+        return
+    console = Console()
+    print_comparison(comparison, console)
+    console.print(f"wrote {folder}/: comparison.json, report.html", style="green", highlight=False)
 
 
 def _whatif(options: Namespace) -> None:

@@ -9,6 +9,7 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -23,7 +24,7 @@ from sim.replay import recording_origin, replay, replay_statistics
 from sim.result import Statistics
 from sim.trace import TraceStatistics
 
-__all__ = ["Measured", "measure_weights", "progress_columns"]
+__all__ = ["Measured", "measure_weights", "progress_columns", "quantize_model"]
 
 _SCHEMA, _VERSION = "tritforge.replay", 1
 
@@ -37,6 +38,21 @@ class Measured(NamedTuple):
     replayed: int  # linears whose sums were bit-exactly equal to torch's
 
 
+def quantize_model(job: QuantJob, progress: Progress) -> Quantized:
+    """Quantize, or find what an earlier run left; bars appear on ``progress`` while there is work.
+
+    Raises:
+        InputError: whatever quantization refuses, or packages that are missing.
+    """
+    try:
+        return quantize(job, _reporter(progress))
+    except ImportError as error:
+        raise InputError(
+            f"model {job.model!r} has weights and quantizing needs the package {error.name}; "
+            "use make sim, or pip install -e '.[quant]', or --shapes-only"
+        ) from None
+
+
 def measure_weights(array: ArrayConfig, job: QuantJob, progress: Progress) -> Measured:
     """Quantize and replay the recording on ``array``; both are cached by hash.
 
@@ -44,20 +60,7 @@ def measure_weights(array: ArrayConfig, job: QuantJob, progress: Progress) -> Me
         InputError: whatever quantization refuses, or packages that are missing.
         RuntimeError: a replayed sum that differs from torch's; this is a defect.
     """
-    tasks: dict[str, int] = {}
-
-    def report(stage: str, done: int, total: int) -> None:
-        if stage not in tasks:
-            tasks[stage] = progress.add_task(stage, total=total)
-        progress.update(tasks[stage], completed=done, total=total)
-
-    try:
-        quantized = quantize(job, report)
-    except ImportError as error:
-        raise InputError(
-            f"model {job.model!r} has weights and quantizing needs the package {error.name}; "
-            "use make sim, or pip install -e '.[quant]', or --shapes-only"
-        ) from None
+    quantized = quantize_model(job, progress)
     path = quantized.folder / f"replay-{array.sha256[:16]}.json"
     inputs = {
         "array": array.sha256,
@@ -66,7 +69,7 @@ def measure_weights(array: ArrayConfig, job: QuantJob, progress: Progress) -> Me
     }
     body = _cached(path, inputs)
     if body is None:
-        body = _replay(quantized, array, report)
+        body = _replay(quantized, array, _reporter(progress))
         write_artifact(path, _SCHEMA, _VERSION, body, inputs)
     statistics = {
         phase: {kind: Statistics.model_validate(fields) for kind, fields in kinds.items()}
@@ -84,6 +87,18 @@ def progress_columns() -> tuple[ProgressColumn, ...]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
+
+
+def _reporter(progress: Progress) -> Callable[[str, int, int], None]:
+    """A callback ``(stage, done, total)`` that keeps one bar per stage."""
+    tasks: dict[str, TaskID] = {}
+
+    def report(stage: str, done: int, total: int) -> None:
+        if stage not in tasks:
+            tasks[stage] = progress.add_task(stage, total=total)
+        progress.update(tasks[stage], completed=done, total=total)
+
+    return report
 
 
 def _cached(path: Path, inputs: dict[str, str]) -> dict | None:

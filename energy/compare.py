@@ -1,0 +1,144 @@
+"""Methods side by side: accuracy beside true bits beside what each costs on the array (planes, offsets, scales)."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+from rich.progress import Progress
+
+from energy.costs import OpTable, load_costs
+from energy.job import Job
+from energy.model import energy_of
+from energy.weights import quantize_model
+from hw.artifact import sha256_file, write_artifact
+from hw.config import ArrayConfig, load_array
+from quant.manifest import Manifest
+from quant.pipeline import QuantJob
+from quant.shapes import ModelShape
+from sim.memory import load_memory
+from sim.result import SimResult
+from sim.simulator import simulate
+
+__all__ = ["Comparison", "MethodRow", "compare_methods", "write_comparison"]
+
+_SCHEMA, _VERSION = "tritforge.comparison", 1
+
+
+class MethodRow(BaseModel):
+    """One method: what it stores, how well it does, what it costs per decoded token."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    method: str
+    true_bits: float
+    planes: float  # ternary planes per linear, mean
+    perplexity_a16: float
+    perplexity_a8: float
+    decode_tokens_per_s: float
+    prefill_s: float
+    decode_j_per_token: float
+    decode_array_j_per_token: float
+
+
+class Comparison(BaseModel):
+    """All methods on one model and machine; the first row is the unquantized model on an FP16 array."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str
+    array: str
+    memory: str
+    costs: str
+    prefill: int
+    decode: int
+    batch: int
+    text: str
+    calibration: str
+    rows: list[MethodRow]
+
+
+def compare_methods(job: Job, quant_jobs: list[QuantJob], progress: Progress) -> tuple[Comparison, list[Path]]:
+    """Quantize by every job (cached) and simulate each result with its own planes, offsets and scales.
+
+    Returns the comparison and the folders of the checkpoints.
+
+    Raises:
+        InputError: whatever quantization or simulation refuses.
+    """
+    array, costs = load_array(job.array), load_costs(job.costs)
+    rows, folders, manifest = [], [], None
+    for quant_job in quant_jobs:
+        quantized = quantize_model(quant_job, progress)
+        manifest = quantized.manifest
+        if not rows:
+            rows.append(_unquantized(job, manifest, array, costs))
+        result = _simulate(job, manifest.shape, array, manifest)
+        rows.append(_row(_label(quant_job), result, costs, manifest.true_bits, _planes(manifest), manifest.perplexity))
+        folders.append(quantized.folder)
+    comparison = Comparison(
+        model=manifest.model,
+        array=array.name,
+        memory=job.memory,
+        costs=job.costs,
+        prefill=job.prefill,
+        decode=job.decode,
+        batch=job.batch,
+        text=manifest.evaluation,
+        calibration=manifest.calibration,
+        rows=rows,
+    )
+    return comparison, folders
+
+
+def write_comparison(path: Path, comparison: Comparison, folders: list[Path]) -> None:
+    """Write ``comparison.json``; its inputs are the manifests."""
+    inputs = {folder.name: sha256_file(folder / "manifest.json") for folder in folders}
+    write_artifact(path, _SCHEMA, _VERSION, comparison.model_dump(), inputs)
+
+
+def _label(job: QuantJob) -> str:
+    options = ", ".join(f"{name}={value}" for name, value in job.options.items())
+    return f"{job.method} ({options})" if options else job.method
+
+
+def _planes(manifest: Manifest) -> float:
+    """Ternary planes per linear, weighted by size."""
+    weights = [entry.n * entry.k for entry in manifest.linears]
+    total = sum(entry.planes * weight for entry, weight in zip(manifest.linears, weights, strict=True))
+    return total / sum(weights)
+
+
+def _unquantized(job: Job, manifest: Manifest, array: ArrayConfig, costs: OpTable) -> MethodRow:
+    """The FP16 model on an FP16 array of the same organisation; perplexities before quantization."""
+    result = _simulate(job, manifest.shape, array.baseline("fp16"), None)
+    before = {"a16": manifest.perplexity["fp"], "a8": manifest.perplexity["fp_a8"]}
+    return _row("unquantized (fp16 array)", result, costs, 16.0, 0.0, before)
+
+
+def _simulate(job: Job, shape: ModelShape, array: ArrayConfig, manifest: Manifest | None) -> SimResult:
+    return simulate(
+        shape,
+        array,
+        load_memory(job.memory),
+        prefill=job.prefill,
+        decode=job.decode,
+        batch=job.batch,
+        manifest=manifest,
+    )
+
+
+def _row(
+    method: str, result: SimResult, costs: OpTable, true_bits: float, planes: float, perplexity: dict[str, float]
+) -> MethodRow:
+    energy = energy_of(result, costs)
+    prefill, decode = energy.phase("prefill"), energy.phase("decode")
+    return MethodRow(
+        method=method,
+        true_bits=true_bits,
+        planes=planes,
+        perplexity_a16=perplexity["a16"],
+        perplexity_a8=perplexity["a8"],
+        decode_tokens_per_s=decode.tokens / decode.seconds,
+        prefill_s=prefill.seconds,
+        decode_j_per_token=decode.joules_per_token,
+        decode_array_j_per_token=decode.parts["array"].typical / decode.tokens,
+    )

@@ -1,0 +1,75 @@
+"""The main job on a model with weights: measured and cached by hash; methods compared with their hardware cost."""
+
+import json
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the quant extra is not installed")
+
+from energy.__main__ import main  # noqa: E402
+from tests.quant.tiny import TEXT, save_tiny_llama  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    """A folder with a tiny LLaMA and a text."""
+    folder = tmp_path_factory.mktemp("weights")
+    save_tiny_llama(folder / "tiny-llama")
+    (folder / "words.txt").write_text(TEXT)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def in_the_workplace(workplace, monkeypatch):
+    monkeypatch.chdir(workplace)
+
+
+JOB = "--model tiny-llama --array 8x8 --prefill 8 --decode 2 --text words.txt --calib words.txt --json".split()
+
+
+def _sim(*extra):
+    main(["sim", *JOB, "--method", "rtn", "--out", "out", *extra])
+
+
+def test_statistics_and_perplexities_are_measured_and_printed(capsys):
+    _sim()
+    summary = json.loads(capsys.readouterr().out)
+    assert set(summary["quality"]["perplexity"]) == {"fp", "fp_a8", "a16", "a8"}
+    assert summary["statistics"]
+    assert all(s["measured"] for s in summary["statistics"].values())
+    assert all("replay of" in s["origin"] for s in summary["statistics"].values())
+    zero = {s["zero_fraction"] for name, s in summary["statistics"].items() if name.startswith("decode")}
+    assert len(zero) > 1  # each kind of linear has its own
+
+
+def test_second_run_neither_quantizes_nor_replays_again(capsys, monkeypatch):
+    _sim()
+    first = capsys.readouterr().out
+    monkeypatch.setattr("quant.quantizer.run_job", lambda *_: pytest.fail("quantized again"))
+    monkeypatch.setattr("energy.weights.replay", lambda *_: pytest.fail("replayed again"))
+    _sim()
+    assert capsys.readouterr().out == first
+
+
+def test_another_array_replays_but_does_not_quantize_again(capsys, monkeypatch):
+    _sim()
+    monkeypatch.setattr("quant.quantizer.run_job", lambda *_: pytest.fail("quantized again"))
+    _sim("--array", "4x16")
+    assert "4x16" in capsys.readouterr().out
+
+
+def test_shapes_only_says_assumed(capsys):
+    _sim("--shapes-only")
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["quality"] is None
+    assert not any(s["measured"] for s in summary["statistics"].values())
+
+
+def test_two_planes_cost_a_second_pass(workplace, capsys):
+    main(["compare", *JOB, "--out", "cmp", "--methods", "rtn,ptqtp"])
+    rows = {row["method"]: row for row in json.loads(capsys.readouterr().out)["rows"]}
+    assert rows["ptqtp"]["planes"] == 2
+    assert rows["ptqtp"]["true_bits"] > 1.9 * rows["rtn"]["true_bits"]
+    assert rows["ptqtp"]["decode_tokens_per_s"] < rows["rtn"]["decode_tokens_per_s"]
+    assert rows["unquantized (fp16 array)"]["decode_array_j_per_token"] > rows["ptqtp"]["decode_array_j_per_token"]
+    assert {path.name for path in (workplace / "cmp").iterdir()} == {"comparison.json", "report.html"}
