@@ -15,7 +15,7 @@ from quant.checkpoint import Checkpoint
 from quant.manifest import read_manifest
 from quant.recording import read_recording
 from quant.shapes import load_shape, model_names
-from sim.memory import load_memory, memory_names
+from sim.memory import load_memory, memory_names, stream_table
 from sim.replay import recording_origin, replay, replay_statistics
 from sim.result import CAUSES, PhaseResult, SimResult, write_result
 from sim.simulator import array_formats, simulate
@@ -35,6 +35,8 @@ def main(arguments: Sequence[str]) -> None:
             _run(options)
         case "replay":
             _replay(options)
+        case "dram":
+            _dram(options)
         case _:
             _list(options.command, options.json)
 
@@ -59,6 +61,8 @@ def _parser() -> CommandParser:
     two.add_argument("folder", type=Path, help="folder of ternary.safetensors and the recording")
     two.add_argument("--array", default="edge-32x32", help="a known array, RxC, or a .yaml file")
     two.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    three = commands.add_parser("dram", help="bandwidth of sequential and mixed streams on every memory's banks")
+    three.add_argument("--json", action="store_true", help="print JSON instead of a table")
     for name in ("arrays", "memories", "models"):
         commands.add_parser(name, help=f"list the known {name}").add_argument("--json", action="store_true")
     return parser
@@ -119,6 +123,20 @@ def _replay(options) -> None:
         entered = (prefill.input_toggle_rate, decode.input_toggle_rate)
         table.add_row(kind, *(f"{rate:.3f}" for rate in rates + entered))
     console.print(table)
+
+
+def _dram(options) -> None:
+    rows = {name: stream_table(load_memory(name)) for name in memory_names()}
+    if options.json:
+        print(json.dumps(rows, indent=1))
+        return
+    table = Table(title="share of the pins' peak bandwidth")
+    headings = list(next(iter(rows.values())))
+    for heading in ("memory", *headings):
+        table.add_column(heading.replace("_", " "), justify="left" if heading == "memory" else "right")
+    for name, values in rows.items():
+        table.add_row(name, *(f"{values[heading]:.1%}" for heading in headings))
+    Console().print(table)
 
 
 def _summary(result: SimResult) -> dict:

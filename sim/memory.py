@@ -6,8 +6,10 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from hw.document import load_named, names_in
+from hw.errors import InputError
+from sim.dram import DramChannel
 
-__all__ = ["MEMORY_FOLDER", "MemoryConfig", "load_memory", "memory_names"]
+__all__ = ["MEMORY_FOLDER", "MemoryConfig", "load_memory", "memory_names", "stream_table"]
 
 MEMORY_FOLDER = Path(__file__).parent / "memories"
 
@@ -26,6 +28,7 @@ class MemoryConfig(BaseModel):
     efficiency_source: str
     burst_bytes: Annotated[int, Field(ge=1)] = 64
     latency_s: Annotated[float, Field(ge=0)] = 60e-9  # first word of an idle memory
+    dram: DramChannel | None = None  # banks and timing behind the efficiency
 
     @property
     def bytes_per_s(self) -> float:
@@ -49,3 +52,28 @@ def load_memory(name: str) -> MemoryConfig:
         InputError: unknown name (the known ones are listed), or a faulty file.
     """
     return load_named(name, MEMORY_FOLDER, MemoryConfig, "memory")
+
+
+def stream_table(memory: MemoryConfig) -> dict[str, float]:
+    """Shares of peak that streams get from the banks of ``memory``: as it is, its losses, and with other settings.
+
+    ``interleaved``: with neighbouring bursts spread over bank groups; ``in_order``: by a controller that reorders
+    nothing; ``three_reads_per_write``: in runs of 64 bursts.
+
+    Raises:
+        InputError: the memory describes no banks.
+    """
+    if memory.dram is None:
+        raise InputError(f"memory {memory.name!r}: field 'dram' must describe its banks")
+    sequential = memory.dram.sequential()
+    interleaved = memory.dram.model_copy(update={"address_map": "row-bank-column-group"}).sequential()
+    in_order = memory.dram.model_copy(update={"lookahead": 1}).sequential()
+    return {
+        "used": memory.sequential_efficiency,
+        "sequential": sequential.efficiency,
+        "bank_loss": sequential.bank_loss,
+        "refresh_loss": sequential.refresh_loss,
+        "interleaved": interleaved.efficiency,
+        "in_order": in_order.efficiency,
+        "three_reads_per_write": memory.dram.mixed(0.75).efficiency,
+    }

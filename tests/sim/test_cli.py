@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from sim.__main__ import main
+from sim.memory import memory_names
 from sim.result import read_result
 
 
@@ -60,3 +61,10 @@ def test_importing_the_simulator_loads_neither_torch_nor_amaranth():
     code = "import sys, sim.simulator; print({'torch', 'amaranth'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_dram_table_shows_what_interleaving_bank_groups_gains(capsys):
+    main(["dram", "--json"])
+    table = json.loads(capsys.readouterr().out)
+    assert set(table) == set(memory_names())
+    assert table["ddr4-2400"]["interleaved"] > 1.4 * table["ddr4-2400"]["sequential"]

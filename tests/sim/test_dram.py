@@ -1,0 +1,65 @@
+"""Bandwidth of streams: the reference simulators' figures, and presets that say what their banks give."""
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from sim.dram import DramChannel
+from sim.memory import load_memory, memory_names
+
+DDR4_3200 = load_memory("ddr4-3200").dram
+
+
+def test_a_channel_that_only_refreshes_is_refused():
+    with pytest.raises(ValidationError, match="refresh_interval must be longer"):
+        DramChannel(**DDR4_3200.model_dump() | {"refresh_interval": 500})
+
+
+def test_sequential_reads_match_ramulator2_and_dramsim3():
+    """63 % of peak: Ramulator2, DDR4-2400R, default map. 66 %: DRAMsim3, DDR4_8Gb_x8_3200, default map. Within 5 %."""
+    assert load_memory("ddr4-2400").dram.sequential().efficiency == pytest.approx(0.63, rel=0.05)
+    assert DDR4_3200.sequential().efficiency == pytest.approx(0.66, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("changes", "measured"),
+    [
+        ({}, 0.6639),
+        ({"address_map": "row-bank-column-group"}, 0.9531),  # its map rochrabacobg
+        ({"lookahead": 34}, 0.6396),  # cmd_queue_size 2, without refresh
+        ({"lookahead": 48}, 0.7416),  # cmd_queue_size 16, without refresh
+    ],
+)
+def test_sequential_reads_match_dramsim3_under_other_settings(changes, measured):
+    """Reads of consecutive addresses, 400 000 clocks of DDR4_8Gb_x8_3200 with changed queues and maps."""
+    channel = DDR4_3200.model_copy(update=changes)
+    result = channel.sequential()
+    ours = result.efficiency + (result.refresh_loss if "lookahead" in changes else 0)
+    assert ours == pytest.approx(measured, rel=0.05)
+
+
+def test_ddr4_2400_under_the_queues_of_dramsim3():
+    assert load_memory("ddr4-2400").dram.model_copy(update={"lookahead": 40}).sequential().efficiency == pytest.approx(
+        0.7763, rel=0.05
+    )
+
+
+@pytest.mark.parametrize("name", memory_names())
+def test_the_efficiency_of_a_preset_is_what_its_banks_give(name):
+    memory = load_memory(name)
+    tolerance = 0.001 if memory.efficiency_source.startswith("modelled") else 0.05 * memory.sequential_efficiency
+    assert memory.dram.sequential().efficiency == pytest.approx(memory.sequential_efficiency, abs=tolerance)
+
+
+@pytest.mark.parametrize("name", memory_names())
+def test_peak_is_the_width_of_a_burst_over_its_clocks(name):
+    """A channel of peak_bytes_per_s moves a whole number of bytes per burst, a power of two."""
+    memory = load_memory(name)
+    burst_bytes = memory.peak_bytes_per_s * memory.dram.burst * memory.dram.clock_ps * 1e-12
+    assert np.log2(burst_bytes) == pytest.approx(round(np.log2(burst_bytes)), abs=0.01)
+
+
+def test_losses_and_efficiency_sum_to_one_and_mixing_costs():
+    sequential, mixed = DDR4_3200.sequential(), DDR4_3200.mixed(0.75)
+    assert sequential.efficiency + sequential.bank_loss + sequential.refresh_loss == pytest.approx(1)
+    assert mixed.efficiency < sequential.efficiency
