@@ -19,12 +19,18 @@ def workplace(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(autouse=True)
 def in_the_workplace(workplace, monkeypatch):
     monkeypatch.chdir(workplace)
 
 
-JOB = "--model tiny-llama --array 8x8 --prefill 8 --decode 2 --text words.txt --calib words.txt --json".split()
+JOB = ["--model", "tiny-llama", "--array", "8x8", "--prefill", "8", "--decode", "2"]
+JOB += ["--text", "words.txt", "--calib", "words.txt", "--json"]
 
 
 def _sim(*extra):
