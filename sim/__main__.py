@@ -15,6 +15,7 @@ from quant.checkpoint import Checkpoint
 from quant.manifest import read_manifest
 from quant.recording import read_recording
 from quant.shapes import load_shape, model_names
+from sim.bench import bench
 from sim.memory import load_memory, memory_names, stream_table
 from sim.replay import recording_origin, replay, replay_statistics
 from sim.result import CAUSES, PhaseResult, SimResult, write_result
@@ -35,6 +36,8 @@ def main(arguments: Sequence[str]) -> None:
             _run(options)
         case "replay":
             _replay(options)
+        case "bench":
+            _bench(options)
         case "dram":
             _dram(options)
         case _:
@@ -61,6 +64,9 @@ def _parser() -> CommandParser:
     two.add_argument("folder", type=Path, help="folder of ternary.safetensors and the recording")
     two.add_argument("--array", default="edge-32x32", help="a known array, RxC, or a .yaml file")
     two.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    four = commands.add_parser("bench", help="speed of the simulator, beside SCALE-Sim where a Python has it")
+    four.add_argument("--scale-sim", type=Path, metavar="PYTHON", help="a Python that has scalesim==3.0.0")
+    four.add_argument("--json", action="store_true", help="print JSON instead of a table")
     three = commands.add_parser("dram", help="bandwidth of sequential and mixed streams on every memory's banks")
     three.add_argument("--json", action="store_true", help="print JSON instead of a table")
     for name in ("arrays", "memories", "models"):
@@ -137,6 +143,22 @@ def _dram(options) -> None:
     for name, values in rows.items():
         table.add_row(name, *(f"{values[heading]:.1%}" for heading in headings))
     Console().print(table)
+
+
+def _bench(options) -> None:
+    rows, peak_bytes = bench(options.scale_sim)
+    if options.json:
+        print(json.dumps({"rows": [row._asdict() for row in rows], "peak_bytes": peak_bytes}, indent=1))
+        return
+    table = Table(title="speed, kernels compiled, nothing remembered between rows")
+    for heading in ("what", "wall ms", "cycles", "cycles/s", ""):
+        table.add_column(heading, justify="left" if heading in ("what", "") else "right")
+    for row in rows:
+        rate = f"{row.cycles / row.wall_s:.1e}"
+        table.add_row(row.what, f"{row.wall_s * 1e3:.1f}", f"{row.cycles:,}", rate, row.note)
+    console = Console()
+    console.print(table)
+    console.print(f"peak memory {peak_bytes / 2**20:.0f} MiB")
 
 
 def _summary(result: SimResult) -> dict:

@@ -11,7 +11,7 @@ from sim.counts import ActionCounts
 from sim.memory import MemoryConfig
 from sim.result import CAUSES
 
-__all__ = ["Cost", "GemmJob", "gemm_cost", "stays_on_chip"]
+__all__ = ["Cost", "GemmJob", "forget_schedules", "gemm_cost", "stays_on_chip"]
 
 _CYCLE_TOLERANCE = 0.01  # of the fewest cycles: how much slower a schedule may be for less DRAM traffic
 
@@ -171,6 +171,11 @@ def _dram_bits(counts: ActionCounts) -> float:
 def _step(*arguments: int) -> list[int]:
     """``step_tiles``, once per distinct set of arguments."""
     return [int(value) for value in step_tiles(*arguments)]
+
+
+def forget_schedules() -> None:
+    """Forget every stepped GEMM, so that the next one is timed honestly."""
+    _step.cache_clear()
 
 
 def _counts(job: GemmJob, schedule: _Schedule, array: ArrayConfig) -> ActionCounts:
