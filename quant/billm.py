@@ -64,36 +64,68 @@ def binarize(weight: torch.Tensor, mask: torch.Tensor, order: int) -> Binarized:
 
 def choose_zones(matrix: torch.Tensor, most_salient: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Salient columns, bool (columns,), and the high zone of the others, bool (n, columns), from ``matrix``."""
-    candidates = matrix.abs().sum(0).topk(min(most_salient, matrix.shape[1])).indices
-    best, salient = torch.inf, None
-    for count in range(1, len(candidates)):
-        chosen = torch.zeros(matrix.shape[1], dtype=torch.bool, device=matrix.device)
-        chosen[candidates[:count]] = True
-        approximation = binarize(matrix, chosen, 2).values(chosen) + binarize(matrix, ~chosen, 2).values(~chosen)
-        if (error := (matrix - approximation).square().mean().item()) < best:
-            best, salient = error, chosen
-    if salient is None:
-        salient = torch.zeros(matrix.shape[1], dtype=torch.bool, device=matrix.device)
+    ranking = matrix.abs().sum(0).argsort(descending=True)
+    ordered = matrix[:, ranking]
+    gains = [
+        _residual_gain(ordered[:, :count]) + _residual_gain(ordered[:, count:])
+        for count in range(1, min(most_salient, matrix.shape[1]))
+    ]
+    salient = torch.zeros(matrix.shape[1], dtype=torch.bool, device=matrix.device)
+    if gains:
+        salient[ranking[: int(torch.stack(gains).argmax()) + 1]] = True
     return salient, choose_split(matrix, salient)
 
 
 def choose_split(matrix: torch.Tensor, salient: torch.Tensor) -> torch.Tensor:
     """The high zone, bool (n, columns): of 81 quantiles of the magnitudes, the split with the least squared error."""
-    magnitude = (matrix * ~salient).abs()
+    values = matrix * ~salient
+    magnitude = values.abs()
     quantiles = torch.linspace(0.1, 0.9, 81, device=matrix.device)
     ordered = magnitude.flatten().sort().values
     position = quantiles.double() * (ordered.numel() - 1)
     left = position.long()
     fraction = (position - left).to(ordered.dtype)
     splits = torch.lerp(ordered[left], ordered[(left + 1).clamp_max(ordered.numel() - 1)], fraction)
-    best, high = torch.inf, torch.zeros_like(matrix, dtype=torch.bool)
+
+    ordinary = (~salient).to(matrix.dtype).expand_as(matrix)
+    total, count = values.sum(1), ordinary.sum(1)
+    gains = []
     for split in splits:
-        above = (magnitude >= split) & ~salient
-        below = (magnitude < split) & ~salient
-        approximation = binarize(matrix, below, 1).values(below) + binarize(matrix, above, 1).values(above)
-        if (error := ((matrix - approximation) * ~salient).square().mean().item()) < best:
-            best, high = error, above
-    return high
+        high = (magnitude >= split) * ordinary
+        high_total, high_count = (values * high).sum(1), high.sum(1)
+        high_mean = high_total / high_count.clamp_min(1)
+        low_mean = (total - high_total) / (count - high_count).clamp_min(1)
+        distance = (values - torch.lerp(low_mean[:, None], high_mean[:, None], high)).abs() * ordinary
+        high_distance = (distance * high).sum(1)
+        low_distance = distance.sum(1) - high_distance
+        gains.append(
+            _gain(high_count, high_mean, high_distance) + _gain(count - high_count, low_mean, low_distance),
+        )
+    split = splits[int(torch.stack(gains).argmax())]
+    return (magnitude >= split) & ~salient
+
+
+def _residual_gain(weight: torch.Tensor) -> torch.Tensor:
+    """By how much binarizing all of ``weight`` (n, columns) twice lowers the sum of its squares."""
+    count = torch.full_like(weight[:, 0], weight.shape[1])
+    gain = torch.zeros((), dtype=torch.float64, device=weight.device)
+    for _ in range(2):
+        mean = weight.mean(1)
+        weight = weight - mean[:, None]
+        magnitude = weight.abs()
+        gain = gain + _gain(count, mean, magnitude.sum(1))
+        weight = torch.where(weight >= 0, 1.0, -1.0) * (magnitude - magnitude.mean(1, keepdim=True))
+    return gain
+
+
+def _gain(count: torch.Tensor, mean: torch.Tensor, distance: torch.Tensor) -> torch.Tensor:
+    """By how much mean and mean distance lower the sum of squares of ``count`` weights of each row, over all rows.
+
+    ``distance``: sum of the distances from the mean. The sum of squares falls by ``count * mean**2`` and then by
+    ``distance**2 / count``.
+    """
+    count, mean, distance = count.double(), mean.double(), distance.double()
+    return (count * mean.square() + distance.square() / count.clamp_min(1)).sum()
 
 
 def solve(weight: torch.Tensor, hessian: torch.Tensor | None, options: Options) -> LinearSolution:
