@@ -1,8 +1,10 @@
 """Single lanes: one multiply-accumulate with its operand and accumulator registers, ternary and integer."""
 
-from amaranth import Cat, Module, Mux, Signal, signed
+from amaranth import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+
+from hw.gates.compress import add_rows, compress, merge, products
 
 __all__ = ["IntegerLane", "TernaryLane", "add_selected"]
 
@@ -63,10 +65,14 @@ class IntegerLane(wiring.Component):
         first = Signal(reset_less=True)
         acc = Signal(signed(self.accumulator_bits), reset_less=True)
         m.d.sync += [x.eq(self.x), w.eq(self.w), first.eq(self.first)]
-        product = Signal(signed(8 + self.weight_bits), reset_less=True)
+        columns, owed = products(x.as_unsigned(), w.as_unsigned(), signed=True)
+        width = 8 + self.weight_bits
+        constant = [[Const(1, 1)] if owed >> i & 1 else [] for i in range(width)]
+        raw = add_rows(m, compress(m, merge([columns, constant]), "fa"), width, "ripple")
+        product = Signal(signed(width), reset_less=True)
         starts = Signal(reset_less=True)
         domain = m.d.sync if self.pipelined else m.d.comb
-        domain += [product.eq(x * w), starts.eq(first)]
+        domain += [product.eq(raw), starts.eq(first)]
         m.d.sync += acc.eq(Mux(starts, 0, acc) + product)
         m.d.comb += self.acc.eq(acc)
         return m

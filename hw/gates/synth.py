@@ -7,18 +7,23 @@ from pathlib import Path
 from typing import Literal
 
 from hw.gates.cells import Library
+from hw.gates.logic import truth_table
 from hw.gates.mapping import clock_gate_cell, combinational_cells, flip_flop_cells, mapping_liberty
 from hw.gates.yosys import run_yosys
 
-__all__ = ["Recipe", "synthesize"]
+__all__ = ["Recipe", "full_adder_verilog", "synthesize"]
 
-_RIPPLE = """(* techmap_celltype = "$alu" *)
-module ripple_alu (A, B, CI, BI, X, Y, CO);
+# Rows of full adders for carry chains and for the compressors of multi-operand sums; a bit with a constant input is logic.
+_ADDERS = """(* techmap_celltype = "$alu" *)
+module chain (A, B, CI, BI, X, Y, CO);
   parameter A_SIGNED = 0;
   parameter B_SIGNED = 0;
   parameter A_WIDTH = 1;
   parameter B_WIDTH = 1;
   parameter Y_WIDTH = 1;
+  parameter _TECHMAP_CONSTMSK_A_ = 0;
+  parameter _TECHMAP_CONSTMSK_B_ = 0;
+  parameter _TECHMAP_CONSTMSK_CI_ = 0;
   input [A_WIDTH-1:0] A;
   input [B_WIDTH-1:0] B;
   input CI, BI;
@@ -29,13 +34,45 @@ module ripple_alu (A, B, CI, BI, X, Y, CO);
   wire [Y_WIDTH-1:0] d = b ^ {Y_WIDTH{BI}};
   wire [Y_WIDTH:0] c = {CO, CI};
   assign X = a ^ d;
-  assign Y = X ^ c;
   genvar i;
   generate for (i = 0; i < Y_WIDTH; i = i + 1) begin : bits
-    assign CO[i] = (a[i] & d[i]) | (c[i] & X[i]);
+    if ((i < A_WIDTH ? _TECHMAP_CONSTMSK_A_[i] : !A_SIGNED) || (i < B_WIDTH ? _TECHMAP_CONSTMSK_B_[i] : !B_SIGNED)
+        || (i == 0 && _TECHMAP_CONSTMSK_CI_)) begin
+      assign Y[i] = X[i] ^ c[i];
+      assign CO[i] = (a[i] & d[i]) | (c[i] & X[i]);
+    end else
+      full_adder add (.a(a[i]), .b(d[i]), .c(c[i]), .s(Y[i]), .co(CO[i]));
+  end endgenerate
+endmodule
+
+(* techmap_celltype = "$fa" *)
+module compressor (A, B, C, X, Y);
+  parameter WIDTH = 1;
+  parameter _TECHMAP_CONSTMSK_A_ = 0;
+  parameter _TECHMAP_CONSTMSK_B_ = 0;
+  parameter _TECHMAP_CONSTMSK_C_ = 0;
+  input [WIDTH-1:0] A, B, C;
+  output [WIDTH-1:0] X, Y;
+  genvar i;
+  generate for (i = 0; i < WIDTH; i = i + 1) begin : bits
+    if (_TECHMAP_CONSTMSK_A_[i] || _TECHMAP_CONSTMSK_B_[i] || _TECHMAP_CONSTMSK_C_[i]) begin
+      assign Y[i] = A[i] ^ B[i] ^ C[i];
+      assign X[i] = (A[i] & B[i]) | (C[i] & (A[i] | B[i]));
+    end else
+      full_adder add (.a(A[i]), .b(B[i]), .c(C[i]), .s(Y[i]), .co(X[i]));
   end endgenerate
 endmodule
 """
+_FULL_ADDER_LOGIC = """module full_adder (a, b, c, s, co);
+  input a, b, c;
+  output s, co;
+  wire p = a ^ b;
+  assign s = p ^ c;
+  assign co = (a & b) | (p & c);
+endmodule
+"""
+_ADDER_OUTPUTS = {0b10010110: ("s", ""), 0b01101001: ("s", "~"), 0b11101000: ("co", ""), 0b00010111: ("co", "~")}
+_ADDER_PASSES = ("techmap -map adders.v", "techmap -map full_adder.v", "opt -fast")
 _LOAD_PINS = 4  # flip-flop inputs that every output drives while abc sizes gates
 
 
@@ -45,19 +82,21 @@ class Recipe:
 
     ``adder``: carry chains as ripple or Brent-Kung (before abc's restructuring); ``booth``: radix-4 Booth multipliers;
     ``clock_gate``: registers with an enable get an integrated clock gate where the library has one; ``target_s``:
-    delay that abc aims at, None for the least area; ``flatten``: before mapping (False maps each module once and
-    flattens the mapped cells).
+    delay that abc aims at, None for the least area; ``adder_cells``: full adders become the library's adder cell where it
+    has one (only with ripple carries).
     """
 
     adder: Literal["ripple", "brent-kung"] = "ripple"
     booth: bool = False
     clock_gate: bool = False
     target_s: float | None = None
-    flatten: bool = True
+    adder_cells: bool = False
 
 
-def synthesize(rtlil: str, top: str, library: Library, recipe: Recipe) -> dict:
-    """Map ``rtlil`` to cells of ``library`` and return yosys' JSON of the flat top module.
+def synthesize(rtlil: str, library: Library, recipe: Recipe) -> dict:
+    """Map module ``top`` of ``rtlil`` to cells of ``library`` and return yosys' JSON of it, flat.
+
+    A module ``column`` is mapped once, however often it is used, and flattened when it consists of cells.
 
     Multipliers are wanted only in baselines: a ternary design is checked by its caller before mapping.
 
@@ -68,11 +107,45 @@ def synthesize(rtlil: str, top: str, library: Library, recipe: Recipe) -> dict:
         folder = Path(name)
         (folder / "design.il").write_text(rtlil, encoding="utf-8")
         (folder / "cells.lib").write_text(mapping_liberty(library), encoding="utf-8")
-        (folder / "ripple.v").write_text(_RIPPLE, encoding="utf-8")
+        (folder / "adders.v").write_text(_ADDERS, encoding="utf-8")
+        declaration, adder = full_adder_verilog(library) if recipe.adder_cells else ("", _FULL_ADDER_LOGIC)
+        (folder / "adder_cell.v").write_text(declaration, encoding="utf-8")
+        (folder / "full_adder.v").write_text(adder, encoding="utf-8")
         (folder / "abc.constr").write_text(_constraints(library), encoding="utf-8")
-        run_yosys(_passes(top, library, recipe), folder)
+        run_yosys(_passes(library, recipe, "\\column" in rtlil), folder)
         document = json.loads((folder / "netlist.json").read_text(encoding="utf-8"))
-    return document["modules"][top]
+    return document["modules"]["top"]
+
+
+def full_adder_verilog(library: Library) -> tuple[str, str]:
+    """Declaration of the library's adder cell, and module ``full_adder`` around it with its outputs put upright.
+
+    Without such a cell: an empty declaration and the module as logic.
+    """
+    for cell in combinational_cells(library, multiple_outputs=True):
+        if len(cell.inputs) != 3 or len(cell.outputs) != 2:
+            continue
+        wires = {}
+        for pin in cell.outputs:
+            role = _ADDER_OUTPUTS.get(truth_table(cell.pins[pin].function, cell.inputs))
+            if role:
+                wires[role[0]] = (pin, role[1])
+        if wires.keys() == {"s", "co"}:
+            ports = [f"input {pin}" for pin in cell.inputs] + [f"output {pin}" for pin in cell.outputs]
+            ins = [f".{pin}({wire})" for pin, wire in zip(cell.inputs, "abc", strict=True)]
+            outs = [f".{pin}({name}_raw)" for name, (pin, _) in wires.items()]
+            assigns = [f"  assign {name} = {inverted}{name}_raw;" for name, (_, inverted) in wires.items()]
+            declaration = f"(* blackbox *) module {cell.name} ({', '.join(ports)}); endmodule\n"
+            return declaration, "\n".join(
+                [
+                    "module full_adder (input a, b, c, output s, co);",
+                    "  wire s_raw, co_raw;",
+                    f"  {cell.name} cell (" + ", ".join(ins + outs) + ");",
+                    *assigns,
+                    "endmodule\n",
+                ]
+            )
+    return "", _FULL_ADDER_LOGIC
 
 
 def _constraints(library: Library) -> str:
@@ -83,30 +156,31 @@ def _constraints(library: Library) -> str:
     return f"set_driving_cell {inverter.name}\nset_load {load:.4f}\n"
 
 
-def _passes(top: str, library: Library, recipe: Recipe) -> list[str]:
+def _passes(library: Library, recipe: Recipe, columns: bool) -> list[str]:
     """The yosys script, one pass a line."""
     target = recipe.target_s if recipe.target_s is not None else 1e-3
-    flat = " -flatten" if recipe.flatten else ""
     gate = clock_gate_cell(library) if recipe.clock_gate else None
     return [
         "read_rtlil design.il",
-        f"hierarchy -check -top {top}",
+        "read_verilog adder_cell.v full_adder.v",
+        "hierarchy -check -top top",
         "proc",
         "setattr -unset init w:*",  # registers start unknown on a chip: the designs clear what they need
-        f"synth -top {top}{flat}{' -booth' if recipe.booth else ''} -run coarse:fine",
+        *(["setattr -mod -set keep_hierarchy 1 column"] if columns else []),
+        f"synth -top top -flatten{' -booth' if recipe.booth else ''} -run coarse:fine",
         "opt -fast -full",
-        *(["maccmap -unmap", "techmap -map ripple.v"] if recipe.adder == "ripple" else []),
+        *(["maccmap -unmap", *_ADDER_PASSES] if recipe.adder == "ripple" else []),
         "techmap",
         "opt -fast",
         *(["clockgate -liberty cells.lib -min_net_size 2"] if gate else []),
         "dfflibmap -liberty cells.lib",
         "opt -fast -nodffe -nosdff",
         f"abc -liberty cells.lib -constr abc.constr -D {target * 1e12:.1f}",
-        *([] if recipe.flatten else ["flatten"]),
+        *(["setattr -mod -unset keep_hierarchy column", "flatten"] if columns else []),
         "setundef -zero",
         "opt_clean -purge",
         "read_liberty -lib -ignore_miss_func cells.lib",
-        f"check -assert {top}",
-        f"select -assert-none {top}/t:$*",
+        "check -assert top",
+        "select -assert-none top/t:$*",
         "write_json netlist.json",
     ]

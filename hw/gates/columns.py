@@ -1,0 +1,154 @@
+"""Dot-product columns: ``rows`` weight-stationary lanes, an adder tree and one accumulator; ternary and integer."""
+
+from typing import Literal
+
+from amaranth import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.gates.compress import add_rows, compress, merge, products
+
+__all__ = ["IntegerColumn", "TernaryColumn"]
+
+
+class _Column(wiring.Component):
+    """Ports and registers that all columns share.
+
+    ``x``: ``rows`` int8 activations, registered outside (columns share them); ``w``: weight codes, taken when ``load``;
+    ``first``: with the vector that starts a sum, registered outside; ``start``: what the sum starts from; ``acc``.
+    """
+
+    def __init__(self, rows: int, weight_bits: int, accumulator_bits: int) -> None:
+        self.rows = rows
+        self.weight_bits = weight_bits
+        self.accumulator_bits = accumulator_bits
+        super().__init__(
+            {
+                "x": In(8 * rows),
+                "w": In(weight_bits * rows),
+                "load": In(1),
+                "first": In(1),
+                "start": In(accumulator_bits),
+                "acc": Out(accumulator_bits),
+            }
+        )
+
+    def lanes(self, m: Module) -> list[tuple[Value, Value]]:
+        """Activation and stationary weight of every lane, raw bits."""
+        weights = Signal(self.weight_bits * self.rows, reset_less=True)
+        with m.If(self.load):
+            m.d.sync += weights.eq(self.w)
+        return [(self.x.word_select(r, 8), weights.word_select(r, self.weight_bits)) for r in range(self.rows)]
+
+    def accumulate(self, m: Module, total: Value, carry: Value, stages: int) -> None:
+        """``acc <- (start if first else acc) + total + carry``, ``first`` delayed by the ``stages`` registers of the tree."""
+        first = self.first
+        for stage in range(stages):
+            later = Signal(reset_less=True, name=f"first_{stage}")
+            m.d.sync += later.eq(first)
+            first = later
+        acc = Signal(signed(self.accumulator_bits), reset_less=True)
+        before = Signal.like(acc)
+        m.d.comb += before.eq(Mux(first, self.start.as_signed(), acc))
+        m.d.sync += acc.eq(_add((before, carry), (total, Const(0, 1)))[0])
+        m.d.comb += self.acc.eq(acc)
+
+
+class TernaryColumn(_Column):
+    """Sum of +x, -x or 0 over the lanes.
+
+    ``style``:
+
+    - ``"adders"``: a binary tree of adders, +1 of negations as carries in, registers after every second level;
+    - ``"compressors"``: ones' complement with the sign bit inverted makes every term unsigned, ``u = t*x + 128 - [t < 0]``;
+      3:2 compressors and one ripple adder sum them into one register. What is owed, ``[t < 0] - 128`` per lane and vector,
+      is a constant of the weights that ``start`` carries: no carries in, no sign extension.
+
+    ``registers``: pipeline registers between the operands and the accumulator.
+    """
+
+    def __init__(self, rows: int, accumulator_bits: int, style: Literal["adders", "compressors"]) -> None:
+        self.style = style
+        super().__init__(rows, 2, accumulator_bits)
+        levels = (rows - 1).bit_length()
+        self.registers = -(-levels // 2) if style == "adders" else 1
+
+    def owed(self, negatives: int) -> int:
+        """What ``start`` must hold per vector of a sum, for a column with that many weights of -1."""
+        return negatives - 128 * self.rows if self.style == "compressors" else 0
+
+    def elaborate(self, platform):
+        """Build the column."""
+        m = Module()
+        lanes = self.lanes(m)
+        total, carry = self._adders(m, lanes) if self.style == "adders" else self._compressors(m, lanes)
+        self.accumulate(m, total, carry, self.registers)
+        return m
+
+    def _adders(self, m: Module, lanes: list[tuple[Value, Value]]) -> tuple[Value, Value]:
+        """The sum, and the one carry that no adder of the tree has taken."""
+        nodes = [(((x & w[0].replicate(8)) ^ w[1].replicate(8))[:8].as_signed(), w[1]) for x, w in lanes]
+        for level in range(1, 2 * self.registers + 1):
+            pairs = zip(nodes[::2], nodes[1::2], strict=False)
+            nodes = [_add(a, b) for a, b in pairs] + nodes[len(nodes) & ~1 :]
+            if level % 2 == 0:
+                nodes = [
+                    (_registered(m, value, f"sum_{level}_{i}"), _registered(m, carry, f"carry_{level}_{i}"))
+                    for i, (value, carry) in enumerate(nodes)
+                ]
+        return nodes[0]
+
+    def _compressors(self, m: Module, lanes: list[tuple[Value, Value]]) -> tuple[Value, Value]:
+        terms = [((x & w[0].replicate(8)) ^ w[1].replicate(8))[:8] for x, w in lanes]
+        columns = [[term[i] if i < 7 else ~term[7] for term in terms] for i in range(8)]
+        width = (255 * self.rows).bit_length()
+        return _registered(m, _total(m, columns, width, "tree"), "root"), Const(0, 1)
+
+
+class IntegerColumn(_Column):
+    """Sum of int8 x signed products.
+
+    ``product_registers``: each lane's product is finished and registered before the tree; otherwise the partial products of
+    all lanes are compressed in one tree. Either way the constant of signed partial products is left to ``start``.
+    """
+
+    def __init__(self, rows: int, weight_bits: int, accumulator_bits: int, product_registers: bool) -> None:
+        self.product_registers = product_registers
+        super().__init__(rows, weight_bits, accumulator_bits)
+        self.registers = 2 if product_registers else 1
+
+    def owed(self, negatives: int) -> int:
+        """What ``start`` must hold per vector of a sum: the constant of every lane's partial products."""
+        return self.rows * products(Signal(8), Signal(self.weight_bits), signed=True)[1]
+
+    def elaborate(self, platform):
+        """Build the column."""
+        m = Module()
+        parts = [products(x, w, signed=True)[0] for x, w in self.lanes(m)]
+        bits = 7 + self.weight_bits  # of the largest partial sum of a lane
+        if self.product_registers:
+            lanes = [_total(m, part, bits + 1, f"lane_{r}") for r, part in enumerate(parts)]
+            lanes = [_registered(m, lane, f"product_{r}") for r, lane in enumerate(lanes)]
+            parts = [[[bit] for bit in lane] for lane in lanes]
+        largest = self.rows * (2 ** (bits + 1) - 1)
+        total = _total(m, merge(parts), largest.bit_length(), "tree")
+        self.accumulate(m, _registered(m, total, "root"), Const(0, 1), self.registers)
+        return m
+
+
+def _total(m: Module, columns: list[list[Value]], width: int, name: str) -> Value:
+    """The sum of all bits, compressed and then added by a ripple."""
+    return add_rows(m, compress(m, columns, f"{name}_fa"), width, f"{name}_ripple")
+
+
+def _add(a: tuple[Value, Value], b: tuple[Value, Value]) -> tuple[Value, Value]:
+    """Add two (value, carry) pairs with one adder: the carry of ``a`` enters it, that of ``b`` is left."""
+    if isinstance(a[1], Const):
+        return a[0] + b[0], b[1]
+    return (Cat(1, a[0]).as_signed() + Cat(a[1], b[0]).as_signed()) >> 1, b[1]
+
+
+def _registered(m: Module, value: Value, name: str) -> Signal:
+    register = Signal.like(value, name=name, reset_less=True)
+    m.d.sync += register.eq(value)
+    return register
