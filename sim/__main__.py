@@ -10,16 +10,18 @@ from rich.table import Table
 
 from hw.artifact import sha256_json
 from hw.cli import CommandParser, run
-from hw.config import array_names, load_array
+from hw.config import ArrayConfig, array_names, load_array
 from quant.checkpoint import Checkpoint
 from quant.manifest import read_manifest
 from quant.recording import read_recording
 from quant.shapes import load_shape, model_names
 from sim.bench import bench
-from sim.memory import load_memory, memory_names, stream_table
+from sim.explain import explain, explanation_json, explanation_lines
+from sim.memory import MemoryConfig, load_memory, memory_names, stream_table
 from sim.replay import recording_origin, replay, replay_statistics
 from sim.result import CAUSES, PhaseResult, SimResult, write_result
 from sim.simulator import array_formats, simulate
+from sim.timeline import write_timeline
 
 __all__ = ["main"]
 
@@ -58,7 +60,9 @@ def _parser() -> CommandParser:
     one.add_argument("--kv-bits", type=int, choices=(4, 8, 16), default=16, help="bits of a KV cache element")
     one.add_argument("--manifest", type=Path, help="manifest.json of a quantized model")
     one.add_argument("--ops", action="store_true", help="one line per op")
+    one.add_argument("--explain", action="store_true", help="say what bounds each phase and what would help most")
     one.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    one.add_argument("--timeline", type=Path, metavar="FILE", help="write a trace for ui.perfetto.dev here")
     one.add_argument("--output", type=Path, help="write sim.json here")
     two = commands.add_parser("replay", help="replay a recorded pass: sums bit for bit, zero fractions, toggles")
     two.add_argument("folder", type=Path, help="folder of ternary.safetensors and the recording")
@@ -80,16 +84,14 @@ def _run(options) -> None:
         array = array.baseline(options.mac)
     manifest = read_manifest(options.manifest) if options.manifest else None
     shape = manifest.shape if manifest else load_shape(options.model)
-    result = simulate(
-        shape,
-        array,
-        load_memory(options.memory),
-        options.prefill,
-        options.decode,
-        options.batch,
-        manifest=manifest,
-        formats=array_formats(array).model_copy(update={"kv_bits": options.kv_bits}),
-    )
+    formats = array_formats(array).model_copy(update={"kv_bits": options.kv_bits})
+
+    def rerun(machine: ArrayConfig, memory: MemoryConfig) -> SimResult:
+        sizes = options.prefill, options.decode, options.batch
+        return simulate(shape, machine, memory, *sizes, manifest=manifest, formats=formats)
+
+    result = rerun(array, load_memory(options.memory))
+    explanations = explain(result, rerun) if options.explain else []
     if options.output:
         inputs = {
             "shape": shape.sha256,
@@ -97,11 +99,16 @@ def _run(options) -> None:
             "memory": sha256_json(result.memory.model_dump()),
         }
         write_result(options.output, result, inputs)
+    if options.timeline:
+        write_timeline(options.timeline, result)
     if options.json:
-        print(json.dumps(_summary(result), indent=1))
+        explained = {"explanation": [explanation_json(one) for one in explanations]} if options.explain else {}
+        print(json.dumps(_summary(result) | explained, indent=1))
         return
     console = Console()
     console.print(_phase_table(result))
+    for one in explanations:
+        print("\n".join(explanation_lines(one)))
     if options.ops:
         for phase in result.phases:
             console.print(_op_table(phase))

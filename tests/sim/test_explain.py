@@ -1,0 +1,53 @@
+"""Explanations name the bound that a machine was built to have, and the change that removes it."""
+
+import pytest
+
+from hw.config import load_array
+from quant.shapes import load_shape
+from sim.explain import explain, explanation_json, explanation_lines
+from sim.memory import load_memory
+from sim.simulator import simulate
+
+EDGE, HBM3 = load_array("edge-32x32"), load_memory("hbm3-6400")
+SHAPE = load_shape("smollm2-135m")
+
+
+def explained(array, memory):
+    def rerun(machine, dram):
+        return simulate(SHAPE, machine, dram, prefill=64, decode=4)
+
+    result = rerun(array, memory)
+    return {one.phase: one for one in explain(result, rerun)}, result
+
+
+def test_decode_behind_a_narrow_bus_is_bound_by_it():
+    found, _ = explained(EDGE.model_copy(update={"weight_bus_bits": 8}), HBM3)
+    decode = found["decode"]
+    assert max(decode.shares, key=decode.shares.get) == "weight_stall"
+    assert decode.changes[0].what == "weight bus"
+    assert decode.changes[0].speedup == pytest.approx(2, abs=0.1)
+    assert "bound by the weight bus" in explanation_lines(decode)[0]
+
+
+def test_a_slow_memory_is_bound_by_dram_and_reaches_its_roof():
+    slow = load_memory("ddr4-2400").model_copy(update={"peak_bytes_per_s": 1e8, "latency_s": 0.0})
+    decode = explained(EDGE, slow)[0]["decode"]
+    assert max(decode.shares, key=decode.shares.get) == "dram_stall"
+    assert decode.changes[0].what == "memory channels"
+    assert 0.97 < decode.roofline.reached <= 1
+    assert decode.roofline.macs_per_byte < decode.roofline.ridge
+
+
+def test_a_starved_vector_unit_is_found():
+    found, _ = explained(EDGE.model_copy(update={"vector_lanes": 1}), HBM3)
+    assert found["prefill"].changes[0].what == "vector lanes"
+
+
+@pytest.mark.parametrize("mac", ["ternary", "int8", "fp16"])
+def test_no_phase_beats_its_roof(mac):
+    found, result = explained(EDGE.baseline(mac), HBM3)
+    for one in found.values():
+        assert 0 < one.roofline.reached <= 1
+        assert sum(one.shares.values()) == pytest.approx(1)
+        assert one.cycles == result.phase(one.phase).cycles
+        assert explanation_json(one)["sentences"]
