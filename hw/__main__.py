@@ -1,13 +1,14 @@
-"""Command line of the hardware: Verilog of an array or of a board."""
+"""Command line of the hardware: Verilog of an array or of a board, and the host side of a board's serial link."""
 
 import json
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from hw.boards.catalog import BOARDS, load_board
+from hw.boards.catalog import BOARDS, board_config, load_board
 from hw.cli import CommandParser, run
 from hw.config import array_names, load_array
+from hw.host.command import add_parser as add_host
 
 _BUILD = Path("build/verilog")
 
@@ -21,12 +22,17 @@ def _parser() -> CommandParser:
     verilog.add_argument("--out", type=Path, help="folder; default: build/verilog/NAME")
     verilog.add_argument("--list", action="store_true", help="list the known arrays and boards")
     verilog.add_argument("--json", action="store_true", help="print JSON")
+    verilog.set_defaults(run=_verilog)
+    add_host(commands)
     return parser
 
 
 def _list(as_json: bool) -> None:
     """Print what --array and --board take by name."""
-    known = {"arrays": [*array_names(), "RxC"], "boards": {board.name: board.array for board in BOARDS.values()}}
+    known = {
+        "arrays": [*array_names(), "RxC"],
+        "boards": {board.name: f"{board.rows}x{board.cols}" for board in BOARDS.values()},
+    }
     if as_json:
         print(json.dumps(known))
         return
@@ -40,11 +46,11 @@ def _verilog(options: Namespace) -> None:
         _list(options.json)
         return
     board = load_board(options.board) if options.board else None
-    config = load_array(options.array or (board.array if board else "8x8"))
+    config = board_config(board, options.array) if board else load_array(options.array or "8x8")
     folder = options.out or _BUILD / (f"{board.name}-{config.name}" if board else config.name)
     # Amaranth is imported only by the command that elaborates.
     if board:
-        from hw.boards.files import write_board
+        from hw.boards.project import write_board
 
         paths = write_board(board, config, folder)
     else:
@@ -62,7 +68,7 @@ def _verilog(options: Namespace) -> None:
 def main(arguments: Sequence[str]) -> None:
     """Run one command."""
     options = _parser().parse_args(arguments)
-    _verilog(options)
+    options.run(options)
 
 
 if __name__ == "__main__":

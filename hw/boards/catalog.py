@@ -1,31 +1,185 @@
-"""The boards that Verilog can be written for: one entry each."""
+"""The boards that Verilog can be written for: one entry each, with parts, clocks, default arrays and room."""
 
-from typing import NamedTuple
+import math
+from typing import Literal, NamedTuple
 
+from hw.config import ArrayConfig, load_array, required_accumulator_bits
 from hw.errors import InputError
 
-__all__ = ["BOARDS", "Board", "load_board"]
+__all__ = ["BAUD", "BOARDS", "Board", "Family", "Pin", "Room", "board_array", "board_config", "load_board"]
+
+Family = Literal["ecp5", "ice40", "gowin", "xilinx7", "ultrascale+"]
+
+BAUD = 1_000_000  # exact on every USB bridge of these boards
+
+
+class Room(NamedTuple):
+    """What a part has. LUTs have four inputs (ECP5, iCE40, Gowin) or six (Xilinx)."""
+
+    luts: int
+    flip_flops: int
+    block_rams: int
+
+
+class Pin(NamedTuple):
+    """One pin that amaranth-boards does not know."""
+
+    site: str
+    attributes: tuple[tuple[str, str], ...]
 
 
 class Board(NamedTuple):
-    """One board. Its pins and clock come from a platform class of amaranth-boards."""
+    """One board.
+
+    ``ports``: port of the top level -> resource of ``platform`` (``uart.rx``), pin of one of its connectors
+    (``io/0:1``), or a ``Pin``. A board without ``clk`` takes its clock from the processing system.
+    """
 
     name: str
-    platform: str  # module:class
-    family: str  # key of _FLOWS
-    device: str  # nextpnr's options for device and package
-    luts: int  # four-input look-up tables of the device
-    array: str  # the default array
+    family: Family
+    part: str
+    platform: str | None  # module:class in amaranth_boards
+    source: str  # of pins and clock
+    ports: dict[str, str | Pin]
+    board_hz: float  # the board's clock
+    clock_hz: float  # the array's, through a PLL where it differs
+    rows: int
+    cols: int
+    room: Room
+    options: str = ""  # of nextpnr: device, package, speed
+    note: str = ""  # for whoever wires it up
 
 
-BOARDS = {
+_AMARANTH = "amaranth-boards"
+_UART = {"rx": "uart.rx", "tx": "uart.tx", "led": "led"}
+_LVCMOS33 = (("IOSTANDARD", "LVCMOS33"),)
+_ECP5 = {  # Lattice FPGA-DS-02012, table 1.1
+    "12F": Room(12_144, 12_144, 32),
+    "25F": Room(24_288, 24_288, 56),
+    "45F": Room(43_848, 43_848, 108),
+    "85F": Room(83_640, 83_640, 208),
+}
+_FEATHER = "serial adapter (3.3 V) on feather pins 0 (to the board) and 1 (from it)"
+
+
+def _ulx3s(size: str, rows: int, cols: int, clock_hz: float) -> Board:
+    return Board(
+        name=f"ulx3s-{size.lower()}",
+        family="ecp5",
+        part=f"LFE5U-{size}-6BG381C",
+        platform=f"ulx3s:ULX3S_{size}_Platform",
+        source=_AMARANTH,
+        ports={"clk": "clk25", **_UART},
+        board_hz=25e6,
+        clock_hz=clock_hz,
+        rows=rows,
+        cols=cols,
+        room=_ECP5[size],
+        options=f"--{size[:2]}k --package CABGA381 --speed 6",
+    )
+
+
+def _orangecrab(size: str, rows: int, cols: int, clock_hz: float) -> Board:
+    return Board(
+        name=f"orangecrab-{size.lower()}",
+        family="ecp5",
+        part=f"LFE5U-{size}-8MG285C",
+        platform=f"orangecrab_r0_2:OrangeCrabR0_2_{size}Platform",
+        source=_AMARANTH,
+        ports={"clk": "clk", "rx": "io/0:0", "tx": "io/0:1", "led": "rgb_led.g"},
+        board_hz=48e6,
+        clock_hz=clock_hz,
+        rows=rows,
+        cols=cols,
+        room=_ECP5[size],
+        options=f"--{size[:2]}k --package CSFBGA285 --speed 8",
+        note=_FEATHER,
+    )
+
+
+def _arty(size: str, rows: int, cols: int, room: Room) -> Board:
+    return Board(
+        name=f"arty-a7-{size}",
+        family="xilinx7",
+        part=f"xc7a{size}ticsg324-1L",
+        platform=f"arty_a7:ArtyA7_{size}Platform",
+        source=_AMARANTH,
+        ports={"clk": "clk100", **_UART},
+        board_hz=100e6,
+        clock_hz=100e6,
+        rows=rows,
+        cols=cols,
+        room=room,
+    )
+
+
+BOARDS: dict[str, Board] = {
     board.name: board
     for board in (
-        Board("icebreaker", "icebreaker:ICEBreakerPlatform", "ice40", "--up5k --package sg48", 5280, "4x4"),
-        Board("ulx3s-12f", "ulx3s:ULX3S_12F_Platform", "ecp5", "--12k --package CABGA381 --speed 6", 12144, "8x8"),
-        Board("ulx3s-25f", "ulx3s:ULX3S_25F_Platform", "ecp5", "--25k --package CABGA381 --speed 6", 24288, "16x8"),
-        Board("ulx3s-45f", "ulx3s:ULX3S_45F_Platform", "ecp5", "--45k --package CABGA381 --speed 6", 43848, "16x16"),
-        Board("ulx3s-85f", "ulx3s:ULX3S_85F_Platform", "ecp5", "--85k --package CABGA381 --speed 6", 83640, "16x16"),
+        _ulx3s("12F", 8, 8, 50e6),
+        _ulx3s("25F", 16, 8, 50e6),
+        _ulx3s("45F", 16, 16, 50e6),
+        _ulx3s("85F", 16, 16, 50e6),
+        _orangecrab("25F", 16, 8, 48e6),
+        _orangecrab("85F", 16, 16, 48e6),
+        Board(
+            name="icebreaker",
+            family="ice40",
+            part="iCE40UP5K-SG48",
+            platform="icebreaker:ICEBreakerPlatform",
+            source=_AMARANTH,
+            ports={"clk": "clk12", **_UART},
+            board_hz=12e6,
+            clock_hz=12e6,
+            rows=8,
+            cols=4,
+            room=Room(5_280, 5_280, 30),
+            options="--up5k --package sg48",
+        ),
+        Board(
+            name="tang-nano-9k",
+            family="gowin",
+            part="GW1NR-LV9QN88PC6/I5",
+            platform="tang_nano_9k:TangNano9kPlatform",
+            source=_AMARANTH,
+            ports={"clk": "clk27", **_UART},
+            board_hz=27e6,
+            clock_hz=27e6,
+            rows=8,
+            cols=8,
+            room=Room(8_640, 6_480, 26),
+            options="--device GW1NR-LV9QN88PC6/I5 --vopt family=GW1N-9C",
+        ),
+        _arty("35", 32, 16, Room(20_800, 41_600, 50)),
+        _arty("100", 64, 16, Room(63_400, 126_800, 135)),
+        Board(
+            name="pynq-z2",
+            family="xilinx7",
+            part="xc7z020clg400-1",
+            platform="arty_z7:ArtyZ720Platform",
+            source="amaranth-boards (Arty Z7-20, whose clock, LEDs and PMOD A are wired alike); UART on PMOD A",
+            ports={"clk": "clk125", "rx": "pmod/0:3", "tx": "pmod/0:2", "led": "led"},
+            board_hz=125e6,
+            clock_hz=100e6,
+            rows=64,
+            cols=16,
+            room=Room(53_200, 106_400, 140),
+            note="PMOD A: pin 2 from the board, pin 3 to it (Pmod USBUART, upper row); no AXI in this top",
+        ),
+        Board(
+            name="kv260",
+            family="ultrascale+",
+            part="xck26-sfvc784-2LV-c",
+            platform=None,
+            source="AMD KV260 carrier card, PMOD J2 (som240_1 d20, d21, a17); pl_clk0 of the processing system",
+            ports={"rx": Pin("D10", _LVCMOS33), "tx": Pin("E10", _LVCMOS33), "led": Pin("H12", _LVCMOS33)},
+            board_hz=100e6,
+            clock_hz=100e6,
+            rows=64,
+            cols=32,
+            room=Room(117_120, 234_240, 144),
+            note="PMOD J2: pin 2 of the upper row from the board, pin 3 to it, pin 1 the LED; set pl_clk0 to 100 MHz",
+        ),
     )
 }
 
@@ -39,3 +193,38 @@ def load_board(name: str) -> Board:
     if name not in BOARDS:
         raise InputError(f"board must be one of {', '.join(BOARDS)}, not {name!r}")
     return BOARDS[name]
+
+
+def board_config(board: Board, array: str | None) -> ArrayConfig:
+    """What ``--array`` means on a board, at the board's clock; the board's own array where it is not given.
+
+    ``RxC`` takes the fields of ``board_array``; a name or a file keeps its own.
+
+    Raises:
+        InputError: see ``hw.config.load_array``.
+    """
+    if array is None:
+        return board_array(board, board.rows, board.cols)
+    config = load_array(array)
+    if config.name == array == f"{config.rows}x{config.cols}":
+        return board_array(board, config.rows, config.cols)
+    return config.model_copy(update={"clock_hz": board.clock_hz})
+
+
+def board_array(board: Board, rows: int, cols: int) -> ArrayConfig:
+    """An array of that size with the fields that suit these parts, at the board's clock.
+
+    The bus loads a tile in about eight cycles; every adder level has its register, because flip-flops are there in
+    plenty and carry chains are slow.
+    """
+    return ArrayConfig(
+        name=f"{rows}x{cols}",
+        description=f"{rows} lanes x {cols} columns for {board.name}",
+        rows=rows,
+        cols=cols,
+        weight_bus_bits=max(8, 8 * math.ceil(rows * cols / 4 / 8)),
+        accumulator_bits=max(24, required_accumulator_bits(rows)),
+        token_tile=64,
+        adders_per_register=1,
+        clock_hz=board.clock_hz,
+    )

@@ -1,31 +1,52 @@
-"""Device side of the host link: byte frames become the core's streams, results and status become byte frames."""
+"""Device side of the serial link: a core between buffers that the host fills and empties."""
 
-from amaranth import Array, Cat, Const, Module, Signal
+from typing import NamedTuple
+
+from amaranth import Cat, Const, Module, ResetInserter, Signal, Value
 from amaranth.lib import stream
-from amaranth.lib.wiring import Component, In, Out
+from amaranth.lib.fifo import SyncFIFOBuffered
+from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
-from hw.boards.host import HEADS, result_bytes
+from hw.boards.server import Server, Sink, Source
 from hw.config import ArrayConfig
 from hw.core import Core
-from hw.counters import CAUSES
-from hw.ports import SIZE_BITS
+from hw.host.protocol import CAUSES, COUNTER_BYTES, Hello, Kind, check_carries, sum_bytes
 
-__all__ = ["Link"]
+__all__ = ["Buffers", "Link"]
+
+_LEVEL_BITS = 16
+
+
+class Buffers(NamedTuple):
+    """Depths of the buffers between line and core, in words of their streams; a block RAM is 256 to 512 words deep."""
+
+    weight_words: int = 256
+    activation_vectors: int = 256
+    result_beats: int = 256
 
 
 class Link(Component):
-    """A core with the protocol of ``hw/host.py`` around it; one frame is buffered in each direction.
+    """A core with buffers and the protocol of ``hw/host/protocol.py`` around it.
+
+    A GEMM whose weights, activations and results fit into the buffers runs without stalls when it is started last, so
+    its counters are those of the array and not of the line.
 
     Members
     -------
-    received : bytes from the host; unknown heads are skipped.
-    sent : bytes to the host.
-    lost : bytes were lost on the way in; told in the status frame.
-    running : the core works.
+    received, sent : bytes from and to the host.
+    lost : pulse: a byte was lost on the way in; told in the status until the next RESET.
+    running : a GEMM is under way.
+
+    Raises
+    ------
+    InputError
+        A word of the array does not fit a frame.
     """
 
-    def __init__(self, config: ArrayConfig):
-        self.config = config
+    def __init__(self, config: ArrayConfig, clock_hz: float, gap_cycles: int, buffers: Buffers):
+        check_carries(config)
+        self.config, self.gap_cycles, self.buffers = config, gap_cycles, buffers
+        self.hello = Hello.of(config, clock_hz, *buffers)
         super().__init__(
             {
                 "received": In(stream.Signature(8)),
@@ -36,67 +57,77 @@ class Link(Component):
         )
 
     def elaborate(self, platform) -> Module:
-        """The core, a frame register and a length counter per direction."""
+        """Three buffers around the core, and the server that the host talks to."""
         m = Module()
-        m.submodules.core = core = Core(self.config)
-        m.d.comb += self.running.eq(core.running)
-        status_wanted = self._receive(m, core)
-        self._send(m, core, status_wanted)
+        core = Core(self.config)
+        weights = SyncFIFOBuffered(width=len(core.weights.payload), depth=self.buffers.weight_words)
+        activations = SyncFIFOBuffered(width=8 * self.config.rows, depth=self.buffers.activation_vectors)
+        results = SyncFIFOBuffered(width=len(Value.cast(core.results.payload)), depth=self.buffers.result_beats)
+        lost = Signal()
+        status = self._status(core, weights, activations, results, lost)
+        server = Server(
+            {
+                Kind.WEIGHTS: _fifo_sink(weights),
+                Kind.ACTIVATIONS: _fifo_sink(activations),
+                Kind.START: Sink(
+                    Value.cast(core.descriptor.payload),
+                    core.descriptor.valid,
+                    core.descriptor.ready,
+                    core.descriptor.ready,
+                    once=True,
+                ),
+            },
+            {
+                Kind.HELLO: Source(Const(int.from_bytes(self.hello.pack(), "little"), 8 * len(self.hello.pack()))),
+                Kind.RESULTS: Source(self._beat(results.r_data), results.r_rdy, results.r_en),
+                Kind.STATUS: Source(status),
+            },
+            self.gap_cycles,
+        )
+        m.submodules.server = server
+        blocks = {"core": core, "weights": weights, "activations": activations, "results": results}
+        for name, block in blocks.items():
+            m.submodules[name] = ResetInserter(server.reset)(block)
+        connect(m, flipped(self.received), server.received)
+        connect(m, server.sent, flipped(self.sent))
+        for fifo, port in ((weights, core.weights), (activations, core.activations)):
+            m.d.comb += [
+                Value.cast(port.payload).eq(fifo.r_data),
+                port.valid.eq(fifo.r_rdy),
+                fifo.r_en.eq(port.ready),
+            ]
+        m.d.comb += [
+            results.w_data.eq(core.results.payload),
+            results.w_en.eq(core.results.valid),
+            core.results.ready.eq(results.w_rdy),
+            self.running.eq(core.running),
+        ]
+        with m.If(self.lost):
+            m.d.sync += lost.eq(1)
+        with m.Elif(server.reset):
+            m.d.sync += lost.eq(0)
         return m
 
-    def _receive(self, m: Module, core: Core) -> Signal:
-        """Collect a frame, then offer it to its stream; returns the pulse of a status request."""
-        config = self.config
-        streams = {
-            "descriptor": (core.descriptor, 3 * SIZE_BITS // 8),
-            "weights": (core.weights, config.weight_bus_bits // 8),
-            "activations": (core.activations, config.rows),
-        }
-        longest = max(size for _, size in streams.values())
-        frame, left = Signal(8 * longest), Signal(range(longest + 1))
-        kind = Signal(range(len(streams)))
-        collecting, offering, status_wanted = Signal(), Signal(), Signal()
-        ready = Array(sink.ready for sink, _ in streams.values())[kind]
-        m.d.comb += self.received.ready.eq(~offering)
-        for index, (sink, size) in enumerate(streams.values()):
-            payload = frame[8 * (longest - size) :]
-            m.d.comb += [sink.payload.eq(payload), sink.valid.eq(offering & (kind == index))]
-        with m.If(offering):
-            m.d.sync += offering.eq(~ready)
-        with m.Elif(self.received.valid & collecting):
-            m.d.sync += [frame.eq(Cat(frame[8:], self.received.payload)), left.eq(left - 1)]
-            with m.If(left == 1):
-                m.d.sync += [collecting.eq(0), offering.eq(1)]
-        with m.Elif(self.received.valid):
-            for index, (name, (_, size)) in enumerate(streams.items()):
-                with m.If(self.received.payload == ord(HEADS[name])):
-                    m.d.sync += [collecting.eq(1), kind.eq(index), left.eq(size)]
-            m.d.comb += status_wanted.eq(self.received.payload == ord(HEADS["status"]))
-        return status_wanted
+    def _beat(self, word: Value) -> Value:
+        """A result beat with each sum sign-extended to whole bytes."""
+        bits, whole = self.config.accumulator_bits, 8 * sum_bytes(self.config)
+        sums = [word.word_select(column, bits) for column in range(self.config.cols)]
+        return Cat(Cat(value, value[-1].replicate(whole - bits)) for value in sums)
 
-    def _send(self, m: Module, core: Core, status_wanted: Signal) -> None:
-        """Send results as they come; a status frame goes out when no result waits."""
-        head = {name: Const(ord(HEADS[name]), 8) for name in ("result", "status")}
-        sum_bits = 8 * result_bytes(self.config) // self.config.cols
-        sums = [Cat(value, value[-1].replicate(sum_bits - len(value))) for value in core.results.payload]
-        flags = Cat(core.status.as_value(), core.running, core.illegal_weights, self.lost, Const(0, 3))
-        counters = [getattr(core.counters, name) for name in ("cycles", *CAUSES)]
-        frames = {"result": Cat(head["result"], *sums), "status": Cat(head["status"], flags, *counters)}
+    @staticmethod
+    def _status(core: Core, weights, activations, results, lost: Signal) -> Value:
+        """The bytes of ``hw.host.protocol.Status``."""
+        flags = Cat(core.status, core.running, core.illegal_weights, lost, Const(0, 3))
+        levels = [_wide(fifo.level, _LEVEL_BITS) for fifo in (weights, activations, results)]
+        counters = [_wide(getattr(core.counters, name), 8 * COUNTER_BYTES) for name in ("cycles", *CAUSES)]
+        return Cat(flags, *levels, *counters)
 
-        buffer = Signal(max(len(frame) for frame in frames.values()))
-        left = Signal(range(len(buffer) // 8 + 1))
-        status_pending = Signal()
-        with m.If(status_wanted):
-            m.d.sync += status_pending.eq(1)
-        m.d.comb += [
-            self.sent.payload.eq(buffer[:8]),
-            self.sent.valid.eq(left != 0),
-            core.results.ready.eq(left == 0),
-        ]
-        with m.If(left == 0):
-            with m.If(core.results.valid):
-                m.d.sync += [buffer.eq(frames["result"]), left.eq(len(frames["result"]) // 8)]
-            with m.Elif(status_pending):
-                m.d.sync += [buffer.eq(frames["status"]), left.eq(len(frames["status"]) // 8), status_pending.eq(0)]
-        with m.Elif(self.sent.ready):
-            m.d.sync += [buffer.eq(buffer[8:]), left.eq(left - 1)]
+
+def _fifo_sink(fifo: SyncFIFOBuffered) -> Sink:
+    """The write side of a buffer."""
+    return Sink(fifo.w_data, fifo.w_en, fifo.w_rdy, fifo.depth - fifo.level)
+
+
+def _wide(value: Value, bits: int) -> Value:
+    """``value`` with zeros above it."""
+    return Cat(value, Const(0, bits - len(value)))

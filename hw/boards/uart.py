@@ -47,7 +47,7 @@ class UartReceiver(Component):
     -------
     rx : the line, asynchronous.
     bytes : what came; holds one byte.
-    overrun : a byte came while the one before was still waiting; stays until reset.
+    overrun : pulse: a byte came while the one before was still waiting, which is lost.
     """
 
     def __init__(self, divisor: int):
@@ -74,6 +74,5 @@ class UartReceiver(Component):
                 m.d.sync += left.eq(0)  # a glitch, not a start bit
             with m.If((left == 1) & rx):
                 m.d.sync += [self.bytes.payload.eq(frame[2:]), self.bytes.valid.eq(1)]
-                with m.If(self.bytes.valid & ~self.bytes.ready):
-                    m.d.sync += self.overrun.eq(1)
+                m.d.comb += self.overrun.eq(self.bytes.valid & ~self.bytes.ready)
         return m

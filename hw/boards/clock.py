@@ -1,0 +1,173 @@
+"""From the board's clock to the array's: PLLs of the FPGA families, their settings found by search, and the reset."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from amaranth import ClockDomain, ClockSignal, Const, Elaboratable, Instance, Module, ResetSignal, Signal
+
+from hw.boards.catalog import Board, Family
+from hw.errors import InputError
+
+__all__ = ["Clock", "PllSettings", "pll_settings"]
+
+_RESET_EDGES = 15  # after the PLL has locked
+_EXACT = 1e-6  # relative error that a UART never sees
+
+
+class PllSettings(NamedTuple):
+    """``board_hz * multiply / divide`` is the output; ``vco_hz = output_hz * vco_divide`` is the oscillator inside."""
+
+    divide: int
+    multiply: int
+    vco_divide: int
+    output_hz: float
+    vco_hz: float
+
+
+class _Limits(NamedTuple):
+    """What a family's PLL can do, with its source."""
+
+    divide: range
+    multiply: range
+    vco_divide: range
+    vco_hz: tuple[float, float]
+    detector_hz: tuple[float, float]
+    vco_in_loop: bool  # the loop closes at the oscillator, not at the output
+
+
+_PLLS: dict[Family, _Limits] = {
+    # Lattice FPGA-DS-02012, sysCLOCK PLL timing
+    "ecp5": _Limits(range(1, 41), range(1, 81), range(1, 129), (400e6, 800e6), (10e6, 400e6), False),
+    # Xilinx DS181 (Artix-7, speed -1L): PLLE2
+    "xilinx7": _Limits(range(1, 6), range(2, 65), range(1, 129), (800e6, 1600e6), (19e6, 450e6), True),
+}
+
+
+def pll_settings(family: Family, board_hz: float, clock_hz: float) -> PllSettings:
+    """Settings that give ``clock_hz`` exactly, with the oscillator as near as possible to the middle of its range.
+
+    Raises:
+        InputError: the family's PLL cannot make it, or the family has none here.
+    """
+    if family not in _PLLS:
+        raise InputError(f"clock must be the board's {board_hz / 1e6:g} MHz on {family}, not {clock_hz / 1e6:g} MHz")
+    limits = _PLLS[family]
+    middle = sum(limits.vco_hz) / 2
+    found = [s for s in _candidates(limits, board_hz) if abs(s.output_hz - clock_hz) <= _EXACT * clock_hz]
+    if not found:
+        raise InputError(
+            f"the PLL of {family} cannot make {clock_hz / 1e6:g} MHz of {board_hz / 1e6:g} MHz exactly; "
+            f"take the board's clock or another multiple"
+        )
+    return min(found, key=lambda s: (s.divide, abs(s.vco_hz - middle)))
+
+
+def _candidates(limits: _Limits, board_hz: float) -> Iterator[PllSettings]:
+    """Every setting inside the limits."""
+    for divide in limits.divide:
+        if not limits.detector_hz[0] <= board_hz / divide <= limits.detector_hz[1]:
+            continue
+        for multiply in limits.multiply:
+            for vco_divide in limits.vco_divide:
+                product = board_hz * multiply / divide
+                output, vco = (product / vco_divide, product) if limits.vco_in_loop else (product, product * vco_divide)
+                if limits.vco_hz[0] <= vco <= limits.vco_hz[1]:
+                    yield PllSettings(divide, multiply, vco_divide, output, vco)
+
+
+class Clock(Elaboratable):
+    """Drives domain ``sync``, which its parent defines, at ``board.clock_hz``; in reset until the clock is good.
+
+    Attributes
+    ----------
+    pin : the board's clock; unused where the processing system gives it.
+    """
+
+    def __init__(self, board: Board):
+        self.board, self.pin = board, Signal()
+
+    def elaborate(self, platform) -> Module:
+        """Source and a counter that ends the reset."""
+        m = Module()
+        board = self.board
+        clock, locked = Signal(), Signal()
+        if board.family == "ultrascale+":
+            _processing_system(m, clock, locked)
+        elif board.clock_hz == board.board_hz:
+            m.d.comb += [clock.eq(self.pin), locked.eq(1)]
+        else:
+            settings = pll_settings(board.family, board.board_hz, board.clock_hz)
+            {"ecp5": _ecp5, "xilinx7": _xilinx7}[board.family](m, board, settings, self.pin, clock, locked)
+        m.domains.start = ClockDomain(reset_less=True, local=True)
+        waited = Signal(range(_RESET_EDGES + 1))
+        with m.If(~locked):
+            m.d.start += waited.eq(0)
+        with m.Elif(waited != _RESET_EDGES):
+            m.d.start += waited.eq(waited + 1)
+        m.d.comb += [
+            ClockSignal("sync").eq(clock),
+            ClockSignal("start").eq(clock),
+            ResetSignal("sync").eq(waited != _RESET_EDGES),
+        ]
+        return m
+
+
+def _ecp5(m: Module, board: Board, s: PllSettings, pin: Signal, clock: Signal, locked: Signal) -> None:
+    """EHXPLLL with feedback from its output. Ref: Lattice FPGA-TN-02200."""
+    m.submodules.pll = Instance(
+        "EHXPLLL",
+        a_FREQUENCY_PIN_CLKI=f"{board.board_hz / 1e6:g}",
+        a_FREQUENCY_PIN_CLKOP=f"{s.output_hz / 1e6:g}",
+        a_ICP_CURRENT="12",
+        a_LPF_RESISTOR="8",
+        a_MFG_ENABLE_FILTEROPAMP="1",
+        a_MFG_GMCREF_SEL="2",
+        p_PLLRST_ENA="DISABLED",
+        p_INTFB_WAKE="DISABLED",
+        p_STDBY_ENABLE="DISABLED",
+        p_DPHASE_SOURCE="DISABLED",
+        p_OUTDIVIDER_MUXA="DIVA",
+        p_CLKOP_ENABLE="ENABLED",
+        p_CLKOP_CPHASE=s.vco_divide - 1,
+        p_CLKOP_FPHASE=0,
+        p_CLKOP_DIV=s.vco_divide,
+        p_CLKI_DIV=s.divide,
+        p_CLKFB_DIV=s.multiply,
+        p_FEEDBK_PATH="CLKOP",
+        i_CLKI=pin,
+        i_CLKFB=clock,
+        **{f"i_{port}": Const(0) for port in ("RST", "STDBY", "PHASESEL0", "PHASESEL1", "PHASEDIR", "PHASESTEP")},
+        i_PHASELOADREG=Const(0),
+        i_PLLWAKESYNC=Const(0),
+        i_ENCLKOP=Const(0),
+        o_CLKOP=clock,
+        o_LOCK=locked,
+    )
+
+
+def _xilinx7(m: Module, board: Board, s: PllSettings, pin: Signal, clock: Signal, locked: Signal) -> None:
+    """PLLE2_BASE with its feedback inside. Ref: Xilinx UG472."""
+    feedback, output = Signal(), Signal()
+    m.submodules.pll = Instance(
+        "PLLE2_BASE",
+        p_CLKIN1_PERIOD=1e9 / board.board_hz,
+        p_DIVCLK_DIVIDE=s.divide,
+        p_CLKFBOUT_MULT=s.multiply,
+        p_CLKOUT0_DIVIDE=s.vco_divide,
+        i_CLKIN1=pin,
+        i_CLKFBIN=feedback,
+        i_RST=Const(0),
+        i_PWRDWN=Const(0),
+        o_CLKFBOUT=feedback,
+        o_CLKOUT0=output,
+        o_LOCKED=locked,
+    )
+    m.submodules.buffer = Instance("BUFG", i_I=output, o_O=clock)
+
+
+def _processing_system(m: Module, clock: Signal, locked: Signal) -> None:
+    """``pl_clk0`` of a Zynq UltraScale+; the firmware starts and sets it. Ref: Xilinx UG1085."""
+    clocks = Signal(4)
+    m.submodules.system = Instance("PS8", o_PLCLK=clocks)
+    m.submodules.buffer = Instance("BUFG_PS", i_I=clocks[0], o_O=clock)
+    m.d.comb += locked.eq(1)

@@ -1,0 +1,114 @@
+"""A board's folder: top level in Verilog, constraints, build script, config.json."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from amaranth.back import rtlil, verilog
+
+from hw.artifact import sha256_file, write_text
+from hw.boards.catalog import BAUD, Board
+from hw.boards.pins import constraints, constraints_name, sites
+from hw.boards.room import check_room
+from hw.boards.top import TOP_NAME, BoardTop
+from hw.config import ArrayConfig
+from hw.verilog import write_config
+
+__all__ = ["board_rtlil", "write_board"]
+
+
+class _Flow(NamedTuple):
+    """How a family is built with the open tools, as shell commands."""
+
+    synthesis: str  # yosys
+    route: str
+    pack: str
+
+
+_FLOWS = {
+    "ecp5": _Flow(
+        f"synth_ecp5 -nodsp -top {TOP_NAME} -json top.json",
+        '"${NEXTPNR:-nextpnr-ecp5}" --json top.json --lpf top.lpf --textcfg top.config',
+        '"${PACK:-ecppack}" --compress top.config top.bit',
+    ),
+    "ice40": _Flow(
+        f"synth_ice40 -top {TOP_NAME} -json top.json",
+        '"${NEXTPNR:-nextpnr-ice40}" --json top.json --pcf top.pcf --asc top.asc',
+        '"${PACK:-icepack}" top.asc top.bin',
+    ),
+    "gowin": _Flow(
+        f"synth_gowin -top {TOP_NAME} -json top.json",
+        '"${NEXTPNR:-nextpnr-himbaechel}" --json top.json --vopt cst=top.cst --write routed.json',
+        '"${PACK:-gowin_pack}" -d GW1N-9C -o top.fs routed.json',
+    ),
+}
+
+
+def board_rtlil(board: Board, config: ArrayConfig) -> str:
+    """The board's top level as Yosys RTLIL."""
+    return rtlil.convert(_top(board, config), name=TOP_NAME, emit_src=False)
+
+
+def write_board(board: Board, config: ArrayConfig, folder: Path) -> list[Path]:
+    """Write the top level's Verilog, constraints, build script and ``config.json`` into ``folder``; returns the paths.
+
+    The same arguments give the same bytes.
+
+    Raises:
+        InputError: the array is not a ternary one, or does not fit the board or its link.
+    """
+    check_room(board, config)
+    script = "build.sh" if board.family in _FLOWS else "build.tcl"
+    files = {
+        f"{TOP_NAME}.v": verilog.convert(_top(board, config), name=TOP_NAME, emit_src=False),
+        constraints_name(board): constraints(board, sites(board)),
+        script: _shell(board) if board.family in _FLOWS else _vivado(board),
+    }
+    paths = [folder / name for name in files]
+    for path, text in zip(paths, files.values(), strict=True):
+        write_text(path, text)
+    if script == "build.sh":
+        (folder / script).chmod(0o755)
+    write_config(
+        folder / "config.json",
+        config,
+        {path.name: sha256_file(path) for path in paths},
+        board={"name": board.name, "part": board.part, "clock_hz": board.clock_hz, "pins_from": board.source},
+        link={"baud": BAUD, "protocol": "hw/host/protocol.py"},
+    )
+    return [*paths, folder / "config.json"]
+
+
+def _top(board: Board, config: ArrayConfig) -> BoardTop:
+    return BoardTop(board, config, sites(board)["led"].inverted)
+
+
+def _shell(board: Board) -> str:
+    """From Verilog to bitstream with Yosys, nextpnr and the family's packer."""
+    flow = _FLOWS[board.family]
+    return f"""#!/bin/sh
+# Bitstream for {board.name}. YOSYS, NEXTPNR and PACK name other programs, e.g. those of the yowasp packages;
+# `python -m hw bitstream --board {board.name}` does the same with the packages of tritforge[boards].
+set -e
+cd "$(dirname "$0")"
+"${{YOSYS:-yosys}}" -q -p "read_verilog {TOP_NAME}.v; {flow.synthesis}"
+{flow.route} {board.options} --freq {board.clock_hz / 1e6:g}
+{flow.pack}
+"""
+
+
+def _vivado(board: Board) -> str:
+    """From Verilog to bitstream with Vivado, without a project."""
+    return f"""# Bitstream for {board.name}: vivado -mode batch -source build.tcl
+cd [file dirname [file normalize [info script]]]
+read_verilog {TOP_NAME}.v
+read_xdc {constraints_name(board)}
+synth_design -top {TOP_NAME} -part {board.part} -max_dsp 0
+opt_design
+place_design
+phys_opt_design
+route_design
+report_utilization -file utilization.txt
+report_timing_summary -file timing.txt
+if {{[get_property SLACK [get_timing_paths]] < 0}} {{ error "timing is not met, see timing.txt" }}
+write_bitstream -force top.bit
+"""

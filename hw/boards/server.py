@@ -1,0 +1,234 @@
+"""Serves the requests of the serial link: fills sinks by words, copies sources to answers, keeps the last answer."""
+
+from typing import NamedTuple
+
+from amaranth import Array, Cat, Elaboratable, Module, Mux, Signal, Value
+from amaranth.lib.memory import Memory
+
+from hw.boards.frames import FrameReceiver, FrameSender
+from hw.host.protocol import PAYLOAD_BYTES, Code, Kind
+
+__all__ = ["Server", "Sink", "Source"]
+
+_ANSWER_BYTES = PAYLOAD_BYTES - 1  # behind the code
+
+
+class Sink(NamedTuple):
+    """Where the words of a request go."""
+
+    word: Value  # driven; whole bytes
+    valid: Value  # driven
+    ready: Value
+    room: Value  # words that may be written now
+    once: bool = False  # exactly one word per request
+
+
+class Source(NamedTuple):
+    """What an answer is copied from."""
+
+    word: Value  # whole bytes; must stay until ``taken``
+    available: Value | None = None  # None: always, once per answer
+    taken: Signal | None = None  # driven; pulse: the word was copied
+
+
+class Server(Elaboratable):
+    """Receive a request, check it, carry it out, answer it; one at a time.
+
+    A request is carried out whole or not at all, and not again when it is repeated. ``sinks`` and ``sources`` are
+    looked up by the kind of their request; ``RESET`` raises ``reset``.
+
+    Attributes
+    ----------
+    received, sent : byte streams from and to the line.
+    reset : pulse of one clock cycle.
+    """
+
+    def __init__(self, sinks: dict[Kind, Sink], sources: dict[Kind, Source], gap_cycles: int):
+        self.sinks, self.sources = sinks, sources
+        self._request, self._answer = FrameReceiver(gap_cycles), FrameSender()
+        self.received, self.sent, self.reset = self._request.bytes, self._answer.bytes, Signal()
+
+    def elaborate(self, platform) -> Module:
+        """The state machine between receiver and sender; filler and copier carry out what moves data."""
+        m = Module()
+        m.submodules.receiver = request = self._request
+        m.submodules.sender = answer = self._answer
+        m.submodules.filler = filler = _Filler(list(self.sinks.values()))
+        m.submodules.copier = copier = _Copier(list(self.sources.values()))
+        for block, known in ((filler, self.sinks), (copier, self.sources)):
+            m.d.comb += block.number.eq(_number(request.kind, list(known)))
+        m.d.comb += [request.address.eq(filler.address), filler.data.eq(request.data), filler.length.eq(request.length)]
+
+        kept = Signal()  # the copier holds the latest answer, which belongs to:
+        kind, sequence, code = Signal(8), Signal(8), Signal(Code)
+        m.d.comb += [
+            answer.kind.eq(request.kind),
+            answer.sequence.eq(request.sequence),
+            answer.code.eq(Mux(request.damaged, Code.DAMAGED, code)),
+            answer.length.eq(Mux(request.damaged, 0, copier.length)),
+            copier.address.eq(answer.address),
+            answer.data.eq(copier.data),
+        ]
+        with m.FSM():
+            with m.State("wait"):
+                repeated = kept & (request.kind == kind) & (request.sequence == sequence) & (kind != Kind.HELLO)
+                with m.If(request.valid & (request.damaged | repeated)):
+                    m.next = "answer"
+                with m.Elif(request.valid):
+                    m.d.comb += copier.clear.eq(1)
+                    m.d.sync += [kept.eq(1), kind.eq(request.kind), sequence.eq(request.sequence)]
+                    m.next = "decide"
+            with m.State("decide"):
+                m.d.sync += code.eq(Code.UNKNOWN_KIND)
+                m.next = "answer"
+                with m.If(_is_one(kind, self.sinks)):
+                    m.d.comb += filler.start.eq(1)
+                    m.next = "fill"
+                with m.If(_is_one(kind, self.sources)):
+                    m.d.comb += copier.start.eq(1)
+                    m.d.sync += code.eq(Code.OK)
+                    m.next = "copy"
+                with m.If(kind == Kind.RESET):
+                    m.d.comb += self.reset.eq(1)
+                    m.d.sync += code.eq(Code.OK)
+            with m.State("fill"), m.If(~filler.busy):
+                m.d.sync += code.eq(filler.outcome)
+                m.next = "answer"
+            with m.State("copy"), m.If(~copier.busy):
+                m.next = "answer"
+            with m.State("answer"):
+                m.d.comb += answer.start.eq(1)
+                m.next = "answering"
+            with m.State("answering"), m.If(~answer.busy):
+                m.d.comb += request.done.eq(1)
+                m.next = "wait"
+        return m
+
+
+class _Filler(Elaboratable):
+    """Counts the words of a request, then pushes them into sink ``number`` if they all have room."""
+
+    def __init__(self, sinks: list[Sink]):
+        self.sinks = sinks
+        self.start, self.busy, self.outcome = Signal(), Signal(), Signal(Code)
+        self.number = Signal(range(len(sinks)))
+        self.length = Signal(range(PAYLOAD_BYTES + 1))
+        self.address, self.data = Signal(range(PAYLOAD_BYTES)), Signal(8)  # follows one edge later
+
+    def elaborate(self, platform) -> Module:
+        """A shift register that is as wide as the widest word."""
+        m = Module()
+        word_bytes = Array(len(sink.word) // 8 for sink in self.sinks)[self.number]
+        longest = max(len(sink.word) for sink in self.sinks)
+        word, filled, pushing = Signal(longest), Signal(range(longest // 8 + 1)), Signal()
+        left, words = Signal.like(self.length), Signal.like(self.length)
+        for index, sink in enumerate(self.sinks):
+            m.d.comb += [
+                sink.word.eq(word[longest - len(sink.word) :]),
+                sink.valid.eq(pushing & (self.number == index)),
+            ]
+        m.d.comb += self.busy.eq(1)
+        with m.FSM():
+            with m.State("idle"):
+                m.d.comb += self.busy.eq(0)
+                m.d.sync += [left.eq(self.length), words.eq(0), filled.eq(0), self.address.eq(0)]
+                with m.If(self.start):
+                    m.next = "count"
+            with m.State("count"):
+                m.d.sync += [left.eq(left - word_bytes), words.eq(words + 1)]
+                with m.If(left < word_bytes):
+                    m.d.sync += words.eq(words)
+                    m.next = "check"
+                    with m.If(left != 0):
+                        m.d.sync += words.eq(0)
+            with m.State("check"):
+                m.next = "idle"
+                too_many = (words != 1) & Array(sink.once for sink in self.sinks)[self.number]
+                with m.If((words == 0) | too_many):
+                    m.d.sync += self.outcome.eq(Code.BAD_LENGTH)
+                with m.Elif(words > Array(sink.room for sink in self.sinks)[self.number]):
+                    m.d.sync += self.outcome.eq(Code.BUSY)
+                with m.Else():
+                    m.d.sync += self.outcome.eq(Code.OK)
+                    m.next = "fetch"
+            with m.State("fetch"):
+                m.next = "take"
+            with m.State("take"):
+                m.d.sync += [
+                    word.eq(Cat(word[8:], self.data)),
+                    self.address.eq(self.address + 1),
+                    filled.eq(filled + 1),
+                ]
+                m.next = "fetch"
+                with m.If(filled + 1 == word_bytes):
+                    m.next = "push"
+            with m.State("push"):
+                m.d.comb += pushing.eq(1)
+                with m.If(Array(sink.ready for sink in self.sinks)[self.number]):
+                    m.d.sync += [filled.eq(0), words.eq(words - 1)]
+                    m.next = "fetch"
+                    with m.If(words == 1):
+                        m.next = "idle"
+        return m
+
+
+class _Copier(Elaboratable):
+    """Copies words of source ``number`` into a buffer while there are some and they fit; keeps it until ``clear``."""
+
+    def __init__(self, sources: list[Source]):
+        self.sources = sources
+        self.clear, self.start, self.busy = Signal(), Signal(), Signal()
+        self.number = Signal(range(len(sources)))
+        self.length = Signal(range(PAYLOAD_BYTES))  # of what the buffer holds
+        self.address, self.data = Signal(range(PAYLOAD_BYTES)), Signal(8)  # follows one edge later
+
+    def elaborate(self, platform) -> Module:
+        """One byte per edge."""
+        m = Module()
+        m.submodules.buffer = buffer = Memory(shape=8, depth=PAYLOAD_BYTES, init=[])
+        write, read = buffer.write_port(), buffer.read_port()
+        m.d.comb += [
+            read.addr.eq(self.address),
+            read.en.eq(1),
+            self.data.eq(read.data),
+            write.addr.eq(self.length),
+            self.busy.eq(1),
+        ]
+        word_bytes = Array(len(source.word) // 8 for source in self.sources)[self.number]
+        available = Array(self.length == 0 if s.available is None else s.available for s in self.sources)[self.number]
+        position = Signal(range(max(len(source.word) for source in self.sources) // 8))
+        with m.Switch(self.number):
+            for index, source in enumerate(self.sources):
+                with m.Case(index):
+                    m.d.comb += write.data.eq(source.word.word_select(position, 8))
+        with m.FSM():
+            with m.State("idle"):
+                m.d.comb += self.busy.eq(0)
+                with m.If(self.clear):
+                    m.d.sync += self.length.eq(0)
+                with m.If(self.start):
+                    m.next = "look"
+            with m.State("look"):
+                m.d.sync += position.eq(0)
+                m.next = "idle"
+                with m.If(available & (self.length <= _ANSWER_BYTES - word_bytes)):
+                    m.next = "copy"
+            with m.State("copy"):
+                m.d.comb += write.en.eq(1)
+                m.d.sync += [self.length.eq(self.length + 1), position.eq(position + 1)]
+                with m.If(position + 1 == word_bytes):
+                    for index, source in enumerate(self.sources):
+                        if source.taken is not None:
+                            m.d.comb += source.taken.eq(self.number == index)
+                    m.next = "look"
+        return m
+
+
+def _number(kind: Signal, kinds: list[Kind]) -> Value:
+    """Index of ``kind`` in ``kinds``, 0 for another one."""
+    return sum((Mux(kind == name, index, 0) for index, name in enumerate(kinds)), start=0)
+
+
+def _is_one(kind: Signal, kinds: dict[Kind, NamedTuple]) -> Value:
+    """``kind`` is among ``kinds``."""
+    return Cat(kind == name for name in kinds).any()

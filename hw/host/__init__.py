@@ -1,0 +1,1 @@
+"""Host side of the boards' serial link: protocol, line, session, self-test; needs no gateware library."""
