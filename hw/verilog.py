@@ -5,6 +5,7 @@ from pathlib import Path
 from amaranth.back import rtlil, verilog
 
 from hw.artifact import sha256_file, write_artifact, write_text
+from hw.cells import Cells
 from hw.config import ArrayConfig
 from hw.core import Core
 
@@ -16,18 +17,18 @@ _DERIVED = ("lanes", "weight_beats", "pipeline_latency", "result_queue_depth", "
 CORE_NAME = "tritforge_core"
 
 
-def core_verilog(config: ArrayConfig) -> str:
-    """Verilog of ``Core(config)``, the same bytes on every run; the top module is ``tritforge_core``.
+def core_verilog(config: ArrayConfig, cells: Cells = "portable") -> str:
+    """Verilog of ``Core(config, cells)``, the same bytes on every run; the top module is ``tritforge_core``.
 
     Raises:
-        InputError: the array is not a ternary one.
+        InputError: the array is not a ternary one, or unknown cells.
     """
-    return verilog.convert(Core(config), name=CORE_NAME, emit_src=False)
+    return verilog.convert(Core(config, cells), name=CORE_NAME, emit_src=False)
 
 
-def core_rtlil(config: ArrayConfig) -> str:
+def core_rtlil(config: ArrayConfig, cells: Cells = "portable") -> str:
     """The same core as Yosys RTLIL, for synthesis and checks."""
-    return rtlil.convert(Core(config), name=CORE_NAME, emit_src=False)
+    return rtlil.convert(Core(config, cells), name=CORE_NAME, emit_src=False)
 
 
 def write_verilog(config: ArrayConfig, folder: Path) -> list[Path]:

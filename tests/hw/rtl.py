@@ -7,12 +7,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pyosys
 from cocotb_tools.runner import get_runner
 
+from hw.cells import Cells
 from hw.config import ArrayConfig
 from hw.golden import tiles
 from hw.trit import tile_stream
 from hw.verilog import CORE_NAME, core_verilog
+
+# Yosys' simulation model of the ECP5 carry cell, and the tables in it.
+VENDOR_MODELS = [
+    Path(pyosys.__file__).parent / "share" / "lattice" / "ccu2c_sim.vh",
+    Path(__file__).parent / "data" / "lut.v",
+]
 
 
 @dataclass
@@ -82,15 +90,15 @@ def random_case(rng: np.random.Generator, config: ArrayConfig, stalls: bool = Tr
     return Case(q, trits, *offers)
 
 
-def play(config: ArrayConfig, cases: list[Case], folder: Path, simulator: str = "icarus") -> list[Record]:
+def play(config: ArrayConfig, cases: list[Case], folder: Path, cells: Cells = "portable") -> list[Record]:
     """Run ``cases`` one after another on the Verilog of ``config`` and return what came out."""
     folder.mkdir(parents=True, exist_ok=True)
     source = folder / f"{CORE_NAME}.v"
-    source.write_text(core_verilog(config))
+    source.write_text(core_verilog(config, cells))
     (folder / "cases.json").write_text(json.dumps([_bench_case(config, case) for case in cases]))
-    runner = get_runner(simulator)
+    runner = get_runner("icarus")
     runner.build(
-        sources=[source],
+        sources=[source, *(VENDOR_MODELS if cells == "ecp5" else [])],
         hdl_toplevel=CORE_NAME,
         build_dir=folder / "build",
         timescale=("1ns", "1ps"),

@@ -50,6 +50,14 @@ def test_random_gemms_give_the_golden_sums_in_the_predicted_cycles(config, tmp_p
         assert record.waited == 0, "a descriptor must be taken on the edge after the last result"
 
 
+@pytest.mark.parametrize("config", [ARRAYS[3], ARRAYS[4]], ids=lambda config: f"{config.name}-{config.packing}")
+def test_a_core_of_ecp5_carry_cells_is_the_same_machine(config, tmp_path):
+    rng = np.random.default_rng(7)
+    cases = [random_case(rng, config) for _ in range(12)]
+    for case, record in zip(cases, play(config, cases, tmp_path, cells="ecp5"), strict=True):
+        check(config, case, record)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("config", ARRAYS, ids=lambda config: f"{config.name}-{config.packing}-{config.chain_lanes}")
 def test_over_five_hundred_random_gemms_are_cycle_equal(config, tmp_path):
