@@ -100,7 +100,7 @@ def _descriptor_sizes(job: GemmJob, array: ArrayConfig) -> list[int]:
         token_bits = k * array.activation_bits + 2 * array.cols * job.output_bits  # outputs leave through two buffers
         fitting = array.activation_buffer_bytes * 8 // token_bits
         if 1 <= fitting < min(m, array.token_tile):
-            sizes.append(fitting)
+            sizes.append(math.ceil(m / math.ceil(m / fitting)))  # evenly, so that no short one waits for weights
     return sizes
 
 
