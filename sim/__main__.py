@@ -18,6 +18,7 @@ from quant.shapes import load_shape, model_names
 from sim.bench import bench
 from sim.explain import explain, explanation_json, explanation_lines
 from sim.memory import MemoryConfig, load_memory, memory_names, stream_table
+from sim.references import ASSUMPTIONS, agreements
 from sim.replay import recording_origin, replay, replay_statistics
 from sim.result import CAUSES, PhaseResult, SimResult, write_result
 from sim.simulator import array_formats, simulate
@@ -40,6 +41,8 @@ def main(arguments: Sequence[str]) -> None:
             _replay(options)
         case "bench":
             _bench(options)
+        case "references":
+            _references(options)
         case "dram":
             _dram(options)
         case _:
@@ -71,6 +74,8 @@ def _parser() -> CommandParser:
     four = commands.add_parser("bench", help="speed of the simulator, beside SCALE-Sim where a Python has it")
     four.add_argument("--scale-sim", type=Path, metavar="PYTHON", help="a Python that has scalesim==3.0.0")
     four.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    five = commands.add_parser("references", help="figures of other simulators and of a chip beside ours")
+    five.add_argument("--json", action="store_true", help="print JSON instead of a table")
     three = commands.add_parser("dram", help="bandwidth of sequential and mixed streams on every memory's banks")
     three.add_argument("--json", action="store_true", help="print JSON instead of a table")
     for name in ("arrays", "memories", "models"):
@@ -150,6 +155,25 @@ def _dram(options) -> None:
     for name, values in rows.items():
         table.add_row(name, *(f"{values[heading]:.1%}" for heading in headings))
     Console().print(table)
+
+
+def _references(options) -> None:
+    rows = agreements()
+    if options.json:
+        records = [row._asdict() | {"difference": row.difference} for row in rows]
+        print(json.dumps({"rows": records, "assumptions": ASSUMPTIONS}, indent=1))
+        return
+    table = Table(title="figures of references, and ours on the same machine")
+    for heading in ("reference", "what", "theirs", "ours", "difference"):
+        table.add_column(heading, justify="left" if heading in ("reference", "what") else "right")
+    for row in rows:
+        theirs, ours = f"{row.theirs:,.7g} {row.unit}", f"{row.ours:,.7g}"
+        table.add_row(row.reference, row.what, theirs, ours, f"{row.difference:+.2%}")
+    console = Console()
+    console.print(table)
+    for reference, lines in ASSUMPTIONS.items():
+        for line in lines:
+            console.print(f"[dim]- {reference}: {line}[/dim]")
 
 
 def _bench(options) -> None:
