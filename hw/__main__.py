@@ -1,4 +1,4 @@
-"""Command line of the hardware: Verilog of an array or of a board, and the host side of a board's serial link."""
+"""Command line of the hardware: Verilog of an array or a board, its size on an FPGA, the host side of a board."""
 
 import json
 from argparse import Namespace
@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hw.boards.catalog import BOARDS, board_config, load_board
+from hw.boards.command import add_parsers as add_boards
 from hw.cli import CommandParser, run
 from hw.config import array_names, load_array
 from hw.host.command import add_parser as add_host
+from hw.resources_command import add_parser as add_resources
 
 _BUILD = Path("build/verilog")
 
@@ -23,7 +25,9 @@ def _parser() -> CommandParser:
     verilog.add_argument("--list", action="store_true", help="list the known arrays and boards")
     verilog.add_argument("--json", action="store_true", help="print JSON")
     verilog.set_defaults(run=_verilog)
+    add_boards(commands)
     add_host(commands)
+    add_resources(commands)
     return parser
 
 

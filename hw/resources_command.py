@@ -1,0 +1,92 @@
+"""``python -m hw resources``: synthesize and route an array on an ECP5, keep the result, print all results."""
+
+import json
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from rich.console import Console
+
+from hw.artifact import write_text
+from hw.config import ArrayConfig, load_array, required_accumulator_bits
+from hw.errors import InputError
+
+__all__ = ["RESULTS", "add_parser", "resource_table", "resources"]
+
+RESULTS = Path("docs") / "results"
+_ACCUMULATOR_BITS = 20  # K up to 4128, as the peers that are compared with
+
+
+def add_parser(commands) -> None:
+    """Add the sub-command ``resources`` to the sub-parsers of ``python -m hw``."""
+    parser: ArgumentParser = commands.add_parser("resources", help="tables, flip-flops and clock of an array on ECP5")
+    parser.add_argument(
+        "--array", default="16x4", help="a name, RxC (20-bit accumulators, eight beats), or a .yaml file"
+    )
+    parser.add_argument("--chain", type=int, default=4, help="lanes that add in turn before the tree (with RxC)")
+    parser.add_argument("--cells", default="ecp5", help="portable or ecp5")
+    parser.add_argument("--seeds", default="1", help="placement seeds to route with, e.g. 1,2,3; empty: synthesis only")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the result files")
+    parser.add_argument("--table", action="store_true", help="print the table of the results in --out, measure nothing")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=resources)
+
+
+def resources(options: Namespace) -> None:
+    """Measure one array and write ``ecp5-NAME.json``, or print the table of what was measured.
+
+    Raises:
+        InputError: unknown array or cells, seeds that are no numbers, tools that are missing.
+    """
+    if options.table:
+        print(resource_table(options.out))
+        return
+    from hw.resources import measure  # imports Amaranth
+
+    config = _config(options.array, options.chain)
+    seeds = [_seed(text) for text in options.seeds.split(",") if text]
+    name = f"ecp5-{config.name}-chain{config.chain_lanes}-{options.cells}"
+    with Console(stderr=True).status(f"{name}: synthesis, then place and route with {len(seeds)} seeds (minutes)"):
+        result = measure(config, options.cells, seeds)
+    text = json.dumps(result, indent=1)
+    write_text(options.out / f"{name}.json", text + "\n")
+    print(text if options.json else resource_table(options.out))
+
+
+def resource_table(folder: Path) -> str:
+    """Markdown table of every ``ecp5-*.json`` in ``folder``, smallest array first."""
+    results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("ecp5-*.json"))]
+    results.sort(key=lambda r: (r["array"]["rows"] * r["array"]["cols"], r["cells"], r["array"]["chain_lanes"]))
+    lines = [
+        "| lanes x columns | chain | cells | array, LUT4-eq/MAC | + weight tiles | core | FF (+ tiles) | MHz by seed |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for result in results:
+        array, scopes = result["array"], result["scopes"]
+        per_mac = [f"{scopes[scope]['lut4_equivalents_per_mac']:.2f}" for scope in ("array", "datapath", "core")]
+        clocks = ", ".join(f"{value:.0f}" for value in result["clock_mhz"].values()) or "not routed"
+        row = [f"{array['rows']} x {array['cols']}", str(array["chain_lanes"]), result["cells"], *per_mac]
+        lines.append("| " + " | ".join([*row, str(scopes["datapath"]["flip_flops"]), clocks]) + " |")
+    return "\n".join(lines)
+
+
+def _config(name: str, chain: int) -> ArrayConfig:
+    """The array to measure; ``RxC`` with the widths that the peers have."""
+    config = load_array(name)
+    if name.endswith((".yaml", ".yml")) or config.name != f"{config.rows}x{config.cols}":
+        return config
+    if not 1 <= chain <= config.rows:
+        raise InputError(f"--chain must be 1 to {config.rows} for array {name}, not {chain}")
+    fields = config.model_dump() | {
+        "accumulator_bits": max(_ACCUMULATOR_BITS, required_accumulator_bits(config.rows)),
+        "chain_lanes": chain,
+        "adders_per_register": 1,
+        "token_tile": 16,
+    }
+    return ArrayConfig(**fields)
+
+
+def _seed(text: str) -> int:
+    """One placement seed."""
+    if not text.strip().isdigit():
+        raise InputError(f"--seeds must be numbers separated by commas, not {text!r}")
+    return int(text)
