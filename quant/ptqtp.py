@@ -106,13 +106,8 @@ def _ridge_scales(weight: torch.Tensor, planes: torch.Tensor) -> torch.Tensor:
 
 def _nearest_pairs(weight: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
     """The best of the nine code pairs of every weight: float (2, n, columns)."""
-    first, second = scales[0, :, None], scales[1, :, None]
-    best = torch.full_like(weight, torch.inf)
-    planes = torch.zeros(2, *weight.shape, device=weight.device)
-    for t1, t2 in _PAIRS:
-        error = (weight - t1 * first - t2 * second).square()
-        better = error < best
-        best = torch.where(better, error, best)
-        planes[0].masked_fill_(better, t1)
-        planes[1].masked_fill_(better, t2)
-    return planes
+    pairs = torch.tensor(_PAIRS, dtype=weight.dtype, device=weight.device)  # (9, 2)
+    levels, order = (pairs @ scales).T.sort(dim=1, stable=True)  # (n, 9)
+    borders = (levels[:, 1:] + levels[:, :-1]) / 2
+    found = order.gather(1, torch.searchsorted(borders.contiguous(), weight.contiguous()))
+    return pairs.T[:, found]
