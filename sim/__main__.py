@@ -11,11 +11,13 @@ from rich.table import Table
 from hw.artifact import sha256_json
 from hw.cli import CommandParser, run
 from hw.config import ArrayConfig, array_names, load_array
+from hw.document import validate_document
 from quant.checkpoint import Checkpoint
 from quant.manifest import read_manifest
 from quant.recording import read_recording
 from quant.shapes import load_shape, model_names
 from sim.bench import bench
+from sim.execution import Execution
 from sim.explain import explain, explanation_json, explanation_lines
 from sim.memory import MemoryConfig, load_memory, memory_names, stream_table
 from sim.references import ASSUMPTIONS, agreements
@@ -61,6 +63,10 @@ def _parser() -> CommandParser:
     one.add_argument("--decode", type=int, default=128, help="steps of one token per sequence")
     one.add_argument("--batch", type=int, default=1, help="sequences")
     one.add_argument("--kv-bits", type=int, choices=(4, 8, 16), default=16, help="bits of a KV cache element")
+    one.add_argument("--chunk", type=int, metavar="TOKENS", help="prompt tokens of a sequence that run together")
+    one.add_argument("--fuse", action="store_true", help="one GEMM for q, k and v, and one for gate and up")
+    one.add_argument("--on-chip", action="store_true", help="weights and KV cache live in the weight buffer")
+    one.add_argument("--single-buffer", action="store_true", help="load no weight tile while another is used")
     one.add_argument("--manifest", type=Path, help="manifest.json of a quantized model")
     one.add_argument("--ops", action="store_true", help="one line per op")
     one.add_argument("--explain", action="store_true", help="say what bounds each phase and what would help most")
@@ -89,11 +95,18 @@ def _run(options) -> None:
         array = array.baseline(options.mac)
     manifest = read_manifest(options.manifest) if options.manifest else None
     shape = manifest.shape if manifest else load_shape(options.model)
+    choices = {
+        "prefill_chunk": options.chunk,
+        "fuse_projections": options.fuse,
+        "on_chip": options.on_chip,
+        "double_buffer": not options.single_buffer,
+    }
+    execution = validate_document(choices, Execution, "run")
     formats = array_formats(array).model_copy(update={"kv_bits": options.kv_bits})
 
     def rerun(machine: ArrayConfig, memory: MemoryConfig) -> SimResult:
         sizes = options.prefill, options.decode, options.batch
-        return simulate(shape, machine, memory, *sizes, manifest=manifest, formats=formats)
+        return simulate(shape, machine, memory, *sizes, manifest=manifest, formats=formats, execution=execution)
 
     result = rerun(array, load_memory(options.memory))
     explanations = explain(result, rerun) if options.explain else []

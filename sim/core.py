@@ -106,6 +106,7 @@ def step_tiles(
     input_bytes: int,
     inputs_stay: bool,
     output_bytes: int,
+    double_buffer: bool,
 ) -> np.ndarray:
     """Step one GEMM tile by tile; DRAM fills a weight buffer of ``buffer_tiles``, the bus drains it.
 
@@ -114,7 +115,8 @@ def step_tiles(
     ``weight_bytes`` of a tile are fetched in every token tile, or only in the first when ``weights_stay``.
     ``input_bytes`` per token of a tile are fetched with every column tile, or only with the first when
     ``inputs_stay``. ``output_bytes`` per token and column tile are written, charged with its last fold.
-    ``first_word_ticks``: latency of the first fetch. Returns int64 (6,): cycles, ideal, fill_drain, weight_stall,
+    ``first_word_ticks``: latency of the first fetch. Without ``double_buffer`` a tile goes over the bus only after the
+    last vector of the one before. Returns int64 (6,): cycles, ideal, fill_drain, weight_stall,
     dram_stall, bytes moved.
     """
     left_buffer = np.zeros(buffer_tiles, np.int64)  # ring: edge of the last beat of the tile that held the slot
@@ -139,7 +141,7 @@ def step_tiles(
                     dram_ticks = max(dram_ticks, left_buffer[slot] * TICKS_PER_CYCLE) + fetched * ticks_per_byte
                     arrived = -(-dram_ticks // TICKS_PER_CYCLE)
                     counts[5] += fetched
-                bus_free = max(load_end + 1, swap)
+                bus_free = max(load_end + 1, swap) if double_buffer else done + 1
                 load_start = max(bus_free, arrived + 1)
                 load_end = load_start + beats - 1
                 left_buffer[slot] = load_end

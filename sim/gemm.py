@@ -40,10 +40,19 @@ class GemmJob(NamedTuple):
 
     gemm: Gemm
     planes: int = 1  # ternary planes: each streams its own tiles over the same activations
+    group: int | None = None  # columns per partial sum: folds do not cross its border; None: one sum per row
     weight_dram_bits: float = 0.0  # bits of a stored weight; 0 = the array's own format
     inputs_on_chip: bool = False  # produced where they are used, whatever their size
     outputs_on_chip: bool = False
     output_bits: int = 16  # of a dequantized output
+    weights_on_chip: bool = False  # they live in the weight buffer
+    double_buffer: bool = True
+
+    def folds(self, rows: int) -> int:
+        """Weight tiles along K of one output column, all planes."""
+        k = self.gemm.k
+        full, rest = divmod(k, self.group or k)
+        return self.planes * (full * math.ceil((self.group or k) / rows) + math.ceil(rest / rows))
 
 
 class _Schedule(NamedTuple):
@@ -115,9 +124,9 @@ def _outputs_on_chip(job: GemmJob, array: ArrayConfig) -> bool:
 def _schedule(job: GemmJob, descriptor_tokens: int, array: ArrayConfig, memory: MemoryConfig) -> _Schedule:
     """Step the distinct descriptors: the first, those like it, and the last, shorter one."""
     m, n, k = job.gemm
-    columns, folds = math.ceil(n / array.cols), math.ceil(k / array.rows) * job.planes
+    columns, folds = math.ceil(n / array.cols), job.folds(array.rows)
     weight_bits = job.weight_dram_bits or array.weight_bits
-    tile_bytes = math.ceil(array.lanes * weight_bits / 8)
+    tile_bytes = 0 if job.weights_on_chip else math.ceil(array.lanes * weight_bits / 8)
     weights_stay = columns * folds * tile_bytes <= array.weight_buffer_bytes
     token_tile = min(descriptor_tokens, array.token_tile)
     fetch_inputs = not _inputs_on_chip(job, array)
@@ -141,6 +150,7 @@ def _schedule(job: GemmJob, descriptor_tokens: int, array: ArrayConfig, memory: 
             array.rows * array.activation_bits // 8 if fetch_inputs else 0,
             inputs_stay,
             0 if _outputs_on_chip(job, array) else array.cols * job.output_bits // 8,
+            job.double_buffer,
         )
 
     full, rest = divmod(m, descriptor_tokens)
@@ -158,7 +168,7 @@ def _schedule(job: GemmJob, descriptor_tokens: int, array: ArrayConfig, memory: 
         weight_stall=totals[3],
         dram_stall=totals[4],
         weight_streams=token_tiles,
-        weight_fetches=1 if weights_stay else token_tiles,
+        weight_fetches=0 if job.weights_on_chip else 1 if weights_stay else token_tiles,
         input_fetches=0 if not fetch_inputs else 1 if inputs_stay else columns,
     )
 
@@ -181,7 +191,7 @@ def forget_schedules() -> None:
 def _counts(job: GemmJob, schedule: _Schedule, array: ArrayConfig) -> ActionCounts:
     """Actions of a GEMM. Every array operand is counted dense and active; the caller weighs activity."""
     m, n, k = job.gemm
-    columns, folds = math.ceil(n / array.cols), math.ceil(k / array.rows) * job.planes
+    columns, folds = math.ceil(n / array.cols), job.folds(array.rows)
     issues = m * columns * folds
     weight_bits = job.weight_dram_bits or array.weight_bits
     matrix_bits = columns * folds * math.ceil(array.lanes * weight_bits / 8) * 8

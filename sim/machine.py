@@ -7,6 +7,7 @@ import numpy as np
 from hw.config import ArrayConfig
 from quant.shapes import Gemm
 from sim.counts import ActionCounts
+from sim.execution import Execution
 from sim.gemm import Cost, GemmJob, gemm_cost, stays_on_chip
 from sim.memory import MemoryConfig
 from sim.result import CAUSES, Statistics
@@ -25,9 +26,12 @@ class Machine:
     the int8 and fp16 arrays run it themselves.
     """
 
-    def __init__(self, array: ArrayConfig, memory: MemoryConfig, formats: Formats) -> None:
-        """Fix the hardware and the formats of what is stored beside the decoder's weights."""
+    def __init__(
+        self, array: ArrayConfig, memory: MemoryConfig, formats: Formats, execution: Execution | None = None
+    ) -> None:
+        """Fix the hardware, how it is used, and the formats of what is stored beside the decoder's weights."""
         self.array = array
+        self.execution = execution or Execution()
         self.memory = memory
         self.formats = formats
         self._bytes_per_cycle = memory.bytes_per_cycle(array.clock_hz)
@@ -43,7 +47,9 @@ class Machine:
         if op.statistics is None and not self.dense_on_array:
             return self._head_on_vector_unit(op.gemm).scaled(op.count)
         planes = 1 if self.dense_on_array else op.planes
-        cost = gemm_cost(GemmJob(op.gemm, planes=planes), self.array, self.memory)
+        group = None if self.dense_on_array else op.group
+        job = self._job(GemmJob(op.gemm, planes=planes, group=group))
+        cost = gemm_cost(job, self.array, self.memory)
         toggles = _operand_toggles(op.statistics, self.dense_on_array)
         m, n, k = op.gemm
         scales = m * n * (1 if self.dense_on_array else op.scale_groups * planes)
@@ -58,12 +64,20 @@ class Machine:
         causes = cost.causes | {"vector": beyond}
         return Cost(cost.cycles + beyond, causes, counts, cost.macs).scaled(op.count)
 
+    def _job(self, job: GemmJob) -> GemmJob:
+        """``job`` as this run executes it."""
+        return job._replace(weights_on_chip=self.execution.on_chip, double_buffer=self.execution.double_buffer)
+
+    def _stored(self, bits: np.ndarray | float) -> np.ndarray | float:
+        """DRAM traffic of weights, KV cache or embedding of that many bits."""
+        return bits * (not self.execution.on_chip)
+
     def vector(self, op: VectorOp) -> Cost:
         """Element operations; tensors that do not stay on chip are read from and written to DRAM meanwhile."""
         read, written = op.tokens * op.input_bits, op.tokens * op.output_bits
         reads_dram = not stays_on_chip(op.tokens, op.input_bits, self.array)
         writes_dram = not stays_on_chip(op.tokens, op.output_bits, self.array)
-        cached = op.tokens * op.dram_write_bits
+        cached = self._stored(op.tokens * op.dram_write_bits)
         counts = ActionCounts(
             vector_ops=op.tokens * op.operations,
             activation_buffer_read_bits=read + (written if writes_dram else 0),
@@ -76,7 +90,9 @@ class Machine:
     def embedding(self, op: EmbeddingOp) -> Cost:
         """Rows of the table, DRAM to activation buffer."""
         bits = op.tokens * op.row_bits
-        return self._vector_cost(ActionCounts(dram_read_bits=bits, activation_buffer_write_bits=bits)).scaled(op.count)
+        return self._vector_cost(
+            ActionCounts(dram_read_bits=self._stored(bits), activation_buffer_write_bits=bits)
+        ).scaled(op.count)
 
     def attention(self, op: AttentionOp) -> Cost:
         """Scores, softmax or values of all steps, over a cache that grows.
@@ -109,7 +125,7 @@ class Machine:
             vector_macs=macs,
             activation_buffer_read_bits=macs * self.formats.kv_bits + query_bits,
             activation_buffer_write_bits=cache_bits + query_bits,
-            dram_read_bits=cache_bits,
+            dram_read_bits=self._stored(cache_bits),
         )
         cost = self._vector_steps(counts)
         return cost._replace(macs=int(macs.sum()))
@@ -130,7 +146,7 @@ class Machine:
                     inputs_on_chip=True,
                     outputs_on_chip=True,
                 )
-                total += gemm_cost(job, self.array, self.memory).scaled(heads)
+                total += gemm_cost(self._job(job), self.array, self.memory).scaled(heads)
         useful = int(_score_pairs(op).sum()) * heads * op.group * op.head_dim
         masked = total.counts.array_macs - useful
         counts = total.counts._replace(
@@ -145,11 +161,11 @@ class Machine:
         counts = ActionCounts(
             vector_macs=gemm.macs,
             scale_multiplies=outputs,
-            weight_buffer_write_bits=bits,
+            weight_buffer_write_bits=self._stored(bits),
             weight_buffer_read_bits=bits,
             activation_buffer_read_bits=gemm.macs * self.formats.residual_bits,
             activation_buffer_write_bits=outputs * self.formats.residual_bits,
-            dram_read_bits=bits,
+            dram_read_bits=self._stored(bits),
         )
         return self._vector_cost(counts)._replace(macs=gemm.macs)
 

@@ -8,6 +8,7 @@ from hw.artifact import read_artifact, write_artifact
 from hw.config import ArrayConfig
 from quant.shapes import ModelShape
 from sim.counts import ActionCounts
+from sim.execution import Execution
 from sim.memory import MemoryConfig
 
 __all__ = ["CAUSES", "OpResult", "PhaseResult", "SimResult", "Statistics", "read_result", "write_result"]
@@ -90,6 +91,7 @@ class SimResult(BaseModel):
     prefill: int
     decode: int
     batch: int
+    execution: Execution = Execution()
     phases: list[PhaseResult]
     notes: list[str] = []  # assumptions a reader must know
 

@@ -1,12 +1,16 @@
 """``simulate``: a whole run, prefill and decode, of one model on one array and memory."""
 
+import math
+
 from hw.config import ArrayConfig
+from hw.errors import InputError
 from quant.manifest import Manifest
 from quant.shapes import ModelShape
+from sim.execution import Execution
 from sim.gemm import Cost
 from sim.machine import Machine
 from sim.memory import MemoryConfig
-from sim.result import OpResult, PhaseResult, SimResult
+from sim.result import CAUSES, OpResult, PhaseResult, SimResult
 from sim.trace import AttentionOp, EmbeddingOp, Formats, LinearOp, Op, Phase, Trace, TraceStatistics, build_trace
 
 __all__ = ["array_formats", "simulate", "simulate_trace"]
@@ -38,6 +42,7 @@ def simulate(
     trace_statistics: TraceStatistics | None = None,
     manifest: Manifest | None = None,
     formats: Formats | None = None,
+    execution: Execution | None = None,
 ) -> SimResult:
     """Simulate ``batch`` sequences of ``prefill`` prompt tokens and ``decode`` steps.
 
@@ -48,7 +53,7 @@ def simulate(
         InputError: sizes that cannot be, a context beyond the model's limit, K too long for the accumulators.
     """
     formats = formats or array_formats(array)
-    trace = build_trace(shape, prefill, decode, batch, formats, manifest, trace_statistics)
+    trace = build_trace(shape, prefill, decode, batch, formats, manifest, trace_statistics, execution)
     return simulate_trace(trace, array, memory, prefill, decode, batch)
 
 
@@ -56,7 +61,9 @@ def simulate_trace(
     trace: Trace, array: ArrayConfig, memory: MemoryConfig, prefill: int, decode: int, batch: int
 ) -> SimResult:
     """Simulate a trace that was built for these sizes."""
-    machine = Machine(array, memory, trace.formats)
+    if trace.execution.on_chip:
+        _check_residence(trace, array, (prefill + decode) * batch)
+    machine = Machine(array, memory, trace.formats, trace.execution)
     place = "the array" if machine.dense_on_array else "the vector unit"
     notes = [
         *_NOTES,
@@ -73,8 +80,57 @@ def simulate_trace(
         prefill=prefill,
         decode=decode,
         batch=batch,
-        phases=[_run_phase(phase, machine) for phase in trace.phases],
+        execution=trace.execution,
+        phases=_merged([_run_phase(phase, machine) for phase in trace.phases]),
         notes=notes,
+    )
+
+
+def _check_residence(trace: Trace, array: ArrayConfig, cached_tokens: int) -> None:
+    """Refuse a run whose weights and KV cache do not fit the weight buffer.
+
+    Raises:
+        InputError: with what is needed and what is there.
+    """
+    shape, formats = trace.shape, trace.formats
+    head_bits = formats.head_bits if array.mac == "ternary" else array.weight_bits
+    planes = max((op.planes for phase in trace.phases for op in phase.ops if isinstance(op, LinearOp)), default=1)
+    bits = shape.linear_parameters * array.weight_bits * (planes if array.mac == "ternary" else 1)
+    bits += shape.embedding_parameters * (head_bits + formats.embedding_bits)
+    bits += 2 * shape.layers * shape.kv_heads * shape.head_dim * cached_tokens * formats.kv_bits
+    needed = math.ceil(bits / 8)
+    if needed > array.weight_buffer_bytes:
+        raise InputError(
+            f"on-chip run of {shape.name!r}: weight_buffer_bytes must be at least {needed} for weights, embedding, "
+            f"lm_head and KV cache, not {array.weight_buffer_bytes} of array {array.name!r}"
+        )
+
+
+def _merged(phases: list[PhaseResult]) -> list[PhaseResult]:
+    """Phases of one name as one: prefill in chunks has a last chunk of another size."""
+    merged: list[PhaseResult] = []
+    for phase in phases:
+        if merged and merged[-1].name == phase.name:
+            earlier = {op.name: op for op in merged[-1].ops}
+            ops = [_summed(earlier[op.name], op) if op.name in earlier else op for op in phase.ops]
+            before = merged.pop()
+            phase = PhaseResult(
+                name=phase.name, tokens=before.tokens + phase.tokens, steps=before.steps + phase.steps, ops=ops
+            )
+        merged.append(phase)
+    return merged
+
+
+def _summed(a: OpResult, b: OpResult) -> OpResult:
+    """Two results of one op."""
+    return b.model_copy(
+        update={
+            "count": a.count + b.count,
+            "macs": a.macs + b.macs,
+            "cycles": a.cycles + b.cycles,
+            "causes": {cause: a.causes[cause] + b.causes[cause] for cause in CAUSES},
+            "counts": a.counts + b.counts,
+        }
     )
 
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from hw.errors import InputError
 from quant.manifest import LinearEntry, Manifest
 from quant.shapes import Gemm, ModelShape
+from sim.execution import Execution
 from sim.result import Statistics
 from sim.statistics import Order, assumed_statistics
 
@@ -26,12 +27,16 @@ __all__ = [
     "TraceStatistics",
     "VectorOp",
     "build_trace",
+    "fuse_projections",
 ]
 
 Positive = Annotated[int, Field(ge=1)]
 TraceStatistics = Mapping[str, Mapping[str, Statistics]]  # phase name -> kind of linear -> statistics
 
 _GATE_OPERATIONS = {"silu": 5, "relu2": 3, "gelu": 8}
+_HEAD_OPS = ("final_norm", "lm_head")  # run once per sequence, after the last chunk of its prompt
+_FUSED = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))  # linears of one input
+
 _NORM_OPERATIONS, _ROPE_OPERATIONS, _QUANTIZE_OPERATIONS = 3, 3, 2
 
 
@@ -57,6 +62,7 @@ class LinearOp(_Frozen):
     count: Positive
     gemm: Gemm
     planes: Positive = 1
+    group: Positive | None = None  # columns per partial sum that has a scale of its own; None: one sum per row
     scale_groups: Positive = 1  # scales per row and plane that are multiplies; power-of-two scales are shifts
     offset_groups: Annotated[int, Field(ge=0)] = 0  # offsets per row: each takes the sum of its group's activations
     statistics: Statistics | None = None  # None: dense weights of the array's own format
@@ -114,11 +120,12 @@ class Phase(_Frozen):
 
 
 class Trace(_Frozen):
-    """Everything that a run executes."""
+    """Everything that a run executes; phases of one name follow each other and are reported as one."""
 
     shape: ModelShape
     method: str
     formats: Formats
+    execution: Execution
     phases: list[Phase]
 
 
@@ -130,6 +137,7 @@ def build_trace(
     formats: Formats | None = None,
     manifest: Manifest | None = None,
     statistics: TraceStatistics | None = None,
+    execution: Execution | None = None,
 ) -> Trace:
     """Trace of ``batch`` sequences: ``prefill`` prompt tokens each, then ``decode`` steps of one token each.
 
@@ -144,11 +152,64 @@ def build_trace(
         raise InputError(
             f"manifest of {manifest.model!r} must have the shape of model {shape.name!r}; quantize it again"
         )
-    formats = formats or Formats()
-    phases = [_phase("prefill", shape, prefill, 0, 1, batch, formats, manifest, statistics)]
+    formats, execution = formats or Formats(), execution or Execution()
+    chunk = min(execution.prefill_chunk or prefill, prefill)
+    before_last = (prefill - 1) // chunk  # whole chunks before the last, which may be shorter
+    spans: list[tuple[Order, int, int, int]] = [("prefill", prefill - before_last * chunk, before_last * chunk, 1)]
+    if before_last:
+        spans.insert(0, ("prefill", chunk, 0, before_last))
     if decode:
-        phases.append(_phase("decode", shape, 1, prefill, decode, batch, formats, manifest, statistics))
-    return Trace(shape=shape, method=manifest.method if manifest else "", formats=formats, phases=phases)
+        spans.append(("decode", 1, prefill, decode))
+    phases = []
+    for name, queries, past, steps in spans:
+        with_head = past + queries * steps >= prefill
+        ops = _ops(name, shape, queries, past, steps, batch, formats, manifest, (statistics or {}).get(name, {}))
+        if not with_head:
+            ops = [op for op in ops if op.name not in _HEAD_OPS]
+        ops = fuse_projections(ops) if execution.fuse_projections else ops
+        phases.append(Phase(name=name, tokens=queries * batch * steps, steps=steps, ops=ops))
+    method = manifest.method if manifest else ""
+    return Trace(shape=shape, method=method, formats=formats, execution=execution, phases=phases)
+
+
+def fuse_projections(ops: list[Op]) -> list[Op]:
+    """Join the linears that read one input where they are alike: q, k and v, and gate and up.
+
+    The joined statistics are means weighted by the number of weights.
+    """
+    fused: list[Op] = []
+    for op in ops:
+        last = fused[-1] if fused else None
+        together = next((kinds for kinds in _FUSED if op.name in kinds), ())
+        if (
+            isinstance(op, LinearOp)
+            and isinstance(last, LinearOp)
+            and last.name.rpartition("+")[2] in together
+            and op.name != together[0]
+            and _kin(op) == _kin(last)
+        ):
+            fused[-1] = _joined(last, op)
+        else:
+            fused.append(op)
+    return fused
+
+
+def _kin(op: LinearOp) -> tuple:
+    """What two linears must share to run as one GEMM."""
+    return op.count, op.gemm.m, op.gemm.k, op.planes, op.group, op.scale_groups, op.offset_groups
+
+
+def _joined(a: LinearOp, b: LinearOp) -> LinearOp:
+    n = a.gemm.n + b.gemm.n
+    statistics = a.statistics
+    if a.statistics is not None and b.statistics is not None:
+        rates = {
+            field: (getattr(a.statistics, field) * a.gemm.n + getattr(b.statistics, field) * b.gemm.n) / n
+            for field in ("zero_fraction", "toggle_rate", "input_toggle_rate")
+        }
+        statistics = a.statistics.model_copy(update=rates)
+    gemm = a.gemm._replace(n=n)
+    return a.model_copy(update={"name": f"{a.name}+{b.name}", "gemm": gemm, "statistics": statistics})
 
 
 def _check_sizes(shape: ModelShape, prefill: int, decode: int, batch: int) -> None:
@@ -162,7 +223,7 @@ def _check_sizes(shape: ModelShape, prefill: int, decode: int, batch: int) -> No
         )
 
 
-def _phase(
+def _ops(
     name: Order,
     shape: ModelShape,
     queries: int,
@@ -171,15 +232,15 @@ def _phase(
     batch: int,
     formats: Formats,
     manifest: Manifest | None,
-    statistics: TraceStatistics | None,
-) -> Phase:
-    """One phase: embedding, the layers' ops, final norm and lm_head."""
+    statistics: Mapping[str, Statistics],
+) -> list[Op]:
+    """Ops of one step: embedding, the layers' ops, final norm and lm_head."""
     tokens = queries * batch
     hidden, layers, wide = shape.hidden_size, shape.layers, formats.residual_bits
     q_width, kv_width = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
 
     def linear(kind: str) -> list[Op]:
-        return _linear_ops(name, kind, shape, tokens, manifest, (statistics or {}).get(name, {}))
+        return _linear_ops(name, kind, shape, tokens, manifest, statistics)
 
     def vector(label: str, width_in: int, width_out: int, operations: int, count: int = layers) -> VectorOp:
         return VectorOp(
@@ -219,7 +280,7 @@ def _phase(
     kv_write = vector("kv_cache_write", 2 * kv_width, 0, kv_operations).model_copy(update={"dram_write_bits": kv_bits})
     gate_operations = _GATE_OPERATIONS[shape.activation] * shape.intermediate_size
     bias = [vector("qkv_bias", q_width + 2 * kv_width, q_width + 2 * kv_width, q_width + 2 * kv_width)]
-    ops = [
+    return [
         EmbeddingOp(tokens=tokens, row_bits=hidden * formats.embedding_bits),
         norm("attention_norm", hidden),
         *quantize("attention_input", hidden),
@@ -248,7 +309,6 @@ def _phase(
         norm("final_norm", hidden).model_copy(update={"count": 1, "tokens": batch}),
         LinearOp(name="lm_head", count=1, gemm=Gemm(batch, shape.vocab_size, hidden)),
     ]
-    return Phase(name=name, tokens=tokens * steps, steps=steps, ops=ops)
 
 
 def _linear_ops(
@@ -282,6 +342,7 @@ def _linear_ops(
                 count=len(entries),
                 gemm=gemm,
                 planes=planes,
+                group=manifest.group if manifest.scale_kind in ("group", "pow2") else None,
                 scale_groups=groups if manifest.scale_kind == "group" else 1,
                 offset_groups=groups if offsets else 0,
                 statistics=measured.get(kind) or assumed_statistics(phase, zero_fraction, origin),

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from hw.errors import InputError
 from sim.__main__ import main
 from sim.memory import memory_names
 from sim.result import read_result
@@ -61,6 +62,14 @@ def test_importing_the_simulator_loads_neither_torch_nor_amaranth():
     code = "import sys, sim.simulator; print({'torch', 'amaranth'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_choices_of_a_run_reach_it_and_wrong_ones_are_refused(capsys):
+    main(["run", "--model", "stories260K", "--prefill", "9", "--decode", "2", "--chunk", "4", "--fuse", "--json"])
+    names = [op["name"] for op in json.loads(capsys.readouterr().out)["phases"][0]["ops"]]
+    assert "gate_proj+up_proj" in names
+    with pytest.raises(InputError, match="field 'prefill_chunk' should be greater than or equal to 1, not 0"):
+        main(["run", "--model", "stories260K", "--prefill", "9", "--decode", "2", "--chunk", "0"])
 
 
 def test_dram_table_shows_what_interleaving_bank_groups_gains(capsys):

@@ -63,7 +63,7 @@ def tile_step(gemm, array, buffer_tiles=1, ticks_per_byte=0, first_word_ticks=0,
     grid = TileGrid.of(gemm, array)
     return step_tiles(
         gemm.m, array.token_tile, grid.column_tiles, grid.folds, array.weight_beats, array.pipeline_latency,
-        buffer_tiles, ticks_per_byte, first_word_ticks, weight_bytes, False, 0, True, 0,
+        buffer_tiles, ticks_per_byte, first_word_ticks, weight_bytes, False, 0, True, 0, True,
     )  # fmt: skip
 
 

@@ -1,0 +1,22 @@
+"""``Execution``: how a run uses its machine: chunks of the prompt, fused projections, residence, double buffering."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["Execution"]
+
+
+class Execution(BaseModel):
+    """Choices of a run that neither the model nor the hardware fixes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    # prompt tokens of each sequence that run together; None = the whole prompt at once
+    prefill_chunk: Annotated[int, Field(ge=1)] | None = None
+    # one GEMM for q, k and v, and one for gate and up: fewer descriptors, inputs fetched once
+    fuse_projections: bool = False
+    # weights, embedding, lm_head and KV cache live in the weight buffer and never come from DRAM
+    on_chip: bool = False
+    # the next weight tile streams in while the active one is used
+    double_buffer: bool = True
