@@ -2,6 +2,7 @@
 
 import json
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,7 @@ class Case:
     result_readies: str = ""
     reset_after: int | None = None  # edges, then the core is reset and nothing is recorded
     refused: bool = False  # the descriptor must start nothing
+    damaged: bool = False  # the last weight word holds a code that is never written; the sums mean nothing
     sizes: tuple[int, int, int] | None = None  # what the descriptor says, if not the truth
 
     @property
@@ -92,13 +94,21 @@ def random_case(rng: np.random.Generator, config: ArrayConfig, stalls: bool = Tr
 
 def play(config: ArrayConfig, cases: list[Case], folder: Path, cells: Cells = "portable") -> list[Record]:
     """Run ``cases`` one after another on the Verilog of ``config`` and return what came out."""
+    models = VENDOR_MODELS if cells == "ecp5" else ()
+    return play_verilog(core_verilog(config, cells), config, cases, folder, models)
+
+
+def play_verilog(
+    text: str, config: ArrayConfig, cases: list[Case], folder: Path, models: Sequence[Path] = ()
+) -> list[Record]:
+    """Run ``cases`` on a core's Verilog ``text`` with the simulation models of its vendor cells."""
     folder.mkdir(parents=True, exist_ok=True)
     source = folder / f"{CORE_NAME}.v"
-    source.write_text(core_verilog(config, cells))
+    source.write_text(text)
     (folder / "cases.json").write_text(json.dumps([_bench_case(config, case) for case in cases]))
     runner = get_runner("icarus")
     runner.build(
-        sources=[source, *(VENDOR_MODELS if cells == "ecp5" else [])],
+        sources=[source, *models],
         hdl_toplevel=CORE_NAME,
         build_dir=folder / "build",
         timescale=("1ns", "1ps"),
@@ -139,6 +149,9 @@ def weight_words(config: ArrayConfig, case: Case) -> list[int]:
         part = case.trits[columns, fold]
         tile[: part.shape[0], : part.shape[1]] = part
         words += tile_stream(tile, config.packing, config.weight_bus_bits)
+    if case.damaged:
+        words[-1] |= {"2bit": 0b10, "5in8": 0xFF}[config.packing]
+        words[-1] &= ~{"2bit": 0b01, "5in8": 0}[config.packing]
     return words
 
 

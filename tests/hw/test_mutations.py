@@ -1,0 +1,158 @@
+"""Faults seeded into the gateware, one at a time: the RTL tests must see every one of them."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from hw.config import ArrayConfig
+from tests.hw.rtl import Case, play_verilog, random_case
+from tests.hw.test_core_rtl import check
+
+SOURCE = Path(__file__).parents[2] / "hw"
+
+
+class Fault(NamedTuple):
+    """``old`` in ``file`` becomes ``new``."""
+
+    file: str
+    old: str
+    new: str
+
+
+FAULTS = [
+    Fault("lane.py", "x.as_unsigned() & code.nonzero", "x.as_unsigned() | code.nonzero"),
+    Fault("lane.py", "selected ^ code.negative", "selected | code.negative"),
+    Fault("column.py", "(self.negatives, 0, self.config.rows) if head == 0", "(self.negatives, 0, 1) if head < 0"),
+    Fault("column.py", "return pairs + operands[len(pairs) * 2 :]", "return pairs or operands"),
+    Fault("column.py", "return max(bits_for(low, True), bits_for(high, True))", "return bits_for(high, True) - 1"),
+    Fault("column.py", "if position < lanes:", "if position < lanes - 1:"),
+    Fault("array.py", "range(1, lane % self.config.chain_lanes + 1)", "range(1, 1)"),
+    Fault("array.py", "self.trits.as_value().word_select(index,", "self.trits.as_value().word_select(0,"),
+    Fault("array.py", "column.negatives.eq(self.negatives[index])", "column.negatives.eq(self.negatives[0])"),
+    Fault("unpack.py", "(0b11, 0b00, 0b01)[", "(0b01, 0b00, 0b11)["),
+    Fault("unpack.py", "value // 3**i % 3", "value // 3 ** (4 - i) % 3"),
+    Fault("unpack.py", "trit.negative & ~trit.nonzero", "trit.negative & trit.nonzero"),
+    Fault("unpack.py", "byte > _LARGEST_BYTE", "byte > 255"),
+    Fault("weights.py", "return running + window if start < number * per_word else window", "return window"),
+    Fault("weights.py", 'f"shadow{position}_{number}", accept & (beat == number))', 'f"s{position}_{number}", accept)'),
+    Fault("weights.py", 'f"active{position}_{number}", swap)', 'f"active{position}_{number}")'),
+    Fault("weights.py", "active.append(_copy(m, shadow,", "active.append(_copy(m, final,"),
+    Fault("weights.py", "with m.Elif(self.clear):", "with m.Elif(0):"),
+    Fault("accumulator.py", "adder.keep.eq(~adding.first)", "adder.keep.eq(1)"),
+    Fault("accumulator.py", "queue.w_en.eq(adding.issue & adding.last)", "queue.w_en.eq(adding.issue)"),
+    Fault("accumulator.py", "read_port(transparent_for=(write,))", "read_port()"),
+    Fault(
+        "accumulator.py", "for stage in range(config.column_stages):", "for stage in range(config.column_stages - 1):"
+    ),
+    Fault("accumulator.py", "credits - (self.issue & self.last) + transfer", "credits - self.issue + transfer"),
+    Fault("accumulator.py", "self.free.eq(credits != 0)", "self.free.eq(1)"),
+    Fault("accumulator.py", "self.free.eq(credits != 0)", "self.free.eq(credits > 1)"),
+    Fault("accumulator.py", "depth=config.result_queue_depth)", "depth=2)"),
+    Fault("accumulator.py", "write.addr.eq(adding.token)", "write.addr.eq(reading.token)"),
+    Fault("accumulator.py", "queue.r_en.eq(self.results.ready)", "queue.r_en.eq(1)"),
+    Fault("sequencer.py", "left.k <= config.rows", "left.k < config.rows"),
+    Fault("sequencer.py", "left.n <= config.cols", "left.n < config.cols"),
+    Fault("sequencer.py", "left.m <= config.token_tile", "left.m < config.token_tile"),
+    Fault("sequencer.py", "self.first.eq(last_fold)", "self.first.eq(0)"),
+    Fault("sequencer.py", "left.k.eq(whole.k), left.n", "left.n"),
+    Fault("sequencer.py", "left.n.eq(whole.n), left.m", "left.m"),
+    Fault(
+        "sequencer.py", "Mux(last_tokens, left.m, config.token_tile) - 1", "Mux(last_tokens, left.m, config.token_tile)"
+    ),
+    Fault("sequencer.py", "~self.shadow_full | self.swap", "~self.shadow_full"),
+    Fault("sequencer.py", "load.more & (", "("),
+    Fault("sequencer.py", "~walk.last | self.free", "self.free"),
+    Fault("sequencer.py", "~walk.last | self.free", "1"),
+    Fault("sequencer.py", "~self.active | last_issue", "~self.active"),
+    Fault("sequencer.py", "self.drained & self.all_issued", "self.drained"),
+    Fault("sequencer.py", "self.descriptor.ready.eq(~self.running)", "self.descriptor.ready.eq(1)"),
+    Fault("sequencer.py", "sizes.k > self.config.max_k", "sizes.k >= self.config.max_k"),
+    Fault("sequencer.py", "(sizes.m == 0) | ", ""),
+    Fault("counters.py", "m.d.sync += swapped.eq(1)", "m.d.sync += swapped.eq(0)"),
+    Fault("counters.py", "self.shadow_full | self.weight_accepted", "self.weight_accepted"),
+    Fault("counters.py", "(draining & ~self.result_blocked) | (idle & filling)", "draining | (idle & filling)"),
+    Fault("counters.py", "waiting & self.active & ~self.credit_missing", "waiting & self.active"),
+    Fault("counters.py", "Mux(self.start, 0,", "Mux(0, 0,"),
+]
+
+
+def configs() -> list[ArrayConfig]:
+    """Small arrays that together use every line of the gateware."""
+    fields = {"token_tile": 4, "accumulator_bits": 12, "adders_per_register": 1}
+    return [
+        ArrayConfig(name="a", rows=7, cols=3, chain_lanes=2, weight_bus_bits=16, **fields),
+        ArrayConfig(name="b", rows=5, cols=4, packing="5in8", weight_bus_bits=32, **fields),
+    ]
+
+
+def battery(config: ArrayConfig) -> list[Case]:
+    """Cases that a correct core passes and every fault must fail."""
+    rng = np.random.default_rng(11)
+    cases = []
+    while len(cases) < 14:
+        case = random_case(rng, config, stalls=len(cases) % 3 != 0)
+        if case.k <= config.max_k:
+            cases.append(case)
+    ones = np.ones((2, config.max_k), np.int8)
+    cases.append(Case(127 * ones, ones))
+    cases.append(Case(cases[0].q, cases[0].trits, damaged=True))
+    cases.append(Case(ones[:, :1], ones[:, :1], refused=True, sizes=(0, 1, 1)))
+    cases.append(cases[1])
+    return cases
+
+
+def verilog(folder: Path, config: ArrayConfig) -> str:
+    """Verilog of ``config`` by the package ``hw`` in ``folder``."""
+    program = "import sys; from hw.config import ArrayConfig; from hw.verilog import core_verilog\n"
+    program += "sys.stdout.write(core_verilog(ArrayConfig.model_validate_json(sys.argv[1])))"
+    done = subprocess.run(
+        [sys.executable, "-c", program, config.model_dump_json()],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-500:]
+    return done.stdout
+
+
+def judge(config: ArrayConfig, text: str, folder: Path) -> None:
+    """Run the battery and check every record."""
+    cases = battery(config)
+    for case, record in zip(cases, play_verilog(text, config, cases, folder), strict=True):
+        if case.refused:
+            assert record.status == 1
+        else:
+            check(config, case, record)
+
+
+@pytest.mark.parametrize("config", configs(), ids=lambda config: config.name)
+def test_the_battery_passes_without_a_fault(config, tmp_path):
+    judge(config, verilog(SOURCE.parent, config), tmp_path)
+
+
+def test_every_fault_is_about_text_that_is_there_once():
+    assert len(FAULTS) >= 30
+    for fault in FAULTS:
+        assert (SOURCE / fault.file).read_text().count(fault.old) == 1, fault
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.file}: {fault.old} -> {fault.new}"[:90])
+def test_every_fault_is_caught(fault, tmp_path):
+    shutil.copytree(SOURCE, tmp_path / "hw", ignore=shutil.ignore_patterns("gates", "boards", "host", "__pycache__"))
+    path = tmp_path / "hw" / fault.file
+    path.write_text(path.read_text().replace(fault.old, fault.new))
+    for config in configs():
+        try:
+            judge(config, verilog(tmp_path, config), tmp_path / config.name)
+        except AssertionError:
+            return
+    pytest.fail("no test noticed")
