@@ -16,8 +16,8 @@ def test_names_need_no_torch():
 
 
 def test_all_methods_of_the_project_are_listed():
-    expected = "rtn gptq gptq-2bit pt-bitnet pb-llm pb-llm-qat billm omniquant pt2-llm ptqtp ptqtp-tied"
-    assert registry.method_names() == expected.split()
+    required = "rtn gptq gptq-2bit pt-bitnet pb-llm pb-llm-qat billm omniquant pt2-llm ptqtp ptqtp-tied"
+    assert set(required.split()) <= set(registry.method_names())
 
 
 def test_unknown_method_names_the_known_ones():
