@@ -11,7 +11,7 @@ from hw.gates.logic import truth_table
 from hw.gates.mapping import clock_gate_cell, combinational_cells, flip_flop_cells, mapping_liberty
 from hw.gates.yosys import run_yosys
 
-__all__ = ["Recipe", "full_adder_verilog", "synthesize"]
+__all__ = ["Recipe", "flow_text", "full_adder_verilog", "synthesize"]
 
 # Rows of full adders for carry chains and for the compressors of multi-operand sums; a bit with a constant input is logic.
 _ADDERS = """(* techmap_celltype = "$alu" *)
@@ -115,6 +115,11 @@ def synthesize(rtlil: str, library: Library, recipe: Recipe) -> dict:
         run_yosys(_passes(library, recipe, "\\column" in rtlil), folder)
         document = json.loads((folder / "netlist.json").read_text(encoding="utf-8"))
     return document["modules"]["top"]
+
+
+def flow_text(library: Library, recipe: Recipe) -> str:
+    """Everything but the design that decides a netlist, as text: identifies a cached one."""
+    return "\n".join([*_passes(library, recipe, True), _ADDERS, *full_adder_verilog(library), repr(recipe)])
 
 
 def full_adder_verilog(library: Library) -> tuple[str, str]:

@@ -1,0 +1,141 @@
+"""``python -m hw gates``: area, timing and energy of an array in a cell library, and the table of all formats."""
+
+import json
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from hw.config import load_array
+from hw.errors import InputError
+from hw.gates.cells import Library, load_library
+
+__all__ = ["add_arguments", "add_parser", "gates", "library_name"]
+
+CACHE = Path("build/gates")
+_NAMES = {"sky130_fd_sc_hd": "sky130", "asap7": "asap7", "sg13g2": "ihp", "gt2_": "gt2n", "gf180mcu": "gf180"}
+_VECTORS = 2048
+_DOCUMENT = Path(__file__).parents[2] / "docs" / "gates.md"
+
+
+def add_parser(commands) -> None:
+    """Add the sub-command ``gates`` to the sub-parsers of ``python -m hw``."""
+    add_arguments(commands.add_parser("gates", help="area, timing and energy in a standard-cell library"))
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Options of ``gates``."""
+    parser.add_argument("--array", default="16x4", help="lanes x columns of the adder-tree array, or an array's name")
+    parser.add_argument("--lib", type=Path, nargs="+", help="Liberty files of one library (.lib or .lib.gz)")
+    parser.add_argument("--format", default="ternary", help="ternary, int4, int8, fp16-fp32, fp16-fp16, bf16-fp32, all")
+    parser.add_argument(
+        "--accumulator", type=int, help="accumulator bits; default: those of the array, 20 in the table"
+    )
+    parser.add_argument("--zeros", type=float, default=0.4, help="share of zero trits in synthetic weights")
+    parser.add_argument("--cycles", type=int, default=_VECTORS, help="vectors to simulate")
+    parser.add_argument("--activations", type=Path, help=".npy of recorded activations, int8 (tokens, k)")
+    parser.add_argument("--weights", type=Path, help=".npy of trits, int8 (n, k)")
+    parser.add_argument("--table", action="store_true", help="measure all formats, widths and zero fractions; resumes")
+    parser.add_argument("--results", type=Path, help="folder of the table's JSON; default: the committed one")
+    parser.add_argument("--document", action="store_true", help="write docs/gates.md from the committed tables")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=gates)
+
+
+def library_name(library: Library) -> str:
+    """The short name of a known library, else its own."""
+    return next((short for part, short in _NAMES.items() if part in library.name), library.name)
+
+
+def gates(options: Namespace) -> None:
+    """Run the command.
+
+    Raises:
+        InputError: a faulty option or file.
+    """
+    if options.document:
+        from hw.gates.document import write_document
+
+        write_document(_DOCUMENT)
+        print(f"wrote {_DOCUMENT.relative_to(_DOCUMENT.parents[1])}")
+        return
+    if not options.lib:
+        raise InputError("gates needs --lib with the Liberty file of a cell library (SKY130, IHP, GF180, ASAP7, GT2N)")
+    if bool(options.activations) != bool(options.weights):
+        raise InputError("--activations and --weights must be given together")
+    if not 0 <= options.zeros <= 1:
+        raise InputError(f"--zeros must be a share between 0 and 1, not {options.zeros}")
+    if options.cycles < 4 * 64:
+        raise InputError(f"--cycles must be at least 256, four weight tiles, not {options.cycles}")
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("reading the library", total=None)
+        library = load_library(options.lib, CACHE / "libraries")
+        if options.table:
+            rows = _table(options, library, progress, task)
+        else:
+            rows = _array(options, library, progress, task)
+    if options.json:
+        print(json.dumps(rows))
+    else:
+        _print(rows, library)
+
+
+def _files(options: Namespace) -> tuple[Path, Path] | None:
+    return (options.activations, options.weights) if options.activations else None
+
+
+def _table(options: Namespace, library: Library, progress: Progress, task) -> list[dict]:
+    from hw.gates.table import RESULTS, read_table, run_table
+
+    def show(text: str, done: int, total: int) -> None:
+        progress.update(task, description=text, completed=done, total=total)
+
+    folder = options.results or RESULTS
+    path = run_table(library, library_name(library), folder, CACHE / "netlists", _files(options), show)
+    return list(read_table(path)["rows"].values())
+
+
+def _array(options: Namespace, library: Library, progress: Progress, task) -> list[dict]:
+    from hw.gates.designs import FORMATS, Design, operand_kind
+    from hw.gates.measure import SUM_LENGTH, best
+    from hw.gates.operands import recorded, synthetic
+
+    config = load_array(options.array)
+    bits = options.accumulator or config.accumulator_bits
+    if options.format != "all" and options.format not in FORMATS:
+        raise InputError(f"--format must be one of {', '.join(FORMATS)} or all, not {options.format!r}")
+    formats = FORMATS if options.format == "all" else (options.format,)
+    rows = []
+    for at, name in enumerate(formats):
+        design = Design("tree", name, bits, config.rows, config.cols)
+        size = (options.cycles // SUM_LENGTH * SUM_LENGTH, SUM_LENGTH, config.rows, config.cols)
+        if options.activations and name == "ternary":
+            operands = recorded(options.activations, options.weights, *size)
+        else:
+            operands = synthetic(operand_kind(name), *size, options.zeros)
+
+        def show(text: str, at: int = at) -> None:
+            progress.update(task, description=text, completed=at, total=len(formats))
+
+        rows.append(best(design, library, operands, CACHE / "netlists", progress=show).row())
+    return rows
+
+
+def _print(rows: list[dict], library: Library) -> None:
+    table = Table(title=f"{library.name}, {library.voltage} V: energy in fJ per multiply-accumulate")
+    for column in ("design", "structure", "operands", "zeros"):
+        table.add_column(column)
+    for column in ("total", "logic", "registers", "clock", "leakage nW", "um2/MAC", "cells", "FF", "period ns"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        macs = row["rows"] * row["cols"]
+        zeros = "" if row["zero_fraction"] is None else f"{row['zero_fraction']:.2f}"
+        table.add_row(
+            *(row["design"], row["structure"], row["operands"], zeros),
+            *(f"{row[key] * 1e15:.4g}" for key in ("dynamic_j", "logic_j", "registers_j", "clock_j")),
+            *(f"{row['leakage_w'] * 1e9:.3g}", f"{row['area_um2'] / macs:.4g}"),
+            *(str(row["cells"]), str(row["flip_flops"]), f"{row['critical_s'] * 1e9:.3g}"),
+        )
+    Console().print(table)

@@ -1,0 +1,123 @@
+"""The designs that are measured: ternary and its baselines, as one lane and as an array of adder-tree columns.
+
+Each design lists the structures and mapping recipes that compete; a measurement keeps the one that takes least energy, so
+that no baseline stands for a badly chosen multiplier, adder or register placement.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from amaranth.back import rtlil
+from amaranth.lib import wiring
+
+from hw.errors import InputError
+from hw.gates.array import ColumnArray, array_rtlil
+from hw.gates.cells import Library
+from hw.gates.columns import IntegerColumn, TernaryColumn
+from hw.gates.float_designs import FloatColumn, FloatLane
+from hw.gates.floats import BF16, FP16, FP32, FloatFormat
+from hw.gates.lanes import IntegerLane, TernaryLane
+from hw.gates.synth import Recipe, full_adder_verilog
+
+__all__ = ["FORMATS", "Candidate", "Design", "candidates", "operand_kind"]
+
+Organisation = Literal["lane", "tree"]
+
+_FLOATS: dict[str, tuple[FloatFormat, FloatFormat]] = {
+    "fp16-fp32": (FP16, FP32),
+    "fp16-fp16": (FP16, FP16),
+    "bf16-fp32": (BF16, FP32),
+}
+FORMATS = ("ternary", "int4", "int8", *_FLOATS)
+_WEIGHT_BITS = {"int4": 4, "int8": 8}
+
+
+@dataclass(frozen=True)
+class Design:
+    """What is computed: format, accumulator width (of integers), and the size, 1 x 1 for a lane."""
+
+    organisation: Organisation
+    format: str
+    accumulator_bits: int
+    rows: int = 1
+    cols: int = 1
+
+    @property
+    def name(self) -> str:
+        """A short name, unique within a table."""
+        width = f"-{self.accumulator_bits}" if self.format in ("ternary", *_WEIGHT_BITS) else ""
+        size = f" {self.rows}x{self.cols}" if self.organisation == "tree" else ""
+        return f"{self.organisation} {self.format}{width}{size}"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to build a design: ``component`` is a lane, or the column of an array."""
+
+    label: str
+    component: wiring.Component
+    recipe: Recipe
+    cols: int
+
+    def rtlil(self) -> str:
+        """RTLIL with top module ``top``."""
+        if self.cols:
+            return array_rtlil(ColumnArray(self.component, self.cols))
+        return rtlil.convert(self.component, name="top", emit_src=False)
+
+
+def operand_kind(name: str) -> str | FloatFormat:
+    """What the weights of a format are, for ``operands.synthetic``."""
+    return _FLOATS[name][0] if name in _FLOATS else name
+
+
+def candidates(design: Design, library: Library) -> list[Candidate]:
+    """The structures that compete for a design in a library.
+
+    Raises:
+        InputError: an unknown format.
+    """
+    if design.format not in FORMATS:
+        raise InputError(f"format must be one of {', '.join(FORMATS)}, not {design.format!r}")
+    adders = (True,) if full_adder_verilog(library)[0] else (False,)
+    if design.format in _FLOATS:
+        adders = (*adders, False) if adders[0] and design.organisation == "lane" else adders
+    build = _lanes if design.organisation == "lane" else _columns
+    found = []
+    for adder_cells in adders:
+        recipe = Recipe(clock_gate=design.organisation == "tree", adder_cells=adder_cells)
+        for label, make in build(design):
+            name = f"{label}, adder cells" if adder_cells else label
+            found.append(Candidate(name, make(), recipe, design.cols if design.organisation == "tree" else 0))
+    return found
+
+
+def _lanes(design: Design) -> list[tuple[str, Callable[[], wiring.Component]]]:
+    bits = design.accumulator_bits
+    if design.format == "ternary":
+        return [("one adder", lambda: TernaryLane(bits))]
+    if design.format in _WEIGHT_BITS:
+        weight = _WEIGHT_BITS[design.format]
+        return [
+            ("one stage", lambda: IntegerLane(weight, bits, pipelined=False)),
+            ("product register", lambda: IntegerLane(weight, bits, pipelined=True)),
+        ]
+    return [("product register", lambda: FloatLane(*_FLOATS[design.format]))]
+
+
+def _columns(design: Design) -> list[tuple[str, Callable[[], wiring.Component]]]:
+    rows, bits = design.rows, design.accumulator_bits
+    if design.format == "ternary":
+        return [
+            ("compressors", lambda: TernaryColumn(rows, bits, "compressors")),
+            ("adders", lambda: TernaryColumn(rows, bits, "adders")),
+        ]
+    if design.format in _WEIGHT_BITS:
+        weight = _WEIGHT_BITS[design.format]
+        return [
+            ("one compressor tree", lambda: IntegerColumn(rows, weight, bits, product_registers=False)),
+            ("product registers", lambda: IntegerColumn(rows, weight, bits, product_registers=True)),
+        ]
+    operand, accumulator = _FLOATS[design.format]
+    return [("registered distances", lambda: FloatColumn(rows, operand, accumulator, frozenset({"distance"})))]
