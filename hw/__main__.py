@@ -9,6 +9,7 @@ from hw.boards.catalog import BOARDS, board_config, load_board
 from hw.boards.command import add_parsers as add_boards
 from hw.cli import CommandParser, run
 from hw.config import array_names, load_array
+from hw.gates.command import add_parser as add_gates
 from hw.host.command import add_parser as add_host
 from hw.resources_command import add_parser as add_resources
 
@@ -27,6 +28,7 @@ def _parser() -> CommandParser:
     verilog.set_defaults(run=_verilog)
     add_boards(commands)
     add_host(commands)
+    add_gates(commands)
     add_resources(commands)
     return parser
 

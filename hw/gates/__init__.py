@@ -1,1 +1,1 @@
-"""Gates: synthesis with a Liberty cell library, timing, glitch-aware simulation and energy of multiply-accumulate circuits."""
+"""Gates: mapping to a Liberty cell library, timing, glitch-aware simulation and energy of multiply-accumulates."""

@@ -318,7 +318,7 @@ class _Builder:
             return Table((0.0,), (0.0,), ((flat[0] if flat else 0.0,),))
         if len(axes) == 1:
             axes.append(("", [0.0]))
-        (name_1, first), (name_2, second) = axes
+        (name_1, first), (_, second) = axes
         if len(flat) != len(first) * len(second):
             raise InputError(
                 f"{self.origin}: a {kind} table has {len(flat)} values for axes of {len(first)} x {len(second)}"

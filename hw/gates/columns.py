@@ -41,7 +41,7 @@ class _Column(wiring.Component):
         return [(self.x.word_select(r, 8), weights.word_select(r, self.weight_bits)) for r in range(self.rows)]
 
     def accumulate(self, m: Module, total: Value, carry: Value, stages: int) -> None:
-        """``acc <- (start if first else acc) + total + carry``, ``first`` delayed by the ``stages`` registers of the tree."""
+        """``acc <- (start if first else acc) + total + carry``; ``first`` is delayed by ``stages`` registers."""
         first = self.first
         for stage in range(stages):
             later = Signal(reset_less=True, name=f"first_{stage}")
@@ -60,9 +60,10 @@ class TernaryColumn(_Column):
     ``style``:
 
     - ``"adders"``: a binary tree of adders, +1 of negations as carries in, registers after every second level;
-    - ``"compressors"``: ones' complement with the sign bit inverted makes every term unsigned, ``u = t*x + 128 - [t < 0]``;
-      3:2 compressors and one ripple adder sum them into one register. What is owed, ``[t < 0] - 128`` per lane and vector,
-      is a constant of the weights that ``start`` carries: no carries in, no sign extension.
+    - ``"compressors"``: ones' complement with the sign bit inverted makes every term unsigned,
+      ``u = t*x + 128 - [t < 0]``; 3:2 compressors and one ripple adder sum them into one register. What is owed,
+      ``[t < 0] - 128`` per lane and vector, is a constant of the weights that ``start`` carries: no carries in, no
+      sign extension.
 
     ``registers``: pipeline registers between the operands and the accumulator.
     """
@@ -108,8 +109,9 @@ class TernaryColumn(_Column):
 class IntegerColumn(_Column):
     """Sum of int8 x signed products.
 
-    ``product_registers``: each lane's product is finished and registered before the tree; otherwise the partial products of
-    all lanes are compressed in one tree. Either way the constant of signed partial products is left to ``start``.
+    ``product_registers``: each lane's product is finished and registered before the tree; otherwise the partial
+    products of all lanes are compressed in one tree. Either way the constant of signed partial products is left to
+    ``start``.
     """
 
     def __init__(self, rows: int, weight_bits: int, accumulator_bits: int, product_registers: bool) -> None:

@@ -72,10 +72,8 @@ def gates(options: Namespace) -> None:
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("reading the library", total=None)
         library = load_library(options.lib, CACHE / "libraries")
-        if options.table:
-            rows = _table(options, library, progress, task)
-        else:
-            rows = _array(options, library, progress, task)
+        measure = _table if options.table else _array
+        rows = measure(options, library, progress, task)
     if options.json:
         print(json.dumps(rows))
     else:

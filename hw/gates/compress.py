@@ -52,7 +52,8 @@ def products(a: Value, b: Value, signed: bool) -> tuple[list[list[Value]], int]:
     """Columns of partial products of ``a * b``, and the constant that completes their sum.
 
     Signed by inverting the products of a sign bit, so that every column counts upwards.
-    Ref: C. R. Baugh and B. A. Wooley, "A Two's Complement Parallel Array Multiplication Algorithm", IEEE Trans. C-22, 1973.
+    Ref: C. R. Baugh and B. A. Wooley, "A Two's Complement Parallel Array Multiplication Algorithm", IEEE Trans.
+    C-22, 1973.
     """
     n, k = len(a), len(b)
     columns: list[list[Value]] = [[] for _ in range(n + k - 1)]

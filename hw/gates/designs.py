@@ -1,7 +1,7 @@
 """The designs that are measured: ternary and its baselines, as one lane and as an array of adder-tree columns.
 
-Each design lists the structures and mapping recipes that compete; a measurement keeps the one that takes least energy, so
-that no baseline stands for a badly chosen multiplier, adder or register placement.
+Each design lists the structures and mapping recipes that compete; a measurement keeps the one that takes least energy,
+so that no baseline stands for a badly chosen multiplier, adder or register placement.
 """
 
 from collections.abc import Callable

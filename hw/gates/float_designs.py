@@ -53,9 +53,12 @@ class FloatColumn(wiring.Component):
     """``rows`` products aligned to the largest exponent, summed once as integers, normalized, added to ``acc``.
 
     Ports as the integer columns (``start`` is unused and one bit). Registers after the products, after the sum, after
-    normalization, and, with ``stages``, of the shift distances (``"distance"``) and of the aligned terms (``"aligned"``). Bits below the window of ``WINDOW_BITS`` are cut off; the sum is cut to the accumulator's fraction; the
-    addition to ``acc`` rounds to nearest even. Ref: M. Fasi, N. J. Higham, M. Mikaitis, S. Pranesh, "Numerical behavior of
-    NVIDIA tensor cores", PeerJ Computer Science 7:e330, 2021.
+    normalization, and, with ``stages``, of the shift distances (``"distance"``) and of the aligned terms
+    (``"aligned"``). Bits below the window of ``WINDOW_BITS`` are cut off; the sum is cut to the accumulator's fraction;
+    the addition to ``acc`` rounds to nearest even.
+
+    Ref: M. Fasi, N. J. Higham, M. Mikaitis, S. Pranesh, "Numerical behavior of NVIDIA tensor cores", PeerJ Computer
+    Science 7:e330, 2021.
     """
 
     def __init__(self, rows: int, operand: FloatFormat, accumulator: FloatFormat, stages: frozenset[str]) -> None:

@@ -5,7 +5,7 @@ import numpy as np
 from hw.gates.float_designs import WINDOW_BITS
 from hw.gates.floats import BF16, FP16, FP32, FloatFormat
 
-__all__ = ["decode", "encode", "flush", "float_column", "float_lane"]
+__all__ = ["decode", "encode", "float_column", "float_lane", "flush"]
 
 _DTYPE = {FP16: np.float16, FP32: np.float32}
 

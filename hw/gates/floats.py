@@ -1,4 +1,4 @@
-"""Floating-point hardware of the baselines: exact multiplier, adder with round to nearest even, alignment, normalization.
+"""Floating-point hardware of the baselines: exact multiplier, adder that rounds to nearest even, alignment.
 
 Subnormals are flushed to zero; infinities and NaN are not handled (hardware for them would cost the baselines more).
 """

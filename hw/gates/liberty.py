@@ -1,7 +1,8 @@
 """Reader of Liberty (.lib, .lib.gz) cell libraries: the groups that mapping, timing and energy need, in SI units.
 
-Ref: Liberty User Guide, vol. 1: NLDM tables (``cell_rise``, ``rise_transition``), ``internal_power``, ``leakage_power``,
-``ff``, ``clock_gating_integrated_cell``. The energy unit of ``internal_power`` is capacitance unit x voltage unit^2.
+Ref: Liberty User Guide, vol. 1: NLDM tables (``cell_rise``, ``rise_transition``), ``internal_power``,
+``leakage_power``, ``ff``, ``clock_gating_integrated_cell``. The energy unit of ``internal_power`` is capacitance unit x
+voltage unit^2.
 """
 
 import gzip

@@ -10,7 +10,7 @@ _TOKEN = re.compile(r"\s*([A-Za-z_][\w\[\]]*|[01]|[!'&*|+^()])")
 
 
 def truth_table(expression: str, names: list[str]) -> int:
-    """Truth table of ``expression`` over ``names``: bit ``s`` is its value in state ``s``; bit ``i`` of ``s`` is ``names[i]``.
+    """Truth table of ``expression``: bit ``s`` is its value in state ``s``, whose bit ``i`` is ``names[i]``.
 
     Liberty's operators, strongest first: ``'`` after and ``!`` before a term, ``^``, then ``&`` or ``*`` or a space,
     then ``|`` or ``+``.

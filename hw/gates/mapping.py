@@ -12,10 +12,8 @@ from hw.gates.logic import truth_table
 __all__ = ["MAX_INPUTS", "buffer_cell", "clock_gate_cell", "combinational_cells", "flip_flop_cells", "mapping_liberty"]
 
 MAX_INPUTS = 6  # a truth table fits 64 bits
-# Level shifters, isolation, delay cells, clock-only and scan cells; ASAP7's sub-unit drives are not routable (x1p*, xp*).
-_EXCLUDED = re.compile(
-    r"lpflow|dly|dlymetal|clkdly|probe|macro_|clkbuf|clkinv|bleeder|einv|ebuf|hold|x1p|xp\d|bufz|invz", re.I
-)
+# Not for data paths: level shifters, delay cells, clock and scan cells; sub-unit drives of ASAP7 (x1p*, xp*).
+_EXCLUDED = re.compile(r"lpflow|dly|probe|macro_|clkbuf|clkinv|einv|ebuf|hold|x1p|xp\d|bufz|invz", re.IGNORECASE)
 _BUFFER_DRIVE = 4  # drive strength of the buffers that split large fan-outs
 _SELF_TIMED = ("combinational", "combinational_rise", "combinational_fall")
 

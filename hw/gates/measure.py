@@ -27,8 +27,8 @@ SUM_LENGTH = 64  # vectors of one sum and, in arrays, of one weight tile
 class Measurement:
     """Figures of one design with one set of operands. Energies in J per multiply-accumulate, leakage in W per one.
 
-    ``critical_s``: shortest clock period; ``area_um2``, ``cells``, ``flip_flops``: of the whole design; ``structure``: the
-    candidate that was kept, ``others``: energy of those that were not.
+    ``critical_s``: shortest clock period; ``area_um2``, ``cells``, ``flip_flops``: of the whole design; ``structure``:
+    the candidate that was kept, ``others``: energy of those that were not.
     """
 
     library: str
@@ -120,7 +120,7 @@ def best(
     only: str | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Measurement:
-    """The candidate of least dynamic energy, or the one labelled ``only``; ``progress`` hears what is being measured."""
+    """The candidate of least dynamic energy, or the one labelled ``only``; ``progress`` hears what is measured."""
     found = []
     for candidate in candidates(design, library):
         if only in (None, candidate.label):

@@ -20,7 +20,7 @@ _SEED = 20
 
 @dataclass(frozen=True)
 class Operands:
-    """``x[vector, lane]`` and ``w[tile, column, lane]``: integers, or bits of floats; tile t serves equal runs of vectors."""
+    """``x[vector, lane]`` and ``w[tile, column, lane]``: integers or bits of floats; a tile serves ``run`` vectors."""
 
     x: np.ndarray
     w: np.ndarray
@@ -36,7 +36,7 @@ class Operands:
 def synthetic(
     weights: str | FloatFormat, vectors: int, run: int, rows: int, cols: int, zero_fraction: float = 0.4
 ) -> Operands:
-    """Normal activations, and weights ``"ternary"``, ``"int4"``, ``"int8"`` or floats (then activations are floats too)."""
+    """Normal activations; weights ``"ternary"``, ``"int4"``, ``"int8"`` or floats (activations are floats then too)."""
     rng = np.random.default_rng(_SEED)
     shape_x, shape_w = (vectors, rows), (vectors // run, cols, rows)
     if isinstance(weights, FloatFormat):

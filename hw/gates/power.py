@@ -1,7 +1,8 @@
 """Energy of a simulated netlist: 1/2 C V^2 of every transition, internal energy per arc and state, clock pins, leakage.
 
-Liberty's ``internal_power`` is what a cell takes beyond the charging of its load: of an output arc per transition, of an
-input pin per transition of that pin. Where a library splits an arc by supply (ASAP7: VDD and VSS) the parts are summed.
+Liberty's ``internal_power`` is what a cell takes beyond the charging of its load: of an output arc per transition, of
+an input pin per transition of that pin. Where a library splits an arc by supply (ASAP7: VDD and VSS) the parts are
+summed.
 """
 
 from collections import defaultdict
@@ -129,7 +130,7 @@ def _condition(when: str, names: list[str], functions: dict[str, str]) -> int:
 
 
 def _flops_internal(netlist: Netlist, timing: Timing, activity: Activity, slew: np.ndarray) -> float:
-    """Output arcs of flip-flops, and their data pins: at those the clock's level is unknown, so its states are averaged."""
+    """Output arcs of flip-flops, and their data pins: the clock's level is unknown there: mean of its states."""
     sharp = clock_slew(netlist.library)
     toggles = _net_edges(netlist, activity)
     total = 0.0

@@ -1,4 +1,4 @@
-"""Glitch-aware gate-level simulation: event-driven, inertial delays per arc and edge, transitions counted per arc and state.
+"""Glitch-aware gate-level simulation: event-driven, inertial delays per arc and edge, transitions counted per state.
 
 Each clock cycle runs until the circuit is quiet. A gate has at most one pending output change; an input change that
 restores the present output cancels it (inertial), so pulses shorter than a gate's delay vanish as they do in silicon.
@@ -22,12 +22,13 @@ _MAX_DELAY_TICKS = 1 << 16
 class Activity:
     """What happened in the counted cycles.
 
-    ``samples[cycle, bit]``: outputs, ports in the netlist's order, settled at the end of every cycle (warm-up included).
-    ``gate_counts[g]``: int64 ``(inputs, states, 2)``, output transitions of gate g by the input that caused it, the state of
-    its inputs and the edge. ``input_counts[g]``: the same shape for transitions of the input pins themselves (empty for the
-    second output of a cell). ``flop_counts[f, edge]``: output transitions. ``clock_rise[f, 2 * data + output]`` and
-    ``clock_fall``: clock edges by the flip-flop's state. ``pulses[c]``: cycles in which clock gate c let the clock
-    through. ``input_toggles[bit]``: transitions of the primary inputs. ``settle``: the longest cycle, s.
+    ``samples[cycle, bit]``: outputs, ports in the netlist's order, settled at the end of every cycle (warm-up too).
+    ``gate_counts[g]``: int32 ``(inputs, states, 2)``, output transitions of gate g by the input that caused it, the
+    state of its inputs and the edge. ``input_counts[g]``: the same for transitions of the input pins themselves (zero
+    for the second output of a cell). ``flop_counts[f, edge]``: output transitions.
+    ``clock_rise[f, 2 * data + output]`` and ``clock_fall``: clock edges by the flip-flop's state. ``pulses[c]``: cycles
+    in which clock gate c let the clock through. ``input_toggles[bit]``: transitions of the primary inputs. ``settle``:
+    the longest cycle, s.
     """
 
     cycles: int

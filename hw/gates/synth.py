@@ -13,7 +13,7 @@ from hw.gates.yosys import run_yosys
 
 __all__ = ["Recipe", "flow_text", "full_adder_verilog", "synthesize"]
 
-# Rows of full adders for carry chains and for the compressors of multi-operand sums; a bit with a constant input is logic.
+# Rows of full adders for carry chains and for compressors; a bit with a constant input is logic.
 _ADDERS = """(* techmap_celltype = "$alu" *)
 module chain (A, B, CI, BI, X, Y, CO);
   parameter A_SIGNED = 0;
@@ -82,8 +82,8 @@ class Recipe:
 
     ``adder``: carry chains as ripple or Brent-Kung (before abc's restructuring); ``booth``: radix-4 Booth multipliers;
     ``clock_gate``: registers with an enable get an integrated clock gate where the library has one; ``target_s``:
-    delay that abc aims at, None for the least area; ``adder_cells``: full adders become the library's adder cell where it
-    has one (only with ripple carries).
+    delay that abc aims at, None for the least area; ``adder_cells``: full adders become the library's adder cell where
+    it has one (only with ripple carries).
     """
 
     adder: Literal["ripple", "brent-kung"] = "ripple"

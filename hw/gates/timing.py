@@ -1,7 +1,7 @@
 """Static timing over NLDM tables: worst arrival and slew of every net, critical path, and the delays of every gate.
 
 Graph-based, as sign-off tools do by default: at a net the latest arrival and the slowest slew are kept for each edge.
-Clock edges are ideal and sharp-edged (``clock_slew``); nets have pin capacitance, plus a given wire capacitance per pin.
+Clock edges are ideal and sharp (``clock_slew``); nets have pin capacitance, plus a given wire capacitance per pin.
 """
 
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ class Timing:
     """Worst-case timing of a netlist, s.
 
     ``slew[net, edge]``, ``arrival[net, edge]`` with edge 1 = rise; ``gate_delays[g][position, edge]`` and
-    ``flop_delays[f, edge]`` are mean delays over the states of an arc, for simulation; ``critical`` is the shortest clock
-    period, setup included; ``path`` names the cells of the longest path, first to last.
+    ``flop_delays[f, edge]`` are mean delays over the states of an arc, for simulation; ``critical`` is the shortest
+    clock period, setup included; ``path`` names the cells of the longest path, first to last.
     """
 
     loads: np.ndarray
