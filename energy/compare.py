@@ -5,9 +5,9 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 from rich.progress import Progress
 
-from energy.costs import OpTable, load_costs
 from energy.job import Job
 from energy.model import energy_of
+from energy.sources import CostSource, load_source
 from energy.weights import quantize_model
 from hw.artifact import sha256_file, write_artifact
 from hw.config import ArrayConfig, load_array
@@ -64,7 +64,7 @@ def compare_methods(job: Job, quant_jobs: list[QuantJob], progress: Progress) ->
     Raises:
         InputError: whatever quantization or simulation refuses.
     """
-    array, costs = load_array(job.array), load_costs(job.costs)
+    array, costs = load_array(job.array), load_source(job.costs)
     rows, folders, manifest = [], [], None
     for quant_job in quant_jobs:
         quantized = quantize_model(quant_job, progress)
@@ -107,7 +107,7 @@ def _planes(manifest: Manifest) -> float:
     return total / sum(weights)
 
 
-def _unquantized(job: Job, manifest: Manifest, array: ArrayConfig, costs: OpTable) -> MethodRow:
+def _unquantized(job: Job, manifest: Manifest, array: ArrayConfig, costs: CostSource) -> MethodRow:
     """The FP16 model on an FP16 array of the same organisation; perplexities before quantization."""
     result = _simulate(job, manifest.shape, array.baseline("fp16"), None)
     before = {"a16": manifest.perplexity["fp"], "a8": manifest.perplexity["fp_a8"]}
@@ -127,7 +127,7 @@ def _simulate(job: Job, shape: ModelShape, array: ArrayConfig, manifest: Manifes
 
 
 def _row(
-    method: str, result: SimResult, costs: OpTable, true_bits: float, planes: float, perplexity: dict[str, float]
+    method: str, result: SimResult, costs: CostSource, true_bits: float, planes: float, perplexity: dict[str, float]
 ) -> MethodRow:
     energy = energy_of(result, costs)
     prefill, decode = energy.phase("prefill"), energy.phase("decode")

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from energy.costs import OpTable, cost_names, load_costs
 from energy.markdown import summary_markdown
 from energy.report import summary_html
+from energy.sources import load_source
 from energy.summary import JobSummary, summarize
 from energy.weights import Measured
 from hw.artifact import sha256_json, write_artifact, write_text
@@ -46,7 +47,7 @@ def simulate_machines(
     Raises:
         InputError: an unknown name, or sizes that the model cannot run.
     """
-    array, memory, costs = load_array(job.array), load_memory(job.memory), load_costs(job.costs)
+    array, memory, costs = load_array(job.array), load_memory(job.memory), load_source(job.costs)
     results = [
         _simulate(job, shape, machine, memory, measured)
         for machine in (array, *(array.baseline(mac) for mac in BASELINES))
@@ -62,7 +63,7 @@ def write_job(folder: Path, summary: JobSummary, results: list[SimResult]) -> di
         paths[f"sim-{result.array.mac}"] = path = folder / f"sim-{result.array.mac}.json"
         write_result(path, result, inputs | {"array": result.array.sha256})
     paths["energy"] = folder / "energy.json"
-    costs = sha256_json(load_costs(summary.costs).model_dump(mode="json"))
+    costs = load_source(summary.costs).sha256()
     write_artifact(paths["energy"], _SCHEMA, _VERSION, summary.model_dump(), inputs | {"costs": costs})
     paths["markdown"] = folder / "report.md"
     write_text(paths["markdown"], summary_markdown(summary))

@@ -2,8 +2,8 @@
 
 from pydantic import BaseModel, ConfigDict
 
-from energy.arithmetic import mac_cost, vector_mac_cost
-from energy.costs import ZERO, Cost, OpTable, load_dram, load_sram
+from energy.costs import ZERO, Cost, load_dram, load_sram
+from energy.sources import CostSource
 from hw.config import ArrayConfig
 from sim.counts import ActionCounts
 from sim.result import PhaseResult, SimResult
@@ -56,8 +56,8 @@ class EnergyResult(BaseModel):
         return next(phase for phase in self.phases if phase.name == name)
 
 
-def energy_of(result: SimResult, costs: OpTable) -> EnergyResult:
-    """Join a simulation with a cost table.
+def energy_of(result: SimResult, costs: CostSource) -> EnergyResult:
+    """Join a simulation with a cost source.
 
     Raises:
         InputError: a memory standard without an energy figure.
@@ -66,19 +66,19 @@ def energy_of(result: SimResult, costs: OpTable) -> EnergyResult:
     sram = load_sram(costs.sram.table)
     dram = load_dram().standards[result.memory.standard]
     recipes = {
-        "array": f"{mac_cost(result.array, costs).recipe}, {costs.name}; scaled by operand toggling; no registers",
+        "array": costs.mac(result.array).recipe,
         "vector": f"MACs, element operations and scale multiplies from {costs.name}",
         "sram": f"{sram.cell} {sram.node_nm:g} nm x {costs.sram.factor:g}, banks of {sram.bank_bytes / 1024:g} KiB",
         "dram": f"{result.memory.standard}: {dram.typical:g} pJ/bit ({dram.low:g} to {dram.high:g}), {dram.source}",
-        "leakage": f"SRAM {sram.name}; logic {costs.logic_leakage_share.typical:.0%} of full dynamic power, assumed",
+        "leakage": f"SRAM {sram.name}; {costs.leakage_recipe()}",
     }
     return EnergyResult(model=result.model, array=result.array.name, costs=costs.name, phases=phases, recipes=recipes)
 
 
-def _phase_energy(result: SimResult, phase: PhaseResult, costs: OpTable) -> PhaseEnergy:
+def _phase_energy(result: SimResult, phase: PhaseResult, costs: CostSource) -> PhaseEnergy:
     counts, seconds = phase.counts, result.seconds(phase)
     parts = {
-        "array": mac_cost(result.array, costs).energy.scaled(counts.array_macs_active),
+        "array": costs.mac(result.array).energy.scaled(costs.array_macs(counts)),
         "vector": _vector_energy(result.array, counts, costs),
         "sram": _sram_energy(result.array, counts, costs),
         "dram": load_dram().bit_energy(result.memory.standard).scaled(counts.dram_read_bits + counts.dram_write_bits),
@@ -87,18 +87,16 @@ def _phase_energy(result: SimResult, phase: PhaseResult, costs: OpTable) -> Phas
     return PhaseEnergy(name=phase.name, tokens=phase.tokens, seconds=seconds, parts=parts)
 
 
-def _vector_energy(array: ArrayConfig, counts: ActionCounts, costs: OpTable) -> Cost:
-    """MACs, element operations (from an FP16 add to an FP32 multiply, typically an FP16 multiply), scale multiplies."""
-    element = Cost(costs.op("fp16_add").low, costs.op("fp16_mul").typical, costs.op("fp32_mul").high)
-    scale = Cost(costs.op("fp16_mul").low, costs.op("fp32_mul").typical, costs.op("fp32_mul").high)
+def _vector_energy(array: ArrayConfig, counts: ActionCounts, costs: CostSource) -> Cost:
+    """MACs, element operations and scale multiplies of the vector unit."""
     return (
-        vector_mac_cost(array.mac, costs).scaled(counts.vector_macs)
-        + element.scaled(counts.vector_ops)
-        + scale.scaled(counts.scale_multiplies)
+        costs.vector_mac(array.mac).scaled(counts.vector_macs)
+        + costs.element().scaled(counts.vector_ops)
+        + costs.scale().scaled(counts.scale_multiplies)
     )
 
 
-def _sram_energy(array: ArrayConfig, counts: ActionCounts, costs: OpTable) -> Cost:
+def _sram_energy(array: ArrayConfig, counts: ActionCounts, costs: CostSource) -> Cost:
     """Buffers, each built from banks; the low end uses the low-power cell, the high end one undivided array."""
     total = ZERO
     accumulator_bytes = array.accumulator_buffer_bits / 8
@@ -121,12 +119,9 @@ def _sram_energy(array: ArrayConfig, counts: ActionCounts, costs: OpTable) -> Co
     return total
 
 
-def _leakage_power(array: ArrayConfig, costs: OpTable) -> Cost:
-    """Leakage in W: buffers from the SRAM table, logic as a share of the array's dynamic power at full use."""
+def _leakage_power(array: ArrayConfig, costs: CostSource) -> Cost:
+    """Leakage in W of the buffers, from the SRAM table, and of the array's logic."""
     capacity = array.weight_buffer_bytes + array.activation_buffer_bytes + array.accumulator_buffer_bits / 8
     table, low_table = load_sram(costs.sram.table), load_sram(costs.sram.low_table)
     sram = Cost(low_table.leakage_w(capacity), table.leakage_w(capacity), table.leakage_w(capacity))
-    full_power = mac_cost(array, costs).energy.typical * array.lanes * array.clock_hz
-    share = costs.logic_leakage_share
-    logic = Cost(full_power * share.low, full_power * share.typical, full_power * share.high)
-    return sram.scaled(costs.sram.factor) + logic
+    return sram.scaled(costs.sram.factor) + costs.logic_leakage_w(array)

@@ -8,9 +8,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from energy.costs import load_costs
 from energy.job import Job
 from energy.model import energy_of
+from energy.sources import load_source
 from hw.artifact import sha256_json, write_artifact
 from hw.config import ArrayConfig, load_array
 from hw.document import load_document, validate_document
@@ -150,7 +150,7 @@ def _machine(study: Study, values: dict[str, Value], origin: str) -> tuple[Job, 
     array = load_array(job.array)
     if changed := {name.removeprefix("array."): value for name, value in values.items() if name.startswith("array.")}:
         array = validate_document(array.model_dump() | changed, ArrayConfig, where)
-    load_shape(job.model), load_memory(job.memory), load_costs(job.costs)
+    load_shape(job.model), load_memory(job.memory), load_source(job.costs)
     if job.prefill == 0 or job.decode == 0:
         raise InputError(f"{where}: prefill and decode must be at least 1 in a study")
     return job, array
@@ -164,7 +164,7 @@ def _metrics(job: Job, array: ArrayConfig) -> dict[str, float]:
 
 
 def _figures(result: SimResult, job: Job) -> dict[str, float]:
-    energy = energy_of(result, load_costs(job.costs))
+    energy = energy_of(result, load_source(job.costs))
     prefill, decode = energy.phase("prefill"), energy.phase("decode")
     array = result.array
     return {

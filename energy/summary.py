@@ -5,6 +5,7 @@ from pydantic import BaseModel, ConfigDict
 from energy.arithmetic import paper_recipes
 from energy.costs import Cost, OpTable
 from energy.model import EnergyResult, PhaseEnergy, energy_of
+from energy.sources import CostSource
 from quant.manifest import Manifest
 from sim.result import PhaseResult, SimResult, Statistics
 
@@ -112,7 +113,9 @@ class JobSummary(_Strict):
         return self.machines[0]
 
 
-def summarize(results: list[SimResult], costs: OpTable, paper: list[OpTable], manifest: Manifest | None) -> JobSummary:
+def summarize(
+    results: list[SimResult], costs: CostSource, paper: list[OpTable], manifest: Manifest | None
+) -> JobSummary:
     """Summarize runs of one model; ``results[0]`` is the ternary array's, the others are its baselines."""
     energies = [energy_of(result, costs) for result in results]
     first = results[0]

@@ -105,4 +105,7 @@ def _part(phase: PhaseSummary, parts: tuple[str, ...]) -> float:
 
 
 def _range(cost: Cost) -> str:
-    return f"{si(cost.low, 'J', 2)} to {si(cost.high, 'J', 2)}"
+    """Low to high, both in the unit that suits the high end."""
+    high = si(cost.high, "J", 2)
+    number, unit = high.split(" ")
+    return f"{float(number) * cost.low / cost.high:.3g} to {number} {unit}"

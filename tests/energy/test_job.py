@@ -7,9 +7,9 @@ import sys
 import pytest
 
 from energy.__main__ import main
-from energy.costs import load_costs
 from energy.job import Job, simulate_machines
 from energy.model import energy_of
+from energy.sources import load_source
 from hw.errors import InputError
 from quant.shapes import load_shape
 
@@ -51,7 +51,7 @@ def test_linears_count_exactly_the_models_weights(summary_and_results):
 def test_energy_is_additive_over_parts_and_ordered(summary_and_results, close):
     _, results = summary_and_results
     for result in results:
-        energy = energy_of(result, load_costs("horowitz-45nm"))
+        energy = energy_of(result, load_source("horowitz-45nm"))
         for phase in energy.phases:
             assert phase.total.typical == close(sum(part.typical for part in phase.parts.values()))
             assert 0 < phase.total.low < phase.total.typical < phase.total.high
@@ -61,7 +61,7 @@ def test_array_energy_by_hand(summary_and_results, close):
     """Typical array energy = active MACs x energy per MAC, with nothing else hidden in it."""
     _, results = summary_and_results
     fp16 = results[2]
-    energy = energy_of(fp16, load_costs("horowitz-45nm")).phase("decode")
+    energy = energy_of(fp16, load_source("horowitz-45nm")).phase("decode")
     active = sum(op.counts.array_macs_active for op in fp16.phase("decode").ops)
     assert energy.parts["array"].typical == close(active * (1.1 + 0.9) * 1e-12)
 

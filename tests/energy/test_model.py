@@ -4,6 +4,7 @@ import pytest
 
 from energy.costs import load_costs
 from energy.model import energy_of
+from energy.sources import OperatorSource, load_source
 from energy.summary import summarize
 from hw.config import ArrayConfig
 from quant.shapes import load_shape
@@ -60,7 +61,7 @@ def _result(mac="ternary"):
 
 @pytest.fixture(scope="module")
 def parts():
-    return energy_of(_result(), load_costs("horowitz-45nm")).phase("decode").parts
+    return energy_of(_result(), load_source("horowitz-45nm")).phase("decode").parts
 
 
 def test_array_is_active_macs_times_a_four_lane_tree(parts, close):
@@ -97,15 +98,16 @@ def test_leakage_is_three_buffers_and_a_tenth_of_full_logic_power_over_the_time(
 
 
 def test_sram_factor_of_a_smaller_node_is_applied(close):
-    costs = load_costs("horowitz-45nm")
-    half = costs.model_copy(update={"sram": costs.sram.model_copy(update={"factor": 0.5})})
+    table = load_costs("horowitz-45nm")
+    costs = OperatorSource(table)
+    half = OperatorSource(table.model_copy(update={"sram": table.sram.model_copy(update={"factor": 0.5})}))
     full = energy_of(_result(), costs).phase("decode").parts["sram"]
     assert energy_of(_result(), half).phase("decode").parts["sram"].typical == close(full.typical / 2)
 
 
 def test_summary_divides_by_tokens_and_seconds(close):
-    costs = load_costs("horowitz-45nm")
-    summary = summarize([_result(), _result("int8")], costs, [costs], None)
+    costs = load_source("horowitz-45nm")
+    summary = summarize([_result(), _result("int8")], costs, [], None)
     phase = summary.ternary.phase("decode")
     assert phase.seconds == close(2e-3)
     assert phase.tokens_per_s == close(6 / 2e-3)
@@ -114,9 +116,9 @@ def test_summary_divides_by_tokens_and_seconds(close):
 
 
 def test_reduction_is_one_minus_ternary_over_baseline(close):
-    costs = load_costs("horowitz-45nm")
+    costs = load_source("horowitz-45nm")
     results = [_result(), _result("int8")]
-    saved = summarize(results, costs, [costs], None).reductions[0]
+    saved = summarize(results, costs, [], None).reductions[0]
     ternary, int8 = (energy_of(result, costs).phase("decode") for result in results)
     assert saved.latency == 0
     assert saved.array_energy == close(1 - ternary.parts["array"].typical / int8.parts["array"].typical)

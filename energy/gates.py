@@ -1,0 +1,142 @@
+"""Gate-level figures as a cost source: our own circuits, synthesized and simulated with an open cell library."""
+
+from functools import cache
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from energy.arithmetic import MacCost
+from energy.costs import TECH_FOLDER, Cost, SramChoice
+from hw.artifact import read_artifact, sha256_json
+from hw.config import ArrayConfig, Mac
+from hw.document import load_document
+from hw.errors import InputError
+from sim.counts import ActionCounts
+
+__all__ = ["GATES_PREFIX", "GateSource", "gate_names", "load_gates"]
+
+GATES_PREFIX = "gates:"
+
+_RESULTS = Path(__file__).parents[1] / "hw" / "gates" / "results"
+_SCHEMA, _VERSION = "tritforge.gates", 1
+_TREE_FORMATS: dict[Mac, str] = {"ternary": "ternary", "int8": "int8", "fp16": "fp16-fp32"}
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LibraryEntry(_Strict):
+    """What goes with a cell library beside its gate figures."""
+
+    node_nm: float
+    sram: SramChoice
+
+
+class LibraryTable(_Strict):
+    """All cell libraries."""
+
+    libraries: dict[str, LibraryEntry]
+
+
+class GateRow(BaseModel):
+    """The fields of a measurement that the join needs; see ``hw.gates.measure.Measurement`` for all of them."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    organisation: str
+    format: str
+    accumulator_bits: int
+    rows: int
+    cols: int
+    operands: str
+    zero_fraction: float | None
+    dynamic_j: float
+    leakage_w: float
+
+
+class GateSource:
+    """Costs of one cell library. A figure's range is that of the operands it was measured with."""
+
+    def __init__(self, library: str, rows: list[GateRow], sram: SramChoice) -> None:
+        self.name = GATES_PREFIX + library
+        self.source = f"gate-level simulation with {library} cells, see docs/gates.md"
+        self.sram = sram
+        self._library = library
+        self._rows = rows
+
+    def mac(self, array: ArrayConfig) -> MacCost:
+        """One MAC of an adder tree with its registers and clock pins, as measured with its operands."""
+        rows = self._nearest("tree", _TREE_FORMATS[array.mac], array.accumulator_bits)
+        first = rows[0]
+        width = f"{first.accumulator_bits}-bit accumulator, " if array.mac != "fp16" else ""
+        recipe = f"{first.format} tree {first.rows}x{first.cols}, {width}registers and clock pins, {self.name}"
+        return MacCost(_range([row.dynamic_j for row in rows]), recipe)
+
+    def array_macs(self, counts: ActionCounts) -> float:
+        """All useful ones: the figures hold the toggling of their own operands."""
+        return counts.array_macs
+
+    def vector_mac(self, mac: Mac) -> Cost:
+        """A lane: int8 with the widest sum that was measured, or FP16 into FP32."""
+        rows = self._nearest("lane", "fp16-fp32" if mac == "fp16" else "int8", 32)
+        return _range([row.dynamic_j for row in rows])
+
+    def element(self) -> Cost:
+        """From an int8 lane to an FP16 -> FP32 lane; typically half of the latter, one of its two operators."""
+        low, high = self.vector_mac("int8").typical, self.vector_mac("fp16").typical
+        return Cost(min(low, high / 2), high / 2, high)
+
+    def scale(self) -> Cost:
+        """An FP16 -> FP32 lane."""
+        return self.vector_mac("fp16")
+
+    def logic_leakage_w(self, array: ArrayConfig) -> Cost:
+        """Leakage of every lane of the array, W."""
+        rows = self._nearest("tree", _TREE_FORMATS[array.mac], array.accumulator_bits)
+        return Cost.exact(rows[0].leakage_w * array.lanes)
+
+    def leakage_recipe(self) -> str:
+        """Measured, as the array's own cells leak."""
+        return f"logic from the cells of {self._library}"
+
+    def sha256(self) -> str:
+        """Hash of every row."""
+        return sha256_json([row.model_dump() for row in self._rows])
+
+    def _nearest(self, organisation: str, format_: str, accumulator_bits: int) -> list[GateRow]:
+        """Rows of one design: the accumulator width nearest to the wanted one, real operands first."""
+        rows = [row for row in self._rows if (row.organisation, row.format) == (organisation, format_)]
+        if not rows:
+            raise InputError(f"costs {self.name}: no {organisation} of {format_} was measured; run make gates")
+        width = min((row.accumulator_bits for row in rows), key=lambda bits: (abs(bits - accumulator_bits), bits))
+        same = [row for row in rows if row.accumulator_bits == width]
+        return sorted(same, key=lambda row: row.zero_fraction is not None)
+
+
+def gate_names() -> list[str]:
+    """Cell libraries with committed results."""
+    return [name for name in _libraries() if (_RESULTS / f"{name}.json").is_file()]
+
+
+def load_gates(name: str) -> GateSource:
+    """The committed results of one cell library.
+
+    Raises:
+        InputError: unknown library (the known ones are listed), or a damaged file.
+    """
+    if name not in gate_names():
+        raise InputError(f"costs gates:LIBRARY must be one of {', '.join(gate_names()) or 'none yet'}, not {name!r}")
+    document = read_artifact(_RESULTS / f"{name}.json", _SCHEMA, _VERSION, "measure again: make gates")
+    rows = [GateRow.model_validate(row) for row in document["rows"]]
+    return GateSource(name, rows, _libraries()[name].sram)
+
+
+@cache
+def _libraries() -> dict[str, LibraryEntry]:
+    return load_document(TECH_FOLDER / "gates" / "libraries.yaml", LibraryTable).libraries
+
+
+def _range(values: list[float]) -> Cost:
+    """The first value, real operands where there are any, between the least and the greatest."""
+    return Cost(min(values), values[0], max(values))

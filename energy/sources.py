@@ -1,0 +1,119 @@
+"""Where costs come from: a published operator table, or our own gate-level figures; one interface for the join."""
+
+from typing import Protocol
+
+from energy.arithmetic import MacCost, mac_cost, vector_mac_cost
+from energy.costs import Cost, OpTable, SramChoice, cost_names, load_costs
+from energy.gates import GATES_PREFIX, GateSource, gate_names, load_gates
+from hw.artifact import sha256_json
+from hw.config import ArrayConfig, Mac
+from hw.errors import InputError
+from sim.counts import ActionCounts
+
+__all__ = ["CostSource", "OperatorSource", "load_source", "source_names"]
+
+
+class CostSource(Protocol):
+    """Costs of everything but DRAM, J per action unless the name says otherwise."""
+
+    name: str
+    source: str
+    sram: SramChoice
+
+    def mac(self, array: ArrayConfig) -> MacCost:
+        """One multiply-accumulate of the array."""
+        ...
+
+    def array_macs(self, counts: ActionCounts) -> float:
+        """How many of them ran, weighed as this source's figure asks."""
+        ...
+
+    def vector_mac(self, mac: Mac) -> Cost:
+        """One multiply-accumulate of the vector unit."""
+        ...
+
+    def element(self) -> Cost:
+        """One element operation of the vector unit."""
+        ...
+
+    def scale(self) -> Cost:
+        """One scale multiply."""
+        ...
+
+    def logic_leakage_w(self, array: ArrayConfig) -> Cost:
+        """Leakage power of the array's logic, W."""
+        ...
+
+    def leakage_recipe(self) -> str:
+        """How the leakage was found."""
+        ...
+
+    def sha256(self) -> str:
+        """Hash of every figure."""
+        ...
+
+
+class OperatorSource:
+    """Costs built from the operators of one table."""
+
+    def __init__(self, table: OpTable) -> None:
+        self.table = table
+        self.name = table.name
+        self.source = table.source
+        self.sram = table.sram
+
+    def mac(self, array: ArrayConfig) -> MacCost:
+        """A lane's product or selection, its tree adder and its share of the accumulator; random dense operands."""
+        energy, recipe = mac_cost(array, self.table)
+        return MacCost(energy, f"{recipe}, {self.name}; scaled by operand toggling; no registers")
+
+    def array_macs(self, counts: ActionCounts) -> float:
+        """Active ones: the table's figures are for random operands."""
+        return counts.array_macs_active
+
+    def vector_mac(self, mac: Mac) -> Cost:
+        """Int8 with a 32-bit sum, or FP16 with an FP32 sum."""
+        return vector_mac_cost(mac, self.table)
+
+    def element(self) -> Cost:
+        """From an FP16 add to an FP32 multiply, typically an FP16 multiply."""
+        op = self.table.op
+        return Cost(op("fp16_add").low, op("fp16_mul").typical, op("fp32_mul").high)
+
+    def scale(self) -> Cost:
+        """From an FP16 to an FP32 multiply."""
+        op = self.table.op
+        return Cost(op("fp16_mul").low, op("fp32_mul").typical, op("fp32_mul").high)
+
+    def logic_leakage_w(self, array: ArrayConfig) -> Cost:
+        """A share of the array's dynamic power at full use."""
+        full_power_w = mac_cost(array, self.table).energy.typical * array.lanes * array.clock_hz
+        share = self.table.logic_leakage_share
+        return Cost(share.low, share.typical, share.high).scaled(full_power_w)
+
+    def leakage_recipe(self) -> str:
+        """An assumption, as operator tables carry no leakage."""
+        return f"logic {self.table.logic_leakage_share.typical:.0%} of full dynamic power, assumed"
+
+    def sha256(self) -> str:
+        """Hash of the table."""
+        return sha256_json(self.table.model_dump(mode="json"))
+
+
+def source_names() -> list[str]:
+    """Names of all cost sources that ship with the project."""
+    return cost_names() + [GATES_PREFIX + name for name in gate_names()]
+
+
+def load_source(name: str) -> CostSource:
+    """A cost source: an operator table by name or ``.yaml`` file, or ``gates:LIBRARY``.
+
+    Raises:
+        InputError: unknown name (the known ones are listed), or a faulty file.
+    """
+    if name.startswith(GATES_PREFIX):
+        source: GateSource = load_gates(name.removeprefix(GATES_PREFIX))
+        return source
+    if name not in source_names() and not name.endswith((".yaml", ".yml")):
+        raise InputError(f"costs must be one of {', '.join(source_names())} or a .yaml file, not {name!r}")
+    return OperatorSource(load_costs(name))
