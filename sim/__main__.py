@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from hw.artifact import sha256_json
+from hw.artifact import sha256_json, write_text
 from hw.cli import CommandParser, run
 from hw.config import ArrayConfig, array_names, load_array
 from hw.document import validate_document
@@ -17,6 +17,7 @@ from quant.manifest import read_manifest
 from quant.recording import read_recording
 from quant.shapes import load_shape, model_names
 from sim.bench import bench
+from sim.docs import draw_timeline, load_results, measure, render_file, write_results
 from sim.execution import Execution
 from sim.explain import explain, explanation_json, explanation_lines
 from sim.memory import MemoryConfig, load_memory, memory_names, stream_table
@@ -43,6 +44,8 @@ def main(arguments: Sequence[str]) -> None:
             _replay(options)
         case "bench":
             _bench(options)
+        case "docs":
+            _docs(options)
         case "references":
             _references(options)
         case "dram":
@@ -82,6 +85,9 @@ def _parser() -> CommandParser:
     four.add_argument("--json", action="store_true", help="print JSON instead of a table")
     five = commands.add_parser("references", help="figures of other simulators and of a chip beside ours")
     five.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    six = commands.add_parser("docs", help="the generated parts of docs/simulator.md")
+    six.add_argument("--measure", action="store_true", help="measure the results again")
+    six.add_argument("--scale-sim", type=Path, metavar="PYTHON", help="a Python that has scalesim==3.0.0")
     three = commands.add_parser("dram", help="bandwidth of sequential and mixed streams on every memory's banks")
     three.add_argument("--json", action="store_true", help="print JSON instead of a table")
     for name in ("arrays", "memories", "models"):
@@ -187,6 +193,14 @@ def _references(options) -> None:
     for reference, lines in ASSUMPTIONS.items():
         for line in lines:
             console.print(f"[dim]- {reference}: {line}[/dim]")
+
+
+def _docs(options) -> None:
+    results_path, page = Path("docs/results/simulator.json"), Path("docs/simulator.md")
+    if options.measure:
+        write_results(results_path, measure(options.scale_sim))
+        draw_timeline(Path("docs/images/timeline.svg"))
+    write_text(page, render_file(page, load_results(results_path)))
 
 
 def _bench(options) -> None:

@@ -66,7 +66,7 @@ def test_a_model_on_chip_reads_no_weights_from_dram():
 
 
 def test_a_model_that_does_not_fit_on_chip_is_refused_with_the_numbers():
-    """3 layers of 2 x 24 x 24 + 2 x 12 x 24 + 3 x 24 x 40 two-bit trits, 50 x 24 x (8 + 16) bits of tables, KV of 32."""
+    """3 layers of 2 x 24 x 24 + 2 x 12 x 24 + 3 x 24 x 40 two-bit trits, 50 x 24 x 24 bits of tables, KV of 32."""
     needed = (3 * 4608 * 2 + 50 * 24 * 24 + 2 * 3 * 12 * 32 * 16) // 8
     array = sized(4, 4).model_copy(update={"weight_buffer_bytes": needed - 1})
     with pytest.raises(InputError, match=f"weight_buffer_bytes must be at least {needed} .*, not {needed - 1} of"):

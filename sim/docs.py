@@ -1,0 +1,161 @@
+"""Generated parts of docs/simulator.md: results in one committed JSON file, tables and a picture made from it."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from hw.artifact import atomic_path, write_text
+from hw.config import load_array
+from hw.errors import InputError
+from quant.shapes import load_shape
+from sim.bench import bench
+from sim.explain import explain, explanation_lines
+from sim.memory import load_memory, memory_names, stream_table
+from sim.references import ASSUMPTIONS, agreements
+from sim.result import SimResult
+from sim.simulator import simulate
+from sim.timeline import timeline_events
+
+__all__ = ["draw_timeline", "load_results", "measure", "render_file", "write_results"]
+
+_BLOCK = re.compile(r"(<!-- generated: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_MODEL, _ARRAY, _MEMORY = "llama2-7b", "edge-32x32", "lpddr5-6400"
+
+_COLOURS = {"array": "#2a7f62", "weight bus": "#e0a458", "vector unit": "#4a6fa5", "DRAM": "#c8553d"}
+
+
+def measure(scale_sim_python: Path | None = None) -> dict:
+    """Everything that the page shows, measured now: references, DRAM streams, speed, an explanation."""
+    rows, peak_bytes = bench(scale_sim_python)
+    result = _documented_run()
+    explanations = explain(result, lambda array, memory: simulate(load_shape(_MODEL), array, memory))
+    return {
+        "references": [row._asdict() | {"difference": row.difference} for row in agreements()],
+        "assumptions": ASSUMPTIONS,
+        "dram": {name: stream_table(load_memory(name)) for name in memory_names()},
+        "bench": {"rows": [row._asdict() for row in rows], "peak_bytes": peak_bytes},
+        "explanation": [explanation_lines(one) for one in explanations],
+    }
+
+
+def render_file(page: Path, results: dict) -> str:
+    """The text of ``page`` with every generated block made anew from ``results``.
+
+    Raises:
+        InputError: a block of an unknown name.
+    """
+
+    def replace(match: re.Match[str]) -> str:
+        name = match["name"]
+        if name not in _BLOCKS:
+            raise InputError(f"{page}: generated block must be one of {', '.join(_BLOCKS)}, not {name!r}")
+        return f"{match[1]}{_BLOCKS[name](results)}\n{match[3]}"
+
+    return _BLOCK.sub(replace, page.read_text(encoding="utf-8"))
+
+
+def draw_timeline(path: Path) -> None:
+    """Draw one decoder layer of a decode step as SVG, one lane per unit.
+
+    Raises:
+        InputError: matplotlib is missing.
+    """
+    try:
+        import matplotlib as mpl
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise InputError("matplotlib is missing; install the docs extra: pip install -e '.[docs]'") from None
+    events = [e for e in timeline_events(_documented_run()) if e["ph"] == "X" and e["pid"] == 2]
+    layer = [event for event in events if event["args"].get("layer") == 0]
+    with mpl.rc_context({"svg.hashsalt": "tritforge", "font.size": 9}):
+        figure = Figure(figsize=(9, 2.6), layout="constrained")
+        axes = figure.subplots()
+        for lane, colour in enumerate(_COLOURS.values()):
+            spans = [(e["ts"], e["dur"]) for e in layer if e["tid"] == lane + 2]
+            axes.broken_barh(spans, (lane - 0.35, 0.7), color=colour)
+        for event in layer:
+            if event["tid"] == 1 and event["dur"] > 40:
+                axes.text(event["ts"], len(_COLOURS) - 0.45, event["name"], ha="left", rotation=30)
+        axes.set_yticks(range(len(_COLOURS)), list(_COLOURS))
+        axes.set_ylim(-0.6, len(_COLOURS) + 0.6)
+        axes.set_xlabel("us of one decode step, first layer")
+        axes.spines[["top", "right"]].set_visible(False)
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, format="svg", metadata={"Date": None})
+
+
+def _documented_run() -> SimResult:
+    return simulate(load_shape(_MODEL), load_array(_ARRAY), load_memory(_MEMORY))
+
+
+def _table(headings: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table; all but the first column are right-aligned."""
+    lines = [headings, ["---", *["---:"] * (len(headings) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _references(results: dict) -> str:
+    rows = [
+        [
+            f"{row['reference']}: {row['what']}",
+            f"{row['theirs']:,.7g} {row['unit']}",
+            f"{row['ours']:,.7g}",
+            f"{row['difference']:+.2%}",
+        ]
+        for row in results["references"]
+    ]
+    notes = [f"- {reference}: {line}." for reference, lines in results["assumptions"].items() for line in lines]
+    return "\n".join([_table(["figure", "theirs", "ours", "difference"], rows), "", *notes])
+
+
+def _dram(results: dict) -> str:
+    headings = list(next(iter(results["dram"].values())))
+    rows = [[name, *(f"{values[h]:.1%}" for h in headings)] for name, values in results["dram"].items()]
+    return _table(["memory", *(heading.replace("_", " ") for heading in headings)], rows)
+
+
+def _bench(results: dict) -> str:
+    rows = [
+        [
+            row["what"],
+            f"{row['wall_s'] * 1e3:,.1f} ms",
+            f"{row['cycles']:,}",
+            f"{row['cycles'] / row['wall_s']:.1e}",
+            row["note"],
+        ]
+        for row in results["bench"]["rows"]
+    ]
+    table = _table(["what", "wall time", "simulated cycles", "cycles/s", ""], rows)
+    return f"{table}\n\nPeak memory of the process: {results['bench']['peak_bytes'] / 2**20:.0f} MiB."
+
+
+def _explanation(results: dict) -> str:
+    return "\n".join(["```", *(line for lines in results["explanation"] for line in lines), "```"])
+
+
+_BLOCKS: dict[str, Callable[[dict], str]] = {
+    "references": _references,
+    "dram": _dram,
+    "bench": _bench,
+    "explanation": _explanation,
+}
+
+
+def load_results(path: Path) -> dict:
+    """The committed results.
+
+    Raises:
+        InputError: missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise InputError(
+            f"{path}: must be readable JSON ({error}); measure again: python -m sim docs --measure"
+        ) from None
+
+
+def write_results(path: Path, results: dict) -> None:
+    """Commit-ready results."""
+    write_text(path, json.dumps(results, indent=1) + "\n")

@@ -1,0 +1,34 @@
+"""docs/simulator.md shows the committed results, and only them."""
+
+from pathlib import Path
+
+import pytest
+
+from hw.errors import InputError
+from sim.docs import draw_timeline, load_results, render_file
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def test_the_page_is_what_the_committed_results_render_to():
+    page = DOCS / "simulator.md"
+    assert render_file(page, load_results(DOCS / "results" / "simulator.json")) == page.read_text(encoding="utf-8")
+
+
+def test_an_unknown_block_is_refused(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- generated: weather -->\n<!-- end -->\n", encoding="utf-8")
+    with pytest.raises(InputError, match="must be one of references, dram, bench, explanation, not 'weather'"):
+        render_file(page, {})
+
+
+def test_missing_results_name_the_command(tmp_path):
+    with pytest.raises(InputError, match="python -m sim docs --measure"):
+        load_results(tmp_path / "none.json")
+
+
+def test_the_timeline_is_drawn_the_same_twice(tmp_path):
+    pytest.importorskip("matplotlib")
+    for name in ("a.svg", "b.svg"):
+        draw_timeline(tmp_path / name)
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
