@@ -124,8 +124,29 @@ def _paper_table() -> str:
     return markdown_table(["single-operator arithmetic", "table", "saved"], rows)
 
 
+def _agreement_table() -> str:
+    """Quantizers beside their official code, one linear each."""
+    rows = []
+    for row in json.loads((RESULTS / "quant-agreement.json").read_text(encoding="utf-8"))["rows"]:
+        options = "".join(f", {value}" for value in row["options"].values())
+        ours, shipped, official = row["official_arithmetic"], row["as_shipped"], row["official"]
+        rows.append(
+            [
+                f"{row['method']}{options}",
+                f"{row['linear']} ({row['n']} x {row['k']})",
+                percent(ours["equal_weights"]),
+                f"{ours['output_difference']:.1e}",
+                percent(shipped["output_difference"]),
+                f"{percent(shipped['output_error'])} / {percent(official['output_error'])}",
+            ]
+        )
+    header = ["method", "linear", "equal weights", "outputs differ by", "as shipped", "output error, ours / official"]
+    return markdown_table(header, rows)
+
+
 _TABLES: dict[str, Callable[[], str]] = {
     "savings": _savings_table,
     "machines": _machines_table,
     "paper": _paper_table,
+    "agreement": _agreement_table,
 }
