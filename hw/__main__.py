@@ -22,6 +22,9 @@ def _parser() -> CommandParser:
     verilog = commands.add_parser("verilog", help="write deterministic Verilog and config.json")
     verilog.add_argument("--array", help="a name, RxC, or a .yaml file; default: 8x8, or what fits the board")
     verilog.add_argument("--board", help="also write a top level, constraints and a build script for this board")
+    verilog.add_argument(
+        "--top", default="core", help="core (bare streams) or axi (AXI4-Stream, AXI4-Lite); not with --board"
+    )
     verilog.add_argument("--out", type=Path, help="folder; default: build/verilog/NAME")
     verilog.add_argument("--list", action="store_true", help="list the known arrays and boards")
     verilog.add_argument("--json", action="store_true", help="print JSON")
@@ -62,7 +65,7 @@ def _verilog(options: Namespace) -> None:
     else:
         from hw.verilog import write_verilog
 
-        paths = write_verilog(config, folder)
+        paths = write_verilog(config, folder, options.top)
     if options.json:
         print(json.dumps({"array": config.name, "board": board and board.name, "files": [str(path) for path in paths]}))
         return

@@ -27,7 +27,8 @@ class Accumulator(Component):
     token : its number inside the token tile.
     totals : per column, from the array.
     free : a credit is free: an issue of a last fold is allowed.
-    drained : this edge transfers the only result that is on its way.
+    alone : only one result is on its way or waiting.
+    drained : this edge transfers it.
     results : ``cols`` sums, signed.
     """
 
@@ -41,6 +42,7 @@ class Accumulator(Component):
                 "token": In(token_shape(config)),
                 "totals": In(totals_layout(config)),
                 "free": Out(1),
+                "alone": Out(1),
                 "drained": Out(1),
                 "results": Out(stream.Signature(sums_layout(config))),
             }
@@ -88,6 +90,7 @@ class Accumulator(Component):
         m.d.sync += credits.eq(credits - (self.issue & self.last) + transfer)
         m.d.comb += [
             self.free.eq(credits != 0),
-            self.drained.eq(transfer & (credits == config.result_queue_depth - 1)),
+            self.alone.eq(credits == config.result_queue_depth - 1),
+            self.drained.eq(transfer & self.alone),
         ]
         return m

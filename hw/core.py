@@ -24,6 +24,7 @@ class Core(Component):
     -------
     descriptor : m, n, k.
     weights, activations, results : streams in the orders of the page.
+    weights_last, activations_last, results_last : the next beat of that stream is the last of the GEMM.
     running : a GEMM is under way.
     status : of the latest descriptor.
     illegal_weights : a trit code that is never written arrived since the latest descriptor.
@@ -46,6 +47,9 @@ class Core(Component):
                 "weights": In(stream.Signature(config.weight_bus_bits)),
                 "activations": In(stream.Signature(vector_layout(config))),
                 "results": Out(stream.Signature(sums_layout(config))),
+                "weights_last": Out(1),
+                "activations_last": Out(1),
+                "results_last": Out(1),
                 "running": Out(1),
                 "status": Out(Status),
                 "illegal_weights": Out(1),
@@ -96,6 +100,9 @@ class Core(Component):
             counters.all_issued.eq(sequencer.all_issued),
             counters.credit_missing.eq(sequencer.last & ~accumulator.free),
             counters.result_blocked.eq(self.results.valid & ~self.results.ready),
+            self.weights_last.eq(sequencer.weight_final),
+            self.activations_last.eq(sequencer.issue_final),
+            self.results_last.eq(sequencer.all_issued & accumulator.alone),
             self.running.eq(sequencer.running),
             self.status.eq(sequencer.status),
             self.illegal_weights.eq(tiles.illegal),

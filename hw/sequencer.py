@@ -27,6 +27,7 @@ class TileWalk(Component):
     step : go to the next tile.
     more : the walk stands on a tile, not behind the last.
     first, last : that tile is the first, the last fold of K.
+    final : that tile is the last of the GEMM.
     last_token : number of the last token of that tile.
     """
 
@@ -40,6 +41,7 @@ class TileWalk(Component):
                 "more": Out(1),
                 "first": Out(1),
                 "last": Out(1),
+                "final": Out(1),
                 "last_token": Out(token_shape(config)),
             }
         )
@@ -55,6 +57,7 @@ class TileWalk(Component):
             last_column.eq(left.n <= config.cols),
             last_tokens.eq(left.m <= config.token_tile),
             self.last.eq(last_fold),
+            self.final.eq(last_fold & last_column & last_tokens),
             self.last_token.eq(Mux(last_tokens, left.m, config.token_tile) - 1),
         ]
         with m.If(self.start):
@@ -83,6 +86,7 @@ class Sequencer(Component):
     activation_valid, activation_ready : handshake of the activation stream.
     issue, first, last, token : the vector accepted on this edge, see ``Accumulator``.
     free, drained : from the accumulator.
+    weight_final, issue_final : the weight beat, the vector that is accepted next is the GEMM's last.
     shadow_full, active, all_issued : state, for the counters.
     """
 
@@ -106,6 +110,8 @@ class Sequencer(Component):
                 "token": Out(token_shape(config)),
                 "free": In(1),
                 "drained": In(1),
+                "weight_final": Out(1),
+                "issue_final": Out(1),
                 "shadow_full": Out(1),
                 "active": Out(1),
                 "all_issued": Out(1),
@@ -121,21 +127,25 @@ class Sequencer(Component):
         for each in (load, walk):
             m.d.comb += [each.sizes.eq(self.descriptor.payload), each.start.eq(self.start)]
 
-        accept, completes = Signal(), Signal()
+        accept, last_beat, completes = Signal(), Signal(), Signal()
         m.d.comb += [
             self.weight_ready.eq(load.more & (~self.shadow_full | self.swap)),
             accept.eq(self.weight_valid & self.weight_ready),
-            completes.eq(accept & (self.beat == self.config.weight_beats - 1)),
+            last_beat.eq(self.beat == self.config.weight_beats - 1),
+            completes.eq(accept & last_beat),
+            self.weight_final.eq(load.final & last_beat),
             load.step.eq(completes),
         ]
         with m.If(accept):
             m.d.sync += self.beat.eq(Mux(completes, 0, self.beat + 1))
 
-        last_issue = Signal()
+        last_token, last_issue = Signal(), Signal()
         m.d.comb += [
             self.activation_ready.eq(self.active & (~walk.last | self.free)),
             self.issue.eq(self.activation_valid & self.activation_ready),
-            last_issue.eq(self.issue & (self.token == walk.last_token)),
+            last_token.eq(self.token == walk.last_token),
+            last_issue.eq(self.issue & last_token),
+            self.issue_final.eq(walk.final & last_token),
             walk.step.eq(last_issue),
             self.first.eq(walk.first),
             self.last.eq(walk.last),

@@ -5,16 +5,28 @@ from pathlib import Path
 from amaranth.back import rtlil, verilog
 
 from hw.artifact import sha256_file, write_artifact, write_text
+from hw.axi import REGISTERS, AxiCore
 from hw.cells import Cells
 from hw.config import ArrayConfig
 from hw.core import Core
+from hw.errors import InputError
 
-__all__ = ["CORE_NAME", "core_rtlil", "core_verilog", "write_config", "write_verilog"]
+__all__ = [
+    "AXI_NAME",
+    "CORE_NAME",
+    "TOPS",
+    "axi_verilog",
+    "core_rtlil",
+    "core_verilog",
+    "write_config",
+    "write_verilog",
+]
 
 _SCHEMA, _VERSION = "tritforge.verilog", 1
 _DERIVED = ("lanes", "weight_beats", "pipeline_latency", "result_queue_depth", "max_k")
 
-CORE_NAME = "tritforge_core"
+CORE_NAME, AXI_NAME = "tritforge_core", "tritforge_axi"
+TOPS = ("core", "axi")  # bare streams, or AXI4-Stream and AXI4-Lite
 
 
 def core_verilog(config: ArrayConfig, cells: Cells = "portable") -> str:
@@ -31,16 +43,28 @@ def core_rtlil(config: ArrayConfig, cells: Cells = "portable") -> str:
     return rtlil.convert(Core(config, cells), name=CORE_NAME, emit_src=False)
 
 
-def write_verilog(config: ArrayConfig, folder: Path) -> list[Path]:
-    """Write ``tritforge_core.v`` and ``config.json`` into ``folder``; returns their paths.
+def axi_verilog(config: ArrayConfig, cells: Cells = "portable") -> str:
+    """Verilog of ``AxiCore(config, cells)``; the top module is ``tritforge_axi``.
 
     Raises:
-        InputError: the array is not a ternary one.
+        InputError: the array is not a ternary one, its sums are too wide for the bus, or unknown cells.
     """
-    source, description = folder / f"{CORE_NAME}.v", folder / "config.json"
-    text = core_verilog(config)
+    return verilog.convert(AxiCore(config, cells), name=AXI_NAME, emit_src=False)
+
+
+def write_verilog(config: ArrayConfig, folder: Path, top: str = "core") -> list[Path]:
+    """Write ``tritforge_core.v`` or ``tritforge_axi.v``, and ``config.json``, into ``folder``; returns their paths.
+
+    Raises:
+        InputError: the array is not a ternary one, or an unknown top.
+    """
+    if top not in TOPS:
+        raise InputError(f"top must be one of {', '.join(TOPS)}, not {top!r}")
+    name, text = (CORE_NAME, core_verilog(config)) if top == "core" else (AXI_NAME, axi_verilog(config))
+    source, description = folder / f"{name}.v", folder / "config.json"
     write_text(source, text)
-    write_config(description, config, {source.name: sha256_file(source)})
+    registers = {"registers": {name: 4 * i for i, name in enumerate(REGISTERS)}} if top == "axi" else {}
+    write_config(description, config, {source.name: sha256_file(source)}, **registers)
     return [source, description]
 
 

@@ -1,0 +1,234 @@
+"""Cocotb bench of the AXI top, driven by cocotbext-axi: what software and DMA engines do to it, right and wrong."""
+
+import os
+from itertools import cycle
+
+import cocotb
+import numpy as np
+from cocotb.clock import Clock
+from cocotb.triggers import RisingEdge, with_timeout
+from cocotbext.axi import (
+    AxiLiteBus,
+    AxiLiteMaster,
+    AxiResp,
+    AxiStreamBus,
+    AxiStreamFrame,
+    AxiStreamSink,
+    AxiStreamSource,
+)
+
+from hw.axi import CONTROL_BITS, IDENTITY, REGISTERS, RESULT_BITS, STATUS_BITS
+from hw.config import ArrayConfig
+from hw.golden import gemm
+from quant.shapes import Gemm
+from sim.analytic import closed_form
+from tests.hw.rtl import Case, activation_vectors, random_case, weight_words
+
+CONFIG = ArrayConfig.model_validate_json(os.environ["TRITFORGE_ARRAY"])
+
+
+class Bench:
+    """The masters around the top, and the words they exchange with it."""
+
+    def __init__(self, dut):
+        self.dut = dut
+        Clock(dut.aclk, 10, unit="ns").start()
+        reset = {"reset": dut.aresetn, "reset_active_level": False}
+        self.registers = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axil"), dut.aclk, **reset)
+        self.weights, self.activations = (
+            AxiStreamSource(AxiStreamBus.from_prefix(dut, f"s_axis_{name}"), dut.aclk, **reset)
+            for name in ("weights", "activations")
+        )
+        self.results = AxiStreamSink(AxiStreamBus.from_prefix(dut, "m_axis_results"), dut.aclk, **reset)
+
+    async def start_up(self) -> None:
+        self.dut.aresetn.value = 0
+        for _ in range(3):
+            await RisingEdge(self.dut.aclk)
+        self.dut.aresetn.value = 1
+        await RisingEdge(self.dut.aclk)
+
+    def stall(self, rng: np.random.Generator) -> None:
+        for stream in (self.weights, self.activations, self.results):
+            stream.set_pause_generator(cycle([int(bit) for bit in rng.integers(0, 2, 37)]))
+
+    async def write(self, name: str, value: int) -> AxiResp:
+        answer = await self.registers.write(4 * REGISTERS.index(name), value.to_bytes(4, "little"))
+        return answer.resp
+
+    async def read(self, name: str) -> int:
+        answer = await self.registers.read(4 * REGISTERS.index(name), 4)
+        assert answer.resp == AxiResp.OKAY
+        return int.from_bytes(answer.data, "little")
+
+    async def control(self, *names: str) -> AxiResp:
+        return await self.write("control", sum(1 << CONTROL_BITS[name] for name in names))
+
+    async def status(self) -> set[str]:
+        value = await self.read("status")
+        return {name for name, place in STATUS_BITS.items() if value >> place & 1}
+
+    async def counter(self, name: str) -> int:
+        return await self.read(f"{name}_low") | await self.read(f"{name}_high") << 32
+
+    async def begin(self, m: int, n: int, k: int) -> AxiResp:
+        for name, size in zip("mnk", (m, n, k), strict=True):
+            assert await self.write(name, size) == AxiResp.OKAY
+        return await self.control("start", "enable")
+
+    async def feed(self, case: Case, extra_weights: int = 0) -> None:
+        """Queue both input packets; ``extra_weights``: words too many (or, negative, too few) before TLAST."""
+        words = weight_words(CONFIG, case)
+        words = words + [0] * extra_weights if extra_weights >= 0 else words[:extra_weights]
+        await self.weights.send(_packet(words, CONFIG.weight_bus_bits // 8))
+        await self.activations.send(_packet(activation_vectors(CONFIG, case), CONFIG.rows))
+
+    async def run(self, case: Case) -> None:
+        """One GEMM by interrupt; the result packet must be the golden sums."""
+        assert await self.begin(case.m, case.n, case.k) == AxiResp.OKAY
+        await self.feed(case)
+        packet = await with_timeout(self.results.recv(), 1, "ms")
+        if self.dut.interrupt.value == 0:
+            await with_timeout(RisingEdge(self.dut.interrupt), 1, "us")
+        sums = np.frombuffer(bytes(packet.tdata), f"<i{RESULT_BITS // 8}").reshape(-1, CONFIG.cols)
+        assert (_matrix(sums, case) == gemm(case.q, case.trits)).all()
+        assert await self.status() == {"done"}
+        assert await self.control("acknowledge", "enable") == AxiResp.OKAY
+        await RisingEdge(self.dut.aclk)
+        assert self.dut.interrupt.value == 0
+        assert self.results.empty()
+
+    async def fault(self) -> set[str]:
+        """Wait for the interrupt; returns the status without ``done``."""
+        if self.dut.interrupt.value == 0:
+            await with_timeout(RisingEdge(self.dut.interrupt), 1, "ms")
+        found = await self.status()
+        assert "done" in found
+        return found - {"done"}
+
+    async def recover(self) -> None:
+        """What software does after a fault: reset the core, drop what the DMA engines still hold."""
+        assert await self.control("reset") == AxiResp.OKAY
+        for stream in (self.weights, self.activations, self.results):
+            stream.clear()
+        await self.start_up()
+        assert await self.status() == set()
+
+
+def _packet(words: list[int], size: int) -> AxiStreamFrame:
+    return AxiStreamFrame(b"".join(word.to_bytes(size, "little") for word in words))
+
+
+def _matrix(sums: np.ndarray, case: Case) -> np.ndarray:
+    """Result beats, in stream order, as (m, n)."""
+    out = np.zeros((case.m, -(-case.n // CONFIG.cols) * CONFIG.cols), np.int64)
+    beats = iter(sums)
+    for first in range(0, case.m, CONFIG.token_tile):
+        for column in range(0, case.n, CONFIG.cols):
+            for token in range(first, min(first + CONFIG.token_tile, case.m)):
+                out[token, column : column + CONFIG.cols] = next(beats)
+    assert next(beats, None) is None
+    return out[:, : case.n]
+
+
+def _cases(seed: int, count: int) -> list[Case]:
+    rng = np.random.default_rng(seed)
+    cases = (random_case(rng, CONFIG, stalls=False) for _ in range(1000))
+    return [case for case in cases if case.k <= CONFIG.max_k][:count]
+
+
+@cocotb.test()
+async def registers_read_as_documented(dut):
+    bench = Bench(dut)
+    await bench.start_up()
+    assert await bench.read("identity") == IDENTITY
+    assert await bench.read("config_hash") == int(CONFIG.sha256[:8], 16)
+    assert await bench.read("geometry") == CONFIG.rows | CONFIG.cols << 16
+    assert await bench.status() == set()
+    assert await bench.read("control") == 0
+    for name in "mnk":
+        assert await bench.write(name, 0x12345678) == AxiResp.OKAY
+        assert await bench.read(name) == 0x12345678
+    for name in ("identity", "config_hash", "geometry", "status", "cycles_low"):
+        assert await bench.write(name, 1) == AxiResp.SLVERR
+    assert (await bench.registers.read(4 * len(REGISTERS), 4)).resp == AxiResp.SLVERR
+    assert (await bench.registers.write(4 * len(REGISTERS), bytes(4))).resp == AxiResp.SLVERR
+    assert (await bench.registers.write(4 * REGISTERS.index("m"), bytes(2))).resp == AxiResp.SLVERR
+    assert await bench.read("m") == 0x12345678
+
+
+@cocotb.test()
+async def gemms_by_interrupt_with_and_without_stalls(dut):
+    bench = Bench(dut)
+    await bench.start_up()
+    for case in _cases(1, 6):
+        await bench.run(case)
+        causes = [await bench.counter(name) for name in closed_form(Gemm(1, 1, 1), CONFIG)._fields]
+        assert causes[0] == sum(causes[1:]) > 0
+    bench.stall(np.random.default_rng(2))
+    for case in _cases(3, 6):
+        await bench.run(case)
+
+
+@cocotb.test()
+async def refused_descriptors_answer_with_a_status(dut):
+    bench = Bench(dut)
+    await bench.start_up()
+    for sizes, status in (
+        ((0, 1, 1), "zero_size"),
+        ((1, 0, 1), "zero_size"),
+        ((1, 1, 0), "zero_size"),
+        ((1, 1, CONFIG.max_k + 1), "k_too_large"),
+        ((1 << 24, 1, 1), "k_too_large"),
+        ((1, 1, 1 << 31), "k_too_large"),
+    ):
+        assert await bench.begin(*sizes) == AxiResp.OKAY
+        assert await bench.fault() == {status}
+        await bench.run(_cases(4, 1)[0])
+
+
+@cocotb.test()
+async def tlast_in_the_wrong_place_is_told_and_recovered_from(dut):
+    bench = Bench(dut)
+    await bench.start_up()
+    case = _cases(5, 1)[0]
+    for extra in (1, -1):
+        await bench.begin(case.m, case.n, case.k)
+        await bench.feed(case, extra_weights=extra)
+        assert "weights_tlast" in await bench.fault()
+        assert await bench.control("start") == AxiResp.SLVERR
+        await bench.recover()
+        await bench.run(case)
+    await bench.begin(case.m, case.n, case.k)
+    await bench.weights.send(_packet(weight_words(CONFIG, case), CONFIG.weight_bus_bits // 8))
+    await bench.activations.send(_packet([*activation_vectors(CONFIG, case), 0], CONFIG.rows))
+    assert "activations_tlast" in await bench.fault()
+    await bench.recover()
+    await bench.run(case)
+
+
+@cocotb.test()
+async def damaged_weights_are_told(dut):
+    bench = Bench(dut)
+    await bench.start_up()
+    case = _cases(6, 1)[0]
+    damaged = Case(case.q, case.trits, damaged=True)
+    await bench.begin(case.m, case.n, case.k)
+    await bench.feed(damaged)
+    await with_timeout(bench.results.recv(), 1, "ms")
+    assert await bench.fault() == {"illegal_weights"}
+    await bench.run(case)
+
+
+@cocotb.test()
+async def reset_in_the_middle_leaves_no_trace(dut):
+    bench = Bench(dut)
+    await bench.start_up()
+    for case in _cases(7, 4):
+        await bench.begin(case.m, case.n, case.k)
+        await bench.weights.send(_packet(weight_words(CONFIG, case)[:1], CONFIG.weight_bus_bits // 8))
+        for _ in range(5):
+            await RisingEdge(dut.aclk)
+        assert await bench.control("start") == AxiResp.SLVERR, "busy"
+        await bench.recover()
+        await bench.run(case)

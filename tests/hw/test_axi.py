@@ -1,0 +1,63 @@
+"""The AXI top under Icarus with cocotbext-axi masters, and the refusal of arrays that its bus cannot carry."""
+
+import gc
+from contextlib import suppress
+
+import pytest
+from cocotb_tools.runner import get_runner
+
+from hw.config import ArrayConfig, load_array
+from hw.errors import InputError
+from hw.verilog import AXI_NAME, axi_verilog, write_verilog
+from tests.hw.rtl import assert_passed
+
+ARRAYS = [
+    ArrayConfig(name="4x3", rows=4, cols=3, weight_bus_bits=16, token_tile=4),
+    ArrayConfig(name="5x2", rows=5, cols=2, chain_lanes=3, packing="5in8", weight_bus_bits=8, token_tile=3),
+]
+
+
+@pytest.mark.parametrize("config", ARRAYS, ids=lambda config: config.name)
+def test_software_and_dma_engines_can_use_it(config, tmp_path):
+    source = tmp_path / f"{AXI_NAME}.v"
+    source.write_text(axi_verilog(config))
+    runner = get_runner("icarus")
+    runner.build(
+        sources=[source],
+        hdl_toplevel=AXI_NAME,
+        build_dir=tmp_path / "build",
+        timescale=("1ns", "1ps"),
+        log_file=tmp_path / "build.log",
+    )
+    report = tmp_path / "results.xml"
+    with suppress(SystemExit):  # the runner's exit says less than the report
+        runner.test(
+            hdl_toplevel=AXI_NAME,
+            test_module="tests.hw.axi_bench",
+            build_dir=tmp_path / "build",
+            test_dir=tmp_path,
+            results_xml=report,
+            extra_env={"TRITFORGE_ARRAY": config.model_dump_json(), "COCOTB_LOG_LEVEL": "WARNING"},
+            log_file=tmp_path / "test.log",
+            timescale=("1ns", "1ps"),
+        )
+    assert_passed(report, tests=6)
+
+
+def test_the_register_map_is_in_config_json(tmp_path):
+    source, description = write_verilog(load_array("2x2"), tmp_path, "axi")
+    assert source.name == "tritforge_axi.v"
+    assert '"status": 16' in description.read_text()
+
+
+@pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")  # refused, so never used
+def test_sums_wider_than_the_bus_are_refused():
+    config = ArrayConfig(name="w", rows=2, cols=2, accumulator_bits=33)
+    with pytest.raises(InputError, match=r"^array 'w': accumulator_bits must be at most 32 behind AXI, not 33$"):
+        axi_verilog(config)
+    gc.collect()  # the warning comes with the destruction
+
+
+def test_an_unknown_top_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"^top must be one of core, axi, not 'pci'$"):
+        write_verilog(load_array("2x2"), tmp_path, "pci")
