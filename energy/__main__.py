@@ -61,6 +61,13 @@ def _parser() -> CommandParser:
         "--text", help="text for the perplexities (default: a slice of the stdlib's pydoc_data.topics)"
     )
     compare.add_argument("--calib", help="calibration text (default: another slice of the same)")
+    compare.add_argument(
+        "--windows", type=int, help="evaluated windows (default: all of a file, 8 of the built-in text)"
+    )
+    compare.add_argument("--length", type=int, help="tokens per window (default: 2048 for files, 512 built in)")
+    compare.add_argument(
+        "--calibration-windows", type=int, help="default: up to 128 of a file, 16 of the built-in text"
+    )
     compare.add_argument("--device", default="cpu", help="torch device (default: cpu)")
     compare.add_argument("--out", type=Path, help="folder of the results (default: build/compare/<model>)")
     compare.add_argument("--json", action="store_true", help="print comparison.json instead of a table")
@@ -105,7 +112,8 @@ def _sim(options: Namespace) -> None:
 def _compare(options: Namespace) -> None:
     job = validate_document({name: getattr(options, name) for name in Job.model_fields}, Job, "options")
     methods = method_names() if options.methods == "all" else options.methods.split(",")
-    fields = {"model": job.model, "text": options.text, "calib": options.calib, "device": options.device}
+    names = ("model", "text", "calib", "windows", "length", "calibration_windows", "device")
+    fields = {name: getattr(options, name) for name in names}
     jobs = [validate_document(fields | {"method": method}, QuantJob, "options") for method in methods]
     with Progress(*progress_columns(), console=Console(stderr=True), transient=True) as progress:
         comparison, folders = compare_methods(job, jobs, progress)
