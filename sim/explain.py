@@ -1,5 +1,6 @@
 """What bounds each phase, in words and numbers, and which single change helps most: each change is simulated."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -26,6 +27,7 @@ class Roofline(NamedTuple):
     ridge: float  # macs_per_byte at which array and memory take equally long
     roof_cycles: float  # the longer of array time at full use and DRAM time at sustained bandwidth
     reached: float  # roof_cycles over the phase's cycles
+    dram_busy: float  # share of the cycles in which DRAM moves bytes
 
 
 class Change(NamedTuple):
@@ -43,6 +45,8 @@ class PhaseExplanation(NamedTuple):
     shares: dict[str, float]  # of CAUSES
     edge_loss: float  # lanes of issued vectors that edge tiles, masks and short rows leave idle
     roofline: Roofline
+    dram_efficiency: float  # sustained over peak bandwidth
+    dram_losses: tuple[float, float] | None  # of peak: to banks, to refresh; None where no banks are described
     largest_ops: list[tuple[str, float]]  # name, share of the cycles
     changes: list[Change]  # best first
 
@@ -66,12 +70,15 @@ def explanation_lines(explanation: PhaseExplanation) -> list[str]:
     largest = ", ".join(f"{name} {share:.0%}" for name, share in explanation.largest_ops)
     changes = ", ".join(f"{change.what} {change.speedup:.2f}x" for change in explanation.changes)
     helps = f"{best.what} would help most ({best.speedup:.2f}x)" if best.speedup >= 1.01 else "no single doubling helps"
+    losses, efficiency = explanation.dram_losses, f"{explanation.dram_efficiency:.0%}"
+    lost = f"; banks lose {losses[0]:.1%}, refresh {losses[1]:.1%}" if losses else ""
     idle = f"edge tiles and masks idle {explanation.edge_loss:.1%} of issued lanes"
     share = f"{explanation.shares[bound]:.0%}"
     return [
         f"{explanation.phase}: {explanation.cycles:,} cycles, {share} of them bound by {_WORDS[bound]}",
         f"  other causes: {', '.join(others) or 'none above 1 %'}; {idle}",
         f"  largest ops: {largest}",
+        f"  DRAM is busy for {roofline.dram_busy:.0%} of the cycles at {efficiency} of its pins' peak{lost}",
         f"  roofline: {roofline.macs_per_byte:.1f} MACs per DRAM byte, ridge at {roofline.ridge:.1f}, so the {side} is "
         f"the roof; {roofline.reached:.0%} of it is reached",
         f"  {helps}; doubled one at a time and simulated: {changes}",
@@ -101,11 +108,25 @@ def _explain_phase(phase: PhaseResult, result: SimResult, variants: dict[str, Si
         shares={cause: phase.causes[cause] / phase.cycles for cause in CAUSES},
         edge_loss=counts.array_macs_padding / issued if issued else 0.0,
         roofline=Roofline(
-            macs / dram_bytes, result.array.lanes / bytes_per_cycle, roof_cycles, roof_cycles / phase.cycles
+            macs / dram_bytes if dram_bytes else math.inf,
+            result.array.lanes / bytes_per_cycle,
+            roof_cycles,
+            roof_cycles / phase.cycles,
+            dram_bytes / bytes_per_cycle / phase.cycles,
         ),
+        dram_efficiency=result.memory.sequential_efficiency,
+        dram_losses=_dram_losses(result.memory),
         largest_ops=[(op.name, op.cycles / phase.cycles) for op in ops],
         changes=sorted(changes, key=lambda change: change.speedup, reverse=True),
     )
+
+
+def _dram_losses(memory: MemoryConfig) -> tuple[float, float] | None:
+    """Shares of the pins' peak that a sequential stream loses to banks and to refresh."""
+    if memory.dram is None:
+        return None
+    stream = memory.dram.sequential()
+    return stream.bank_loss, stream.refresh_loss
 
 
 def _doubled(array: ArrayConfig, memory: MemoryConfig) -> list[tuple[str, ArrayConfig, MemoryConfig]]:

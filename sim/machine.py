@@ -52,11 +52,16 @@ class Machine:
         cost = gemm_cost(job, self.array, self.memory)
         toggles = _operand_toggles(op.statistics, self.dense_on_array)
         m, n, k = op.gemm
-        scales = m * n * (1 if self.dense_on_array else op.scale_groups * planes)
-        offsets = 0 if self.dense_on_array else op.offset_groups
+        match self.array.mac:
+            case "fp16":
+                scales, offsets = 0, 0  # outputs are what they are
+            case "int8":
+                scales, offsets = 1, 0
+            case _:
+                scales, offsets = op.scale_groups * planes, op.offset_groups
         counts = cost.counts._replace(
             array_macs_active=cost.counts.array_macs * toggles / RANDOM_TOGGLE_RATE,
-            scale_multiplies=scales + m * n * offsets,
+            scale_multiplies=m * n * (scales + offsets),
             vector_ops=m * k if offsets else 0,
         )
         vector_cycles = math.ceil((counts.scale_multiplies + counts.vector_ops) / self.array.vector_lanes)

@@ -119,6 +119,14 @@ def test_tile_stepping_is_edge_stepping_behind_the_same_dram(gemm, array, buffer
     assert (cycles, moved) == (sum(edges.values()), tiles)
 
 
+@settings(max_examples=200, deadline=None)
+@given(gemms, arrays, st.integers(1, 4), st.integers(0, 1 << 26), st.integers(0, 1 << 26))
+def test_a_faster_memory_never_delays_a_gemm(gemm, array, buffer_tiles, ticks, fewer):
+    slow = tile_step(gemm, array, buffer_tiles, ticks + fewer, 0, 3)
+    assert tile_step(gemm, array, buffer_tiles, ticks, 0, 3)[0] <= slow[0]
+    assert tile_step(gemm, array, buffer_tiles + 1, ticks + fewer, 0, 3)[0] <= slow[0]
+
+
 def test_rates_need_not_be_whole_cycles():
     """Ten tiles of 3 bytes at 2 bytes per cycle, bus and array faster: 15 cycles of DRAM, then beat, swap, issue."""
     array = ArrayConfig(name="lane", rows=1, cols=1, weight_bus_bits=8)

@@ -1,9 +1,12 @@
 """Explanations name the bound that a machine was built to have, and the change that removes it."""
 
+import math
+
 import pytest
 
 from hw.config import load_array
 from quant.shapes import load_shape
+from sim.execution import Execution
 from sim.explain import explain, explanation_json, explanation_lines
 from sim.memory import load_memory
 from sim.simulator import simulate
@@ -51,3 +54,13 @@ def test_no_phase_beats_its_roof(mac):
         assert sum(one.shares.values()) == pytest.approx(1)
         assert one.cycles == result.phase(one.phase).cycles
         assert explanation_json(one)["sentences"]
+        assert 0 < one.roofline.dram_busy <= 1
+        assert one.dram_efficiency + sum(one.dram_losses) == pytest.approx(1, abs=0.002)
+
+
+def test_a_run_without_dram_traffic_is_explained():
+    array = load_array("8x8").model_copy(update={"weight_buffer_bytes": 1 << 22, "activation_buffer_bytes": 1 << 20})
+    result = simulate(load_shape("stories260K"), array, HBM3, 4, 2, execution=Execution(on_chip=True))
+    (_, decode) = explain(result, lambda machine, memory: result)
+    assert decode.roofline.macs_per_byte == math.inf
+    assert "the array is the roof" in "".join(explanation_lines(decode))
