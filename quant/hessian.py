@@ -13,7 +13,17 @@ import torch
 
 from hw.errors import InputError
 
-__all__ = ["BLOCK", "DampedHessian", "compensate", "damp", "output_error", "prepare", "push_error", "spans"]
+__all__ = [
+    "BLOCK",
+    "DampedHessian",
+    "check_weights",
+    "compensate",
+    "damp",
+    "output_error",
+    "prepare",
+    "push_error",
+    "spans",
+]
 
 BLOCK = 128  # columns whose errors are collected before they reach the rest of the matrix
 
@@ -67,8 +77,7 @@ def prepare(weight: torch.Tensor, hessian: torch.Tensor | None, damping: float) 
     Raises:
         InputError: weights that are not finite, or a Hessian that ``damp`` refuses.
     """
-    if not torch.isfinite(weight).all():
-        raise InputError(f"weights must be finite, but {int((~torch.isfinite(weight)).sum())} are not")
+    check_weights(weight)
     damped = damp(hessian, weight.shape[1], damping)
     work = weight.detach().float().clone()
     work[:, damped.dead] = 0

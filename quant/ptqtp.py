@@ -11,7 +11,7 @@ from typing import Annotated
 import torch
 from pydantic import Field
 
-from quant.hessian import spans
+from quant.hessian import check_weights, spans
 from quant.registry import MethodOptions
 from quant.solution import LinearSolution, as_stored
 
@@ -31,7 +31,12 @@ class Options(MethodOptions):
 
 
 def solve(weight: torch.Tensor, hessian: torch.Tensor | None, options: Options) -> LinearSolution:
-    """Quantize one linear; ``hessian`` is not used. See ``quant.registry.Solver``."""
+    """Quantize one linear; ``hessian`` is not used. See ``quant.registry.Solver``.
+
+    Raises:
+        InputError: weights that are not finite.
+    """
+    check_weights(weight)
     fit = fit_tied if options.tied else fit_free
     planes, scales = [], []
     for start, stop in spans(0, weight.shape[1], options.group or weight.shape[1]):

@@ -99,5 +99,5 @@ def test_bad_input_is_named():
     with pytest.raises(InputError, match=r"must be positive definite, but is not with damping 0\.01"):
         damp(-hessian, 72, 0.01)
     weight[2, 2] = float("inf")
-    with pytest.raises(InputError, match="weights must be finite, but 1 are not"):
+    with pytest.raises(InputError, match="weights must be finite, but 1 of 864 are not"):
         prepare(weight, hessian, 0.01)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from hw.errors import InputError
 from hw.golden import group_sums, quantize_tokens
 from quant.registry import method_names, options_for, solver
 from quant.storage import load_linear, store_linear
@@ -76,3 +77,11 @@ def test_a_single_output_and_a_single_group_work(name):
     solution = solved(name, weight, hessian)
     assert (solution.n, solution.k) == (1, 9)
     assert torch.isfinite(solution.dense()).all()
+
+
+@pytest.mark.parametrize("name", method_names())
+def test_weights_that_are_not_finite_are_refused(name):
+    weight, _, hessian = problem()
+    weight[3, 5] = float("nan")
+    with pytest.raises(InputError, match="must be"):
+        solved(name, weight, hessian)
