@@ -71,6 +71,16 @@ def damp(hessian: torch.Tensor | None, k: int, damping: float) -> DampedHessian:
     return DampedHessian(matrix, upper, dead)
 
 
+def check_weights(weight: torch.Tensor) -> None:
+    """Refuse weights that are not finite.
+
+    Raises:
+        InputError: how many are not.
+    """
+    if faulty := int((~torch.isfinite(weight)).sum()):
+        raise InputError(f"weights must be finite, but {faulty} of {weight.numel()} are not")
+
+
 def prepare(weight: torch.Tensor, hessian: torch.Tensor | None, damping: float) -> tuple[torch.Tensor, DampedHessian]:
     """A float32 copy of ``weight`` (n, k) with zeros at dead inputs, and its Hessian ready for error feedback.
 
