@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -20,12 +21,14 @@ from sim.bench import bench
 from sim.docs import draw_timeline, load_results, measure, render_file, write_results
 from sim.execution import Execution
 from sim.explain import explain, explanation_json, explanation_lines
-from sim.memory import MemoryConfig, load_memory, memory_names, stream_table
+from sim.memory import load_memory, memory_names, stream_table
 from sim.references import ASSUMPTIONS, agreements
 from sim.replay import recording_origin, replay, replay_statistics
 from sim.result import CAUSES, PhaseResult, SimResult, write_result
-from sim.simulator import array_formats, simulate
+from sim.simulator import array_formats, simulate_trace
 from sim.timeline import write_timeline
+from sim.trace import TraceStatistics, build_trace
+from sim.trace_file import read_trace, write_trace
 
 __all__ = ["main"]
 
@@ -70,6 +73,9 @@ def _parser() -> CommandParser:
     one.add_argument("--fuse", action="store_true", help="one GEMM for q, k and v, and one for gate and up")
     one.add_argument("--on-chip", action="store_true", help="weights and KV cache live in the weight buffer")
     one.add_argument("--single-buffer", action="store_true", help="load no weight tile while another is used")
+    one.add_argument("--recording", type=Path, metavar="FOLDER", help="replay this recording for the statistics")
+    one.add_argument("--trace", type=Path, metavar="FILE", help="run this trace.json instead of building one")
+    one.add_argument("--save-trace", type=Path, metavar="FILE", help="write the trace here")
     one.add_argument("--manifest", type=Path, help="manifest.json of a quantized model")
     one.add_argument("--ops", action="store_true", help="one line per op")
     one.add_argument("--explain", action="store_true", help="say what bounds each phase and what would help most")
@@ -110,12 +116,16 @@ def _run(options) -> None:
     execution = validate_document(choices, Execution, "run")
     formats = array_formats(array).model_copy(update={"kv_bits": options.kv_bits})
 
-    def rerun(machine: ArrayConfig, memory: MemoryConfig) -> SimResult:
+    if options.trace:
+        trace = read_trace(options.trace, shape, array)
+    else:
         sizes = options.prefill, options.decode, options.batch
-        return simulate(shape, machine, memory, *sizes, manifest=manifest, formats=formats, execution=execution)
-
-    result = rerun(array, load_memory(options.memory))
-    explanations = explain(result, rerun) if options.explain else []
+        statistics = _replayed_statistics(options.recording, array) if options.recording else None
+        trace = build_trace(shape, *sizes, formats, manifest, statistics, execution)
+    if options.save_trace:
+        write_trace(options.save_trace, trace, array)
+    result = simulate_trace(trace, array, load_memory(options.memory))
+    explanations = explain(result, partial(simulate_trace, trace)) if options.explain else []
     if options.output:
         inputs = {
             "shape": shape.sha256,
@@ -140,18 +150,21 @@ def _run(options) -> None:
         console.print(f"[dim]- {note}[/dim]")
 
 
+def _replayed_statistics(folder: Path, array: ArrayConfig) -> TraceStatistics:
+    """Replay every linear of a recording, with a progress bar on the error stream."""
+    recording = read_recording(folder)
+    replays = replay(recording, Checkpoint(folder / "ternary.safetensors"), array)
+    bar = track(replays, "replay", total=len(recording.linears), console=Console(stderr=True), transient=True)
+    return replay_statistics(bar, recording_origin(recording, array))
+
+
 def _replay(options) -> None:
     array = load_array(options.array)
-    recording = read_recording(options.folder)
-    replays = replay(recording, Checkpoint(options.folder / "ternary.safetensors"), array)
-    console = Console(stderr=options.json)
-    total = len(recording.linears)
-    done = list(track(replays, "replay", total=total, console=console, transient=True))
-    statistics = replay_statistics(done, recording_origin(recording, array))
+    statistics = _replayed_statistics(options.folder, array)
     if options.json:
         print(json.dumps({phase: {k: s.model_dump() for k, s in kinds.items()} for phase, kinds in statistics.items()}))
         return
-    table = Table(title=f"{recording.model} ({recording.method}) on {array.name}: {total} linears replayed bit for bit")
+    table = Table(title=next(iter(statistics["prefill"].values())).origin + ", sums equal to the bit")
     for heading in ("linear", "zero trits", "toggles in prefill", "in decode", "of the activations", "in decode"):
         table.add_column(heading, justify="left" if heading == "linear" else "right")
     for kind, prefill in statistics["prefill"].items():
@@ -159,7 +172,7 @@ def _replay(options) -> None:
         rates = (prefill.zero_fraction, prefill.toggle_rate, decode.toggle_rate)
         entered = (prefill.input_toggle_rate, decode.input_toggle_rate)
         table.add_row(kind, *(f"{rate:.3f}" for rate in rates + entered))
-    console.print(table)
+    Console().print(table)
 
 
 def _dram(options) -> None:

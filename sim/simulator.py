@@ -54,15 +54,17 @@ def simulate(
     """
     formats = formats or array_formats(array)
     trace = build_trace(shape, prefill, decode, batch, formats, manifest, trace_statistics, execution)
-    return simulate_trace(trace, array, memory, prefill, decode, batch)
+    return simulate_trace(trace, array, memory)
 
 
-def simulate_trace(
-    trace: Trace, array: ArrayConfig, memory: MemoryConfig, prefill: int, decode: int, batch: int
-) -> SimResult:
-    """Simulate a trace that was built for these sizes."""
+def simulate_trace(trace: Trace, array: ArrayConfig, memory: MemoryConfig) -> SimResult:
+    """Simulate a trace.
+
+    Raises:
+        InputError: K too long for the accumulators, or an on-chip run that does not fit.
+    """
     if trace.execution.on_chip:
-        _check_residence(trace, array, (prefill + decode) * batch)
+        _check_residence(trace, array)
     machine = Machine(array, memory, trace.formats, trace.execution)
     place = "the array" if machine.dense_on_array else "the vector unit"
     notes = [
@@ -77,22 +79,23 @@ def simulate_trace(
         method=trace.method,
         array=array,
         memory=memory,
-        prefill=prefill,
-        decode=decode,
-        batch=batch,
+        prefill=trace.prefill,
+        decode=trace.decode,
+        batch=trace.batch,
         execution=trace.execution,
         phases=_merged([_run_phase(phase, machine) for phase in trace.phases]),
         notes=notes,
     )
 
 
-def _check_residence(trace: Trace, array: ArrayConfig, cached_tokens: int) -> None:
+def _check_residence(trace: Trace, array: ArrayConfig) -> None:
     """Refuse a run whose weights and KV cache do not fit the weight buffer.
 
     Raises:
         InputError: with what is needed and what is there.
     """
     shape, formats = trace.shape, trace.formats
+    cached_tokens = (trace.prefill + trace.decode) * trace.batch
     head_bits = formats.head_bits if array.mac == "ternary" else array.weight_bits
     planes = max((op.planes for phase in trace.phases for op in phase.ops if isinstance(op, LinearOp)), default=1)
     bits = shape.linear_parameters * array.weight_bits * (planes if array.mac == "ternary" else 1)

@@ -124,6 +124,9 @@ class Trace(_Frozen):
 
     shape: ModelShape
     method: str
+    prefill: int
+    decode: int
+    batch: int
     formats: Formats
     execution: Execution
     phases: list[Phase]
@@ -169,7 +172,16 @@ def build_trace(
         ops = fuse_projections(ops) if execution.fuse_projections else ops
         phases.append(Phase(name=name, tokens=queries * batch * steps, steps=steps, ops=ops))
     method = manifest.method if manifest else ""
-    return Trace(shape=shape, method=method, formats=formats, execution=execution, phases=phases)
+    return Trace(
+        shape=shape,
+        method=method,
+        prefill=prefill,
+        decode=decode,
+        batch=batch,
+        formats=formats,
+        execution=execution,
+        phases=phases,
+    )
 
 
 def fuse_projections(ops: list[Op]) -> list[Op]:
