@@ -49,7 +49,7 @@ def test_a_trace_of_another_version_or_a_damaged_one_is_refused(stored):
     path, _ = stored
     document = json.loads(path.read_text())
     path.write_text(json.dumps(document | {"version": 99}))
-    with pytest.raises(InputError, match="version 1, not tritforge.trace version 99"):
+    with pytest.raises(InputError, match=r"version 1, not tritforge\.trace version 99"):
         read_trace(path, SHAPE, ARRAY)
     path.write_text(json.dumps(document | {"batch": "many"}))
     with pytest.raises(InputError, match="damaged trace"):
