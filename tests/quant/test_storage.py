@@ -5,6 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hw.errors import InputError
 from quant.solution import LinearSolution, Outliers
@@ -141,3 +143,29 @@ def test_damaged_arrays_are_named():
     header, arrays = store_linear(CASES["two bits"])
     with pytest.raises(InputError, match="15 fields of 2 bits must be 4 bytes, not 3"):
         load_linear(header, arrays | {"zeros": arrays["zeros"][:3]})
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    planes=st.integers(1, 3),
+    n=st.integers(1, 5),
+    k=st.integers(1, 40),
+    group=st.one_of(st.none(), st.integers(1, 50)),
+    seed=st.integers(0, 1000),
+)
+def test_any_shape_reads_back_equal_and_takes_its_bits(planes, n, k, group, seed):
+    generator = torch.Generator().manual_seed(seed)
+    groups = 1 if group is None else -(-k // group)
+    solution = LinearSolution(
+        torch.randint(-1, 2, (planes, n, k), generator=generator).to(torch.int8),
+        torch.rand(planes, n, groups, generator=generator).half(),
+        group,
+        "row" if group is None else "group",
+        permutation=torch.randperm(k, generator=generator),
+    )
+    header, arrays = store_linear(solution)
+    assert sum(8 * array.nbytes for array in arrays.values()) == solution.bits().total
+    again = load_linear(header, arrays)
+    assert torch.equal(again.trits, solution.trits)
+    assert torch.equal(again.permutation, solution.permutation)
+    assert torch.equal(again.dense(), solution.dense())
