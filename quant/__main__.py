@@ -1,6 +1,7 @@
 """``python -m quant``: quantize a model, list the models and methods, say which extras a model needs."""
 
 import json
+import logging
 import sys
 import time
 from argparse import Namespace
@@ -33,11 +34,13 @@ def _parser() -> CommandParser:
     job.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="option of the method; repeat")
     job.add_argument("--text", type=Path, help="evaluated text (default: a slice of pydoc_data.topics)")
     job.add_argument("--calib", type=Path, help="calibration text (default: another slice of it)")
+    job.add_argument("--prose", type=Path, help="text whose sentences' last words are to be predicted")
     job.add_argument("--windows", type=int, help="evaluated windows (default: all of a file, 8 of the built-in text)")
     job.add_argument("--length", type=int, help="tokens per window (default: 2048 for files, 512 built in)")
     job.add_argument("--calibration-windows", type=int, help="default: up to 128 of a file, 16 of the built-in text")
     job.add_argument("--seed", type=int, default=0)
     job.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    job.add_argument("--verbose", action="store_true", help="log errors of blocks and losses of steps to stderr")
     job.add_argument("--json", action="store_true", help="print manifest.json instead of a table")
     job.set_defaults(action=_quantize)
 
@@ -58,9 +61,11 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _quantize(options: Namespace) -> None:
-    names = ("model", "method", "text", "calib", "windows", "length", "calibration_windows", "seed", "device")
+    names = ("model", "method", "text", "calib", "prose", "windows", "length", "calibration_windows", "seed", "device")
     fields = {name: getattr(options, name) for name in names}
     job = validate_document(fields | {"options": _pairs(options.option)}, QuantJob, "options")
+    if options.verbose:
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     started = time.monotonic()
     done = _with_progress(job)
     if options.json:
@@ -103,6 +108,9 @@ def _print_manifest(manifest: Manifest, folder: Path, seconds: float) -> None:
     for label, float_key, int8_key in (("before", "fp", "fp_a8"), ("after", "a16", "a8")):
         table.add_row(label, f"{figures[float_key]:.4g}", f"{figures[int8_key]:.4g}")
     console.print(table)
+    if manifest.last_word:
+        shares = f"{manifest.last_word['fp_a8']:.1%} before, {manifest.last_word['a8']:.1%} after (A8)"
+        console.print(f"last words of  {manifest.last_word_text}: {shares}", highlight=False)
     console.print(f"evaluated on   {manifest.evaluation}", highlight=False)
     console.print(f"calibrated on  {manifest.calibration}", highlight=False)
     bits = f"{manifest.true_bits:.3f} stored bits per weight, {manifest.zero_fraction:.1%} zero trits"

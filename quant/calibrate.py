@@ -11,7 +11,9 @@ from hw.errors import InputError
 from quant.llama import DecoderLinear, block_inputs, block_linears, blocks, embed, int8_activations, run_block
 from quant.recording import FIRST_KINDS, INPUT_OF_KIND
 
-__all__ = ["CalibrationBlock", "block_hessians", "calibration_blocks", "forward_block", "token_windows"]
+__all__ = ["INPUTS", "CalibrationBlock", "block_hessians", "calibration_blocks", "forward_block", "token_windows"]
+
+INPUTS = tuple(INPUT_OF_KIND[kind] for kind in FIRST_KINDS)  # in the order in which a token meets them
 
 _TOKENS_PER_PASS = 4096  # tokens that one forward pass of one block takes at a time
 
@@ -61,17 +63,22 @@ def forward_block(model: PreTrainedModel, block: nn.Module, hidden: Tensor, int8
 
 
 @torch.no_grad()
-def block_hessians(model: PreTrainedModel, item: CalibrationBlock, int8: bool = True) -> dict[str, Tensor]:
+def block_hessians(
+    model: PreTrainedModel, item: CalibrationBlock, int8: bool = True, inputs: Sequence[str] = INPUTS
+) -> dict[str, Tensor]:
     """``X^T X`` by linear kind, float32 ``(k, k)``, mean over tokens; linears with one input share one tensor.
+
+    ``inputs``: which of the block's distinct inputs are wanted, names of ``quant.recording.INPUT_OF_KIND``.
 
     Raises:
         InputError: activations that are not finite, named.
     """
+    wanted = [kind for kind in FIRST_KINDS if INPUT_OF_KIND[kind] in inputs]
     sums: dict[str, Tensor] = {}
     with int8_activations(item.block, int8), block_inputs(item.linears) as seen:
         for part in _parts(item.hidden):
             run_block(model, item.block, part)
-            for kind in FIRST_KINDS:
+            for kind in wanted:
                 x = seen[kind].flatten(0, -2)
                 product = x.T @ x
                 sums[kind] = sums[kind] + product if kind in sums else product
@@ -80,7 +87,7 @@ def block_hessians(model: PreTrainedModel, item: CalibrationBlock, int8: bool = 
         if linear.kind in sums and not torch.isfinite(sums[linear.kind]).all():
             raise InputError(f"{linear.name}: calibration inputs must be finite; they hold NaN or overflow float32")
     by_input = {INPUT_OF_KIND[kind]: total / tokens for kind, total in sums.items()}
-    return {kind: by_input[name] for kind, name in INPUT_OF_KIND.items()}
+    return {kind: by_input[name] for kind, name in INPUT_OF_KIND.items() if name in by_input}
 
 
 def _parts(hidden: Tensor) -> Iterator[Tensor]:

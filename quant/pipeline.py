@@ -17,7 +17,7 @@ from quant.manifest import Manifest, read_manifest
 from quant.recording import Recording, read_recording
 from quant.registry import METHODS
 from quant.source import Source, resolve, weights_path, weights_sha256
-from quant.text import NamedText, calibration_text, evaluation_text
+from quant.text import NamedText, calibration_text, evaluation_text, read_text
 
 __all__ = ["MODELS_FOLDER", "Progress", "QuantJob", "Quantized", "quantize"]
 
@@ -45,6 +45,7 @@ class QuantJob(BaseModel):
     options: dict[str, float | int | str | bool | None] = {}
     text: Path | None = None  # evaluated; None = a slice of pydoc_data.topics
     calib: Path | None = None  # calibrated on; None = another slice of it
+    prose: Path | None = None  # last-word accuracy is measured on it; None = not measured
     windows: Count | None = None  # evaluated; None = all of a given file, 8 of the built-in text
     length: Annotated[int, Field(ge=2)] | None = None  # of every window; None = 2048 for files, 512 built in
     calibration_windows: Count | None = None  # None = 128 of a given file (or what it has), 16 of the built-in text
@@ -87,6 +88,12 @@ class Texts(BaseModel):
     evaluation: NamedText
     evaluation_windows: int | None  # None: all
     evaluation_length: int
+    prose: NamedText | None
+
+    @property
+    def prose_name(self) -> str:
+        """What the manifest's last-word accuracies were measured on."""
+        return "" if self.prose is None else f"{self.prose.name} ({self.prose.sha256[:12]})"
 
     @property
     def evaluation_name(self) -> str:
@@ -139,6 +146,7 @@ def _texts(job: QuantJob, source: Source) -> Texts:
         evaluation=evaluation_text(job.text),
         evaluation_windows=job.windows or (_BUILTIN_EVALUATION if job.text is None else None),
         evaluation_length=length(job.text),
+        prose=None if job.prose is None else read_text(job.prose),
     )
 
 
@@ -160,7 +168,8 @@ def _folder(job: QuantJob, source: Source, weights: str, texts: Texts) -> Path:
 def _is_complete(folder: Path, texts: Texts) -> bool:
     if not (folder / "manifest.json").is_file() or not (folder / "recording.json").is_file():
         return False
-    return read_manifest(folder / "manifest.json").evaluation == texts.evaluation_name
+    manifest = read_manifest(folder / "manifest.json")
+    return manifest.evaluation == texts.evaluation_name and texts.prose_name in ("", manifest.last_word_text)
 
 
 def _file_name(model: str) -> str:

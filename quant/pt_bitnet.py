@@ -19,24 +19,44 @@ from quant.hessian import compensate, output_error, prepare, spans
 from quant.registry import MethodOptions
 from quant.solution import LinearSolution, as_stored
 
-__all__ = ["Options", "fit_scales", "flip_codes", "search_threshold", "solve"]
+__all__ = ["Options", "fit_scales", "flip_codes", "search_threshold", "snap_scales", "solve"]
 
 _BASE_THRESHOLD = 0.75  # of mean|w|: Li et al., Ternary Weight Networks, arXiv 1605.04711, section 2.3
 _FACTORS = torch.linspace(0.5, 1.5, 21).tolist()
 _ROUNDS = 2  # of flips and fits
+_LARGEST_EXPONENT = 7  # shifts of group scales: three stored bits
 
 
 class Options(MethodOptions):
     """``group``: columns per scale, None = the row; ``damping`` in means of the Hessian's diagonal.
 
+    ``scales`` "pow2": a row scale times a power of two per group, so that the hardware shifts instead of multiplying.
+    ``sequential``: inputs of a block's later linears are taken after its earlier ones are quantized.
+
     ``flips``: most flips per row and round; ``shrink``: share of the Hessian's off-diagonal that flips do not trust.
+
+    Only for strength "full": ``epochs`` of reconstruction per block over the calibration text; ``distill_steps`` over
+    windows of ``distill_length`` tokens, ``real_share`` of them calibration text, the others out of
+    ``generated_windows`` of 512 tokens that the model writes; tokens per step and peak learning rates of both, in
+    units of codes.
     """
 
     strength: Literal["fast", "full"] = "fast"
     group: Annotated[int, Field(ge=1)] | None = 128
+    scales: Literal["free", "pow2"] = "free"
+    sequential: bool = False
     damping: Annotated[float, Field(gt=0)] = 0.01
     flips: Annotated[int, Field(ge=0)] = 64
     shrink: Annotated[float, Field(ge=0, le=1)] = 0.1
+    epochs: Annotated[int, Field(ge=0)] = 6
+    block_rate: Annotated[float, Field(gt=0)] = 0.01
+    distill_steps: Annotated[int, Field(ge=0)] = 2000
+    distill_rate: Annotated[float, Field(gt=0)] = 0.002
+    distill_length: Annotated[int, Field(ge=2)] = 1024
+    generated_windows: Annotated[int, Field(ge=0)] = 4096
+    real_share: Annotated[float, Field(ge=0, le=1)] = 0.25
+    block_tokens_per_step: Annotated[int, Field(ge=1)] = 8192
+    distill_tokens_per_step: Annotated[int, Field(ge=1)] = 16384
 
 
 def solve(weight: torch.Tensor, hessian: torch.Tensor | None, options: Options) -> LinearSolution:
@@ -54,6 +74,8 @@ def solve(weight: torch.Tensor, hessian: torch.Tensor | None, options: Options) 
             trits = flip_codes(target, trits, _spread(scales, trits, options.group), trusted, options.flips)
             scales = as_stored(fit_scales(target, trits, scales, trusted, options.group))
     kind = "row" if options.group is None else "group"
+    if options.scales == "pow2" and kind == "group":
+        kind, scales = "pow2", snap_scales(target, trits, scales, damped.matrix, options.group)
     return LinearSolution(trits.to(torch.int8)[None], scales.half()[None], options.group, kind)
 
 
@@ -119,6 +141,18 @@ def fit_scales(
         scales[:, index] += step
         gradient -= step[:, None] * pushed
     return scales
+
+
+def snap_scales(
+    weight: torch.Tensor, trits: torch.Tensor, scales: torch.Tensor, hessian: torch.Tensor, group: int
+) -> torch.Tensor:
+    """Scales (n, groups): a row's float16 scale, fitted to the output error, times powers of two."""
+    exponents = torch.log2(scales.amax(1, keepdim=True) / scales.clamp_min(torch.finfo(torch.float16).tiny))
+    powers = torch.exp2(-exponents.round().clamp(0, _LARGEST_EXPONENT))
+    unit = _spread(powers, trits, group) * trits
+    pushed = unit @ hessian
+    fitted = (pushed * weight).sum(1) / (pushed * unit).sum(1).clamp_min(torch.finfo(torch.float32).tiny)
+    return as_stored(fitted.clamp_min(0))[:, None] * powers
 
 
 def _round_columns(work: torch.Tensor, upper: torch.Tensor, group: int | None) -> tuple[torch.Tensor, torch.Tensor]:

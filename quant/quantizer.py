@@ -1,14 +1,17 @@
 """One quantization job with torch: blocks with resume, checkpoint, perplexities before and after, recording."""
 
+import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 from hw.artifact import read_artifact, sha256_file, sha256_json, write_artifact
 from hw.errors import InputError
-from quant.calibrate import block_hessians, calibration_blocks, token_windows
+from quant.calibrate import INPUTS, CalibrationBlock, block_hessians, calibration_blocks, token_windows
 from quant.checkpoint import Checkpoint, write_checkpoint
-from quant.evaluate import perplexity
+from quant.evaluate import LastWord, last_word_accuracy, last_words, perplexity
+from quant.full_strength import full_strength
 from quant.llama import LoadedModel, decoder_linears, load_model, norm_weights
 from quant.manifest import Manifest, write_manifest
 from quant.pipeline import Progress, QuantJob, Texts
@@ -20,7 +23,10 @@ from quant.source import Source, weights_sha256
 
 __all__ = ["apply_checkpoint", "quantize_blocks", "run_job"]
 
+_PASSAGES = 500  # whose last word is to be predicted
 _REFERENCE_SCHEMA, _REFERENCE_VERSION = "tritforge.reference", 1
+
+_log = logging.getLogger(__name__)
 
 Solutions = dict[tuple[int, str], LinearSolution]
 
@@ -43,16 +49,26 @@ def run_job(job: QuantJob, source: Source, texts: Texts, folder: Path, model_fol
         f"evaluation text {texts.evaluation.name!r}",
     )
     figures = _reference(loaded, evaluated, texts.evaluation_name, model_folder, progress)
+    passages = [] if texts.prose is None else last_words(loaded.tokenizer, texts.prose.text, _PASSAGES)
+    guessed = {"fp_a8": _guess(loaded, passages, "last words before", progress)} if passages else {}
     path = folder / "ternary.safetensors"
     if path.is_file():
         apply_checkpoint(loaded, Checkpoint(path))
     else:
-        solutions = quantize_blocks(loaded, job.method, options, texts, folder / "parts", progress)
-        write_checkpoint(path, solutions)
+        parts, norms = folder / "parts", {}
+        if getattr(options, "strength", "fast") == "full":
+            windows = _calibration_windows(loaded, texts)
+            solutions, norms = full_strength(loaded, options, windows, parts, model_folder, job.seed, progress)
+        else:
+            solutions = quantize_blocks(loaded, job.method, options, texts, parts, progress)
+        write_checkpoint(path, solutions, norms)
+        apply_checkpoint(loaded, Checkpoint(path))
     checkpoint = Checkpoint(path)
     weights = sha256_file(path)
     for key, int8 in (("a16", False), ("a8", True)):
         figures[key] = _measure(loaded, evaluated, int8, f"perplexity {key.upper()}", progress)
+    if passages:
+        guessed["a8"] = _guess(loaded, passages, "last words", progress)
     recording = record_pass(
         loaded,
         checkpoint,
@@ -78,6 +94,8 @@ def run_job(job: QuantJob, source: Source, texts: Texts, folder: Path, model_fol
         calibration=texts.calibration_name,
         evaluation=texts.evaluation_name,
         perplexity=figures,
+        last_word_text=texts.prose_name,
+        last_word=guessed,
     )
     write_manifest(folder / "manifest.json", manifest)
 
@@ -102,20 +120,35 @@ def quantize_blocks(
         if part.is_file():
             found = {key: Checkpoint(part).solution(*key) for key in Checkpoint(part)}
         else:
-            hessians = block_hessians(loaded.model, item)
-            found = {}
-            for linear in item.linears:
-                try:
-                    solution = solve(linear.module.weight, hessians[linear.kind], options)
-                except InputError as error:
-                    raise InputError(f"{linear.name}: {error}") from None
-                found[linear.layer, linear.kind] = solution
+            found = _solve_block(loaded, item, solve, options)
             write_checkpoint(part, found)
         for linear in item.linears:
             linear.module.weight.copy_(found[linear.layer, linear.kind].dense())
         solutions |= found
         progress("quantize", item.layer + 1, total)
     return solutions
+
+
+def _solve_block(
+    loaded: LoadedModel, item: CalibrationBlock, solve: Callable[..., LinearSolution], options: MethodOptions
+) -> Solutions:
+    """Solutions of one block's linears: all inputs taken at once, or each after the linears before it are replaced."""
+    found: Solutions = {}
+    rounds = [(name,) for name in INPUTS] if getattr(options, "sequential", False) else [INPUTS]
+    for names in rounds:
+        hessians = block_hessians(loaded.model, item, inputs=names)
+        for linear in item.linears:
+            if linear.kind not in hessians:
+                continue
+            try:
+                solution = solve(linear.module.weight, hessians[linear.kind], options)
+            except InputError as error:
+                raise InputError(f"{linear.name}: {error}") from None
+            found[linear.layer, linear.kind] = solution
+        for linear in item.linears:
+            if linear.kind in hessians:
+                linear.module.weight.copy_(found[linear.layer, linear.kind].dense())
+    return found
 
 
 def apply_checkpoint(loaded: LoadedModel, checkpoint: Checkpoint) -> None:
@@ -126,7 +159,7 @@ def apply_checkpoint(loaded: LoadedModel, checkpoint: Checkpoint) -> None:
     """
     with torch.no_grad():
         for linear in decoder_linears(loaded.model):
-            dense = checkpoint.solution(linear.layer, linear.kind).dense()
+            dense = checkpoint.solution(linear.layer, linear.kind).dense().to(linear.module.weight.device)
             if dense.shape != linear.module.weight.shape:
                 raise InputError(f"{checkpoint.path}: {linear.name} must be {tuple(linear.module.weight.shape)}")
             linear.module.weight.copy_(dense)
@@ -159,5 +192,13 @@ def _reference(
     return dict(figures)
 
 
+def _guess(loaded: LoadedModel, passages: list[LastWord], stage: str, progress: Progress) -> float:
+    share = last_word_accuracy(loaded.model, passages, True, lambda done, total: progress(stage, done, total))
+    _log.info("%s: %.4f", stage, share)
+    return share
+
+
 def _measure(loaded: LoadedModel, windows: torch.Tensor, int8: bool, stage: str, progress: Progress) -> float:
-    return perplexity(loaded.model, windows, int8, lambda done, total: progress(stage, done, total))
+    value = perplexity(loaded.model, windows, int8, lambda done, total: progress(stage, done, total))
+    _log.info("%s: %.4f", stage, value)
+    return value

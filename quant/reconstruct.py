@@ -1,0 +1,112 @@
+"""Block reconstruction: latent weights and scales of one block are trained towards the outputs of the float block.
+
+Ref: PT-BitNet's abstract, "we optimize the weight elements in a block-wise manner" (a reconstruction, see
+``quant.pt_bitnet``); the form is that of OmniQuant (arXiv 2308.13137, section 3.1) and EfficientQAT's Block-AP (arXiv
+2407.11062, section 3.2). Inputs come from the quantized prefix, targets from the full-precision one; the error of each
+token counts relative to the token's own size, because a few tokens carry activations a thousand times the others.
+"""
+
+import math
+from contextlib import AbstractContextManager
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from hw.errors import InputError
+from quant.latent import BlockFunction, BlockTensors
+
+__all__ = ["TrainingPlan", "learning_rate", "mixed_precision", "reconstruct_block", "trainer"]
+
+_WARMUP = 0.05  # share of all steps
+_CLIP = 1.0  # largest gradient norm
+_BETAS = (0.9, 0.95)
+_SCALE_RATE, _NORM_RATE = 0.05, 0.05  # learning rates relative to that of the dimensionless latent weights
+
+
+class TrainingPlan(NamedTuple):
+    """How long and how fast: ``rate`` is the peak learning rate of latent weights, in units of their codes."""
+
+    epochs: int
+    rate: float
+    tokens_per_step: int
+    seed: int
+
+
+def learning_rate(step: int, steps: int) -> float:
+    """Share of the peak rate: linear warm-up, then a cosine down to zero."""
+    warmup = max(1, round(_WARMUP * steps))
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+def mixed_precision(device: torch.device) -> AbstractContextManager:
+    """bfloat16 matrix products on a GPU; float32 elsewhere."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
+
+
+def trainer(
+    blocks: list[BlockTensors], extra_norms: list[Tensor], rate: float, steps: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """Adam over the latent weights, scales and norms, each with its own rate, and the schedule of all."""
+    latents, scales, norms = ([t for block in blocks for t in block.trained()[part]] for part in range(3))
+    for tensor in (*latents, *scales, *norms, *extra_norms):
+        tensor.requires_grad_(True)
+    groups = [
+        {"params": latents, "lr": rate},
+        {"params": scales, "lr": rate * _SCALE_RATE},
+        {"params": [*norms, *extra_norms], "lr": rate * _NORM_RATE},
+    ]
+    optimizer = torch.optim.Adam(groups, betas=_BETAS, fused=latents[0].device.type == "cuda")
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate(step, steps))
+
+
+def reconstruct_block(
+    function: BlockFunction,
+    tables: tuple[Tensor, Tensor],
+    tensors: BlockTensors,
+    inputs: Tensor,
+    targets: Tensor,
+    plan: TrainingPlan,
+    where: str,
+) -> float:
+    """Train ``tensors`` in place; the mean relative error of the last epoch.
+
+    ``inputs`` and ``targets``: ``(windows, length, hidden)``.
+
+    Raises:
+        InputError: a loss that is not finite, with the block's name and the remedy.
+    """
+    windows, length = inputs.shape[:2]
+    batch = max(1, min(windows, plan.tokens_per_step // length))
+    per_epoch = windows // batch
+    optimizer, schedule = trainer([tensors], [], plan.rate, plan.epochs * per_epoch)
+    generator = torch.Generator().manual_seed(plan.seed)
+    error = torch.zeros((), device=inputs.device)
+    for _ in range(plan.epochs):
+        error.zero_()
+        order = torch.randperm(windows, generator=generator)[: per_epoch * batch].view(per_epoch, batch)
+        for chosen in order.to(inputs.device):
+            with mixed_precision(inputs.device):
+                output = function(inputs[chosen], *tables, tensors)
+            wanted = targets[chosen]
+            loss = ((output - wanted).square().sum(-1) / wanted.square().sum(-1).clamp_min(1e-6)).mean()
+            loss.backward()
+            _step(optimizer, schedule)
+            error += loss.detach()
+        if not torch.isfinite(error):
+            raise InputError(
+                f"{where}: the reconstruction error must be finite, not {error.item()}; lower the option 'block_rate'"
+            )
+    for tensor in (t for part in tensors.trained() for t in part):
+        tensor.requires_grad_(False)
+    return (error / per_epoch).item()
+
+
+def _step(optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler) -> None:
+    for group in optimizer.param_groups:
+        torch.nn.utils.clip_grad_norm_(group["params"], _CLIP)
+    optimizer.step()
+    schedule.step()
+    optimizer.zero_grad(set_to_none=True)
