@@ -23,7 +23,7 @@ from sim.execution import Execution
 from sim.explain import explain, explanation_json, explanation_lines
 from sim.memory import load_memory, memory_names, stream_table
 from sim.references import ASSUMPTIONS, agreements
-from sim.replay import recording_origin, replay, replay_statistics
+from sim.replay import LinearReplay, mean_skipping, recording_origin, replay, replay_statistics
 from sim.result import CAUSES, PhaseResult, SimResult, write_result
 from sim.simulator import array_formats, simulate_trace
 from sim.timeline import write_timeline
@@ -120,7 +120,7 @@ def _run(options) -> None:
         trace = read_trace(options.trace, shape, array)
     else:
         sizes = options.prefill, options.decode, options.batch
-        statistics = _replayed_statistics(options.recording, array) if options.recording else None
+        statistics = _replayed(options.recording, array)[1] if options.recording else None
         trace = build_trace(shape, *sizes, formats, manifest, statistics, execution)
     if options.save_trace:
         write_trace(options.save_trace, trace, array)
@@ -150,19 +150,22 @@ def _run(options) -> None:
         console.print(f"[dim]- {note}[/dim]")
 
 
-def _replayed_statistics(folder: Path, array: ArrayConfig) -> TraceStatistics:
+def _replayed(folder: Path, array: ArrayConfig) -> tuple[list[LinearReplay], TraceStatistics]:
     """Replay every linear of a recording, with a progress bar on the error stream."""
     recording = read_recording(folder)
     replays = replay(recording, Checkpoint(folder / "ternary.safetensors"), array)
     bar = track(replays, "replay", total=len(recording.linears), console=Console(stderr=True), transient=True)
-    return replay_statistics(bar, recording_origin(recording, array))
+    done = list(bar)
+    return done, replay_statistics(done, recording_origin(recording, array))
 
 
 def _replay(options) -> None:
     array = load_array(options.array)
-    statistics = _replayed_statistics(options.folder, array)
+    done, statistics = _replayed(options.folder, array)
+    skipping = mean_skipping(done)
     if options.json:
-        print(json.dumps({phase: {k: s.model_dump() for k, s in kinds.items()} for phase, kinds in statistics.items()}))
+        records = {phase: {kind: s.model_dump() for kind, s in kinds.items()} for phase, kinds in statistics.items()}
+        print(json.dumps(records | {"skipping": skipping._asdict() | {"speed_bound": skipping.speed_bound}}))
         return
     table = Table(title=next(iter(statistics["prefill"].values())).origin + ", sums equal to the bit")
     for heading in ("linear", "zero trits", "toggles in prefill", "in decode", "of the activations", "in decode"):
@@ -172,7 +175,13 @@ def _replay(options) -> None:
         rates = (prefill.zero_fraction, prefill.toggle_rate, decode.toggle_rate)
         entered = (prefill.input_toggle_rate, decode.input_toggle_rate)
         table.add_row(kind, *(f"{rate:.3f}" for rate in rates + entered))
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    console.print(
+        f"skipping zeros: {skipping.empty_tiles:.1%} of the tiles are empty; a tile's fullest column holds "
+        f"{skipping.fullest_column:.0%} nonzero trits, so columns that add only those are at most "
+        f"{skipping.speed_bound:.2f} times faster"
+    )
 
 
 def _dram(options) -> None:

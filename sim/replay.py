@@ -1,5 +1,6 @@
 """Replay of recorded integers on the array: sums bit for bit, zero fractions and toggles as the lanes see them."""
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -15,8 +16,11 @@ from sim.result import Statistics
 
 __all__ = [
     "LinearReplay",
+    "Skipping",
     "Toggles",
     "linear_sums",
+    "mean_skipping",
+    "measure_skipping",
     "measure_toggles",
     "recording_origin",
     "replay",
@@ -34,6 +38,18 @@ class Toggles(NamedTuple):
     entered: float  # of the activation before selection
 
 
+class Skipping(NamedTuple):
+    """What an array that leaves out zero trits could gain on these tiles; measured, not assumed."""
+
+    fullest_column: float  # mean over tiles of the largest share of nonzero trits that a column of the tile holds
+    empty_tiles: float  # share of tiles without a nonzero trit
+
+    @property
+    def speed_bound(self) -> float:
+        """Speed-up of columns that add only nonzero trits, where a tile waits for its fullest column."""
+        return 1 / self.fullest_column if self.fullest_column else math.inf
+
+
 class LinearReplay(NamedTuple):
     """One linear of the recording on the array."""
 
@@ -43,6 +59,7 @@ class LinearReplay(NamedTuple):
     zero_fraction: float
     prefill: Toggles
     decode: Toggles
+    skipping: Skipping
 
 
 def linear_sums(q: np.ndarray, trits: np.ndarray, group: int, array: ArrayConfig) -> np.ndarray:
@@ -98,6 +115,16 @@ def measure_toggles(q: np.ndarray, trits: np.ndarray, array: ArrayConfig) -> Tog
     return Toggles(selected / issued_bits, entered / issued_bits)
 
 
+def measure_skipping(trits: np.ndarray, array: ArrayConfig) -> Skipping:
+    """Nonzero trits per column of every tile: int8 (planes, n, k); lanes beyond the matrix hold zero."""
+    planes, n, k = trits.shape
+    padded = np.pad(trits != 0, ((0, 0), (0, -n % array.cols), (0, -k % array.rows)))
+    tiles = padded.reshape(planes, -1, array.cols, padded.shape[2] // array.rows, array.rows)
+    nonzero = tiles.sum(axis=4)  # (planes, column tiles, cols, folds)
+    fullest = nonzero.max(axis=2)
+    return Skipping(float(fullest.mean()) / array.rows, float((fullest == 0).mean()))
+
+
 def replay(recording: Recording, checkpoint: Checkpoint, array: ArrayConfig) -> Iterator[LinearReplay]:
     """Replay each recorded linear; one result per linear, as they are done.
 
@@ -131,6 +158,17 @@ def _replay_linear(
         zero_fraction=1.0 - np.count_nonzero(linear.trits) / linear.trits.size,
         prefill=measure_toggles(q, linear.trits, array),
         decode=Toggles(*np.mean(single, axis=0).tolist()),
+        skipping=measure_skipping(linear.trits, array),
+    )
+
+
+def mean_skipping(replays: Iterable[LinearReplay]) -> Skipping:
+    """Means over linears, weighted by trits."""
+    replays = list(replays)
+    weights = [one.weights for one in replays]
+    return Skipping(
+        float(np.average([one.skipping.fullest_column for one in replays], weights=weights)),
+        float(np.average([one.skipping.empty_tiles for one in replays], weights=weights)),
     )
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from hw.config import sized
 from hw.golden import tiles
-from sim.replay import linear_sums, measure_toggles
+from sim.replay import linear_sums, measure_skipping, measure_toggles
 from tests.naive import gemm_sums
 
 pytestmark = pytest.mark.kernels
@@ -67,6 +67,14 @@ def walked_toggles(q, trits, array):
 @given(operands(), arrays)
 def test_toggles_are_those_of_a_walk_over_every_issue(data, array):
     assert measure_toggles(*data, array) == pytest.approx(walked_toggles(*data, array))
+
+
+def test_skipping_counts_the_fullest_column_of_each_tile():
+    """Tiles of 2 lanes x 2 columns over 3 outputs x 4 inputs, counted by hand: fullest 2, 1, 0, 1 of 2."""
+    trits = np.array([[[1, -1, 0, 1], [0, 0, 0, 0], [0, 0, 1, 0]]], np.int8)
+    skipping = measure_skipping(trits, sized(2, 2))
+    assert skipping == (1.0 / 2, 1 / 4)
+    assert skipping.speed_bound == 2
 
 
 def test_random_dense_operands_toggle_half_of_their_bits():
