@@ -21,7 +21,7 @@ option = $(if $($(1)),$(2) '$($(1))')
 switch = $(if $($(1)),$(2))
 
 .DEFAULT_GOAL := help
-.PHONY: help sim quant verilog whatif compare models costs test test-slow test-rtl test-nojit test-bounds lint bench docs clean
+.PHONY: help sim quant verilog bitstream gates whatif compare models costs test test-slow test-rtl test-nojit test-bounds lint bench docs clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -42,6 +42,13 @@ quant: $(VENV)/.quant ## quantize MODEL by METHOD: packed checkpoint, manifest, 
 verilog: $(VENV)/.hw ## Verilog of ARRAY=RxC, or of an array that fits BOARD with its top level and constraints
 	@$(PY) -m hw verilog $(call option,BOARD,--board) $(call option,ARRAY,--array) $(call option,OUT,--out) \
 	  $(call switch,JSON,--json) $(ARGS)
+
+bitstream: $(VENV)/.boards ## place and route for BOARD: bitstream, timing and resource table
+	@$(PY) -m hw bitstream $(call option,BOARD,--board) $(call option,ARRAY,--array) $(call option,OUT,--out) \
+	  $(call switch,JSON,--json) $(ARGS)
+
+gates: $(VENV)/.hw ## area, timing and energy of ARRAY in the cells of LIB=file.lib[.gz]
+	@$(PY) -m hw gates $(call option,ARRAY,--array) $(if $(LIB),--lib $(LIB)) $(call switch,JSON,--json) $(ARGS)
 
 whatif: $(VENV)/.core ## simulate every combination of STUDY; Pareto front and plot in build/whatif/
 	@$(PY) -m energy whatif --study '$(STUDY)' $(call option,OUT,--out) $(call switch,JSON,--json) $(ARGS)
@@ -108,6 +115,10 @@ $(VENV)/.quant: $(VENV)/.core
 $(VENV)/.hw: $(VENV)/.core
 	@echo "installing the hardware tools (once)" >&2
 	@$(PIP) -e '.[hw]' && touch $@
+
+$(VENV)/.boards: $(VENV)/.hw
+	@echo "installing place and route (once)" >&2
+	@$(PIP) -e '.[hw,boards]' && touch $@
 
 $(VENV)/.test: $(VENV)/.quant $(VENV)/.hw
 	@command -v iverilog >/dev/null || $(call apt,iverilog)
