@@ -214,8 +214,8 @@ def board_config(board: Board, array: str | None) -> ArrayConfig:
 def board_array(board: Board, rows: int, cols: int) -> ArrayConfig:
     """An array of that size with the fields that suit these parts, at the board's clock.
 
-    The bus loads a tile in about eight cycles; every adder level has its register, because flip-flops are there in
-    plenty and carry chains are slow.
+    The bus loads a tile in about eight cycles; every adder level has its register, because carry chains are slow. On
+    ECP5 four lanes form a chain, since there the carry cell itself selects.
     """
     return ArrayConfig(
         name=f"{rows}x{cols}",
@@ -225,6 +225,7 @@ def board_array(board: Board, rows: int, cols: int) -> ArrayConfig:
         weight_bus_bits=max(8, 8 * math.ceil(rows * cols / 4 / 8)),
         accumulator_bits=max(24, required_accumulator_bits(rows)),
         token_tile=64,
+        chain_lanes=min(4, rows) if board.family == "ecp5" else 1,
         adders_per_register=1,
         clock_hz=board.clock_hz,
     )

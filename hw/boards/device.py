@@ -5,6 +5,7 @@ from amaranth.lib.wiring import Component, In, Out, connect
 
 from hw.boards.link import Buffers, Link
 from hw.boards.uart import UartReceiver, UartTransmitter
+from hw.cells import Cells
 from hw.config import ArrayConfig
 from hw.errors import InputError
 
@@ -28,11 +29,13 @@ class Device(Component):
         The clock is too slow for ``baud``, or a word of the array does not fit a frame.
     """
 
-    def __init__(self, config: ArrayConfig, clock_hz: float, baud: int, buffers: Buffers, gap_s: float = GAP_S):
+    def __init__(
+        self, config: ArrayConfig, clock_hz: float, baud: int, buffers: Buffers, cells: Cells, gap_s: float = GAP_S
+    ):
         self.divisor = round(clock_hz / baud)
         if self.divisor < _LEAST_DIVISOR:
             raise InputError(f"baud must be at most {clock_hz / _LEAST_DIVISOR:g} at {clock_hz:g} Hz, not {baud}")
-        self.link = Link(config, clock_hz, round(gap_s * clock_hz), buffers)
+        self.link = Link(config, clock_hz, round(gap_s * clock_hz), buffers, cells)
         super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1), "led": Out(1)})
 
     def elaborate(self, platform) -> Module:

@@ -8,6 +8,7 @@ from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
 from hw.boards.server import Server, Sink, Source
+from hw.cells import Cells
 from hw.config import ArrayConfig
 from hw.core import Core
 from hw.host.protocol import CAUSES, COUNTER_BYTES, Hello, Kind, check_carries, sum_bytes
@@ -43,9 +44,12 @@ class Link(Component):
         A word of the array does not fit a frame.
     """
 
-    def __init__(self, config: ArrayConfig, clock_hz: float, gap_cycles: int, buffers: Buffers):
+    def __init__(
+        self, config: ArrayConfig, clock_hz: float, gap_cycles: int, buffers: Buffers, cells: Cells = "portable"
+    ):
         check_carries(config)
         self.config, self.gap_cycles, self.buffers = config, gap_cycles, buffers
+        self.cells = cells
         self.hello = Hello.of(config, clock_hz, *buffers)
         super().__init__(
             {
@@ -59,7 +63,7 @@ class Link(Component):
     def elaborate(self, platform) -> Module:
         """Three buffers around the core, and the server that the host talks to."""
         m = Module()
-        core = Core(self.config)
+        core = Core(self.config, self.cells)
         weights = SyncFIFOBuffered(width=len(core.weights.payload), depth=self.buffers.weight_words)
         activations = SyncFIFOBuffered(width=8 * self.config.rows, depth=self.buffers.activation_vectors)
         results = SyncFIFOBuffered(width=len(Value.cast(core.results.payload)), depth=self.buffers.result_beats)

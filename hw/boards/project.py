@@ -1,9 +1,10 @@
 """A board's folder: top level in Verilog, constraints, build script, config.json."""
 
+import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from amaranth.back import rtlil, verilog
+from amaranth.back import rtlil
 
 from hw.artifact import sha256_file, write_text
 from hw.boards.catalog import BAUD, Board
@@ -11,9 +12,10 @@ from hw.boards.pins import constraints, constraints_name, sites
 from hw.boards.room import check_room
 from hw.boards.top import TOP_NAME, BoardTop
 from hw.config import ArrayConfig
+from hw.gates.yosys import run_yosys
 from hw.verilog import write_config
 
-__all__ = ["board_rtlil", "write_board"]
+__all__ = ["board_rtlil", "board_verilog", "write_board"]
 
 
 class _Flow(NamedTuple):
@@ -43,6 +45,22 @@ _FLOWS = {
 }
 
 
+def board_verilog(board: Board, config: ArrayConfig) -> str:
+    """The board's top level as Verilog, the same bytes on every run.
+
+    Processes become assignments on the way, because simulators evaluate those at time zero and ``always @*`` not.
+
+    Raises:
+        InputError: pyosys is missing, or see ``BoardTop``.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "top.il").write_text(board_rtlil(board, config), encoding="utf-8")
+        passes = ["read_rtlil top.il", "proc", "pmuxtree", "memory_collect", "write_verilog -norename -noattr top.v"]
+        run_yosys(passes, folder)
+        return (folder / "top.v").read_text(encoding="utf-8").split("\n", 1)[1]  # without Yosys' own description
+
+
 def board_rtlil(board: Board, config: ArrayConfig) -> str:
     """The board's top level as Yosys RTLIL."""
     return rtlil.convert(_top(board, config), name=TOP_NAME, emit_src=False)
@@ -59,7 +77,7 @@ def write_board(board: Board, config: ArrayConfig, folder: Path) -> list[Path]:
     check_room(board, config)
     script = "build.sh" if board.family in _FLOWS else "build.tcl"
     files = {
-        f"{TOP_NAME}.v": verilog.convert(_top(board, config), name=TOP_NAME, emit_src=False),
+        f"{TOP_NAME}.v": board_verilog(board, config),
         constraints_name(board): constraints(board, sites(board)),
         script: _shell(board) if board.family in _FLOWS else _vivado(board),
     }

@@ -31,7 +31,7 @@ class BoardTop(Component):
 
     def __init__(self, board: Board, config: ArrayConfig, led_inverted: bool = False):
         self.board, self.led_inverted = board, led_inverted
-        self.device = Device(config, board.clock_hz, BAUD, Buffers())
+        self.device = Device(config, board.clock_hz, BAUD, Buffers(), "ecp5" if board.family == "ecp5" else "portable")
         clock = {"clk": In(1)} if "clk" in board.ports else {}
         super().__init__({**clock, "rx": In(1), "tx": Out(1), "led": Out(1)})
 

@@ -8,19 +8,18 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress
 from rich.table import Table
 
 from hw.artifact import atomic_path, read_artifact
+from hw.boards.catalog import BAUD
 from hw.errors import InputError
 from hw.host.line import LinkError, SerialLine
 from hw.host.protocol import CAUSES
 from hw.host.selftest import Verdict, cases, run_case
 from hw.host.session import TIMEOUT_S, Session
 
-__all__ = ["BAUD", "add_parser", "host"]
-
-BAUD = 1_000_000  # of every board's top level
+__all__ = ["add_parser"]
 
 
 def add_parser(commands) -> None:
@@ -37,10 +36,10 @@ def add_parser(commands) -> None:
     parser.add_argument("--activations", type=Path, help=".npy of activations, int8 (m, k)")
     parser.add_argument("--out", type=Path, help=".npy for the sums, int64 (m, n)")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(run=host)
+    parser.set_defaults(run=_host)
 
 
-def host(options: Namespace) -> None:
+def _host(options: Namespace) -> None:
     """Open the port, greet the device, do what was asked.
 
     Raises:
@@ -108,7 +107,8 @@ def _selftest(session: Session, as_json: bool) -> None:
     """Run every case; an error names the first that failed."""
     errors = Console(stderr=True)
     todo = list(cases(session.config))
-    verdicts = [run_case(session, case) for case in track(todo, "self-test", console=errors, disable=as_json)]
+    with Progress(console=errors, disable=as_json, transient=True) as progress:
+        verdicts = [run_case(session, case) for case in progress.track(todo, description="self-test")]
     if as_json:
         body = {"array": session.config.name, "cases": [asdict(v) for v in verdicts]}
         print(json.dumps(body | {"repetitions": session.repetitions, "noise_bytes": session.noise}))

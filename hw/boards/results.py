@@ -1,0 +1,122 @@
+"""What a board's top level takes and how fast it is: one record, its committed files, its tables."""
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.table import Table
+
+from hw.boards.catalog import BOARDS
+from hw.errors import InputError
+
+__all__ = ["RESULTS", "BoardResult", "load_results", "markdown", "result_path", "table"]
+
+RESULTS = Path("docs/results/boards")
+_BLOCK = re.compile(r"(<!-- generated: boards -->\n).*?(<!-- end -->)", re.DOTALL)
+_HEAD = (
+    *("board", "part", "array", "LUT", "FF", "BRAM", "DSP", "clock MHz", "fmax MHz"),
+    *("MAC/cycle", "GMAC/s", "LUT/MAC", "kind"),
+)
+
+
+@dataclass(frozen=True)
+class BoardResult:
+    """A board's top level with an array, in cells of its part.
+
+    ``kind`` is "placed and routed" or "estimate after synthesis"; an estimate has no ``fmax_hz``. ``luts``: as nextpnr
+    packs them, with carry and RAM cells (ECP5: TRELLIS_COMB, iCE40: logic cells), or LUT cells after synthesis.
+    ``luts_room`` is what the tool says the part has, or the data sheet for an estimate.
+    """
+
+    board: str
+    part: str
+    kind: str
+    array: dict[str, object]  # fields of ArrayConfig
+    array_sha256: str
+    rtlil_sha256: str  # of what was synthesized
+    luts: int
+    luts_room: int
+    flip_flops: int
+    block_rams: float
+    dsps: int
+    clock_hz: float
+    fmax_hz: float | None
+    seed: int | None
+    tools: list[str]
+
+    @property
+    def macs_per_cycle(self) -> int:
+        """Lanes."""
+        return self.array["rows"] * self.array["cols"]
+
+    @property
+    def gmacs_per_s(self) -> float:
+        """At the board's clock, every lane busy; 1e9 multiply-accumulates (selected additions) per second."""
+        return self.macs_per_cycle * self.clock_hz / 1e9
+
+    @property
+    def luts_per_mac(self) -> float:
+        """Of the whole top level, link and control included."""
+        return self.luts / self.macs_per_cycle
+
+    def to_json(self) -> dict[str, object]:
+        """Every field, and what follows from them."""
+        derived = ("macs_per_cycle", "gmacs_per_s", "luts_per_mac")
+        return asdict(self) | {name: round(getattr(self, name), 3) for name in derived}
+
+    @classmethod
+    def from_json(cls, document: dict) -> "BoardResult":
+        """Read ``to_json`` back."""
+        return cls(**{name: document[name] for name in cls.__dataclass_fields__})
+
+
+def result_path(board: str) -> Path:
+    """Where the result of a board is committed."""
+    return RESULTS / f"{board}.json"
+
+
+def load_results() -> list[BoardResult]:
+    """The committed results, in the order of the boards.
+
+    Raises:
+        InputError: there are none.
+    """
+    paths = [path for name in BOARDS if (path := result_path(name)).exists()]
+    if not paths:
+        raise InputError(f"{RESULTS}: no results; make one with `python -m hw bitstream --board NAME --save`")
+    return [BoardResult.from_json(json.loads(path.read_text(encoding="utf-8"))) for path in paths]
+
+
+def _row(result: BoardResult) -> tuple[str, ...]:
+    """A result in words, one per column of the table."""
+    return (
+        result.board,
+        result.part,
+        f"{result.array['rows']}x{result.array['cols']}",
+        f"{result.luts} ({result.luts / result.luts_room:.0%})",
+        str(result.flip_flops),
+        f"{result.block_rams:g}",
+        str(result.dsps),
+        f"{result.clock_hz / 1e6:g}",
+        f"{result.fmax_hz / 1e6:.1f}" if result.fmax_hz else "-",
+        str(result.macs_per_cycle),
+        f"{result.gmacs_per_s:.2f}",
+        f"{result.luts_per_mac:.1f}",
+        result.kind,
+    )
+
+
+def table(results: list[BoardResult]) -> Table:
+    """Results on screen."""
+    found = Table(*_HEAD)
+    for result in results:
+        found.add_row(*_row(result))
+    return found
+
+
+def markdown(page: str, results: list[BoardResult]) -> str:
+    """``page`` with its generated block made anew."""
+    lines = [_HEAD, tuple("---" for _ in _HEAD), *map(_row, results)]
+    text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return _BLOCK.sub(lambda match: f"{match[1]}{text}\n{match[2]}", page)
