@@ -97,6 +97,7 @@ async def play(dut, case: dict) -> dict:
         for stream in (weights, activations, results):
             stream.sample()
         edge += 1
+        assert dut.descriptor__ready.value == 0, "a descriptor is accepted while a GEMM runs"
         assert edge < limit, f"no end after {edge} edges, {len(results.items)} of {case['results']} results"
     dut.weights__valid.value = dut.activations__valid.value = dut.results__ready.value = 0
     if case["reset_after"]:
@@ -106,6 +107,8 @@ async def play(dut, case: dict) -> dict:
     await RisingEdge(dut.clk)
     assert dut.running.value == 0, "the core still runs after the last result"
     assert dut.results__valid.value == 0, "more results than asked for"
+    assert dut.weights__ready.value == 0, "weights are accepted without a GEMM"
+    assert dut.activations__ready.value == 0, "activations are accepted without a GEMM"
     assert weights.sent == len(words), "weight words left over"
     assert activations.sent == len(vectors), "activation vectors left over"
     return {

@@ -99,6 +99,11 @@ def battery(config: ArrayConfig) -> list[Case]:
         case = random_case(rng, config, stalls=len(cases) % 3 != 0)
         if case.k <= config.max_k:
             cases.append(case)
+    for folds in (1, 2):  # so many results are refused at once that the credits run out
+        q = rng.integers(-127, 128, (3 * config.token_tile, folds * config.rows), dtype=np.int8)
+        trits = rng.integers(-1, 2, (3 * config.cols, q.shape[1]), dtype=np.int8)
+        cases.append(Case(q, trits, result_readies="0" * 100))
+        cases.append(Case(q, trits, activation_offers="01" * 60, result_readies="0" * 100))
     ones = np.ones((2, config.max_k), np.int8)
     cases.append(Case(127 * ones, ones))
     cases.append(Case(cases[0].q, cases[0].trits, damaged=True))
