@@ -77,7 +77,7 @@ def _parser() -> CommandParser:
     costs.add_argument("--json", action="store_true")
     costs.set_defaults(action=_costs)
 
-    docs = commands.add_parser("docs", help="simulate the documented jobs again; rewrite tables and pictures")
+    docs = commands.add_parser("docs", help="simulate the documented jobs again; rewrite the README's tables and picture")
     docs.set_defaults(action=_docs)
     return parser
 
@@ -163,8 +163,7 @@ def _costs(options: Namespace) -> None:
 
 def _docs(options: Namespace) -> None:
     measure()
-    for path in (Path("README.md"), *sorted(Path("docs").glob("*.md"))):
-        write_text(path, render_file(path))
+    write_text(readme := Path("README.md"), render_file(readme))
     draw_picture(Path("docs") / "images" / "llama2-7b.svg")
 
 

@@ -82,7 +82,8 @@ class SramChoice(_Strict):
 
     table: str
     low_table: str
-    factor: Annotated[float, Field(gt=0)]
+    factor: Annotated[float, Field(gt=0)]  # on the table's energies
+    leakage_factor: Annotated[float, Field(gt=0)]  # on its leakage
     kind: Kind
     source: str
 

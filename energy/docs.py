@@ -1,4 +1,4 @@
-"""Generated parts of README and docs: tables from committed result files, and the picture of the main result."""
+"""Generated parts of the README: tables from committed result files, and the picture of the main result."""
 
 import json
 import re

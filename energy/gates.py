@@ -19,6 +19,7 @@ GATES_PREFIX = "gates:"
 
 _RESULTS = Path(__file__).parents[1] / "hw" / "gates" / "results"
 _SCHEMA, _VERSION = "tritforge.gates", 1
+_TYPICAL_ZEROS = 0.4  # between absmean rounding (0.31) and the threshold of least error (0.46)
 _TREE_FORMATS: dict[Mac, str] = {"ternary": "ternary", "int8": "int8", "fp16": "fp16-fp32"}
 
 
@@ -111,7 +112,7 @@ class GateSource:
             raise InputError(f"costs {self.name}: no {organisation} of {format_} was measured; run make gates")
         width = min((row.accumulator_bits for row in rows), key=lambda bits: (abs(bits - accumulator_bits), bits))
         same = [row for row in rows if row.accumulator_bits == width]
-        return sorted(same, key=lambda row: row.zero_fraction is not None)
+        return sorted(same, key=_representative)
 
 
 def gate_names() -> list[str]:
@@ -128,7 +129,7 @@ def load_gates(name: str) -> GateSource:
     if name not in gate_names():
         raise InputError(f"costs gates:LIBRARY must be one of {', '.join(gate_names()) or 'none yet'}, not {name!r}")
     document = read_artifact(_RESULTS / f"{name}.json", _SCHEMA, _VERSION, "measure again: make gates")
-    rows = [GateRow.model_validate(row) for row in document["rows"]]
+    rows = [GateRow.model_validate(row) for row in document["rows"].values()]
     return GateSource(name, rows, _libraries()[name].sram)
 
 
@@ -137,6 +138,12 @@ def _libraries() -> dict[str, LibraryEntry]:
     return load_document(TECH_FOLDER / "gates" / "libraries.yaml", LibraryTable).libraries
 
 
+def _representative(row: GateRow) -> tuple[bool, float]:
+    """Sort key: recorded operands before synthetic ones, then zero fractions near that of ternarized weights."""
+    zeros = _TYPICAL_ZEROS if row.zero_fraction is None else row.zero_fraction
+    return row.operands == "synthetic", abs(zeros - _TYPICAL_ZEROS)
+
+
 def _range(values: list[float]) -> Cost:
-    """The first value, real operands where there are any, between the least and the greatest."""
+    """The first value, that of the most representative operands, between the least and the greatest."""
     return Cost(min(values), values[0], max(values))

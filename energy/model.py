@@ -70,7 +70,7 @@ def energy_of(result: SimResult, costs: CostSource) -> EnergyResult:
         "vector": f"MACs, element operations and scale multiplies from {costs.name}",
         "sram": f"{sram.cell} {sram.node_nm:g} nm x {costs.sram.factor:g}, banks of {sram.bank_bytes / 1024:g} KiB",
         "dram": f"{result.memory.standard}: {dram.typical:g} pJ/bit ({dram.low:g} to {dram.high:g}), {dram.source}",
-        "leakage": f"SRAM {sram.name}; {costs.leakage_recipe()}",
+        "leakage": f"SRAM {sram.name} x {costs.sram.leakage_factor:g}; {costs.leakage_recipe()}",
     }
     return EnergyResult(model=result.model, array=result.array.name, costs=costs.name, phases=phases, recipes=recipes)
 
@@ -124,4 +124,4 @@ def _leakage_power(array: ArrayConfig, costs: CostSource) -> Cost:
     capacity = array.weight_buffer_bytes + array.activation_buffer_bytes + array.accumulator_buffer_bits / 8
     table, low_table = load_sram(costs.sram.table), load_sram(costs.sram.low_table)
     sram = Cost(low_table.leakage_w(capacity), table.leakage_w(capacity), table.leakage_w(capacity))
-    return sram.scaled(costs.sram.factor) + costs.logic_leakage_w(array)
+    return sram.scaled(costs.sram.leakage_factor) + costs.logic_leakage_w(array)

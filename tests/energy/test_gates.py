@@ -1,0 +1,79 @@
+"""Gate-level figures as a cost source: the right row, its range, and what the join does with it."""
+
+import pytest
+
+from energy.gates import GateRow, GateSource, gate_names, load_gates
+from energy.model import energy_of
+from energy.sources import load_source, source_names
+from hw.config import load_array
+from hw.errors import InputError
+from tests.energy.test_model import COUNTS, CYCLES, _result
+
+SRAM = load_source("horowitz-45nm").sram
+
+
+def row(organisation, format_, bits, dynamic_j, operands="synthetic", zeros=0.4):
+    return GateRow(
+        organisation=organisation,
+        format=format_,
+        accumulator_bits=bits,
+        rows=4,
+        cols=16,
+        operands=operands,
+        zero_fraction=zeros,
+        dynamic_j=dynamic_j,
+        leakage_w=1e-9,
+    )
+
+
+@pytest.fixture
+def source():
+    rows = [
+        row("tree", "ternary", 20, 3e-12),
+        row("tree", "ternary", 32, 9e-12),
+        row("tree", "ternary", 20, 2e-12, zeros=0.6),
+        row("tree", "ternary", 20, 4e-12, operands="recorded", zeros=0.33),
+        row("lane", "int8", 32, 20e-12, zeros=None),
+        row("lane", "fp16-fp32", 32, 60e-12, zeros=None),
+    ]
+    return GateSource("hand", rows, SRAM)
+
+
+def test_nearest_width_and_recorded_operands_are_typical_the_others_its_range(source, close):
+    cost = source.mac(load_array("edge-32x32").model_copy(update={"accumulator_bits": 24})).energy
+    assert (cost.low, cost.typical, cost.high) == (close(2e-12), close(4e-12), close(4e-12))
+
+
+def test_a_wide_accumulator_takes_the_wide_row(source, close):
+    array = load_array("edge-32x32").model_copy(update={"accumulator_bits": 30})
+    assert source.mac(array).energy.typical == close(9e-12)
+
+
+def test_join_counts_useful_macs_and_measured_leakage(source, close):
+    result = _result()
+    parts = energy_of(result, source).phase("decode").parts
+    assert parts["array"].typical == close(COUNTS.array_macs * 4e-12)
+    assert parts["vector"].typical == close((30 * 20 + 20 * 30 + 10 * 60) * 1e-12)
+    sram_w = 3 * 31.17e-3
+    assert parts["leakage"].typical == pytest.approx((sram_w + 16e-9) * CYCLES / 1e9, rel=1e-3, abs=0)
+
+
+def test_a_format_that_was_not_measured_is_refused_with_the_way_out(source):
+    with pytest.raises(InputError, match=r"^costs gates:hand: no tree of int8 was measured; run make gates$"):
+        source.mac(load_array("edge-32x32").baseline("int8"))
+
+
+def test_unknown_library_names_the_known_ones():
+    with pytest.raises(InputError, match=r"^costs gates:LIBRARY must be one of .*, not 'tsmc3'$"):
+        load_source("gates:tsmc3")
+
+
+@pytest.mark.parametrize("name", gate_names())
+def test_committed_tables_price_every_array(name):
+    source = load_gates(name)
+    array = load_array("edge-32x32")
+    ternary, int8, fp16 = (
+        source.mac(machine).energy.typical for machine in (array, array.baseline("int8"), array.baseline("fp16"))
+    )
+    assert 0 < ternary < int8 < fp16
+    assert f"gates:{name}" in source_names()
