@@ -77,7 +77,7 @@ def _parser() -> CommandParser:
     costs.add_argument("--json", action="store_true")
     costs.set_defaults(action=_costs)
 
-    docs = commands.add_parser("docs", help="simulate the documented jobs again; rewrite the README's tables and picture")
+    docs = commands.add_parser("docs", help="simulate the README's jobs again; rewrite its tables and picture")
     docs.set_defaults(action=_docs)
     return parser
 

@@ -5,11 +5,14 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from energy.job import Job, simulate_machines
+from energy.gates import GATES_PREFIX
+from energy.job import BASELINES, Job, simulate_machines
 from energy.markdown import markdown_table
+from energy.sources import load_source, source_names
 from energy.summary import JobSummary, MachineSummary
 from energy.table import percent, reduction_rows, si
 from hw.artifact import atomic_path, write_text
+from hw.config import load_array
 from hw.errors import InputError
 from quant.shapes import load_shape
 
@@ -144,9 +147,24 @@ def _agreement_table() -> str:
     return markdown_table(header, rows)
 
 
+def _sources_table() -> str:
+    """Energy per MAC of the three arrays by every cost source, random operands or those that were simulated."""
+    array = load_array(Job().array)
+    rows = []
+    for name in source_names():
+        source = load_source(name)
+        ternary, int8, fp16 = (source.mac(m).energy.typical for m in (array, *map(array.baseline, BASELINES)))
+        kind = "measured, gates" if name.startswith(GATES_PREFIX) else "derived from published operators"
+        figures = [si(ternary, "J"), si(int8, "J"), si(fp16, "J")]
+        rows.append([name, kind, *figures, percent(1 - ternary / int8), percent(1 - ternary / fp16)])
+    header = ["cost source", "kind", "ternary", "INT8", "FP16 into FP32", "saved vs INT8", "saved vs FP16"]
+    return markdown_table(header, rows)
+
+
 _TABLES: dict[str, Callable[[], str]] = {
     "savings": _savings_table,
     "machines": _machines_table,
     "paper": _paper_table,
+    "sources": _sources_table,
     "agreement": _agreement_table,
 }

@@ -22,6 +22,8 @@ _SCHEMA, _VERSION = "tritforge.gates", 1
 _TYPICAL_ZEROS = 0.4  # between absmean rounding (0.31) and the threshold of least error (0.46)
 _TREE_FORMATS: dict[Mac, str] = {"ternary": "ternary", "int8": "int8", "fp16": "fp16-fp32"}
 
+_NEEDED = {("tree", name) for name in _TREE_FORMATS.values()} | {("lane", "int8"), ("lane", "fp16-fp32")}
+
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -116,8 +118,8 @@ class GateSource:
 
 
 def gate_names() -> list[str]:
-    """Cell libraries with committed results."""
-    return [name for name in _libraries() if (_RESULTS / f"{name}.json").is_file()]
+    """Cell libraries whose committed table prices every array and the vector unit; one in the making is not offered."""
+    return [name for name in _libraries() if _NEEDED <= {(row.organisation, row.format) for row in _rows(name)}]
 
 
 def load_gates(name: str) -> GateSource:
@@ -128,9 +130,15 @@ def load_gates(name: str) -> GateSource:
     """
     if name not in gate_names():
         raise InputError(f"costs gates:LIBRARY must be one of {', '.join(gate_names()) or 'none yet'}, not {name!r}")
-    document = read_artifact(_RESULTS / f"{name}.json", _SCHEMA, _VERSION, "measure again: make gates")
-    rows = [GateRow.model_validate(row) for row in document["rows"].values()]
-    return GateSource(name, rows, _libraries()[name].sram)
+    return GateSource(name, _rows(name), _libraries()[name].sram)
+
+
+def _rows(name: str) -> list[GateRow]:
+    path = _RESULTS / f"{name}.json"
+    if not path.is_file():
+        return []
+    document = read_artifact(path, _SCHEMA, _VERSION, "measure again: make gates")
+    return [GateRow.model_validate(row) for row in document["rows"].values()]
 
 
 @cache
