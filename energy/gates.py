@@ -119,7 +119,7 @@ class GateSource:
 
 def gate_names() -> list[str]:
     """Cell libraries whose committed table prices every array and the vector unit; one in the making is not offered."""
-    return [name for name in _libraries() if _NEEDED <= {(row.organisation, row.format) for row in _rows(name)}]
+    return [name for name in _libraries() if {(row.organisation, row.format) for row in _rows(name)} >= _NEEDED]
 
 
 def load_gates(name: str) -> GateSource:
