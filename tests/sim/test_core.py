@@ -127,6 +127,31 @@ def test_a_faster_memory_never_delays_a_gemm(gemm, array, buffer_tiles, ticks, f
     assert tile_step(gemm, array, buffer_tiles + 1, ticks + fewer, 0, 3)[0] <= slow[0]
 
 
+def test_waits_for_a_slow_memory_are_not_charged_to_the_bus():
+    """Three one-beat tiles every 10 cycles: beats at 11, 21, 31, swaps after them, one vector each, drain of 3.
+
+    Waits: 10 before the first beat, then from vector 13 to swap 22 and from 23 to 32: 9 each.
+    """
+    array = ArrayConfig(name="lane", rows=1, cols=1, weight_bus_bits=8)
+    counts = tile_step(Gemm(1, 3, 1), array, 4, 10 * TICKS_PER_CYCLE, 0, 1)
+    assert counts.tolist() == [36, 3, 5, 0, 28, 3]
+
+
+def test_waits_for_a_slow_bus_are_not_charged_to_the_memory():
+    """Three four-beat tiles from a memory of one cycle each: beats 2..5, 6..9, 10..13; vectors at 7, 11, 15."""
+    array = ArrayConfig(name="row", rows=16, cols=1, weight_bus_bits=8)
+    counts = tile_step(Gemm(1, 3, 16), array, 4, TICKS_PER_CYCLE, 0, 1)
+    assert counts.tolist() == [15 + array.pipeline_latency, 3, 5 + array.pipeline_latency, 6, 1, 3]
+
+
+def test_a_sink_that_takes_nothing_stops_the_array_when_its_credits_are_gone():
+    """Forty vectors of one fold each; until edge 60 no result leaves, so only result_queue_depth vectors enter."""
+    array = ArrayConfig(name="lane", rows=1, cols=1, weight_bus_bits=8, token_tile=64)
+    counts = count_cycles(Gemm(40, 1, 1), array, results_ready=[0] * 60)
+    refused = 60 - 2 - array.result_queue_depth  # edges 1 and 2 load and swap
+    assert (counts.output_stall, counts.ideal) == (refused + 1, 40)  # the first credit comes back one edge later
+
+
 def test_rates_need_not_be_whole_cycles():
     """Ten tiles of 3 bytes at 2 bytes per cycle, bus and array faster: 15 cycles of DRAM, then beat, swap, issue."""
     array = ArrayConfig(name="lane", rows=1, cols=1, weight_bus_bits=8)

@@ -136,6 +136,36 @@ def test_cycles_and_actions_are_additive_over_layers(shape, array, factor):
             assert repeated.counts == pytest.approx(op.counts.scaled(times))
 
 
+def test_a_sliding_window_bounds_products_and_cache_reads():
+    """Window 4: prefill of 10 sees 1 + 2 + 3 + 7 x 4 pairs per head; a decode step 4, with 4 keys per KV head."""
+    shape = TINY.model_copy(update={"sliding_window": 4})
+    result = simulate(shape, sized(4, 4), memory(), prefill=10, decode=3)
+    scores = {phase.name: next(op for op in phase.ops if op.name == "attention_scores") for phase in result.phases}
+    assert scores["prefill"].macs == 34 * 4 * 6 * 3
+    assert scores["decode"].macs == 3 * 4 * 4 * 6 * 3
+    assert scores["decode"].counts.dram_read_bits == 3 * 4 * 2 * 6 * 16 * 3
+
+
+def test_lm_head_is_read_once_per_token_tile_of_sequences():
+    array = sized(4, 4).model_copy(update={"token_tile": 4})
+    heads = [
+        next(op for op in simulate(TINY, array, memory(), 2, 1, batch).phase("decode").ops if op.name == "lm_head")
+        for batch in (4, 9)
+    ]
+    assert [head.counts.dram_read_bits for head in heads] == [50 * 24 * 8, 3 * 50 * 24 * 8]
+
+
+def test_a_batch_repeats_attention_and_shares_weights():
+    one, three = (simulate(TINY, sized(4, 4), memory(), 5, 2, batch).phase("decode") for batch in (1, 3))
+    for before, after in zip(one.ops, three.ops, strict=True):
+        if before.name.startswith("attention_") and before.macs:
+            assert after.macs == 3 * before.macs
+            assert after.counts.dram_read_bits == 3 * before.counts.dram_read_bits
+        if before.name in LINEAR_KINDS:
+            assert after.macs == 3 * before.macs
+            assert after.counts.dram_read_bits == before.counts.dram_read_bits
+
+
 def test_one_lane_model_of_primes_runs():
     shape = TINY.model_copy(update={"hidden_size": 7, "heads": 1, "kv_heads": 1, "head_dim": 1, "intermediate_size": 1})
     result = simulate(shape, sized(1, 1), memory(), prefill=1, decode=1)
