@@ -18,7 +18,7 @@ from quant.registry import MethodOptions
 from quant.solution import LinearSolution, as_stored
 from quant.two_bit import quantize_codes, two_bit_solution
 
-__all__ = ["Options", "solve"]
+__all__ = ["Options", "rounded", "solve"]
 
 _FIRST_LOGIT = 4.0
 _LARGEST = 3  # codes 0..3
@@ -55,7 +55,7 @@ def solve(weight: torch.Tensor, hessian: torch.Tensor | None, options: Options) 
     best_logits = logits.detach().clone()
     for step in range(options.steps + 1):
         scale, zero = _parameters(logits, low, high)
-        difference = _rounded(padded, scale, zero).view(n, -1)[:, :k] - work
+        difference = rounded(padded, scale, zero).view(n, -1)[:, :k] - work
         pull = difference.detach() @ damped.matrix
         error = (pull * difference.detach()).sum(1)
         better = error < best_error
@@ -79,8 +79,12 @@ def _parameters(logits: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> 
     return scale + (as_stored(scale) - scale).detach(), zero
 
 
-def _rounded(padded: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor) -> torch.Tensor:
-    """Weights after 2-bit rounding, with a straight-through gradient to the scale: (n, groups, group)."""
+def rounded(padded: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor) -> torch.Tensor:
+    """Weights (n, groups, group) after 2-bit rounding; ``scale`` and ``zero`` (n, groups).
+
+    The gradient passes the rounding straight through: to the scale it is ``round(w / s) - w / s`` where a weight lies
+    within the codes, ``code - zero`` where it is clipped.
+    """
     steps = padded / scale[..., None]
     steps = steps + (steps.round() - steps).detach()
     return scale[..., None] * ((steps + zero[..., None]).clamp(0, _LARGEST) - zero[..., None])

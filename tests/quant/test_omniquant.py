@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from hw.errors import InputError
-from quant.omniquant import Options, solve
+from quant.omniquant import Options, rounded, solve
 from quant.two_bit import two_bit_solution
 from tests.quant.problems import absmean, output_error, problem
 
@@ -34,6 +34,18 @@ def test_comes_near_an_exhaustive_search_of_one_group():
     start = (weight - solve(weight, identity, Options(group=None, steps=0)).dense()).square().sum(1)
     assert (learned <= start).all()
     assert learned.sum() < best.sum() + 0.35 * (start.sum() - best.sum())
+
+
+def test_gradient_of_the_scale_by_hand():
+    # Codes at scale 0.5 with zero point 1: 0.3 -> round(0.6) = 1, inside; 2.0 -> 4 + 1, clipped to code 3.
+    scale = torch.tensor([[0.5]], requires_grad=True)
+    zero = torch.tensor([[1.0]])
+    inside = rounded(torch.tensor([[[0.3]]]), scale, zero)
+    assert inside.item() == pytest.approx(0.5)
+    assert torch.autograd.grad(inside.sum(), scale)[0].item() == pytest.approx(1 - 0.6)
+    clipped = rounded(torch.tensor([[[2.0]]]), scale, zero)
+    assert clipped.item() == pytest.approx(1.0)
+    assert torch.autograd.grad(clipped.sum(), scale)[0].item() == pytest.approx(3 - 1)
 
 
 def test_groups_that_end_short_and_bits():
