@@ -131,7 +131,7 @@ BOARDS: dict[str, Board] = {
             ports={"clk": "clk12", **_UART},
             board_hz=12e6,
             clock_hz=12e6,
-            rows=8,
+            rows=4,
             cols=4,
             room=Room(5_280, 5_280, 30),
             options="--up5k --package sg48",
@@ -208,7 +208,7 @@ def board_config(board: Board, array: str | None) -> ArrayConfig:
     config = load_array(array)
     if config.name == array == f"{config.rows}x{config.cols}":
         return board_array(board, config.rows, config.cols)
-    return config.model_copy(update={"clock_hz": board.clock_hz})
+    return ArrayConfig(**config.model_dump() | {"clock_hz": board.clock_hz})
 
 
 def board_array(board: Board, rows: int, cols: int) -> ArrayConfig:

@@ -6,11 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 from hw.config import ArrayConfig
-from hw.errors import InputError
-from hw.golden import tiles
 from hw.host.line import Line, LinkError
 from hw.host.protocol import ANSWER, PAYLOAD_BYTES, Code, Frame, FrameReader, Hello, Kind, Status, encode, sum_bytes
-from hw.trit import tile_stream
+from hw.host.streams import check_operands, operand_tiles, result_places
 
 __all__ = ["Product", "Session"]
 
@@ -70,12 +68,7 @@ class Session:
             InputError: sizes that do not agree, or a K that the accumulator cannot hold.
             LinkError: the device refuses, stops, or reports damage.
         """
-        (m, k), (n, weights_k) = q.shape, trits.shape
-        if k != weights_k or min(m, n, k) < 1:
-            raise InputError(
-                f"activations (m, k) and trits (n, k) must agree and not be empty, not {q.shape}, {trits.shape}"
-            )
-        self.config.check_k(k, "GEMM")
+        m, n, k = check_operands(self.config, q, trits)
         beats = _Beats(self.config, m, n)
         started, idle = False, 0
         descriptor = b"".join(size.to_bytes(3, "little") for size in (m, n, k))
@@ -96,18 +89,9 @@ class Session:
 
     def _stream(self, q: np.ndarray, trits: np.ndarray) -> Iterator[tuple[Kind, bytes]]:
         """Payloads of weights and activations in the order that the core takes them."""
-        config = self.config
-        for tokens, columns, fold in tiles(len(q), len(trits), q.shape[1], config.token_tile, config.cols, config.rows):
-            tile = np.zeros((config.cols, config.rows), np.int8)
-            part = trits[columns, fold]
-            tile[: part.shape[0], : part.shape[1]] = part
-            words = tile_stream(tile, config.packing, config.weight_bus_bits)
-            yield from _payloads(
-                Kind.WEIGHTS, [word.to_bytes(config.weight_bus_bits // 8, "little") for word in words], self.hello
-            )
-            vectors = np.zeros((tokens.stop - tokens.start, config.rows), np.int8)
-            vectors[:, : fold.stop - fold.start] = q[tokens, fold]
-            yield from _payloads(Kind.ACTIVATIONS, [vector.tobytes() for vector in vectors], self.hello)
+        for words, vectors in operand_tiles(self.config, q, trits):
+            yield from _payloads(Kind.WEIGHTS, words, self.hello.weight_words)
+            yield from _payloads(Kind.ACTIVATIONS, vectors, self.hello.activation_vectors)
 
     def _check_progress(self, idle: int, beats: "_Beats") -> None:
         """Refuse to wait for ever."""
@@ -178,12 +162,7 @@ class _Beats:
         columns = -(-n // config.cols)
         self.missing = m * columns
         self._sums = np.zeros((m, columns * config.cols), np.int64)
-        # one tile of k only: a result comes per token tile, column tile, token
-        self._places = (
-            (token, first.start)
-            for tokens, first, _ in tiles(m, n, 1, config.token_tile, config.cols, 1)
-            for token in range(tokens.start, tokens.stop)
-        )
+        self._places = result_places(config, m, n)
 
     def take(self, data: bytes) -> int:
         """Read whole beats; returns how many.
@@ -208,9 +187,8 @@ class _Beats:
         return self._sums[:, : self._n]
 
 
-def _payloads(kind: Kind, words: list[bytes], hello: Hello) -> Iterator[tuple[Kind, bytes]]:
-    """Words of one stream in as few requests as a frame and the device's buffer allow."""
-    depth = hello.weight_words if kind == Kind.WEIGHTS else hello.activation_vectors
+def _payloads(kind: Kind, words: list[bytes], depth: int) -> Iterator[tuple[Kind, bytes]]:
+    """Words of one stream in as few requests as a frame and the device's buffer of ``depth`` words allow."""
     per_request = min(PAYLOAD_BYTES // len(words[0]), depth)
     for start in range(0, len(words), per_request):
         yield kind, b"".join(words[start : start + per_request])

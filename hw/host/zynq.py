@@ -1,0 +1,162 @@
+"""Driver of the AXI top on a Zynq with PYNQ: registers by MMIO, the three streams by DMA engines, no gateware library.
+
+On the board, with ``tritforge_axi`` and three AXI DMA engines in an overlay::
+
+    import pynq
+    from pathlib import Path
+    from hw.host.zynq import Accelerator
+
+    overlay = pynq.Overlay("tritforge.bit")
+    core = Accelerator(
+        Path("config.json"),
+        overlay.tritforge_axi,
+        overlay.weights_dma.sendchannel,
+        overlay.activations_dma.sendchannel,
+        overlay.results_dma.recvchannel,
+        pynq.allocate,
+    )
+    product = core.gemm(q, trits)
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from hw.artifact import read_artifact
+from hw.config import ArrayConfig
+from hw.errors import InputError
+from hw.host.line import LinkError
+from hw.host.protocol import CAUSES
+from hw.host.session import Product
+from hw.host.streams import check_operands, operand_tiles, result_places
+
+__all__ = ["CONTROL_BITS", "FAULTS", "Accelerator", "Channel", "Registers"]
+
+CONTROL_BITS = {"start": 0, "reset": 1}
+_DONE_BIT = 1  # of the status register
+FAULTS = {  # bits of the status register
+    2: "a size is zero",
+    3: "a size is too large for the array",
+    4: "a trit code that is never written arrived",
+    5: "the weight stream ended at the wrong word",
+    6: "the activation stream ended at the wrong vector",
+}
+_IDENTITY = 0x54460001
+_REMEDY = "give the one that `python -m hw verilog` wrote beside tritforge_axi.v"
+
+
+class Registers(Protocol):
+    """Memory-mapped registers, as ``pynq.MMIO`` and a default IP driver have them."""
+
+    def read(self, offset: int) -> int:
+        """The 32-bit word at a byte offset."""
+
+    def write(self, offset: int, value: int) -> None:
+        """Set the 32-bit word at a byte offset."""
+
+
+class Channel(Protocol):
+    """One direction of a DMA engine, as ``pynq.lib.DMA`` has it; a transfer ends with TLAST."""
+
+    def transfer(self, array: np.ndarray) -> None:
+        """Begin to send or to fill a whole buffer."""
+
+    def wait(self) -> None:
+        """Return when it is done."""
+
+
+class Accelerator:
+    """A core behind AXI; ``config`` is its array.
+
+    ``allocate(shape, dtype)`` gives a buffer that the DMA engines can reach.
+
+    Raises:
+        InputError: ``config.json`` is not that of an AXI top.
+        LinkError: another design answers at these registers.
+    """
+
+    def __init__(
+        self,
+        config_json: Path,
+        registers: Registers,
+        weights: Channel,
+        activations: Channel,
+        results: Channel,
+        allocate: Callable[..., np.ndarray],
+        timeout_s: float = 10.0,
+    ):
+        document = read_artifact(config_json, "tritforge.verilog", 1, _REMEDY)
+        if "registers" not in document:
+            raise InputError(f"{config_json}: field 'registers' is missing, this is no AXI top; {_REMEDY}")
+        self.config = ArrayConfig(**document["array"])
+        self._places: dict[str, int] = document["registers"]
+        self._registers, self._allocate, self._timeout_s = registers, allocate, timeout_s
+        self._weights, self._activations, self._results = weights, activations, results
+        expected = {
+            "identity": _IDENTITY,
+            "config_hash": int(document["array_sha256"][:8], 16),
+            "geometry": self.config.rows | self.config.cols << 16,
+        }
+        for name, value in expected.items():
+            if (found := self._read(name)) != value:
+                raise LinkError(f"register {name} must be {value:#010x} as in {config_json}, not {found:#010x}")
+        self.reset()
+
+    def reset(self) -> None:
+        """Bring core and faults back to the state after configuration."""
+        self._write("control", 1 << CONTROL_BITS["reset"])
+
+    def gemm(self, q: np.ndarray, trits: np.ndarray) -> Product:
+        """``q @ trits.T`` on the device: int8 ``(m, k)``, int8 ``(n, k)``.
+
+        Raises:
+            InputError: sizes that do not agree, or a K that the accumulator cannot hold.
+            LinkError: the core reports a fault, or does not end in time.
+        """
+        m, n, k = check_operands(self.config, q, trits)
+        config, parts = self.config, list(operand_tiles(self.config, q, trits))
+        weights = self._buffer(b"".join(word for words, _ in parts for word in words))
+        activations = self._buffer(b"".join(vector for _, vectors in parts for vector in vectors))
+        columns = -(-n // config.cols)
+        beats = self._allocate((m * columns, config.cols), np.int32)
+        self._results.transfer(beats)
+        for name, size in (("m", m), ("n", n), ("k", k)):
+            self._write(name, size)
+        self._write("control", 1 << CONTROL_BITS["start"])
+        self._weights.transfer(weights)
+        self._activations.transfer(activations)
+        self._wait()
+        self._results.wait()
+        sums = np.zeros((m, columns * config.cols), np.int64)
+        for beat, (token, column) in zip(beats, result_places(config, m, n), strict=True):
+            sums[token, column : column + config.cols] = beat
+        counters = {name: self._read(f"{name}_low") | self._read(f"{name}_high") << 32 for name in ("cycles", *CAUSES)}
+        return Product(sums[:, :n], counters)
+
+    def _wait(self) -> None:
+        """Poll until the core is done; a fault or a core that does not end is an error, and the core is reset."""
+        end = time.monotonic() + self._timeout_s
+        while not (status := self._read("status")) >> _DONE_BIT & 1:
+            if time.monotonic() > end:
+                self.reset()
+                raise LinkError(
+                    f"the core is not done after {self._timeout_s:g} s, status {status:#x}: a stream stands"
+                )
+        if faults := [words for bit, words in FAULTS.items() if status >> bit & 1]:
+            self.reset()
+            raise LinkError(f"the core reports: {'; '.join(faults)}")
+
+    def _buffer(self, data: bytes) -> np.ndarray:
+        """``data`` where the DMA engines can reach it."""
+        buffer = self._allocate((len(data),), np.uint8)
+        buffer[:] = np.frombuffer(data, np.uint8)
+        return buffer
+
+    def _read(self, name: str) -> int:
+        return self._registers.read(self._places[name])
+
+    def _write(self, name: str, value: int) -> None:
+        self._registers.write(self._places[name], value)

@@ -1,0 +1,203 @@
+"""The PYNQ-style driver against the AXI top in Amaranth's simulator: registers and DMA engines over real bus cycles."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from amaranth.sim import Simulator
+
+from hw.axi import CONTROL_BITS, IDENTITY, REGISTERS, STATUS_BITS, AxiCore
+from hw.config import ArrayConfig
+from hw.errors import InputError
+from hw.golden import gemm
+from hw.host import zynq
+from hw.host.line import LinkError
+from hw.host.zynq import Accelerator
+from hw.verilog import write_config
+
+CONFIG = ArrayConfig(name="4x3", rows=4, cols=3, weight_bus_bits=16, token_tile=4)
+
+
+class SimulatedBus:
+    """The AXI top with a clock, one register access at a time and three DMA engines."""
+
+    def __init__(self, config: ArrayConfig):
+        self.top = AxiCore(config)
+        self.access: tuple[int, int | None] | None = None  # address, and what to write
+        self.answer: int | None = None
+        self.queues: dict[str, list[tuple[int, bool]]] = {"weights": [], "activations": []}
+        self.buffer, self.filled = np.zeros((0, 1), np.int32), 0
+        self._time = 0
+        self._simulator = Simulator(self.top)
+        self._simulator.add_testbench(self._play, background=True)
+        self._simulator.run_until(40)
+        self._time = 40
+
+    def read(self, offset: int) -> int:
+        return self._transact(offset, None)
+
+    def write(self, offset: int, value: int) -> None:
+        self._transact(offset, value)
+
+    def _transact(self, offset: int, value: int | None) -> int:
+        self.access, self.answer = (offset, value), None
+        while self.answer is None:
+            self._time += 4
+            self._simulator.run_until(self._time)
+        return self.answer
+
+    async def _play(self, ctx) -> None:
+        """One clock cycle after the other: drive, settle, look, edge."""
+        top, edge = self.top, 0
+        while True:
+            ctx.set(top.aresetn, edge > 4)
+            self._drive_registers(ctx)
+            for name, queue in self.queues.items():
+                data, last = queue[0] if queue else (0, False)
+                ctx.set(getattr(top, f"s_axis_{name}_tvalid"), bool(queue))
+                ctx.set(getattr(top, f"s_axis_{name}_tdata"), data)
+                ctx.set(getattr(top, f"s_axis_{name}_tlast"), last)
+            ctx.set(top.m_axis_results_tready, self.filled < len(self.buffer))
+            await ctx.delay(0.5)
+            self._look(ctx)
+            ctx.set(top.aclk, 1)
+            await ctx.delay(0.5)
+            ctx.set(top.aclk, 0)
+            edge += 1
+
+    def _drive_registers(self, ctx) -> None:
+        top = self.top
+        reading = self.access is not None and self.access[1] is None
+        writing = self.access is not None and self.access[1] is not None
+        address, value = self.access or (0, 0)
+        ctx.set(top.s_axil_araddr, address)
+        ctx.set(top.s_axil_arvalid, reading)
+        ctx.set(top.s_axil_awaddr, address)
+        ctx.set(top.s_axil_awvalid, writing)
+        ctx.set(top.s_axil_wdata, value or 0)
+        ctx.set(top.s_axil_wstrb, 15)
+        ctx.set(top.s_axil_wvalid, writing)
+        ctx.set(top.s_axil_rready, 1)
+        ctx.set(top.s_axil_bready, 1)
+
+    def _look(self, ctx) -> None:
+        """What this edge transfers."""
+        top = self.top
+        if self.access is not None and (ctx.get(top.s_axil_arready) or ctx.get(top.s_axil_awready)):
+            self.access = None
+        if ctx.get(top.s_axil_rvalid):
+            self.answer = ctx.get(top.s_axil_rdata)
+        if ctx.get(top.s_axil_bvalid):
+            assert ctx.get(top.s_axil_bresp) == 0
+            self.answer = 0
+        for name, queue in self.queues.items():
+            if queue and ctx.get(getattr(top, f"s_axis_{name}_tready")):
+                queue.pop(0)
+        if ctx.get(top.m_axis_results_tvalid) and self.filled < len(self.buffer):
+            beat = ctx.get(top.m_axis_results_tdata)
+            width = self.buffer.shape[1]
+            self.buffer[self.filled] = np.frombuffer(beat.to_bytes(4 * width, "little"), np.int32)
+            self.filled += 1
+            assert ctx.get(top.m_axis_results_tlast) == (self.filled == len(self.buffer))
+
+
+class SendChannel:
+    """A DMA engine that sends a buffer as words of ``word_bytes``, TLAST with the last."""
+
+    def __init__(self, bus: SimulatedBus, name: str, word_bytes: int):
+        self.bus, self.name, self.word_bytes = bus, name, word_bytes
+
+    def transfer(self, array: np.ndarray) -> None:
+        data, size = array.tobytes(), self.word_bytes
+        words = [int.from_bytes(data[i : i + size], "little") for i in range(0, len(data), size)]
+        self.bus.queues[self.name] += [(word, i == len(words) - 1) for i, word in enumerate(words)]
+
+
+class ReceiveChannel:
+    """A DMA engine that fills a buffer."""
+
+    def __init__(self, bus: SimulatedBus):
+        self.bus = bus
+
+    def transfer(self, array: np.ndarray) -> None:
+        self.bus.buffer, self.bus.filled = array, 0
+
+    def wait(self) -> None:
+        assert self.bus.filled == len(self.bus.buffer)
+
+
+@pytest.fixture
+def parts(tmp_path) -> tuple[Path, SimulatedBus, tuple]:
+    described = tmp_path / "config.json"
+    write_config(described, CONFIG, {}, registers={name: 4 * i for i, name in enumerate(REGISTERS)})
+    bus = SimulatedBus(CONFIG)
+    channels = (SendChannel(bus, "weights", 2), SendChannel(bus, "activations", CONFIG.rows), ReceiveChannel(bus))
+    return described, bus, channels
+
+
+def allocate(shape, dtype) -> np.ndarray:
+    return np.zeros(shape, dtype)
+
+
+def test_the_drivers_numbers_are_those_of_the_gateware():
+    assert {name: CONTROL_BITS[name] for name in zynq.CONTROL_BITS} == zynq.CONTROL_BITS
+    assert zynq._IDENTITY == IDENTITY
+    assert STATUS_BITS["done"] == zynq._DONE_BIT
+    assert set(zynq.FAULTS) == set(STATUS_BITS.values()) - {STATUS_BITS["running"], STATUS_BITS["done"]}
+
+
+@pytest.mark.parametrize("size", [(1, 1, 1), (2, 3, 4), (9, 7, 13)])
+def test_products_equal_the_golden_model_one_after_the_other(parts, size):
+    described, bus, channels = parts
+    core = Accelerator(described, bus, *channels, allocate)
+    m, n, k = size
+    rng = np.random.default_rng(m)
+    for _ in range(2):
+        q, trits = rng.integers(-127, 128, (m, k), dtype=np.int8), rng.integers(-1, 2, (n, k), dtype=np.int8)
+        product = core.gemm(q, trits)
+        np.testing.assert_array_equal(product.sums, gemm(q, trits))
+        assert product.counters["ideal"] == m * -(-n // 3) * -(-k // 4)
+        assert sum(product.counters.values()) == 2 * product.counters["cycles"]
+
+
+def test_another_design_at_these_registers_is_refused(parts, tmp_path):
+    _, bus, channels = parts
+    other = tmp_path / "other.json"
+    array = ArrayConfig(**CONFIG.model_dump() | {"token_tile": 8})
+    write_config(other, array, {}, registers={name: 4 * i for i, name in enumerate(REGISTERS)})
+    with pytest.raises(LinkError, match=rf"^register config_hash must be 0x{array.sha256[:8]} as in "):
+        Accelerator(other, bus, *channels, allocate)
+
+
+def test_a_core_that_does_not_end_is_reported_and_works_after_the_reset(parts):
+    described, bus, channels = parts
+    core = Accelerator(described, bus, *channels, allocate, timeout_s=0.2)
+    channels[1].word_bytes, whole = 10**6, channels[1].transfer
+    channels[1].transfer = lambda array: None  # the engine never starts
+    q, trits = np.ones((1, 4), np.int8), np.ones((3, 4), np.int8)
+    with pytest.raises(LinkError, match=r"^the core is not done after 0.2 s, status 0x1: a stream stands$"):
+        core.gemm(q, trits)
+    channels[1].word_bytes, channels[1].transfer = CONFIG.rows, whole
+    bus.queues["weights"].clear()
+    core._timeout_s = 60
+    np.testing.assert_array_equal(core.gemm(q, trits).sums, [[4, 4, 4]])
+
+
+def test_a_fault_of_the_streams_is_named(parts):
+    described, bus, channels = parts
+    core = Accelerator(described, bus, *channels, allocate)
+    transfer = channels[0].transfer
+    channels[0].transfer = lambda array: transfer(array[:2])  # TLAST on the first word
+    with pytest.raises(LinkError, match=r"^the core reports: the weight stream ended at the wrong word$"):
+        core.gemm(np.ones((1, 4), np.int8), np.ones((3, 4), np.int8))
+
+
+def test_a_config_without_registers_is_no_axi_top(parts, tmp_path):
+    _, bus, channels = parts
+    plain = tmp_path / "plain.json"
+    write_config(plain, CONFIG, {})
+    with pytest.raises(
+        InputError, match=rf"^{re.escape(str(plain))}: field 'registers' is missing, this is no AXI top"
+    ):
+        Accelerator(plain, bus, *channels, allocate)
