@@ -21,10 +21,12 @@ from sim.bench import bench
 from sim.docs import draw_timeline, load_results, measure, render_file, write_results
 from sim.execution import Execution
 from sim.explain import explain, explanation_json, explanation_lines
+from sim.mappings import MAPPINGS, linear_mappings
 from sim.memory import load_memory, memory_names, stream_table
 from sim.references import ASSUMPTIONS, agreements
 from sim.replay import LinearReplay, mean_skipping, recording_origin, replay, replay_statistics
-from sim.result import CAUSES, PhaseResult, SimResult, write_result
+from sim.result import write_result
+from sim.screen import op_table, phase_table, run_json
 from sim.simulator import array_formats, simulate_trace
 from sim.timeline import write_timeline
 from sim.trace import TraceStatistics, build_trace
@@ -47,6 +49,8 @@ def main(arguments: Sequence[str]) -> None:
             _replay(options)
         case "bench":
             _bench(options)
+        case "mappings":
+            _mappings(options)
         case "docs":
             _docs(options)
         case "references":
@@ -91,6 +95,11 @@ def _parser() -> CommandParser:
     four.add_argument("--json", action="store_true", help="print JSON instead of a table")
     five = commands.add_parser("references", help="figures of other simulators and of a chip beside ours")
     five.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    seven = commands.add_parser("mappings", help="cycles of a model's linears under every mapping of the same lanes")
+    seven.add_argument("--model", default="llama2-7b", help="a known model or a .yaml file")
+    seven.add_argument("--array", default="edge-32x32", help="a known array, RxC, or a .yaml file")
+    seven.add_argument("--tokens", type=int, default=1, help="tokens that run together; 1 = a decode step")
+    seven.add_argument("--json", action="store_true", help="print JSON instead of a table")
     six = commands.add_parser("docs", help="the generated parts of docs/simulator.md")
     six.add_argument("--measure", action="store_true", help="measure the results again")
     six.add_argument("--scale-sim", type=Path, metavar="PYTHON", help="a Python that has scalesim==3.0.0")
@@ -137,15 +146,15 @@ def _run(options) -> None:
         write_timeline(options.timeline, result)
     if options.json:
         explained = {"explanation": [explanation_json(one) for one in explanations]} if options.explain else {}
-        print(json.dumps(_summary(result) | explained, indent=1))
+        print(json.dumps(run_json(result) | explained, indent=1))
         return
     console = Console()
-    console.print(_phase_table(result))
+    console.print(phase_table(result))
     for one in explanations:
         print("\n".join(explanation_lines(one)))
     if options.ops:
         for phase in result.phases:
-            console.print(_op_table(phase))
+            console.print(op_table(phase))
     for note in result.notes:
         console.print(f"[dim]- {note}[/dim]")
 
@@ -217,6 +226,20 @@ def _references(options) -> None:
             console.print(f"[dim]- {reference}: {line}[/dim]")
 
 
+def _mappings(options) -> None:
+    rows = linear_mappings(load_shape(options.model), load_array(options.array), options.tokens)
+    if options.json:
+        print(json.dumps([row._asdict() | {"best": row.best} for row in rows], indent=1))
+        return
+    table = Table(title=f"cycles of {options.tokens} tokens on {options.array}, memory never waiting")
+    table.add_column("mapping")
+    for row in rows:
+        table.add_column(f"{row.kind}\n{row.gemm.m} x {row.gemm.n} x {row.gemm.k}", justify="right")
+    for mapping in MAPPINGS:
+        table.add_row(mapping, *(f"{row.cycles[mapping]:,}{' *' if mapping == row.best else ''}" for row in rows))
+    Console().print(table)
+
+
 def _docs(options) -> None:
     results_path, page = Path("docs/results/simulator.json"), Path("docs/simulator.md")
     if options.measure:
@@ -239,61 +262,6 @@ def _bench(options) -> None:
     console = Console()
     console.print(table)
     console.print(f"peak memory {peak_bytes / 2**20:.0f} MiB")
-
-
-def _summary(result: SimResult) -> dict:
-    """What the tables show, per phase and op, as JSON values."""
-    return {
-        "model": result.model,
-        "array": result.array.name,
-        "memory": result.memory.name,
-        "prefill": result.prefill,
-        "decode": result.decode,
-        "batch": result.batch,
-        "phases": [
-            {
-                "name": phase.name,
-                "cycles": phase.cycles,
-                "seconds": result.seconds(phase),
-                "tokens_per_s": phase.tokens / result.seconds(phase),
-                "utilization": result.utilization(phase),
-                "causes": phase.causes,
-                "counts": phase.counts._asdict(),
-                "ops": [op.model_dump() | {"counts": op.counts._asdict()} for op in phase.ops],
-            }
-            for phase in result.phases
-        ],
-        "notes": result.notes,
-    }
-
-
-def _phase_table(result: SimResult) -> Table:
-    """Phases side by side; each cause as a share of the phase's cycles."""
-    table = Table(title=f"{result.model} on {result.array.name} with {result.memory.name}, batch {result.batch}")
-    table.add_column("")
-    for phase in result.phases:
-        table.add_column(f"{phase.name} ({phase.tokens} tokens)", justify="right")
-    seconds = [result.seconds(phase) for phase in result.phases]
-    table.add_row("cycles", *(f"{phase.cycles:,}" for phase in result.phases))
-    table.add_row("time", *(f"{value:.3f} s" for value in seconds))
-    table.add_row("tokens/s", *(f"{phase.tokens / s:.2f}" for phase, s in zip(result.phases, seconds, strict=True)))
-    table.add_row("utilization of the array", *(f"{result.utilization(phase):.1%}" for phase in result.phases))
-    for cause in CAUSES:
-        shares = (f"{phase.causes[cause] / phase.cycles:.1%}" for phase in result.phases)
-        table.add_row(f"  {cause.replace('_', ' ')}", *shares)
-    return table
-
-
-def _op_table(phase: PhaseResult) -> Table:
-    """Ops in order, each with the two causes that take most of its cycles."""
-    table = Table(title=f"{phase.name}, by op")
-    for heading in ("op", "on", "times", "cycles", "share", "mostly"):
-        table.add_column(heading, justify="right" if heading in ("times", "cycles", "share") else "left")
-    for op in phase.ops:
-        largest = sorted((cause for cause in CAUSES if op.causes[cause]), key=op.causes.__getitem__, reverse=True)[:2]
-        mostly = ", ".join(f"{cause.replace('_', ' ')} {op.causes[cause] / op.cycles:.0%}" for cause in largest)
-        table.add_row(op.name, op.unit, f"{op.count}", f"{op.cycles:,}", f"{op.cycles / phase.cycles:.1%}", mostly)
-    return table
 
 
 def _list(what: str, as_json: bool) -> None:

@@ -155,8 +155,19 @@ def test_lm_head_is_read_once_per_token_tile_of_sequences():
     assert [head.counts.dram_read_bits for head in heads] == [50 * 24 * 8, 3 * 50 * 24 * 8]
 
 
-def test_a_batch_repeats_attention_and_shares_weights():
-    one, three = (simulate(TINY, sized(4, 4), memory(), 5, 2, batch).phase("decode") for batch in (1, 3))
+def test_vector_operations_of_a_decode_step_by_hand():
+    """Per layer: two norms, four quantizations, RoPE, softmax over two keys, residuals, gate; one final norm."""
+    decode = simulate(TINY, sized(4, 4), memory(), prefill=1, decode=1).phase("decode")
+    quantize = 2 * (24 + 24 + 24 + 40)
+    layer = 2 * 3 * 24 + quantize + 3 * (24 + 12) + 5 * 2 * 4 + 2 * 24 + 5 * 40
+    assert decode.counts.vector_ops == 3 * layer + 3 * 24
+    assert decode.counts.vector_macs == 3 * 2 * (2 * 4 * 6) + 50 * 24
+
+
+@pytest.mark.parametrize("mac", ["ternary", "int8"])
+def test_a_batch_repeats_attention_and_shares_weights(mac):
+    array = sized(4, 4).baseline(mac)
+    one, three = (simulate(TINY, array, memory(), 5, 2, batch).phase("decode") for batch in (1, 3))
     for before, after in zip(one.ops, three.ops, strict=True):
         if before.name.startswith("attention_") and before.macs:
             assert after.macs == 3 * before.macs

@@ -1,0 +1,55 @@
+"""Ways to run a model's linears on the same lanes, cycle by cycle, without memory: which is best, and by how much."""
+
+from typing import NamedTuple
+
+from hw.config import ArrayConfig
+from quant.shapes import LINEAR_KINDS, Gemm, ModelShape
+from sim.analytic import TileGrid, closed_form, scale_sim_cycles
+
+__all__ = ["MAPPINGS", "LinearMapping", "linear_mappings"]
+
+MAPPINGS = (
+    "tree, double-buffered",  # this project's array
+    "tree, single-buffered",  # no tile loads while another is used
+    "systolic, weights stationary",
+    "systolic, outputs stationary",
+    "systolic, inputs stationary",
+)
+
+
+class LinearMapping(NamedTuple):
+    """One linear of one phase under every mapping."""
+
+    kind: str
+    gemm: Gemm
+    cycles: dict[str, int]  # keys of MAPPINGS
+
+    @property
+    def best(self) -> str:
+        """The mapping with the fewest cycles."""
+        return min(self.cycles, key=self.cycles.__getitem__)
+
+    def utilization(self, mapping: str, lanes: int) -> float:
+        """Useful multiply-accumulates over lanes x cycles."""
+        return self.gemm.macs / (lanes * self.cycles[mapping])
+
+
+def linear_mappings(shape: ModelShape, array: ArrayConfig, tokens: int) -> list[LinearMapping]:
+    """The distinct linears of a layer for ``tokens`` tokens under every mapping.
+
+    The systolic ones are SCALE-Sim's cycles (``sim.analytic``): folds do not overlap, and weights cost no bus.
+    """
+    linears: dict[tuple[int, int], str] = {}
+    for kind in LINEAR_KINDS:
+        n_and_k = shape.linear(kind)
+        linears[n_and_k] = f"{linears[n_and_k]}, {kind}" if n_and_k in linears else kind
+    return [_map(kind, Gemm(tokens, n, k), array) for (n, k), kind in linears.items()]
+
+
+def _map(kind: str, gemm: Gemm, array: ArrayConfig) -> LinearMapping:
+    grid = TileGrid.of(gemm, array)
+    in_turn = grid.issues + grid.tiles * (array.weight_beats + 1) + array.pipeline_latency
+    systolic = [scale_sim_cycles(gemm, array.rows, array.cols, dataflow) for dataflow in ("ws", "os", "is")]
+    return LinearMapping(
+        kind, gemm, dict(zip(MAPPINGS, [closed_form(gemm, array).cycles, in_turn, *systolic], strict=True))
+    )

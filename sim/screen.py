@@ -1,0 +1,62 @@
+"""Tables and JSON of a simulated run for the command line."""
+
+from rich.table import Table
+
+from sim.result import CAUSES, PhaseResult, SimResult
+
+__all__ = ["op_table", "phase_table", "run_json"]
+
+
+def run_json(result: SimResult) -> dict:
+    """What the tables show, per phase and op, as JSON values."""
+    return {
+        "model": result.model,
+        "array": result.array.name,
+        "memory": result.memory.name,
+        "prefill": result.prefill,
+        "decode": result.decode,
+        "batch": result.batch,
+        "phases": [
+            {
+                "name": phase.name,
+                "cycles": phase.cycles,
+                "seconds": result.seconds(phase),
+                "tokens_per_s": phase.tokens / result.seconds(phase),
+                "utilization": result.utilization(phase),
+                "causes": phase.causes,
+                "counts": phase.counts._asdict(),
+                "ops": [op.model_dump() | {"counts": op.counts._asdict()} for op in phase.ops],
+            }
+            for phase in result.phases
+        ],
+        "notes": result.notes,
+    }
+
+
+def phase_table(result: SimResult) -> Table:
+    """Phases side by side; each cause as a share of the phase's cycles."""
+    table = Table(title=f"{result.model} on {result.array.name} with {result.memory.name}, batch {result.batch}")
+    table.add_column("")
+    for phase in result.phases:
+        table.add_column(f"{phase.name} ({phase.tokens} tokens)", justify="right")
+    seconds = [result.seconds(phase) for phase in result.phases]
+    table.add_row("cycles", *(f"{phase.cycles:,}" for phase in result.phases))
+    table.add_row("time", *(f"{value:.3f} s" for value in seconds))
+    table.add_row("tokens/s", *(f"{phase.tokens / s:.2f}" for phase, s in zip(result.phases, seconds, strict=True)))
+    table.add_row("utilization of the array", *(f"{result.utilization(phase):.1%}" for phase in result.phases))
+    for cause in CAUSES:
+        shares = (f"{phase.causes[cause] / phase.cycles:.1%}" for phase in result.phases)
+        table.add_row(f"  {cause.replace('_', ' ')}", *shares)
+    return table
+
+
+def op_table(phase: PhaseResult) -> Table:
+    """Ops in order, each with the two causes that take most of its cycles."""
+    table = Table(title=f"{phase.name}, by op")
+    for heading in ("op", "on", "times", "cycles", "share", "mostly"):
+        table.add_column(heading, justify="right" if heading in ("times", "cycles", "share") else "left")
+    for op in phase.ops:
+        largest = sorted((cause for cause in CAUSES if op.causes[cause]), key=op.causes.__getitem__, reverse=True)[:2]
+        mostly = ", ".join(f"{cause.replace('_', ' ')} {op.causes[cause] / op.cycles:.0%}" for cause in largest)
+        table.add_row(op.name, op.unit, f"{op.count}", f"{op.cycles:,}", f"{op.cycles / phase.cycles:.1%}", mostly)
+    return table
