@@ -7,10 +7,11 @@ from rich.console import Console
 from rich.table import Table
 
 from energy.compare import Comparison, MethodRow
+from energy.markdown import markdown_table
 from energy.report import figure_html, html_page, html_table
 from energy.table import si
 
-__all__ = ["comparison_html", "print_comparison"]
+__all__ = ["comparison_html", "comparison_markdown", "print_comparison"]
 
 _HEADER = ("method", "true bits", "planes", "ppl A16", "ppl A8", "decode tok/s", "prefill", "J/token", "array J/token")
 
@@ -24,6 +25,19 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         table.add_row(*_cells(row))
     console.print(table)
     console.print(f"evaluated on {comparison.text}; calibrated on {comparison.calibration}", highlight=False)
+
+
+def comparison_markdown(comparison: Comparison) -> str:
+    """The table, and under it what it was measured on."""
+    rows = [_cells(row) for row in comparison.rows]
+    machine = f"{comparison.array}, {comparison.memory}, {comparison.costs}"
+    return "\n".join(
+        [
+            markdown_table(list(_HEADER), rows),
+            "",
+            f"{comparison.model} on {machine}; evaluated on {comparison.text}; calibrated on {comparison.calibration}.",
+        ]
+    )
 
 
 def comparison_html(comparison: Comparison) -> str:

@@ -5,6 +5,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from energy.compare import Comparison
+from energy.compare_report import comparison_markdown
 from energy.gates import GATES_PREFIX
 from energy.job import BASELINES, Job, simulate_machines
 from energy.markdown import markdown_table
@@ -161,10 +163,17 @@ def _sources_table() -> str:
     return markdown_table(header, rows)
 
 
+def _methods_table() -> str:
+    """Quantizers on a small calibration and evaluation text: accuracy, bits and simulated cost."""
+    document = json.loads((RESULTS / "compare-smollm2-135m-small.json").read_text(encoding="utf-8"))
+    return comparison_markdown(Comparison(**{name: document[name] for name in Comparison.model_fields}))
+
+
 _TABLES: dict[str, Callable[[], str]] = {
     "savings": _savings_table,
     "machines": _machines_table,
     "paper": _paper_table,
     "sources": _sources_table,
     "agreement": _agreement_table,
+    "methods": _methods_table,
 }
