@@ -12,6 +12,8 @@ from hw.unpack import Unpacker
 
 __all__ = ["WeightTiles"]
 
+_COUNTED_AT_ONCE = 4  # trits whose -1 are counted before the first register: one table level
+
 
 class WeightTiles(Component):
     """Shadow and active tile, one edge behind the loader's and the swap's control.
@@ -81,16 +83,19 @@ class WeightTiles(Component):
         accept, swap = _copy(m, self.accept, "count_accept"), _copy(m, self.swap, "count_swap")
         beat = _copy(m, self.beat, "count_beat", self.accept)
         running = Signal(range(config.rows + 1))  # -1 trits so far of the column that the last word cut
-        windows: dict[tuple[int, int], Signal] = {}
+        parts: dict[tuple[int, int], Signal] = {}  # -1 trits of a few neighbours in a word, counted on its way in
 
         def count(start: int, stop: int, number: int) -> Value:
             """-1 trits up to word ``number`` of the column of trits ``start`` to ``stop``."""
             low, high = max(start - number * per_word, 0), min(stop - number * per_word, per_word)
-            if (low, high) not in windows:
-                ones = _ones([trits[i].negative for i in range(low, high)])
-                windows[low, high] = _copy(m, ones, f"window{low}_{high}", self.accept)
-            window = windows[low, high]
-            return running + window if start < number * per_word else window
+            window = []
+            for first in range(low, high, _COUNTED_AT_ONCE):
+                part = (first, min(first + _COUNTED_AT_ONCE, high))
+                if part not in parts:
+                    ones = _sum([trits[i].negative for i in range(*part)])
+                    parts[part] = _copy(m, ones, f"ones{part[0]}_{part[1]}", self.accept)
+                window.append(parts[part])
+            return _sum([running, *window] if start < number * per_word else window)
 
         active = []
         for column in range(config.cols):
@@ -108,12 +113,12 @@ class WeightTiles(Component):
         m.d.comb += self.negatives.as_value().eq(Cat(active))
 
 
-def _ones(bits: list[Value]) -> Value:
-    """How many of ``bits`` are 1, by a balanced tree of additions."""
-    if len(bits) == 1:
-        return bits[0]
-    half = len(bits) // 2
-    return _ones(bits[:half]) + _ones(bits[half:])
+def _sum(values: list[Value]) -> Value:
+    """A balanced tree of additions."""
+    if len(values) == 1:
+        return values[0]
+    half = len(values) // 2
+    return _sum(values[:half]) + _sum(values[half:])
 
 
 def _copy(m: Module, value, name: str, enable=None) -> Signal:

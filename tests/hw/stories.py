@@ -1,6 +1,6 @@
 """A real LLaMA on the RTL: stories260K writes with every decoder linear executed by the Verilated core.
 
-``python -m tests.hw.stories`` quantizes the 260 K-parameter model (row-wise absmean), samples, prints the
+``python -m tests.hw.stories`` quantizes the 260 K-parameter model into two ternary planes (PTQTP), samples, prints the
 tokens as they come, and then the core's cycles beside the simulator's prediction. Norms, attention, embedding and the
 classifier run on the host in float32. The same host code with the golden model's integers is the reference.
 """
@@ -16,7 +16,7 @@ from hw.config import ArrayConfig, load_array
 from hw.golden import gemm, quantize_tokens
 from hw.verilated import VerilatedCore, build_core
 from quant.llama2c import Llama2cTokenizer, read_header, read_weights
-from quant.rtn import Options, solve
+from quant.ptqtp import Options, solve
 from quant.shapes import Gemm
 from sim.analytic import closed_form
 
@@ -34,7 +34,7 @@ class TernaryLlama:
     def __init__(self, path: Path, engine: Engine):
         self.shape, self.engine = read_header(path), engine
         self.weights = read_weights(path)
-        self.linears = {name: _ternary(w) for name, w in self.weights.items() if name.endswith("_proj.weight")}
+        self.linears = {name: _planes(w) for name, w in self.weights.items() if name.endswith("_proj.weight")}
         self.cache: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in range(self.shape.layers)]
 
     def logits(self, token: int) -> np.ndarray:
@@ -55,9 +55,9 @@ class TernaryLlama:
             yield token
 
     def _linear(self, layer: int, name: str, x: np.ndarray) -> np.ndarray:
-        trits, scales = self.linears[f"model.layers.{layer}.{name}.weight"]
         q, s = quantize_tokens(x[None])
-        return (s[0] * scales * self.engine(q, trits)[0]).astype(np.float32)
+        parts = self.linears[f"model.layers.{layer}.{name}.weight"]
+        return (s[0] * sum(a * self.engine(q[:, group], trits)[0] for trits, a, group in parts)).astype(np.float32)
 
     def _attention(self, layer: int, x: np.ndarray) -> np.ndarray:
         shape = self.shape
@@ -102,10 +102,22 @@ def story_array() -> ArrayConfig:
     return ArrayConfig(**load_array("16x8").model_dump() | {"name": "story", "weight_bus_bits": 128, "token_tile": 4})
 
 
-def _ternary(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Trits int8 ``(n, k)`` and row scales float32 ``(n,)`` by the project's absmean quantizer."""
-    solution = solve(torch.from_numpy(weight.copy()), None, Options(scale="row"))
-    return solution.trits[0].numpy(), solution.scales[0, :, 0].float().numpy()
+def _planes(weight: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, slice]]:
+    """Trits int8 ``(n, group)``, scales float32 ``(n,)`` and columns of every plane and group of a quantized linear."""
+    solution = solve(torch.from_numpy(weight.copy()), None, Options())
+    k = weight.shape[1]
+    size = solution.group or k
+    return [
+        (trits[:, first : first + size].numpy(), scales[:, first // size].float().numpy(), slice(first, first + size))
+        for trits, scales in zip(solution.trits, solution.plane_scales(), strict=True)
+        for first in range(0, k, size)
+    ]
+
+
+def _text(piece: bytes) -> str:
+    """What a token prints as; ``<0x0A>`` is a raw byte."""
+    raw = bytes([int(piece[3:5], 16)]) if piece.startswith(b"<0x") else piece
+    return raw.decode(errors="replace")
 
 
 def _rotated(x: np.ndarray, position: int, theta: float) -> np.ndarray:
@@ -129,7 +141,7 @@ def main() -> None:
         written = []
         for token in TernaryLlama(MODEL, engine).write(count):
             written.append(token)
-            print(pieces[token].decode(errors="replace"), end="", flush=True)
+            print(_text(pieces[token]), end="", flush=True)
     reference = list(TernaryLlama(MODEL, gemm).write(count))
     print(f"\n{count} tokens, {engine.products} products on the RTL, the reference's tokens: {written == reference}")
     print(f"cycles: RTL {engine.cycles}, simulator {engine.predicted}")

@@ -39,7 +39,7 @@ FAULTS = [
     Fault("unpack.py", "value // 3**i % 3", "value // 3 ** (4 - i) % 3"),
     Fault("unpack.py", "trit.negative & ~trit.nonzero", "trit.negative & trit.nonzero"),
     Fault("unpack.py", "byte > _LARGEST_BYTE", "byte > 255"),
-    Fault("weights.py", "return running + window if start < number * per_word else window", "return window"),
+    Fault("weights.py", "_sum([running, *window] if start < number * per_word else window)", "_sum(window)"),
     Fault("weights.py", 'f"shadow{position}_{number}", accept & (beat == number))', 'f"s{position}_{number}", accept)'),
     Fault("weights.py", 'f"active{position}_{number}", swap)', 'f"active{position}_{number}")'),
     Fault("weights.py", "active.append(_copy(m, shadow,", "active.append(_copy(m, final,"),
