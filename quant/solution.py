@@ -147,7 +147,7 @@ class LinearSolution:
         return None if self.offsets is None else self.offsets.float()
 
     def exponents(self) -> torch.Tensor:
-        """``e`` of the kind "pow2", ``scale = row maximum * 2**-e``: int64 (n, groups), 0 where the scale is 0."""
+        """``e`` of the kind "pow2", ``scale = row maximum * 2**-e``: int64 (n, groups), 0 in rows of zeros."""
         scales = self.scales[0].float()
         largest = scales.amax(1, keepdim=True)
         ratio = torch.where(scales > 0, largest / scales.clamp_min(torch.finfo(torch.float32).tiny), 1.0)
@@ -232,8 +232,7 @@ class LinearSolution:
             if self.planes != 1 or (self.scales < 0).any():
                 raise InputError("scales of kind 'pow2' must be non-negative and of one plane")
             largest = self.scales[0].float().amax(1, keepdim=True)
-            exact = (self.scales[0].float() == largest * torch.exp2(-self.exponents().float())) | (self.scales[0] == 0)
-            if not exact.all():
+            if not torch.equal(self.scales[0].float(), largest * torch.exp2(-self.exponents().float())):
                 raise InputError("scales of kind 'pow2' must be the row's largest scale times powers of two")
 
     def _check_layout(self) -> None:

@@ -61,7 +61,7 @@ def test_bits_of_a_ternary_linear_by_hand():
 def test_bits_of_per_tensor_and_power_of_two_scales_by_hand():
     same = torch.full((1, 3, 3), 0.25).half()
     assert dataclasses.replace(ternary(), scales=same, scale_kind="tensor").bits().scale == 16
-    powers = torch.tensor([[1.0, 0.5, 0.125], [0.5, 0.0, 0.5], [3.0, 1.5, 0.75]])[None].half()
+    powers = torch.tensor([[1.0, 0.5, 0.125], [0.0, 0.0, 0.0], [3.0, 1.5, 0.75]])[None].half()
     solution = dataclasses.replace(ternary(), scales=powers, scale_kind="pow2")
     assert solution.exponents().tolist() == [[0, 1, 3], [0, 0, 0], [0, 1, 2]]
     assert solution.bits().scale == 3 * 16 + 24  # row scales, then 9 exponents of 2 bits padded to 3 bytes
@@ -122,6 +122,7 @@ def test_field_bits_pads_to_bytes():
         ({"scale_kind": "row"}, "scales of kind 'row'"),
         ({"scale_kind": "tensor"}, "scales of kind 'tensor'"),
         ({"scale_kind": "pow2"}, "scales of kind 'pow2'"),
+        ({"scale_kind": "pow2", "scales": torch.tensor([[[1.0, 0.0, 0.5]] * 3]).half()}, "scales of kind 'pow2'"),
         ({"permutation": torch.zeros(10, dtype=torch.long)}, "permutation must hold each of the 10 columns once"),
         ({"offsets": torch.ones(3, 3)}, "offsets must be torch.float16"),
         ({"layout": "bits"}, "planes of layout 'bits'"),
