@@ -23,8 +23,8 @@ _SYNTHESIS = {
     "ecp5": "synth_ecp5 -nodsp",
     "ice40": "synth_ice40",
     "gowin": "synth_gowin",
-    "xilinx7": "synth_xilinx -nodsp",
-    "ultrascale+": "synth_xilinx -family xcup -nodsp",
+    "xilinx7": "synth_xilinx -flatten -nodsp",
+    "ultrascale+": "synth_xilinx -family xcup -flatten -nodsp",
 }
 _DSPS = ("MULT18X18D", "ALU54B", "SB_MAC16", "MULT9X9", "MULT18X18", "MULT36X36", "DSP48E1", "DSP48E2")
 _BLOCK_RAMS = {"DP16KD": 1, "SB_RAM40_4K": 1, "SDPX9B": 1, "SDPB": 1, "DPX9B": 1, "RAMB18E1": 0.5, "RAMB36E1": 1}
@@ -50,7 +50,6 @@ def estimate(board: Board, config: ArrayConfig, folder: Path, say: Say) -> Board
         array_sha256=config.sha256,
         rtlil_sha256=sha256,
         luts=luts,
-        luts_room=board.room.luts,
         flip_flops=sum(count for name, count in cells.items() if re.match(r"FD[RSCP]E|DFF|SB_DFF|TRELLIS_FF", name)),
         block_rams=sum(count * _BLOCK_RAMS.get(name, 0) for name, count in cells.items()),
         dsps=sum(cells.get(name, 0) for name in _DSPS),
@@ -96,7 +95,6 @@ def build(board: Board, config: ArrayConfig, folder: Path, seeds: Sequence[int],
         array_sha256=config.sha256,
         rtlil_sha256=sha256,
         luts=cells[luts],
-        luts_room=report["utilization"][luts]["available"],
         flip_flops=cells["TRELLIS_FF"] if board.family == "ecp5" else _ice40_flip_flops(folder),
         block_rams=cells["DP16KD" if board.family == "ecp5" else "ICESTORM_RAM"],
         dsps=sum(cells.get(name, 0) for name in (*_DSPS, "ICESTORM_DSP")),

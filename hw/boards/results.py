@@ -26,7 +26,6 @@ class BoardResult:
 
     ``kind`` is "placed and routed" or "estimate after synthesis"; an estimate has no ``fmax_hz``. ``luts``: as nextpnr
     packs them, with carry and RAM cells (ECP5: TRELLIS_COMB, iCE40: logic cells), or LUT cells after synthesis.
-    ``luts_room`` is what the tool says the part has, or the data sheet for an estimate.
     """
 
     board: str
@@ -36,7 +35,6 @@ class BoardResult:
     array_sha256: str
     rtlil_sha256: str  # of what was synthesized
     luts: int
-    luts_room: int
     flip_flops: int
     block_rams: float
     dsps: int
@@ -44,6 +42,11 @@ class BoardResult:
     fmax_hz: float | None
     seed: int | None
     tools: list[str]
+
+    @property
+    def filled(self) -> float:
+        """Share of the part's LUTs as its data sheet counts them."""
+        return self.luts / BOARDS[self.board].room.luts
 
     @property
     def macs_per_cycle(self) -> int:
@@ -94,7 +97,7 @@ def _row(result: BoardResult) -> tuple[str, ...]:
         result.board,
         result.part,
         f"{result.array['rows']}x{result.array['cols']}",
-        f"{result.luts} ({result.luts / result.luts_room:.0%})",
+        f"{result.luts} ({result.filled:.0%})",
         str(result.flip_flops),
         f"{result.block_rams:g}",
         str(result.dsps),

