@@ -10,7 +10,7 @@ MODEL ?= llama2-7b
 STUDY ?= studies/array_and_memory.yaml
 
 VARIABLES := PYTHON MODEL STUDY ARRAY MEMORY COSTS PREFILL DECODE BATCH METHOD METHODS TEXT CALIB DEVICE BOARD LIB OUT JSON ARGS
-given := $(foreach word,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(word))))
+given := $(foreach word,$(MAKEOVERRIDES),$(if $(findstring =,$(word)),$(firstword $(subst =, ,$(word)))))
 unknown := $(filter-out $(VARIABLES),$(given))
 ifneq ($(unknown),)
 $(error unknown option $(firstword $(unknown)); known options: $(VARIABLES))
