@@ -74,6 +74,7 @@ def _parser() -> CommandParser:
     one.add_argument("--batch", type=int, default=1, help="sequences")
     one.add_argument("--kv-bits", type=int, choices=(4, 8, 16), default=16, help="bits of a KV cache element")
     one.add_argument("--chunk", type=int, metavar="TOKENS", help="prompt tokens of a sequence that run together")
+    one.add_argument("--mixed", type=int, metavar="TOKENS", help="add a step of decode and that much of a prompt")
     one.add_argument("--fuse", action="store_true", help="one GEMM for q, k and v, and one for gate and up")
     one.add_argument("--on-chip", action="store_true", help="weights and KV cache live in the weight buffer")
     one.add_argument("--single-buffer", action="store_true", help="load no weight tile while another is used")
@@ -118,6 +119,7 @@ def _run(options) -> None:
     shape = manifest.shape if manifest else load_shape(options.model)
     choices = {
         "prefill_chunk": options.chunk,
+        "mixed_chunk": options.mixed,
         "fuse_projections": options.fuse,
         "on_chip": options.on_chip,
         "double_buffer": not options.single_buffer,

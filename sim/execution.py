@@ -14,6 +14,8 @@ class Execution(BaseModel):
 
     # prompt tokens of each sequence that run together; None = the whole prompt at once
     prefill_chunk: Annotated[int, Field(ge=1)] | None = None
+    # also simulate one step that decodes the batch while the last tokens of one more prompt, this many, run along
+    mixed_chunk: Annotated[int, Field(ge=1)] | None = None
     # one GEMM for q, k and v, and one for gate and up: fewer descriptors, inputs fetched once
     fuse_projections: bool = False
     # weights, embedding, lm_head and KV cache live in the weight buffer and never come from DRAM

@@ -10,9 +10,9 @@ from sim.counts import ActionCounts
 from sim.execution import Execution
 from sim.gemm import Cost, GemmJob, gemm_cost, stays_on_chip
 from sim.memory import MemoryConfig
+from sim.ops import AttentionOp, EmbeddingOp, Formats, LinearOp, VectorOp
 from sim.result import CAUSES, Statistics
 from sim.statistics import RANDOM_TOGGLE_RATE
-from sim.trace import AttentionOp, EmbeddingOp, Formats, LinearOp, VectorOp
 
 __all__ = ["Machine"]
 

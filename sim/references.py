@@ -10,9 +10,9 @@ from quant.shapes import LINEAR_KINDS, Gemm, load_shape
 from sim.analytic import scale_sim_cycles
 from sim.gemm import GemmJob, gemm_cost
 from sim.memory import MemoryConfig, load_memory
+from sim.ops import Formats
 from sim.result import SimResult
 from sim.simulator import simulate
-from sim.trace import Formats
 
 __all__ = ["ASSUMPTIONS", "Agreement", "agreements"]
 

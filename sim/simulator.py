@@ -10,8 +10,9 @@ from sim.execution import Execution
 from sim.gemm import Cost
 from sim.machine import Machine
 from sim.memory import MemoryConfig
+from sim.ops import AttentionOp, EmbeddingOp, Formats, LinearOp, Op
 from sim.result import CAUSES, OpResult, PhaseResult, SimResult
-from sim.trace import AttentionOp, EmbeddingOp, Formats, LinearOp, Op, Phase, Trace, TraceStatistics, build_trace
+from sim.trace import Phase, Trace, TraceStatistics, build_trace
 
 __all__ = ["array_formats", "simulate", "simulate_trace"]
 

@@ -6,120 +6,37 @@ add, divide, two multiplies), squared-ReLU-gate 3, GELU-gate 8 (tanh form), quan
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
-
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Literal
 
 from hw.errors import InputError
 from quant.manifest import LinearEntry, Manifest
 from quant.shapes import Gemm, ModelShape
 from sim.execution import Execution
+from sim.ops import AttentionOp, EmbeddingOp, Formats, Frozen, LinearOp, Op, Positive, VectorOp
 from sim.result import Statistics
+from sim.rewrites import fuse_projections, ride_along
 from sim.statistics import Order, assumed_statistics
 
-__all__ = [
-    "AttentionOp",
-    "EmbeddingOp",
-    "Formats",
-    "LinearOp",
-    "Phase",
-    "Trace",
-    "TraceStatistics",
-    "VectorOp",
-    "build_trace",
-    "fuse_projections",
-]
+__all__ = ["Phase", "Trace", "TraceStatistics", "build_trace"]
 
-Positive = Annotated[int, Field(ge=1)]
 TraceStatistics = Mapping[str, Mapping[str, Statistics]]  # phase name -> kind of linear -> statistics
 
 _GATE_OPERATIONS = {"silu": 5, "relu2": 3, "gelu": 8}
 _HEAD_OPS = ("final_norm", "lm_head")  # run once per sequence, after the last chunk of its prompt
-_FUSED = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))  # linears of one input
 
 _NORM_OPERATIONS, _ROPE_OPERATIONS, _QUANTIZE_OPERATIONS = 3, 3, 2
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Formats(_Frozen):
-    """Bits of what is stored beside the decoder linears' weights."""
-
-    activation_bits: Literal[8, 16] = 8  # inputs of linears; 8 costs a quantize op before each
-    kv_bits: Literal[4, 8, 16] = 16  # KV cache in DRAM
-    head_bits: Literal[8, 16] = 8  # lm_head weights
-    embedding_bits: Literal[8, 16] = 16
-    residual_bits: Literal[16] = 16  # outputs of linears and everything on the vector unit
-
-
-class LinearOp(_Frozen):
-    """``count`` GEMMs of one shape, weights from the model; ``lm_head`` among them."""
-
-    kind: Literal["linear"] = "linear"
-    name: str
-    count: Positive
-    gemm: Gemm
-    planes: Positive = 1
-    group: Positive | None = None  # columns per partial sum that has a scale of its own; None: one sum per row
-    scale_groups: Positive = 1  # scales per row and plane that are multiplies; power-of-two scales are shifts
-    offset_groups: Annotated[int, Field(ge=0)] = 0  # offsets per row: each takes the sum of its group's activations
-    statistics: Statistics | None = None  # None: dense weights of the array's own format
-
-
-class AttentionOp(_Frozen):
-    """Products of ``queries`` tokens per sequence with a KV cache that grows by them in each of ``steps``."""
-
-    kind: Literal["attention"] = "attention"
-    name: Literal["attention_scores", "softmax", "attention_values"]
-    count: Positive  # layers
-    batch: Positive
-    queries: Positive
-    past: Annotated[int, Field(ge=0)]  # cached tokens before the first step
-    steps: Positive
-    kv_heads: Positive
-    group: Positive  # query heads per KV head
-    head_dim: Positive
-    window: Positive | None = None
-
-
-class VectorOp(_Frozen):
-    """Element operations on the vector unit, per token."""
-
-    kind: Literal["vector"] = "vector"
-    name: str
-    count: Positive
-    tokens: Positive
-    input_bits: int  # per token
-    output_bits: int  # per token
-    operations: int  # per token
-    dram_write_bits: int = 0  # per token, always to DRAM (the KV cache)
-
-
-class EmbeddingOp(_Frozen):
-    """Rows of the embedding table read from DRAM."""
-
-    kind: Literal["embedding"] = "embedding"
-    name: Literal["embedding"] = "embedding"
-    count: Positive = 1
-    tokens: Positive
-    row_bits: Positive
-
-
-Op = Annotated[LinearOp | AttentionOp | VectorOp | EmbeddingOp, Field(discriminator="kind")]
-
-
-class Phase(_Frozen):
+class Phase(Frozen):
     """The ops of one step, in order; a layer's ops carry ``count`` = layers; ``steps`` steps follow each other."""
 
-    name: Literal["prefill", "decode"]
+    name: Literal["prefill", "decode", "mixed"]
     tokens: int  # all steps, whole batch
     steps: Positive
     ops: list[Op]
 
 
-class Trace(_Frozen):
+class Trace(Frozen):
     """Everything that a run executes; phases of one name follow each other and are reported as one."""
 
     shape: ModelShape
@@ -163,14 +80,22 @@ def build_trace(
         spans.insert(0, ("prefill", chunk, 0, before_last))
     if decode:
         spans.append(("decode", 1, prefill, decode))
+    measured = statistics or {}
     phases = []
     for name, queries, past, steps in spans:
         with_head = past + queries * steps >= prefill
-        ops = _ops(name, shape, queries, past, steps, batch, formats, manifest, (statistics or {}).get(name, {}))
+        ops = _ops(name, shape, queries, past, steps, batch, formats, manifest, measured.get(name, {}))
         if not with_head:
             ops = [op for op in ops if op.name not in _HEAD_OPS]
         ops = fuse_projections(ops) if execution.fuse_projections else ops
         phases.append(Phase(name=name, tokens=queries * batch * steps, steps=steps, ops=ops))
+    if execution.mixed_chunk:
+        rider = min(execution.mixed_chunk, prefill)
+        deciding = _ops("decode", shape, 1, prefill, 1, batch, formats, manifest, measured.get("decode", {}))
+        reading = _ops("prefill", shape, rider, prefill - rider, 1, 1, formats, manifest, measured.get("prefill", {}))
+        ops = ride_along(deciding, reading)
+        ops = fuse_projections(ops) if execution.fuse_projections else ops
+        phases.append(Phase(name="mixed", tokens=batch + rider, steps=1, ops=ops))
     method = manifest.method if manifest else ""
     return Trace(
         shape=shape,
@@ -182,46 +107,6 @@ def build_trace(
         execution=execution,
         phases=phases,
     )
-
-
-def fuse_projections(ops: list[Op]) -> list[Op]:
-    """Join the linears that read one input where they are alike: q, k and v, and gate and up.
-
-    The joined statistics are means weighted by the number of weights.
-    """
-    fused: list[Op] = []
-    for op in ops:
-        last = fused[-1] if fused else None
-        together = next((kinds for kinds in _FUSED if op.name in kinds), ())
-        if (
-            isinstance(op, LinearOp)
-            and isinstance(last, LinearOp)
-            and last.name.rpartition("+")[2] in together
-            and op.name != together[0]
-            and _kin(op) == _kin(last)
-        ):
-            fused[-1] = _joined(last, op)
-        else:
-            fused.append(op)
-    return fused
-
-
-def _kin(op: LinearOp) -> tuple:
-    """What two linears must share to run as one GEMM."""
-    return op.count, op.gemm.m, op.gemm.k, op.planes, op.group, op.scale_groups, op.offset_groups
-
-
-def _joined(a: LinearOp, b: LinearOp) -> LinearOp:
-    n = a.gemm.n + b.gemm.n
-    statistics = a.statistics
-    if a.statistics is not None and b.statistics is not None:
-        rates = {
-            field: (getattr(a.statistics, field) * a.gemm.n + getattr(b.statistics, field) * b.gemm.n) / n
-            for field in ("zero_fraction", "toggle_rate", "input_toggle_rate")
-        }
-        statistics = a.statistics.model_copy(update=rates)
-    gemm = a.gemm._replace(n=n)
-    return a.model_copy(update={"name": f"{a.name}+{b.name}", "gemm": gemm, "statistics": statistics})
 
 
 def _check_sizes(shape: ModelShape, prefill: int, decode: int, batch: int) -> None:

@@ -90,3 +90,18 @@ def test_folds_do_not_cross_the_groups_of_a_row(group, folds):
     """K = 20 on 8 lanes; groups of 12 take two folds for the first and one for the eight columns left."""
     assert GemmJob(Gemm(1, 1, 20), group=group).folds(8) == folds
     assert GemmJob(Gemm(1, 1, 20), group=group, planes=2).folds(8) == 2 * folds
+
+
+@pytest.mark.parametrize("mac", ["ternary", "fp16"])
+def test_a_chunk_that_rides_along_adds_its_work_and_saves_its_weights(mac):
+    """Five last tokens of a prompt of 13 beside two sequences at context 13: work adds up, weights are read once."""
+    array = sized(4, 4).baseline(mac)
+    mixed = run(decode=1, array=array, mixed_chunk=5).phase("mixed")
+    step = run(decode=1, array=array).phase("decode")
+    assert mixed.tokens == 2 + 5
+    weights = sum(n * k for n, k in map(SHAPE.linear, LINEAR_KINDS)) * 3
+    assert macs(mixed, LINEAR_KINDS) == (2 + 5) * weights
+    pairs = 2 * 14 + sum(range(9, 14))
+    assert macs(mixed, ["attention_scores"]) == pairs * 4 * 6 * 3
+    alone, along = (next(op for op in phase.ops if op.name == "down_proj") for phase in (step, mixed))
+    assert along.counts.dram_read_bits == alone.counts.dram_read_bits

@@ -1,0 +1,84 @@
+"""Ops of a trace: linears, attention, vector work and table reads, each with its shape and how often it runs."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from quant.shapes import Gemm
+from sim.result import Statistics
+
+__all__ = ["AttentionOp", "EmbeddingOp", "Formats", "Frozen", "LinearOp", "Op", "Positive", "VectorOp"]
+
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Frozen(BaseModel):
+    """A record that never changes and has no unknown fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Formats(Frozen):
+    """Bits of what is stored beside the decoder linears' weights."""
+
+    activation_bits: Literal[8, 16] = 8  # inputs of linears; 8 costs a quantize op before each
+    kv_bits: Literal[4, 8, 16] = 16  # KV cache in DRAM
+    head_bits: Literal[8, 16] = 8  # lm_head weights
+    embedding_bits: Literal[8, 16] = 16
+    residual_bits: Literal[16] = 16  # outputs of linears and everything on the vector unit
+
+
+class LinearOp(Frozen):
+    """``count`` GEMMs of one shape, weights from the model; ``lm_head`` among them."""
+
+    kind: Literal["linear"] = "linear"
+    name: str
+    count: Positive
+    gemm: Gemm
+    planes: Positive = 1
+    group: Positive | None = None  # columns per partial sum that has a scale of its own; None: one sum per row
+    scale_groups: Positive = 1  # scales per row and plane that are multiplies; power-of-two scales are shifts
+    offset_groups: Annotated[int, Field(ge=0)] = 0  # offsets per row: each takes the sum of its group's activations
+    statistics: Statistics | None = None  # None: dense weights of the array's own format
+
+
+class AttentionOp(Frozen):
+    """Products of ``queries`` tokens per sequence with a KV cache that grows by them in each of ``steps``."""
+
+    kind: Literal["attention"] = "attention"
+    name: Literal["attention_scores", "softmax", "attention_values"]
+    count: Positive  # layers
+    batch: Positive
+    queries: Positive
+    past: Annotated[int, Field(ge=0)]  # cached tokens before the first step
+    steps: Positive
+    kv_heads: Positive
+    group: Positive  # query heads per KV head
+    head_dim: Positive
+    window: Positive | None = None
+
+
+class VectorOp(Frozen):
+    """Element operations on the vector unit, per token."""
+
+    kind: Literal["vector"] = "vector"
+    name: str
+    count: Positive
+    tokens: Positive
+    input_bits: int  # per token
+    output_bits: int  # per token
+    operations: int  # per token
+    dram_write_bits: int = 0  # per token, always to DRAM (the KV cache)
+
+
+class EmbeddingOp(Frozen):
+    """Rows of the embedding table read from DRAM."""
+
+    kind: Literal["embedding"] = "embedding"
+    name: Literal["embedding"] = "embedding"
+    count: Positive = 1
+    tokens: Positive
+    row_bits: Positive
+
+
+Op = Annotated[LinearOp | AttentionOp | VectorOp | EmbeddingOp, Field(discriminator="kind")]
