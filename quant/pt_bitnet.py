@@ -44,16 +44,16 @@ class Options(MethodOptions):
     strength: Literal["fast", "full"] = "fast"
     group: Annotated[int, Field(ge=1)] | None = 128
     scales: Literal["free", "pow2"] = "free"
-    sequential: bool = False
+    sequential: bool = True
     damping: Annotated[float, Field(gt=0)] = 0.01
     flips: Annotated[int, Field(ge=0)] = 64
     shrink: Annotated[float, Field(ge=0, le=1)] = 0.1
-    epochs: Annotated[int, Field(ge=0)] = 6
+    epochs: Annotated[int, Field(ge=0)] = 12
     block_rate: Annotated[float, Field(gt=0)] = 0.01
-    distill_steps: Annotated[int, Field(ge=0)] = 2000
+    distill_steps: Annotated[int, Field(ge=0)] = 2600
     distill_rate: Annotated[float, Field(gt=0)] = 0.002
     distill_length: Annotated[int, Field(ge=2)] = 1024
-    generated_windows: Annotated[int, Field(ge=0)] = 4096
+    generated_windows: Annotated[int, Field(ge=0)] = 3072
     real_share: Annotated[float, Field(ge=0, le=1)] = 0.25
     block_tokens_per_step: Annotated[int, Field(ge=1)] = 8192
     distill_tokens_per_step: Annotated[int, Field(ge=1)] = 16384

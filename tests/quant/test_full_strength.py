@@ -1,0 +1,125 @@
+"""Claims: reconstruction and distillation lower what they are meant to lower; killed jobs go on to the same bits."""
+
+import math
+
+import pytest
+import torch
+
+from hw.errors import InputError
+from quant.calibrate import token_windows
+from quant.distill import distill, generate_windows
+from quant.full_strength import full_strength
+from quant.latent import BlockTensors, block_function, block_tensors, latent_weight, rotary_tables
+from quant.llama import block_linears, blocks, embed
+from quant.pt_bitnet import Options
+from quant.reconstruct import TrainingPlan, learning_rate, reconstruct_block
+from quant.rtn import Options as RtnOptions
+from quant.rtn import solve as rtn
+from tests.quant.tiny import TEXT
+
+OPTIONS = Options(
+    strength="full", group=16, epochs=3, distill_steps=8, distill_length=16, generated_windows=6,
+    distill_tokens_per_step=128, block_tokens_per_step=128,
+)  # fmt: skip
+
+
+def rounded(block) -> BlockTensors:
+    plain = block_tensors(block)
+    weights = tuple(
+        latent_weight(linear.module.weight, rtn(linear.module.weight, None, RtnOptions(group=16)))
+        for linear in block_linears(block, 0)
+    )
+    return BlockTensors(weights, plain.biases, plain.attention_norm.clone(), plain.mlp_norm.clone())
+
+
+def quiet(*arguments):
+    pass
+
+
+def test_rate_warms_up_and_falls_to_zero():
+    rates = [learning_rate(step, 200) for step in range(200)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == rates[10] == 1.0
+    assert rates[-1] < 1e-3
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+
+
+def test_reconstruction_brings_a_block_nearer_to_the_float_block(tiny):
+    windows = token_windows(tiny.tokenizer.encode(TEXT), 32, 40, "words")
+    tables, hidden = rotary_tables(tiny.model, 32), embed(tiny.model, windows)
+    block = blocks(tiny.model)[0]
+    float_block, function = (block_function(tiny.model, int8, False) for int8 in (False, True))
+    targets = float_block(hidden, *tables, block_tensors(block))
+
+    def error(tensors):
+        return ((function(hidden, *tables, tensors) - targets).square().sum(-1) / targets.square().sum(-1)).mean()
+
+    tensors = rounded(block)
+    before = error(tensors)
+    reconstruct_block(function, tables, tensors, hidden, targets, TrainingPlan(15, 0.02, 128, 0), "block")
+    assert error(tensors) < 0.6 * before
+    assert not tensors.attention_norm.requires_grad
+
+
+def test_exploding_reconstruction_names_the_block(tiny):
+    windows = token_windows(tiny.tokenizer.encode(TEXT), 32, 8, "words")
+    hidden = embed(tiny.model, windows)
+    function = block_function(tiny.model, True, False)
+    with pytest.raises(InputError, match=r"layers\.0: the reconstruction error must be finite.*'block_rate'"):
+        reconstruct_block(
+            function, rotary_tables(tiny.model, 32), rounded(blocks(tiny.model)[0]), hidden,
+            torch.full_like(hidden, math.nan), TrainingPlan(1, 0.01, 128, 0), "layers.0",
+        )  # fmt: skip
+
+
+def test_distillation_brings_the_model_nearer_to_its_teacher(tiny):
+    real = token_windows(tiny.tokenizer.encode(TEXT), 32, 40, "words")
+    student = [rounded(block) for block in blocks(tiny.model)]
+    teacher = [block_tensors(block) for block in blocks(tiny.model)]
+    norm = tiny.model.model.norm.weight.detach().clone()
+
+    def run(steps, rate):
+        return distill(
+            tiny.model, teacher, student, norm, real, real[:4], steps, 0.5, TrainingPlan(1, rate, 256, 0), quiet
+        )
+
+    before = run(1, 1e-9)
+    run(60, 0.01)
+    assert run(1, 1e-9) < 0.5 * before
+
+
+def test_generated_windows_start_with_the_slice_and_repeat_by_seed(tiny):
+    windows = token_windows(tiny.tokenizer.encode(TEXT), 64, 10, "words")
+    one, again, other = (generate_windows(tiny.model, windows, 5, 60, seed, quiet) for seed in (0, 0, 1))
+    assert one.shape == (5, 60)
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+    assert set(one[:, 0].tolist()) <= set(windows.flatten().tolist())
+
+
+def test_killed_reconstruction_goes_on_to_the_same_bits(tiny, tmp_path):
+    windows = token_windows(tiny.tokenizer.encode(TEXT), 32, 12, "words")
+
+    def run(folder, progress=quiet):
+        return full_strength(tiny, OPTIONS, windows, tmp_path / folder, tmp_path / folder, 0, progress)
+
+    solutions, norms = run("whole")
+
+    def kill(stage, done, total):
+        if stage == "reconstruct" and done == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run("killed", kill)
+    resumed, resumed_norms = run("killed")
+    for key, solution in solutions.items():
+        assert torch.equal(solution.trits, resumed[key].trits)
+        assert torch.equal(solution.scales, resumed[key].scales)
+    assert all((norms[name] == resumed_norms[name]).all() for name in norms)
+
+
+def test_teacher_stays_as_it_was(tiny, tmp_path):
+    windows = token_windows(tiny.tokenizer.encode(TEXT), 32, 12, "words")
+    before = {name: value.clone() for name, value in tiny.model.state_dict().items()}
+    full_strength(tiny, OPTIONS, windows, tmp_path, tmp_path, 0, quiet)
+    assert all(torch.equal(value, before[name]) for name, value in tiny.model.state_dict().items())

@@ -1,0 +1,65 @@
+"""Claims: the block function is transformers' block; latent weights round to the codes that are stored."""
+
+import pytest
+import torch
+
+from quant import pt_bitnet, rtn
+from quant.latent import block_function, block_tensors, latent_weight, rotary_tables, to_solution
+from quant.llama import blocks, embed, int8_activations, run_block
+from quant.solution import LinearSolution
+from tests.quant.problems import problem
+
+
+@pytest.mark.parametrize("int8", [False, True])
+def test_block_function_equals_transformers(tiny, int8):
+    hidden = embed(tiny.model, torch.arange(30).view(2, 15))
+    block = blocks(tiny.model)[1]
+    function = block_function(tiny.model, int8=int8, compiled=False)
+    with torch.no_grad(), int8_activations(block, int8):
+        expected = run_block(tiny.model, block, hidden)
+    found = function(hidden, *rotary_tables(tiny.model, 15), block_tensors(block))
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
+def solutions():
+    weight, _, hessian = problem(10, 40, seed=1)
+    options = ({"group": 16}, {"group": None}, {"group": 16, "scales": "pow2"})
+    found = [pt_bitnet.solve(weight, hessian, pt_bitnet.Options(**fields)) for fields in options]
+    return weight, [*found, rtn.solve(weight, None, rtn.Options(group=16))]
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_latent_weights_start_at_the_solution(index):
+    weight, found = solutions()
+    solution: LinearSolution = found[index]
+    latent = latent_weight(weight, solution)
+    assert torch.allclose(latent.dense(), solution.dense())
+    back = to_solution(latent, solution.group)
+    assert torch.equal(back.trits, solution.trits)
+    assert torch.equal(back.scales, solution.scales)
+    assert back.scale_kind == solution.scale_kind
+
+
+def test_gradients_pass_straight_through_the_rounding():
+    weight, found = solutions()
+    latent = latent_weight(weight, found[0])
+    latent.latent.requires_grad_(True)
+    latent.scales.requires_grad_(True)
+    latent.dense().sum().backward()
+    spread = latent.scales.detach().repeat_interleave(16, 1)[:, :40]
+    assert torch.allclose(latent.latent.grad, spread)
+    codes = found[0].trits[0].float()
+    assert torch.allclose(latent.scales.grad[:, 0], codes[:, :16].sum(1))
+
+
+def test_negative_scales_turn_their_codes():
+    weight, found = solutions()
+    latent = latent_weight(weight, found[0])
+    turned = latent._replace(scales=-latent.scales)
+    assert torch.allclose(to_solution(turned, 16).dense(), -found[0].dense())
+
+
+def test_power_of_two_scales_are_shifts_of_one_scale_per_row():
+    _, found = solutions()
+    assert found[2].scale_kind == "pow2"  # which LinearSolution checks on construction
+    assert found[2].bits().scale < found[0].bits().scale
