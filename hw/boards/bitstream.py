@@ -11,6 +11,7 @@ from hw.boards.catalog import Board
 from hw.boards.pins import constraints_name
 from hw.boards.project import board_rtlil, write_board
 from hw.boards.results import BoardResult
+from hw.boards.room import check_room
 from hw.boards.tools import ToolFailure, run_tool, tools_of
 from hw.boards.top import TOP_NAME
 from hw.config import ArrayConfig
@@ -40,6 +41,7 @@ def estimate(board: Board, config: ArrayConfig, folder: Path, say: Say) -> Board
     Raises:
         InputError: pyosys is missing, or the array has no room.
     """
+    check_room(board, config)
     cells, sha256 = _synthesize(board, config, folder, say)
     luts = sum(count for name, count in cells.items() if re.fullmatch(r"LUT\d|SB_LUT4|INV", name))
     return BoardResult(
@@ -128,7 +130,7 @@ def _synthesize(board: Board, config: ArrayConfig, folder: Path, say: Say) -> tu
 
 
 def _route(board: Board, config: ArrayConfig, folder: Path, seed: int, say: Say) -> str:
-    """Place and route with one seed, leaving ``report.json``; returns the tool and its version."""
+    """Place and route with one seed, leaving ``report.json`` and ``route.log``; returns the tool and its version."""
     files = {
         "ecp5": ("--lpf", "--textcfg", "top.config", "--router", "router2"),
         "ice40": ("--pcf", "--asc", "top.asc"),
@@ -136,6 +138,7 @@ def _route(board: Board, config: ArrayConfig, folder: Path, seed: int, say: Say)
     language, *output = files[board.family]
 
     def heard(line: str) -> None:
+        log.write(line)
         stage = next((word for word in _STAGES if word in line), None)
         if stage:
             say(f"seed {seed}: {line.removeprefix('Info:').strip().rstrip('.')}")
@@ -144,7 +147,8 @@ def _route(board: Board, config: ArrayConfig, folder: Path, seed: int, say: Say)
     arguments += ["--freq", f"{board.clock_hz / 1e6:g}", "--seed", str(seed), "--timing-allow-fail"]
     tools = tools_of(board)
     try:
-        return run_tool(tools, tools.route, [*arguments, "--report", "report.json"], folder, heard)
+        with open(folder / "route.log", "w", encoding="utf-8") as log:
+            return run_tool(tools, tools.route, [*arguments, "--report", "report.json"], folder, heard)
     except ToolFailure as failure:
         raise InputError(f"array {config.name!r} does not fit {board.name}: {failure}; take a smaller array") from None
 

@@ -19,13 +19,14 @@ class _Size(NamedTuple):
     per_lane: int
 
 
-# Fitted to synthesized tops of 2x2 to 32x16 lanes; LUT4 (carry cells counted as the LUTs that they take) or LUT6.
+# Fitted to synthesized tops: ECP5 4x2, 8x8 and 16x16, iCE40 2x2, 4x4 and 8x4; of Gowin and Xilinx only 4x4, their lanes
+# are taken to cost what an ECP5's and three quarters of it cost. Carry and RAM cells count as the LUTs that they take.
 _CELLS: dict[Family, _Size] = {
     "ecp5": _Size(3050, 27),
     "ice40": _Size(2200, 60),
-    "gowin": _Size(3050, 27),
-    "xilinx7": _Size(2000, 20),
-    "ultrascale+": _Size(2000, 20),
+    "gowin": _Size(2400, 27),
+    "xilinx7": _Size(1500, 20),
+    "ultrascale+": _Size(1500, 20),
 }
 
 
