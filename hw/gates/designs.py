@@ -18,11 +18,12 @@ from hw.gates.columns import IntegerColumn, TernaryColumn
 from hw.gates.float_designs import FloatColumn, FloatLane
 from hw.gates.floats import BF16, FP16, FP32, FloatFormat
 from hw.gates.lanes import IntegerLane, TernaryLane
-from hw.gates.synth import Recipe, full_adder_verilog
+from hw.gates.synth import Recipe, has_adder_cell
 
 __all__ = ["FORMATS", "Candidate", "Design", "candidates", "operand_kind"]
 
 Organisation = Literal["lane", "tree"]
+Chain = Literal["ripple", "brent-kung"]
 
 _FLOATS: dict[str, tuple[FloatFormat, FloatFormat]] = {
     "fp16-fp32": (FP16, FP32),
@@ -80,17 +81,34 @@ def candidates(design: Design, library: Library) -> list[Candidate]:
     """
     if design.format not in FORMATS:
         raise InputError(f"format must be one of {', '.join(FORMATS)}, not {design.format!r}")
-    adders = (True,) if full_adder_verilog(library)[0] else (False,)
+    tree = design.organisation == "tree"
+    chains: tuple[Chain, ...] = ("ripple",)
     if design.format in _FLOATS:
-        adders = (*adders, False) if adders[0] and design.organisation == "lane" else adders
-    build = _lanes if design.organisation == "lane" else _columns
-    found = []
-    for adder_cells in adders:
-        recipe = Recipe(clock_gate=design.organisation == "tree", adder_cells=adder_cells)
-        for label, make in build(design):
-            name = f"{label}, adder cells" if adder_cells else label
-            found.append(Candidate(name, make(), recipe, design.cols if design.organisation == "tree" else 0))
-    return found
+        chains = ("brent-kung",) if tree else ("ripple", "brent-kung")
+    build = _columns if tree else _lanes
+    return [
+        Candidate(
+            label=", ".join([label, adder, *([chain] if len(chains) > 1 else [])]),
+            component=make(),
+            recipe=Recipe(adder=chain, clock_gate=tree, adder_cells=cells),
+            cols=design.cols if tree else 0,
+        )
+        for adder, cells in _adders(design, library)
+        for chain in chains
+        for label, make in build(design)
+    ]
+
+
+def _adders(design: Design, library: Library) -> list[tuple[str, bool]]:
+    """How full adders are built.
+
+    What abc makes of them is tried only where the library has no adder cell (it lost to adder cells in every lane of
+    SKY130 and ASAP7), and in trees only for the ternary ones: abc takes minutes for others.
+    """
+    if has_adder_cell(library):
+        return [("adder cells", True)]
+    mapped = [("adders by abc", False)] if design.organisation == "lane" or design.format == "ternary" else []
+    return [("xor and nand adders", True), *mapped]
 
 
 def _lanes(design: Design) -> list[tuple[str, Callable[[], wiring.Component]]]:

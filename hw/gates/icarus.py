@@ -1,7 +1,7 @@
 """The same netlist in Verilog with the same delays, counted by Icarus: a second opinion on the event simulation.
 
-Every gate becomes a module whose ``specify`` block holds its delay per input and edge; Icarus applies its own event queue
-and its own inertial rule.
+Every gate becomes a module whose ``specify`` block holds its delay per input and edge; Icarus applies its own event
+queue and its own inertial rule.
 """
 
 import shutil
@@ -20,7 +20,9 @@ __all__ = ["icarus_toggles"]
 _UNIT = 1e-13  # s: one time step of the Verilog model
 
 
-def icarus_toggles(netlist: Netlist, timing: Timing, stimulus: np.ndarray, warm_up: int) -> tuple[np.ndarray, np.ndarray]:
+def icarus_toggles(
+    netlist: Netlist, timing: Timing, stimulus: np.ndarray, warm_up: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Transitions of every net after ``warm_up`` cycles, and the outputs after every cycle, as ``simulate`` gives them.
 
     Raises:

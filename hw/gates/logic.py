@@ -4,7 +4,7 @@ import re
 
 from hw.errors import InputError
 
-__all__ = ["truth_table"]
+__all__ = ["names_in", "truth_table"]
 
 _TOKEN = re.compile(r"\s*([A-Za-z_][\w\[\]]*|[01]|[!'&*|+^()])")
 
@@ -19,6 +19,11 @@ def truth_table(expression: str, names: list[str]) -> int:
         InputError: bad syntax, or a name that is not in ``names``.
     """
     return _Parser(expression, names).parse()
+
+
+def names_in(expression: str) -> set[str]:
+    """The names that an expression uses."""
+    return {token for token in _TOKEN.findall(expression) if token[0].isalpha() or token[0] == "_"}
 
 
 class _Parser:

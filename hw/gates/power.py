@@ -12,12 +12,12 @@ from functools import cache
 import numpy as np
 
 from hw.gates.cells import Cell, PowerArc, Table
-from hw.gates.logic import truth_table
+from hw.gates.logic import names_in, truth_table
 from hw.gates.netlist import Netlist
 from hw.gates.simulate import Activity
 from hw.gates.timing import Timing, clock_slew
 
-__all__ = ["Energy", "energy"]
+__all__ = ["Energy", "energy", "net_edges"]
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def _condition(when: str, names: list[str], functions: dict[str, str]) -> int:
 def _flops_internal(netlist: Netlist, timing: Timing, activity: Activity, slew: np.ndarray) -> float:
     """Output arcs of flip-flops, and their data pins: the clock's level is unknown there: mean of its states."""
     sharp = clock_slew(netlist.library)
-    toggles = _net_edges(netlist, activity)
+    toggles = net_edges(netlist, activity)
     total = 0.0
     for index, flop in enumerate(netlist.flip_flops):
         load = timing.loads[flop.output]
@@ -155,7 +155,7 @@ def _mean_energy(arcs: list[PowerArc], edge: int, slew: float, load: float) -> f
     return sum(sum(values) / len(values) for values in by_supply.values())
 
 
-def _net_edges(netlist: Netlist, activity: Activity) -> np.ndarray:
+def net_edges(netlist: Netlist, activity: Activity) -> np.ndarray:
     """Transitions of each net, ``(nets, 2)``; primary inputs rise and fall alike."""
     edges = np.zeros((netlist.nets, 2))
     for gate, counts in zip(netlist.gates, activity.gate_counts, strict=True):
@@ -225,7 +225,7 @@ def _inactive(cell: Cell, pins: list[str]) -> dict[str, int]:
     """The level of each asynchronous pin that neither clears nor sets."""
     levels = {}
     for pin in pins:
-        expression = next((text for text in (cell.flip_flop.clear, cell.flip_flop.preset) if pin in text), "")
+        expression = next((text for text in (cell.flip_flop.clear, cell.flip_flop.preset) if pin in names_in(text)), "")
         levels[pin] = 1 if expression and truth_table(expression, [pin]) == 0b01 else 0
     return levels
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from hw.gates.cells import Library
+from hw.gates.cells import Cell, Library
 from hw.gates.logic import truth_table
 from hw.gates.mapping import clock_gate_cell, combinational_cells, flip_flop_cells, mapping_liberty
 from hw.gates.yosys import run_yosys
 
-__all__ = ["Recipe", "flow_text", "full_adder_verilog", "synthesize"]
+__all__ = ["Recipe", "flow_text", "full_adder_verilog", "has_adder_cell", "synthesize"]
 
 # Rows of full adders for carry chains and for compressors; a bit with a constant input is logic.
 _ADDERS = """(* techmap_celltype = "$alu" *)
@@ -73,6 +73,7 @@ endmodule
 """
 _ADDER_OUTPUTS = {0b10010110: ("s", ""), 0b01101001: ("s", "~"), 0b11101000: ("co", ""), 0b00010111: ("co", "~")}
 _ADDER_PASSES = ("techmap -map adders.v", "techmap -map full_adder.v", "opt -fast")
+_XOR, _NAND = 0b0110, 0b0111
 _LOAD_PINS = 4  # flip-flop inputs that every output drives while abc sizes gates
 
 
@@ -82,8 +83,8 @@ class Recipe:
 
     ``adder``: carry chains as ripple or Brent-Kung (before abc's restructuring); ``booth``: radix-4 Booth multipliers;
     ``clock_gate``: registers with an enable get an integrated clock gate where the library has one; ``target_s``:
-    delay that abc aims at, None for the least area; ``adder_cells``: full adders become the library's adder cell where
-    it has one (only with ripple carries).
+    delay that abc aims at, None for the least area; ``adder_cells``: full adders become the library's adder cell, or
+    two XOR and three NAND cells, which abc then leaves alone.
     """
 
     adder: Literal["ripple", "brent-kung"] = "ripple"
@@ -122,35 +123,63 @@ def flow_text(library: Library, recipe: Recipe) -> str:
     return "\n".join([*_passes(library, recipe, True), _ADDERS, *full_adder_verilog(library), repr(recipe)])
 
 
-def full_adder_verilog(library: Library) -> tuple[str, str]:
-    """Declaration of the library's adder cell, and module ``full_adder`` around it with its outputs put upright.
+def has_adder_cell(library: Library) -> bool:
+    """Whether the library has a full adder in one cell."""
+    return _adder_cell(library) is not None
 
-    Without such a cell: an empty declaration and the module as logic.
+
+def full_adder_verilog(library: Library) -> tuple[str, str]:
+    """Declarations of cells, and module ``full_adder`` made of them.
+
+    The library's adder cell with its outputs put upright, else two XOR and three NAND cells, else logic and no cells.
     """
+    found = _adder_cell(library)
+    if found:
+        cell, wires = found
+        ins = [f".{pin}({wire})" for pin, wire in zip(cell.inputs, "abc", strict=True)]
+        outs = [f".{pin}({name}_raw)" for name, (pin, _) in wires.items()]
+        body = [
+            "  wire s_raw, co_raw;",
+            f"  {cell.name} cell (" + ", ".join(ins + outs) + ");",
+            *(f"  assign {name} = {inverted}{name}_raw;" for name, (_, inverted) in wires.items()),
+        ]
+        return _declaration(cell), _module(body)
+    xor, nand = _two_input_cell(library, _XOR), _two_input_cell(library, _NAND)
+    if xor is None or nand is None:
+        return "", _FULL_ADDER_LOGIC
+    wiring = [(xor, "a", "b", "p"), (xor, "p", "c", "s"), (nand, "a", "b", "g"), (nand, "p", "c", "t")]
+    body = ["  wire p, g, t;"]
+    for cell, *wires in (*wiring, (nand, "g", "t", "co")):
+        ports = ", ".join(f".{pin}({wire})" for pin, wire in zip((*cell.inputs, *cell.outputs), wires, strict=True))
+        body.append(f"  {cell.name} {wires[-1]}_cell ({ports});")
+    return _declaration(xor) + _declaration(nand), _module(body)
+
+
+def _adder_cell(library: Library) -> tuple[Cell, dict[str, tuple[str, str]]] | None:
+    """The smallest adder cell, and for sum and carry its pin and ``~`` where that is inverted."""
     for cell in combinational_cells(library, multiple_outputs=True):
-        if len(cell.inputs) != 3 or len(cell.outputs) != 2:
-            continue
-        wires = {}
-        for pin in cell.outputs:
-            role = _ADDER_OUTPUTS.get(truth_table(cell.pins[pin].function, cell.inputs))
-            if role:
-                wires[role[0]] = (pin, role[1])
-        if wires.keys() == {"s", "co"}:
-            ports = [f"input {pin}" for pin in cell.inputs] + [f"output {pin}" for pin in cell.outputs]
-            ins = [f".{pin}({wire})" for pin, wire in zip(cell.inputs, "abc", strict=True)]
-            outs = [f".{pin}({name}_raw)" for name, (pin, _) in wires.items()]
-            assigns = [f"  assign {name} = {inverted}{name}_raw;" for name, (_, inverted) in wires.items()]
-            declaration = f"(* blackbox *) module {cell.name} ({', '.join(ports)}); endmodule\n"
-            return declaration, "\n".join(
-                [
-                    "module full_adder (input a, b, c, output s, co);",
-                    "  wire s_raw, co_raw;",
-                    f"  {cell.name} cell (" + ", ".join(ins + outs) + ");",
-                    *assigns,
-                    "endmodule\n",
-                ]
-            )
-    return "", _FULL_ADDER_LOGIC
+        if len(cell.inputs) == 3 and len(cell.outputs) == 2:
+            roles = {_ADDER_OUTPUTS.get(truth_table(cell.pins[pin].function, cell.inputs)): pin for pin in cell.outputs}
+            wires = {role[0]: (pin, role[1]) for role, pin in roles.items() if role}
+            if wires.keys() == {"s", "co"}:
+                return cell, wires
+    return None
+
+
+def _declaration(cell: Cell) -> str:
+    ports = [f"input {pin}" for pin in cell.inputs] + [f"output {pin}" for pin in cell.outputs]
+    return f"(* blackbox *) module {cell.name} ({', '.join(ports)}); endmodule\n"
+
+
+def _module(body: list[str]) -> str:
+    return "\n".join(["module full_adder (input a, b, c, output s, co);", *body, "endmodule\n"])
+
+
+def _two_input_cell(library: Library, truth: int) -> Cell | None:
+    """The smallest cell of two inputs with that function."""
+    cells = [cell for cell in combinational_cells(library) if len(cell.inputs) == 2]
+    fitting = (cell for cell in cells if truth_table(cell.pins[cell.outputs[0]].function, cell.inputs) == truth)
+    return next(fitting, None)
 
 
 def _constraints(library: Library) -> str:
