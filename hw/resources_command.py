@@ -1,6 +1,7 @@
 """``python -m hw resources``: synthesize and route an array on an ECP5, keep the result, print all results."""
 
 import json
+import re
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
@@ -10,9 +11,11 @@ from hw.artifact import write_text
 from hw.config import ArrayConfig, load_array, required_accumulator_bits
 from hw.errors import InputError
 
-__all__ = ["RESULTS", "add_parser", "resource_table", "resources"]
+__all__ = ["PAGE", "RESULTS", "add_parser", "rendered", "resource_table", "resources"]
 
 RESULTS = Path("docs") / "results"
+PAGE = Path("docs") / "hardware.md"
+_BLOCK = re.compile(r"(<!-- generated: ecp5 -->\n).*?(<!-- end -->)", re.DOTALL)
 _ACCUMULATOR_BITS = 20  # K up to 4128, as the peers that are compared with
 
 
@@ -27,6 +30,7 @@ def add_parser(commands) -> None:
     parser.add_argument("--seeds", default="1", help="placement seeds to route with, e.g. 1,2,3; empty: synthesis only")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the result files")
     parser.add_argument("--table", action="store_true", help="print the table of the results in --out, measure nothing")
+    parser.add_argument("--docs", action="store_true", help=f"write that table into {PAGE}, measure nothing")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=resources)
 
@@ -37,6 +41,10 @@ def resources(options: Namespace) -> None:
     Raises:
         InputError: unknown array or cells, seeds that are no numbers, tools that are missing.
     """
+    if options.docs:
+        write_text(PAGE, rendered(PAGE.read_text(encoding="utf-8"), options.out))
+        print(f"wrote {PAGE}")
+        return
     if options.table:
         print(resource_table(options.out))
         return
@@ -67,6 +75,11 @@ def resource_table(folder: Path) -> str:
         row = [f"{array['rows']} x {array['cols']}", str(array["chain_lanes"]), result["cells"], *per_mac]
         lines.append("| " + " | ".join([*row, str(scopes["datapath"]["flip_flops"]), clocks]) + " |")
     return "\n".join(lines)
+
+
+def rendered(page: str, folder: Path) -> str:
+    """``page`` with its generated block made anew from the results in ``folder``."""
+    return _BLOCK.sub(lambda block: f"{block[1]}{resource_table(folder)}\n{block[2]}", page)
 
 
 def _config(name: str, chain: int) -> ArrayConfig:

@@ -1,0 +1,26 @@
+"""Resource results: the folded array stays as small as published, and the page shows the committed results."""
+
+import pytest
+
+from hw.cells import Cells
+from hw.config import ArrayConfig
+from hw.resources import Accumulated, synthesize
+from hw.resources_command import PAGE, RESULTS, rendered
+
+PEER = ArrayConfig(
+    name="16x4", rows=16, cols=4, chain_lanes=4, adders_per_register=1, accumulator_bits=20, weight_bus_bits=16
+)
+
+
+@pytest.mark.parametrize(("cells", "most"), [("ecp5", 14.0)])
+def test_a_16x4_array_takes_at_most_14_tables_per_mac_and_no_dsp(cells: Cells, most: float):
+    found = synthesize(Accumulated(PEER, cells))
+    assert found.lut4_equivalents / PEER.lanes <= most
+    assert found.ccu2c > 15 * 4 * 4  # the adders are really in there
+    assert found.dsps == found.block_rams == 0
+
+
+def test_the_page_shows_the_committed_results():
+    text = PAGE.read_text(encoding="utf-8")
+    assert rendered(text, RESULTS) == text
+    assert "| 16 x 4 | 4 | ecp5 |" in text
