@@ -66,7 +66,12 @@ class ModelShape(BaseModel):
 
     def linear(self, kind: str) -> tuple[int, int]:
         """``(n, k)`` = (outputs, inputs) of one decoder linear."""
-        q, kv, h, f = self.heads * self.head_dim, self.kv_heads * self.head_dim, self.hidden_size, self.intermediate_size
+        q, kv, h, f = (
+            self.heads * self.head_dim,
+            self.kv_heads * self.head_dim,
+            self.hidden_size,
+            self.intermediate_size,
+        )
         shapes = {
             "q_proj": (q, h),
             "k_proj": (kv, h),
