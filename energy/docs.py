@@ -1,7 +1,6 @@
 """Generated parts of the README: tables from committed result files, and the picture of the main result."""
 
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,13 +8,13 @@ from energy.compare import Comparison
 from energy.compare_report import comparison_markdown
 from energy.gates import GATES_PREFIX
 from energy.job import BASELINES, Job, simulate_machines
-from energy.markdown import markdown_table
 from energy.sources import load_source, source_names
 from energy.summary import JobSummary, MachineSummary
 from energy.table import percent, reduction_rows, si
 from hw.artifact import atomic_path, write_text
 from hw.config import load_array
 from hw.errors import InputError
+from hw.pages import fill_blocks, markdown_table
 from quant.shapes import load_shape
 
 __all__ = ["RESULTS", "draw_picture", "measure", "render_file"]
@@ -27,7 +26,6 @@ _JOBS = {  # what `make docs` simulates again
     RESULTS / "sim-llama2-7b-2048.json": Job(model="llama2-7b", prefill=2048),
     RESULTS / "sim-llama2-70b-2048.json": Job(model="llama2-70b", prefill=2048),
 }
-_BLOCK = re.compile(r"(<!-- generated: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 _PARTS = {"compute": ("array", "vector"), "SRAM": ("sram",), "DRAM": ("dram",), "leakage": ("leakage",)}
 _COLOURS = {"compute": "#2a7f62", "SRAM": "#e0a458", "DRAM": "#c8553d", "leakage": "#8a8a8a"}
@@ -47,14 +45,7 @@ def render_file(path: Path) -> str:
     Raises:
         InputError: a block of an unknown name.
     """
-
-    def replace(match: re.Match[str]) -> str:
-        name = match["name"]
-        if name not in _TABLES:
-            raise InputError(f"{path}: generated block must be one of {', '.join(_TABLES)}, not {name!r}")
-        return f"{match[1]}{_TABLES[name]()}\n{match[3]}"
-
-    return _BLOCK.sub(replace, path.read_text(encoding="utf-8"))
+    return fill_blocks(path.read_text(encoding="utf-8"), _TABLES, str(path))
 
 
 def draw_picture(path: Path) -> None:

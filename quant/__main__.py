@@ -15,9 +15,10 @@ from rich.table import Table
 from hw.cli import CommandParser, run
 from hw.document import validate_document
 from hw.errors import InputError
-from quant.manifest import Manifest
+from quant.manifest import Manifest, read_manifest
 from quant.pipeline import Quantized, QuantJob, quantize
 from quant.registry import method_names
+from quant.results import RESULTS_FILE, add_row, read_results, results_markdown, row_of
 from quant.shapes import load_shape, model_names
 from quant.source import extras_needed
 
@@ -47,6 +48,16 @@ def _parser() -> CommandParser:
     models = commands.add_parser("models", help="the models known by name")
     models.add_argument("--json", action="store_true")
     models.set_defaults(action=_models)
+
+    results = commands.add_parser("results", help="print the table of committed results, or add a finished run to it")
+    results.add_argument("--add", type=Path, metavar="FOLDER", help="folder of a finished run, with manifest.json")
+    results.add_argument(
+        "--option", action="append", default=[], metavar="NAME=VALUE", help="options that it was given"
+    )
+    results.add_argument("--seed", type=int, default=0)
+    results.add_argument("--seconds", type=float, help="wall time of its command")
+    results.add_argument("--machine", default="", help="what it ran on, in words")
+    results.set_defaults(action=_results)
 
     extras = commands.add_parser("extras", help="print the extra (of pyproject.toml) that a model needs, if any")
     extras.add_argument("--model", required=True)
@@ -139,6 +150,14 @@ def _models(options: Namespace) -> None:
         )
         table.add_row(s.name, *(f"{number:,}" for number in numbers))
     Console().print(table)
+
+
+def _results(options: Namespace) -> None:
+    if options.add is not None:
+        manifest = read_manifest(options.add / "manifest.json")
+        given = _pairs(options.option)
+        add_row(RESULTS_FILE, row_of(manifest, given, options.seed, options.seconds, options.machine))
+    print(results_markdown(read_results(RESULTS_FILE)))
 
 
 def _extras(options: Namespace) -> None:

@@ -31,7 +31,8 @@ class Options(MethodOptions):
     """``group``: columns per scale, None = the row; ``damping`` in means of the Hessian's diagonal.
 
     ``scales`` "pow2": a row scale times a power of two per group, so that the hardware shifts instead of multiplying.
-    ``sequential``: inputs of a block's later linears are taken after its earlier ones are quantized.
+    ``sequential``, strength "fast" only: inputs of a block's later linears are taken after its earlier ones are
+    quantized.
 
     ``flips``: most flips per row and round; ``shrink``: share of the Hessian's off-diagonal that flips do not trust.
 

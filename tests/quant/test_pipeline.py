@@ -120,6 +120,31 @@ def test_options_change_the_folder_and_wrong_ones_are_refused(job):
         quantize(job(calibration_windows=1000))
 
 
+def test_later_linears_of_a_block_see_the_earlier_ones_quantized(job):
+    at_once, in_turn = (
+        quantize(job(method="pt-bitnet", options={"sequential": choice})).checkpoint for choice in (False, True)
+    )
+
+    def equal(kind):
+        return np.array_equal(at_once.linear(0, kind).trits, in_turn.linear(0, kind).trits)
+
+    assert equal("q_proj")
+    assert equal("v_proj")
+    assert not equal("o_proj")
+    assert not equal("down_proj")
+
+
+def test_last_words_are_measured_once_prose_is_given(job, tmp_path):
+    first = quantize(job(method="rtn"))
+    assert first.manifest.last_word == {}
+    prose = tmp_path / "prose.txt"
+    prose.write_text(" ".join(f"w{i % 39}" + ("x." if i % 7 == 0 else "") for i in range(9000)))
+    second = quantize(job(method="rtn", prose=prose))
+    assert second.folder == first.folder
+    assert set(second.manifest.last_word) == {"fp_a8", "a8"}
+    assert second.manifest.last_word_text.startswith("prose.txt")
+
+
 def test_command_line_prints_the_manifest(job, tmp_path):
     one = job()
     command = [sys.executable, "-m", "quant", "quantize", "--model", one.model, "--method", "rtn", "--text", one.text]

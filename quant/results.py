@@ -1,0 +1,130 @@
+"""Committed results of quantization: one row per run, read from its manifest; the table of the documentation."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from hw.artifact import write_text
+from hw.document import validate_document
+from hw.errors import InputError
+from quant.manifest import Manifest
+
+__all__ = ["RESULTS_FILE", "Results", "Row", "add_row", "read_results", "results_markdown", "row_of"]
+
+RESULTS_FILE = Path("docs") / "results" / "quantization.json"
+
+_HEADER = (
+    *("model", "method", "options", "seed", "true bits", "ppl A16", "ppl A8", "x FP"),
+    *("last words", "share of FP", "time", "machine"),
+)
+_WORDS = ("model", "method", "options", "machine")
+
+
+class Row(BaseModel):
+    """One run. Perplexities and accuracies that were not measured are absent from their dictionaries."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str
+    method: str
+    options: dict[str, float | int | str | bool | None]  # those given on the command line
+    seed: int
+    true_bits: float
+    perplexity: dict[str, float]  # keys: "fp", "fp_a8", "a16", "a8"
+    last_word: dict[str, float]  # keys: "fp_a8", "a8"
+    evaluation: str
+    prose: str
+    calibration: str
+    seconds: float | None  # the whole command, evaluation and recording included
+    device: str
+
+
+class Results(BaseModel):
+    """All rows, in the order of the table."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rows: list[Row]
+
+
+def row_of(manifest: Manifest, options: dict[str, object], seed: int, seconds: float | None, device: str) -> Row:
+    """The row of a finished run."""
+    return Row(
+        model=manifest.model,
+        method=manifest.method,
+        options=options,
+        seed=seed,
+        true_bits=manifest.true_bits,
+        perplexity=manifest.perplexity,
+        last_word=manifest.last_word,
+        evaluation=manifest.evaluation,
+        prose=manifest.last_word_text,
+        calibration=manifest.calibration,
+        seconds=seconds,
+        device=device,
+    )
+
+
+def read_results(path: Path) -> Results:
+    """Read the committed rows.
+
+    Raises:
+        InputError: missing or damaged file.
+    """
+    try:
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: committed results cannot be read ({error})") from None
+    return validate_document(document, Results, str(path))
+
+
+def add_row(path: Path, row: Row) -> None:
+    """Append a row, or replace the one of the same model, method, options, seed and texts."""
+
+    def identity(one: Row) -> tuple:
+        return one.model, one.method, one.options, one.seed, one.evaluation, one.calibration
+
+    rows = read_results(path).rows if Path(path).is_file() else []
+    kept = [one for one in rows if identity(one) != identity(row)]
+    write_text(path, json.dumps(Results(rows=[*kept, row]).model_dump(), indent=1) + "\n")
+
+
+def results_markdown(results: Results) -> str:
+    """A Markdown table, best perplexity of each model first, and the texts below it."""
+    ordered = sorted(results.rows, key=lambda row: (row.model, row.perplexity.get("a8", row.perplexity["a16"])))
+    lines = [_line(_HEADER), _line("---" if name in _WORDS else "---:" for name in _HEADER)]
+    lines += [_line(_cells(row)) for row in ordered]
+    notes = {
+        f"evaluated on {row.evaluation}; last words of {row.prose}; calibrated on {row.calibration}"
+        for row in ordered
+        if row.prose
+    }
+    return "\n".join([*lines, "", *(f"- {note}" for note in sorted(notes))])
+
+
+def _cells(row: Row) -> list[str]:
+    def number(value: float | None, form: str) -> str:
+        return "-" if value is None else format(value, form)
+
+    a8, reference = row.perplexity.get("a8"), row.perplexity.get("fp_a8")
+    words, words_before = row.last_word.get("a8"), row.last_word.get("fp_a8")
+    return [
+        row.model,
+        f"`{row.method}`",
+        ", ".join(f"{name} {'row' if value is None else value}" for name, value in row.options.items()) or "defaults",
+        str(row.seed),
+        f"{row.true_bits:.3f}",
+        number(row.perplexity.get("a16"), ".2f"),
+        number(a8, ".2f"),
+        number(a8 / reference if a8 and reference else None, ".2f"),
+        number(words, ".1%"),
+        number(words / words_before if words is not None and words_before else None, ".0%"),
+        "-" if row.seconds is None else f"{row.seconds / 60:.1f} min",
+        row.device,
+    ]
+
+
+def _line(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |"

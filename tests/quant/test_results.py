@@ -1,0 +1,68 @@
+"""Claims: the committed rows make the documented table; a run replaces its own row and no other."""
+
+from pathlib import Path
+
+import pytest
+
+from hw.errors import InputError
+from quant.results import RESULTS_FILE, Results, Row, add_row, read_results, results_markdown
+
+ROW = Row(
+    model="m",
+    method="rtn",
+    options={"group": None},
+    seed=0,
+    true_bits=1.6,
+    perplexity={"fp": 10.0, "fp_a8": 10.0, "a16": 30.0, "a8": 31.0},
+    last_word={"fp_a8": 0.4, "a8": 0.1},
+    evaluation="text",
+    prose="prose",
+    calibration="slice",
+    seconds=90.0,
+    device="a machine",
+)
+
+
+def test_row_of_the_table_by_hand():
+    table = results_markdown(read_results_of([ROW]))
+    assert "| m | `rtn` | group row | 0 | 1.600 | 30.00 | 31.00 | 3.10 | 10.0% | 25% | 1.5 min | a machine |" in table
+    assert table.endswith("- evaluated on text; last words of prose; calibrated on slice")
+
+
+def test_what_was_not_measured_is_a_dash():
+    bare = ROW.model_copy(update={"perplexity": {"fp": 10.0, "a16": 30.0}, "last_word": {}, "seconds": None})
+    assert "| 30.00 | - | - | - | - | - |" in results_markdown(read_results_of([bare]))
+
+
+def test_best_perplexity_comes_first():
+    better = ROW.model_copy(update={"method": "best", "perplexity": ROW.perplexity | {"a8": 12.0}})
+    lines = results_markdown(read_results_of([ROW, better])).splitlines()
+    assert "best" in lines[2]
+
+
+def test_adding_again_replaces_the_row(tmp_path):
+    path = tmp_path / "results.json"
+    add_row(path, ROW)
+    add_row(path, ROW.model_copy(update={"seed": 1}))
+    add_row(path, ROW.model_copy(update={"true_bits": 1.7}))
+    assert [(row.seed, row.true_bits) for row in read_results(path).rows] == [(1, 1.6), (0, 1.7)]
+
+
+def test_damaged_file_is_refused(tmp_path):
+    path = tmp_path / "results.json"
+    path.write_text("{")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_results(path)
+
+
+def test_committed_results_meet_the_accuracy_targets():
+    # The headline: one plane, at most 1.75 bits, int8 activations.
+    rows = read_results(Path(__file__).parents[2] / RESULTS_FILE).rows
+    best = min((row for row in rows if row.model == "smollm2-135m"), key=lambda row: row.perplexity.get("a8", 1e9))
+    assert best.true_bits <= 1.75
+    assert best.perplexity["a8"] <= 38
+    assert best.last_word["a8"] >= 0.45 * best.last_word["fp_a8"]
+
+
+def read_results_of(rows):
+    return Results(rows=rows)
