@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.table import Table
 
 from energy.compare import Comparison, MethodRow
-from energy.markdown import markdown_table
 from energy.report import figure_html, html_page, html_table
 from energy.table import si
+from hw.pages import markdown_table
 
 __all__ = ["comparison_html", "comparison_markdown", "print_comparison"]
 

@@ -2,15 +2,9 @@
 
 from energy.summary import JobSummary
 from energy.table import headline, percent, reduction_rows, result_rows
+from hw.pages import markdown_table
 
-__all__ = ["markdown_table", "summary_markdown"]
-
-
-def markdown_table(header: list[str], rows: list[list[str]]) -> str:
-    """A pipe table; the first column is left-aligned, the others are right-aligned."""
-    lines = [f"| {' | '.join(header)} |", f"|---|{'---:|' * (len(header) - 1)}"]
-    lines += [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join(lines)
+__all__ = ["summary_markdown"]
 
 
 def summary_markdown(summary: JobSummary) -> str:

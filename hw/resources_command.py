@@ -1,7 +1,6 @@
 """``python -m hw resources``: synthesize and route an array on an ECP5, keep the result, print all results."""
 
 import json
-import re
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
@@ -10,12 +9,12 @@ from rich.console import Console
 from hw.artifact import write_text
 from hw.config import ArrayConfig, load_array, required_accumulator_bits
 from hw.errors import InputError
+from hw.pages import fill_blocks, markdown_table
 
 __all__ = ["PAGE", "RESULTS", "add_parser", "rendered", "resource_table", "resources"]
 
 RESULTS = Path("docs") / "results"
 PAGE = Path("docs") / "hardware.md"
-_BLOCK = re.compile(r"(<!-- generated: ecp5 -->\n).*?(<!-- end -->)", re.DOTALL)
 _ACCUMULATOR_BITS = 20  # K up to 4128, as the peers that are compared with
 
 
@@ -64,22 +63,29 @@ def resource_table(folder: Path) -> str:
     """Markdown table of every ``ecp5-*.json`` in ``folder``, smallest array first."""
     results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("ecp5-*.json"))]
     results.sort(key=lambda r: (r["array"]["rows"] * r["array"]["cols"], r["cells"], r["array"]["chain_lanes"]))
-    lines = [
-        "| lanes x columns | chain | cells | array, LUT4-eq/MAC | + weight tiles | core | FF (+ tiles) | MHz by seed |",
-        "|---|---|---|---|---|---|---|---|",
+    header = [
+        "lanes x columns",
+        "chain",
+        "cells",
+        "array, LUT4-eq/MAC",
+        "+ weight tiles",
+        "core",
+        "FF (+ tiles)",
+        "MHz by seed",
     ]
+    rows = []
     for result in results:
         array, scopes = result["array"], result["scopes"]
         per_mac = [f"{scopes[scope]['lut4_equivalents_per_mac']:.2f}" for scope in ("array", "datapath", "core")]
         clocks = ", ".join(f"{value:.0f}" for value in result["clock_mhz"].values()) or "not routed"
         row = [f"{array['rows']} x {array['cols']}", str(array["chain_lanes"]), result["cells"], *per_mac]
-        lines.append("| " + " | ".join([*row, str(scopes["datapath"]["flip_flops"]), clocks]) + " |")
-    return "\n".join(lines)
+        rows.append([*row, str(scopes["datapath"]["flip_flops"]), clocks])
+    return markdown_table(header, rows)
 
 
 def rendered(page: str, folder: Path) -> str:
     """``page`` with its generated block made anew from the results in ``folder``."""
-    return _BLOCK.sub(lambda block: f"{block[1]}{resource_table(folder)}\n{block[2]}", page)
+    return fill_blocks(page, {"ecp5": lambda: resource_table(folder)}, str(PAGE))
 
 
 def _config(name: str, chain: int) -> ArrayConfig:

@@ -1,13 +1,14 @@
 """Generated parts of docs/simulator.md: results in one committed JSON file, tables and a picture made from it."""
 
 import json
-import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from hw.artifact import atomic_path, write_text
 from hw.config import load_array
 from hw.errors import InputError
+from hw.pages import fill_blocks, markdown_table
 from quant.shapes import load_shape
 from sim.bench import bench
 from sim.explain import explain, explanation_lines
@@ -19,7 +20,6 @@ from sim.timeline import timeline_events
 
 __all__ = ["draw_timeline", "load_results", "measure", "render_file", "write_results"]
 
-_BLOCK = re.compile(r"(<!-- generated: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _MODEL, _ARRAY, _MEMORY = "llama2-7b", "edge-32x32", "lpddr5-6400"
 
 _COLOURS = {"array": "#2a7f62", "weight bus": "#e0a458", "vector unit": "#4a6fa5", "DRAM": "#c8553d"}
@@ -45,14 +45,8 @@ def render_file(page: Path, results: dict) -> str:
     Raises:
         InputError: a block of an unknown name.
     """
-
-    def replace(match: re.Match[str]) -> str:
-        name = match["name"]
-        if name not in _BLOCKS:
-            raise InputError(f"{page}: generated block must be one of {', '.join(_BLOCKS)}, not {name!r}")
-        return f"{match[1]}{_BLOCKS[name](results)}\n{match[3]}"
-
-    return _BLOCK.sub(replace, page.read_text(encoding="utf-8"))
+    blocks = {name: partial(block, results) for name, block in _BLOCKS.items()}
+    return fill_blocks(page.read_text(encoding="utf-8"), blocks, str(page))
 
 
 def draw_timeline(path: Path) -> None:
@@ -89,12 +83,6 @@ def _documented_run() -> SimResult:
     return simulate(load_shape(_MODEL), load_array(_ARRAY), load_memory(_MEMORY))
 
 
-def _table(headings: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table; all but the first column are right-aligned."""
-    lines = [headings, ["---", *["---:"] * (len(headings) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def _references(results: dict) -> str:
     rows = [
         [
@@ -106,13 +94,13 @@ def _references(results: dict) -> str:
         for row in results["references"]
     ]
     notes = [f"- {reference}: {line}." for reference, lines in results["assumptions"].items() for line in lines]
-    return "\n".join([_table(["figure", "theirs", "ours", "difference"], rows), "", *notes])
+    return "\n".join([markdown_table(["figure", "theirs", "ours", "difference"], rows), "", *notes])
 
 
 def _dram(results: dict) -> str:
     headings = list(next(iter(results["dram"].values())))
     rows = [[name, *(f"{values[h]:.1%}" for h in headings)] for name, values in results["dram"].items()]
-    return _table(["memory", *(heading.replace("_", " ") for heading in headings)], rows)
+    return markdown_table(["memory", *(heading.replace("_", " ") for heading in headings)], rows)
 
 
 def _bench(results: dict) -> str:
@@ -126,7 +114,7 @@ def _bench(results: dict) -> str:
         ]
         for row in results["bench"]["rows"]
     ]
-    table = _table(["what", "wall time", "simulated cycles", "cycles/s", ""], rows)
+    table = markdown_table(["what", "wall time", "simulated cycles", "cycles/s", ""], rows)
     return f"{table}\n\nPeak memory of the process: {results['bench']['peak_bytes'] / 2**20:.0f} MiB."
 
 

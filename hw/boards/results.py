@@ -1,7 +1,6 @@
 """What a board's top level takes and how fast it is: one record, its committed files, its tables."""
 
 import json
-import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -9,11 +8,11 @@ from rich.table import Table
 
 from hw.boards.catalog import BOARDS
 from hw.errors import InputError
+from hw.pages import fill_blocks, markdown_table
 
 __all__ = ["RESULTS", "BoardResult", "load_results", "markdown", "result_path", "table"]
 
 RESULTS = Path("docs/results/boards")
-_BLOCK = re.compile(r"(<!-- generated: boards -->\n).*?(<!-- end -->)", re.DOTALL)
 _HEAD = (
     *("board", "part", "array", "LUT", "FF", "BRAM", "DSP", "clock MHz", "fmax MHz"),
     *("MAC/cycle", "GMAC/s", "LUT/MAC", "kind"),
@@ -120,6 +119,6 @@ def table(results: list[BoardResult]) -> Table:
 
 def markdown(page: str, results: list[BoardResult]) -> str:
     """``page`` with its generated block made anew."""
-    lines = [_HEAD, tuple("---" for _ in _HEAD), *map(_row, results)]
-    text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return _BLOCK.sub(lambda match: f"{match[1]}{text}\n{match[2]}", page)
+    return fill_blocks(
+        page, {"boards": lambda: markdown_table(_HEAD, [_row(result) for result in results])}, "docs/boards.md"
+    )
