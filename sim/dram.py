@@ -38,6 +38,7 @@ class DramChannel(BaseModel):
     bursts_per_row: Positive  # of one bank, all chips of the channel
     address_map: AddressMap  # most significant first; the second spreads neighbouring bursts over bank groups
     lookahead: Positive = 1  # bursts that the controller may reorder; 1 = in order
+    write_buffer: Positive = 16  # bursts that wait until all are written together
     burst: Positive
     cas_short: Positive  # tCCD_S
     cas_long: Positive  # tCCD_L, inside a bank group
@@ -70,7 +71,7 @@ class DramChannel(BaseModel):
         return self._measure(1.0)
 
     def mixed(self, read_share: float, run: int = 64) -> StreamResult:
-        """Reads of consecutive addresses between writes of other consecutive addresses, in runs of ``run`` bursts."""
+        """Reads of consecutive addresses between writes of others, arriving in runs of ``run`` bursts."""
         return self._measure(read_share, run)
 
     def _measure(self, read_share: float, run: int = 1) -> StreamResult:
@@ -90,9 +91,9 @@ class DramChannel(BaseModel):
         group, bank, row = self.locate(place, np.where(writes == 1, self.banks_per_group // 2, 0))
         row += np.where(writes == 1, _ROWS_OF_WRITES, 0)
         issued, activates, _ = serve_bursts(
-            group, bank, row, writes, self.lookahead, self.burst, self.cas_short, self.cas_long, self.activate_to_cas,
-            self.precharge, self.row_active, self.activate_short, self.activate_long, self.four_activates,
-            self.read_to_precharge, self.read_latency, self.write_latency, self.write_recovery,
+            group, bank, row, writes, self.lookahead, self.write_buffer, self.burst, self.cas_short, self.cas_long,
+            self.activate_to_cas, self.precharge, self.row_active, self.activate_short, self.activate_long,
+            self.four_activates, self.read_to_precharge, self.read_latency, self.write_latency, self.write_recovery,
             self.write_to_read_short, self.write_to_read_long, self.refresh, refresh_interval,
         )  # fmt: skip
         clocks = int(issued.max()) - int(issued.min()) + self.burst

@@ -15,6 +15,7 @@ def serve_bursts(
     rows: np.ndarray,
     writes: np.ndarray,
     lookahead: int,
+    write_buffer: int,
     burst: int,
     cas_short: int,
     cas_long: int,
@@ -36,8 +37,10 @@ def serve_bursts(
     """Clock of each burst's column command (int64, in the order of the stream), activates and refreshes.
 
     ``groups``, ``banks`` (numbered over all groups), ``rows``, ``writes`` (0 or 1): int64, one entry per burst, all
-    waiting from clock 0. Of the ``lookahead`` oldest bursts, the one whose column command can go first goes next, the
-    oldest of equals; a bank opens the row of its oldest visible burst as soon as timing allows. Times in clocks;
+    waiting from clock 0. Bursts become visible in order, as long as fewer than ``lookahead`` reads and ``write_buffer``
+    writes wait. Reads go before writes until the write buffer is full or no read is visible; then the buffered writes
+    drain. Of the visible bursts of the direction, the one whose column command can go first goes next, the oldest of
+    equals; a bank opens the row of its oldest such burst as soon as timing allows. Times in clocks;
     ``refresh_interval`` 0: never refreshed.
     """
     count = groups.size
@@ -51,20 +54,25 @@ def serve_bursts(
     last_cas_of = np.full(total_groups, _NEVER, np.int64)
     last_activate_of = np.full(total_groups, _NEVER, np.int64)
     recent_activates = np.full(4, _NEVER, np.int64)
-    window = np.zeros(lookahead, np.int64)
-    visible, following = 0, 0
+    limits = (lookahead, write_buffer)
+    windows = np.zeros((2, max(lookahead, write_buffer)), np.int64)  # visible reads, visible writes
+    visible = np.zeros(2, np.int64)
+    following, draining = 0, 0
     last_cas, last_activate, last_group, last_write = _NEVER, _NEVER, 0, 0
     now, served, scan, activates, refreshes = 0, 0, 0, 0, 0
     next_refresh = refresh_interval if refresh_interval > 0 else 1 << 60
     while served < count:
-        while visible < lookahead and following < count:
-            window[visible] = following
-            visible += 1
+        while following < count and visible[writes[following]] < limits[writes[following]]:
+            windows[writes[following], visible[writes[following]]] = following
+            visible[writes[following]] += 1
             following += 1
+        if draining == 0 and (visible[0] == 0 or visible[1] == write_buffer):
+            draining = visible[1]
+        direction = 1 if draining > 0 else 0
         scan += 1
         best, best_at = -1, 1 << 60
-        for place in range(visible):
-            item = window[place]
+        for place in range(visible[direction]):
+            item = windows[direction, place]
             bank, group = banks[item], groups[item]
             if open_row[bank] != rows[item] and seen[bank] != scan:
                 at = max(now, activate_from[bank])
@@ -102,15 +110,16 @@ def serve_bursts(
             now = at
             next_refresh += refresh_interval
             continue
-        item = window[best]
+        item = windows[direction, best]
         bank, group = banks[item], groups[item]
         issued[item] = best_at
         now, last_cas, last_group, last_write = best_at, best_at, group, writes[item]
         last_cas_of[group] = best_at
         freed = best_at + (write_latency + burst + write_recovery if last_write else read_to_precharge)
         precharge_from[bank] = max(precharge_from[bank], freed)
-        visible -= 1
-        for place in range(best, visible):
-            window[place] = window[place + 1]
+        visible[direction] -= 1
+        draining -= direction
+        for place in range(best, visible[direction]):
+            windows[direction, place] = windows[direction, place + 1]
         served += 1
     return issued, activates, refreshes

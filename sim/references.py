@@ -35,7 +35,6 @@ ASSUMPTIONS = {
 
 _ZIGZAG_MEMORY_BYTES_PER_S = 32e9
 _VITALLM_MEMORY_BYTES_PER_S = 64e9
-_DRAMSIM3_WRITES = 16  # bursts that its write buffer collects before it drains them
 
 
 class Agreement(NamedTuple):
@@ -116,8 +115,8 @@ def _dram() -> list[Agreement]:
             f"{share:.0%} reads, ddr4-3200",
             "share of peak",
             theirs,
-            dram.mixed(share, _DRAMSIM3_WRITES).efficiency,
-            0.25,
+            dram.mixed(share, run=1).efficiency,
+            0.15,
         )
         for share, theirs in mixes
     ]

@@ -16,10 +16,10 @@ TIMING = dict(
 )  # fmt: skip
 
 
-def serve(bursts, lookahead=1, **changes):
+def serve(bursts, lookahead=1, write_buffer=1, **changes):
     """``bursts``: (group, bank, row, write) each."""
     columns = [np.array(column, np.int64) for column in zip(*bursts, strict=True)]
-    return serve_bursts(*columns, lookahead, *(TIMING | changes).values())
+    return serve_bursts(*columns, lookahead, write_buffer, *(TIMING | changes).values())
 
 
 def test_a_row_opens_then_hits_follow_at_the_long_interval():
@@ -45,8 +45,18 @@ def test_the_fifth_activate_waits_for_the_window_of_four():
 
 
 def test_turning_from_write_to_read_and_back():
-    """Read 10; write after CL + burst + 2 - CWL = 9; read after CWL + burst + tWTR_L = 21."""
-    assert serve([(0, 0, 5, 0), (0, 0, 5, 1), (0, 0, 5, 0)])[0].tolist() == [10, 19, 40]
+    """A full buffer of one goes first, at 10; reads after CWL + burst + tWTR_L = 21."""
+    assert serve([(0, 0, 5, 1), (0, 0, 5, 0)])[0].tolist() == [10, 31]
+
+
+def test_a_write_waits_for_reads_while_its_buffer_is_not_full():
+    """Two reads at 10 and 16, then the write after CL + burst + 2 - CWL = 9 more: the buffer of two is never full."""
+    assert serve([(0, 0, 5, 0), (0, 0, 5, 1), (0, 0, 5, 0)], 2, 2)[0].tolist() == [10, 25, 16]
+
+
+def test_a_full_write_buffer_drains_whole_before_the_next_read():
+    """Writes at 10 and 16; the read that both overtook comes after CWL + burst + tWTR_L = 21 more."""
+    assert serve([(0, 0, 5, 0), (0, 0, 5, 1), (0, 0, 5, 1)], 1, 2)[0].tolist() == [37, 10, 16]
 
 
 def test_refresh_closes_the_banks_and_holds_them():
