@@ -88,8 +88,9 @@ lint: $(VENV)/.test ## ruff and the import order
 bench: $(VENV)/.core ## speed as ratios in one run
 	@$(PY) -m sim bench $(call switch,JSON,--json) $(ARGS)
 
-docs: $(VENV)/.core ## the generated tables and pictures of README and docs
-	@$(PIP) -e '.[docs]' && $(PY) -m energy docs
+docs: $(VENV)/.hw ## the generated tables and pictures of README and docs
+	@$(PIP) -e '.[docs]' && $(PY) -m energy docs && $(PY) -m sim docs && \
+	$(PY) -m hw gates --document && $(PY) -m hw resources --docs && $(PY) -m hw boards --docs
 
 clean: ## remove build/ (results, caches, fetched weights), not .venv
 	@rm -rf build

@@ -14,7 +14,7 @@ from rich.table import Table
 from energy.compare import compare_methods, write_comparison
 from energy.compare_report import comparison_html, print_comparison
 from energy.costs import cost_names, load_costs
-from energy.docs import draw_picture, measure, render_file
+from energy.docs import PAGES, draw_picture, measure, render_file
 from energy.job import Job, simulate_machines, write_job
 from energy.screen import print_summary
 from energy.study import load_study, run_study, write_study
@@ -163,7 +163,8 @@ def _costs(options: Namespace) -> None:
 
 def _docs(options: Namespace) -> None:
     measure()
-    write_text(readme := Path("README.md"), render_file(readme))
+    for page in PAGES:
+        write_text(page, render_file(page))
     draw_picture(Path("docs") / "images" / "llama2-7b.svg")
 
 

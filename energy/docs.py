@@ -1,4 +1,4 @@
-"""Generated parts of the README: tables from committed result files, and the picture of the main result."""
+"""Generated parts of README and the quantization pages: tables from committed results, and the main picture."""
 
 import json
 from collections.abc import Callable
@@ -15,11 +15,13 @@ from hw.artifact import atomic_path, write_text
 from hw.config import load_array
 from hw.errors import InputError
 from hw.pages import fill_blocks, markdown_table
+from quant.results import read_results, results_markdown
 from quant.shapes import load_shape
 
-__all__ = ["RESULTS", "draw_picture", "measure", "render_file"]
+__all__ = ["PAGES", "RESULTS", "draw_picture", "measure", "render_file"]
 
 RESULTS = Path("docs") / "results"
+PAGES = (Path("README.md"), Path("docs") / "methods.md", Path("docs") / "quantization.md")  # those rendered here
 _MAIN_RESULT = RESULTS / "sim-llama2-7b.json"
 _JOBS = {  # what `make docs` simulates again
     _MAIN_RESULT: Job(model="llama2-7b"),
@@ -167,4 +169,5 @@ _TABLES: dict[str, Callable[[], str]] = {
     "sources": _sources_table,
     "agreement": _agreement_table,
     "methods": _methods_table,
+    "quantization": lambda: results_markdown(read_results(RESULTS / "quantization.json")),
 }

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from energy.docs import PAGES as RENDERED
 from energy.docs import render_file
 from hw.errors import InputError
 
@@ -12,9 +13,9 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def test_generated_blocks_of_the_readme_are_current(monkeypatch):
+@pytest.mark.parametrize("page", RENDERED, ids=str)
+def test_generated_blocks_are_current(page, monkeypatch):
     monkeypatch.chdir(ROOT)
-    page = ROOT / "README.md"
     assert render_file(page) == page.read_text(encoding="utf-8"), "run: make docs"
 
 
