@@ -16,7 +16,6 @@ from hw.config import load_array
 from hw.errors import InputError
 from hw.pages import fill_blocks, markdown_table
 from quant.results import read_results, results_markdown
-from quant.results import RESULTS_FILE, read_results, results_markdown
 from quant.shapes import load_shape
 
 __all__ = ["PAGES", "RESULTS", "draw_picture", "measure", "render_file"]
@@ -170,6 +169,5 @@ _TABLES: dict[str, Callable[[], str]] = {
     "sources": _sources_table,
     "agreement": _agreement_table,
     "methods": _methods_table,
-    "quantization": lambda: results_markdown(read_results(RESULTS_FILE)),
     "quantization": lambda: results_markdown(read_results(RESULTS / "quantization.json")),
 }
