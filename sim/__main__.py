@@ -76,6 +76,7 @@ def _parser() -> CommandParser:
     one.add_argument("--chunk", type=int, metavar="TOKENS", help="prompt tokens of a sequence that run together")
     one.add_argument("--mixed", type=int, metavar="TOKENS", help="add a step of decode and that much of a prompt")
     one.add_argument("--fuse", action="store_true", help="one GEMM for q, k and v, and one for gate and up")
+    one.add_argument("--dense-on", choices=("array", "vector"), default="array", help="where attention and lm_head run")
     one.add_argument("--on-chip", action="store_true", help="weights and KV cache live in the weight buffer")
     one.add_argument("--single-buffer", action="store_true", help="load no weight tile while another is used")
     one.add_argument("--recording", type=Path, metavar="FOLDER", help="replay this recording for the statistics")
@@ -121,6 +122,7 @@ def _run(options) -> None:
         "prefill_chunk": options.chunk,
         "mixed_chunk": options.mixed,
         "fuse_projections": options.fuse,
+        "dense_products": options.dense_on,
         "on_chip": options.on_chip,
         "double_buffer": not options.single_buffer,
     }

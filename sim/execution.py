@@ -1,6 +1,6 @@
 """``Execution``: how a run uses its machine: chunks of the prompt, fused projections, residence, double buffering."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,5 +20,7 @@ class Execution(BaseModel):
     fuse_projections: bool = False
     # weights, embedding, lm_head and KV cache live in the weight buffer and never come from DRAM
     on_chip: bool = False
+    # attention products and lm_head: on the array where it multiplies dense operands, or always on the vector unit
+    dense_products: Literal["array", "vector"] = "array"
     # the next weight tile streams in while the active one is used
     double_buffer: bool = True

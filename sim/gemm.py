@@ -205,7 +205,7 @@ def _counts(job: GemmJob, schedule: _Schedule, array: ArrayConfig) -> ActionCoun
         array_macs_active=macs,
         array_macs_padding=issues * array.lanes - macs,
         accumulations=issues * array.cols,
-        scale_multiplies=m * n * job.planes,
+        scale_multiplies=0 if array.mac == "fp16" else m * n * job.planes,
         weight_buffer_read_bits=streamed_bits,
         weight_buffer_write_bits=matrix_bits * schedule.weight_fetches,
         activation_buffer_read_bits=issues * array.rows * array.activation_bits + (output_bits if spilled_bits else 0),

@@ -39,18 +39,19 @@ class Machine:
 
     @property
     def dense_on_array(self) -> bool:
-        """Whether the array multiplies operands that are not trits."""
-        return self.array.mac != "ternary"
+        """Whether products of operands that are not trits (attention, lm_head) run on the array."""
+        return self.array.mac != "ternary" and self.execution.dense_products == "array"
 
     def linear(self, op: LinearOp) -> Cost:
         """A weight GEMM, its dequantization streamed through the vector unit while the array works."""
         if op.statistics is None and not self.dense_on_array:
             return self._head_on_vector_unit(op.gemm).scaled(op.count)
-        planes = 1 if self.dense_on_array else op.planes
-        group = None if self.dense_on_array else op.group
+        dense = self.array.mac != "ternary"
+        planes = 1 if dense else op.planes
+        group = None if dense else op.group
         job = self._job(GemmJob(op.gemm, planes=planes, group=group))
         cost = gemm_cost(job, self.array, self.memory)
-        toggles = _operand_toggles(op.statistics, self.dense_on_array)
+        toggles = _operand_toggles(op.statistics, dense)
         m, n, k = op.gemm
         match self.array.mac:
             case "fp16":

@@ -97,7 +97,8 @@ def _check_residence(trace: Trace, array: ArrayConfig) -> None:
     """
     shape, formats = trace.shape, trace.formats
     cached_tokens = (trace.prefill + trace.decode) * trace.batch
-    head_bits = formats.head_bits if array.mac == "ternary" else array.weight_bits
+    on_array = array.mac != "ternary" and trace.execution.dense_products == "array"
+    head_bits = array.weight_bits if on_array else formats.head_bits
     planes = max((op.planes for phase in trace.phases for op in phase.ops if isinstance(op, LinearOp)), default=1)
     bits = shape.linear_parameters * array.weight_bits * (planes if array.mac == "ternary" else 1)
     bits += shape.embedding_parameters * (head_bits + formats.embedding_bits)

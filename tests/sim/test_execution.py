@@ -105,3 +105,16 @@ def test_a_chunk_that_rides_along_adds_its_work_and_saves_its_weights(mac):
     assert macs(mixed, ["attention_scores"]) == pairs * 4 * 6 * 3
     alone, along = (next(op for op in phase.ops if op.name == "down_proj") for phase in (step, mixed))
     assert along.counts.dram_read_bits == alone.counts.dram_read_bits
+
+
+def test_an_int8_array_may_leave_attention_and_lm_head_to_the_vector_unit():
+    array = sized(4, 4).baseline("int8")
+    there, here = (run(array=array, dense_products=place) for place in ("array", "vector"))
+    for before, after in zip(there.phases, here.phases, strict=True):
+        assert {op.unit for op in after.ops if op.name in ("attention_scores", "attention_values", "lm_head")} == {
+            "vector"
+        }
+        assert [op.macs for op in after.ops] == [op.macs for op in before.ops]
+        assert [op for op in after.ops if op.name in LINEAR_KINDS] == [
+            op for op in before.ops if op.name in LINEAR_KINDS
+        ]
