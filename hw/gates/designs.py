@@ -54,18 +54,18 @@ class Design:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One way to build a design: ``component`` is a lane, or the column of an array."""
+    """One way to build a design: ``build`` makes a lane, or the column of an array of ``cols`` (0: a lane)."""
 
     label: str
-    component: wiring.Component
+    build: Callable[[], wiring.Component]
     recipe: Recipe
     cols: int
 
-    def rtlil(self) -> str:
-        """RTLIL with top module ``top``."""
+    def rtlil(self, component: wiring.Component) -> str:
+        """RTLIL with top module ``top`` around what ``build`` made."""
         if self.cols:
-            return array_rtlil(ColumnArray(self.component, self.cols))
-        return rtlil.convert(self.component, name="top", emit_src=False)
+            return array_rtlil(ColumnArray(component, self.cols))
+        return rtlil.convert(component, name="top", emit_src=False)
 
 
 def operand_kind(name: str) -> str | FloatFormat:
@@ -89,7 +89,7 @@ def candidates(design: Design, library: Library) -> list[Candidate]:
     return [
         Candidate(
             label=", ".join([label, adder, *([chain] if len(chains) > 1 else [])]),
-            component=make(),
+            build=make,
             recipe=Recipe(adder=chain, clock_gate=tree, adder_cells=cells),
             cols=design.cols if tree else 0,
         )

@@ -176,7 +176,8 @@ def _trials(tables: dict[str, dict], folder: Path) -> str:
         f"The trial: {trials['source']}. In the trial's structures this flow gives the trial's figures within a few"
         " percent; what differs is hardware: adder cells instead of gates (fewer transitions inside a full adder),\n"
         "Baugh-Wooley products in compressors instead of yosys' sign-extended ones, a ternary sum without carries in"
-        " and without sign extension, gated weight registers.\nThe int8 baseline gains more than the ternary lane does, so"
+        " and without sign extension, gated weight registers.\n"
+        "The int8 baseline gains more than the ternary lane does, so"
         " a ternary lane saves less against int8 than the trial found; a ternary tree saves more.\n"
     )
     return f"## Beside the first trial\n{why}\n" + _lines(["fJ per MAC", "trial", "now", "change"], lines)

@@ -75,27 +75,27 @@ def _verilog(netlist: Netlist, timing: Timing, shape: tuple[int, int], warm_up: 
             "  endspecify",
             "endmodule",
         ]
-        ports = ", ".join(f"n[{net}]" for net in (*gate.inputs, gate.output))
+        ports = ", ".join(f"n{net}" for net in (*gate.inputs, gate.output))
         body.append(f"  gate_{g} g{g} ({ports});")
     for f, flop in enumerate(netlist.flip_flops):
-        data = f"{'~' if flop.inverted else ''}n[{flop.data}]"
+        data = f"{'~' if flop.inverted else ''}n{flop.data}"
         fall, rise = (_steps(delay) for delay in timing.flop_delays[f])
         body += [
             f"  reg q{f} = 0;",
-            f"  assign n[{flop.output}] = q{f};",
+            f"  assign n{flop.output} = q{f};",
             f"  always @(posedge clk) if ({data}) q{f} <= #{rise} 1'b1; else q{f} <= #{fall} 1'b0;",
         ]
-    body += [f"  assign n[{net}] = given[{i}];" for i, net in enumerate(inputs)]
-    body += [f"  always @(n[{net}]) toggles[{net}] = toggles[{net}] + counting;" for net in range(2, netlist.nets)]
-    taken = ", ".join(f"n[{net}]" for net in reversed(outputs))
+    body += [f"  assign n{net} = given[{i}];" for i, net in enumerate(inputs)]
+    body += [f"  always @(n{net}) toggles[{net}] = toggles[{net}] + counting;" for net in range(2, netlist.nets)]
+    taken = ", ".join(f"n{net}" for net in reversed(outputs))
     return "\n".join(
         [
             "`timescale 1ps/1ps",
             *modules,
             "module bench;",
-            f"  wire [{netlist.nets - 1}:0] n;",
-            "  assign n[0] = 1'b0;",
-            "  assign n[1] = 1'b1;",
+            *(f"  wire n{net};" for net in range(netlist.nets)),
+            "  assign n0 = 1'b0;",
+            "  assign n1 = 1'b1;",
             "  reg clk = 0, counting = 0;",
             f"  reg [{width - 1}:0] given = 0;",
             f"  reg [{width - 1}:0] rows [0:{cycles - 1}];",

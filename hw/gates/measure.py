@@ -15,7 +15,7 @@ from hw.gates.netlist import netlist_of
 from hw.gates.operands import Operands
 from hw.gates.power import energy
 from hw.gates.simulate import simulate
-from hw.gates.synth import flow_text, synthesize
+from hw.gates.synth import Recipe, flow_text, synthesize
 from hw.gates.timing import analyse
 
 __all__ = ["SUM_LENGTH", "Measurement", "best", "measure"]
@@ -72,12 +72,11 @@ def measure(
     Raises:
         RuntimeError: the netlist computes something else than the reference.
     """
-    netlist = netlist_of(_module(candidate, library, cache), library)
+    component = candidate.build()
+    netlist = netlist_of(_module(candidate.rtlil(component), candidate.recipe, library, cache), library)
     timing = analyse(netlist)
     tree = design.organisation == "tree"
-    bench = (
-        array_bench(candidate.component, operands) if tree else lane_bench(candidate.component, operands, SUM_LENGTH)
-    )
+    bench = array_bench(component, operands) if tree else lane_bench(component, operands, SUM_LENGTH)
     warm_up = SUM_LENGTH + bench.latency
     stimulus = np.concatenate([bench.inputs[port] for port in netlist.inputs], axis=1)
     activity = simulate(netlist, timing, stimulus, warm_up)
@@ -131,16 +130,15 @@ def best(
     return Measurement(**asdict(found[0]) | {"others": others})
 
 
-def _module(candidate: Candidate, library: Library, cache: Path | None) -> dict:
+def _module(rtlil: str, recipe: Recipe, library: Library, cache: Path | None) -> dict:
     """The mapped module, from the cache where design, library, recipe and flow are the same."""
-    rtlil = candidate.rtlil()
     if cache is None:
-        return synthesize(rtlil, library, candidate.recipe)
-    key = sha256_json([rtlil, library.sha256, flow_text(library, candidate.recipe)])
+        return synthesize(rtlil, library, recipe)
+    key = sha256_json([rtlil, library.sha256, flow_text(library, recipe)])
     path = cache / f"{key[:24]}.json"
     if path.is_file():
         return json.loads(path.read_text(encoding="utf-8"))
-    module = synthesize(rtlil, library, candidate.recipe)
+    module = synthesize(rtlil, library, recipe)
     kept = {"ports": module["ports"], "cells": module["cells"]}
     write_text(path, json.dumps(kept, separators=(",", ":")))
     return kept
