@@ -1,5 +1,6 @@
 """A board's folder: top level in Verilog, constraints, build script, config.json."""
 
+import re
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +26,9 @@ class _Flow(NamedTuple):
     route: str
     pack: str
 
+
+_KEPT = ("FREQUENCY_PIN_", "ICP_CURRENT", "LPF_RESISTOR", "MFG_")  # attributes that the ECP5's PLL is configured by
+_ATTRIBUTE = re.compile(rf"^ *\(\* (?!{'|'.join(_KEPT)}).*\*\)\n", re.MULTILINE)
 
 _FLOWS = {
     "ecp5": _Flow(
@@ -56,9 +60,11 @@ def board_verilog(board: Board, config: ArrayConfig) -> str:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "top.il").write_text(board_rtlil(board, config), encoding="utf-8")
-        passes = ["read_rtlil top.il", "proc", "pmuxtree", "memory_collect", "write_verilog -norename -noattr top.v"]
+        passes = ["read_rtlil top.il", "proc", "pmuxtree", "memory_collect", "attrmap -remove full_case"]
+        passes.append("write_verilog -norename top.v")
         run_yosys(passes, folder)
-        return (folder / "top.v").read_text(encoding="utf-8").split("\n", 1)[1]  # without Yosys' own description
+        text = (folder / "top.v").read_text(encoding="utf-8").split("\n", 1)[1]  # without Yosys' own description
+    return _ATTRIBUTE.sub("", text)
 
 
 def board_rtlil(board: Board, config: ArrayConfig) -> str:

@@ -10,7 +10,7 @@ import pytest
 from hw.boards.catalog import BOARDS, board_config, load_board
 from hw.boards.clock import pll_settings
 from hw.boards.pins import constraints, sites
-from hw.boards.project import board_rtlil, write_board
+from hw.boards.project import board_rtlil, board_verilog, write_board
 from hw.boards.room import check_room
 from hw.errors import InputError
 
@@ -116,6 +116,21 @@ def test_every_family_has_its_ports_and_clock_cell(name):
     assert ports == {"rx", "tx", "led"} | ({"clk"} if name != "kv260" else set())
     if name in cells:
         assert f"cell {cells[name]} " in text
+
+
+def test_verilog_keeps_what_the_pll_is_configured_by_and_no_other_attribute():
+    board = load_board("ulx3s-12f")
+    text = board_verilog(board, board_config(board, "1x1"))
+    kept = re.findall(r"\(\* (\w+) = \"(\w+)\" \*\)", text)
+    assert dict(kept) == {
+        "FREQUENCY_PIN_CLKI": "25",
+        "FREQUENCY_PIN_CLKOP": "50",
+        "ICP_CURRENT": "12",
+        "LPF_RESISTOR": "8",
+        "MFG_ENABLE_FILTEROPAMP": "1",
+        "MFG_GMCREF_SEL": "2",
+    }
+    assert text.count("(*") == text.count("@(*") + len(kept)
 
 
 def test_unknown_board_names_the_known():
