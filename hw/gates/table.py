@@ -36,11 +36,12 @@ class Point(NamedTuple):
 
 
 def points(with_recorded: bool) -> Iterator[Point]:
-    """All lines, the most wanted first."""
-    for organisation, rows, cols in (("lane", 1, 1), ("tree", _ROWS, _COLS)):
-        for name in FORMATS:
-            yield Point(Design(organisation, name, STANDARD_BITS, rows, cols), STANDARD_ZEROS)
-    ternary = [Design("lane", "ternary", STANDARD_BITS), Design("tree", "ternary", STANDARD_BITS, _ROWS, _COLS)]
+    """All lines; float trees, whose synthesis takes longest, come last."""
+    lanes = [Design("lane", name, STANDARD_BITS) for name in FORMATS]
+    trees = [Design("tree", name, STANDARD_BITS, _ROWS, _COLS) for name in FORMATS]
+    for design in (*lanes, *(tree for tree in trees if "fp" not in tree.format)):
+        yield Point(design, STANDARD_ZEROS)
+    ternary = (lanes[0], trees[0])
     if with_recorded:
         yield from (Point(design, None) for design in ternary)
     for zeros in _OTHER_ZEROS:
@@ -49,6 +50,8 @@ def points(with_recorded: bool) -> Iterator[Point]:
         for name in ("ternary", "int8"):
             yield Point(Design("lane", name, bits), STANDARD_ZEROS)
         yield Point(Design("tree", "ternary", bits, _ROWS, _COLS), STANDARD_ZEROS)
+    for design in (tree for tree in trees if "fp" in tree.format):
+        yield Point(design, STANDARD_ZEROS)
     yield Point(Design("tree", "int8", 32, _ROWS, _COLS), STANDARD_ZEROS)
 
 
