@@ -1,0 +1,166 @@
+"""Proofs over every input: columns compute their sum, bus and result streams obey the stream rules.
+
+Yosys unrolls the design and its SAT solver looks for a counterexample. A column has no feedback, so unrolling it over
+its own depth from an arbitrary state is a full proof; control is proved for every input sequence of the stated length
+after reset. Each proof has a twin with a fault that must be found.
+"""
+
+from pathlib import Path
+
+import pytest
+from amaranth import Cat, Module, Mux, Signal, signed
+from amaranth.back import rtlil
+from amaranth.lib.wiring import Component, In, Out
+
+from hw.accumulator import Accumulator
+from hw.axi_lite import AxiLiteRegisters
+from hw.column import Column
+from hw.config import ArrayConfig
+from hw.gates.yosys import run_yosys
+
+
+def prove(design: Component, folder: Path, steps: int, from_reset: bool) -> None:
+    """``design.ok`` is 1: in the last of ``steps`` from any state, or in each of them after reset."""
+    (folder / "design.il").write_text(rtlil.convert(design, name="top", emit_src=False))
+    if from_reset:
+        state, question = "dffunmap", f"sat -verify -seq {steps} -set-init-zero -set-at 1 rst 1 -prove ok 1"
+    else:
+        state, question = "setattr -unset init w:*", f"sat -verify -seq {steps} -prove-skip {steps - 1} -prove ok 1"
+    prepare = ["read_rtlil design.il", "hierarchy -check -top top", "proc", "flatten", "memory_map"]
+    run_yosys([*prepare, state, "opt", question], folder)
+
+
+class ColumnSpec(Component):
+    """A column beside its definition: the products by selection, summed at once, delayed."""
+
+    def __init__(self, config: ArrayConfig, fault: bool = False):
+        self.config, self.fault = config, fault
+        super().__init__({"x": In(8 * config.rows), "codes": In(2 * config.rows), "ok": Out(1)})
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        config = self.config
+        m.submodules.column = column = Column(config)
+        products, negatives, legal = [], [], []
+        for lane in range(config.rows):
+            x = self.x.word_select(lane, 8)
+            code = self.codes.word_select(lane, 2)
+            value = Signal(signed(9), name=f"product{lane}")
+            m.d.comb += value.eq(Mux(code[0], Mux(code[1], -x.as_signed(), x.as_signed()), 0))
+            products.append(value)
+            negatives.append(code[1])
+            legal.append(code != 0b10)
+            for stage in range(lane % config.chain_lanes):
+                late_x, late_code = Signal(8, name=f"x{lane}_{stage}"), Signal(2, name=f"code{lane}_{stage}")
+                m.d.sync += [late_x.eq(x), late_code.eq(code)]
+                x, code = late_x, late_code
+            m.d.comb += [column.x[lane].eq(x), column.trits[lane].as_value().eq(code)]
+        m.d.comb += column.negatives.eq(sum(negatives))
+        expected, all_legal = sum(products), Cat(legal).all()
+        for stage in range(config.column_stages - self.fault):
+            late, late_legal = Signal.like(expected, name=f"sum{stage}"), Signal(name=f"legal{stage}")
+            m.d.sync += [late.eq(expected), late_legal.eq(all_legal)]
+            expected, all_legal = late, late_legal
+        m.d.comb += self.ok.eq(~all_legal | (column.total == expected))
+        return m
+
+
+@pytest.mark.parametrize(("rows", "chain", "per_register"), [(1, 1, 1), (3, 1, 2), (4, 2, 1), (5, 4, 1)])
+def test_a_column_is_the_sum_of_its_products(rows, chain, per_register, tmp_path):
+    config = ArrayConfig(name="t", rows=rows, cols=1, chain_lanes=chain, adders_per_register=per_register)
+    prove(ColumnSpec(config), tmp_path, config.column_stages + 1, from_reset=False)
+
+
+def test_a_sum_that_comes_an_edge_early_is_found(tmp_path):
+    config = ArrayConfig(name="t", rows=3, cols=1)
+    with pytest.raises(RuntimeError, match="proof did fail"):
+        prove(ColumnSpec(config, fault=True), tmp_path, config.column_stages + 1, from_reset=False)
+
+
+class ResultRules(Component):
+    """The accumulator, fed as credits allow: a refused result stays, and the queue never has to refuse one."""
+
+    def __init__(self, fault: bool = False):
+        self.config = ArrayConfig(name="t", rows=1, cols=1, accumulator_bits=9, token_tile=2)
+        self.fault = fault
+        super().__init__(
+            {"issue": In(1), "first": In(1), "last": In(1), "token": In(1), "ready": In(1)} | {"ok": Out(1)}
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        m.submodules.accumulator = accumulator = Accumulator(self.config)
+        results = accumulator.results
+        allowed = self.issue & (~self.last | accumulator.free | self.fault)
+        m.d.comb += [
+            accumulator.issue.eq(allowed),
+            accumulator.first.eq(self.first),
+            accumulator.last.eq(self.last),
+            accumulator.token.eq(self.token),
+            results.ready.eq(self.ready),
+        ]
+        under_way, refused, kept = Signal(8), Signal(), Signal.like(results.payload.as_value())
+        transfer = results.valid & results.ready
+        m.d.sync += [
+            under_way.eq(under_way + (allowed & self.last) - transfer),
+            refused.eq(results.valid & ~results.ready),
+            kept.eq(results.payload.as_value()),
+        ]
+        stays = ~refused | (results.valid & (results.payload.as_value() == kept))
+        m.d.comb += self.ok.eq(stays & (under_way <= self.config.result_queue_depth))
+        return m
+
+
+def test_a_refused_result_stays_and_no_result_is_lost(tmp_path):
+    prove(ResultRules(), tmp_path, 14, from_reset=True)
+
+
+def test_issues_without_credit_are_found(tmp_path):
+    with pytest.raises(RuntimeError, match="proof did fail"):
+        prove(ResultRules(fault=True), tmp_path, 14, from_reset=True)
+
+
+class BusRules(Component):
+    """The register file under any master that keeps its own valids: answers stay until they are taken, one per access."""
+
+    def __init__(self, fault: bool = False):
+        self.fault = fault
+        super().__init__(
+            {name: In(1) for name in ("want_write", "want_read", "bready", "rready")}
+            | {"awaddr": In(4), "araddr": In(4), "wdata": In(32), "values": In(96), "ok": Out(1)}
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        m.submodules.registers = bus = AxiLiteRegisters(3)
+        m.d.comb += [
+            bus.awvalid.eq(self.want_write),
+            bus.wvalid.eq(self.want_write),
+            bus.wstrb.eq(0b1111),
+            bus.arvalid.eq(self.want_read),
+            *(getattr(bus, name).eq(getattr(self, name)) for name in ("awaddr", "araddr", "wdata", "values")),
+            *(getattr(bus, name).eq(getattr(self, name)) for name in ("bready", "rready")),
+        ]
+        good = []
+        for valid, ready, payload, taken in (
+            (bus.bvalid, bus.bready, bus.bresp, bus.awvalid & bus.awready),
+            (bus.rvalid, bus.rready, Cat(bus.rdata, bus.rresp), bus.arvalid & bus.arready),
+        ):
+            owed, refused, kept = Signal(8), Signal(), Signal.like(payload)
+            m.d.sync += [
+                owed.eq(owed + taken - (valid & (ready | self.fault))),
+                refused.eq(valid & ~ready),
+                kept.eq(payload),
+            ]
+            good += [~refused | (valid & (payload == kept)), owed == valid]
+        m.d.comb += self.ok.eq(Cat(good).all())
+        return m
+
+
+def test_the_bus_answers_every_access_once(tmp_path):
+    prove(BusRules(), tmp_path, 10, from_reset=True)
+
+
+def test_a_bus_that_forgets_answers_is_found(tmp_path):
+    with pytest.raises(RuntimeError, match="proof did fail"):
+        prove(BusRules(fault=True), tmp_path, 10, from_reset=True)
