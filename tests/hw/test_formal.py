@@ -121,7 +121,7 @@ def test_issues_without_credit_are_found(tmp_path):
 
 
 class BusRules(Component):
-    """The register file under any master that keeps its own valids: answers stay until they are taken, one per access."""
+    """The register file under any sequence of accesses: answers stay until they are taken, one per access."""
 
     def __init__(self, fault: bool = False):
         self.fault = fault
