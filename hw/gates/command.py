@@ -39,6 +39,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--weights", type=Path, help=".npy of trits, int8 (n, k)")
     parser.add_argument("--table", action="store_true", help="measure all formats, widths and zero fractions; resumes")
     parser.add_argument("--results", type=Path, help="folder of the table's JSON; default: the committed one")
+    parser.add_argument("--cross-check", action="store_true", help="compare switching energy of lanes with Icarus")
     parser.add_argument("--document", action="store_true", help="write docs/gates.md from the committed tables")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=gates)
@@ -72,9 +73,12 @@ def gates(options: Namespace) -> None:
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("reading the library", total=None)
         library = load_library(options.lib, CACHE / "libraries")
-        measure = _table if options.table else _array
-        rows = measure(options, library, progress, task)
-    if options.json:
+        if options.cross_check:
+            rows = _cross_check(options, library, progress, task)
+        else:
+            measure = _table if options.table else _array
+            rows = measure(options, library, progress, task)
+    if options.json or options.cross_check:
         print(json.dumps(rows))
     else:
         _print(rows, library)
@@ -93,6 +97,14 @@ def _table(options: Namespace, library: Library, progress: Progress, task) -> li
     folder = options.results or RESULTS
     path = run_table(library, library_name(library), folder, CACHE / "netlists", _files(options), show)
     return list(read_table(path)["rows"].values())
+
+
+def _cross_check(options: Namespace, library: Library, progress: Progress, task) -> list[dict]:
+    from hw.gates.cross_check import cross_check
+    from hw.gates.table import RESULTS
+
+    path = (options.results or RESULTS) / "cross_check.json"
+    return cross_check(library, path, lambda text: progress.update(task, description=text))
 
 
 def _array(options: Namespace, library: Library, progress: Progress, task) -> list[dict]:

@@ -3,7 +3,8 @@
 import json
 from pathlib import Path
 
-from hw.artifact import write_text
+from hw.artifact import read_artifact, write_text
+from hw.gates.cross_check import CROSS_CHECK
 from hw.gates.designs import FORMATS
 from hw.gates.table import RESULTS, STANDARD_BITS, STANDARD_ZEROS, read_table
 
@@ -65,6 +66,7 @@ def document(folder: Path = RESULTS) -> str:
         _reductions(tables),
         _accumulators(tables),
         _zero_fractions(tables),
+        _cross_check(folder),
         _trials(tables, folder),
     ]
     return "\n".join(section for section in sections if section)
@@ -158,6 +160,24 @@ def _zero_fractions(tables: dict[str, dict]) -> str:
     header = ["fJ per MAC", *(f"{share:.0%} zeros" for share in shares), "recorded (zeros)"]
     note = "Recorded: activations and trits of a quantized model, `--activations` and `--weights`.\n"
     return f"## Share of zeros, and recorded operands\n{note if any_recorded else ''}\n" + _lines(header, lines)
+
+
+def _cross_check(folder: Path) -> str:
+    """Switching energy by Icarus beside this package's."""
+    path = folder / "cross_check.json"
+    if not path.is_file():
+        return ""
+    lines = []
+    for row in read_artifact(path, *CROSS_CHECK)["rows"]:
+        own, other = row["switching_j"] * 1e15, row["icarus_switching_j"] * 1e15
+        lines.append([f"{row['library']} {row['design']}", _figure(own), _figure(other), f"{own / other - 1:+.1%}"])
+    note = (
+        "1/2 C V^2 of all nets, fJ per cycle; `python -m hw gates --cross-check --lib PATH` runs the same netlist in\n"
+    )
+    note += "Icarus Verilog with the same delays in `specify` blocks. Outputs were equal in every cycle.\n"
+    return f"## Cross-check with a second simulator\n{note}\n" + _lines(
+        ["switching", "own", "Icarus", "difference"], lines
+    )
 
 
 def _trials(tables: dict[str, dict], folder: Path) -> str:

@@ -1,0 +1,62 @@
+"""Switching energy of lanes by two simulators: this package, and Icarus Verilog with the same delays."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from hw.artifact import write_artifact
+from hw.gates.bench import lane_bench
+from hw.gates.cells import Library
+from hw.gates.designs import Design, candidates, operand_kind
+from hw.gates.icarus import icarus_toggles
+from hw.gates.measure import SUM_LENGTH
+from hw.gates.netlist import netlist_of
+from hw.gates.operands import synthetic
+from hw.gates.power import net_edges
+from hw.gates.simulate import simulate
+from hw.gates.synth import synthesize
+from hw.gates.timing import analyse
+
+__all__ = ["CROSS_CHECK", "cross_check"]
+
+CROSS_CHECK = ("tritforge.gates.cross_check", 1)
+_CYCLES = 600
+_FORMATS = ("ternary", "int8", "fp16-fp32")
+
+
+def cross_check(library: Library, path: Path, progress: Callable[[str], None] = lambda _: None) -> list[dict]:
+    """Measure 1/2 C V^2 of all net transitions both ways, write ``path`` and return its rows.
+
+    Raises:
+        InputError: Icarus is not installed.
+        RuntimeError: the two disagree about an output.
+    """
+    rows = []
+    for name in _FORMATS:
+        design = Design("lane", name, 20)
+        progress(f"{design.name} in Icarus")
+        candidate = candidates(design, library)[0]
+        lane = candidate.build()
+        netlist = netlist_of(synthesize(candidate.rtlil(lane), library, candidate.recipe), library)
+        timing = analyse(netlist)
+        bench = lane_bench(lane, synthetic(operand_kind(name), _CYCLES, 1, 1, 1), SUM_LENGTH)
+        stimulus = np.concatenate([bench.inputs[port] for port in netlist.inputs], axis=1)
+        warm_up = SUM_LENGTH + bench.latency
+        activity = simulate(netlist, timing, stimulus, warm_up)
+        toggles, samples = icarus_toggles(netlist, timing, stimulus, warm_up)
+        if not np.array_equal(samples[warm_up:], activity.samples[warm_up:]):
+            raise RuntimeError(f"{design.name}: the two simulators disagree about an output")
+        own = net_edges(netlist, activity).sum(axis=1)
+        scale = 0.5 * library.voltage**2 / activity.cycles
+        rows.append(
+            {
+                "library": library.name,
+                "design": design.name,
+                "cycles": activity.cycles,
+                "switching_j": float(own @ timing.loads * scale),
+                "icarus_switching_j": float(toggles @ timing.loads * scale),
+            }
+        )
+    write_artifact(path, *CROSS_CHECK, {"rows": rows}, {"library": library.sha256})
+    return rows
