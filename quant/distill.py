@@ -7,18 +7,18 @@ short prompts cut out of that slice.
 
 import copy
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from hw.errors import InputError
-from quant.latent import BlockTensors, block_function, rotary_tables
+from quant.latent import BlockFunction, BlockTensors, block_function, rotary_tables
 from quant.llama import embed
-from quant.reconstruct import TrainingPlan, mixed_precision, trainer
+from quant.reconstruct import TrainingPlan, advance, mixed_precision, trainer
 
-__all__ = ["distill", "generate_windows", "teacher_hidden"]
+__all__ = ["distill", "generate_windows"]
 
 _PROMPT_TOKENS = 48  # longest prompt; its length is uniform from 1
 _TEMPERATURE = 0.95
@@ -109,16 +109,10 @@ def distill(
         hidden = embed(model, torch.stack(rows))
         with mixed_precision(device):
             with torch.no_grad():
-                wanted = teacher_hidden(teach, hidden, tables, teacher)
-            for tensors in student:
-                hidden = learn(hidden, *tables, tensors)
-            loss = divergence(wanted, hidden, gain, student_norm, head, eps)
+                wanted = _through(teach, teacher, hidden, tables)
+            loss = divergence(wanted, _through(learn, student, hidden, tables), gain, student_norm, head, eps)
         loss.backward()
-        for group in optimizer.param_groups:
-            torch.nn.utils.clip_grad_norm_(group["params"], 1.0)
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad(set_to_none=True)
+        advance(optimizer, schedule)
         if step >= steps - last:
             losses += loss.detach()
         if step % _LOG_STEPS == 0 or step == steps - 1:
@@ -129,9 +123,11 @@ def distill(
     return (losses / last).item()
 
 
-def teacher_hidden(function: Callable[..., Tensor], hidden: Tensor, tables: tuple[Tensor, Tensor], teacher) -> Tensor:
+def _through(
+    function: BlockFunction, blocks_tensors: list[BlockTensors], hidden: Tensor, tables: tuple[Tensor, Tensor]
+) -> Tensor:
     """Hidden states after all blocks."""
-    for tensors in teacher:
+    for tensors in blocks_tensors:
         hidden = function(hidden, *tables, tensors)
     return hidden
 
@@ -148,7 +144,7 @@ def _divergence(wanted: Tensor, hidden: Tensor, gain: Tensor, norm: Tensor, head
     return (target.exp() * (target - log_chances(hidden, norm))).sum(-1).mean()
 
 
-def _endless(windows: Tensor, generator: torch.Generator):
+def _endless(windows: Tensor, generator: torch.Generator) -> Iterator[Tensor]:
     """Rows in random order, again and again."""
     while True:
         for index in torch.randperm(len(windows), generator=generator).tolist():

@@ -35,8 +35,19 @@ def run_job(job: QuantJob, source: Source, texts: Texts, folder: Path, model_fol
     """Quantize into ``folder`` what it does not hold yet, then evaluate and record.
 
     Raises:
-        InputError: see ``quant.pipeline.quantize``.
+        InputError: see ``quant.pipeline.quantize``; out of memory, with the remedy.
     """
+    try:
+        _run_job(job, source, texts, folder, model_folder, progress)
+    except torch.OutOfMemoryError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"model {job.model!r}, method {job.method!r}: out of memory on {job.device} ({reason}); use shorter or "
+            "fewer windows (--length, --calibration-windows) or --device cpu; finished blocks are kept"
+        ) from None
+
+
+def _run_job(job: QuantJob, source: Source, texts: Texts, folder: Path, model_folder: Path, progress: Progress) -> None:
     options = options_for(job.method, job.options)
     torch.manual_seed(job.seed)
     progress("load", 0, 1)

@@ -16,7 +16,7 @@ from torch import Tensor
 from hw.errors import InputError
 from quant.latent import BlockFunction, BlockTensors
 
-__all__ = ["TrainingPlan", "learning_rate", "mixed_precision", "reconstruct_block", "trainer"]
+__all__ = ["TrainingPlan", "advance", "learning_rate", "mixed_precision", "reconstruct_block", "trainer"]
 
 _WARMUP = 0.05  # share of all steps
 _CLIP = 1.0  # largest gradient norm
@@ -93,7 +93,7 @@ def reconstruct_block(
             wanted = targets[chosen]
             loss = ((output - wanted).square().sum(-1) / wanted.square().sum(-1).clamp_min(1e-6)).mean()
             loss.backward()
-            _step(optimizer, schedule)
+            advance(optimizer, schedule)
             error += loss.detach()
         if not torch.isfinite(error):
             raise InputError(
@@ -104,7 +104,8 @@ def reconstruct_block(
     return (error / per_epoch).item()
 
 
-def _step(optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler) -> None:
+def advance(optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler) -> None:
+    """One step along the gradients, each parameter group's norm clipped, which are then dropped."""
     for group in optimizer.param_groups:
         torch.nn.utils.clip_grad_norm_(group["params"], _CLIP)
     optimizer.step()

@@ -110,6 +110,15 @@ def test_killed_job_goes_on_to_the_same_bits(job, tmp_path, monkeypatch):
     assert not (done.folder / "parts").exists()
 
 
+def test_out_of_memory_says_how_to_go_on(job, monkeypatch):
+    def exhausted(*arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore")
+
+    monkeypatch.setattr("quant.rtn.solve", exhausted)
+    with pytest.raises(InputError, match=r"out of memory on cpu \(.*2\.00 GiB\.\); use shorter or fewer windows"):
+        quantize(job(method="rtn"))
+
+
 def test_options_change_the_folder_and_wrong_ones_are_refused(job):
     assert quantize(job(options={"group": 16})).folder != quantize(job()).folder
     with pytest.raises(InputError, match=r"method pt-bitnet: unknown field 'grup'"):
