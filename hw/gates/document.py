@@ -66,6 +66,7 @@ def document(folder: Path = RESULTS) -> str:
         _reductions(tables),
         _accumulators(tables),
         _zero_fractions(tables),
+        _cheapest_tree(tables),
         _cross_check(folder),
         _trials(tables, folder),
     ]
@@ -160,6 +161,27 @@ def _zero_fractions(tables: dict[str, dict]) -> str:
     header = ["fJ per MAC", *(f"{share:.0%} zeros" for share in shares), "recorded (zeros)"]
     note = "Recorded: activations and trits of a quantized model, `--activations` and `--weights`.\n"
     return f"## Share of zeros, and recorded operands\n{note if any_recorded else ''}\n" + _lines(header, lines)
+
+
+def _cheapest_tree(tables: dict[str, dict]) -> str:
+    """What the winning ternary column is, for who builds one."""
+    lines = []
+    for name, rows in tables.items():
+        if row := rows.get(_key("tree", "ternary")):
+            found = {row["structure"]: row["dynamic_j"], **row["others"]}
+            for structure, value in sorted(found.items(), key=lambda item: item[1]):
+                lines.append([f"{name}: {structure}", _figure(value * 1e15)])
+    note = """`TernaryColumn(rows, accumulator_bits, "compressors")` in `hw/gates/columns.py`, the structure for an ASIC:
+
+- the term of a lane is `u = (x & nonzero) ^ negative`, top bit inverted: unsigned, so nothing is sign-extended;
+  `sum of u = sum of t * x + 128 * rows - (number of -1)`, and the accumulator starts from what is owed for all vectors;
+- no carry enters an adder; full adders (the library's cell) reduce all terms to two rows, one ripple adder follows;
+- one register at the root and none inside, activation registers shared by all columns;
+- weight registers behind one clock gate per column, loaded once per tile.
+
+`"adders"` is the plain tree with carries in and registers after every second level.
+"""
+    return f"## The cheapest ternary tree\n{note}\n" + _lines(["structure", "fJ per MAC"], lines)
 
 
 def _cross_check(folder: Path) -> str:
