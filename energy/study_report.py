@@ -20,8 +20,10 @@ def print_study(result: StudyResult, console: Console) -> None:
     points = _sorted(result)
     shown = points if len(points) <= _ROWS_ON_SCREEN else [p for p in points if p.pareto]
     table = Table(title=f"{result.study.name}: {len(points)} points, * = Pareto", box=None, title_justify="left")
-    for name in ("", *result.study.axes, *METRICS):
-        table.add_column(name.replace("_", " "), justify="right", overflow="fold")
+    for name in ("", *result.study.axes):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in METRICS:
+        table.add_column(_heading(name), justify="right")
     for point in shown:
         table.add_row(*_cells(point), style="bold" if point.pareto else "")
     console.print(table)
@@ -33,7 +35,7 @@ def study_html(result: StudyResult) -> str:
     """The study with its plot."""
     study = result.study
     rows = [("strong" if point.pareto else "", [escape(cell) for cell in _cells(point)]) for point in _sorted(result)]
-    header = ["", *study.axes, *(name.replace("_", " ") for name in METRICS)]
+    header = ["", *study.axes, *map(_heading, METRICS)]
     body = [
         f"<h1>{escape(study.name)}</h1>",
         f"<p>{escape(study.description)}</p>",
@@ -56,6 +58,11 @@ def _cells(point: StudyPoint) -> list[str]:
         *values,
         *(_format(point.metrics[name], unit) for name, unit in METRICS.items()),
     ]
+
+
+def _heading(metric: str) -> str:
+    """``decode_j_per_token`` as ``decode J per token``."""
+    return metric.replace("_", " ").replace(" j ", " J ")
 
 
 def _format(value: float, unit: str) -> str:
