@@ -23,7 +23,7 @@ def print_study(result: StudyResult, console: Console) -> None:
     for name in ("", *result.study.axes):
         table.add_column(name, justify="right", no_wrap=True)
     for name in METRICS:
-        table.add_column(_heading(name), justify="right")
+        table.add_column(_heading(name).replace(" ", "\n"), justify="right", no_wrap=True)
     for point in shown:
         table.add_row(*_cells(point), style="bold" if point.pareto else "")
     console.print(table)
