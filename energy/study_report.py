@@ -1,5 +1,6 @@
 """A study on the screen and as a self-contained HTML page."""
 
+from collections.abc import Iterable
 from html import escape
 
 import plotly.graph_objects as go
@@ -22,10 +23,11 @@ def print_study(result: StudyResult, console: Console) -> None:
     table = Table(title=f"{result.study.name}: {len(points)} points, * = Pareto", box=None, title_justify="left")
     for name in ("", *result.study.axes):
         table.add_column(name, justify="right", no_wrap=True)
-    for name in METRICS:
-        table.add_column(_heading(name).replace(" ", "\n"), justify="right", no_wrap=True)
+    metrics = [name for name in METRICS if name != "buffer_bytes" or name in result.study.minimize]
+    for name in metrics:
+        table.add_column(_heading(name).replace(" ", "\n", 1), justify="right", no_wrap=True)
     for point in shown:
-        table.add_row(*_cells(point), style="bold" if point.pareto else "")
+        table.add_row(*_cells(point, metrics), style="bold" if point.pareto else "")
     console.print(table)
     if len(shown) < len(points):
         console.print(f"{len(points) - len(shown)} dominated points are in study.json and report.html")
@@ -34,7 +36,10 @@ def print_study(result: StudyResult, console: Console) -> None:
 def study_html(result: StudyResult) -> str:
     """The study with its plot."""
     study = result.study
-    rows = [("strong" if point.pareto else "", [escape(cell) for cell in _cells(point)]) for point in _sorted(result)]
+    rows = [
+        ("strong" if point.pareto else "", [escape(cell) for cell in _cells(point, METRICS)])
+        for point in _sorted(result)
+    ]
     header = ["", *study.axes, *map(_heading, METRICS)]
     body = [
         f"<h1>{escape(study.name)}</h1>",
@@ -51,7 +56,7 @@ def _sorted(result: StudyResult) -> list[StudyPoint]:
     return sorted(result.points, key=lambda point: point.metrics[result.study.minimize[0]])
 
 
-def _cells(point: StudyPoint) -> list[str]:
+def _cells(point: StudyPoint, metrics: Iterable[str]) -> list[str]:
     values = [str(value) for value in point.values.values()]
     return [
         "*" if point.pareto else "",
@@ -61,8 +66,8 @@ def _cells(point: StudyPoint) -> list[str]:
 
 
 def _heading(metric: str) -> str:
-    """``decode_j_per_token`` as ``decode J per token``."""
-    return metric.replace("_", " ").replace(" j ", " J ")
+    """``decode_j_per_token`` as ``decode J/token``."""
+    return metric.replace("_per_token", "/token").replace("_j/", "_J/").replace("_", " ")
 
 
 def _format(value: float, unit: str) -> str:
