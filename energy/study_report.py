@@ -20,7 +20,9 @@ def print_study(result: StudyResult, console: Console) -> None:
     """Print the points, best first in the first metric; of a long study only the front and the next best."""
     points = _sorted(result)
     shown = points if len(points) <= _ROWS_ON_SCREEN else [p for p in points if p.pareto]
-    table = Table(title=f"{result.study.name}: {len(points)} points, * = Pareto", box=None, pad_edge=False, title_justify="left")
+    table = Table(
+        title=f"{result.study.name}: {len(points)} points, * = Pareto", box=None, pad_edge=False, title_justify="left"
+    )
     for name in ("", *result.study.axes):
         table.add_column(name, justify="right", no_wrap=True)
     metrics = [name for name in METRICS if name != "buffer_bytes" or name in result.study.minimize]
