@@ -33,7 +33,8 @@ sim: $(VENV)/.core ## simulate MODEL on ARRAY and MEMORY beside INT8 and FP16 ba
 	$(PY) -m energy sim --model '$(MODEL)' $(call option,ARRAY,--array) $(call option,MEMORY,--memory) \
 	  $(call option,COSTS,--costs) $(call option,PREFILL,--prefill) $(call option,DECODE,--decode) \
 	  $(call option,BATCH,--batch) $(call option,METHOD,--method) $(call option,TEXT,--text) \
-	  $(call option,CALIB,--calib) $(call option,OUT,--out) $(call switch,JSON,--json) $(ARGS)
+	  $(call option,CALIB,--calib) $(call option,DEVICE,--device) $(call option,OUT,--out) \
+	  $(call switch,JSON,--json) $(ARGS)
 
 quant: $(VENV)/.quant ## quantize MODEL by METHOD: packed checkpoint, manifest, perplexity before and after
 	@$(PY) -m quant quantize --model '$(MODEL)' $(call option,METHOD,--method) $(call option,TEXT,--text) \

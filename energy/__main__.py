@@ -3,12 +3,12 @@
 import json
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from pydantic import BaseModel
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
 from energy.compare import compare_methods, write_comparison
@@ -20,13 +20,14 @@ from energy.screen import print_summary
 from energy.study import load_study, run_study, write_study
 from energy.study_report import print_study, study_html
 from energy.table import si
-from energy.weights import measure_weights, progress_columns
+from energy.weights import measure_weights
 from hw.artifact import write_text
 from hw.cli import CommandParser, run
 from hw.config import load_array
 from hw.document import validate_document
+from hw.progress import stage_bars
 from quant.pipeline import QuantJob
-from quant.registry import method_names
+from quant.registry import check_method, method_names
 from quant.source import resolve
 
 _BUILD = Path("build")
@@ -42,6 +43,7 @@ def _parser() -> CommandParser:
     sim.add_argument("--method", default="pt-bitnet", help="quantization of a model with weights (default: pt-bitnet)")
     sim.add_argument("--text", help="text for the perplexities (default: a slice of the stdlib's pydoc_data.topics)")
     sim.add_argument("--calib", help="calibration text (default: another slice of the same)")
+    sim.add_argument("--device", default="cpu", help="torch device of quantization (default: cpu)")
     sim.add_argument("--shapes-only", action="store_true", help="do not quantize, even if the model has weights")
     sim.add_argument("--out", type=Path, help="folder of the results (default: build/sim/<model>-<array>)")
     sim.add_argument("--json", action="store_true", help="print energy.json instead of tables")
@@ -91,22 +93,17 @@ def main(arguments: Sequence[str]) -> None:
 def _sim(options: Namespace) -> None:
     fields = {name: getattr(options, name) for name in Job.model_fields}
     job = validate_document(fields, Job, "options")
+    check_method(options.method)
     source = resolve(job.model)
     measured = None
     if source.has_weights and not options.shapes_only:
-        fields = {"model": job.model, "method": options.method, "text": options.text, "calib": options.calib}
-        with Progress(*progress_columns(), console=Console(stderr=True), transient=True) as progress:
-            measured = measure_weights(load_array(job.array), validate_document(fields, QuantJob, "options"), progress)
+        fields = {name: getattr(options, name) for name in ("model", "method", "text", "calib", "device")}
+        with stage_bars() as report:
+            measured = measure_weights(load_array(job.array), validate_document(fields, QuantJob, "options"), report)
     summary, results = simulate_machines(job, source.shape, measured)
     folder = options.out or _BUILD / "sim" / f"{source.name.replace('/', '--')}-{results[0].array.name}"
     paths = write_job(folder, summary, results)
-    if options.json:
-        print(paths["energy"].read_text(encoding="utf-8"), end="")
-        return
-    console = Console()
-    print_summary(summary, console)
-    names = ", ".join(path.name for path in paths.values())
-    console.print(f"wrote {folder}/: {names}", style="green", highlight=False)
+    _show(options, paths["energy"], partial(print_summary, summary), [path.name for path in paths.values()])
 
 
 def _compare(options: Namespace) -> None:
@@ -115,35 +112,33 @@ def _compare(options: Namespace) -> None:
     names = ("model", "text", "calib", "windows", "length", "calibration_windows", "device")
     fields = {name: getattr(options, name) for name in names}
     jobs = [validate_document(fields | {"method": method}, QuantJob, "options") for method in methods]
-    with Progress(*progress_columns(), console=Console(stderr=True), transient=True) as progress:
-        comparison, folders = compare_methods(job, jobs, progress)
+    with stage_bars() as report:
+        comparison, folders = compare_methods(job, jobs, report)
     folder = options.out or _BUILD / "compare" / comparison.model
     write_comparison(folder / "comparison.json", comparison, folders)
     write_text(folder / "report.html", comparison_html(comparison))
-    if options.json:
-        print((folder / "comparison.json").read_text(encoding="utf-8"), end="")
-        return
-    console = Console()
-    print_comparison(comparison, console)
-    console.print(f"wrote {folder}/: comparison.json, report.html", style="green", highlight=False)
+    names = ["comparison.json", "report.html"]
+    _show(options, folder / "comparison.json", partial(print_comparison, comparison), names)
 
 
 def _whatif(options: Namespace) -> None:
     study = load_study(options.study)
-    with Progress(*progress_columns(), console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(study.name)
-        result = run_study(
-            study, str(options.study), lambda done, total: progress.update(task, completed=done, total=total)
-        )
+    with stage_bars() as report:
+        result = run_study(study, str(options.study), partial(report, study.name))
     folder = options.out or _BUILD / "whatif" / study.name
     write_study(folder / "study.json", result)
     write_text(folder / "report.html", study_html(result))
+    _show(options, folder / "study.json", partial(print_study, result), ["study.json", "report.html"])
+
+
+def _show(options: Namespace, artifact: Path, show: Callable[[Console], None], written: list[str]) -> None:
+    """Print the JSON artifact where that was asked for, else tables and what was written."""
     if options.json:
-        print((folder / "study.json").read_text(encoding="utf-8"), end="")
+        print(artifact.read_text(encoding="utf-8"), end="")
         return
     console = Console()
-    print_study(result, console)
-    console.print(f"wrote {folder / 'study.json'}, {folder / 'report.html'}", style="green", highlight=False)
+    show(console)
+    console.print(f"wrote {artifact.parent}/: {', '.join(written)}", style="green", highlight=False)
 
 
 def _costs(options: Namespace) -> None:

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
-from rich.progress import Progress
 
 from energy.job import Job
 from energy.model import energy_of
@@ -11,6 +10,7 @@ from energy.sources import CostSource, load_source
 from energy.weights import quantize_model
 from hw.artifact import sha256_file, write_artifact
 from hw.config import ArrayConfig, load_array
+from hw.progress import StageReport
 from quant.manifest import Manifest
 from quant.pipeline import QuantJob
 from quant.shapes import ModelShape
@@ -56,7 +56,7 @@ class Comparison(BaseModel):
     rows: list[MethodRow]
 
 
-def compare_methods(job: Job, quant_jobs: list[QuantJob], progress: Progress) -> tuple[Comparison, list[Path]]:
+def compare_methods(job: Job, quant_jobs: list[QuantJob], report: StageReport) -> tuple[Comparison, list[Path]]:
     """Quantize by every job (cached) and simulate each result with its own planes, offsets and scales.
 
     Returns the comparison and the folders of the checkpoints.
@@ -67,7 +67,7 @@ def compare_methods(job: Job, quant_jobs: list[QuantJob], progress: Progress) ->
     array, costs = load_array(job.array), load_source(job.costs)
     rows, folders, manifest = [], [], None
     for quant_job in quant_jobs:
-        quantized = quantize_model(quant_job, progress)
+        quantized = quantize_model(quant_job, report)
         manifest = quantized.manifest
         if not rows:
             rows.append(_unquantized(job, manifest, array, costs))

@@ -1,30 +1,19 @@
 """A model with weights: quantized and replayed on the array, both cached by hash; hands on what was measured."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
-
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from hw.artifact import read_artifact, sha256_file, write_artifact
 from hw.config import ArrayConfig
 from hw.errors import InputError
+from hw.progress import StageReport
 from quant.manifest import Manifest
 from quant.pipeline import Quantized, QuantJob, quantize
 from sim.replay import recording_origin, replay, replay_statistics
 from sim.result import Statistics
 from sim.trace import TraceStatistics
 
-__all__ = ["Measured", "measure_weights", "progress_columns", "quantize_model"]
+__all__ = ["Measured", "measure_weights", "quantize_model"]
 
 _SCHEMA, _VERSION = "tritforge.replay", 1
 
@@ -38,14 +27,14 @@ class Measured(NamedTuple):
     replayed: int  # linears whose sums were bit-exactly equal to torch's
 
 
-def quantize_model(job: QuantJob, progress: Progress) -> Quantized:
-    """Quantize, or find what an earlier run left; bars appear on ``progress`` while there is work.
+def quantize_model(job: QuantJob, report: StageReport) -> Quantized:
+    """Quantize, or find what an earlier run left; ``report`` hears of work that is done.
 
     Raises:
         InputError: whatever quantization refuses, or packages that are missing.
     """
     try:
-        return quantize(job, _reporter(progress))
+        return quantize(job, report)
     except ImportError as error:
         raise InputError(
             f"model {job.model!r} has weights and quantizing needs the package {error.name}; "
@@ -53,14 +42,14 @@ def quantize_model(job: QuantJob, progress: Progress) -> Quantized:
         ) from None
 
 
-def measure_weights(array: ArrayConfig, job: QuantJob, progress: Progress) -> Measured:
+def measure_weights(array: ArrayConfig, job: QuantJob, report: StageReport) -> Measured:
     """Quantize and replay the recording on ``array``; both are cached by hash.
 
     Raises:
         InputError: whatever quantization refuses, or packages that are missing.
         RuntimeError: a replayed sum that differs from torch's; this is a defect.
     """
-    quantized = quantize_model(job, progress)
+    quantized = quantize_model(job, report)
     path = quantized.folder / f"replay-{array.sha256[:16]}.json"
     inputs = {
         "array": array.sha256,
@@ -69,36 +58,13 @@ def measure_weights(array: ArrayConfig, job: QuantJob, progress: Progress) -> Me
     }
     body = _cached(path, inputs)
     if body is None:
-        body = _replay(quantized, array, _reporter(progress))
+        body = _replay(quantized, array, report)
         write_artifact(path, _SCHEMA, _VERSION, body, inputs)
     statistics = {
         phase: {kind: Statistics.model_validate(fields) for kind, fields in kinds.items()}
         for phase, kinds in body["statistics"].items()
     }
     return Measured(quantized.folder, quantized.manifest, statistics, body["linears"])
-
-
-def progress_columns() -> tuple[ProgressColumn, ...]:
-    """Columns of a progress display with elapsed and remaining time."""
-    return (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-
-
-def _reporter(progress: Progress) -> Callable[[str, int, int], None]:
-    """A callback ``(stage, done, total)`` that keeps one bar per stage."""
-    tasks: dict[str, TaskID] = {}
-
-    def report(stage: str, done: int, total: int) -> None:
-        if stage not in tasks:
-            tasks[stage] = progress.add_task(stage, total=total)
-        progress.update(tasks[stage], completed=done, total=total)
-
-    return report
 
 
 def _cached(path: Path, inputs: dict[str, str]) -> dict | None:
@@ -112,7 +78,7 @@ def _cached(path: Path, inputs: dict[str, str]) -> dict | None:
     return document if document["inputs"] == inputs else None
 
 
-def _replay(quantized: Quantized, array: ArrayConfig, report: Callable[[str, int, int], None]) -> dict:
+def _replay(quantized: Quantized, array: ArrayConfig, report: StageReport) -> dict:
     recording = quantized.recording
     replays = []
     for one in replay(recording, quantized.checkpoint, array):

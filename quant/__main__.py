@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from hw.cli import CommandParser, run
 from hw.document import validate_document
 from hw.errors import InputError
+from hw.progress import stage_bars
 from quant.manifest import Manifest, read_manifest
-from quant.pipeline import Quantized, QuantJob, quantize
+from quant.pipeline import QuantJob, quantize
 from quant.registry import method_names
 from quant.results import RESULTS_FILE, add_row, read_results, results_markdown, row_of
 from quant.shapes import load_shape, model_names
@@ -78,35 +78,12 @@ def _quantize(options: Namespace) -> None:
     if options.verbose:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     started = time.monotonic()
-    done = _with_progress(job)
+    with stage_bars() as report:
+        done = quantize(job, report)
     if options.json:
         print((done.folder / "manifest.json").read_text(encoding="utf-8"), end="")
         return
     _print_manifest(done.manifest, done.folder, time.monotonic() - started)
-
-
-def _with_progress(job: QuantJob) -> Quantized:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    bars = Progress(*columns, console=Console(stderr=True), transient=True)
-    tasks: dict[str, int] = {}
-
-    def report(stage: str, done: int, total: int) -> None:
-        if stage not in tasks:
-            bars.start()
-            tasks[stage] = bars.add_task(stage, total=total)
-        bars.update(tasks[stage], completed=done, total=total)
-
-    try:
-        return quantize(job, report)
-    finally:
-        if tasks:
-            bars.stop()
 
 
 def _print_manifest(manifest: Manifest, folder: Path, seconds: float) -> None:

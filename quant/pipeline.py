@@ -11,11 +11,10 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from hw.artifact import sha256_json
-from hw.errors import InputError
 from quant.checkpoint import Checkpoint
 from quant.manifest import Manifest, read_manifest
 from quant.recording import Recording, read_recording
-from quant.registry import METHODS
+from quant.registry import check_method
 from quant.source import Source, resolve, weights_path, weights_sha256
 from quant.text import NamedText, calibration_text, evaluation_text, read_text
 
@@ -119,8 +118,7 @@ def quantize(job: QuantJob, progress: Progress | None = None) -> Quantized:
     Raises:
         InputError: an unknown name, damaged weights, too short a text: one line with the way out.
     """
-    if job.method not in METHODS:
-        raise InputError(f"method must be one of {', '.join(METHODS)}, not {job.method!r}")
+    check_method(job.method)
     source = resolve(job.model)
     path = weights_path(source)
     texts = _texts(job, source)

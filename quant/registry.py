@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from quant.solution import LinearSolution
 
-__all__ = ["METHODS", "MethodOptions", "Solver", "method_names", "options_for", "register", "solver"]
+__all__ = ["METHODS", "MethodOptions", "Solver", "check_method", "method_names", "options_for", "register", "solver"]
 
 
 class MethodOptions(BaseModel):
@@ -85,7 +85,16 @@ def options_for(name: str, given: dict[str, object]) -> MethodOptions:
     return validate_document({**given, **fixed}, solver(name).Options, f"method {name}")
 
 
-def _entry(name: str) -> tuple[str, dict[str, object]]:
+def check_method(name: str) -> None:
+    """Refuse an unknown method without importing torch.
+
+    Raises:
+        InputError: the known ones are listed.
+    """
     if name not in METHODS:
         raise InputError(f"method must be one of {', '.join(METHODS)}, not {name!r}")
+
+
+def _entry(name: str) -> tuple[str, dict[str, object]]:
+    check_method(name)
     return METHODS[name]

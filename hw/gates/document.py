@@ -7,6 +7,7 @@ from hw.artifact import read_artifact, write_text
 from hw.gates.cross_check import CROSS_CHECK
 from hw.gates.designs import FORMATS
 from hw.gates.table import RESULTS, STANDARD_BITS, STANDARD_ZEROS, read_table
+from hw.pages import markdown_table
 
 __all__ = ["document", "write_document"]
 
@@ -85,8 +86,7 @@ def _key(organisation: str, name: str, bits: int = STANDARD_BITS, zeros: object 
 
 
 def _lines(header: list[str], rows: list[list[str]]) -> str:
-    rule = ["---"] + ["---:"] * (len(header) - 1)
-    return "\n".join("| " + " | ".join(row) + " |" for row in [header, rule, *rows]) + "\n"
+    return markdown_table(header, rows) + "\n"
 
 
 def _figure(value: float) -> str:
