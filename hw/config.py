@@ -21,6 +21,7 @@ Positive = Annotated[int, Field(ge=1)]
 
 _WEIGHT_BITS = {"int8": 8.0, "fp16": 16.0}  # the baselines; trits take TRIT_BITS[packing]
 _QUEUE_SLACK = 2  # result slots beyond the pipeline's depth, so that one result per cycle never waits for credits
+_SYSTOLIC_STAGES = 4  # edges to the first result beside the skew of the columns
 _MAX_DIMENSION = 1024
 
 
@@ -40,7 +41,7 @@ class ArrayConfig(BaseModel):
 
     name: str
     description: str = ""
-    organisation: Literal["tree"] = "tree"
+    organisation: Literal["tree", "systolic"] = "tree"
     mac: Mac = "ternary"
     rows: Annotated[int, Field(ge=1, le=_MAX_DIMENSION)]
     cols: Annotated[int, Field(ge=1, le=_MAX_DIMENSION)]
@@ -63,6 +64,11 @@ class ArrayConfig(BaseModel):
             )
         if self.chain_lanes > self.rows:
             raise ValueError(f"chain_lanes must be at most rows = {self.rows}, not {self.chain_lanes}")
+        if self.organisation == "systolic" and (self.token_tile, self.chain_lanes) != (self.rows, 1):
+            raise ValueError(
+                f"token_tile must be rows = {self.rows} and chain_lanes 1 where organisation is systolic, "
+                f"not {self.token_tile} and {self.chain_lanes}"
+            )
         if self.weight_buffer_bytes < 2 * self.tile_bytes:
             raise ValueError(
                 f"weight_buffer_bytes must hold two tiles (2 x {self.tile_bytes} bytes), not {self.weight_buffer_bytes}"
@@ -113,14 +119,18 @@ class ArrayConfig(BaseModel):
     def pipeline_latency(self) -> int:
         """Edges from the one that accepts an activation vector to the first that can transfer its result.
 
+        Systolic: from the last position of K, through vector register, skew, accumulator, readout and queue.
         The column's registers, one for the accumulator and the result queue that it writes, and the transfer itself.
         """
+        if self.organisation == "systolic":
+            return self.cols + _SYSTOLIC_STAGES
         return self.column_stages + 1 + 1
 
     @property
     def result_queue_depth(self) -> int:
         """Slots of the result queue: enough credits for a result every cycle."""
-        return self.pipeline_latency + _QUEUE_SLACK
+        at_once = self.rows if self.organisation == "systolic" else 1  # most results that one issue releases
+        return self.pipeline_latency + _QUEUE_SLACK + at_once - 1
 
     @property
     def accumulator_buffer_bits(self) -> int:

@@ -33,13 +33,17 @@ class Core(Component):
     Raises
     ------
     InputError
-        ``config`` is not a ternary array, or ``cells`` do not exist.
+        ``config`` is not a ternary array, not a tree, or ``cells`` do not exist.
     """
 
     def __init__(self, config: ArrayConfig, cells: Cells = "portable"):
         check_cells(cells)
         if config.mac != "ternary":
             raise InputError(f"array {config.name!r}: mac must be ternary for gateware, not {config.mac}")
+        if config.organisation != "tree":
+            raise InputError(
+                f"array {config.name!r}: organisation must be tree for gateware, not {config.organisation}"
+            )
         self.config, self.cells = config, cells
         super().__init__(
             {

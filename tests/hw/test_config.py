@@ -44,6 +44,21 @@ def test_figures_of_a_tile_by_hand():
     assert config.result_queue_depth == 9
 
 
+def test_figures_of_a_systolic_grid_by_hand():
+    config = ArrayConfig(name="t", rows=6, cols=3, organisation="systolic", token_tile=6)
+    assert config.pipeline_latency == 7  # vector, skew of three columns, accumulator, readout, queue, transfer
+    assert config.result_queue_depth == 14  # what flows meanwhile and the six results of an issue
+
+
+@pytest.mark.parametrize(("token_tile", "chain"), [(64, 1), (8, 2)])
+def test_a_systolic_grid_holds_a_token_per_row(token_tile, chain):
+    message = (
+        rf"token_tile must be rows = 8 and chain_lanes 1 where organisation is systolic, not {token_tile} and {chain}"
+    )
+    with pytest.raises(ValueError, match=message):
+        ArrayConfig(**FIELDS, organisation="systolic", token_tile=token_tile, chain_lanes=chain)
+
+
 @given(st.integers(1, 64), st.integers(1, 8), st.integers(1, 4))
 def test_tree_levels_reduce_the_chains(rows, chain, per_register):
     config = ArrayConfig(name="t", rows=rows, cols=1, chain_lanes=min(chain, rows), adders_per_register=per_register)
