@@ -8,28 +8,36 @@ from amaranth.lib.wiring import Component, In, Out
 
 from hw.cells import Cells, GatedAdder
 from hw.config import ArrayConfig
-from hw.ports import sums_layout, token_shape, totals_layout
+from hw.formats import SHIFT_BITS
+from hw.ports import addends_layout, results_layout, scales_layout, sums_layout, token_shape, total_shape
+from hw.requantize import Requantizer
 
 __all__ = ["Accumulator"]
+
+_REQUANTIZED = {"shift": In(SHIFT_BITS), "column_end": In(1), "scales_taken": Out(1)}  # beside the scales
 
 
 class Accumulator(Component):
     """Add each column's total to its token's partial sum; after the last fold the sums enter the result queue.
 
-    ``issue`` and what describes it come with the control edge; the totals of that issue come
-    ``1 + config.column_stages`` registers later, and so the description waits here that long. No overflow is possible
-    for K up to ``config.max_k``.
+    ``issue`` and what describes it come with the control edge; the addends of that issue come
+    ``1 + config.total_stages`` registers later, and so the description waits here that long. No overflow is possible
+    for K up to ``config.max_k``. Where results are int8, a requantizer stands before the queue.
 
     Members
     -------
     issue : this edge accepts a vector.
     first, last : its tile is the first, the last fold of K.
     token : its number inside the token tile.
-    totals : per column, from the array.
+    totals : per column, what to add.
+    x_total : the same of the activations, where the array sums them.
+    column_end : this issue is the last of its column tile.
+    scales, scales_taken : int8 results: of the columns whose sums are made; the edge of the last that needs them.
+    shift : int8 results: of the whole GEMM.
     free : a credit is free: an issue of a last fold is allowed.
     alone : only one result is on its way or waiting.
     drained : this edge transfers it.
-    results : ``cols`` sums, signed.
+    results : a beat of sums, or of int8.
     """
 
     def __init__(self, config: ArrayConfig, cells: Cells = "portable"):
@@ -40,23 +48,30 @@ class Accumulator(Component):
                 "first": In(1),
                 "last": In(1),
                 "token": In(token_shape(config)),
-                "totals": In(totals_layout(config)),
+                "totals": In(addends_layout(config)),
                 "free": Out(1),
                 "alone": Out(1),
                 "drained": Out(1),
-                "results": Out(stream.Signature(sums_layout(config))),
+                "results": Out(stream.Signature(results_layout(config))),
             }
+            | ({"x_total": In(total_shape(config))} if config.sum_of_x else {})
+            | (_REQUANTIZED | {"scales": In(scales_layout(config))} if config.results == "int8" else {})
         )
 
     def elaborate(self, platform) -> Module:
         """Delay line, read-add-write of the buffer in one edge, queue, credit counter."""
         m = Module()
         config = self.config
-        description = data.StructLayout({"issue": 1, "first": 1, "last": 1, "token": len(self.token)})
+        requantize = config.results == "int8"
+        description = data.StructLayout(
+            {"issue": 1, "first": 1, "last": 1, "token": len(self.token)} | ({"column_end": 1} if requantize else {})
+        )
         now = Signal(description)
         m.d.comb += [now.issue.eq(self.issue), now.first.eq(self.first), now.last.eq(self.last)]
         m.d.comb += now.token.eq(self.token)
-        for stage in range(config.column_stages):
+        if requantize:
+            m.d.comb += now.column_end.eq(self.column_end)
+        for stage in range(config.total_stages):
             delayed = Signal(description, name=f"description{stage}")
             m.d.sync += delayed.eq(now)
             now = delayed
@@ -69,18 +84,31 @@ class Accumulator(Component):
         read = buffer.read_port(transparent_for=(write,))
         m.d.comb += [read.addr.eq(reading.token), read.en.eq(1)]
         sums = Signal(layout)
-        adders = [GatedAdder(config.accumulator_bits, self.cells) for _ in range(config.cols)]
-        for column, adder in enumerate(adders):
+        addends = [*self.totals, *([self.x_total] if config.sum_of_x else [])]
+        adders = [GatedAdder(config.accumulator_bits, self.cells) for _ in addends]
+        for column, (adder, addend) in enumerate(zip(adders, addends, strict=True)):
             m.submodules[f"adder{column}"] = adder
-            m.d.comb += [adder.a.eq(read.data[column]), adder.b.eq(self.totals[column]), adder.keep.eq(~adding.first)]
+            m.d.comb += [adder.a.eq(read.data[column]), adder.b.eq(addend), adder.keep.eq(~adding.first)]
         m.d.comb += sums.as_value().eq(Cat(adder.total for adder in adders))
         m.d.comb += [write.addr.eq(adding.token), write.data.eq(sums), write.en.eq(adding.issue)]
 
-        m.submodules.queue = queue = SyncFIFO(width=layout.size, depth=config.result_queue_depth)
+        outgoing, leaving = sums, adding.issue & adding.last
+        if requantize:
+            m.submodules.requantizer = requantizer = Requantizer(config)
+            m.d.comb += [
+                requantizer.sums.eq(sums),
+                requantizer.valid.eq(leaving),
+                requantizer.scales.eq(self.scales),
+                requantizer.shift.eq(self.shift),
+                self.scales_taken.eq(adding.issue & adding.column_end),
+            ]
+            outgoing, leaving = requantizer.results, requantizer.results_valid
+        width = results_layout(config).size
+        m.submodules.queue = queue = SyncFIFO(width=width, depth=config.result_queue_depth)
         transfer = self.results.valid & self.results.ready
         m.d.comb += [
-            queue.w_data.eq(sums),
-            queue.w_en.eq(adding.issue & adding.last),
+            queue.w_data.eq(outgoing),
+            queue.w_en.eq(leaving),
             self.results.payload.eq(queue.r_data),
             self.results.valid.eq(queue.r_rdy),
             queue.r_en.eq(self.results.ready),

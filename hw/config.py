@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from hw.artifact import sha256_json
 from hw.document import load_named, names_in
 from hw.errors import InputError
+from hw.formats import SCALE_BITS, Results
 from hw.trit import TRIT_BITS, Packing
 
 __all__ = ["ARRAY_FOLDER", "ArrayConfig", "Mac", "array_names", "load_array", "required_accumulator_bits"]
@@ -20,9 +21,12 @@ Mac = Literal["ternary", "int8", "fp16"]
 Positive = Annotated[int, Field(ge=1)]
 
 _WEIGHT_BITS = {"int8": 8.0, "fp16": 16.0}  # the baselines; trits take TRIT_BITS[packing]
+_REQUANTIZER_STAGES = 4  # operands, product, shift, rounding
 _QUEUE_SLACK = 2  # result slots beyond the pipeline's depth, so that one result per cycle never waits for credits
 _SYSTOLIC_STAGES = 4  # edges to the first result beside the skew of the columns
 _MAX_DIMENSION = 1024
+_MAX_REQUANTIZED_BITS = 32  # products of a multiplier then stay exact in int64, offsets included
+_OPTIONS = ("planes", "group_exponent_bits", "sum_of_x", "results")  # beyond plain sums of one plane
 
 
 def required_accumulator_bits(k: int) -> int:
@@ -54,13 +58,27 @@ class ArrayConfig(BaseModel):
     clock_hz: Annotated[float, Field(gt=0)] = 1e9
     activation_buffer_bytes: Positive = 256 * 1024
     weight_buffer_bytes: Positive = 256 * 1024
+    planes: Literal[1, 2] = 1  # most ternary planes that one GEMM may add up
+    group_exponent_bits: Annotated[int, Field(ge=0, le=3)] = 0  # of each tile's power-of-two scale per column; 0 = none
+    sum_of_x: bool = False  # sum the activations beside the columns, for methods with offsets
+    results: Results = "sums"  # int8: a requantizer stands before the result queue
     vector_lanes: Positive = 64  # the vector unit: multiply-accumulates or element operations per cycle
 
     @model_validator(mode="after")
     def _can_work(self) -> "ArrayConfig":
-        if self.mac != "fp16" and self.accumulator_bits < (need := required_accumulator_bits(self.rows)):
+        if self.mac != "fp16" and self.accumulator_bits < (need := self._accumulator_bits_for(self.rows)):
             raise ValueError(
                 f"accumulator_bits must be at least {need} for a tile of {self.rows} lanes, not {self.accumulator_bits}"
+            )
+        if self.results == "int8" and self.accumulator_bits > _MAX_REQUANTIZED_BITS:
+            raise ValueError(
+                f"accumulator_bits must be at most {_MAX_REQUANTIZED_BITS} where results are int8, "
+                f"not {self.accumulator_bits}"
+            )
+        if self.options and (self.mac != "ternary" or self.organisation != "tree"):
+            raise ValueError(
+                f"{self.options[0]} must keep its default but for mac ternary and organisation tree, "
+                f"not {self.mac} and {self.organisation}"
             )
         if self.chain_lanes > self.rows:
             raise ValueError(f"chain_lanes must be at most rows = {self.rows}, not {self.chain_lanes}")
@@ -96,9 +114,34 @@ class ArrayConfig(BaseModel):
         return math.ceil(self.lanes * self.weight_bits / 8)
 
     @property
+    def options(self) -> list[str]:
+        """Fields that make the core more than a maker of plain sums of one plane."""
+        return [name for name in _OPTIONS if getattr(self, name) != type(self).model_fields[name].default]
+
+    @property
+    def trit_beats(self) -> int:
+        """Bus words of the trits of one weight tile."""
+        return math.ceil(self.tile_bytes * 8 / self.weight_bus_bits)
+
+    @property
+    def exponent_beats(self) -> int:
+        """Bus words of a tile's power-of-two scales, which follow its trits."""
+        return math.ceil(self.cols * self.group_exponent_bits / self.weight_bus_bits)
+
+    @property
     def weight_beats(self) -> int:
         """Bus words of one weight tile: the cycles that loading it takes."""
-        return math.ceil(self.tile_bytes * 8 / self.weight_bus_bits)
+        return self.trit_beats + self.exponent_beats
+
+    @property
+    def scale_bits(self) -> int:
+        """Bits of one output's multiplier, and offset where the array sums activations."""
+        return SCALE_BITS * (1 + self.sum_of_x) if self.results == "int8" else 0
+
+    @property
+    def scale_beats(self) -> int:
+        """Bus words of a column tile's multipliers and offsets, which follow its last fold in GEMMs with row scales."""
+        return math.ceil(self.cols * self.scale_bits / self.weight_bus_bits)
 
     @property
     def chains(self) -> int:
@@ -116,15 +159,35 @@ class ArrayConfig(BaseModel):
         return self.chain_lanes + math.ceil(self.tree_levels / self.adders_per_register)
 
     @property
+    def total_stages(self) -> int:
+        """Registers from the vector register to the accumulator: the column's, and that of the power-of-two scales."""
+        return self.column_stages + (self.group_exponent_bits > 0)
+
+    @property
+    def requantizer_stages(self) -> int:
+        """Registers between accumulator and result queue; adding offsets takes one more."""
+        return _REQUANTIZER_STAGES + self.sum_of_x if self.results == "int8" else 0
+
+    @property
+    def tiles_in_flight(self) -> int:
+        """Slots for scales of tiles that have been loaded and whose sums have not left the accumulator.
+
+        The shadow, the active one, and those in the pipeline, of which one enters every other edge at most because a
+        tile with scales takes two beats or more.
+        """
+        return 2 + math.ceil((self.total_stages + 2) / 2)
+
+    @property
     def pipeline_latency(self) -> int:
         """Edges from the one that accepts an activation vector to the first that can transfer its result.
 
         Systolic: from the last position of K, through vector register, skew, accumulator, readout and queue.
-        The column's registers, one for the accumulator and the result queue that it writes, and the transfer itself.
+        The registers to the accumulator, one for the accumulator and the result queue that it writes, those of the
+        requantizer, and the transfer itself.
         """
         if self.organisation == "systolic":
             return self.cols + _SYSTOLIC_STAGES
-        return self.column_stages + 1 + 1
+        return self.total_stages + 1 + self.requantizer_stages + 1
 
     @property
     def result_queue_depth(self) -> int:
@@ -139,8 +202,17 @@ class ArrayConfig(BaseModel):
 
     @property
     def max_k(self) -> int:
-        """The largest K whose sums cannot overflow the accumulator (|q| <= 127, |t| <= 1)."""
-        return (2 ** (self.accumulator_bits - 1) - 1) // 127
+        """The largest K, over all planes, whose sums cannot overflow the accumulator (|q| <= 127, |t| <= 1)."""
+        return (2 ** (self.accumulator_bits - 1) - 1) // (127 << self.max_exponent)
+
+    @property
+    def max_exponent(self) -> int:
+        """The largest power-of-two scale of a tile's column: its sum is shifted left by so many bits."""
+        return 2**self.group_exponent_bits - 1
+
+    def _accumulator_bits_for(self, k: int) -> int:
+        """Accumulator bits that hold every sum over ``k`` lanes with the largest power-of-two scale."""
+        return (127 * k << self.max_exponent).bit_length() + 1
 
     @cached_property
     def sha256(self) -> str:
@@ -153,6 +225,8 @@ class ArrayConfig(BaseModel):
         The weight buffer grows to two tiles where the wider format needs it; that is said in the description.
         """
         fields = self.model_dump() | {"name": f"{self.name}/{mac}", "mac": mac, "description": f"{mac} baseline"}
+        if mac != "ternary":
+            fields |= {name: type(self).model_fields[name].default for name in _OPTIONS}
         fields["accumulator_bits"] = 32 if mac != "ternary" else self.accumulator_bits
         wide_tile = math.ceil(self.lanes * _WEIGHT_BITS.get(mac, 2.0) / 8)
         fields["weight_buffer_bytes"] = max(self.weight_buffer_bytes, 2 * wide_tile)
@@ -166,7 +240,7 @@ class ArrayConfig(BaseModel):
         """
         if self.mac != "fp16" and k > self.max_k:
             raise InputError(
-                f"{where}: K = {k} needs accumulator_bits of at least {required_accumulator_bits(k)}, "
+                f"{where}: K = {k} needs accumulator_bits of at least {self._accumulator_bits_for(k)}, "
                 f"not {self.accumulator_bits} of array {self.name!r} (good for K <= {self.max_k})"
             )
 

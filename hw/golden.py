@@ -6,7 +6,10 @@ s), -127, 127)``, all-zero tokens give q = 0; ``p[n, g] = sum of t[n, k] * q[k] 
 
 import numpy as np
 
-__all__ = ["gemm", "group_sums", "quantize_tokens", "requantize", "tiles"]
+from hw.errors import InputError
+from hw.formats import INT8_LIMIT, SCALE_BITS, SHIFT_BITS
+
+__all__ = ["fixed_point", "gemm", "group_sums", "quantize_tokens", "requantize", "scaled_sums", "tiles"]
 
 
 def quantize_tokens(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -35,17 +38,58 @@ def group_sums(q: np.ndarray, trits: np.ndarray, group: int) -> np.ndarray:
     return np.stack([gemm(q[:, a : a + group], trits[:, a : a + group]) for a in starts], axis=-1)
 
 
-def requantize(acc: np.ndarray, multiplier: np.ndarray, shift: int) -> np.ndarray:
-    """int32 -> int8 by a fixed-point row scale: ``clip(round_half_even(acc * multiplier / 2**shift), -127, 127)``.
+def scaled_sums(q: np.ndarray, planes: np.ndarray, rows: int, exponents: np.ndarray | None = None) -> np.ndarray:
+    """``acc[m, n] = sum over planes and folds of 2**exponent * sum over the fold of t[p, n, k] * q[m, k]``, int64.
 
-    ``acc``: ``(m, n)``; ``multiplier``: integers ``(n,)``; exact in int64.
+    ``q``: int8 ``(m, k)``; ``planes``: int8 ``(p, n, k)``; ``rows``: lanes, the length of a fold; ``exponents``:
+    power-of-two scales, integers ``(p, folds, n)``, None for zeros. A group scale spans whole folds.
+    """
+    sums = np.stack([group_sums(q, trits, rows) for trits in planes])  # (p, m, n, folds)
+    if exponents is not None:
+        sums = sums << np.moveaxis(np.asarray(exponents, np.int64), 1, 2)[:, None]
+    return sums.sum(axis=(0, 3))
+
+
+def requantize(
+    acc: np.ndarray,
+    multiplier: np.ndarray | int,
+    shift: int,
+    x_sum: np.ndarray | None = None,
+    offset: np.ndarray | int = 0,
+) -> np.ndarray:
+    """``clip(round_half_even((acc * multiplier + x_sum * offset) / 2**shift), -127, 127)``, int8 ``(m, n)``.
+
+    ``acc``: ``(m, n)`` of at most 32 bits; ``multiplier``, ``offset``: integers ``(n,)``, or one for all; ``x_sum``:
+    ``(m,)``, each token's sum of activations. Exact in int64.
     """
     product = acc.astype(np.int64) * np.asarray(multiplier, dtype=np.int64)
+    if x_sum is not None:
+        product = product + np.asarray(x_sum, np.int64)[:, None] * np.asarray(offset, dtype=np.int64)
     quotient = product >> shift
     remainder = product - (quotient << shift)
     half = (1 << shift) >> 1
     up = (remainder > half) | ((remainder == half) & (quotient & 1 == 1)) if shift else np.zeros_like(product, bool)
-    return np.clip(quotient + up, -127, 127).astype(np.int8)
+    return np.clip(quotient + up, -INT8_LIMIT, INT8_LIMIT).astype(np.int8)
+
+
+def fixed_point(scales: np.ndarray) -> tuple[np.ndarray, int]:
+    """Real scales as the requantizer takes them: integers of ``SCALE_BITS`` bits and the shift that they share.
+
+    ``abs(multiplier / 2**shift - scale) <= 2**-(shift + 1)``, and the largest scale has a relative error of at most
+    ``2**-(SCALE_BITS - 1)`` unless all are so small that the shift is at its end.
+
+    Raises:
+        InputError: a scale of ``2**(SCALE_BITS - 1)`` or more.
+    """
+    scales = np.asarray(scales, np.float64)
+    largest = float(np.abs(scales).max(initial=0.0))
+    limit = (1 << SCALE_BITS - 1) - 1
+    shift = (1 << SHIFT_BITS) - 1
+    while shift and round(largest * 2.0**shift) > limit:
+        shift -= 1
+    if round(largest) > limit:
+        raise InputError(f"scales must be at most {limit} for a multiplier of {SCALE_BITS} bits, not {largest:g}")
+    return np.rint(scales * 2.0**shift).astype(np.int64), shift
 
 
 def tiles(m: int, n: int, k: int, token_tile: int, cols: int, rows: int) -> list[tuple[slice, slice, slice]]:

@@ -5,13 +5,20 @@ from amaranth.lib import data
 from amaranth.utils import bits_for
 
 from hw.config import ArrayConfig
+from hw.formats import SCALE_BITS, SHIFT_BITS
 from hw.lane import ACTIVATION_BITS, TritCode
 
 __all__ = [
     "SIZE_BITS",
     "Descriptor",
+    "addends_layout",
     "beat_shape",
+    "descriptor_layout",
+    "exponents_layout",
+    "format_fields",
     "negatives_layout",
+    "results_layout",
+    "scales_layout",
     "sums_layout",
     "tile_layout",
     "token_shape",
@@ -25,6 +32,21 @@ SIZE_BITS = 24
 
 # One GEMM: m tokens, n outputs, k inputs.
 Descriptor = data.StructLayout({"m": SIZE_BITS, "n": SIZE_BITS, "k": SIZE_BITS})
+
+
+def format_fields(config: ArrayConfig) -> dict[str, Shape]:
+    """Fields of a descriptor behind its sizes, see ``hw.formats.GemmFormat``; none for an array without options."""
+    fields = {"second_plane": Shape(1)} if config.planes == 2 else {}
+    if config.results == "int8":
+        fields |= {"row_scales": Shape(1), "shift": Shape(SHIFT_BITS), "multiplier": signed(SCALE_BITS)}
+        if config.sum_of_x:
+            fields["offset"] = signed(SCALE_BITS)
+    return fields
+
+
+def descriptor_layout(config: ArrayConfig) -> data.StructLayout:
+    """One GEMM: its sizes, and its formats where the array has a choice of them."""
+    return data.StructLayout({name: SIZE_BITS for name in "mnk"} | format_fields(config))
 
 
 def vector_layout(config: ArrayConfig) -> data.ArrayLayout:
@@ -57,9 +79,30 @@ def totals_layout(config: ArrayConfig) -> data.ArrayLayout:
     return data.ArrayLayout(total_shape(config), config.cols)
 
 
+def exponents_layout(config: ArrayConfig) -> data.ArrayLayout:
+    """Per column, the exponent of a tile's power-of-two scale."""
+    return data.ArrayLayout(config.group_exponent_bits, config.cols)
+
+
+def addends_layout(config: ArrayConfig) -> data.ArrayLayout:
+    """The totals of all columns, shifted left by their exponents."""
+    return data.ArrayLayout(signed(total_shape(config).width + config.max_exponent), config.cols)
+
+
 def sums_layout(config: ArrayConfig) -> data.ArrayLayout:
-    """One accumulator per column, signed: a result beat."""
-    return data.ArrayLayout(signed(config.accumulator_bits), config.cols)
+    """One accumulator per column, signed, and behind them that of the activations where the array sums them."""
+    return data.ArrayLayout(signed(config.accumulator_bits), config.cols + config.sum_of_x)
+
+
+def scales_layout(config: ArrayConfig) -> data.ArrayLayout:
+    """Per column, what the requantizer multiplies with."""
+    names = ("multiplier", "offset") if config.sum_of_x else ("multiplier",)
+    return data.ArrayLayout(data.StructLayout(dict.fromkeys(names, signed(SCALE_BITS))), config.cols)
+
+
+def results_layout(config: ArrayConfig) -> data.ArrayLayout:
+    """A result beat: the sums, or one int8 per column."""
+    return data.ArrayLayout(signed(8), config.cols) if config.results == "int8" else sums_layout(config)
 
 
 def token_shape(config: ArrayConfig) -> Shape:
@@ -68,5 +111,5 @@ def token_shape(config: ArrayConfig) -> Shape:
 
 
 def beat_shape(config: ArrayConfig) -> Shape:
-    """Number of a bus word inside its tile; at least one bit."""
-    return Shape.cast(range(max(2, config.weight_beats)))
+    """Number of a bus word inside its tile and the scales behind it; at least one bit."""
+    return Shape.cast(range(max(2, config.weight_beats + config.scale_beats)))

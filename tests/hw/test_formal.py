@@ -5,29 +5,15 @@ its own depth from an arbitrary state is a full proof; control is proved for eve
 after reset. Each proof has a twin with a fault that must be found.
 """
 
-from pathlib import Path
-
 import pytest
 from amaranth import Cat, Module, Mux, Signal, signed
-from amaranth.back import rtlil
 from amaranth.lib.wiring import Component, In, Out
 
 from hw.accumulator import Accumulator
 from hw.axi_lite import AxiLiteRegisters
 from hw.column import Column
 from hw.config import ArrayConfig
-from hw.gates.yosys import run_yosys
-
-
-def prove(design: Component, folder: Path, steps: int, from_reset: bool) -> None:
-    """``design.ok`` is 1: in the last of ``steps`` from any state, or in each of them after reset."""
-    (folder / "design.il").write_text(rtlil.convert(design, name="top", emit_src=False))
-    if from_reset:
-        state, question = "dffunmap", f"sat -verify -seq {steps} -set-init-zero -set-at 1 rst 1 -prove ok 1"
-    else:
-        state, question = "setattr -unset init w:*", f"sat -verify -seq {steps} -prove-skip {steps - 1} -prove ok 1"
-    prepare = ["read_rtlil design.il", "hierarchy -check -top top", "proc", "flatten", "memory_map"]
-    run_yosys([*prepare, state, "opt", question], folder)
+from tests.hw.proof import prove
 
 
 class ColumnSpec(Component):
