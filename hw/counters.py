@@ -1,6 +1,6 @@
 """Cycle counters: every edge of a GEMM has one cause, as ``docs/architecture.md`` defines them."""
 
-from amaranth import Module, Mux, Signal
+from amaranth import Module, Signal
 from amaranth.lib.wiring import Component, In, Out, Signature
 
 __all__ = ["CAUSES", "COUNTER_BITS", "CounterPorts", "Counters"]
@@ -53,5 +53,8 @@ class Counters(Component):
         }
         for name, counts in {"cycles": 1, **cause}.items():
             counter = getattr(self.counters, name)
-            m.d.sync += counter.eq(Mux(self.start, 0, counter + (self.running & counts)))
+            with m.If(self.start):
+                m.d.sync += counter.eq(0)
+            with m.Elif(self.running & counts):
+                m.d.sync += counter.eq(counter + 1)
         return m

@@ -1,13 +1,13 @@
 """The sequencer: takes one GEMM descriptor, walks its tiles, and decides loads, swaps and issues."""
 
-from amaranth import Module, Mux, Signal
+from amaranth import Module, Mux, Signal, Value
 from amaranth.lib import enum, stream
 from amaranth.lib.wiring import Component, In, Out
 
 from hw.config import ArrayConfig
-from hw.ports import Descriptor, beat_shape, token_shape
+from hw.ports import SIZE_BITS, Descriptor, beat_shape, token_shape
 
-__all__ = ["Sequencer", "Status", "TileWalk"]
+__all__ = ["Countdown", "Sequencer", "Status", "TileWalk"]
 
 
 class Status(enum.Enum, shape=2):
@@ -18,12 +18,47 @@ class Status(enum.Enum, shape=2):
     K_TOO_LARGE = 2  # sums over k could overflow the accumulator
 
 
+class Countdown(Component):
+    """What is left along one size of a GEMM, in steps of ``step``; wraps behind the last step.
+
+    ``last`` is a register that is made one step ahead, so that no comparison stands before what depends on it.
+
+    Members
+    -------
+    size : read with ``start``; not 0.
+    start : stand on the first step of ``size``.
+    advance : go to the next step, from the last to the first.
+    left : what is left, this step included.
+    last : it is ``step`` or less.
+    """
+
+    def __init__(self, step: int):
+        self.step = step
+        super().__init__(
+            {"size": In(SIZE_BITS), "start": In(1), "advance": In(1), "left": Out(SIZE_BITS), "last": Out(1)}
+        )
+
+    def elaborate(self, platform) -> Module:
+        """The size, what is left of it, and whether each of them is one step."""
+        m = Module()
+        whole, single = Signal(SIZE_BITS), Signal()
+        with m.If(self.start):
+            m.d.sync += [whole.eq(self.size), self.left.eq(self.size)]
+            m.d.sync += [single.eq(self.size <= self.step), self.last.eq(self.size <= self.step)]
+        with m.Elif(self.advance):
+            m.d.sync += [self.left.eq(self.left - self.step), self.last.eq(self.left <= 2 * self.step)]
+            with m.If(self.last):
+                m.d.sync += [self.left.eq(whole), self.last.eq(single)]
+        return m
+
+
 class TileWalk(Component):
     """The tiles of a GEMM in stream order: token tile (outermost), column tile, fold (innermost).
 
     Members
     -------
-    start : take ``sizes`` and stand on the first tile.
+    sizes : of the GEMM, none 0; read with ``start``.
+    start : stand on the first tile of ``sizes``.
     step : go to the next tile.
     more : the walk stands on a tile, not behind the last.
     first, last : that tile is the first, the last fold of K.
@@ -47,30 +82,36 @@ class TileWalk(Component):
         )
 
     def elaborate(self, platform) -> Module:
-        """Three counters of what is left along m, n and k; each wraps into the next outer one."""
+        """Three counters of what is left along k, n and m; each wraps into the next outer one."""
         m = Module()
         config = self.config
-        whole, left = Signal(Descriptor), Signal(Descriptor)
-        last_fold, last_column, last_tokens = Signal(), Signal(), Signal()
+        m.submodules.folds = folds = Countdown(config.rows)
+        m.submodules.columns = columns = Countdown(config.cols)
+        m.submodules.tokens = tokens = Countdown(config.token_tile)
         m.d.comb += [
-            last_fold.eq(left.k <= config.rows),
-            last_column.eq(left.n <= config.cols),
-            last_tokens.eq(left.m <= config.token_tile),
-            self.last.eq(last_fold),
-            self.final.eq(last_fold & last_column & last_tokens),
-            self.last_token.eq(Mux(last_tokens, left.m, config.token_tile) - 1),
+            folds.size.eq(self.sizes.k),
+            columns.size.eq(self.sizes.n),
+            tokens.size.eq(self.sizes.m),
+            folds.advance.eq(self.step),
+            columns.advance.eq(self.step & folds.last),
+            tokens.advance.eq(self.step & folds.last & columns.last),
+            self.last.eq(folds.last),
+            self.final.eq(folds.last & columns.last & tokens.last),
         ]
+        for counter in (folds, columns, tokens):
+            m.d.comb += counter.start.eq(self.start)
         with m.If(self.start):
-            m.d.sync += [whole.eq(self.sizes), left.eq(self.sizes), self.more.eq(1), self.first.eq(1)]
+            m.d.sync += [self.more.eq(1), self.first.eq(1), self.last_token.eq(self._last_token(self.sizes.m, 0))]
         with m.Elif(self.step):
-            m.d.sync += [left.k.eq(left.k - config.rows), self.first.eq(last_fold)]
-            with m.If(last_fold):
-                m.d.sync += [left.k.eq(whole.k), left.n.eq(left.n - config.cols)]
-                with m.If(last_column):
-                    m.d.sync += [left.n.eq(whole.n), left.m.eq(left.m - config.token_tile)]
-                    with m.If(last_tokens):
-                        m.d.sync += self.more.eq(0)
+            m.d.sync += [self.more.eq(~self.final), self.first.eq(folds.last)]
+            with m.If(tokens.advance):
+                m.d.sync += self.last_token.eq(self._last_token(tokens.left, config.token_tile))
         return m
+
+    def _last_token(self, left: Value, done: int) -> Value:
+        """Number of the last token of the token tile that comes when ``done`` of the ``left`` tokens are over."""
+        whole = self.config.token_tile
+        return Mux(left <= done + whole, (left - done - 1)[: len(self.last_token)], whole - 1)
 
 
 class Sequencer(Component):

@@ -56,15 +56,18 @@ FAULTS = [
     Fault("accumulator.py", "depth=config.result_queue_depth)", "depth=2)"),
     Fault("accumulator.py", "write.addr.eq(adding.token)", "write.addr.eq(reading.token)"),
     Fault("accumulator.py", "queue.r_en.eq(self.results.ready)", "queue.r_en.eq(1)"),
-    Fault("sequencer.py", "left.k <= config.rows", "left.k < config.rows"),
-    Fault("sequencer.py", "left.n <= config.cols", "left.n < config.cols"),
-    Fault("sequencer.py", "left.m <= config.token_tile", "left.m < config.token_tile"),
-    Fault("sequencer.py", "self.first.eq(last_fold)", "self.first.eq(0)"),
-    Fault("sequencer.py", "left.k.eq(whole.k), left.n", "left.n"),
-    Fault("sequencer.py", "left.n.eq(whole.n), left.m", "left.m"),
-    Fault(
-        "sequencer.py", "Mux(last_tokens, left.m, config.token_tile) - 1", "Mux(last_tokens, left.m, config.token_tile)"
-    ),
+    Fault("sequencer.py", "Countdown(config.rows)", "Countdown(config.rows - 1)"),
+    Fault("sequencer.py", "Countdown(config.cols)", "Countdown(config.cols - 1)"),
+    Fault("sequencer.py", "Countdown(config.token_tile)", "Countdown(config.token_tile - 1)"),
+    Fault("sequencer.py", "self.last.eq(self.size <= self.step)", "self.last.eq(self.size < self.step)"),
+    Fault("sequencer.py", "single.eq(self.size <= self.step)", "single.eq(self.size < self.step)"),
+    Fault("sequencer.py", "self.last.eq(self.left <= 2 * self.step)", "self.last.eq(self.left < 2 * self.step)"),
+    Fault("sequencer.py", "[self.left.eq(whole), self.last", "[self.last"),
+    Fault("sequencer.py", "self.first.eq(folds.last)", "self.first.eq(0)"),
+    Fault("sequencer.py", "columns.advance.eq(self.step & folds.last)", "columns.advance.eq(self.step)"),
+    Fault("sequencer.py", "self.step & folds.last & columns.last)", "self.step & folds.last)"),
+    Fault("sequencer.py", "(left - done - 1)", "(left - done)"),
+    Fault("sequencer.py", "left <= done + whole", "left <= whole"),
     Fault("sequencer.py", "~self.shadow_full | self.swap", "~self.shadow_full"),
     Fault("sequencer.py", "load.more & (", "("),
     Fault("sequencer.py", "~walk.last | self.free", "self.free"),
@@ -78,7 +81,7 @@ FAULTS = [
     Fault("counters.py", "self.shadow_full | self.weight_accepted", "self.weight_accepted"),
     Fault("counters.py", "(draining & ~self.result_blocked) | (idle & filling)", "draining | (idle & filling)"),
     Fault("counters.py", "waiting & self.active & ~self.credit_missing", "waiting & self.active"),
-    Fault("counters.py", "Mux(self.start, 0,", "Mux(0, 0,"),
+    Fault("counters.py", "m.d.sync += counter.eq(0)", "m.d.sync += counter.eq(counter)"),
 ]
 
 
@@ -104,6 +107,8 @@ def battery(config: ArrayConfig) -> list[Case]:
         trits = rng.integers(-1, 2, (3 * config.cols, q.shape[1]), dtype=np.int8)
         cases.append(Case(q, trits, result_readies="0" * 100))
         cases.append(Case(q, trits, activation_offers="01" * 60, result_readies="0" * 100))
+    q = rng.integers(-127, 128, (2 * config.token_tile, 2 * config.rows), dtype=np.int8)
+    cases.append(Case(q, rng.integers(-1, 2, (2 * config.cols, q.shape[1]), dtype=np.int8)))  # folds = column tiles
     ones = np.ones((2, config.max_k), np.int8)
     cases.append(Case(127 * ones, ones))
     cases.append(Case(cases[0].q, cases[0].trits, damaged=True))
