@@ -45,7 +45,7 @@ FAULTS = [
     Fault("weights.py", "active.append(_copy(m, shadow,", "active.append(_copy(m, final,"),
     Fault("weights.py", "with m.Elif(self.clear):", "with m.Elif(0):"),
     Fault("accumulator.py", "adder.keep.eq(~adding.first)", "adder.keep.eq(1)"),
-    Fault("accumulator.py", "queue.w_en.eq(adding.issue & adding.last)", "queue.w_en.eq(adding.issue)"),
+    Fault("accumulator.py", "leaving = sums, adding.issue & adding.last", "leaving = sums, adding.issue"),
     Fault("accumulator.py", "read_port(transparent_for=(write,))", "read_port()"),
     Fault(
         "accumulator.py", "for stage in range(config.column_stages):", "for stage in range(config.column_stages - 1):"
