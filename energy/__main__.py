@@ -39,7 +39,7 @@ def _parser() -> CommandParser:
 
     sim = commands.add_parser("sim", help="simulate a model on a ternary array and its baselines")
     for name, field in Job.model_fields.items():
-        sim.add_argument(f"--{name}", default=field.default, help=f"default: {field.default}")
+        sim.add_argument(f"--{name.replace('_', '-')}", default=field.default, help=f"default: {field.default}")
     sim.add_argument("--method", default="pt-bitnet", help="quantization of a model with weights (default: pt-bitnet)")
     sim.add_argument("--text", help="text for the perplexities (default: a slice of the stdlib's pydoc_data.topics)")
     sim.add_argument("--calib", help="calibration text (default: another slice of the same)")
@@ -57,7 +57,7 @@ def _parser() -> CommandParser:
 
     compare = commands.add_parser("compare", help="quantization methods side by side: accuracy, bits, energy, latency")
     for name, field in Job.model_fields.items():
-        compare.add_argument(f"--{name}", default=field.default, help=f"default: {field.default}")
+        compare.add_argument(f"--{name.replace('_', '-')}", default=field.default, help=f"default: {field.default}")
     compare.add_argument("--methods", default="rtn,pt-bitnet", help="comma-separated, or all (default: rtn,pt-bitnet)")
     compare.add_argument(
         "--text", help="text for the perplexities (default: a slice of the stdlib's pydoc_data.topics)"
@@ -101,7 +101,7 @@ def _sim(options: Namespace) -> None:
         with stage_bars() as report:
             measured = measure_weights(load_array(job.array), validate_document(fields, QuantJob, "options"), report)
     summary, results = simulate_machines(job, source.shape, measured)
-    folder = options.out or _BUILD / "sim" / f"{source.name.replace('/', '--')}-{results[0].array.name}"
+    folder = options.out or _BUILD / "sim" / f"{source.name.replace('/', '--')}-{results[0].machine.replace(' ', '')}"
     paths = write_job(folder, summary, results)
     _show(options, paths["energy"], partial(print_summary, summary), [path.name for path in paths.values()])
 

@@ -109,7 +109,7 @@ def _planes(manifest: Manifest) -> float:
 
 def _unquantized(job: Job, manifest: Manifest, array: ArrayConfig, costs: CostSource) -> MethodRow:
     """The FP16 model on an FP16 array of the same organisation; perplexities before quantization."""
-    result = _simulate(job, manifest.shape, array.baseline("fp16"), None)
+    result = _simulate(job, manifest.shape, job.core_group.fed(array.baseline("fp16")), None)
     before = {"a16": manifest.perplexity["fp"], "a8": manifest.perplexity["fp_a8"]}
     return _row("unquantized (fp16 array)", result, costs, 16.0, 0.0, before)
 
@@ -123,6 +123,7 @@ def _simulate(job: Job, shape: ModelShape, array: ArrayConfig, manifest: Manifes
         decode=job.decode,
         batch=job.batch,
         manifest=manifest,
+        cores=job.core_group,
     )
 
 

@@ -85,6 +85,10 @@ class GateSource:
         rows = self._nearest("lane", "fp16-fp32" if mac == "fp16" else "int8", 32)
         return _range([row.dynamic_j for row in rows])
 
+    def reduction(self, array: ArrayConfig) -> Cost:
+        """At most a lane of the vector unit, whose adder is as wide and has a product before it."""
+        return self.vector_mac(array.mac)
+
     def element(self) -> Cost:
         """From an int8 lane to an FP16 -> FP32 lane; typically half of the latter, one of its two operators."""
         low, high = self.vector_mac("int8").typical, self.vector_mac("fp16").typical

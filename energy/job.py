@@ -14,6 +14,7 @@ from energy.weights import Measured
 from hw.artifact import sha256_json, write_artifact, write_text
 from hw.config import ArrayConfig, load_array
 from quant.shapes import ModelShape
+from sim.cores import CoreGroup, CoreSplit
 from sim.memory import MemoryConfig, load_memory
 from sim.result import SimResult, write_result
 from sim.simulator import simulate
@@ -37,6 +38,13 @@ class Job(BaseModel):
     prefill: Annotated[int, Field(ge=0)] = 512
     decode: Annotated[int, Field(ge=0)] = 128
     batch: Annotated[int, Field(ge=1)] = 1
+    cores: Annotated[int, Field(ge=1)] = 1
+    core_split: CoreSplit = "auto"
+
+    @property
+    def core_group(self) -> CoreGroup:
+        """The cores as the simulator takes them."""
+        return CoreGroup(count=self.cores, split=self.core_split)
 
 
 def simulate_machines(
@@ -50,7 +58,7 @@ def simulate_machines(
     array, memory, costs = load_array(job.array), load_memory(job.memory), load_source(job.costs)
     results = [
         _simulate(job, shape, machine, memory, measured)
-        for machine in (array, *(array.baseline(mac) for mac in BASELINES))
+        for machine in (array, *(job.core_group.fed(array.baseline(mac)) for mac in BASELINES))
     ]
     return summarize(results, costs, _published_tables(), measured and measured.manifest), results
 
@@ -83,6 +91,7 @@ def _simulate(
         prefill=job.prefill,
         decode=job.decode,
         batch=job.batch,
+        cores=job.core_group,
         trace_statistics=measured and measured.statistics,
         manifest=measured.manifest if measured and array.mac == "ternary" else None,
     )

@@ -78,11 +78,12 @@ def energy_of(result: SimResult, costs: CostSource) -> EnergyResult:
 def _phase_energy(result: SimResult, phase: PhaseResult, costs: CostSource) -> PhaseEnergy:
     counts, seconds = phase.counts, result.seconds(phase)
     parts = {
-        "array": costs.mac(result.array).energy.scaled(costs.array_macs(counts)),
+        "array": costs.mac(result.array).energy.scaled(costs.array_macs(counts))
+        + costs.reduction(result.array).scaled(counts.reductions),
         "vector": _vector_energy(result.array, counts, costs),
         "sram": _sram_energy(result.array, counts, costs),
         "dram": load_dram().bit_energy(result.memory.standard).scaled(counts.dram_read_bits + counts.dram_write_bits),
-        "leakage": _leakage_power(result.array, costs).scaled(seconds),
+        "leakage": _leakage_power(result.array, result.cores.count, costs).scaled(seconds),
     }
     return PhaseEnergy(name=phase.name, tokens=phase.tokens, seconds=seconds, parts=parts)
 
@@ -119,9 +120,9 @@ def _sram_energy(array: ArrayConfig, counts: ActionCounts, costs: CostSource) ->
     return total
 
 
-def _leakage_power(array: ArrayConfig, costs: CostSource) -> Cost:
-    """Leakage in W of the buffers, from the SRAM table, and of the array's logic."""
-    capacity = array.weight_buffer_bytes + array.activation_buffer_bytes + array.accumulator_buffer_bits / 8
+def _leakage_power(array: ArrayConfig, cores: int, costs: CostSource) -> Cost:
+    """Leakage in W of the buffers, from the SRAM table, and of the array's logic; accumulators and logic per core."""
+    capacity = array.weight_buffer_bytes + array.activation_buffer_bytes + cores * array.accumulator_buffer_bits / 8
     table, low_table = load_sram(costs.sram.table), load_sram(costs.sram.low_table)
     sram = Cost(low_table.leakage_w(capacity), table.leakage_w(capacity), table.leakage_w(capacity))
-    return sram.scaled(costs.sram.leakage_factor) + costs.logic_leakage_w(array)
+    return sram.scaled(costs.sram.leakage_factor) + costs.logic_leakage_w(array).scaled(cores)

@@ -32,6 +32,10 @@ class CostSource(Protocol):
         """One multiply-accumulate of the vector unit."""
         ...
 
+    def reduction(self, array: ArrayConfig) -> Cost:
+        """One addition of the partial sums of two cores."""
+        ...
+
     def element(self) -> Cost:
         """One element operation of the vector unit."""
         ...
@@ -74,6 +78,10 @@ class OperatorSource:
     def vector_mac(self, mac: Mac) -> Cost:
         """Int8 with a 32-bit sum, or FP16 with an FP32 sum."""
         return vector_mac_cost(mac, self.table)
+
+    def reduction(self, array: ArrayConfig) -> Cost:
+        """An adder as wide as the accumulator, or an FP32 add."""
+        return self.table.op("fp32_add") if array.mac == "fp16" else self.table.integer_add(array.accumulator_bits)
 
     def element(self) -> Cost:
         """From an FP16 add to an FP32 multiply, typically an FP16 multiply."""

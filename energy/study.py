@@ -151,6 +151,7 @@ def _machine(study: Study, values: dict[str, Value], origin: str) -> tuple[Job, 
     if changed := {name.removeprefix("array."): value for name, value in values.items() if name.startswith("array.")}:
         array = validate_document(array.model_dump() | changed, ArrayConfig, where)
     load_shape(job.model), load_memory(job.memory), load_source(job.costs)
+    job.core_group.check(array)
     if job.prefill == 0 or job.decode == 0:
         raise InputError(f"{where}: prefill and decode must be at least 1 in a study")
     return job, array
@@ -158,7 +159,13 @@ def _machine(study: Study, values: dict[str, Value], origin: str) -> tuple[Job, 
 
 def _metrics(job: Job, array: ArrayConfig) -> dict[str, float]:
     result = simulate(
-        load_shape(job.model), array, load_memory(job.memory), prefill=job.prefill, decode=job.decode, batch=job.batch
+        load_shape(job.model),
+        array,
+        load_memory(job.memory),
+        prefill=job.prefill,
+        decode=job.decode,
+        batch=job.batch,
+        cores=job.core_group,
     )
     return _figures(result, job)
 
@@ -172,6 +179,8 @@ def _figures(result: SimResult, job: Job) -> dict[str, float]:
         "decode_j_per_token": decode.joules_per_token,
         "prefill_s": prefill.seconds,
         "prefill_j_per_token": prefill.joules_per_token,
-        "lanes": array.lanes,
-        "buffer_bytes": array.weight_buffer_bytes + array.activation_buffer_bytes + array.accumulator_buffer_bits / 8,
+        "lanes": result.lanes,
+        "buffer_bytes": array.weight_buffer_bytes
+        + array.activation_buffer_bytes
+        + job.cores * array.accumulator_buffer_bits / 8,
     }

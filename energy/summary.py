@@ -151,9 +151,9 @@ def summarize(
 
 def _machine(result: SimResult, energy: EnergyResult) -> MachineSummary:
     return MachineSummary(
-        name=result.array.name,
+        name=result.machine,
         mac=result.array.mac,
-        lanes=result.array.lanes,
+        lanes=result.lanes,
         weight_bits=result.array.weight_bits,
         phases=[_phase(result, phase, energy.phase(phase.name)) for phase in result.phases],
         energy_recipes=energy.recipes,

@@ -18,6 +18,7 @@ from quant.manifest import read_manifest
 from quant.recording import read_recording
 from quant.shapes import load_shape, model_names
 from sim.bench import bench
+from sim.cores import CoreGroup
 from sim.docs import draw_timeline, load_results, measure, render_file, write_results
 from sim.execution import Execution
 from sim.explain import explain, explanation_json, explanation_lines
@@ -79,6 +80,12 @@ def _parser() -> CommandParser:
     one.add_argument("--dense-on", choices=("array", "vector"), default="array", help="where attention and lm_head run")
     one.add_argument("--on-chip", action="store_true", help="weights and KV cache live in the weight buffer")
     one.add_argument("--single-buffer", action="store_true", help="load no weight tile while another is used")
+    one.add_argument("--mapping", choices=("auto", "tokens", "columns"), default="auto", help="outermost loop of GEMMs")
+    one.add_argument("--token-tile", type=int, metavar="TOKENS", help="tokens of a GEMM under one descriptor")
+    one.add_argument("--prefetch", type=int, metavar="TILES", help="weight tiles that DRAM may be ahead of the bus")
+    one.add_argument("--cores", type=int, default=1, help="arrays side by side behind the same buffers and DRAM")
+    one.add_argument("--core-split", choices=("auto", "columns", "rows"), default="auto", help="what cores share out")
+    one.add_argument("--core-link", type=int, metavar="BITS", help="partial sums per cycle from core to core")
     one.add_argument("--recording", type=Path, metavar="FOLDER", help="replay this recording for the statistics")
     one.add_argument("--trace", type=Path, metavar="FILE", help="run this trace.json instead of building one")
     one.add_argument("--save-trace", type=Path, metavar="FILE", help="write the trace here")
@@ -125,8 +132,13 @@ def _run(options) -> None:
         "dense_products": options.dense_on,
         "on_chip": options.on_chip,
         "double_buffer": not options.single_buffer,
+        "mapping": options.mapping,
+        "descriptor_tokens": options.token_tile,
+        "prefetch_tiles": options.prefetch,
     }
     execution = validate_document(choices, Execution, "run")
+    group = {"count": options.cores, "split": options.core_split, "link_bits": options.core_link}
+    cores = validate_document(group, CoreGroup, "cores")
     formats = array_formats(array).model_copy(update={"kv_bits": options.kv_bits})
 
     if options.trace:
@@ -137,7 +149,7 @@ def _run(options) -> None:
         trace = build_trace(shape, *sizes, formats, manifest, statistics, execution)
     if options.save_trace:
         write_trace(options.save_trace, trace, array)
-    result = simulate_trace(trace, array, load_memory(options.memory))
+    result = simulate_trace(trace, array, load_memory(options.memory), cores)
     explanations = explain(result, partial(simulate_trace, trace)) if options.explain else []
     if options.output:
         inputs = {

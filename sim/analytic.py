@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 
 from hw.config import ArrayConfig
 from hw.errors import InputError
+from hw.formats import PLAIN, GemmFormat
 from quant.shapes import Gemm
 
 __all__ = ["CycleCounts", "TileGrid", "closed_form", "scale_sim_cycles"]
@@ -26,15 +27,15 @@ class CycleCounts(NamedTuple):
 
 
 class TileGrid(NamedTuple):
-    """How one GEMM falls into tiles: token tiles (the last may be short), column tiles, folds over K."""
+    """How one GEMM falls into tiles: token tiles (the last may be short), column tiles, folds over K and planes."""
 
     token_tiles: tuple[int, ...]  # tokens of each
     column_tiles: int
     folds: int
 
     @classmethod
-    def of(cls, gemm: Gemm, array: ArrayConfig) -> "TileGrid":
-        """The grid of ``gemm`` on ``array``.
+    def of(cls, gemm: Gemm, array: ArrayConfig, planes: int = 1) -> "TileGrid":
+        """The grid of ``gemm`` on ``array``; the folds of all ``planes`` follow one another.
 
         Raises:
             InputError: a dimension below one.
@@ -43,7 +44,7 @@ class TileGrid(NamedTuple):
             raise InputError(f"GEMM dimensions must be at least 1, not m = {gemm.m}, n = {gemm.n}, k = {gemm.k}")
         full, rest = divmod(gemm.m, array.token_tile)
         token_tiles = (array.token_tile,) * full + ((rest,) if rest else ())
-        return cls(token_tiles, math.ceil(gemm.n / array.cols), math.ceil(gemm.k / array.rows))
+        return cls(token_tiles, math.ceil(gemm.n / array.cols), planes * math.ceil(gemm.k / array.rows))
 
     @property
     def tiles(self) -> int:
@@ -56,13 +57,21 @@ class TileGrid(NamedTuple):
         return sum(self.token_tiles) * self.column_tiles * self.folds
 
 
-def closed_form(gemm: Gemm, array: ArrayConfig) -> CycleCounts:
-    """Cycles, every stream always ready: ``B + 1 + sum over j < T-1 of max(m_j, B) + m_(T-1) + pipeline_latency``."""
-    grid, beats = TileGrid.of(gemm, array), array.weight_beats
-    tiles_per_token_tile = grid.column_tiles * grid.folds
-    weight_stall = sum(tiles_per_token_tile * max(0, beats - tokens) for tokens in grid.token_tiles)
-    weight_stall -= max(0, beats - grid.token_tiles[-1])  # nothing follows the last tile
-    fill_drain = beats + 1 + array.pipeline_latency
+def closed_form(gemm: Gemm, array: ArrayConfig, formats: GemmFormat = PLAIN) -> CycleCounts:
+    """Cycles, every stream always ready.
+
+    ``b_0 + 1 + sum over j < T-1 of max(m_j, b_(j+1)) + m_(T-1) + pipeline_latency``: tile j+1 takes its b_(j+1) beats
+    while tile j works on its m_j tokens; a last fold brings the scales of its rows along where the format has them.
+    """
+    grid, beats = TileGrid.of(gemm, array, formats.planes), array.weight_beats
+    last_beats = beats + array.scale_beats * formats.row_scales
+    first_beats = last_beats if grid.folds == 1 else beats
+    weight_stall = 0
+    for tokens in grid.token_tiles:
+        weight_stall += grid.column_tiles * (grid.folds - 1) * max(0, beats - tokens)
+        weight_stall += grid.column_tiles * max(0, last_beats - tokens)
+    weight_stall -= max(0, first_beats - grid.token_tiles[-1])  # no first fold follows the last tile
+    fill_drain = first_beats + 1 + array.pipeline_latency
     return CycleCounts(grid.issues + fill_drain + weight_stall, grid.issues, fill_drain, weight_stall)
 
 

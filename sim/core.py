@@ -16,7 +16,7 @@ TICKS_PER_CYCLE = 1 << 24  # time of the DRAM stream, so that a rate of any byte
 def step_cycles(
     tile_tokens: np.ndarray,
     tile_is_last_fold: np.ndarray,
-    beats: int,
+    tile_beats: np.ndarray,
     latency: int,
     queue_depth: int,
     weights_valid: np.ndarray,
@@ -25,9 +25,9 @@ def step_cycles(
 ) -> np.ndarray:
     """Step docs/architecture.md edge by edge.
 
-    ``tile_tokens``: vectors of each tile, in stream order; ``tile_is_last_fold``: 0 or 1 of each. Patterns: 0 or 1 at
-    edge 1, 2, ...; edges beyond a pattern's end count as 1. Returns int64 (6,): cycles, ideal, fill_drain,
-    weight_stall, input_stall, output_stall.
+    ``tile_tokens``, ``tile_beats``: vectors and weight beats of each tile, in stream order; ``tile_is_last_fold``: 0 or
+    1 of each. Patterns: 0 or 1 at edge 1, 2, ...; edges beyond a pattern's end count as 1. Returns int64 (6,): cycles,
+    ideal, fill_drain, weight_stall, input_stall, output_stall.
     """
     tiles = tile_tokens.size
     results = 0
@@ -84,7 +84,7 @@ def step_cycles(
             token = 0
         if beat:
             shadow_beats += 1
-            if shadow_beats == beats:
+            if shadow_beats == tile_beats[loaded_tiles]:
                 shadow_beats, shadow_full = 0, True
                 loaded_tiles += 1
     return counts
@@ -96,11 +96,16 @@ def step_tiles(
     token_tile: int,
     column_tiles: int,
     folds: int,
+    column_cores: int,
+    fold_cores: int,
     beats: int,
     latency: int,
-    buffer_tiles: int,
+    result_interval: int,
+    buffer_rounds: int,
     ticks_per_byte: int,
+    ticks_per_written_byte: int,
     first_word_ticks: int,
+    head_start: int,
     weight_bytes: int,
     weights_stay: bool,
     input_bytes: int,
@@ -108,39 +113,44 @@ def step_tiles(
     output_bytes: int,
     double_buffer: bool,
 ) -> np.ndarray:
-    """Step one GEMM tile by tile; DRAM fills a weight buffer of ``buffer_tiles``, the bus drains it.
+    """Step one GEMM round by round; DRAM fills a weight buffer of ``buffer_rounds``, each core's bus drains it.
 
-    A tile's bytes arrive together, in order, one after another at ``ticks_per_byte``, once a slot of the buffer is
-    free (a slot is free after its tile's last beat); then its ``beats`` go over the bus as in ``step_cycles``.
-    ``weight_bytes`` of a tile are fetched in every token tile, or only in the first when ``weights_stay``.
-    ``input_bytes`` per token of a tile are fetched with every column tile, or only with the first when
-    ``inputs_stay``. ``output_bytes`` per token and column tile are written, charged with its last fold.
-    ``first_word_ticks``: latency of the first fetch. Without ``double_buffer`` a tile goes over the bus only after the
-    last vector of the one before. Returns int64 (6,): cycles, ideal, fill_drain, weight_stall,
-    dram_stall, bytes moved.
+    A round is the tiles that the cores use together: up to ``column_cores`` column tiles, up to ``fold_cores`` folds of
+    each; one core has rounds of one tile. A round's bytes arrive together, in order, one after another at
+    ``ticks_per_byte``, once a slot of the buffer is free (a slot is free after its round's last beat); then ``beats``
+    go over every bus as in ``step_cycles``. ``weight_bytes`` of a tile are fetched in every token tile, or only in the
+    first when ``weights_stay``. ``input_bytes`` per token of a fold are fetched with every round of columns, or only
+    with the first when ``inputs_stay``. ``output_bytes`` per token and column tile are written at
+    ``ticks_per_written_byte``, charged with the last round of folds, whose vectors enter every ``result_interval``
+    cycles. ``first_word_ticks``: latency of the first fetch, which starts ``head_start`` cycles before the GEMM.
+    Without ``double_buffer`` a tile goes over the bus only after the last vector of the one before. Returns int64 (7,):
+    cycles, ideal, fill_drain, weight_stall, dram_stall, reduction, bytes moved.
     """
-    left_buffer = np.zeros(buffer_tiles, np.int64)  # ring: edge of the last beat of the tile that held the slot
-    counts = np.zeros(6, np.int64)
-    dram_ticks = first_word_ticks
+    left_buffer = np.full(buffer_rounds, -head_start, np.int64)  # ring: edge of the last beat of the round in the slot
+    counts = np.zeros(7, np.int64)
+    dram_ticks = first_word_ticks - head_start * TICKS_PER_CYCLE
     load_end, swap, done = 0, 0, 0
     number = 0
     for first_token in range(0, tokens, token_tile):
         tile_tokens = min(token_tile, tokens - first_token)
-        for column in range(column_tiles):
-            for fold in range(folds):
-                fetched = 0
+        for column in range(0, column_tiles, column_cores):
+            wide = min(column_cores, column_tiles - column)
+            for fold in range(0, folds, fold_cores):
+                deep = min(fold_cores, folds - fold)
+                last = fold + deep == folds
+                read = 0
                 if first_token == 0 or not weights_stay:
-                    fetched += weight_bytes
+                    read += weight_bytes * wide * deep
                 if column == 0 or not inputs_stay:
-                    fetched += input_bytes * tile_tokens
-                if fold == folds - 1:
-                    fetched += output_bytes * tile_tokens
-                slot = number % buffer_tiles
+                    read += input_bytes * tile_tokens * deep
+                written = output_bytes * tile_tokens * wide if last else 0
+                slot = number % buffer_rounds
                 arrived = 0
-                if fetched > 0:
-                    dram_ticks = max(dram_ticks, left_buffer[slot] * TICKS_PER_CYCLE) + fetched * ticks_per_byte
+                if read + written > 0:
+                    dram_ticks = max(dram_ticks, left_buffer[slot] * TICKS_PER_CYCLE)
+                    dram_ticks += read * ticks_per_byte + written * ticks_per_written_byte
                     arrived = -(-dram_ticks // TICKS_PER_CYCLE)
-                    counts[5] += fetched
+                    counts[6] += read + written
                 bus_free = max(load_end + 1, swap) if double_buffer else done + 1
                 load_start = max(bus_free, arrived + 1)
                 load_end = load_start + beats - 1
@@ -154,8 +164,10 @@ def step_tiles(
                     for_dram = min(gap, load_start - bus_free)
                     counts[4] += for_dram
                     counts[3] += gap - for_dram
-                done = swap + tile_tokens
+                waits = tile_tokens * (result_interval - 1) if last else 0
+                done = swap + tile_tokens + waits
                 counts[1] += tile_tokens
+                counts[5] += waits
                 number += 1
     counts[2] += latency
     counts[0] = done + latency

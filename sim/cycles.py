@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from hw.config import ArrayConfig
+from hw.formats import PLAIN, GemmFormat
 from quant.shapes import Gemm
 from sim.analytic import CycleCounts, TileGrid
 from sim.core import step_cycles
@@ -14,9 +15,9 @@ __all__ = ["count_cycles", "tile_sequence"]
 Pattern = Sequence[int] | np.ndarray
 
 
-def tile_sequence(gemm: Gemm, array: ArrayConfig) -> tuple[np.ndarray, np.ndarray]:
+def tile_sequence(gemm: Gemm, array: ArrayConfig, formats: GemmFormat = PLAIN) -> tuple[np.ndarray, np.ndarray]:
     """Tokens of each tile and whether it is a last fold, in stream order: two int64 arrays ``(tiles,)``."""
-    grid = TileGrid.of(gemm, array)
+    grid = TileGrid.of(gemm, array, formats.planes)
     tokens = np.repeat(np.array(grid.token_tiles, np.int64), grid.column_tiles * grid.folds)
     last = np.zeros((grid.tiles // grid.folds, grid.folds), np.int64)
     last[:, -1] = 1
@@ -29,13 +30,15 @@ def count_cycles(
     weights_valid: Pattern = (),
     activations_valid: Pattern = (),
     results_ready: Pattern = (),
+    formats: GemmFormat = PLAIN,
 ) -> CycleCounts:
     """Cycles and causes of one GEMM, edge by edge, exactly as docs/architecture.md counts them.
 
     Each pattern holds 0 or 1 at edges 1, 2, ... after the one that accepts the descriptor; an edge beyond a
     pattern's end counts as 1, so an empty pattern never stalls.
     """
-    tokens, last = tile_sequence(gemm, array)
+    tokens, last = tile_sequence(gemm, array, formats)
+    beats = array.weight_beats + array.scale_beats * formats.row_scales * last
     patterns = (np.asarray(pattern, dtype=np.int64) for pattern in (weights_valid, activations_valid, results_ready))
-    counts = step_cycles(tokens, last, array.weight_beats, array.pipeline_latency, array.result_queue_depth, *patterns)
+    counts = step_cycles(tokens, last, beats, array.pipeline_latency, array.result_queue_depth, *patterns)
     return CycleCounts(*(int(value) for value in counts))

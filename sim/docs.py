@@ -29,7 +29,9 @@ def measure(scale_sim_python: Path | None = None) -> dict:
     """Everything that the page shows, measured now: references, DRAM streams, speed, an explanation."""
     rows, peak_bytes = bench(scale_sim_python)
     result = _documented_run()
-    explanations = explain(result, lambda array, memory: simulate(load_shape(_MODEL), array, memory))
+    explanations = explain(
+        result, lambda array, memory, cores: simulate(load_shape(_MODEL), array, memory, cores=cores)
+    )
     return {
         "references": [row._asdict() | {"difference": row.difference} for row in agreements()],
         "assumptions": ASSUMPTIONS,

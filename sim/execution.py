@@ -24,3 +24,9 @@ class Execution(BaseModel):
     dense_products: Literal["array", "vector"] = "array"
     # the next weight tile streams in while the active one is used
     double_buffer: bool = True
+    # outermost loop of every GEMM (``sim.schedule.Mapping``), or whichever takes the fewest cycles
+    mapping: Literal["auto", "tokens", "columns"] = "auto"
+    # tokens of a GEMM that pass the array under one descriptor; None = whichever number takes the fewest cycles
+    descriptor_tokens: Annotated[int, Field(ge=1)] | None = None
+    # weight tiles, per core, that DRAM may be ahead of the bus; None = as many as the weight buffer holds
+    prefetch_tiles: Annotated[int, Field(ge=1)] | None = None

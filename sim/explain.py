@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from hw.config import ArrayConfig
 from hw.errors import InputError
+from sim.cores import CoreGroup
 from sim.memory import MemoryConfig
 from sim.result import CAUSES, PhaseResult, SimResult
 
@@ -17,7 +18,11 @@ _WORDS = {
     "weight_stall": "the weight bus: tiles are used faster than they stream in",
     "dram_stall": "DRAM",
     "vector": "the vector unit, while the array waits for it",
+    "reduction": "adding the partial sums of several cores",
 }
+
+
+Rerun = Callable[[ArrayConfig, MemoryConfig, CoreGroup], SimResult]
 
 
 class Roofline(NamedTuple):
@@ -48,13 +53,18 @@ class PhaseExplanation(NamedTuple):
     dram_efficiency: float  # sustained over peak bandwidth
     dram_losses: tuple[float, float] | None  # of peak: to banks, to refresh; None where no banks are described
     largest_ops: list[tuple[str, float]]  # name, share of the cycles
+    mapped_op: str  # the largest op whose mapping was chosen
+    mappings: dict[str, int]  # cycles of one of its GEMMs under each mapping that was tried, the chosen one first
     changes: list[Change]  # best first
+    twice_the_cores: float  # speed-up
 
 
-def explain(result: SimResult, rerun: Callable[[ArrayConfig, MemoryConfig], SimResult]) -> list[PhaseExplanation]:
+def explain(result: SimResult, rerun: Rerun) -> list[PhaseExplanation]:
     """Explain each phase of ``result``; ``rerun`` simulates the same work on another machine."""
-    variants = {what: rerun(array, memory) for what, array, memory in _doubled(result.array, result.memory)}
-    return [_explain_phase(phase, result, variants) for phase in result.phases]
+    variants = {what: rerun(*machine) for what, *machine in _doubled(result.array, result.memory, result.cores)}
+    twice = result.cores.model_copy(update={"count": 2 * result.cores.count})
+    more_cores = rerun(twice.fed(result.array), result.memory, twice)
+    return [_explain_phase(phase, result, variants, more_cores) for phase in result.phases]
 
 
 def explanation_lines(explanation: PhaseExplanation) -> list[str]:
@@ -78,11 +88,23 @@ def explanation_lines(explanation: PhaseExplanation) -> list[str]:
         f"{explanation.phase}: {explanation.cycles:,} cycles, {share} of them bound by {_WORDS[bound]}",
         f"  other causes: {', '.join(others) or 'none above 1 %'}; {idle}",
         f"  largest ops: {largest}",
+        *_mapping_lines(explanation),
         f"  DRAM is busy for {roofline.dram_busy:.0%} of the cycles at {efficiency} of its pins' peak{lost}",
         f"  roofline: {roofline.macs_per_byte:.1f} MACs per DRAM byte, ridge at {roofline.ridge:.1f}, so the {side} is "
         f"the roof; {roofline.reached:.0%} of it is reached",
         f"  {helps}; doubled one at a time and simulated: {changes}",
+        f"  twice the cores behind the same buffers and DRAM: {explanation.twice_the_cores:.2f}x",
     ]
+
+
+def _mapping_lines(explanation: PhaseExplanation) -> list[str]:
+    """Which mapping the largest GEMM runs under, and how much longer the others would take it."""
+    if not explanation.mappings:
+        return []
+    (chosen, cycles), *others = explanation.mappings.items()
+    slower = "; ".join(f"{label}: {more / cycles - 1:+.1%}" for label, more in others)
+    tried = f"others tried: {slower}" if slower else "no other fits it"
+    return [f"  mapping of {explanation.mapped_op}: {chosen} ({cycles:,} cycles); {tried}"]
 
 
 def explanation_json(explanation: PhaseExplanation) -> dict:
@@ -94,14 +116,17 @@ def explanation_json(explanation: PhaseExplanation) -> dict:
     return fields | {"sentences": explanation_lines(explanation)}
 
 
-def _explain_phase(phase: PhaseResult, result: SimResult, variants: dict[str, SimResult]) -> PhaseExplanation:
+def _explain_phase(
+    phase: PhaseResult, result: SimResult, variants: dict[str, SimResult], more_cores: SimResult
+) -> PhaseExplanation:
     counts, macs = phase.counts, sum(op.macs for op in phase.ops)
     dram_bytes = (counts.dram_read_bits + counts.dram_write_bits) / 8
     bytes_per_cycle = result.memory.bytes_per_cycle(result.array.clock_hz)
-    roof_cycles = max(macs / result.array.lanes, dram_bytes / bytes_per_cycle)
+    roof_cycles = max(macs / result.lanes, dram_bytes / bytes_per_cycle)
     ops = sorted(phase.ops, key=lambda op: op.cycles, reverse=True)[:3]
     changes = [Change(what, phase.cycles / variant.phase(phase.name).cycles) for what, variant in variants.items()]
     issued = counts.array_macs + counts.array_macs_padding
+    mapped = max((op for op in phase.ops if op.tried), key=lambda op: op.cycles, default=None)
     return PhaseExplanation(
         phase=phase.name,
         cycles=phase.cycles,
@@ -109,7 +134,7 @@ def _explain_phase(phase: PhaseResult, result: SimResult, variants: dict[str, Si
         edge_loss=counts.array_macs_padding / issued if issued else 0.0,
         roofline=Roofline(
             macs / dram_bytes if dram_bytes else math.inf,
-            result.array.lanes / bytes_per_cycle,
+            result.lanes / bytes_per_cycle,
             roof_cycles,
             roof_cycles / phase.cycles,
             dram_bytes / bytes_per_cycle / phase.cycles,
@@ -117,7 +142,10 @@ def _explain_phase(phase: PhaseResult, result: SimResult, variants: dict[str, Si
         dram_efficiency=result.memory.sequential_efficiency,
         dram_losses=_dram_losses(result.memory),
         largest_ops=[(op.name, op.cycles / phase.cycles) for op in ops],
+        mapped_op=mapped.name if mapped else "",
+        mappings=mapped.tried if mapped else {},
         changes=sorted(changes, key=lambda change: change.speedup, reverse=True),
+        twice_the_cores=phase.cycles / more_cores.phase(phase.name).cycles,
     )
 
 
@@ -129,12 +157,14 @@ def _dram_losses(memory: MemoryConfig) -> tuple[float, float] | None:
     return stream.bank_loss, stream.refresh_loss
 
 
-def _doubled(array: ArrayConfig, memory: MemoryConfig) -> list[tuple[str, ArrayConfig, MemoryConfig]]:
+def _doubled(
+    array: ArrayConfig, memory: MemoryConfig, cores: CoreGroup
+) -> list[tuple[str, ArrayConfig, MemoryConfig, CoreGroup]]:
     """The machine with one parameter doubled at a time; changes that no machine can have are left out."""
     fields = {
         "columns": {
             "cols": 2 * array.cols,
-            "weight_buffer_bytes": max(array.weight_buffer_bytes, 4 * array.tile_bytes),
+            "weight_buffer_bytes": max(array.weight_buffer_bytes, 4 * cores.count * array.tile_bytes),
         },
         "weight bus": {"weight_bus_bits": 2 * array.weight_bus_bits},
         "vector lanes": {"vector_lanes": 2 * array.vector_lanes},
@@ -142,11 +172,11 @@ def _doubled(array: ArrayConfig, memory: MemoryConfig) -> list[tuple[str, ArrayC
         "weight buffer": {"weight_buffer_bytes": 2 * array.weight_buffer_bytes},
     }
     machines = [
-        ("memory channels", array, memory.model_copy(update={"channels": 2 * memory.channels})),
+        ("memory channels", array, memory.model_copy(update={"channels": 2 * memory.channels}), cores),
     ]
     for what, changes in fields.items():
         try:
-            machines.append((what, _changed(array, changes), memory))
+            machines.append((what, _changed(array, changes), memory, cores))
         except InputError:
             continue
     return machines

@@ -6,6 +6,7 @@ import numpy as np
 
 from hw.config import ArrayConfig
 from quant.shapes import Gemm
+from sim.cores import ONE_CORE, CoreGroup
 from sim.counts import ActionCounts
 from sim.execution import Execution
 from sim.gemm import Cost, GemmJob, gemm_cost, stays_on_chip
@@ -20,21 +21,33 @@ _SOFTMAX_OPERATIONS = 5  # per score: scale and maximum, subtract, exponential, 
 
 
 class Machine:
-    """One array, its vector unit, buffers and DRAM. Each method gives the cost of all executions of an op.
+    """Cores with their vector units, buffers and DRAM. Each method gives the cost of all executions of an op.
 
     On a ternary array everything whose operands are not trits (attention products, lm_head) runs on the vector unit;
     the int8 and fp16 arrays run it themselves.
     """
 
     def __init__(
-        self, array: ArrayConfig, memory: MemoryConfig, formats: Formats, execution: Execution | None = None
+        self,
+        array: ArrayConfig,
+        memory: MemoryConfig,
+        formats: Formats,
+        execution: Execution | None = None,
+        cores: CoreGroup = ONE_CORE,
     ) -> None:
-        """Fix the hardware, how it is used, and the formats of what is stored beside the decoder's weights."""
+        """Fix the hardware, how it is used, and the formats of what is stored beside the decoder's weights.
+
+        Raises:
+            InputError: cores that the weight buffer cannot feed.
+        """
+        cores.check(array)
         self.array = array
+        self.cores = cores
         self.execution = execution or Execution()
         self.memory = memory
         self.formats = formats
         self._bytes_per_cycle = memory.bytes_per_cycle(array.clock_hz)
+        self._vector_lanes = array.vector_lanes * cores.count  # elements are independent: they spread over all cores
         self._latency_cycles = math.ceil(memory.latency_s * array.clock_hz)
 
     @property
@@ -50,7 +63,7 @@ class Machine:
         planes = 1 if dense else op.planes
         group = None if dense else op.group
         job = self._job(GemmJob(op.gemm, planes=planes, group=group))
-        cost = gemm_cost(job, self.array, self.memory)
+        cost = gemm_cost(job, self.array, self.memory, self.cores)
         toggles = _operand_toggles(op.statistics, dense)
         m, n, k = op.gemm
         match self.array.mac:
@@ -65,14 +78,21 @@ class Machine:
             scale_multiplies=m * n * (scales + offsets),
             vector_ops=m * k if offsets else 0,
         )
-        vector_cycles = math.ceil((counts.scale_multiplies + counts.vector_ops) / self.array.vector_lanes)
+        vector_cycles = math.ceil((counts.scale_multiplies + counts.vector_ops) / self._vector_lanes)
         beyond = max(0, vector_cycles - cost.cycles)
         causes = cost.causes | {"vector": beyond}
-        return Cost(cost.cycles + beyond, causes, counts, cost.macs).scaled(op.count)
+        return Cost(cost.cycles + beyond, causes, counts, cost.macs, cost.tried).scaled(op.count)
 
     def _job(self, job: GemmJob) -> GemmJob:
         """``job`` as this run executes it."""
-        return job._replace(weights_on_chip=self.execution.on_chip, double_buffer=self.execution.double_buffer)
+        execution = self.execution
+        return job._replace(
+            weights_on_chip=execution.on_chip,
+            double_buffer=execution.double_buffer,
+            order=None if execution.mapping == "auto" else execution.mapping,
+            descriptor_tokens=execution.descriptor_tokens,
+            prefetch_rounds=execution.prefetch_tiles,
+        )
 
     def _stored(self, bits: np.ndarray | float) -> np.ndarray | float:
         """DRAM traffic of weights, KV cache or embedding of that many bits."""
@@ -152,7 +172,7 @@ class Machine:
                     inputs_on_chip=True,
                     outputs_on_chip=True,
                 )
-                total += gemm_cost(self._job(job), self.array, self.memory).scaled(heads)
+                total += gemm_cost(self._job(job), self.array, self.memory, self.cores).scaled(heads)
         useful = int(_score_pairs(op).sum()) * heads * op.group * op.head_dim
         masked = total.counts.array_macs - useful
         counts = total.counts._replace(
@@ -182,8 +202,8 @@ class Machine:
     def _vector_steps(self, counts: ActionCounts) -> Cost:
         """Cost of steps after one another; each field of ``counts`` holds one value per step."""
         work = counts.vector_macs + counts.vector_ops + counts.scale_multiplies
-        compute = np.ceil(np.asarray(work) / self.array.vector_lanes).astype(np.int64)
-        moved = np.asarray(counts.dram_read_bits + counts.dram_write_bits) / 8
+        compute = np.ceil(np.asarray(work) / self._vector_lanes).astype(np.int64)
+        moved = np.asarray(counts.dram_read_bits + self.memory.write_cost * counts.dram_write_bits) / 8
         waits = np.where(np.asarray(counts.dram_read_bits) > 0, self._latency_cycles, 0)
         dram = np.ceil(moved / self._bytes_per_cycle).astype(np.int64) + waits
         vector, stall = int(compute.sum()), int(np.maximum(dram - compute, 0).sum())

@@ -26,6 +26,7 @@ class MemoryConfig(BaseModel):
     peak_bytes_per_s: Annotated[float, Field(gt=0)]
     sequential_efficiency: Annotated[float, Field(gt=0, le=1)]  # share of peak that a long sequential stream reaches
     efficiency_source: str
+    write_cost: Annotated[float, Field(ge=1)] = 1.0  # time of a written byte over a read one's, with turnarounds
     burst_bytes: Annotated[int, Field(ge=1)] = 64
     latency_s: Annotated[float, Field(ge=0)] = 60e-9  # first word of an idle memory
     dram: DramChannel | None = None  # banks and timing behind the efficiency

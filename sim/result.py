@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict
 from hw.artifact import read_artifact, write_artifact
 from hw.config import ArrayConfig
 from quant.shapes import ModelShape
+from sim.cores import ONE_CORE, CoreGroup
 from sim.counts import ActionCounts
 from sim.execution import Execution
 from sim.memory import MemoryConfig
@@ -22,6 +23,7 @@ CAUSES = (
     "weight_stall",  # the array waits for the weight bus or the unpacker
     "dram_stall",  # the array or the vector unit waits for DRAM
     "vector",  # the vector unit works and the array waits for it
+    "reduction",  # the array waits while partial sums of other cores are added to its own
 )
 
 
@@ -50,6 +52,7 @@ class OpResult(BaseModel):
     causes: dict[str, int]  # keys of CAUSES, sum = cycles
     counts: ActionCounts
     statistics: Statistics | None = None
+    tried: dict[str, int] = {}  # cycles of one execution under each mapping that was tried, the chosen one first
 
 
 class PhaseResult(BaseModel):
@@ -88,12 +91,28 @@ class SimResult(BaseModel):
     method: str  # quantization method, or "" where no weights were quantized
     array: ArrayConfig
     memory: MemoryConfig
+    cores: CoreGroup = ONE_CORE
     prefill: int
     decode: int
     batch: int
     execution: Execution = Execution()
     phases: list[PhaseResult]
     notes: list[str] = []  # assumptions a reader must know
+
+    @property
+    def machine(self) -> str:
+        """Name of the array, and how many of it there are."""
+        return f"{self.cores.count} x {self.array.name}" if self.cores.count > 1 else self.array.name
+
+    @property
+    def lanes(self) -> int:
+        """Lanes of all cores."""
+        return self.array.lanes * self.cores.count
+
+    @property
+    def vector_lanes(self) -> int:
+        """Lanes of the vector units of all cores."""
+        return self.array.vector_lanes * self.cores.count
 
     def phase(self, name: str) -> PhaseResult:
         """The phase called ``name``."""
@@ -104,8 +123,8 @@ class SimResult(BaseModel):
         return phase.cycles / self.array.clock_hz
 
     def utilization(self, phase: PhaseResult) -> float:
-        """Useful array MACs over lanes x cycles of the phase."""
-        return phase.counts.array_macs / (self.array.lanes * phase.cycles)
+        """Useful array MACs over lanes of all cores x cycles of the phase."""
+        return phase.counts.array_macs / (self.lanes * phase.cycles)
 
 
 def write_result(path: Path, result: SimResult, inputs: dict[str, str]) -> None:

@@ -13,6 +13,7 @@ def run_json(result: SimResult) -> dict:
         "model": result.model,
         "array": result.array.name,
         "memory": result.memory.name,
+        "cores": result.cores.model_dump(),
         "prefill": result.prefill,
         "decode": result.decode,
         "batch": result.batch,
@@ -35,7 +36,7 @@ def run_json(result: SimResult) -> dict:
 
 def phase_table(result: SimResult) -> Table:
     """Phases side by side; each cause as a share of the phase's cycles."""
-    table = Table(title=f"{result.model} on {result.array.name} with {result.memory.name}, batch {result.batch}")
+    table = Table(title=f"{result.model} on {result.machine} with {result.memory.name}, batch {result.batch}")
     table.add_column("")
     for phase in result.phases:
         table.add_column(f"{phase.name} ({phase.tokens} tokens)", justify="right")
@@ -45,6 +46,8 @@ def phase_table(result: SimResult) -> Table:
     table.add_row("tokens/s", *(f"{phase.tokens / s:.2f}" for phase, s in zip(result.phases, seconds, strict=True)))
     table.add_row("utilization of the array", *(f"{result.utilization(phase):.1%}" for phase in result.phases))
     for cause in CAUSES:
+        if cause == "reduction" and result.cores.count == 1:
+            continue
         shares = (f"{phase.causes[cause] / phase.cycles:.1%}" for phase in result.phases)
         table.add_row(f"  {cause.replace('_', ' ')}", *shares)
     return table

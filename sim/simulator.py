@@ -6,6 +6,7 @@ from hw.config import ArrayConfig
 from hw.errors import InputError
 from quant.manifest import Manifest
 from quant.shapes import ModelShape
+from sim.cores import ONE_CORE, CoreGroup
 from sim.execution import Execution
 from sim.gemm import Cost
 from sim.machine import Machine
@@ -44,6 +45,7 @@ def simulate(
     manifest: Manifest | None = None,
     formats: Formats | None = None,
     execution: Execution | None = None,
+    cores: CoreGroup = ONE_CORE,
 ) -> SimResult:
     """Simulate ``batch`` sequences of ``prefill`` prompt tokens and ``decode`` steps.
 
@@ -55,18 +57,18 @@ def simulate(
     """
     formats = formats or array_formats(array)
     trace = build_trace(shape, prefill, decode, batch, formats, manifest, trace_statistics, execution)
-    return simulate_trace(trace, array, memory)
+    return simulate_trace(trace, array, memory, cores)
 
 
-def simulate_trace(trace: Trace, array: ArrayConfig, memory: MemoryConfig) -> SimResult:
+def simulate_trace(trace: Trace, array: ArrayConfig, memory: MemoryConfig, cores: CoreGroup = ONE_CORE) -> SimResult:
     """Simulate a trace.
 
     Raises:
-        InputError: K too long for the accumulators, or an on-chip run that does not fit.
+        InputError: K too long for the accumulators, cores or an on-chip run that do not fit.
     """
     if trace.execution.on_chip:
         _check_residence(trace, array)
-    machine = Machine(array, memory, trace.formats, trace.execution)
+    machine = Machine(array, memory, trace.formats, trace.execution, cores)
     place = "the array" if machine.dense_on_array else "the vector unit"
     notes = [
         *_NOTES,
@@ -80,6 +82,7 @@ def simulate_trace(trace: Trace, array: ArrayConfig, memory: MemoryConfig) -> Si
         method=trace.method,
         array=array,
         memory=memory,
+        cores=cores,
         prefill=trace.prefill,
         decode=trace.decode,
         batch=trace.batch,
@@ -170,4 +173,5 @@ def _run_op(op: Op, phase: Phase, machine: Machine) -> OpResult:
         causes=cost.causes,
         counts=cost.counts,
         statistics=statistics,
+        tried=cost.tried or {},
     )

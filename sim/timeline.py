@@ -75,7 +75,7 @@ def _busy(op: OpResult, result: SimResult) -> dict[str, float]:
         "ops": op.cycles,
         "array": op.causes["ideal"],
         "weight bus": counts.weight_buffer_read_bits / result.array.weight_bus_bits if op.unit == "array" else 0.0,
-        "vector unit": work / result.array.vector_lanes,
+        "vector unit": work / result.vector_lanes,
         "DRAM": moved / result.memory.bytes_per_cycle(result.array.clock_hz),
     }
 

@@ -6,6 +6,7 @@ import pytest
 
 from hw.config import load_array
 from quant.shapes import load_shape
+from sim.cores import ONE_CORE
 from sim.execution import Execution
 from sim.explain import explain, explanation_json, explanation_lines
 from sim.memory import load_memory
@@ -16,8 +17,8 @@ SHAPE = load_shape("smollm2-135m")
 
 
 def explained(array, memory):
-    def rerun(machine, dram):
-        return simulate(SHAPE, machine, dram, prefill=64, decode=4)
+    def rerun(machine, dram, cores=ONE_CORE):
+        return simulate(SHAPE, machine, dram, prefill=64, decode=4, cores=cores)
 
     result = rerun(array, memory)
     return {one.phase: one for one in explain(result, rerun)}, result
@@ -61,6 +62,6 @@ def test_no_phase_beats_its_roof(mac):
 def test_a_run_without_dram_traffic_is_explained():
     array = load_array("8x8").model_copy(update={"weight_buffer_bytes": 1 << 22, "activation_buffer_bytes": 1 << 20})
     result = simulate(load_shape("stories260K"), array, HBM3, 4, 2, execution=Execution(on_chip=True))
-    (_, decode) = explain(result, lambda machine, memory: result)
+    (_, decode) = explain(result, lambda machine, memory, cores: result)
     assert decode.roofline.macs_per_byte == math.inf
     assert "the array is the roof" in "".join(explanation_lines(decode))

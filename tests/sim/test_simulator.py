@@ -77,7 +77,7 @@ def test_decode_behind_a_slow_memory_takes_the_time_of_its_bytes():
 def test_prefill_reads_a_matrix_that_fits_the_buffer_once_and_others_once_per_token_tile():
     array = sized(8, 8).model_copy(update={"token_tile": 4, "weight_buffer_bytes": 64})
     fits = gemm_cost(GemmJob(Gemm(12, 16, 16)), array, memory())  # 4 tiles of 16 bytes
-    grown = gemm_cost(GemmJob(Gemm(12, 16, 24)), array, memory())  # 6 tiles, three token tiles
+    grown = gemm_cost(GemmJob(Gemm(12, 16, 24), order="tokens"), array, memory())  # 6 tiles, three token tiles
     assert fits.counts.dram_read_bits == 8 * 64
     assert grown.counts.dram_read_bits == 8 * 96 * 3
 

@@ -1,0 +1,240 @@
+"""How a GEMM is cut into descriptors and laid over the cores: the mappings that are tried, and the cycles of each."""
+
+import math
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+from hw.config import ArrayConfig
+from hw.errors import InputError
+from quant.shapes import Gemm
+from sim.core import TICKS_PER_CYCLE, step_tiles
+from sim.cores import CoreGroup
+from sim.memory import MemoryConfig
+
+__all__ = [
+    "GemmJob",
+    "LoopOrder",
+    "Mapping",
+    "Schedule",
+    "candidates",
+    "forget_schedules",
+    "inputs_on_chip",
+    "outputs_on_chip",
+    "stays_on_chip",
+    "step_mapping",
+]
+
+LoopOrder = Literal["tokens", "columns"]  # the outermost loop
+
+
+class GemmJob(NamedTuple):
+    """A GEMM, what its operands look like outside the array, and what of its mapping is fixed."""
+
+    gemm: Gemm
+    planes: int = 1  # ternary planes: each streams its own tiles over the same activations
+    group: int | None = None  # columns per partial sum: folds do not cross its border; None: one sum per row
+    weight_dram_bits: float = 0.0  # bits of a stored weight; 0 = the array's own format
+    inputs_on_chip: bool = False  # produced where they are used, whatever their size
+    outputs_on_chip: bool = False
+    output_bits: int = 16  # of a dequantized output
+    weights_on_chip: bool = False  # they live in the weight buffer
+    double_buffer: bool = True
+    order: LoopOrder | None = None  # None: the best
+    descriptor_tokens: int | None = None  # None: the best
+    prefetch_rounds: int | None = None  # tiles per core that DRAM may be ahead of the bus; None: the whole buffer
+    head_start: int = 0  # cycles before the GEMM in which its first tiles are already fetched
+
+    def folds(self, rows: int) -> int:
+        """Weight tiles along K of one output column, all planes."""
+        k = self.gemm.k
+        full, rest = divmod(k, self.group or k)
+        return self.planes * (full * math.ceil((self.group or k) / rows) + math.ceil(rest / rows))
+
+
+class Mapping(NamedTuple):
+    """One way to run a GEMM.
+
+    ``tokens`` outermost: descriptors of ``tokens`` tokens and all columns; the weights come from DRAM again for every
+    token tile unless all of them stay in the weight buffer. ``columns`` outermost: blocks of ``block`` column tiles,
+    whose weights stay in the buffer while all tokens pass; the inputs come again for every block unless they stay on
+    chip. Inside a descriptor the order is that of docs/architecture.md: token tile, column tile, fold, token, so that
+    partial sums never leave the accumulators and a weight tile never leaves the array before its token tile is done.
+    """
+
+    order: LoopOrder
+    tokens: int  # of a descriptor
+    block: int  # column tiles of a descriptor
+    column_cores: int = 1
+    fold_cores: int = 1
+
+    def label(self) -> str:
+        """The mapping in words."""
+        what = f"{self.tokens} tokens" if self.order == "tokens" else f"{self.block} column tiles"
+        cores = f", cores {self.column_cores} x {self.fold_cores}" if self.column_cores * self.fold_cores > 1 else ""
+        return f"{self.order} outermost, {what} at a time{cores}"
+
+
+class Schedule(NamedTuple):
+    """What the stepping of all descriptors of one mapping gave."""
+
+    mapping: Mapping
+    cycles: int
+    ideal: int
+    fill_drain: int
+    weight_stall: int
+    dram_stall: int
+    reduction: int
+    weight_streams: int  # of the whole matrix over the weight buses: once per token tile
+    weight_fetches: int  # of the whole matrix from DRAM
+    input_fetches: int  # of the whole input from DRAM
+
+
+def stays_on_chip(tokens: int, width_bits: int, array: ArrayConfig) -> bool:
+    """Whether a tensor of ``tokens`` x ``width_bits`` stays in the activation buffer between two ops.
+
+    Half of the buffer is for the input of an op and half for its output; a larger tensor goes to DRAM and back.
+    """
+    return tokens * width_bits <= array.activation_buffer_bytes * 8 // 2
+
+
+def inputs_on_chip(job: GemmJob, array: ArrayConfig) -> bool:
+    """Whether the inputs are in the activation buffer before the GEMM starts."""
+    return job.inputs_on_chip or stays_on_chip(job.gemm.m, job.gemm.k * array.activation_bits, array)
+
+
+def outputs_on_chip(job: GemmJob, array: ArrayConfig) -> bool:
+    """Whether the outputs stay in the activation buffer."""
+    return job.outputs_on_chip or stays_on_chip(job.gemm.m, job.gemm.n * job.output_bits, array)
+
+
+def candidates(job: GemmJob, array: ArrayConfig, cores: CoreGroup) -> list[Mapping]:
+    """Mappings worth trying: descriptor sizes x loop orders x layouts of the cores.
+
+    Descriptors: the whole GEMM (token tiles of ``array.token_tile``), and as many tokens as let their input slab
+    (tokens x K) stay in the activation buffer. Columns outermost only where it can save weights from DRAM.
+
+    Raises:
+        InputError: a fixed loop order that the weight buffer does not allow.
+    """
+    columns, folds = math.ceil(job.gemm.n / array.cols), job.folds(array.rows)
+    column_bytes = folds * _tile_bytes(job, array)
+    sizes = _descriptor_sizes(job, array)
+    found = []
+    for column_cores, fold_cores in cores.grids(columns, folds):
+        if job.order != "columns":
+            found += [Mapping("tokens", tokens, columns, column_cores, fold_cores) for tokens in sizes]
+        fitting = array.weight_buffer_bytes // column_bytes if column_bytes else columns
+        block = fitting // column_cores * column_cores
+        if job.order == "columns" and not block:
+            raise InputError(
+                f"mapping 'columns': weight_buffer_bytes must hold {column_cores} column tiles of K = {job.gemm.k} "
+                f"({column_cores * column_bytes} bytes), not {array.weight_buffer_bytes} of array {array.name!r}"
+            )
+        saves = job.gemm.m > array.token_tile and 0 < block < columns
+        if job.order == "columns" or (job.order is None and saves):
+            block = min(block, columns)
+            found += [Mapping("columns", tokens, block, column_cores, fold_cores) for tokens in sizes]
+    return found
+
+
+def _descriptor_sizes(job: GemmJob, array: ArrayConfig) -> list[int]:
+    """Tokens per descriptor that are worth trying."""
+    m, k = job.gemm.m, job.gemm.k
+    if job.descriptor_tokens:
+        return [min(m, job.descriptor_tokens)]
+    sizes = [m]
+    if not inputs_on_chip(job, array):
+        token_bits = k * array.activation_bits + 2 * array.cols * job.output_bits  # outputs leave through two buffers
+        fitting = array.activation_buffer_bytes * 8 // token_bits
+        if 1 <= fitting < min(m, array.token_tile):
+            sizes.append(math.ceil(m / math.ceil(m / fitting)))  # evenly, so that no short one waits for weights
+    return sizes
+
+
+def _tile_bytes(job: GemmJob, array: ArrayConfig) -> int:
+    """Bytes of a weight tile that come from DRAM."""
+    return 0 if job.weights_on_chip else math.ceil(array.lanes * (job.weight_dram_bits or array.weight_bits) / 8)
+
+
+def step_mapping(
+    job: GemmJob, mapping: Mapping, array: ArrayConfig, memory: MemoryConfig, cores: CoreGroup
+) -> Schedule:
+    """Step the distinct descriptors: the first, those like it, and the last, smaller ones."""
+    m, n, k = job.gemm
+    columns, folds, tile_bytes = math.ceil(n / array.cols), job.folds(array.rows), _tile_bytes(job, array)
+    weights_stay = mapping.block * folds * tile_bytes <= array.weight_buffer_bytes
+    fetch_inputs = not inputs_on_chip(job, array)
+    slab_bits = min(mapping.tokens, array.token_tile) * (k * array.activation_bits + 2 * array.cols * job.output_bits)
+    inputs_stay = not fetch_inputs or slab_bits <= array.activation_buffer_bytes * 8
+    per_round = mapping.column_cores * mapping.fold_cores
+    rounds = math.ceil(mapping.block / mapping.column_cores) * math.ceil(folds / mapping.fold_cores)
+    buffer_rounds = array.weight_buffer_bytes // (per_round * max(tile_bytes, array.tile_bytes))
+    ticks_per_byte = TICKS_PER_CYCLE / memory.bytes_per_cycle(array.clock_hz)
+
+    def step(tokens: int, block: int, weight_bytes: int, head_start: int = 0) -> list[int]:
+        return _step(
+            tokens,
+            array.token_tile,
+            block,
+            folds,
+            mapping.column_cores,
+            mapping.fold_cores,
+            array.weight_beats,
+            array.pipeline_latency + cores.reduction_latency(mapping.fold_cores),
+            cores.result_interval(array, mapping.fold_cores),
+            min(buffer_rounds, rounds, job.prefetch_rounds or rounds),
+            round(ticks_per_byte),
+            round(ticks_per_byte * memory.write_cost),
+            round(memory.latency_s * array.clock_hz * TICKS_PER_CYCLE),
+            head_start,
+            weight_bytes,
+            weights_stay,
+            array.rows * array.activation_bits // 8 if fetch_inputs else 0,
+            inputs_stay,
+            0 if outputs_on_chip(job, array) else array.cols * job.output_bits // 8,
+            job.double_buffer,
+        )
+
+    full, rest = divmod(m, mapping.tokens)
+    again = 0 if weights_stay else tile_bytes
+    full_blocks, rest_block = divmod(columns, mapping.block)
+    parts = [(1, step(mapping.tokens, mapping.block, tile_bytes, job.head_start))]
+    if full_blocks > 1:
+        parts.append((full_blocks - 1, step(mapping.tokens, mapping.block, tile_bytes)))
+    parts.append((full_blocks * (full - 1), step(mapping.tokens, mapping.block, again)))
+    if rest:
+        parts.append((full_blocks, step(rest, mapping.block, again)))
+    if rest_block:
+        parts.append((1, step(mapping.tokens, rest_block, tile_bytes)))
+        parts.append((full - 1, step(mapping.tokens, rest_block, again)))
+        if rest:
+            parts.append((1, step(rest, rest_block, again)))
+    totals = [sum(times * part[i] for times, part in parts) for i in range(6)]
+    blocks = full_blocks + (rest_block > 0)
+    descriptors = blocks * (full + (rest > 0))
+    token_tiles = full * math.ceil(mapping.tokens / array.token_tile) + math.ceil(rest / array.token_tile)
+    column_rounds = full_blocks * math.ceil(mapping.block / mapping.column_cores)
+    column_rounds += math.ceil(rest_block / mapping.column_cores)
+    return Schedule(
+        mapping=mapping,
+        cycles=totals[0] + descriptors,  # plus the edge that accepts each descriptor
+        ideal=totals[1],
+        fill_drain=totals[2] + descriptors,
+        weight_stall=totals[3],
+        dram_stall=totals[4],
+        reduction=totals[5],
+        weight_streams=token_tiles,
+        weight_fetches=0 if job.weights_on_chip else 1 if weights_stay else token_tiles,
+        input_fetches=0 if not fetch_inputs else blocks if inputs_stay else column_rounds,
+    )
+
+
+@lru_cache(maxsize=65536)
+def _step(*arguments: int) -> list[int]:
+    """``step_tiles``, once per distinct set of arguments."""
+    return [int(value) for value in step_tiles(*arguments)]
+
+
+def forget_schedules() -> None:
+    """Forget every stepped GEMM, so that the next one is timed honestly."""
+    _step.cache_clear()
