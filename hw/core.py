@@ -1,7 +1,7 @@
 """The whole core: descriptor, packed weights and activations in, exact sums out, every cycle accounted for."""
 
-from amaranth import Module
-from amaranth.lib import stream
+from amaranth import Module, Mux, Signal
+from amaranth.lib import data, stream
 from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
 from hw.accumulator import Accumulator
@@ -10,7 +10,8 @@ from hw.cells import Cells, check_cells
 from hw.config import ArrayConfig
 from hw.counters import CounterPorts, Counters
 from hw.errors import InputError
-from hw.ports import Descriptor, sums_layout, vector_layout
+from hw.ports import descriptor_layout, results_layout, scales_layout, vector_layout
+from hw.scales import ActivationSum, ScaleQueue, TileShifter
 from hw.sequencer import Sequencer, Status
 from hw.weights import WeightTiles
 
@@ -22,7 +23,7 @@ class Core(Component):
 
     Members
     -------
-    descriptor : m, n, k.
+    descriptor : m, n, k, and the formats that the array has a choice of.
     weights, activations, results : streams in the orders of the page.
     weights_last, activations_last, results_last : the next beat of that stream is the last of the GEMM.
     running : a GEMM is under way.
@@ -47,10 +48,10 @@ class Core(Component):
         self.config, self.cells = config, cells
         super().__init__(
             {
-                "descriptor": In(stream.Signature(Descriptor)),
+                "descriptor": In(stream.Signature(descriptor_layout(config))),
                 "weights": In(stream.Signature(config.weight_bus_bits)),
                 "activations": In(stream.Signature(vector_layout(config))),
-                "results": Out(stream.Signature(sums_layout(config))),
+                "results": Out(stream.Signature(results_layout(config))),
                 "weights_last": Out(1),
                 "activations_last": Out(1),
                 "results_last": Out(1),
@@ -82,7 +83,7 @@ class Core(Component):
             sequencer.free.eq(accumulator.free),
             sequencer.drained.eq(accumulator.drained),
             tiles.word.eq(self.weights.payload),
-            tiles.accept.eq(weight_accepted),
+            tiles.accept.eq(sequencer.accept_trits),
             tiles.beat.eq(sequencer.beat),
             tiles.swap.eq(sequencer.swap),
             tiles.clear.eq(sequencer.start),
@@ -94,7 +95,6 @@ class Core(Component):
             accumulator.first.eq(sequencer.first),
             accumulator.last.eq(sequencer.last),
             accumulator.token.eq(sequencer.token),
-            accumulator.totals.eq(array.totals),
             counters.start.eq(sequencer.start),
             counters.running.eq(sequencer.running),
             counters.issue.eq(sequencer.issue),
@@ -111,4 +111,49 @@ class Core(Component):
             self.status.eq(sequencer.status),
             self.illegal_weights.eq(tiles.illegal),
         ]
+        totals = self._totals(m, sequencer, array)
+        m.d.comb += [addend.eq(total) for addend, total in zip(accumulator.totals, totals, strict=True)]
+        if self.config.sum_of_x:
+            m.submodules.activation_sum = activation_sum = ActivationSum(self.config)
+            m.d.comb += [
+                activation_sum.vector.eq(self.activations.payload),
+                activation_sum.issue.eq(sequencer.issue),
+                activation_sum.skip.eq(sequencer.second),
+                accumulator.x_total.eq(activation_sum.total),
+            ]
+        if self.config.results == "int8":
+            self._scales(m, sequencer, accumulator)
         return m
+
+    def _totals(self, m: Module, sequencer: Sequencer, array: Array) -> data.View:
+        """What the columns add: the array's totals, shifted by the tile's exponents where it has some."""
+        if not self.config.group_exponent_bits:
+            return array.totals
+        m.submodules.shifter = shifter = TileShifter(self.config)
+        m.d.comb += [
+            shifter.word.eq(self.weights.payload),
+            shifter.accept.eq(sequencer.accept_exponents),
+            shifter.beat_last.eq(sequencer.exponents_end),
+            shifter.tile_end.eq(sequencer.tile_end),
+            shifter.totals.eq(array.totals),
+        ]
+        return shifter.shifted
+
+    def _scales(self, m: Module, sequencer: Sequencer, accumulator: Accumulator) -> None:
+        """The requantizer's numbers: from the descriptor for all outputs, or of each from behind its weights."""
+        layout, formats = scales_layout(self.config), sequencer.formats
+        m.submodules.scales = queue = ScaleQueue(self.config, layout.size, self.config.tiles_in_flight)
+        m.d.comb += [
+            queue.word.eq(self.weights.payload),
+            queue.accept.eq(sequencer.accept_scales),
+            queue.last.eq(sequencer.scales_end),
+            queue.take.eq(accumulator.scales_taken & formats.row_scales),
+            accumulator.shift.eq(formats.shift),
+            accumulator.column_end.eq(sequencer.column_end),
+        ]
+        queued = Signal(layout)
+        m.d.comb += queued.as_value().eq(queue.head)
+        for column in range(self.config.cols):
+            for name in layout.elem_shape.members:
+                one = Mux(formats.row_scales, getattr(queued[column], name), getattr(formats, name))
+                m.d.comb += getattr(accumulator.scales[column], name).eq(one)

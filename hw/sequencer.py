@@ -1,11 +1,11 @@
 """The sequencer: takes one GEMM descriptor, walks its tiles, and decides loads, swaps and issues."""
 
-from amaranth import Module, Mux, Signal, Value
-from amaranth.lib import enum, stream
+from amaranth import Const, Module, Mux, Signal, Value
+from amaranth.lib import data, enum, stream
 from amaranth.lib.wiring import Component, In, Out
 
 from hw.config import ArrayConfig
-from hw.ports import SIZE_BITS, Descriptor, beat_shape, token_shape
+from hw.ports import SIZE_BITS, Descriptor, beat_shape, descriptor_layout, format_fields, token_shape
 
 __all__ = ["Countdown", "Sequencer", "Status", "TileWalk"]
 
@@ -53,15 +53,17 @@ class Countdown(Component):
 
 
 class TileWalk(Component):
-    """The tiles of a GEMM in stream order: token tile (outermost), column tile, fold (innermost).
+    """The tiles of a GEMM in stream order: token tile (outermost), column tile, plane, fold (innermost).
 
     Members
     -------
     sizes : of the GEMM, none 0; read with ``start``.
     start : stand on the first tile of ``sizes``.
     step : go to the next tile.
+    planes : a second plane follows the first in every column tile; read with ``start``.
     more : the walk stands on a tile, not behind the last.
-    first, last : that tile is the first, the last fold of K.
+    first, last : that tile is the first, the last fold of its column tile, planes together.
+    second : that tile is of the second plane.
     final : that tile is the last of the GEMM.
     last_token : number of the last token of that tile.
     """
@@ -71,11 +73,13 @@ class TileWalk(Component):
         super().__init__(
             {
                 "sizes": In(Descriptor),
+                "planes": In(1),
                 "start": In(1),
                 "step": In(1),
                 "more": Out(1),
                 "first": Out(1),
                 "last": Out(1),
+                "second": Out(1),
                 "final": Out(1),
                 "last_token": Out(token_shape(config)),
             }
@@ -93,20 +97,31 @@ class TileWalk(Component):
             columns.size.eq(self.sizes.n),
             tokens.size.eq(self.sizes.m),
             folds.advance.eq(self.step),
-            columns.advance.eq(self.step & folds.last),
-            tokens.advance.eq(self.step & folds.last & columns.last),
-            self.last.eq(folds.last),
-            self.final.eq(folds.last & columns.last & tokens.last),
+            columns.advance.eq(self.step & self.last),
+            tokens.advance.eq(self.step & self.last & columns.last),
+            self.last.eq(folds.last & self._last_plane(m, self.step & folds.last)),
+            self.final.eq(self.last & columns.last & tokens.last),
         ]
         for counter in (folds, columns, tokens):
             m.d.comb += counter.start.eq(self.start)
         with m.If(self.start):
             m.d.sync += [self.more.eq(1), self.first.eq(1), self.last_token.eq(self._last_token(self.sizes.m, 0))]
         with m.Elif(self.step):
-            m.d.sync += [self.more.eq(~self.final), self.first.eq(folds.last)]
+            m.d.sync += [self.more.eq(~self.final), self.first.eq(self.last)]
             with m.If(tokens.advance):
                 m.d.sync += self.last_token.eq(self._last_token(tokens.left, config.token_tile))
         return m
+
+    def _last_plane(self, m: Module, end: Value) -> Value:
+        """Whether the walk stands on the last plane of a column tile; ``end``: this edge leaves a plane."""
+        if self.config.planes == 1:
+            return Const(1, 1)
+        two = Signal()
+        with m.If(self.start):
+            m.d.sync += [two.eq(self.planes), self.second.eq(0)]
+        with m.Elif(end):
+            m.d.sync += self.second.eq(two & ~self.second)
+        return self.second | ~two
 
     def _last_token(self, left: Value, done: int) -> Value:
         """Number of the last token of the token tile that comes when ``done`` of the ``left`` tokens are over."""
@@ -122,10 +137,14 @@ class Sequencer(Component):
     descriptor : one per GEMM; ready while nothing runs.
     status, running : of the latest descriptor.
     start : this edge starts a GEMM (edge 0).
+    formats : fields of its descriptor behind the sizes, see ``hw.ports.format_fields``.
     weight_valid, weight_ready, beat : handshake of the weight stream, and the number of the beat inside its tile.
+    accept_trits, accept_exponents, accept_scales : this edge accepts a beat of that kind.
+    exponents_end, scales_end : that beat is the last of its kind in the tile.
     swap : this edge moves shadow to active.
     activation_valid, activation_ready : handshake of the activation stream.
-    issue, first, last, token : the vector accepted on this edge, see ``Accumulator``.
+    issue, first, last, token, column_end : the vector accepted on this edge, see ``Accumulator``.
+    tile_end, second : it is the last of its tile; it meets the second plane.
     free, drained : from the accumulator.
     weight_final, issue_final : the weight beat, the vector that is accepted next is the GEMM's last.
     shadow_full, active, all_issued : state, for the counters.
@@ -135,13 +154,19 @@ class Sequencer(Component):
         self.config = config
         super().__init__(
             {
-                "descriptor": In(stream.Signature(Descriptor)),
+                "descriptor": In(stream.Signature(descriptor_layout(config))),
                 "status": Out(Status),
                 "running": Out(1),
                 "start": Out(1),
+                "formats": Out(data.StructLayout(format_fields(config))),
                 "weight_valid": In(1),
                 "weight_ready": Out(1),
                 "beat": Out(beat_shape(config)),
+                "accept_trits": Out(1),
+                "accept_exponents": Out(1),
+                "accept_scales": Out(1),
+                "exponents_end": Out(1),
+                "scales_end": Out(1),
                 "swap": Out(1),
                 "activation_valid": In(1),
                 "activation_ready": Out(1),
@@ -149,6 +174,9 @@ class Sequencer(Component):
                 "first": Out(1),
                 "last": Out(1),
                 "token": Out(token_shape(config)),
+                "tile_end": Out(1),
+                "column_end": Out(1),
+                "second": Out(1),
                 "free": In(1),
                 "drained": In(1),
                 "weight_final": Out(1),
@@ -165,14 +193,18 @@ class Sequencer(Component):
         m.submodules.load_walk = load = TileWalk(self.config)
         m.submodules.issue_walk = walk = TileWalk(self.config)
         self._take_descriptor(m)
+        sizes = self.descriptor.payload
         for each in (load, walk):
-            m.d.comb += [each.sizes.eq(self.descriptor.payload), each.start.eq(self.start)]
+            m.d.comb += [getattr(each.sizes, name).eq(getattr(sizes, name)) for name in "mnk"]
+            m.d.comb += each.start.eq(self.start)
+            if self.config.planes == 2:
+                m.d.comb += each.planes.eq(sizes.second_plane)
 
         accept, last_beat, completes = Signal(), Signal(), Signal()
         m.d.comb += [
             self.weight_ready.eq(load.more & (~self.shadow_full | self.swap)),
             accept.eq(self.weight_valid & self.weight_ready),
-            last_beat.eq(self.beat == self.config.weight_beats - 1),
+            last_beat.eq(self._last_beat(m, accept, load.last)),
             completes.eq(accept & last_beat),
             self.weight_final.eq(load.final & last_beat),
             load.step.eq(completes),
@@ -180,7 +212,7 @@ class Sequencer(Component):
         with m.If(accept):
             m.d.sync += self.beat.eq(Mux(completes, 0, self.beat + 1))
 
-        last_token, last_issue = Signal(), Signal()
+        last_token, last_issue = Signal(), self.tile_end
         m.d.comb += [
             self.activation_ready.eq(self.active & (~walk.last | self.free)),
             self.issue.eq(self.activation_valid & self.activation_ready),
@@ -190,6 +222,8 @@ class Sequencer(Component):
             walk.step.eq(last_issue),
             self.first.eq(walk.first),
             self.last.eq(walk.last),
+            self.column_end.eq(last_issue & walk.last),
+            self.second.eq(walk.second),
             self.all_issued.eq(~walk.more),
             self.swap.eq(self.shadow_full & (~self.active | last_issue)),
         ]
@@ -206,13 +240,37 @@ class Sequencer(Component):
             m.d.sync += self.active.eq(0)
         return m
 
+    def _last_beat(self, m: Module, accept: Value, last_fold: Value) -> Value:
+        """Whether ``beat`` ends a tile, whose trits may be followed by exponents and in a last fold by scales."""
+        config, beat = self.config, self.beat
+        m.d.comb += self.accept_trits.eq(accept)
+        end = beat == config.weight_beats - 1
+        if config.exponent_beats:
+            m.d.comb += [
+                self.accept_trits.eq(accept & (beat < config.trit_beats)),
+                self.accept_exponents.eq(accept & (beat >= config.trit_beats) & (beat < config.weight_beats)),
+                self.exponents_end.eq(end),
+            ]
+        if config.scale_beats:
+            scales = beat >= config.weight_beats
+            m.d.comb += [
+                self.accept_trits.eq(accept & (beat < config.trit_beats)),
+                self.accept_scales.eq(accept & scales),
+                self.scales_end.eq(beat == config.weight_beats + config.scale_beats - 1),
+            ]
+            end = Mux(last_fold & self.formats.row_scales, self.scales_end, end)
+        return end
+
     def _take_descriptor(self, m: Module) -> None:
         """Accept a descriptor while nothing runs; start it, or refuse it with a status."""
         sizes = self.descriptor.payload
         zero, too_large, accepted = Signal(), Signal(), Signal()
+        max_k = self.config.max_k
+        if self.config.planes == 2:
+            max_k = Mux(sizes.second_plane, max_k // 2, max_k)
         m.d.comb += [
             zero.eq((sizes.m == 0) | (sizes.n == 0) | (sizes.k == 0)),
-            too_large.eq(sizes.k > self.config.max_k),
+            too_large.eq(sizes.k > max_k),
             self.descriptor.ready.eq(~self.running),
             accepted.eq(self.descriptor.valid & self.descriptor.ready),
             self.start.eq(accepted & ~zero & ~too_large),
@@ -221,5 +279,6 @@ class Sequencer(Component):
             m.d.sync += self.status.eq(Mux(zero, Status.ZERO_SIZE, Mux(too_large, Status.K_TOO_LARGE, Status.OK)))
         with m.If(self.start):
             m.d.sync += self.running.eq(1)
+            m.d.sync += [getattr(self.formats, name).eq(getattr(sizes, name)) for name in format_fields(self.config)]
         with m.Elif(self.drained & self.all_issued):
             m.d.sync += self.running.eq(0)

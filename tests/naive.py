@@ -38,18 +38,23 @@ def gemm_cycles(
     weights: Sequence[int] = (),
     activations: Sequence[int] = (),
     results: Sequence[int] = (),
+    planes: int = 1,
+    row_scales: bool = False,
 ) -> dict[str, int]:
     """Cycles of one GEMM, whole (``"cycles"``) and by cause, stepping ``docs/architecture.md`` edge by edge.
 
     ``array``: anything with the fields of an ``ArrayConfig``; ``weights``, ``activations``, ``results``: the patterns
-    of the three streams, bit i of edge i + 1.
+    of the three streams, bit i of edge i + 1. The folds of ``planes`` follow one another; with ``row_scales`` the last
+    of them brings ``array.scale_beats`` more words.
     """
     tiles = []  # (tokens, last fold?) in stream order
     for i in range(0, m, array.token_tile):
         for _ in range(0, n, array.cols):
-            for h in range(0, k, array.rows):
-                tiles.append((min(array.token_tile, m - i), h + array.rows >= k))
-    beats_left, beat = len(tiles) * array.weight_beats, 0
+            for plane in range(planes):
+                for h in range(0, k, array.rows):
+                    tiles.append((min(array.token_tile, m - i), plane == planes - 1 and h + array.rows >= k))
+    beats = [array.weight_beats + array.scale_beats * (row_scales and last) for _, last in tiles]
+    loading, beat = 0, 0  # the tile whose beats are next, and how many of them came
     vectors_left = sum(tokens for tokens, _ in tiles)
     results_left = sum(tokens for tokens, last in tiles if last)
     shadow_full = active = swapped = False
@@ -73,7 +78,7 @@ def gemm_cycles(
         last_issue = issue and token == tiles[tile][0] - 1
 
         swap = shadow_full and (not active or last_issue)
-        weight_valid = beats_left > 0 and bit(weights, edge)
+        weight_valid = loading < len(tiles) and bit(weights, edge)
         beat_accepted = weight_valid and (not shadow_full or swap)
 
         if issue:
@@ -104,8 +109,7 @@ def gemm_cycles(
         if swap:
             shadow_full, active, swapped = False, True, True
         if beat_accepted:
-            beats_left -= 1
             beat += 1
-            if beat == array.weight_beats:
-                beat, shadow_full = 0, True
+            if beat == beats[loading]:
+                loading, beat, shadow_full = loading + 1, 0, True
     return counts

@@ -13,7 +13,9 @@ from cocotb_tools.runner import get_runner
 
 from hw.cells import Cells
 from hw.config import ArrayConfig
+from hw.formats import PLAIN, GemmFormat
 from hw.golden import tiles
+from hw.job import CoreJob
 from hw.trit import tile_stream
 from hw.verilog import CORE_NAME, core_verilog
 
@@ -37,6 +39,19 @@ class Case:
     refused: bool = False  # the descriptor must start nothing
     damaged: bool = False  # the last weight word holds a code that is never written; the sums mean nothing
     sizes: tuple[int, int, int] | None = None  # what the descriptor says, if not the truth
+    formats: GemmFormat = PLAIN
+    second: np.ndarray | None = None  # int8 (n, k): the second plane's trits
+    exponents: np.ndarray | None = None  # (planes, folds, n)
+    multipliers: np.ndarray | None = None  # (n,)
+    offsets: np.ndarray | None = None  # (n,)
+
+    @property
+    def planes(self) -> np.ndarray:
+        return np.stack([self.trits] if self.second is None else [self.trits, self.second])
+
+    @property
+    def job(self) -> CoreJob:
+        return CoreJob(self.q, self.planes, self.formats, self.exponents, self.multipliers, self.offsets)
 
     @property
     def m(self) -> int:
@@ -53,9 +68,9 @@ class Case:
 
 @dataclass
 class Record:
-    """What the bench saw: sums ``(m, n)``, status, counters, and the valid/ready bits of each edge."""
+    """What the bench saw: results ``(m, n)``, status, counters, and the valid/ready bits of each edge."""
 
-    sums: np.ndarray
+    results: np.ndarray
     status: int
     illegal_weights: int
     edges: int
@@ -89,7 +104,28 @@ def random_case(rng: np.random.Generator, config: ArrayConfig, stalls: bool = Tr
     if rng.integers(8) == 0:
         trits = np.full((n, k), -1, np.int8)
     offers = [random_offers(rng, 400) if stalls else "" for _ in range(3)]
-    return Case(q, trits, *offers)
+    return with_formats(rng, config, Case(q, trits, *offers)) if config.options else Case(q, trits, *offers)
+
+
+def with_formats(rng: np.random.Generator, config: ArrayConfig, case: Case) -> Case:
+    """The case with random formats of those that the array has, on scales that keep most results off saturation."""
+    planes = int(rng.integers(1, config.planes + 1))
+    if planes == 2:
+        case.second = rng.integers(-1, 2, size=case.trits.shape, dtype=np.int8)
+    if config.group_exponent_bits and rng.integers(4):
+        folds = -(-case.k // config.rows)
+        case.exponents = rng.integers(0, config.max_exponent + 1, (planes, folds, case.n))
+    case.formats = GemmFormat(planes)
+    if config.results == "int8":
+        row_scales = bool(rng.integers(2))
+        size = 2 ** int(rng.integers(1, 16))
+        multipliers, offsets = rng.integers(-size, size, (2, case.n))
+        shift = int(rng.choice([0, 1, rng.integers(64), 2 + size.bit_length(), 6 + size.bit_length()]))
+        offset = int(offsets[0]) if config.sum_of_x else 0
+        case.formats = GemmFormat(planes, row_scales, int(multipliers[0]), offset, shift)
+        if row_scales:
+            case.multipliers, case.offsets = multipliers, offsets if config.sum_of_x else None
+    return case
 
 
 def play(config: ArrayConfig, cases: list[Case], folder: Path, cells: Cells = "portable") -> list[Record]:
@@ -144,33 +180,58 @@ def assert_passed(report: Path, tests: int) -> None:
 def weight_words(config: ArrayConfig, case: Case) -> list[int]:
     """The whole weight stream of a GEMM."""
     words = []
-    for _, columns, fold in tiles(case.m, case.n, case.k, config.token_tile, config.cols, config.rows):
-        tile = np.zeros((config.cols, config.rows), np.int8)
-        part = case.trits[columns, fold]
-        tile[: part.shape[0], : part.shape[1]] = part
-        words += tile_stream(tile, config.packing, config.weight_bus_bits)
+    for _, columns, _ in tiles(case.m, case.n, 1, config.token_tile, config.cols, 1):
+        for plane, trits in enumerate(case.planes):
+            for number, first in enumerate(range(0, case.k, config.rows)):
+                tile = np.zeros((config.cols, config.rows), np.int8)
+                part = trits[columns, first : first + config.rows]
+                tile[: part.shape[0], : part.shape[1]] = part
+                words += tile_stream(tile, config.packing, config.weight_bus_bits)
+                if config.group_exponent_bits:
+                    exponents = [0] * case.n if case.exponents is None else case.exponents[plane, number]
+                    words += _numbers(exponents[columns], config.group_exponent_bits, config)
+        if case.formats.row_scales:
+            pairs = np.stack([case.multipliers, case.offsets], 1) if config.sum_of_x else case.multipliers[:, None]
+            words += _numbers(pairs[columns].reshape(-1), 16, config, config.cols * pairs.shape[1])
     if case.damaged:
         words[-1] |= {"2bit": 0b10, "5in8": 0xFF}[config.packing]
         words[-1] &= ~{"2bit": 0b01, "5in8": 0}[config.packing]
     return words
 
 
+def _numbers(values: Sequence[int], bits: int, config: ArrayConfig, places: int | None = None) -> list[int]:
+    """Bus words that hold ``places`` numbers (as many as columns) of ``bits`` bits, missing ones as 0."""
+    texts = [format(int(value) % 2**bits, f"0{bits}b") for value in values]
+    text = "".join(reversed(texts)).zfill((places or config.cols) * bits)  # the first number is the rightmost
+    text = text.zfill(-(-len(text) // config.weight_bus_bits) * config.weight_bus_bits)
+    words = [int(text[i : i + config.weight_bus_bits], 2) for i in range(0, len(text), config.weight_bus_bits)]
+    return words[::-1]
+
+
 def activation_vectors(config: ArrayConfig, case: Case) -> list[int]:
     """The whole activation stream of a GEMM: lane i in bits 8*i .. 8*i + 7."""
     vectors = []
-    for tokens, _, fold in tiles(case.m, case.n, case.k, config.token_tile, config.cols, config.rows):
-        for token in case.q[tokens, fold]:
-            vector = np.zeros(config.rows, np.int8)
-            vector[: token.size] = token
-            vectors.append(int.from_bytes(vector.tobytes(), "little"))
+    for tokens, _, _ in tiles(case.m, case.n, 1, config.token_tile, config.cols, 1):
+        for first in [*range(0, case.k, config.rows)] * len(case.planes):
+            for token in case.q[tokens, first : first + config.rows]:
+                vector = np.zeros(config.rows, np.int8)
+                vector[: token.size] = token
+                vectors.append(int.from_bytes(vector.tobytes(), "little"))
     return vectors
 
 
 def _bench_case(config: ArrayConfig, case: Case) -> dict:
     m, n, k = case.sizes or (case.m, case.n, case.k)
+    formats, place, descriptor = case.formats, 72, m | n << 24 | k << 48
+    fields = [(formats.planes - 1, 1)] if config.planes == 2 else []
+    if config.results == "int8":
+        fields += [(formats.row_scales, 1), (formats.shift, 6), (formats.multiplier, 16), (formats.offset, 16)]
+    for value, bits in fields[: len(fields) - (config.results == "int8" and not config.sum_of_x)]:
+        descriptor |= int(value) % 2**bits << place
+        place += bits
     column_tiles = -(-case.n // config.cols)
     return {
-        "descriptor": hex(m | n << 24 | k << 48),
+        "descriptor": hex(descriptor),
         "weights": [] if case.refused else [hex(word) for word in weight_words(config, case)],
         "activations": [] if case.refused else [hex(vector) for vector in activation_vectors(config, case)],
         "results": 0 if case.refused else case.m * column_tiles,
@@ -182,19 +243,25 @@ def _bench_case(config: ArrayConfig, case: Case) -> dict:
 
 
 def _decode(config: ArrayConfig, case: Case, record: dict) -> Record:
-    bits = config.accumulator_bits
+    bits = 8 if config.results == "int8" else config.accumulator_bits
+    more = config.sum_of_x and config.results == "sums"  # the sum of the activations behind the columns
     sums = np.zeros((case.m, -(-case.n // config.cols) * config.cols), np.int64)
+    x_sums = np.zeros((case.m, 1), np.int64)
     beats = iter(record["results"])
     for first in range(0, case.m, config.token_tile) if not case.refused else ():
         for column in range(0, case.n, config.cols):
             for token in range(first, min(first + config.token_tile, case.m)):
                 beat = int(next(beats), 16)
-                for c in range(config.cols):
+                for c in range(config.cols + more):
                     value = beat >> c * bits & (1 << bits) - 1
-                    sums[token, column + c] = value - (1 << bits) * (value >> bits - 1)
+                    value -= (1 << bits) * (value >> bits - 1)
+                    if c < config.cols:
+                        sums[token, column + c] = value
+                    else:
+                        x_sums[token] = value
     patterns = {name: record[name] for name in ("weights_valid", "activations_valid", "results_ready")}
     return Record(
-        sums[:, : case.n],
+        np.concatenate([sums[:, : case.n], x_sums], axis=1) if more else sums[:, : case.n],
         record["status"],
         record["illegal_weights"],
         record["edges"],

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hw.config import ArrayConfig
-from hw.golden import gemm
+from hw.job import golden_results
 from quant.shapes import Gemm
 from sim.analytic import closed_form
 from sim.cycles import count_cycles
@@ -18,7 +18,7 @@ def array(rows: int, cols: int, **fields) -> ArrayConfig:
 
 
 # Between them: one lane, odd sizes, both packings, words that split columns, one beat per tile, depth 1, chains with a
-# short last one, trees registered at every level and only at the root.
+# short last one, trees registered at every level and only at the root; every option alone or with others.
 ARRAYS = [
     array(1, 1, weight_bus_bits=8, accumulator_bits=12),
     array(3, 5, packing="5in8", weight_bus_bits=8, token_tile=1),
@@ -26,23 +26,33 @@ ARRAYS = [
     array(16, 4, chain_lanes=4, weight_bus_bits=16, accumulator_bits=20),
     array(10, 3, chain_lanes=4, packing="5in8", weight_bus_bits=48, adders_per_register=1, token_tile=5),
     array(8, 32, weight_bus_bits=64, adders_per_register=4),
+    array(7, 3, planes=2, group_exponent_bits=2, sum_of_x=True, weight_bus_bits=16),
+    array(8, 4, results="int8", weight_bus_bits=24),
+    array(9, 5, results="int8", sum_of_x=True, planes=2, group_exponent_bits=3, packing="5in8", chain_lanes=3),
+    array(1, 1, results="int8", group_exponent_bits=1, weight_bus_bits=32, token_tile=1, accumulator_bits=16),
 ]
 
 
+def name(config: ArrayConfig) -> str:
+    return "-".join([config.name, config.packing, str(config.chain_lanes), *config.options])
+
+
 def check(config: ArrayConfig, case: Case, record: Record) -> None:
-    """Sums, the cycle count seen from outside, and every counter against the three models."""
+    """Results, the cycle count seen from outside, and every counter against the three models."""
     if not case.damaged:
-        np.testing.assert_array_equal(record.sums, gemm(case.q, case.trits))
+        np.testing.assert_array_equal(record.results, golden_results(case.job, config))
     assert record.status == 0
     assert record.illegal_weights == case.damaged
     assert record.counters["cycles"] == record.edges
-    assert record.counters == naive.gemm_cycles(config, case.m, case.n, case.k, *record.patterns.values())
-    assert record.counters == count_cycles(Gemm(case.m, case.n, case.k), config, *record.patterns.values())._asdict()
+    formats, patterns, shape = case.formats, record.patterns.values(), Gemm(case.m, case.n, case.k)
+    stepped = naive.gemm_cycles(config, *shape, *patterns, planes=formats.planes, row_scales=formats.row_scales)
+    assert record.counters == stepped
+    assert record.counters == count_cycles(shape, config, *patterns, formats)._asdict()
     if not (case.weight_offers or case.activation_offers or case.result_readies):
-        assert record.counters == closed_form(Gemm(case.m, case.n, case.k), config)._asdict()
+        assert record.counters == closed_form(shape, config, formats)._asdict()
 
 
-@pytest.mark.parametrize("config", ARRAYS, ids=lambda config: f"{config.name}-{config.packing}-{config.chain_lanes}")
+@pytest.mark.parametrize("config", ARRAYS, ids=name)
 def test_random_gemms_give_the_golden_sums_in_the_predicted_cycles(config, tmp_path):
     rng = np.random.default_rng(config.lanes)
     cases = [random_case(rng, config, stalls=i % 4 != 0) for i in range(24)]
@@ -60,7 +70,7 @@ def test_a_core_of_ecp5_carry_cells_is_the_same_machine(config, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("config", ARRAYS, ids=lambda config: f"{config.name}-{config.packing}-{config.chain_lanes}")
+@pytest.mark.parametrize("config", ARRAYS, ids=name)
 def test_over_five_hundred_random_gemms_are_cycle_equal(config, tmp_path):
     rng = np.random.default_rng(1000 + config.lanes)
     cases = [random_case(rng, config, stalls=i % 4 != 0) for i in range(90)]
