@@ -53,7 +53,10 @@ def pack(trits: np.ndarray, packing: Packing) -> np.ndarray:
         codes = _CODE_OF_TRIT[groups + 1]
         shifts = np.arange(0, 8, 2, dtype=np.uint8)
         return np.bitwise_or.reduce(codes << shifts, axis=-1).astype(np.uint8)
-    return ((groups + 1).astype(np.uint8) * _POWERS_OF_3).sum(axis=-1, dtype=np.uint8)
+    codes = np.full(groups.shape[:-1], _POWERS_OF_3.sum(), dtype=np.uint8)
+    for position, power in enumerate(_POWERS_OF_3):
+        codes += power * groups[..., position].view(np.uint8)  # modulo 256, as two's complement is
+    return codes
 
 
 def unpack(data: np.ndarray, trits: int, packing: Packing) -> np.ndarray:

@@ -8,8 +8,18 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from hw.errors import InputError
-from quant.llama import DecoderLinear, block_inputs, block_linears, blocks, embed, int8_activations, run_block
+from quant.llama import (
+    DecoderLinear,
+    block_inputs,
+    block_linears,
+    blocks,
+    embed,
+    int8_activations,
+    run_block,
+    working_block,
+)
 from quant.recording import FIRST_KINDS, INPUT_OF_KIND
+from quant.stopwatch import stage
 
 __all__ = ["INPUTS", "CalibrationBlock", "block_hessians", "calibration_blocks", "forward_block", "token_windows"]
 
@@ -50,9 +60,12 @@ def calibration_blocks(model: PreTrainedModel, windows: Tensor, int8: bool = Tru
     ``windows``: int64 ``(count, length)``; ``int8``: per-token int8 activations at every linear, as the hardware has.
     """
     hidden = embed(model, windows.to(next(model.parameters()).device))
-    for layer, block in enumerate(blocks(model)):
+    for layer in range(len(blocks(model))):
+        with stage("bring block", layer):
+            block = working_block(model, layer)
         yield CalibrationBlock(layer, block, block_linears(block, layer), hidden)
-        hidden = forward_block(model, block, hidden, int8)
+        with stage("forward", layer):
+            hidden = forward_block(model, block, hidden, int8)
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ file's one metadata entry holds the ``LinearHeader`` of every linear.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -30,7 +30,7 @@ from quant.storage import (
 if TYPE_CHECKING:
     from quant.solution import LinearSolution
 
-__all__ = ["Checkpoint", "TernaryLinear", "write_checkpoint"]
+__all__ = ["Checkpoint", "TernaryLinear", "join_checkpoints", "write_checkpoint"]
 
 _KEY = "tritforge.ternary.1"
 _REMEDY = "quantize again: make quant MODEL=..."
@@ -132,6 +132,10 @@ class Checkpoint:
         """The manifest's line of every linear, its bits counted from the stored arrays."""
         return [self._entry(layer, kind) for layer, kind in self]
 
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Every stored array by its name in the file."""
+        return {name: self._read(name) for name in self._file.keys()}  # noqa: SIM118 (safe_open is no mapping)
+
     def _entry(self, layer: int, kind: str) -> LinearEntry:
         header, arrays = self._stored(layer, kind)
         bits = dict.fromkeys(("code", "scale", "offset", "mask", "permutation"), 0)
@@ -168,12 +172,30 @@ def write_checkpoint(
 
     ``solutions``: by ``(layer, kind)``; ``norms``: retrained gains, float32 by name.
     """
-    tensors = {f"norms.{name}": np.asarray(value, dtype=np.float32) for name, value in (norms or {}).items()}
-    headers = {}
+    tensors, headers = {}, {}
     for (layer, kind), solution in solutions.items():
         header, arrays = store_linear(solution)
-        prefix = f"layers.{layer}.{kind}"
-        headers[prefix] = header.model_dump()
-        tensors |= {f"{prefix}.{name}": np.ascontiguousarray(array) for name, array in arrays.items()}
+        headers[layer, kind] = header
+        tensors |= {f"layers.{layer}.{kind}.{name}": np.ascontiguousarray(array) for name, array in arrays.items()}
+    _write(path, tensors, headers, norms or {})
+
+
+def join_checkpoints(path: Path, parts: Sequence[Path], norms: Mapping[str, np.ndarray] | None = None) -> None:
+    """Write the linears of ``parts`` and ``norms`` as one checkpoint, the bytes that ``write_checkpoint`` gives."""
+    tensors, headers = {}, {}
+    for part in map(Checkpoint, parts):
+        tensors |= part.tensors()
+        headers |= part.headers
+    _write(path, tensors, headers, norms or {})
+
+
+def _write(
+    path: Path,
+    tensors: dict[str, np.ndarray],
+    headers: Mapping[tuple[int, str], LinearHeader],
+    norms: Mapping[str, np.ndarray],
+) -> None:
+    tensors = {f"norms.{name}": np.asarray(value, dtype=np.float32) for name, value in norms.items()} | tensors
+    stored = {f"layers.{layer}.{kind}": header.model_dump() for (layer, kind), header in headers.items()}
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={_KEY: json.dumps(headers)})
+        save_file(tensors, temporary, metadata={_KEY: json.dumps(stored)})

@@ -3,70 +3,55 @@
 Ref: Hinton et al., arXiv 1503.02531 (soft targets); Liu et al., LLM-QAT, arXiv 2305.17888, section 3.1 (text that the
 model generates itself). No text beyond the calibration slice is used: the rest the full-precision model writes, from
 short prompts cut out of that slice.
+
+Where only scales and norms train, a model of 7 B parameters fits one GPU: a step goes through the model a few windows
+at a time, each block keeps its input alone and runs again in the backward pass (Chen et al., arXiv 1604.06174), and
+the logits of a few hundred tokens exist at once.
 """
 
-import copy
 import logging
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 from hw.errors import InputError
-from quant.latent import BlockFunction, BlockTensors, block_function, rotary_tables
+from quant.forward import Progress
+from quant.latent import BlockFunction, BlockTensors, LatentWeight, block_function, rotary_tables
 from quant.llama import embed
 from quant.reconstruct import TrainingPlan, advance, mixed_precision, trainer
+from quant.stopwatch import stage
 
-__all__ = ["distill", "generate_windows"]
+__all__ = ["Corpus", "distill"]
 
-_PROMPT_TOKENS = 48  # longest prompt; its length is uniform from 1
-_TEMPERATURE = 0.95
-_BATCH = 3072  # windows generated side by side on a GPU
 _LOG_STEPS = 100
+_TOKENS_PER_PASS = 8192  # through the model at a time where codes are frozen
+_TOKENS_OF_LOGITS = 1024
 
 _log = logging.getLogger(__name__)
 
-Progress = Callable[[int, int], None]
 
+class Corpus(NamedTuple):
+    """Windows to learn from, int64 ``(windows, length)`` each: calibration text, and text that the model wrote.
 
-@torch.no_grad()
-def generate_windows(
-    model: PreTrainedModel, windows: Tensor, count: int, length: int, seed: int, progress: Progress
-) -> Tensor:
-    """Text that the model samples: int64 ``(count, length)``; every row starts with 1 to 48 tokens of the slice.
-
-    ``windows``: calibration tokens, int64 ``(windows, any length)``.
+    ``real_share``: of each step's windows that are calibration text; all where nothing was generated.
     """
-    device = next(model.parameters()).device
-    if device.type == "cuda":
-        model = copy.deepcopy(model).to(torch.bfloat16)
-    generator = torch.Generator(device=device).manual_seed(seed)
-    batch = _BATCH if device.type == "cuda" else 16
-    slice_ = windows.flatten().to(device)
-    rows = []
-    for start in range(0, count, batch):
-        size = min(batch, count - start)
-        begin = torch.randint(len(slice_) - _PROMPT_TOKENS, (size, 1), device=device, generator=generator)
-        prompt = slice_[begin + torch.arange(_PROMPT_TOKENS, device=device)]
-        kept = torch.randint(1, _PROMPT_TOKENS + 1, (size,), device=device, generator=generator)
-        rows.append(_sample(model, prompt, kept, length, generator))
-        progress(start + size, count)
-    return torch.cat(rows)
 
+    real: Tensor
+    generated: Tensor
+    real_share: float
 
-def _sample(model: PreTrainedModel, prompt: Tensor, kept: Tensor, length: int, generator: torch.Generator) -> Tensor:
-    """Continue row r after its first ``kept[r]`` prompt tokens."""
-    tokens, cache, row = [prompt[:, 0]], None, prompt[:, 0]
-    for position in range(1, length):
-        output = model(row[:, None], past_key_values=cache, use_cache=True)
-        cache = output.past_key_values
-        chances = (output.logits[:, -1].float() / _TEMPERATURE).softmax(-1)
-        row = torch.multinomial(chances, 1, generator=generator)[:, 0]
-        if position < prompt.shape[1]:
-            row = torch.where(position < kept, prompt[:, position], row)
-        tokens.append(row)
-    return torch.stack(tokens, 1)
+    def batches(self, rows: int, seed: int) -> Iterator[Tensor]:
+        """Batches of ``rows`` windows in random order, again and again: int64 ``(rows, length)``."""
+        real_rows = rows if not len(self.generated) else max(1, round(self.real_share * rows))
+        generator = torch.Generator().manual_seed(seed)
+        streams = [_endless(self.real, generator), _endless(self.generated, generator)]
+        while True:
+            counts = zip(streams, (real_rows, rows - real_rows), strict=True)
+            yield torch.stack([next(stream) for stream, count in counts for _ in range(count)])
 
 
 def distill(
@@ -74,47 +59,44 @@ def distill(
     teacher: list[BlockTensors],
     student: list[BlockTensors],
     student_norm: Tensor,
-    real: Tensor,
-    generated: Tensor,
+    corpus: Corpus,
     steps: int,
-    real_share: float,
     plan: TrainingPlan,
     progress: Progress,
 ) -> float:
     """Train ``student`` and ``student_norm`` in place; the mean loss of the last tenth of the steps.
 
-    ``model`` gives embedding, head, final norm and rotary tables; ``real`` and ``generated``: int64 ``(windows,
-    length)``; each step takes ``real_share`` of its windows from the calibration text. Loss: KL(teacher || student) of
+    ``model`` gives embedding, head, final norm and rotary tables. Latent weights train with scales and norms; where all
+    codes of the student are frozen, in the little memory that the module describes. Loss: KL(teacher || student) of
     every token.
 
     Raises:
         InputError: a loss that is not finite, with the step and the remedy.
     """
-    device = real.device
-    length = real.shape[1]
-    compiled = device.type == "cuda"
-    teach, learn = (block_function(model, int8, compiled) for int8 in (False, True))
-    divergence = torch.compile(_divergence, dynamic=False) if compiled else _divergence
+    device, length = corpus.real.device, corpus.real.shape[1]
+    frozen = not any(isinstance(weight, LatentWeight) for block in student for weight in block.weights)
+    teach, learn = (block_function(model, int8, device.type == "cuda") for int8 in (False, True))
     tables = rotary_tables(model, length)
     optimizer, schedule = trainer(student, [student_norm], plan.rate, steps)
+    divergence = _Divergence(model, student_norm, frozen)
     batch = max(1, plan.tokens_per_step // length)
-    real_rows = batch if not len(generated) else max(1, round(real_share * batch))
-    generator = torch.Generator().manual_seed(plan.seed)
-    streams = [_endless(real, generator), _endless(generated, generator)]
-    counts = (real_rows, batch - real_rows)
-    head, gain, eps = model.lm_head.weight, model.model.norm.weight, model.config.rms_norm_eps
+    rows_per_pass = max(1, _TOKENS_PER_PASS // length) if frozen else batch
     last, losses = max(1, steps // 10), torch.zeros((), device=device)
-    for step in range(steps):
-        rows = [next(stream) for stream, count in zip(streams, counts, strict=True) for _ in range(count)]
-        hidden = embed(model, torch.stack(rows))
-        with mixed_precision(device):
-            with torch.no_grad():
-                wanted = _through(teach, teacher, hidden, tables)
-            loss = divergence(wanted, _through(learn, student, hidden, tables), gain, student_norm, head, eps)
-        loss.backward()
-        advance(optimizer, schedule)
+    for step, rows in zip(range(steps), corpus.batches(batch, plan.seed), strict=False):
+        with stage("distill step", step):
+            loss = torch.zeros((), device=device)
+            for tokens in rows.split(rows_per_pass):
+                hidden = embed(model, tokens)
+                with mixed_precision(device):
+                    with torch.no_grad():
+                        wanted = _through(teach, teacher, hidden, tables, False)
+                    part = divergence(wanted, _through(learn, student, hidden, tables, frozen))
+                part = part * (len(tokens) / batch)
+                part.backward()
+                loss += part.detach()
+            advance(optimizer, schedule)
         if step >= steps - last:
-            losses += loss.detach()
+            losses += loss
         if step % _LOG_STEPS == 0 or step == steps - 1:
             if not torch.isfinite(loss):
                 raise InputError(f"distillation: loss of step {step} must be finite; lower the option 'distill_rate'")
@@ -124,17 +106,44 @@ def distill(
 
 
 def _through(
-    function: BlockFunction, blocks_tensors: list[BlockTensors], hidden: Tensor, tables: tuple[Tensor, Tensor]
+    function: BlockFunction,
+    blocks_tensors: list[BlockTensors],
+    hidden: Tensor,
+    tables: tuple[Tensor, Tensor],
+    again: bool,
 ) -> Tensor:
-    """Hidden states after all blocks."""
+    """Hidden states after all blocks; ``again``: run each block again in the backward pass, to keep its input alone."""
     for tensors in blocks_tensors:
-        hidden = function(hidden, *tables, tensors)
+        if again:
+            hidden = checkpoint(function, hidden, *tables, tensors, use_reentrant=False, preserve_rng_state=False)
+        else:
+            hidden = function(hidden, *tables, tensors)
     return hidden
 
 
-def _divergence(wanted: Tensor, hidden: Tensor, gain: Tensor, norm: Tensor, head: Tensor, eps: float) -> Tensor:
-    """Mean over tokens of KL(teacher || student), in nats."""
+class _Divergence:
+    """Mean over tokens of KL(teacher || student), in nats, from the last blocks' outputs ``(..., hidden)``."""
 
+    def __init__(self, model: PreTrainedModel, student_norm: Tensor, in_chunks: bool) -> None:
+        self._norms = model.model.norm.weight, student_norm
+        self._head, self._eps = model.lm_head.weight, model.config.rms_norm_eps
+        self._in_chunks = in_chunks
+        compiled = self._head.device.type == "cuda"
+        self._mean: Callable[..., Tensor] = torch.compile(_divergence, dynamic=False) if compiled else _divergence
+
+    def __call__(self, wanted: Tensor, hidden: Tensor) -> Tensor:
+        arguments = (*self._norms, self._head, self._eps)
+        if not self._in_chunks:
+            return self._mean(wanted, hidden, *arguments)
+        pieces = [states.flatten(0, -2).split(_TOKENS_OF_LOGITS) for states in (wanted, hidden)]
+        total = torch.zeros((), device=hidden.device)
+        for ours, theirs in zip(*pieces, strict=True):
+            mean = checkpoint(self._mean, ours, theirs, *arguments, use_reentrant=False, preserve_rng_state=False)
+            total = total + mean * len(ours)
+        return total / hidden[..., 0].numel()
+
+
+def _divergence(wanted: Tensor, hidden: Tensor, gain: Tensor, norm: Tensor, head: Tensor, eps: float) -> Tensor:
     def log_chances(x: Tensor, weight: Tensor) -> Tensor:
         x = x.float()
         normed = weight * (x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps))

@@ -10,7 +10,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from hw.errors import InputError
-from quant.llama import Tokenizer, int8_activations
+from quant.forward import hidden_states
+from quant.llama import Tokenizer, logits_of
 
 __all__ = ["LastWord", "last_word_accuracy", "last_words", "perplexity"]
 
@@ -41,18 +42,15 @@ def perplexity(model: PreTrainedModel, windows: Tensor, int8: bool, progress: Pr
     device = next(model.parameters()).device
     total = 0.0
     batch = max(1, _TOKENS_PER_PASS // windows.shape[1]) if device.type == "cuda" else 1
-    with int8_activations(model, int8):
-        for start in range(0, len(windows), batch):
-            tokens = windows[start : start + batch].to(device)
-            logits = model(tokens, use_cache=False).logits[:, :-1].flatten(0, 1)
-            loss = torch.nn.functional.cross_entropy(logits.float(), tokens[:, 1:].flatten(), reduction="sum").item()
-            if not math.isfinite(loss):
-                raise InputError(
-                    f"loss of evaluation window {start} must be finite, not {loss}: the weights are damaged"
-                )
-            total += loss
-            if progress:
-                progress(min(start + batch, len(windows)), len(windows))
+    parts = windows.to(device).split(batch)
+    for number, (tokens, hidden) in enumerate(zip(parts, hidden_states(model, parts, int8, progress), strict=True)):
+        logits = logits_of(model, hidden)[:, :-1].flatten(0, 1)
+        loss = torch.nn.functional.cross_entropy(logits.float(), tokens[:, 1:].flatten(), reduction="sum").item()
+        if not math.isfinite(loss):
+            raise InputError(
+                f"loss of evaluation window {number * batch} must be finite, not {loss}: the weights are damaged"
+            )
+        total += loss
     return math.exp(min(total / (len(windows) * (windows.shape[1] - 1)), 700.0))
 
 
@@ -88,12 +86,10 @@ def last_word_accuracy(
 ) -> float:
     """Share of passages whose last word's tokens are all the model's first choice."""
     device = next(model.parameters()).device
+    tokens = [torch.tensor(passage.tokens, device=device) for passage in passages]
+    states = hidden_states(model, [row[None, :-1] for row in tokens], int8, progress)
     right = 0
-    with int8_activations(model, int8):
-        for number, passage in enumerate(passages):
-            tokens = torch.tensor(passage.tokens, device=device)[None]
-            guesses = model(tokens[:, :-1], use_cache=False).logits[0, -passage.target :].argmax(-1)
-            right += bool((guesses == tokens[0, -passage.target :]).all())
-            if progress:
-                progress(number + 1, len(passages))
+    for passage, row, hidden in zip(passages, tokens, states, strict=True):
+        guesses = logits_of(model, hidden)[0, -passage.target :].argmax(-1)
+        right += bool((guesses == row[-passage.target :]).all())
     return right / len(passages)

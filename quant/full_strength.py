@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,28 +11,32 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from hw.artifact import atomic_path, sha256_json
-from hw.errors import InputError
 from quant.calibrate import CalibrationBlock, block_hessians
-from quant.distill import distill, generate_windows
+from quant.checkpoint import write_checkpoint
+from quant.distill import Corpus, distill
+from quant.generate import generate_windows
 from quant.latent import (
     BlockFunction,
     BlockTensors,
+    FrozenWeight,
     LatentWeight,
     block_function,
     block_tensors,
+    freeze,
     latent_weight,
     rotary_tables,
     to_solution,
 )
-from quant.llama import LoadedModel, block_linears, blocks, embed
+from quant.layerwise import solve_linears
+from quant.llama import LoadedModel, block_linears, blocks, embed, streams, working_block
 from quant.pipeline import Progress
 from quant.pt_bitnet import Options, solve
 from quant.reconstruct import TrainingPlan, mixed_precision, reconstruct_block
 from quant.shapes import LINEAR_KINDS
-from quant.solution import LinearSolution
 from quant.source import weights_sha256
+from quant.stopwatch import stage
 
-__all__ = ["full_strength"]
+__all__ = ["distill_blocks", "full_strength", "reconstruct_blocks"]
 
 _TOKENS_PER_PASS = 16384
 _GENERATED_LENGTH = 512  # tokens that the model writes in one go; distillation packs them into longer windows
@@ -47,8 +52,8 @@ def full_strength(
     texts_folder: Path,
     seed: int,
     progress: Progress,
-) -> tuple[dict[tuple[int, str], LinearSolution], dict[str, np.ndarray]]:
-    """Quantize all blocks: solutions by ``(layer, kind)``, and retrained norm gains by name.
+) -> tuple[list[Path], dict[str, np.ndarray]]:
+    """Quantize all blocks: the paths of their checkpoints, and retrained norm gains by name.
 
     ``windows``: calibration tokens, int64 ``(count, length)``. Each reconstructed block is kept in ``parts``, and a
     later call goes on after it with the same bits; text that the model wrote is kept in ``texts_folder``. The model
@@ -59,38 +64,101 @@ def full_strength(
     """
     model = loaded.model
     windows = windows.to(next(model.parameters()).device)
-    student = _reconstruct(loaded, options, windows, parts, seed, progress)
+    generated = windows[:0]
+    if options.distill_steps and options.generated_windows:
+        generated = _generated(loaded, windows, options.generated_windows, texts_folder, seed, progress)
+    student = list(reconstruct_blocks(loaded, options, windows, parts, seed, progress))
     last_norm = model.model.norm.weight.detach().clone()
     if options.distill_steps:
-        length = min(options.distill_length, windows.numel() // 2)
-        real = windows.flatten()[: windows.numel() // length * length].view(-1, length)
-        count = options.generated_windows
-        generated = real[:0]
-        if count:
-            generated = _generated(loaded, windows, count, texts_folder, seed, progress)
-            generated = generated.flatten()[: generated.numel() // length * length].view(-1, length)
-        plan = TrainingPlan(1, options.distill_rate, options.distill_tokens_per_step, seed)
-        teacher = [block_tensors(block) for block in blocks(model)]
-        steps, share = options.distill_steps, options.real_share
-        distill(
-            model,
-            teacher,
-            student,
-            last_norm,
-            real,
-            generated,
-            steps,
-            share,
-            plan,
-            lambda d, t: progress("distill", d, t),
-        )
-    solutions, norms = {}, {"norm": last_norm.detach().cpu().numpy()}
-    for layer, tensors in enumerate(student):
-        for kind, weight in zip(LINEAR_KINDS, tensors.weights, strict=True):
-            solutions[layer, kind] = _on_cpu(to_solution(weight, options.group))
-        norms[f"layers.{layer}.input_layernorm"] = tensors.attention_norm.detach().cpu().numpy()
-        norms[f"layers.{layer}.post_attention_layernorm"] = tensors.mlp_norm.detach().cpu().numpy()
-    return solutions, norms
+        distill_blocks(loaded, options, student, last_norm, windows, generated, seed, progress)
+    return _write_blocks(student, parts, options.group), _norms(student, last_norm)
+
+
+def distill_blocks(
+    loaded: LoadedModel,
+    options: Options,
+    student: list[BlockTensors],
+    last_norm: Tensor,
+    windows: Tensor,
+    generated: Tensor,
+    seed: int,
+    progress: Progress,
+) -> None:
+    """Distill the model into ``student`` and ``last_norm``; both texts are tokens, int64 ``(windows, any length)``.
+
+    Raises:
+        InputError: a loss that is not finite.
+    """
+    length = min(options.distill_length, windows.numel() // 2)
+    real, written = (
+        tokens.flatten()[: tokens.numel() // length * length].view(-1, length) for tokens in (windows, generated)
+    )
+    plan = TrainingPlan(1, options.distill_rate, options.distill_tokens_per_step, seed)
+    distill(
+        loaded.model,
+        _teacher(loaded),
+        student,
+        last_norm,
+        Corpus(real, written, options.real_share),
+        options.distill_steps,
+        plan,
+        lambda done, total: progress("distill", done, total),
+    )
+
+
+def reconstruct_blocks(
+    loaded: LoadedModel, options: Options, windows: Tensor, parts: Path, seed: int, progress: Progress
+) -> Iterator[BlockTensors]:
+    """Blocks in order, each solved in closed form and trained; with frozen codes where distillation keeps them.
+
+    ``windows``: calibration tokens on the model's device. The states of all windows are held twice, of the float and of
+    the quantized prefix.
+
+    Raises:
+        InputError: what a solver refuses, or a loss that is not finite.
+    """
+    model = loaded.model
+    compiled = windows.device.type == "cuda"
+    teach, learn = (block_function(model, int8, compiled) for int8 in (False, True))
+    tables = rotary_tables(model, windows.shape[1])
+    plan = TrainingPlan(options.epochs, options.block_rate, options.block_tokens_per_step, seed)
+    with torch.no_grad():
+        targets = embed(model, windows)
+    inputs = targets.clone()
+    for layer in range(len(blocks(model))):
+        with stage("bring block", layer):
+            block = working_block(model, layer)
+        with stage("forward", layer):
+            _run(teach, targets, tables, block_tensors(block))
+        part = parts / f"{layer}.latent.safetensors"
+        if part.is_file():
+            tensors = _read_part(part, block_tensors(block), options.group, windows.device)
+        else:
+            tensors = _closed_form(loaded, CalibrationBlock(layer, block, block_linears(block, layer), inputs), options)
+            where = f"model.layers.{layer}"
+            if options.epochs:
+                with stage("reconstruct", layer):
+                    error = reconstruct_block(learn, tables, tensors, inputs, targets, plan, where)
+                _log.info("%s: relative error %.5f", where, error)
+            if options.distilled == "scales":
+                tensors = freeze(tensors)
+            with stage("write", layer):
+                _write_part(part, tensors)
+        with stage("forward", layer):
+            _run(learn, inputs, tables, tensors)
+        yield tensors
+        progress("reconstruct", layer + 1, loaded.shape.layers)
+
+
+def _teacher(loaded: LoadedModel) -> list[BlockTensors]:
+    """The float blocks, on the device; those of a streamed model in bfloat16, in which they multiply anyway."""
+    found = []
+    for layer in range(len(blocks(loaded.model))):
+        tensors = block_tensors(working_block(loaded.model, layer))
+        if streams(loaded.model):
+            tensors = tensors._replace(weights=tuple(weight.to(torch.bfloat16) for weight in tensors.weights))
+        found.append(tensors)
+    return found
 
 
 def _generated(loaded: LoadedModel, windows: Tensor, count: int, folder: Path, seed: int, progress: Progress) -> Tensor:
@@ -108,50 +176,18 @@ def _generated(loaded: LoadedModel, windows: Tensor, count: int, folder: Path, s
     return load_file(path)["tokens"].long().to(windows.device)
 
 
-def _reconstruct(
-    loaded: LoadedModel, options: Options, windows: Tensor, parts: Path, seed: int, progress: Progress
-) -> list[BlockTensors]:
-    model = loaded.model
-    compiled = windows.device.type == "cuda"
-    teach, learn = (block_function(model, int8, compiled) for int8 in (False, True))
-    tables = rotary_tables(model, windows.shape[1])
-    plan = TrainingPlan(options.epochs, options.block_rate, options.block_tokens_per_step, seed)
-    with torch.no_grad():
-        hidden = embed(model, windows)
-    student_hidden, student = hidden, []
-    for layer, block in enumerate(blocks(model)):
-        targets = _run(teach, hidden, tables, block_tensors(block))
-        part = parts / f"{layer}.latent.safetensors"
-        if part.is_file():
-            tensors = _read_part(part, block_tensors(block), options.group, windows.device)
-        else:
-            tensors = _closed_form(loaded, layer, student_hidden, options)
-            where = f"model.layers.{layer}"
-            if options.epochs:
-                error = reconstruct_block(learn, tables, tensors, student_hidden, targets, plan, where)
-                _log.info("%s: relative error %.5f", where, error)
-            _write_part(part, tensors)
-        student.append(tensors)
-        student_hidden, hidden = _run(learn, student_hidden, tables, tensors), targets
-        progress("reconstruct", layer + 1, loaded.shape.layers)
-    return student
-
-
 @torch.no_grad()
-def _closed_form(loaded: LoadedModel, layer: int, hidden: Tensor, options: Options) -> BlockTensors:
-    block = blocks(loaded.model)[layer]
-    linears = block_linears(block, layer)
-    hessians = block_hessians(loaded.model, CalibrationBlock(layer, block, linears, hidden))
-    weights = []
-    for linear in linears:
-        try:
-            solution = solve(linear.module.weight, hessians[linear.kind], options)
-        except InputError as error:
-            raise InputError(f"{linear.name}: {error}") from None
-        weights.append(latent_weight(linear.module.weight, solution))
-    plain = block_tensors(block)
+def _closed_form(loaded: LoadedModel, item: CalibrationBlock, options: Options) -> BlockTensors:
+    with stage("Hessians", item.layer):
+        hessians = block_hessians(loaded.model, item)
+    with stage("solve", item.layer):
+        solved = {
+            linear.kind: latent_weight(linear.module.weight, solution)
+            for linear, solution in solve_linears(item.linears, hessians, solve, options)
+        }
+    plain = block_tensors(item.block)
     return BlockTensors(
-        weights=tuple(weights),
+        weights=tuple(solved[kind] for kind in LINEAR_KINDS),
         biases=plain.biases,
         attention_norm=plain.attention_norm.detach().clone(),
         mlp_norm=plain.mlp_norm.detach().clone(),
@@ -159,32 +195,50 @@ def _closed_form(loaded: LoadedModel, layer: int, hidden: Tensor, options: Optio
 
 
 @torch.no_grad()
-def _run(function: BlockFunction, hidden: Tensor, tables: tuple[Tensor, Tensor], tensors: BlockTensors) -> Tensor:
-    """One block over all windows, a few at a time."""
-    parts = hidden.split(max(1, _TOKENS_PER_PASS // hidden.shape[1]))
+def _run(function: BlockFunction, hidden: Tensor, tables: tuple[Tensor, Tensor], tensors: BlockTensors) -> None:
+    """One block over all windows, a few at a time; its outputs take the place of its inputs ``hidden``."""
     with mixed_precision(hidden.device):
-        return torch.cat([function(part, *tables, tensors) for part in parts])
+        for part in hidden.split(max(1, _TOKENS_PER_PASS // hidden.shape[1])):
+            part.copy_(function(part, *tables, tensors))
 
 
 def _write_part(path: Path, tensors: BlockTensors) -> None:
     stored = {"attention_norm": tensors.attention_norm, "mlp_norm": tensors.mlp_norm}
     for kind, weight in zip(LINEAR_KINDS, tensors.weights, strict=True):
-        stored |= {f"{kind}.latent": weight.latent, f"{kind}.scales": weight.scales}
-        if weight.powers is not None:
-            stored[f"{kind}.powers"] = weight.powers
+        codes = {"trits": weight.trits} if isinstance(weight, FrozenWeight) else {"latent": weight.latent}
+        powers = {} if weight.powers is None else {"powers": weight.powers}
+        arrays = codes | powers | {"scales": weight.scales}
+        stored |= {f"{kind}.{name}": value for name, value in arrays.items()}
     with atomic_path(path) as temporary:
         save_file({name: value.detach().contiguous() for name, value in stored.items()}, temporary)
 
 
 def _read_part(path: Path, plain: BlockTensors, group: int | None, device: torch.device) -> BlockTensors:
     stored = load_file(path, device=str(device))
-    latents = [stored[f"{kind}.latent"] for kind in LINEAR_KINDS]
-    weights = tuple(
-        LatentWeight(latent, stored[f"{kind}.scales"], group or latent.shape[1], stored.get(f"{kind}.powers"))
-        for kind, latent in zip(LINEAR_KINDS, latents, strict=True)
+
+    def weight(kind: str) -> LatentWeight | FrozenWeight:
+        form, codes = (FrozenWeight, "trits") if f"{kind}.trits" in stored else (LatentWeight, "latent")
+        values = stored[f"{kind}.{codes}"]
+        return form(values, stored[f"{kind}.scales"], group or values.shape[1], stored.get(f"{kind}.powers"))
+
+    return BlockTensors(
+        tuple(weight(kind) for kind in LINEAR_KINDS), plain.biases, stored["attention_norm"], stored["mlp_norm"]
     )
-    return BlockTensors(weights, plain.biases, stored["attention_norm"], stored["mlp_norm"])
 
 
-def _on_cpu(solution: LinearSolution) -> LinearSolution:
-    return LinearSolution(solution.trits.cpu(), solution.scales.cpu(), solution.group, solution.scale_kind)
+def _write_blocks(student: list[BlockTensors], parts: Path, group: int | None) -> list[Path]:
+    """A checkpoint for each block, one block's integers on the host at a time."""
+    written = []
+    for layer, tensors in enumerate(student):
+        solved = zip(LINEAR_KINDS, tensors.weights, strict=True)
+        written.append(parts / f"{layer}.safetensors")
+        write_checkpoint(written[-1], {(layer, kind): to_solution(weight, group) for kind, weight in solved})
+    return written
+
+
+def _norms(student: list[BlockTensors], last_norm: Tensor) -> dict[str, np.ndarray]:
+    gains = {"norm": last_norm}
+    for layer, tensors in enumerate(student):
+        gains[f"layers.{layer}.input_layernorm"] = tensors.attention_norm
+        gains[f"layers.{layer}.post_attention_layernorm"] = tensors.mlp_norm
+    return {name: gain.detach().cpu().numpy() for name, gain in gains.items()}

@@ -6,7 +6,7 @@ weights (the official code reads the block as it was at its start, which matters
 levels are symmetric with a least-squares or TWN scale (the official "trits" put the levels at the row's extremes).
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -21,6 +21,8 @@ __all__ = ["Options", "least_squares_scale", "solve", "twn_scale"]
 
 class Options(MethodOptions):
     """``scale`` is for ternary levels, ``clip`` for 2-bit levels; ``damping`` in means of the Hessian's diagonal."""
+
+    rows_apart: ClassVar[bool] = True
 
     levels: Literal["ternary", "2bit"] = "ternary"
     group: Annotated[int, Field(ge=1)] | None = 128

@@ -20,15 +20,19 @@ from quant.solution import LinearSolution
 __all__ = [
     "BlockFunction",
     "BlockTensors",
+    "FrozenWeight",
     "LatentWeight",
     "block_function",
     "block_tensors",
+    "freeze",
     "latent_weight",
     "rotary_tables",
     "to_solution",
 ]
 
 BlockFunction = Callable[..., Tensor]  # hidden, cosine, sine, BlockTensors -> hidden
+
+_COMPILATIONS = 64  # of the block function: teacher or student, trained or not, shapes; torch's own limit is 8
 
 _EDGE = 0.51  # where a latent weight starts that must round to another code than its weight does
 
@@ -49,24 +53,50 @@ class LatentWeight(NamedTuple):
         """(n, groups)."""
         return self.scales if self.powers is None else self.scales * self.powers
 
+    def codes(self) -> Tensor:
+        """Float codes (n, k) that the latent weights round to."""
+        return self.latent.detach().round().clamp(-1, 1)
+
     def dense(self) -> Tensor:
         """Scale times code (n, k), differentiable in both."""
-        codes = self.latent.detach().round().clamp(-1, 1) - self.latent.detach() + self.latent
+        codes = self.codes() - self.latent.detach() + self.latent
         return self.group_scales().repeat_interleave(self.group, 1)[:, : self.latent.shape[1]] * codes
 
 
-class BlockTensors(NamedTuple):
-    """One block: the weights (plain or latent) in the order of ``LINEAR_KINDS``, their biases, two norms."""
+class FrozenWeight(NamedTuple):
+    """A weight whose codes no longer change: ``trits`` int8 (n, k), the rest as in ``LatentWeight``."""
 
-    weights: tuple[Tensor | LatentWeight, ...]
+    trits: Tensor
+    scales: Tensor
+    group: int
+    powers: Tensor | None = None
+
+    def group_scales(self) -> Tensor:
+        """(n, groups)."""
+        return self.scales if self.powers is None else self.scales * self.powers
+
+    def codes(self) -> Tensor:
+        """Float codes (n, k)."""
+        return self.trits.to(self.scales.dtype)
+
+    def dense(self) -> Tensor:
+        """Scale times code (n, k), differentiable in the scales."""
+        return self.group_scales().repeat_interleave(self.group, 1)[:, : self.trits.shape[1]] * self.codes()
+
+
+class BlockTensors(NamedTuple):
+    """One block: the weights in the order of ``LINEAR_KINDS``, their biases, two norms."""
+
+    weights: tuple[Tensor | LatentWeight | FrozenWeight, ...]
     biases: tuple[Tensor | None, ...]
     attention_norm: Tensor
     mlp_norm: Tensor
 
     def trained(self) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """Latent weights, scales, and norm gains."""
-        latent = [weight for weight in self.weights if isinstance(weight, LatentWeight)]
-        return [w.latent for w in latent], [w.scales for w in latent], [self.attention_norm, self.mlp_norm]
+        latents = [weight.latent for weight in self.weights if isinstance(weight, LatentWeight)]
+        scales = [weight.scales for weight in self.weights if not isinstance(weight, Tensor)]
+        return latents, scales, [self.attention_norm, self.mlp_norm]
 
 
 def latent_weight(weight: Tensor, solution: LinearSolution) -> LatentWeight:
@@ -84,10 +114,16 @@ def latent_weight(weight: Tensor, solution: LinearSolution) -> LatentWeight:
     return LatentWeight(latent, scales, group)
 
 
-def to_solution(weight: LatentWeight, group: int | None) -> LinearSolution:
-    """The codes and the float16 scales that latent weights stand for; a scale that went negative turns its codes."""
+def freeze(tensors: BlockTensors) -> BlockTensors:
+    """The same block with the codes of its latent weights kept as integers: a quarter of the memory."""
+    weights = (FrozenWeight(w.codes().to(torch.int8), w.scales, w.group, w.powers) for w in tensors.weights)
+    return tensors._replace(weights=tuple(weights))
+
+
+def to_solution(weight: LatentWeight | FrozenWeight, group: int | None) -> LinearSolution:
+    """The codes and the float16 scales that a trained weight stands for; a scale that went negative turns its codes."""
     stored = weight._replace(scales=weight.scales.detach().half().float()).group_scales()
-    codes = weight.latent.detach().round().clamp(-1, 1)
+    codes = weight.codes()
     signs = stored.sign().repeat_interleave(weight.group, 1)[:, : codes.shape[1]]
     kind = "row" if group is None else "group" if weight.powers is None else "pow2"
     return LinearSolution((codes * signs).to(torch.int8)[None], stored.abs().half()[None], group, kind)
@@ -125,7 +161,7 @@ def block_function(model: PreTrainedModel, int8: bool, compiled: bool) -> BlockF
 def _block_function(heads: int, kv_heads: int, eps: float, int8: bool, compiled: bool) -> BlockFunction:
     def forward(hidden: Tensor, cosine: Tensor, sine: Tensor, tensors: BlockTensors) -> Tensor:
         dense = {
-            kind: (weight.dense() if isinstance(weight, LatentWeight) else weight, bias)
+            kind: (weight if isinstance(weight, Tensor) else weight.dense(), bias)
             for kind, weight, bias in zip(LINEAR_KINDS, tensors.weights, tensors.biases, strict=True)
         }
 
@@ -145,7 +181,10 @@ def _block_function(heads: int, kv_heads: int, eps: float, int8: bool, compiled:
         gate, up = linear(("gate_proj", "up_proj"), _rms_norm(hidden, tensors.mlp_norm, eps))
         return hidden + linear(("down_proj",), nn.functional.silu(gate) * up)[0]
 
-    return torch.compile(forward, dynamic=False) if compiled else forward
+    if not compiled:
+        return forward
+    torch._dynamo.config.recompile_limit = _COMPILATIONS
+    return torch.compile(forward, dynamic=False)
 
 
 def _rms_norm(x: Tensor, gain: Tensor, eps: float) -> Tensor:

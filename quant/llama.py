@@ -1,5 +1,10 @@
-"""The one file that knows transformers' names: loading, decoder linears, int8 activations, forward by blocks."""
+"""The one file that knows transformers' names: loading, decoder linears, int8 activations, forward by blocks.
 
+A model small enough is held whole on its device in float32. A larger one is *streamed*: its blocks wait on the host in
+the type of their file, and ``working_block`` brings one at a time to the device in float32.
+"""
+
+import copy
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
@@ -31,10 +36,16 @@ __all__ = [
     "load_model",
     "logits_of",
     "norm_weights",
+    "place",
     "quantize_dequantize",
     "quantize_tokens",
     "run_block",
+    "streams",
+    "working_block",
 ]
+
+_RESIDENT_BYTES = 8 << 30  # of the largest model that is held whole in float32
+_STREAMS = "blocks_wait_on_the_host"  # attribute of a streamed model
 
 _SUBMODULE = {kind: "self_attn" if kind in ("q_proj", "k_proj", "v_proj", "o_proj") else "mlp" for kind in LINEAR_KINDS}
 
@@ -58,7 +69,7 @@ class _TransformersTokenizer:
 
 
 class LoadedModel(NamedTuple):
-    """A float32 model in evaluation mode, its tokenizer, and where both came from."""
+    """A model in evaluation mode (see ``place``), its tokenizer, and where both came from."""
 
     model: PreTrainedModel
     tokenizer: Tokenizer
@@ -79,8 +90,10 @@ class DecoderLinear(NamedTuple):
         return f"model.layers.{self.layer}.{_SUBMODULE[self.kind]}.{self.kind}"
 
 
-def load_model(source: Source, device: str = "cpu") -> LoadedModel:
-    """Load weights in float32 and the tokenizer that belongs to them.
+def load_model(source: Source, device: str = "cpu", streamed: bool | None = None) -> LoadedModel:
+    """Load weights, and the tokenizer that belongs to them.
+
+    ``streamed``: whether the blocks wait on the host; None: where float32 weights would take more than 8 GiB.
 
     Raises:
         InputError: no weights, damaged weights, weights that are not finite, no tokenizer, or an unknown device.
@@ -91,14 +104,42 @@ def load_model(source: Source, device: str = "cpu") -> LoadedModel:
         torch.zeros(1, device=target)
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"device must be one that torch can use here, not {device!r} ({_line(error)})") from None
+    if streamed is None:
+        streamed = 4 * source.shape.total_parameters > _RESIDENT_BYTES
     loader = _load_llama2c if source.form == "llama2c" else _load_transformers
-    model, tokenizer = loader(path, source)
+    model, tokenizer = loader(path, source, "auto" if streamed else torch.float32)
     for name, value in model.named_parameters():
         if not torch.isfinite(value).all():
             raise InputError(
                 f"{path}: tensor {name!r} must be finite; it holds NaN or infinity: fetch the weights again"
             )
-    return LoadedModel(model.eval().requires_grad_(False).to(target), tokenizer, path, source.shape)
+    return LoadedModel(place(model, target, streamed), tokenizer, path, source.shape)
+
+
+def place(model: PreTrainedModel, device: torch.device, streamed: bool) -> PreTrainedModel:
+    """Move a model from the host to where it works: all of it in float32, or all but the blocks of a streamed one."""
+    model.eval().requires_grad_(False)
+    setattr(model, _STREAMS, streamed)
+    if not streamed:
+        return model.to(device)
+    for module in (model.model.embed_tokens, model.model.norm, model.model.rotary_emb, model.lm_head):
+        module.to(device, torch.float32)
+    return model
+
+
+def streams(model: PreTrainedModel) -> bool:
+    """Whether the model's blocks wait on the host."""
+    return getattr(model, _STREAMS, False)
+
+
+def working_block(model: PreTrainedModel, layer: int) -> nn.Module:
+    """One decoder layer in float32 on the model's device: the model's own, or a copy of one that waits on the host."""
+    block = blocks(model)[layer]
+    if not streams(model):
+        return block
+    device = model.model.embed_tokens.weight.device
+    moved = {id(p): nn.Parameter(p.to(device, copy=True).float(), requires_grad=False) for p in block.parameters()}
+    return copy.deepcopy(block, moved).to(device)
 
 
 def blocks(model: PreTrainedModel) -> Sequence[nn.Module]:
@@ -167,8 +208,20 @@ def run_block(model: PreTrainedModel, block: nn.Module, hidden: Tensor) -> Tenso
     """One decoder layer with causal attention over whole rows: ``(batch, length, hidden)`` to the same."""
     positions = torch.arange(hidden.shape[1], device=hidden.device)[None]
     rotary = model.model.rotary_emb(hidden, positions)
-    output = block(hidden, attention_mask=None, position_ids=positions, position_embeddings=rotary)
+    with _product_precision(model):
+        output = block(hidden, attention_mask=None, position_ids=positions, position_embeddings=rotary)
     return output[0] if isinstance(output, tuple) else output
+
+
+@contextmanager
+def _product_precision(model: PreTrainedModel) -> Iterator[None]:
+    """TF32 products on a GPU for streamed models: their weights come with the 10 bits that TF32 keeps, or fewer."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = before or streams(model)
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
 
 
 @contextmanager
@@ -190,12 +243,12 @@ def block_inputs(linears: Sequence[DecoderLinear]) -> Iterator[dict[str, Tensor]
             handle.remove()
 
 
-def _load_transformers(path: Path, source: Source) -> tuple[PreTrainedModel, Tokenizer]:
+def _load_transformers(path: Path, source: Source, dtype: torch.dtype | str) -> tuple[PreTrainedModel, Tokenizer]:
     folder, options = (path, {}) if path.is_dir() else (path.parent, {"gguf_file": path.name})
     with _quiet_transformers(), redirect_stderr(StringIO()):  # the .gguf reader's bar cannot be switched off
         try:
             model = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=torch.float32, attn_implementation="sdpa", local_files_only=True, **options
+                folder, dtype=dtype, attn_implementation="sdpa", local_files_only=True, **options
             )
         except Exception as error:
             raise InputError(f"{path}: transformers cannot load these weights ({_line(error)})") from None
@@ -208,7 +261,7 @@ def _load_transformers(path: Path, source: Source) -> tuple[PreTrainedModel, Tok
     return model, _TransformersTokenizer(tokenizer)
 
 
-def _load_llama2c(path: Path, source: Source) -> tuple[PreTrainedModel, Tokenizer]:
+def _load_llama2c(path: Path, source: Source, _: torch.dtype | str) -> tuple[PreTrainedModel, Tokenizer]:
     shape = source.shape
     config = LlamaConfig(
         vocab_size=shape.vocab_size,

@@ -10,7 +10,7 @@ then single codes are flipped while that lowers the output error under a shrunk 
 The strength "full" starts here and goes on to reconstruct whole transformer blocks (``quant.reconstruct``).
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -39,8 +39,11 @@ class Options(MethodOptions):
     Only for strength "full": ``epochs`` of reconstruction per block over the calibration text; ``distill_steps`` over
     windows of ``distill_length`` tokens, ``real_share`` of them calibration text, the others out of
     ``generated_windows`` of 512 tokens that the model writes; tokens per step and peak learning rates of both, in
-    units of codes.
+    units of codes. ``distilled``: "all" trains latent weights, scales and norms; "scales" leaves the codes as block
+    reconstruction made them, which is all that one GPU has room for at 7 B parameters.
     """
+
+    rows_apart: ClassVar[bool] = True
 
     strength: Literal["fast", "full"] = "fast"
     group: Annotated[int, Field(ge=1)] | None = 128
@@ -51,6 +54,7 @@ class Options(MethodOptions):
     shrink: Annotated[float, Field(ge=0, le=1)] = 0.1
     epochs: Annotated[int, Field(ge=0)] = 12
     block_rate: Annotated[float, Field(gt=0)] = 0.01
+    distilled: Literal["all", "scales"] = "all"
     distill_steps: Annotated[int, Field(ge=0)] = 2600
     distill_rate: Annotated[float, Field(gt=0)] = 0.002
     distill_length: Annotated[int, Field(ge=2)] = 1024

@@ -9,10 +9,11 @@ import torch
 from hw.artifact import read_artifact, sha256_file, sha256_json, write_artifact
 from hw.errors import InputError
 from quant.calibrate import INPUTS, CalibrationBlock, block_hessians, calibration_blocks, token_windows
-from quant.checkpoint import Checkpoint, write_checkpoint
+from quant.checkpoint import Checkpoint, join_checkpoints, write_checkpoint
 from quant.evaluate import LastWord, last_word_accuracy, last_words, perplexity
 from quant.full_strength import full_strength
-from quant.llama import LoadedModel, decoder_linears, load_model, norm_weights
+from quant.layerwise import solve_linears
+from quant.llama import LoadedModel, decoder_linears, load_model, norm_weights, streams
 from quant.manifest import Manifest, write_manifest
 from quant.pipeline import Progress, QuantJob, Texts
 from quant.recorder import record_pass
@@ -20,6 +21,7 @@ from quant.recording import write_recording
 from quant.registry import MethodOptions, options_for, solver
 from quant.solution import LinearSolution
 from quant.source import Source, weights_sha256
+from quant.stopwatch import stage
 
 __all__ = ["apply_checkpoint", "quantize_blocks", "run_job"]
 
@@ -66,13 +68,12 @@ def _run_job(job: QuantJob, source: Source, texts: Texts, folder: Path, model_fo
     if path.is_file():
         apply_checkpoint(loaded, Checkpoint(path))
     else:
-        parts, norms = folder / "parts", {}
+        windows, parts, norms = _calibration_windows(loaded, texts), folder / "parts", {}
         if getattr(options, "strength", "fast") == "full":
-            windows = _calibration_windows(loaded, texts)
-            solutions, norms = full_strength(loaded, options, windows, parts, model_folder, job.seed, progress)
+            written, norms = full_strength(loaded, options, windows, parts, model_folder, job.seed, progress)
         else:
-            solutions = quantize_blocks(loaded, job.method, options, texts, parts, progress)
-        write_checkpoint(path, solutions, norms)
+            written = quantize_blocks(loaded, job.method, options, windows, parts, progress)
+        join_checkpoints(path, written, norms)
         apply_checkpoint(loaded, Checkpoint(path))
     checkpoint = Checkpoint(path)
     weights = sha256_file(path)
@@ -113,70 +114,73 @@ def _run_job(job: QuantJob, source: Source, texts: Texts, folder: Path, model_fo
 
 @torch.no_grad()
 def quantize_blocks(
-    loaded: LoadedModel, method: str, options: MethodOptions, texts: Texts, parts: Path, progress: Progress
-) -> Solutions:
-    """Solve every decoder linear, block by block, replacing the weights of ``loaded`` by what the hardware uses.
+    loaded: LoadedModel, method: str, options: MethodOptions, windows: torch.Tensor, parts: Path, progress: Progress
+) -> list[Path]:
+    """Solve every decoder linear, block by block, each on the outputs of the quantized blocks before it.
 
-    Each finished block is written to ``parts``; a later call takes it from there.
+    ``windows``: calibration tokens, int64 ``(count, length)``. Each finished block is written to ``parts``, a
+    checkpoint of its own; a later call takes it from there. The paths of all blocks' checkpoints are returned.
 
     Raises:
-        InputError: too short a text, or what a solver refuses, with the linear's name.
+        InputError: what a solver refuses, with the linear's name.
     """
-    windows = _calibration_windows(loaded, texts)
-    solve = solver(method).solve
-    solutions: Solutions = {}
-    total = loaded.shape.layers
+    solve, written = solver(method).solve, []
     for item in calibration_blocks(loaded.model, windows):
         part = parts / f"{item.layer}.safetensors"
         if part.is_file():
-            found = {key: Checkpoint(part).solution(*key) for key in Checkpoint(part)}
+            stored = Checkpoint(part)
+            for linear in item.linears:
+                found = stored.solution(linear.layer, linear.kind).to(linear.module.weight.device)
+                linear.module.weight.copy_(found.dense())
         else:
-            found = _solve_block(loaded, item, solve, options)
-            write_checkpoint(part, found)
-        for linear in item.linears:
-            linear.module.weight.copy_(found[linear.layer, linear.kind].dense())
-        solutions |= found
-        progress("quantize", item.layer + 1, total)
-    return solutions
+            solutions = _solve_block(loaded, item, solve, options)
+            with stage("write", item.layer):
+                write_checkpoint(part, solutions)
+        written.append(part)
+        progress("quantize", item.layer + 1, loaded.shape.layers)
+    return written
 
 
 def _solve_block(
     loaded: LoadedModel, item: CalibrationBlock, solve: Callable[..., LinearSolution], options: MethodOptions
 ) -> Solutions:
-    """Solutions of one block's linears: all inputs taken at once, or each after the linears before it are replaced."""
+    """Solutions of one block's linears, put in their place.
+
+    All inputs are taken at once, or each after the linears before it are replaced.
+    """
     found: Solutions = {}
     rounds = [(name,) for name in INPUTS] if getattr(options, "sequential", False) else [INPUTS]
     for names in rounds:
-        hessians = block_hessians(loaded.model, item, inputs=names)
-        for linear in item.linears:
-            if linear.kind not in hessians:
-                continue
-            try:
-                solution = solve(linear.module.weight, hessians[linear.kind], options)
-            except InputError as error:
-                raise InputError(f"{linear.name}: {error}") from None
-            found[linear.layer, linear.kind] = solution
-        for linear in item.linears:
-            if linear.kind in hessians:
-                linear.module.weight.copy_(found[linear.layer, linear.kind].dense())
+        with stage("Hessians", item.layer):
+            hessians = block_hessians(loaded.model, item, inputs=names)
+        wanted = [linear for linear in item.linears if linear.kind in hessians]
+        with stage("solve", item.layer):
+            for linear, solution in solve_linears(wanted, hessians, solve, options):
+                linear.module.weight.copy_(solution.dense())
+                found[linear.layer, linear.kind] = solution
     return found
 
 
 def apply_checkpoint(loaded: LoadedModel, checkpoint: Checkpoint) -> None:
     """Put the weights and norms of a checkpoint into the model it was made from.
 
+    A streamed model keeps weights that float16 holds exactly, those of one ternary plane, in float16.
+
     Raises:
         InputError: a checkpoint of a model with other dimensions.
     """
-    with torch.no_grad():
-        for linear in decoder_linears(loaded.model):
-            dense = checkpoint.solution(linear.layer, linear.kind).dense().to(linear.module.weight.device)
-            if dense.shape != linear.module.weight.shape:
-                raise InputError(f"{checkpoint.path}: {linear.name} must be {tuple(linear.module.weight.shape)}")
-            linear.module.weight.copy_(dense)
-        gains = norm_weights(loaded.model)
-        for name, value in checkpoint.norms().items():
-            gains[name].copy_(torch.from_numpy(value))
+    device = loaded.model.model.embed_tokens.weight.device
+    for linear in decoder_linears(loaded.model):
+        weight = linear.module.weight
+        dense = checkpoint.solution(linear.layer, linear.kind).to(device).dense()
+        if dense.shape != weight.shape:
+            raise InputError(f"{checkpoint.path}: {linear.name} must be {tuple(weight.shape)}")
+        if streams(loaded.model) and torch.equal(dense.half().float(), dense):
+            dense = dense.half()
+        weight.data = dense.to(weight.device)
+    gains = norm_weights(loaded.model)
+    for name, value in checkpoint.norms().items():
+        gains[name].data = torch.from_numpy(value).to(gains[name].device)
 
 
 def _calibration_windows(loaded: LoadedModel, texts: Texts) -> torch.Tensor:

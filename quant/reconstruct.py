@@ -58,7 +58,7 @@ def trainer(
         {"params": scales, "lr": rate * _SCALE_RATE},
         {"params": [*norms, *extra_norms], "lr": rate * _NORM_RATE},
     ]
-    optimizer = torch.optim.Adam(groups, betas=_BETAS, fused=latents[0].device.type == "cuda")
+    optimizer = torch.optim.Adam(groups, betas=_BETAS, fused=norms[0].device.type == "cuda")
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate(step, steps))
 
 

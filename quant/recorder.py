@@ -1,14 +1,23 @@
 """Records one real forward pass of a quantized model: int8 activations, and group sums by torch's integers."""
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from quant.checkpoint import Checkpoint, TernaryLinear
-from quant.llama import LoadedModel, block_inputs, block_linears, blocks, int8_activations, quantize_tokens
+from quant.llama import (
+    LoadedModel,
+    block_inputs,
+    block_linears,
+    blocks,
+    embed,
+    int8_activations,
+    quantize_tokens,
+    run_block,
+    working_block,
+)
 from quant.recording import (
     FIRST_KINDS,
     LinearRecord,
@@ -39,17 +48,15 @@ def record_pass(
     """
     model = loaded.model
     device = next(model.parameters()).device
-    # The hooks that keep the inputs come first, so they see the float values before the int8 hooks round them.
-    with ExitStack() as stack:
-        seen = [
-            stack.enter_context(block_inputs(block_linears(block, layer))) for layer, block in enumerate(blocks(model))
-        ]
-        stack.enter_context(int8_activations(model))
-        model(torch.tensor(tokens, device=device)[None], use_cache=False)
+    hidden = embed(model, torch.tensor(tokens, device=device)[None])
     inputs: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-    for layer, by_kind in enumerate(seen):
+    for layer in range(len(blocks(model))):
+        block = working_block(model, layer)
+        # The hooks that keep the inputs come first, so they see the float values before the int8 hooks round them.
+        with block_inputs(block_linears(block, layer)) as seen, int8_activations(block):
+            hidden = run_block(model, block, hidden)
         for kind in FIRST_KINDS:
-            q, scale = quantize_tokens(by_kind[kind][0].cpu())
+            q, scale = quantize_tokens(seen[kind][0].cpu())
             inputs[input_name(layer, kind)] = (q.numpy(), scale.numpy())
     records = []
     for number, (layer, kind) in enumerate(checkpoint):

@@ -1,7 +1,7 @@
 """The methods by name: each is a module of this package with ``Options`` and ``solve``; readable without torch."""
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
@@ -17,9 +17,14 @@ __all__ = ["METHODS", "MethodOptions", "Solver", "check_method", "method_names",
 
 
 class MethodOptions(BaseModel):
-    """Base of every method's options: frozen, unknown ones refused."""
+    """Base of every method's options: frozen, unknown ones refused.
+
+    ``rows_apart``: each row of weights is solved by itself, so linears with one input may be solved as one.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rows_apart: ClassVar[bool] = False
 
 
 class Solver(Protocol):

@@ -1,6 +1,7 @@
 """``LinearSolution``: what every solver returns for one linear: codes, scales and side data of the hardware."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, NamedTuple
 
@@ -168,6 +169,35 @@ class LinearSolution:
         ordered = torch.empty_like(weight)
         ordered[:, self.permutation] = weight
         return ordered
+
+    def to(self, device: torch.device) -> "LinearSolution":
+        """The same on another device."""
+        outliers = self.outliers
+        if outliers is not None:
+            outliers = Outliers(*(t.to(device) for t in (outliers.mask, outliers.codes, outliers.scale, outliers.zero)))
+        optional = {name: getattr(self, name) for name in ("offsets", "zeros", "permutation")}
+        return replace(
+            self,
+            trits=self.trits.to(device),
+            scales=self.scales.to(device),
+            outliers=outliers,
+            **{name: value.to(device) for name, value in optional.items() if value is not None},
+        )
+
+    def split_rows(self, counts: Sequence[int]) -> list["LinearSolution"]:
+        """Linears that were solved stacked along their rows, apart again; no permutation, no outliers.
+
+        Raises:
+            InputError: a solution whose rows share more than the inputs.
+        """
+        if self.permutation is not None or self.outliers is not None or self.scale_kind == "tensor":
+            raise InputError("rows that share a permutation, outliers or a scale cannot be taken apart")
+        pieces = zip(self.trits.split(list(counts), 1), self.scales.split(list(counts), 1), strict=True)
+        found = [replace(self, trits=trits, scales=scales, offsets=None, zeros=None) for trits, scales in pieces]
+        for name in ("offsets", "zeros"):
+            if (values := getattr(self, name)) is not None:
+                found = [replace(one, **{name: v}) for one, v in zip(found, values.split(list(counts)), strict=True)]
+        return found
 
     def bits(self) -> StoredBits:
         """Bits of what is stored (``quant.storage`` writes exactly these)."""

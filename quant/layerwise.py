@@ -1,0 +1,51 @@
+"""The linears of one block, solved one by one or, where a method allows, those with one input stacked as one."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import torch
+
+from hw.errors import InputError
+from quant.llama import DecoderLinear
+from quant.recording import INPUT_OF_KIND
+from quant.registry import MethodOptions
+from quant.solution import LinearSolution
+
+__all__ = ["solve_linears"]
+
+
+def solve_linears(
+    linears: Sequence[DecoderLinear],
+    hessians: Mapping[str, torch.Tensor],
+    solve: Callable[..., LinearSolution],
+    options: MethodOptions,
+) -> Iterator[tuple[DecoderLinear, LinearSolution]]:
+    """Each linear with its solution; ``hessians`` by linear kind.
+
+    Rows that are solved by themselves (``MethodOptions.rows_apart``) of linears with one input, such as q, k and v,
+    are solved in one go: as many steps along the columns as one linear takes.
+
+    Raises:
+        InputError: what the solver refuses, with the linear's name.
+    """
+    for group in _groups(linears, options.rows_apart):
+        weights = [linear.module.weight for linear in group]
+        try:
+            stacked = solve(torch.cat(weights) if len(group) > 1 else weights[0], hessians[group[0].kind], options)
+        except InputError as error:
+            raise InputError(f"{_name(group)}: {error}") from None
+        yield from zip(
+            group, stacked.split_rows([len(w) for w in weights]) if len(group) > 1 else [stacked], strict=True
+        )
+
+
+def _groups(linears: Sequence[DecoderLinear], stacked: bool) -> list[list[DecoderLinear]]:
+    if not stacked:
+        return [[linear] for linear in linears]
+    by_input: dict[str, list[DecoderLinear]] = {}
+    for linear in linears:
+        by_input.setdefault(INPUT_OF_KIND[linear.kind], []).append(linear)
+    return list(by_input.values())
+
+
+def _name(group: Sequence[DecoderLinear]) -> str:
+    return ", ".join([group[0].name, *(linear.kind for linear in group[1:])])
