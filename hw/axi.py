@@ -9,13 +9,16 @@ from hw.config import ArrayConfig
 from hw.core import Core
 from hw.counters import CAUSES
 from hw.errors import InputError
-from hw.ports import SIZE_BITS
+from hw.formats import SCALE_BITS, SHIFT_BITS
+from hw.ports import SIZE_BITS, format_fields, results_layout
 from hw.sequencer import Status
 
-__all__ = ["CONTROL_BITS", "IDENTITY", "REGISTERS", "RESULT_BITS", "STATUS_BITS", "AxiCore"]
+__all__ = ["CONTROL_BITS", "FORMAT_BITS", "IDENTITY", "REGISTERS", "SCALES", "STATUS_BITS", "AxiCore", "result_bits"]
 
-IDENTITY = 0x54460001  # "TF", register map 1
-RESULT_BITS = 32  # each sum, sign-extended
+IDENTITY = 0x54460002  # "TF", register map 2
+_SUM_BITS = 32  # each sum, sign-extended
+
+_SIZES = ("m", "n", "k")
 
 # Byte offset = 4 x index. Counters are two words each, the low one first.
 REGISTERS = (
@@ -28,10 +31,17 @@ REGISTERS = (
     "n",
     "k",
     *(f"{name}_{half}" for name in ("cycles", *CAUSES) for half in ("low", "high")),  # read only
+    "format",  # FORMAT_BITS; 0 after reset
+    "scales",  # SCALES; 0 after reset
 )
 
+# First bit and width of the fields of hw.formats.GemmFormat in their registers. Fields that an array has no use for
+# must stay 0, and all other bits.
+FORMAT_BITS = {"second_plane": (0, 1), "row_scales": (1, 1), "shift": (8, SHIFT_BITS)}
+SCALES = {"multiplier": (0, SCALE_BITS), "offset": (SCALE_BITS, SCALE_BITS)}
+
 CONTROL_BITS = {
-    "start": 0,  # take m, n, k and run; refused while running or after a fault
+    "start": 0,  # take m, n, k, format and scales and run; refused while running or after a fault
     "reset": 1,  # core, faults and done flag back to the state after reset
     "enable": 2,  # interrupt wanted; every write of control sets or clears it
     "acknowledge": 3,  # clear done, and the interrupt with it
@@ -45,7 +55,13 @@ STATUS_BITS = {
     "illegal_weights": 4,  # a trit code that is never written arrived: the sums mean nothing
     "weights_tlast": 5,  # TLAST too early or missing on the last beat: inputs are stopped until reset
     "activations_tlast": 6,  # the same
+    "illegal_format": 7,  # a bit of format or scales that this array has no use for
 }
+
+
+def result_bits(config: ArrayConfig) -> int:
+    """Bits of one value in a result beat: an int8, or a sum sign-extended."""
+    return 8 if config.results == "int8" else _SUM_BITS
 
 
 class AxiCore(Component):
@@ -56,7 +72,7 @@ class AxiCore(Component):
     s_axil : registers, see ``REGISTERS``.
     s_axis_weights : bus words, TLAST with the last of the GEMM.
     s_axis_activations : vectors, TLAST with the last of the GEMM.
-    m_axis_results : ``cols`` sums of 32 bits, TLAST with the last of the GEMM.
+    m_axis_results : ``cols`` sums of 32 bits or int8 (and the sum of the activations), TLAST with the last of the GEMM.
     interrupt : high while done and enabled.
 
     Raises
@@ -66,9 +82,9 @@ class AxiCore(Component):
     """
 
     def __init__(self, config: ArrayConfig, cells: Cells = "portable"):
-        if config.accumulator_bits > RESULT_BITS:
+        if config.accumulator_bits > _SUM_BITS:
             raise InputError(
-                f"array {config.name!r}: accumulator_bits must be at most {RESULT_BITS} behind AXI, "
+                f"array {config.name!r}: accumulator_bits must be at most {_SUM_BITS} behind AXI, "
                 f"not {config.accumulator_bits}"
             )
         self.config, self.core = config, Core(config, cells)
@@ -78,7 +94,7 @@ class AxiCore(Component):
             | axi_lite_members(self.registers.address_bits, "s_axil_")
             | _stream("s_axis_weights", In, Out, config.weight_bus_bits)
             | _stream("s_axis_activations", In, Out, 8 * config.rows)
-            | _stream("m_axis_results", Out, In, RESULT_BITS * config.cols)
+            | _stream("m_axis_results", Out, In, result_bits(config) * results_layout(config).length)
         )
 
     def elaborate(self, platform) -> Module:
@@ -94,11 +110,11 @@ class AxiCore(Component):
         reset, halted = Signal(), Signal()
         m.submodules.core = ResetInserter(reset)(self.core)
         flags = {name: Signal(name=name) for name in STATUS_BITS}
-        sizes = {name: Signal(32, name=name) for name in ("m", "n", "k")}
+        words = {name: Signal(32, name=name) for name in (*_SIZES, "format", "scales")}
         m.d.comb += halted.eq(flags["weights_tlast"] | flags["activations_tlast"])
         self._streams(m, halted, flags)
-        self._control(m, reset, halted, flags, sizes)
-        m.d.comb += registers.values.eq(self._words(flags, sizes))
+        self._control(m, reset, halted, flags, words)
+        m.d.comb += registers.values.eq(self._words(flags, words))
         return m
 
     def _streams(self, m: Module, halted: Signal, flags: dict[str, Signal]) -> None:
@@ -116,7 +132,7 @@ class AxiCore(Component):
             ]
             with m.If(valid & ready & (getattr(self, f"s_axis_{name}_tlast") != expected)):
                 m.d.sync += flags[f"{name}_tlast"].eq(1)
-        sums = [_extended(value) for value in core.results.payload]
+        sums = [_extended(value, result_bits(self.config)) for value in core.results.payload]
         m.d.comb += [
             self.m_axis_results_tdata.eq(Cat(sums)),
             self.m_axis_results_tvalid.eq(core.results.valid),
@@ -125,7 +141,7 @@ class AxiCore(Component):
         ]
 
     def _control(
-        self, m: Module, reset: Signal, halted: Signal, flags: dict[str, Signal], sizes: dict[str, Signal]
+        self, m: Module, reset: Signal, halted: Signal, flags: dict[str, Signal], words: dict[str, Signal]
     ) -> None:
         """Writes, start and end of a GEMM, interrupt."""
         registers, core = self.registers, self.core
@@ -133,54 +149,67 @@ class AxiCore(Component):
         bits = {name: registers.data[place] for name, place in CONTROL_BITS.items()}
         enabled, oversized, launched, was_running, was_halted = (Signal(name=f"control{i}") for i in range(5))
         busy = core.running | halted
-        start, oversize = Signal(), Signal()
+        start, oversize, foreign = Signal(), Signal(), Signal()
+        fields, useless = self._formats(words)
         m.d.comb += [
             reset.eq(writes["control"] & bits["reset"]),
             start.eq(writes["control"] & bits["start"] & ~bits["reset"] & ~busy),
-            oversize.eq(_any(size[SIZE_BITS:].any() for size in sizes.values())),
-            core.descriptor.valid.eq(start & ~oversize),
-            *(getattr(core.descriptor.payload, name).eq(size) for name, size in sizes.items()),
+            oversize.eq(_any(words[name][SIZE_BITS:].any() for name in _SIZES)),
+            foreign.eq(useless),
+            core.descriptor.valid.eq(start & ~oversize & ~foreign),
+            *(getattr(core.descriptor.payload, name).eq(words[name]) for name in _SIZES),
+            *(getattr(core.descriptor.payload, name).eq(field) for name, field in fields.items()),
             registers.refuse.eq(
-                ~_any(writes[name] for name in ("control", *sizes))
+                ~_any(writes[name] for name in ("control", *words))
                 | (writes["control"] & bits["start"] & ~bits["reset"] & busy)
             ),
             flags["running"].eq(core.running),
             flags["illegal_weights"].eq(core.illegal_weights),
-            flags["zero_size"].eq((core.status == Status.ZERO_SIZE) & ~oversized),
-            flags["k_too_large"].eq((core.status == Status.K_TOO_LARGE) | oversized),
+            flags["zero_size"].eq((core.status == Status.ZERO_SIZE) & ~oversized & ~flags["illegal_format"]),
+            flags["k_too_large"].eq(((core.status == Status.K_TOO_LARGE) & ~flags["illegal_format"]) | oversized),
             self.interrupt.eq(flags["done"] & enabled),
         ]
-        for name, size in sizes.items():
+        for name, word in words.items():
             with m.If(writes[name]):
-                m.d.sync += size.eq(registers.data)
+                m.d.sync += word.eq(registers.data)
         with m.If(writes["control"]):
             m.d.sync += enabled.eq(bits["enable"])
         with m.If(start):
-            m.d.sync += oversized.eq(oversize)
+            m.d.sync += [oversized.eq(oversize), flags["illegal_format"].eq(foreign)]
         m.d.sync += [launched.eq(start), was_running.eq(core.running & ~reset), was_halted.eq(halted)]
         ended = ((launched | was_running) & ~core.running) | (halted & ~was_halted)
         with m.If(reset):
-            cleared = ("done", "weights_tlast", "activations_tlast")
+            cleared = ("done", "weights_tlast", "activations_tlast", "illegal_format")
             m.d.sync += [oversized.eq(0), launched.eq(0), *(flags[name].eq(0) for name in cleared)]
         with m.Elif(start | (writes["control"] & bits["acknowledge"])):
             m.d.sync += flags["done"].eq(0)
         with m.Elif(ended):
             m.d.sync += flags["done"].eq(1)
 
-    def _words(self, flags: dict[str, Signal], sizes: dict[str, Signal]) -> Value:
+    def _formats(self, words: dict[str, Signal]) -> tuple[dict[str, Value], Value]:
+        """The descriptor's fields behind the sizes, out of their registers, and whether any other bit of these is 1."""
+        known, fields, used = format_fields(self.config), {}, {"format": 0, "scales": 0}
+        for register, places in (("format", FORMAT_BITS), ("scales", SCALES)):
+            for name, (place, bits) in places.items():
+                if name in known:
+                    fields[name] = words[register][place : place + bits]
+                    used[register] |= (1 << bits) - 1 << place
+        return fields, _any((words[name] & ~Const(bits, 32)).any() for name, bits in used.items())
+
+    def _words(self, flags: dict[str, Signal], words: dict[str, Signal]) -> Value:
         """What each register reads as, in order; write-only ones read as 0."""
         config = self.config
-        words = {
+        values = {
             "identity": Const(IDENTITY, 32),
             "config_hash": Const(int(config.sha256[:8], 16), 32),
             "geometry": Const(config.rows | config.cols << 16, 32),
             "status": Cat(flags.values()),
-            **sizes,
+            **words,
         }
         for name in ("cycles", *CAUSES):
             counter = getattr(self.core.counters, name)
-            words |= {f"{name}_low": counter[:32], f"{name}_high": counter[32:]}
-        padded = (words.get(name, Const(0, 32)) for name in REGISTERS)
+            values |= {f"{name}_low": counter[:32], f"{name}_high": counter[32:]}
+        padded = (values.get(name, Const(0, 32)) for name in REGISTERS)
         return Cat(Cat(word, Const(0, 32 - len(word))) for word in padded)
 
 
@@ -190,9 +219,9 @@ def _stream(name: str, ours, theirs, bits: int) -> dict[str, object]:
     return {f"{name}_{field}": ours(width) for field, width in data.items()} | {f"{name}_tready": theirs(1)}
 
 
-def _extended(value: Value) -> Value:
-    """A sum, sign-extended to ``RESULT_BITS``."""
-    return Cat(value, value[-1].replicate(RESULT_BITS - len(value)))
+def _extended(value: Value, bits: int) -> Value:
+    """A sum, sign-extended."""
+    return Cat(value, value[-1].replicate(bits - len(value)))
 
 
 def _any(bits) -> Value:

@@ -58,6 +58,20 @@ class CoreJob(NamedTuple):
             )
         if self.exponents is not None and not config.group_exponent_bits:
             raise InputError(f"exponents must not come: array {config.name!r} has group_exponent_bits 0")
+        if self.formats.offset and not (config.sum_of_x and config.results == "int8"):
+            raise InputError(f"offset must be 0 on array {config.name!r}, not {self.formats.offset}")
+        scale = 1 << SCALE_BITS - 1
+        limits = {
+            "shift": (self.formats.shift, 0, (1 << SHIFT_BITS) - 1),
+            "multiplier": (self.formats.multiplier, -scale, scale - 1),
+            "offset": (self.formats.offset, -scale, scale - 1),
+            "multipliers": (self.multipliers, -scale, scale - 1),
+            "offsets": (self.offsets, -scale, scale - 1),
+            "exponents": (self.exponents, 0, config.max_exponent),
+        }
+        for name, (values, low, high) in limits.items():
+            if values is not None and not (low <= np.min(values) and np.max(values) <= high):
+                raise InputError(f"{name} must be {low} to {high}, not {np.min(values)} to {np.max(values)}")
 
 
 def golden_results(job: CoreJob, config: ArrayConfig) -> np.ndarray:

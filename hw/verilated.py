@@ -16,45 +16,21 @@ from hw.artifact import sha256_json, write_text
 from hw.config import ArrayConfig
 from hw.counters import CAUSES
 from hw.errors import InputError
-from hw.golden import tiles
-from hw.trit import tile_stream
+from hw.job import CoreJob, descriptor_bits, matrix, vector_stream, weight_stream
+from hw.ports import descriptor_layout, results_layout
 from hw.verilog import CORE_NAME, core_verilog
 
-__all__ = ["Product", "VerilatedCore", "build_core", "vector_stream", "weight_stream"]
+__all__ = ["Product", "VerilatedCore", "build_core"]
 
 _HARNESS = Path(__file__).with_name("verilated.cpp")
 _CACHE = Path("build") / "verilated"
 
 
 class Product(NamedTuple):
-    """What a core gave: sums int64 ``(m, n)``, and its counters (``cycles`` and one per cause)."""
+    """What a core gave: results int64 as ``hw.job.golden_results`` has them, counters (``cycles``, one per cause)."""
 
-    sums: np.ndarray
+    results: np.ndarray
     counters: dict[str, int]
-
-
-def weight_stream(trits: np.ndarray, m: int, config: ArrayConfig) -> bytes:
-    """All bus words of a GEMM with ``m`` tokens, in stream order: int8 ``(n, k)`` -> bytes."""
-    n, k = trits.shape
-    once = []
-    for _, columns, fold in tiles(1, n, k, 1, config.cols, config.rows):
-        tile = np.zeros((config.cols, config.rows), np.int8)
-        part = trits[columns, fold]
-        tile[: part.shape[0], : part.shape[1]] = part
-        words = tile_stream(tile, config.packing, config.weight_bus_bits)
-        once += [word.to_bytes(config.weight_bus_bits // 8, "little") for word in words]
-    return b"".join(once) * -(-m // config.token_tile)
-
-
-def vector_stream(q: np.ndarray, n: int, config: ArrayConfig) -> bytes:
-    """All activation vectors of a GEMM with ``n`` outputs, in stream order: int8 ``(m, k)`` -> bytes."""
-    padded = np.pad(q, ((0, 0), (0, -q.shape[1] % config.rows)))
-    out = []
-    for first in range(0, q.shape[0], config.token_tile):
-        tokens = padded[first : first + config.token_tile]
-        folds = tokens.reshape(tokens.shape[0], -1, config.rows).transpose(1, 0, 2)
-        out.append(np.ascontiguousarray(folds).tobytes() * -(-n // config.cols))
-    return b"".join(out)
 
 
 class VerilatedCore:
@@ -62,6 +38,9 @@ class VerilatedCore:
 
     def __init__(self, config: ArrayConfig, program: Path):
         self.config = config
+        layout = results_layout(config)
+        self._values, self._bits = layout.length, layout.size // layout.length  # of a result beat
+        self._descriptor_bits = descriptor_layout(config).size
         self._process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def __enter__(self) -> "VerilatedCore":
@@ -74,25 +53,24 @@ class VerilatedCore:
         self._process.stdout.close()
         self._process.wait()
 
-    def gemm(self, q: np.ndarray, trits: np.ndarray, offers: Sequence[bytes] = (b"", b"", b"")) -> Product:
-        """``q @ trits.T`` on the core: int8 ``(m, k)``, int8 ``(n, k)``.
+    def run(self, job: CoreJob, offers: Sequence[bytes] = (b"", b"", b"")) -> Product:
+        """One GEMM on the core.
 
         ``offers``: patterns of weights, activations and results, one byte 0 or 1 per edge, then all 1; a source keeps
         valid until the transfer.
 
         Raises:
-            InputError: sizes that do not agree, or a K that the accumulator cannot hold.
+            InputError: a job that the array cannot do.
             RuntimeError: the core does not end the GEMM.
         """
-        (m, k), (n, weights_k), config = q.shape, trits.shape, self.config
-        if k != weights_k or min(m, n, k) < 1:
-            raise InputError(f"operands must be (m, k) and (n, k) and not empty, not {q.shape} and {trits.shape}")
-        config.check_k(k, "GEMM")
-        result_bytes = -(-config.cols * config.accumulator_bits // 8)
+        config, (m, n, k) = self.config, job.sizes
+        job.check(config)
+        result_bytes = -(-self._values * self._bits // 8)
         beats = m * -(-n // config.cols)
         request = struct.pack("<4I", config.weight_bus_bits // 8, config.rows, result_bytes, beats)
-        descriptor = b"".join(size.to_bytes(3, "little") for size in (m, n, k))
-        for part in (descriptor, weight_stream(trits, m, config), vector_stream(q, n, config), *offers):
+        descriptor = descriptor_bits(job, config)
+        descriptor = descriptor.to_bytes(-(-self._descriptor_bits // 8), "little")
+        for part in (descriptor, weight_stream(job, config), vector_stream(job, config), *offers):
             request += struct.pack("<I", len(part)) + part
         self._process.stdin.write(request)
         self._process.stdin.flush()
@@ -100,27 +78,16 @@ class VerilatedCore:
         if len(answer) < beats * result_bytes:
             raise RuntimeError(f"the core did not end the GEMM {m} x {n} x {k}; exit status {self._process.wait()}")
         counters = struct.unpack(f"<{1 + len(CAUSES)}Q", answer[beats * result_bytes :])
-        return Product(
-            self._matrix(answer[: beats * result_bytes], m, n),
-            dict(zip(("cycles", *CAUSES), counters, strict=True)),
-        )
+        values = self._numbers(answer[: beats * result_bytes], result_bytes)
+        return Product(matrix(values, job, config), dict(zip(("cycles", *CAUSES), counters, strict=True)))
 
-    def _matrix(self, data: bytes, m: int, n: int) -> np.ndarray:
-        """Result beats, in stream order, as int64 ``(m, n)``."""
-        config = self.config
-        width, beat = config.accumulator_bits, -(-config.cols * config.accumulator_bits // 8)
+    def _numbers(self, data: bytes, beat: int) -> np.ndarray:
+        """Signed numbers of result beats, int64 ``(beats, per beat)``."""
         bits = np.unpackbits(np.frombuffer(data, np.uint8).reshape(-1, beat), axis=1, bitorder="little")
-        bits = bits[:, : config.cols * width].reshape(-1, config.cols, width).astype(np.int64)
-        weights = 1 << np.arange(width, dtype=np.int64)
+        bits = bits[:, : self._values * self._bits].reshape(-1, self._values, self._bits).astype(np.int64)
+        weights = 1 << np.arange(self._bits, dtype=np.int64)
         weights[-1] = -weights[-1]
-        sums = bits @ weights  # (beats, cols)
-        column_tiles, out, at = -(-n // config.cols), [], 0
-        for first in range(0, m, config.token_tile):
-            tokens = min(config.token_tile, m - first)
-            part = sums[at : at + tokens * column_tiles].reshape(column_tiles, tokens, config.cols)
-            out.append(part.transpose(1, 0, 2).reshape(tokens, -1))
-            at += tokens * column_tiles
-        return np.concatenate(out)[:, :n]
+        return bits @ weights
 
 
 def build_core(config: ArrayConfig, cache: Path = _CACHE) -> Path:

@@ -95,12 +95,12 @@ def _product(session: Session, operands: tuple[np.ndarray, np.ndarray], options:
     """Compute, save the sums, show the counters."""
     product = session.gemm(*operands)
     with atomic_path(options.out) as temporary, open(temporary, "wb") as stream:
-        np.save(stream, product.sums)
+        np.save(stream, product.results)
     if options.json:
         print(json.dumps({"out": str(options.out), "counters": product.counters, "repetitions": session.repetitions}))
         return
     _greeting(session)
-    print(f"{options.out}: sums {product.sums.shape}; cycles {product.counters}")
+    print(f"{options.out}: sums {product.results.shape}; cycles {product.counters}")
 
 
 def _selftest(session: Session, as_json: bool) -> None:

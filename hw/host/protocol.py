@@ -250,11 +250,16 @@ def sum_bytes(config: ArrayConfig) -> int:
 
 
 def check_carries(config: ArrayConfig) -> None:
-    """Refuse an array whose words do not fit a frame.
+    """Refuse an array whose words do not fit a frame, or whose options the serial link does not tell.
 
     Raises:
         InputError: naming the field and the limit.
     """
+    if config.options:
+        raise InputError(
+            f"array {config.name!r}: {config.options[0]} must keep its default behind a serial link, which carries "
+            "plain sums of one plane; attach the AXI top instead"
+        )
     sizes = {
         "weight_bus_bits": (config.weight_bus_bits // 8, PAYLOAD_BYTES),
         "rows": (config.rows, PAYLOAD_BYTES),

@@ -63,14 +63,14 @@ def run_case(session: Session, case: Case) -> Verdict:
     """
     (m, k), n, config = case.q.shape, len(case.trits), session.config
     product = session.gemm(case.q, case.trits)
-    wrong = np.argwhere(product.sums != gemm(case.q, case.trits))
+    wrong = np.argwhere(product.results != gemm(case.q, case.trits))
     counters = product.counters
     ideal = m * -(-n // config.cols) * -(-k // config.rows)
     fault = ""
     if len(wrong):
         i, j = wrong[0]
         golden = gemm(case.q[i : i + 1], case.trits[j : j + 1])[0, 0]
-        fault = f"{len(wrong)} sums differ, first token {i} output {j}: {product.sums[i, j]} instead of {golden}"
+        fault = f"{len(wrong)} sums differ, first token {i} output {j}: {product.results[i, j]} instead of {golden}"
     elif counters["ideal"] != ideal:
         fault = f"{counters['ideal']} ideal cycles instead of {ideal}"
     elif sum(counters[cause] for cause in CAUSES) != counters["cycles"]:

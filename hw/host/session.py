@@ -23,7 +23,7 @@ _REFUSALS = {1: "a size is zero", 2: "k is too large for the accumulator"}
 class Product(NamedTuple):
     """A GEMM that a device has computed."""
 
-    sums: np.ndarray  # int64 (m, n)
+    results: np.ndarray  # int64 (m, n): sums, or what the format made of them
     counters: dict[str, int]  # cycles, then one per cause
 
 

@@ -31,7 +31,7 @@ from hw.errors import InputError
 from hw.host.line import LinkError
 from hw.host.protocol import CAUSES
 from hw.host.session import Product
-from hw.host.streams import check_operands, operand_tiles, result_places
+from hw.job import CoreJob, matrix, vector_stream, weight_stream
 
 __all__ = ["CONTROL_BITS", "FAULTS", "Accelerator", "Channel", "Registers"]
 
@@ -43,8 +43,9 @@ FAULTS = {  # bits of the status register
     4: "a trit code that is never written arrived",
     5: "the weight stream ended at the wrong word",
     6: "the activation stream ended at the wrong vector",
+    7: "the array has no use for this format",
 }
-_IDENTITY = 0x54460001
+_IDENTITY = 0x54460002
 _REMEDY = "give the one that `python -m hw verilog` wrote beside tritforge_axi.v"
 
 
@@ -116,25 +117,33 @@ class Accelerator:
             InputError: sizes that do not agree, or a K that the accumulator cannot hold.
             LinkError: the core reports a fault, or does not end in time.
         """
-        m, n, k = check_operands(self.config, q, trits)
-        config, parts = self.config, list(operand_tiles(self.config, q, trits))
-        weights = self._buffer(b"".join(word for words, _ in parts for word in words))
-        activations = self._buffer(b"".join(vector for _, vectors in parts for vector in vectors))
-        columns = -(-n // config.cols)
-        beats = self._allocate((m * columns, config.cols), np.int32)
+        return self.run(CoreJob(q, trits[None]))
+
+    def run(self, job: CoreJob) -> Product:
+        """One GEMM with formats; its results as ``hw.job.golden_results`` describes them.
+
+        Raises:
+            InputError: a job that the array cannot do.
+            LinkError: the core reports a fault, or does not end in time.
+        """
+        config = self.config
+        job.check(config)
+        m, n, k = job.sizes
+        weights, activations = (self._buffer(part(job, config)) for part in (weight_stream, vector_stream))
+        int8 = config.results == "int8"
+        values = config.cols + (config.sum_of_x and not int8)
+        beats = self._allocate((m * -(-n // config.cols), values), np.int8 if int8 else np.int32)
         self._results.transfer(beats)
-        for name, size in (("m", m), ("n", n), ("k", k)):
-            self._write(name, size)
+        words = {"m": m, "n": n, "k": k, "format": _format_word(job), "scales": _scales_word(job, config)}
+        for name, word in words.items():
+            self._write(name, word)
         self._write("control", 1 << CONTROL_BITS["start"])
         self._weights.transfer(weights)
         self._activations.transfer(activations)
         self._wait()
         self._results.wait()
-        sums = np.zeros((m, columns * config.cols), np.int64)
-        for beat, (token, column) in zip(beats, result_places(config, m, n), strict=True):
-            sums[token, column : column + config.cols] = beat
         counters = {name: self._read(f"{name}_low") | self._read(f"{name}_high") << 32 for name in ("cycles", *CAUSES)}
-        return Product(sums[:, :n], counters)
+        return Product(matrix(beats, job, config), counters)
 
     def _wait(self) -> None:
         """Poll until the core is done; a fault or a core that does not end is an error, and the core is reset."""
@@ -160,3 +169,17 @@ class Accelerator:
 
     def _write(self, name: str, value: int) -> None:
         self._registers.write(self._places[name], value)
+
+
+def _format_word(job: CoreJob) -> int:
+    """Register ``format``: second plane, row scales, shift."""
+    formats = job.formats
+    return formats.planes - 1 | formats.row_scales << 1 | formats.shift << 8
+
+
+def _scales_word(job: CoreJob, config: ArrayConfig) -> int:
+    """Register ``scales``: multiplier and offset of all outputs; 0 where the results are sums."""
+    formats = job.formats
+    if config.results == "sums":
+        return 0
+    return formats.multiplier & 0xFFFF | (formats.offset & 0xFFFF) << 16

@@ -1,6 +1,7 @@
 """Cocotb bench of the AXI top, driven by cocotbext-axi: what software and DMA engines do to it, right and wrong."""
 
 import os
+from dataclasses import replace
 from itertools import cycle
 
 import cocotb
@@ -17,9 +18,9 @@ from cocotbext.axi import (
     AxiStreamSource,
 )
 
-from hw.axi import CONTROL_BITS, IDENTITY, REGISTERS, RESULT_BITS, STATUS_BITS
+from hw.axi import CONTROL_BITS, FORMAT_BITS, IDENTITY, REGISTERS, SCALES, STATUS_BITS, result_bits
 from hw.config import ArrayConfig
-from hw.golden import gemm
+from hw.job import golden_results
 from quant.shapes import Gemm
 from sim.analytic import closed_form
 from tests.hw.rtl import Case, activation_vectors, random_case, weight_words
@@ -71,9 +72,10 @@ class Bench:
     async def counter(self, name: str) -> int:
         return await self.read(f"{name}_low") | await self.read(f"{name}_high") << 32
 
-    async def begin(self, m: int, n: int, k: int) -> AxiResp:
-        for name, size in zip("mnk", (m, n, k), strict=True):
-            assert await self.write(name, size) == AxiResp.OKAY
+    async def begin(self, m: int, n: int, k: int, format_word: int = 0, scales_word: int = 0) -> AxiResp:
+        words = {"m": m, "n": n, "k": k, "format": format_word, "scales": scales_word}
+        for name, word in words.items():
+            assert await self.write(name, word) == AxiResp.OKAY
         return await self.control("start", "enable")
 
     async def feed(self, case: Case, extra_weights: int = 0) -> None:
@@ -85,13 +87,13 @@ class Bench:
 
     async def run(self, case: Case) -> None:
         """One GEMM by interrupt; the result packet must be the golden sums."""
-        assert await self.begin(case.m, case.n, case.k) == AxiResp.OKAY
+        assert await self.begin(case.m, case.n, case.k, *_format_words(case)) == AxiResp.OKAY
         await self.feed(case)
         packet = await with_timeout(self.results.recv(), 1, "ms")
         if self.dut.interrupt.value == 0:
             await with_timeout(RisingEdge(self.dut.interrupt), 1, "us")
-        sums = np.frombuffer(bytes(packet.tdata), f"<i{RESULT_BITS // 8}").reshape(-1, CONFIG.cols)
-        assert (_matrix(sums, case) == gemm(case.q, case.trits)).all()
+        values = np.frombuffer(bytes(packet.tdata), f"<i{result_bits(CONFIG) // 8}")
+        assert (_matrix(values, case) == golden_results(case.job, CONFIG)).all()
         assert await self.status() == {"done"}
         assert await self.control("acknowledge", "enable") == AxiResp.OKAY
         await RisingEdge(self.dut.aclk)
@@ -119,22 +121,38 @@ def _packet(words: list[int], size: int) -> AxiStreamFrame:
     return AxiStreamFrame(b"".join(word.to_bytes(size, "little") for word in words))
 
 
-def _matrix(sums: np.ndarray, case: Case) -> np.ndarray:
-    """Result beats, in stream order, as (m, n)."""
+def _format_words(case: Case) -> tuple[int, int]:
+    """Registers ``format`` and ``scales`` of a case."""
+    formats = case.formats
+    values = {"second_plane": formats.planes - 1, "row_scales": int(formats.row_scales), "shift": formats.shift}
+    word = sum(value << FORMAT_BITS[name][0] for name, value in values.items())
+    if CONFIG.results == "sums":
+        return word, 0
+    scales = (("multiplier", formats.multiplier), ("offset", formats.offset))
+    return word, sum((value & 0xFFFF) << SCALES[name][0] for name, value in scales)
+
+
+def _matrix(values: np.ndarray, case: Case) -> np.ndarray:
+    """Result beats, in stream order, as (m, n), and the sums of activations behind them."""
+    more = CONFIG.sum_of_x and CONFIG.results == "sums"
+    sums = values.reshape(-1, CONFIG.cols + more)
     out = np.zeros((case.m, -(-case.n // CONFIG.cols) * CONFIG.cols), np.int64)
+    x_sums = np.zeros((case.m, 1), np.int64)
     beats = iter(sums)
     for first in range(0, case.m, CONFIG.token_tile):
         for column in range(0, case.n, CONFIG.cols):
             for token in range(first, min(first + CONFIG.token_tile, case.m)):
-                out[token, column : column + CONFIG.cols] = next(beats)
+                beat = next(beats)
+                out[token, column : column + CONFIG.cols] = beat[: CONFIG.cols]
+                x_sums[token] = beat[CONFIG.cols :].sum()
     assert next(beats, None) is None
-    return out[:, : case.n]
+    return np.concatenate([out[:, : case.n], x_sums], axis=1) if more else out[:, : case.n]
 
 
 def _cases(seed: int, count: int) -> list[Case]:
     rng = np.random.default_rng(seed)
     cases = (random_case(rng, CONFIG, stalls=False) for _ in range(1000))
-    return [case for case in cases if case.k <= CONFIG.max_k][:count]
+    return [case for case in cases if case.k * case.formats.planes <= CONFIG.max_k][:count]
 
 
 @cocotb.test()
@@ -146,7 +164,7 @@ async def registers_read_as_documented(dut):
     assert await bench.read("geometry") == CONFIG.rows | CONFIG.cols << 16
     assert await bench.status() == set()
     assert await bench.read("control") == 0
-    for name in "mnk":
+    for name in ("m", "n", "k", "format", "scales"):
         assert await bench.write(name, 0x12345678) == AxiResp.OKAY
         assert await bench.read(name) == 0x12345678
     for name in ("identity", "config_hash", "geometry", "status", "cycles_low"):
@@ -188,18 +206,34 @@ async def refused_descriptors_answer_with_a_status(dut):
 
 
 @cocotb.test()
+async def formats_that_the_array_lacks_are_refused(dut):
+    """Every bit of both registers: either a field of this array, or refused by a status and nothing started."""
+    bench = Bench(dut)
+    await bench.start_up()
+    int8 = CONFIG.results == "int8"
+    known = {0} if CONFIG.planes == 2 else set()
+    known |= {1, *range(8, 14), *range(32, 48)} if int8 else set()
+    known |= {*range(48, 64)} if int8 and CONFIG.sum_of_x else set()
+    for bit in sorted({*range(64)} - known):
+        word = 1 << bit
+        assert await bench.begin(1, 1, 1, word & 0xFFFFFFFF, word >> 32) == AxiResp.OKAY
+        assert await bench.fault() == {"illegal_format"}
+    await bench.run(_cases(4, 1)[0])
+
+
+@cocotb.test()
 async def tlast_in_the_wrong_place_is_told_and_recovered_from(dut):
     bench = Bench(dut)
     await bench.start_up()
     case = _cases(5, 1)[0]
     for extra in (1, -1):
-        await bench.begin(case.m, case.n, case.k)
+        await bench.begin(case.m, case.n, case.k, *_format_words(case))
         await bench.feed(case, extra_weights=extra)
         assert "weights_tlast" in await bench.fault()
         assert await bench.control("start") == AxiResp.SLVERR
         await bench.recover()
         await bench.run(case)
-    await bench.begin(case.m, case.n, case.k)
+    await bench.begin(case.m, case.n, case.k, *_format_words(case))
     await bench.weights.send(_packet(weight_words(CONFIG, case), CONFIG.weight_bus_bits // 8))
     await bench.activations.send(_packet([*activation_vectors(CONFIG, case), 0], CONFIG.rows))
     assert "activations_tlast" in await bench.fault()
@@ -212,8 +246,8 @@ async def damaged_weights_are_told(dut):
     bench = Bench(dut)
     await bench.start_up()
     case = _cases(6, 1)[0]
-    damaged = Case(case.q, case.trits, damaged=True)
-    await bench.begin(case.m, case.n, case.k)
+    damaged = replace(case, damaged=True)
+    await bench.begin(case.m, case.n, case.k, *_format_words(case))
     await bench.feed(damaged)
     await with_timeout(bench.results.recv(), 1, "ms")
     assert await bench.fault() == {"illegal_weights"}
@@ -225,7 +259,7 @@ async def reset_in_the_middle_leaves_no_trace(dut):
     bench = Bench(dut)
     await bench.start_up()
     for case in _cases(7, 4):
-        await bench.begin(case.m, case.n, case.k)
+        await bench.begin(case.m, case.n, case.k, *_format_words(case))
         await bench.weights.send(_packet(weight_words(CONFIG, case)[:1], CONFIG.weight_bus_bits // 8))
         for _ in range(5):
             await RisingEdge(dut.aclk)

@@ -37,7 +37,7 @@ class Case:
     result_readies: str = ""
     reset_after: int | None = None  # edges, then the core is reset and nothing is recorded
     refused: bool = False  # the descriptor must start nothing
-    damaged: bool = False  # the last weight word holds a code that is never written; the sums mean nothing
+    damaged: bool = False  # the first weight word holds a code that is never written; the sums mean nothing
     sizes: tuple[int, int, int] | None = None  # what the descriptor says, if not the truth
     formats: GemmFormat = PLAIN
     second: np.ndarray | None = None  # int8 (n, k): the second plane's trits
@@ -194,8 +194,8 @@ def weight_words(config: ArrayConfig, case: Case) -> list[int]:
             pairs = np.stack([case.multipliers, case.offsets], 1) if config.sum_of_x else case.multipliers[:, None]
             words += _numbers(pairs[columns].reshape(-1), 16, config, config.cols * pairs.shape[1])
     if case.damaged:
-        words[-1] |= {"2bit": 0b10, "5in8": 0xFF}[config.packing]
-        words[-1] &= ~{"2bit": 0b01, "5in8": 0}[config.packing]
+        words[0] |= {"2bit": 0b10, "5in8": 0xFF}[config.packing]
+        words[0] &= ~{"2bit": 0b01, "5in8": 0}[config.packing]
     return words
 
 
@@ -220,18 +220,24 @@ def activation_vectors(config: ArrayConfig, case: Case) -> list[int]:
     return vectors
 
 
-def _bench_case(config: ArrayConfig, case: Case) -> dict:
+def descriptor(config: ArrayConfig, case: Case) -> int:
+    """The descriptor's payload: sizes of 24 bits, then the formats that the array has."""
     m, n, k = case.sizes or (case.m, case.n, case.k)
-    formats, place, descriptor = case.formats, 72, m | n << 24 | k << 48
+    formats, place, payload = case.formats, 72, m | n << 24 | k << 48
     fields = [(formats.planes - 1, 1)] if config.planes == 2 else []
     if config.results == "int8":
-        fields += [(formats.row_scales, 1), (formats.shift, 6), (formats.multiplier, 16), (formats.offset, 16)]
-    for value, bits in fields[: len(fields) - (config.results == "int8" and not config.sum_of_x)]:
-        descriptor |= int(value) % 2**bits << place
+        fields += [(formats.row_scales, 1), (formats.shift, 6), (formats.multiplier, 16)]
+        fields += [(formats.offset, 16)] if config.sum_of_x else []
+    for value, bits in fields:
+        payload |= int(value) % 2**bits << place
         place += bits
+    return payload
+
+
+def _bench_case(config: ArrayConfig, case: Case) -> dict:
     column_tiles = -(-case.n // config.cols)
     return {
-        "descriptor": hex(descriptor),
+        "descriptor": hex(descriptor(config, case)),
         "weights": [] if case.refused else [hex(word) for word in weight_words(config, case)],
         "activations": [] if case.refused else [hex(vector) for vector in activation_vectors(config, case)],
         "results": 0 if case.refused else case.m * column_tiles,

@@ -14,6 +14,7 @@ import torch
 
 from hw.config import ArrayConfig, load_array
 from hw.golden import gemm, quantize_tokens
+from hw.job import CoreJob
 from hw.verilated import VerilatedCore, build_core
 from quant.llama2c import Llama2cTokenizer, read_header, read_weights
 from quant.ptqtp import Options, solve
@@ -89,12 +90,12 @@ class RtlEngine:
         self.core, self.products, self.cycles, self.predicted = core, 0, 0, 0
 
     def __call__(self, q: np.ndarray, trits: np.ndarray) -> np.ndarray:
-        product = self.core.gemm(q, trits)
-        assert (product.sums == gemm(q, trits)).all(), "the RTL's integers differ from the golden model's"
+        product = self.core.run(CoreJob(q, trits[None]))
+        assert (product.results == gemm(q, trits)).all(), "the RTL's integers differ from the golden model's"
         self.products += 1
         self.cycles += product.counters["cycles"]
         self.predicted += closed_form(Gemm(q.shape[0], *trits.shape), self.core.config).cycles
-        return product.sums
+        return product.results
 
 
 def story_array() -> ArrayConfig:

@@ -14,6 +14,8 @@ from tests.hw.rtl import assert_passed
 ARRAYS = [
     ArrayConfig(name="4x3", rows=4, cols=3, weight_bus_bits=16, token_tile=4),
     ArrayConfig(name="5x2", rows=5, cols=2, chain_lanes=3, packing="5in8", weight_bus_bits=8, token_tile=3),
+    ArrayConfig(name="4x2-int8", rows=4, cols=2, weight_bus_bits=16, token_tile=3, results="int8", sum_of_x=True),
+    ArrayConfig(name="3x3-sums", rows=3, cols=3, weight_bus_bits=8, token_tile=3, planes=2, sum_of_x=True),
 ]
 
 
@@ -41,7 +43,7 @@ def test_software_and_dma_engines_can_use_it(config, tmp_path):
             log_file=tmp_path / "test.log",
             timescale=("1ns", "1ps"),
         )
-    assert_passed(report, tests=6)
+    assert_passed(report, tests=7)
 
 
 def test_the_register_map_is_in_config_json(tmp_path):

@@ -5,45 +5,58 @@ import pytest
 
 from hw.config import ArrayConfig
 from hw.golden import gemm
-from hw.verilated import VerilatedCore, build_core, vector_stream, weight_stream
+from hw.job import descriptor_bits, golden_results, vector_stream, weight_stream
+from hw.verilated import VerilatedCore, build_core
 from quant.shapes import Gemm
 from sim.analytic import closed_form
 from tests import naive
-from tests.hw.rtl import Case, activation_vectors, random_case, weight_words
+from tests.hw.rtl import Case, activation_vectors, descriptor, random_case, weight_words
 
 CONFIG = ArrayConfig(
     name="v", rows=6, cols=3, chain_lanes=2, packing="5in8", weight_bus_bits=16, accumulator_bits=19, token_tile=5
 )
 
 
-def random_cases(count: int) -> list[Case]:
+# A second core with every option.
+FULL = CONFIG.model_copy(
+    update={"name": "f", "planes": 2, "group_exponent_bits": 2, "sum_of_x": True, "results": "int8"}
+    | {"accumulator_bits": 28, "weight_bus_bits": 24}
+)
+
+
+def random_cases(config: ArrayConfig, count: int) -> list[Case]:
     rng = np.random.default_rng(21)
-    return [random_case(rng, CONFIG, stalls=False) for _ in range(count)]
+    return [random_case(rng, config, stalls=False) for _ in range(count)]
 
 
-def test_streams_are_those_of_the_bench():
-    for case in random_cases(20):
-        size = CONFIG.weight_bus_bits // 8
-        words = b"".join(word.to_bytes(size, "little") for word in weight_words(CONFIG, case))
-        vectors = b"".join(vector.to_bytes(CONFIG.rows, "little") for vector in activation_vectors(CONFIG, case))
-        assert weight_stream(case.trits, case.m, CONFIG) == words
-        assert vector_stream(case.q, case.n, CONFIG) == vectors
+@pytest.mark.parametrize("config", [CONFIG, FULL], ids=lambda config: config.name)
+def test_streams_are_those_of_the_bench(config):
+    for case in random_cases(config, 40):
+        case.job.check(config)
+        size = config.weight_bus_bits // 8
+        words = b"".join(word.to_bytes(size, "little") for word in weight_words(config, case))
+        vectors = b"".join(vector.to_bytes(config.rows, "little") for vector in activation_vectors(config, case))
+        assert weight_stream(case.job, config) == words
+        assert vector_stream(case.job, config) == vectors
+        assert descriptor_bits(case.job, config) == descriptor(config, case)
 
 
 @pytest.mark.slow  # compiles C++
-def test_thousand_gemms_give_the_golden_sums_in_the_predicted_cycles():
+@pytest.mark.parametrize("config", [CONFIG, FULL], ids=lambda config: config.name)
+def test_thousand_gemms_give_the_golden_results_in_the_predicted_cycles(config):
     rng = np.random.default_rng(22)
-    with VerilatedCore(CONFIG, build_core(CONFIG)) as core:
-        for index, case in enumerate(random_cases(1000)):
-            size = (case.m, case.n, case.k)
-            product = core.gemm(case.q, case.trits)
-            np.testing.assert_array_equal(product.sums, gemm(case.q, case.trits))
-            assert product.counters == closed_form(Gemm(*size), CONFIG)._asdict()
+    with VerilatedCore(config, build_core(config)) as core:
+        for index, case in enumerate(random_cases(config, 1000)):
+            shape, formats = Gemm(case.m, case.n, case.k), case.formats
+            product = core.run(case.job)
+            np.testing.assert_array_equal(product.results, golden_results(case.job, config))
+            assert product.counters == closed_form(shape, config, formats)._asdict()
             if index % 10 == 0:
                 readies = rng.integers(0, 2, 300, dtype=np.uint8)
-                stalled = core.gemm(case.q, case.trits, (b"", b"", readies.tobytes()))
-                np.testing.assert_array_equal(stalled.sums, product.sums)
-                assert stalled.counters == naive.gemm_cycles(CONFIG, *size, results=readies.tolist())
+                stalled = core.run(case.job, (b"", b"", readies.tobytes()))
+                np.testing.assert_array_equal(stalled.results, product.results)
+                options = {"planes": formats.planes, "row_scales": formats.row_scales}
+                assert stalled.counters == naive.gemm_cycles(config, *shape, results=readies.tolist(), **options)
 
 
 @pytest.mark.slow  # compiles C++

@@ -14,7 +14,9 @@ from hw.golden import gemm
 from hw.host import zynq
 from hw.host.line import LinkError
 from hw.host.zynq import Accelerator
+from hw.job import golden_results
 from hw.verilog import write_config
+from tests.hw.rtl import random_case
 
 CONFIG = ArrayConfig(name="4x3", rows=4, cols=3, weight_bus_bits=16, token_tile=4)
 
@@ -96,8 +98,8 @@ class SimulatedBus:
                 queue.pop(0)
         if ctx.get(top.m_axis_results_tvalid) and self.filled < len(self.buffer):
             beat = ctx.get(top.m_axis_results_tdata)
-            width = self.buffer.shape[1]
-            self.buffer[self.filled] = np.frombuffer(beat.to_bytes(4 * width, "little"), np.int32)
+            row = self.buffer[self.filled]
+            row[:] = np.frombuffer(beat.to_bytes(row.nbytes, "little"), row.dtype)
             self.filled += 1
             assert ctx.get(top.m_axis_results_tlast) == (self.filled == len(self.buffer))
 
@@ -136,6 +138,16 @@ def parts(tmp_path) -> tuple[Path, SimulatedBus, tuple]:
     return described, bus, channels
 
 
+def accelerator(config: ArrayConfig, folder: Path) -> Accelerator:
+    described = folder / "config.json"
+    write_config(described, config, {}, registers={name: 4 * i for i, name in enumerate(REGISTERS)})
+    bus = SimulatedBus(config)
+    weights = SendChannel(bus, "weights", config.weight_bus_bits // 8)
+    return Accelerator(
+        described, bus, weights, SendChannel(bus, "activations", config.rows), ReceiveChannel(bus), allocate
+    )
+
+
 def allocate(shape, dtype) -> np.ndarray:
     return np.zeros(shape, dtype)
 
@@ -156,7 +168,7 @@ def test_products_equal_the_golden_model_one_after_the_other(parts, size):
     for _ in range(2):
         q, trits = rng.integers(-127, 128, (m, k), dtype=np.int8), rng.integers(-1, 2, (n, k), dtype=np.int8)
         product = core.gemm(q, trits)
-        np.testing.assert_array_equal(product.sums, gemm(q, trits))
+        np.testing.assert_array_equal(product.results, gemm(q, trits))
         assert product.counters["ideal"] == m * -(-n // 3) * -(-k // 4)
         assert sum(product.counters.values()) == 2 * product.counters["cycles"]
 
@@ -181,7 +193,7 @@ def test_a_core_that_does_not_end_is_reported_and_works_after_the_reset(parts):
     channels[1].word_bytes, channels[1].transfer = CONFIG.rows, whole
     bus.queues["weights"].clear()
     core._timeout_s = 60
-    np.testing.assert_array_equal(core.gemm(q, trits).sums, [[4, 4, 4]])
+    np.testing.assert_array_equal(core.gemm(q, trits).results, [[4, 4, 4]])
 
 
 def test_a_fault_of_the_streams_is_named(parts):
@@ -201,3 +213,14 @@ def test_a_config_without_registers_is_no_axi_top(parts, tmp_path):
         InputError, match=rf"^{re.escape(str(plain))}: field 'registers' is missing, this is no AXI top"
     ):
         Accelerator(plain, bus, *channels, allocate)
+
+
+@pytest.mark.parametrize("results", ["sums", "int8"])
+def test_formats_reach_the_core_through_the_registers(results, tmp_path):
+    options = {"planes": 2, "sum_of_x": True, "group_exponent_bits": 2, "results": results}
+    config = CONFIG.model_copy(update=options | {"weight_bus_bits": 24})
+    core = accelerator(config, tmp_path)
+    rng = np.random.default_rng(3)
+    for _ in range(6):
+        case = random_case(rng, config, stalls=False)
+        np.testing.assert_array_equal(core.run(case.job).results, golden_results(case.job, config))
