@@ -44,13 +44,18 @@ def tree_adder_bits(rows: int, term_bits: int) -> list[int]:
 def mac_cost(array: ArrayConfig, table: OpTable) -> MacCost:
     """Energy of one lane's share of a column: its product or selection, its tree adder, its part of the accumulator.
 
-    A tree over R lanes has R - 1 adders and one accumulator adder per R MACs. Integer adders are costed at their own
-    widths, FP16 products are summed in FP32.
+    A tree over R lanes has R - 1 adders and one accumulator adder per R MACs; a processing element of a systolic grid
+    has an accumulator adder of its own. Integer adders are costed at their own widths, FP16 products summed in FP32.
     """
     rows = array.rows
     if array.mac == "fp16":
         energy = table.op("fp16_mul") + table.op("fp32_add")
         return MacCost(energy, "fp16_mul + fp32_add")
+    if array.organisation == "systolic":
+        energy, recipe = table.integer_add(array.accumulator_bits), f"{array.accumulator_bits}-bit accumulator adder"
+        if array.mac == "int8":
+            return MacCost(energy + table.op("int8_mul"), f"int8_mul + {recipe}")
+        return MacCost(energy, recipe)
     widths = tree_adder_bits(rows, _OPERAND_BITS[array.mac])
     tree = ZERO
     for bits in widths:

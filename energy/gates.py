@@ -20,6 +20,7 @@ GATES_PREFIX = "gates:"
 _RESULTS = Path(__file__).parents[1] / "hw" / "gates" / "results"
 _SCHEMA, _VERSION = "tritforge.gates", 1
 _TYPICAL_ZEROS = 0.4  # between absmean rounding (0.31) and the threshold of least error (0.46)
+_ORGANISATIONS = {"tree": "tree", "systolic": "lane"}  # a grid's element is a lane with an accumulator of its own
 _TREE_FORMATS: dict[Mac, str] = {"ternary": "ternary", "int8": "int8", "fp16": "fp16-fp32"}
 
 _NEEDED = {("tree", name) for name in _TREE_FORMATS.values()} | {("lane", "int8"), ("lane", "fp16-fp32")}
@@ -69,11 +70,13 @@ class GateSource:
         self._rows = rows
 
     def mac(self, array: ArrayConfig) -> MacCost:
-        """One MAC of an adder tree with its registers and clock pins, as measured with its operands."""
-        rows = self._nearest("tree", _TREE_FORMATS[array.mac], array.accumulator_bits)
+        """One MAC of an adder tree or of a grid's element, registers and clock pins included, with its operands."""
+        organisation = _ORGANISATIONS[array.organisation]
+        rows = self._nearest(organisation, _TREE_FORMATS[array.mac], array.accumulator_bits)
         first = rows[0]
         width = f"{first.accumulator_bits}-bit accumulator, " if array.mac != "fp16" else ""
-        recipe = f"{first.format} tree {first.rows}x{first.cols}, {width}registers and clock pins, {self.name}"
+        design = f"{first.format} {organisation} {first.rows}x{first.cols}"
+        recipe = f"{design}, {width}registers and clock pins, {self.name}"
         return MacCost(_range([row.dynamic_j for row in rows]), recipe)
 
     def array_macs(self, counts: ActionCounts) -> float:
@@ -100,7 +103,8 @@ class GateSource:
 
     def logic_leakage_w(self, array: ArrayConfig) -> Cost:
         """Leakage of every lane of the array, W."""
-        rows = self._nearest("tree", _TREE_FORMATS[array.mac], array.accumulator_bits)
+        organisation = _ORGANISATIONS[array.organisation]
+        rows = self._nearest(organisation, _TREE_FORMATS[array.mac], array.accumulator_bits)
         return Cost.exact(rows[0].leakage_w * array.lanes)
 
     def leakage_recipe(self) -> str:

@@ -122,7 +122,8 @@ def _sram_energy(array: ArrayConfig, counts: ActionCounts, costs: CostSource) ->
 
 def _leakage_power(array: ArrayConfig, cores: int, costs: CostSource) -> Cost:
     """Leakage in W of the buffers, from the SRAM table, and of the array's logic; accumulators and logic per core."""
-    capacity = array.weight_buffer_bytes + array.activation_buffer_bytes + cores * array.accumulator_buffer_bits / 8
+    accumulators = 0 if array.organisation == "systolic" else cores * array.accumulator_buffer_bits / 8  # registers
+    capacity = array.weight_buffer_bytes + array.activation_buffer_bytes + accumulators
     table, low_table = load_sram(costs.sram.table), load_sram(costs.sram.low_table)
     sram = Cost(low_table.leakage_w(capacity), table.leakage_w(capacity), table.leakage_w(capacity))
     return sram.scaled(costs.sram.leakage_factor) + costs.logic_leakage_w(array).scaled(cores)

@@ -66,7 +66,7 @@ def result_rows(summary: JobSummary) -> list[Row]:
         rows.extend(
             Row(f"time: {_CAUSE_LABELS[cause]}", tuple(percent(p.causes[cause] / p.cycles) for p in phases))
             for cause in phase.causes
-            if cause != "reduction" or any(p.causes[cause] for p in phases)
+            if cause != "output_stall" or any(p.causes[cause] for p in phases)
         )
         rows.append(Row("energy per token", tuple(si(p.total_j_per_token.typical, "J") for p in phases)))
         rows.extend(Row(f"energy: {label}", tuple(si(_part(p, parts), "J") for p in phases)) for label, parts in _PARTS)
@@ -91,7 +91,7 @@ _CAUSE_LABELS = {
     "weight_stall": "weight bus",
     "dram_stall": "DRAM",
     "vector": "vector unit",
-    "reduction": "adding cores' sums",
+    "output_stall": "results leaving",
 }
 
 _PARTS = (

@@ -13,6 +13,7 @@ from hw.artifact import sha256_json, write_text
 from hw.cli import CommandParser, run
 from hw.config import ArrayConfig, array_names, load_array
 from hw.document import validate_document
+from hw.errors import InputError
 from quant.checkpoint import Checkpoint
 from quant.manifest import read_manifest
 from quant.recording import read_recording
@@ -22,7 +23,7 @@ from sim.cores import CoreGroup
 from sim.docs import draw_timeline, load_results, measure, render_file, write_results
 from sim.execution import Execution
 from sim.explain import explain, explanation_json, explanation_lines
-from sim.mappings import MAPPINGS, linear_mappings
+from sim.mappings import MAPPINGS, as_grid, linear_mappings
 from sim.memory import load_memory, memory_names, stream_table
 from sim.references import ASSUMPTIONS, agreements
 from sim.replay import LinearReplay, mean_skipping, recording_origin, replay, replay_statistics
@@ -68,6 +69,7 @@ def _parser() -> CommandParser:
     one = commands.add_parser("run", help="simulate prefill and decode of a model")
     one.add_argument("--model", default="llama2-7b", help="a known model or a .yaml file")
     one.add_argument("--array", default="edge-32x32", help="a known array, RxC, or a .yaml file")
+    one.add_argument("--organisation", choices=("tree", "systolic"), help="the same lanes as adder trees or as a grid")
     one.add_argument("--mac", choices=("ternary", "int8", "fp16"), help="baseline arithmetic of the same array")
     one.add_argument("--memory", default="lpddr5-6400", help="a known memory or a .yaml file")
     one.add_argument("--prefill", type=int, default=512, help="prompt tokens per sequence")
@@ -121,6 +123,12 @@ def _parser() -> CommandParser:
 
 def _run(options) -> None:
     array = load_array(options.array)
+    if options.organisation == "systolic" and array.organisation != "systolic":
+        array = as_grid(array)
+    if options.organisation == "tree" and array.organisation != "tree":
+        raise InputError(
+            f"organisation of array {options.array!r} must be tree to run as one, not {array.organisation}"
+        )
     if options.mac is not None and options.mac != array.mac:
         array = array.baseline(options.mac)
     manifest = read_manifest(options.manifest) if options.manifest else None

@@ -12,7 +12,7 @@ from hw.errors import InputError
 from hw.formats import PLAIN, GemmFormat
 from quant.shapes import Gemm
 
-__all__ = ["CycleCounts", "TileGrid", "closed_form", "scale_sim_cycles"]
+__all__ = ["CycleCounts", "TileGrid", "closed_form", "fold_positions", "scale_sim_cycles"]
 
 
 class CycleCounts(NamedTuple):
@@ -53,7 +53,7 @@ class TileGrid(NamedTuple):
 
     @property
     def issues(self) -> int:
-        """Activation vectors that the array takes: its ideal cycles."""
+        """Activation vectors that a tree takes: its ideal cycles."""
         return sum(self.token_tiles) * self.column_tiles * self.folds
 
 
@@ -62,7 +62,10 @@ def closed_form(gemm: Gemm, array: ArrayConfig, formats: GemmFormat = PLAIN) -> 
 
     ``b_0 + 1 + sum over j < T-1 of max(m_j, b_(j+1)) + m_(T-1) + pipeline_latency``: tile j+1 takes its b_(j+1) beats
     while tile j works on its m_j tokens; a last fold brings the scales of its rows along where the format has them.
+    The systolic organisation follows its own recurrence (docs/architecture.md).
     """
+    if array.organisation == "systolic":
+        return _grid_form(gemm, array, formats)
     grid, beats = TileGrid.of(gemm, array, formats.planes), array.weight_beats
     last_beats = beats + array.scale_beats * formats.row_scales
     first_beats = last_beats if grid.folds == 1 else beats
@@ -73,6 +76,38 @@ def closed_form(gemm: Gemm, array: ArrayConfig, formats: GemmFormat = PLAIN) -> 
     weight_stall -= max(0, first_beats - grid.token_tiles[-1])  # no first fold follows the last tile
     fill_drain = first_beats + 1 + array.pipeline_latency
     return CycleCounts(grid.issues + fill_drain + weight_stall, grid.issues, fill_drain, weight_stall)
+
+
+def fold_positions(k: int, array: ArrayConfig, planes: int = 1) -> list[int]:
+    """Positions of K in each fold of all planes: ``rows``, and what is left in the last of a plane."""
+    return planes * [min(array.rows, k - first) for first in range(0, k, array.rows)]
+
+
+def _grid_form(gemm: Gemm, array: ArrayConfig, formats: GemmFormat) -> CycleCounts:
+    """The systolic recurrence, tile after tile.
+
+    w_j = max(w_(j-1) + b_j, d_(j-1)), d_j = max(w_j, d_(j-1) + f) + s_j, at least d_i + m_i where a column tile ends.
+    """
+    grid = TileGrid.of(gemm, array, formats.planes)
+    positions = fold_positions(gemm.k, array, formats.planes)
+    beats = [array.weight_beats] * grid.folds
+    beats[-1] += array.scale_beats * formats.row_scales
+    swap, done, restart, free = 1, 0, 0, 0
+    ideal = fill_drain = weight_stall = output_stall = 0
+    for tokens in grid.token_tiles:
+        for _ in range(grid.column_tiles):
+            for fold in range(grid.folds):
+                swap = max(swap + beats[fold], done)
+                weight_stall += swap - done
+                idle = max(0, done + restart - swap)
+                done = swap + idle + positions[fold]
+                fill_drain, ideal, restart = fill_drain + idle, ideal + positions[fold], 0
+            output_stall += max(0, free - done)
+            done = max(done, free)
+            restart, free = 1, done + tokens
+    first = beats[0] + 1  # the first tile's load and its swap
+    drain = array.pipeline_latency + grid.token_tiles[-1] - 1
+    return CycleCounts(done + drain, ideal, fill_drain + first + drain, weight_stall - first, 0, output_stall)
 
 
 def scale_sim_cycles(gemm: Gemm, rows: int, cols: int, dataflow: Literal["ws", "os", "is"]) -> int:

@@ -96,6 +96,7 @@ def step_tiles(
     token_tile: int,
     column_tiles: int,
     folds: int,
+    positions: np.ndarray,
     column_cores: int,
     fold_cores: int,
     beats: int,
@@ -121,15 +122,21 @@ def step_tiles(
     go over every bus as in ``step_cycles``. ``weight_bytes`` of a tile are fetched in every token tile, or only in the
     first when ``weights_stay``. ``input_bytes`` per token of a fold are fetched with every round of columns, or only
     with the first when ``inputs_stay``. ``output_bytes`` per token and column tile are written at
-    ``ticks_per_written_byte``, charged with the last round of folds, whose vectors enter every ``result_interval``
-    cycles. ``first_word_ticks``: latency of the first fetch, which starts ``head_start`` cycles before the GEMM.
+    ``ticks_per_written_byte``, charged with the last round of folds.
+
+    Tree: ``positions`` is empty, a tile takes a vector per token, and those of the last round of folds enter every
+    ``result_interval`` cycles. Systolic grid: a tile takes a vector per position of K, ``positions`` of each fold; the
+    last of a column tile releases a result per token every ``result_interval`` cycles, and an edge without issue
+    follows. ``first_word_ticks``: latency of the first fetch, which starts ``head_start`` cycles before the GEMM.
     Without ``double_buffer`` a tile goes over the bus only after the last vector of the one before. Returns int64 (7,):
-    cycles, ideal, fill_drain, weight_stall, dram_stall, reduction, bytes moved.
+    cycles, ideal, fill_drain, weight_stall, dram_stall, output_stall, bytes moved.
     """
     left_buffer = np.full(buffer_rounds, -head_start, np.int64)  # ring: edge of the last beat of the round in the slot
     counts = np.zeros(7, np.int64)
     dram_ticks = first_word_ticks - head_start * TICKS_PER_CYCLE
+    grid = positions.size > 0
     load_end, swap, done = 0, 0, 0
+    restart, released, leaving = 0, -(1 << 40), 0  # of a grid: edge without issue, the last results and their number
     number = 0
     for first_token in range(0, tokens, token_tile):
         tile_tokens = min(token_tile, tokens - first_token)
@@ -164,11 +171,24 @@ def step_tiles(
                     for_dram = min(gap, load_start - bus_free)
                     counts[4] += for_dram
                     counts[3] += gap - for_dram
-                waits = tile_tokens * (result_interval - 1) if last else 0
-                done = swap + tile_tokens + waits
-                counts[1] += tile_tokens
+                if grid:
+                    issues = positions[fold : fold + deep].max()
+                    idle = max(0, done + restart - swap)
+                    counts[2] += idle
+                    done = swap + idle + issues
+                    waits = max(0, released + leaving * result_interval - done) if last else 0
+                    restart = 1 if last else 0
+                else:
+                    issues = tile_tokens
+                    done = swap + issues
+                    waits = issues * (result_interval - 1) if last else 0
+                done += waits
+                if last:
+                    released, leaving = done, tile_tokens
+                counts[1] += issues
                 counts[5] += waits
                 number += 1
-    counts[2] += latency
-    counts[0] = done + latency
+    drain = latency + leaving - 1 if grid else latency
+    counts[2] += drain
+    counts[0] = done + drain
     return counts

@@ -18,7 +18,7 @@ _WORDS = {
     "weight_stall": "the weight bus: tiles are used faster than they stream in",
     "dram_stall": "DRAM",
     "vector": "the vector unit, while the array waits for it",
-    "reduction": "adding the partial sums of several cores",
+    "output_stall": "results or partial sums of other cores on their way out",
 }
 
 

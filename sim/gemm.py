@@ -63,7 +63,7 @@ def gemm_cost(job: GemmJob, array: ArrayConfig, memory: MemoryConfig, cores: Cor
         "fill_drain": best.fill_drain,
         "weight_stall": best.weight_stall,
         "dram_stall": best.dram_stall,
-        "reduction": best.reduction,
+        "output_stall": best.output_stall,
     }
     tried = {schedule.mapping.label(): schedule.cycles for schedule in (best, *schedules)}
     return Cost(best.cycles, causes, _counts(job, best, array), job.gemm.macs * job.planes, tried)
@@ -80,7 +80,11 @@ def _counts(job: GemmJob, schedule: Schedule, array: ArrayConfig) -> ActionCount
     """
     m, n, k = job.gemm
     columns, folds, fold_cores = math.ceil(n / array.cols), job.folds(array.rows), schedule.mapping.fold_cores
-    issues = m * columns * folds
+    grid = array.organisation == "systolic"
+    # vectors that enter, summed over the cores: one per token, or one of ``rows`` tokens per position of K
+    issues = columns * (math.ceil(m / array.rows) * sum(job.positions(array.rows)) if grid else m * folds)
+    operands = m * k * job.planes * columns if grid else issues * array.rows
+    sums = 0 if grid else issues * array.cols  # a processing element keeps its sum in a register of its own
     weight_bits = job.weight_dram_bits or array.weight_bits
     matrix_bits = columns * folds * math.ceil(array.lanes * weight_bits / 8) * 8
     streamed_bits = columns * folds * schedule.weight_streams * array.weight_beats * array.weight_bus_bits
@@ -90,20 +94,20 @@ def _counts(job: GemmJob, schedule: Schedule, array: ArrayConfig) -> ActionCount
     spilled_bits = 0 if outputs_on_chip(job, array) else m * columns * array.cols * job.output_bits
     macs = job.gemm.macs * job.planes
     reductions = m * columns * array.cols * (fold_cores - 1)
-    first_writes = m * columns * fold_cores  # nothing is there to be read before
+    first_writes = 0 if grid else m * columns * fold_cores  # nothing is there to be read before
     return ActionCounts(
         array_macs=macs,
         array_macs_active=macs,
         array_macs_padding=issues * array.lanes - macs,
-        accumulations=issues * array.cols,
+        accumulations=issues * (array.lanes if grid else array.cols),
         reductions=reductions,
         scale_multiplies=0 if array.mac == "fp16" else m * n * job.planes,
         weight_buffer_read_bits=streamed_bits,
         weight_buffer_write_bits=matrix_bits * schedule.weight_fetches,
-        activation_buffer_read_bits=issues * array.rows * array.activation_bits + (output_bits if spilled_bits else 0),
+        activation_buffer_read_bits=operands * array.activation_bits + (output_bits if spilled_bits else 0),
         activation_buffer_write_bits=input_bits + output_bits,
-        accumulator_read_bits=((issues - first_writes) * array.cols + reductions) * array.accumulator_bits,
-        accumulator_write_bits=(issues * array.cols + reductions) * array.accumulator_bits,
+        accumulator_read_bits=(sums - first_writes * array.cols + reductions) * array.accumulator_bits,
+        accumulator_write_bits=(sums + reductions) * array.accumulator_bits,
         dram_read_bits=matrix_bits * schedule.weight_fetches + input_bits,
         dram_write_bits=spilled_bits,
     )

@@ -13,7 +13,7 @@ from sim.gemm import Cost, GemmJob, gemm_cost, stays_on_chip
 from sim.memory import MemoryConfig
 from sim.ops import AttentionOp, EmbeddingOp, Formats, LinearOp, VectorOp
 from sim.result import CAUSES, Statistics
-from sim.statistics import RANDOM_TOGGLE_RATE
+from sim.statistics import RANDOM_TOGGLE_RATE, assumed_statistics
 
 __all__ = ["Machine"]
 
@@ -64,7 +64,7 @@ class Machine:
         group = None if dense else op.group
         job = self._job(GemmJob(op.gemm, planes=planes, group=group))
         cost = gemm_cost(job, self.array, self.memory, self.cores)
-        toggles = _operand_toggles(op.statistics, dense)
+        toggles = self._operand_toggles(op.statistics)
         m, n, k = op.gemm
         match self.array.mac:
             case "fp16":
@@ -82,6 +82,16 @@ class Machine:
         beyond = max(0, vector_cycles - cost.cycles)
         causes = cost.causes | {"vector": beyond}
         return Cost(cost.cycles + beyond, causes, counts, cost.macs, cost.tried).scaled(op.count)
+
+    def _operand_toggles(self, statistics: Statistics | None) -> float:
+        """Toggle rate of the operand that a lane adds or multiplies."""
+        if statistics is None:
+            return RANDOM_TOGGLE_RATE
+        if self.array.mac != "ternary":
+            return statistics.input_toggle_rate
+        if self.array.organisation == "systolic" and not statistics.measured:  # every issue brings new trits
+            return assumed_statistics("decode", statistics.zero_fraction).toggle_rate
+        return statistics.toggle_rate
 
     def _job(self, job: GemmJob) -> GemmJob:
         """``job`` as this run executes it."""
@@ -209,13 +219,6 @@ class Machine:
         vector, stall = int(compute.sum()), int(np.maximum(dram - compute, 0).sum())
         causes = dict.fromkeys(CAUSES, 0) | {"vector": vector, "dram_stall": stall}
         return Cost(vector + stall, causes, ActionCounts(*(float(np.sum(value)) for value in counts)))
-
-
-def _operand_toggles(statistics: Statistics | None, dense: bool) -> float:
-    """Toggle rate of the operand that a lane adds or multiplies."""
-    if statistics is None:
-        return RANDOM_TOGGLE_RATE
-    return statistics.input_toggle_rate if dense else statistics.toggle_rate
 
 
 def _score_pairs(op: AttentionOp) -> np.ndarray:

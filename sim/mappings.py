@@ -2,15 +2,19 @@
 
 from typing import NamedTuple
 
+import numpy as np
+
 from hw.config import ArrayConfig
 from quant.shapes import LINEAR_KINDS, Gemm, ModelShape
-from sim.analytic import TileGrid, closed_form, scale_sim_cycles
+from sim.analytic import TileGrid, closed_form, fold_positions, scale_sim_cycles
+from sim.core import step_tiles
 
-__all__ = ["MAPPINGS", "LinearMapping", "linear_mappings"]
+__all__ = ["MAPPINGS", "LinearMapping", "as_grid", "linear_mappings"]
 
 MAPPINGS = (
     "tree, double-buffered",  # this project's array
     "tree, single-buffered",  # no tile loads while another is used
+    "grid, double-buffered",  # this project's systolic organisation, outputs stationary
     "systolic, weights stationary",
     "systolic, outputs stationary",
     "systolic, inputs stationary",
@@ -51,5 +55,27 @@ def _map(kind: str, gemm: Gemm, array: ArrayConfig) -> LinearMapping:
     in_turn = grid.issues + grid.tiles * (array.weight_beats + 1) + array.pipeline_latency
     systolic = [scale_sim_cycles(gemm, array.rows, array.cols, dataflow) for dataflow in ("ws", "os", "is")]
     return LinearMapping(
-        kind, gemm, dict(zip(MAPPINGS, [closed_form(gemm, array).cycles, in_turn, *systolic], strict=True))
+        kind,
+        gemm,
+        dict(
+            zip(MAPPINGS, [closed_form(gemm, array).cycles, in_turn, _grid_cycles(gemm, array), *systolic], strict=True)
+        ),
     )
+
+
+def as_grid(array: ArrayConfig) -> ArrayConfig:
+    """The same lanes, bus and buffers as a systolic grid."""
+    fields = {"organisation": "systolic", "token_tile": array.rows, "chain_lanes": 1, "name": f"{array.name}/systolic"}
+    return ArrayConfig(**array.model_dump() | fields)
+
+
+def _grid_cycles(gemm: Gemm, array: ArrayConfig) -> int:
+    """Cycles of the systolic organisation; stepped, since its recurrence has no shorter form."""
+    machine = as_grid(array)
+    tiles = TileGrid.of(gemm, machine)
+    positions = np.array(fold_positions(gemm.k, machine), np.int64)
+    counts = step_tiles(
+        gemm.m, machine.token_tile, tiles.column_tiles, tiles.folds, positions, 1, 1, machine.weight_beats,
+        machine.pipeline_latency, 1, 1, 0, 0, 0, 0, 0, True, 0, True, 0, True,
+    )  # fmt: skip
+    return int(counts[0])

@@ -23,7 +23,7 @@ CAUSES = (
     "weight_stall",  # the array waits for the weight bus or the unpacker
     "dram_stall",  # the array or the vector unit waits for DRAM
     "vector",  # the vector unit works and the array waits for it
-    "reduction",  # the array waits while partial sums of other cores are added to its own
+    "output_stall",  # the array waits for results to leave, or for partial sums on their way to another core
 )
 
 

@@ -4,6 +4,8 @@ import math
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
+import numpy as np
+
 from hw.config import ArrayConfig
 from hw.errors import InputError
 from quant.shapes import Gemm
@@ -50,6 +52,12 @@ class GemmJob(NamedTuple):
         full, rest = divmod(k, self.group or k)
         return self.planes * (full * math.ceil((self.group or k) / rows) + math.ceil(rest / rows))
 
+    def positions(self, rows: int) -> tuple[int, ...]:
+        """Positions of K in each of these tiles."""
+        k, group = self.gemm.k, self.group or self.gemm.k
+        ends = [(first, min(first + group, k)) for first in range(0, k, group)]
+        return self.planes * tuple(min(rows, end - at) for first, end in ends for at in range(first, end, rows))
+
 
 class Mapping(NamedTuple):
     """One way to run a GEMM.
@@ -83,7 +91,7 @@ class Schedule(NamedTuple):
     fill_drain: int
     weight_stall: int
     dram_stall: int
-    reduction: int
+    output_stall: int
     weight_streams: int  # of the whole matrix over the weight buses: once per token tile
     weight_fetches: int  # of the whole matrix from DRAM
     input_fetches: int  # of the whole input from DRAM
@@ -177,6 +185,7 @@ def step_mapping(
             array.token_tile,
             block,
             folds,
+            job.positions(array.rows) if array.organisation == "systolic" else (),
             mapping.column_cores,
             mapping.fold_cores,
             array.weight_beats,
@@ -222,7 +231,7 @@ def step_mapping(
         fill_drain=totals[2] + descriptors,
         weight_stall=totals[3],
         dram_stall=totals[4],
-        reduction=totals[5],
+        output_stall=totals[5],
         weight_streams=token_tiles,
         weight_fetches=0 if job.weights_on_chip else 1 if weights_stay else token_tiles,
         input_fetches=0 if not fetch_inputs else blocks if inputs_stay else column_rounds,
@@ -230,9 +239,12 @@ def step_mapping(
 
 
 @lru_cache(maxsize=65536)
-def _step(*arguments: int) -> list[int]:
+def _step(
+    tokens: int, token_tile: int, block: int, folds: int, positions: tuple[int, ...], *rest: int | bool
+) -> list[int]:
     """``step_tiles``, once per distinct set of arguments."""
-    return [int(value) for value in step_tiles(*arguments)]
+    counts = step_tiles(tokens, token_tile, block, folds, np.array(positions, np.int64), *rest)
+    return [int(value) for value in counts]
 
 
 def forget_schedules() -> None:

@@ -5,6 +5,7 @@ import pytest
 from energy.arithmetic import mac_cost, paper_recipes, tree_adder_bits
 from energy.costs import load_costs
 from hw.config import load_array
+from sim.mappings import as_grid
 
 HOROWITZ = load_costs("horowitz-45nm")
 
@@ -49,3 +50,12 @@ def test_published_71x_of_bitnet_b158_is_reproduced(close):
     recipes = {recipe.name: recipe.reduction for recipe in paper_recipes(load_costs("bitnet-7nm"))}
     ratio = 1 / (1 - recipes["FP16 mul + FP16 add -> INT8 add (BitNet b1.58's comparison)"])
     assert ratio == pytest.approx(71.4, abs=0.05)
+
+
+def test_an_element_of_a_grid_pays_its_whole_accumulator(close):
+    """24-bit adder of the 45 nm table, 0.03 + 0.07 * 16 / 24 pJ; the tree of 32 lanes is narrower and cheaper."""
+    table = load_costs("horowitz-45nm")
+    grid = as_grid(load_array("edge-32x32"))
+    assert mac_cost(grid, table).energy.typical == close((0.03 + 0.07 * 16 / 24) * 1e-12)
+    assert mac_cost(grid.baseline("int8"), table).energy.typical == close((0.2 + 0.1) * 1e-12)
+    assert mac_cost(load_array("edge-32x32"), table).energy.typical < mac_cost(grid, table).energy.typical

@@ -25,6 +25,7 @@ arrays = st.builds(
     st.integers(1, 5),
     st.integers(1, 3),
 )
+NO_POSITIONS = np.zeros(0, np.int64)  # a tree: a vector per token
 patterns = st.lists(st.integers(0, 1), max_size=120)
 
 
@@ -63,8 +64,9 @@ def test_a_late_weight_beat_a_missing_vector_and_a_refused_result_by_hand():
 def tile_step(gemm, array, buffer_tiles=1, ticks_per_byte=0, first_word_ticks=0, weight_bytes=0):
     grid = TileGrid.of(gemm, array)
     counts = step_tiles(
-        gemm.m, array.token_tile, grid.column_tiles, grid.folds, 1, 1, array.weight_beats, array.pipeline_latency, 1,
-        buffer_tiles, ticks_per_byte, ticks_per_byte, first_word_ticks, 0, weight_bytes, False, 0, True, 0, True,
+        gemm.m, array.token_tile, grid.column_tiles, grid.folds, NO_POSITIONS, 1, 1, array.weight_beats,
+        array.pipeline_latency, 1, buffer_tiles, ticks_per_byte, ticks_per_byte, first_word_ticks, 0, weight_bytes,
+        False, 0, True, 0, True,
     )  # fmt: skip
     assert counts[5] == 0  # nothing to reduce on one core
     return np.delete(counts, 5)

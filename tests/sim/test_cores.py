@@ -37,7 +37,7 @@ def test_one_core_is_the_single_array_whatever_its_split(split):
     alone, grouped = whole(), whole(cores=CoreGroup(count=1, split=split))
     assert grouped.phases == alone.phases
     for before, after in zip(alone.phases, grouped.phases, strict=True):
-        assert (after.cycles, after.causes["reduction"], after.counts.reductions) == (before.cycles, 0, 0)
+        assert (after.cycles, after.causes["output_stall"], after.counts.reductions) == (before.cycles, 0, 0)
 
 
 def test_a_column_split_by_hand():
@@ -48,7 +48,7 @@ def test_a_column_split_by_hand():
     array = ArrayConfig(name="pair", rows=2, cols=1, weight_bus_bits=8)
     cost = gemm_cost(on_chip(2, 5, 4), array, FAST, CoreGroup(count=2, split="columns"))
     assert cost.cycles == 2 + 3 * 2 * 2 + array.pipeline_latency + 1
-    assert (cost.counts.reductions, cost.causes["reduction"]) == (0, 0)
+    assert (cost.counts.reductions, cost.causes["output_stall"]) == (0, 0)
     assert cost.counts.array_macs == 2 * 5 * 4
 
 
@@ -64,7 +64,7 @@ def test_a_row_split_by_hand():
     assert cost.counts.reductions == 4
     narrow = gemm_cost(on_chip(2, 2, 6), array, FAST, rows.model_copy(update={"link_bits": 9}))
     assert narrow.cycles == cost.cycles + 2 * (6 - 2)
-    assert narrow.causes["reduction"] == 8
+    assert narrow.causes["output_stall"] == 8
     alone = gemm_cost(on_chip(2, 2, 6), array, FAST)
     assert alone.cycles == 2 + 2 * 3 * 2 + array.pipeline_latency + 1
     moved = 4 * array.accumulator_bits

@@ -2,8 +2,9 @@
 
 from hw.config import load_array
 from quant.shapes import Gemm, load_shape
+from sim.analytic import closed_form
 from sim.gemm import GemmJob, gemm_cost
-from sim.mappings import MAPPINGS, linear_mappings
+from sim.mappings import MAPPINGS, as_grid, linear_mappings
 from sim.memory import load_memory
 
 EDGE = load_array("edge-32x32")
@@ -17,6 +18,7 @@ def test_decode_and_prefill_of_llama2_7b():
     assert list(q_proj.cycles) == list(MAPPINGS)
     assert q_proj.cycles["systolic, weights stationary"] == 1_556_479
     assert q_proj.cycles["systolic, outputs stationary"] == 532_223
+    assert q_proj.cycles["grid, double-buffered"] == closed_form(Gemm(1, 4096, 4096), as_grid(EDGE)).cycles
     assert q_proj.best == "tree, double-buffered"
     assert q_proj.utilization("tree, double-buffered", EDGE.lanes) < 1 / 8  # eight beats for one vector
     prefill = linear_mappings(load_shape("llama2-7b"), EDGE, 512)
