@@ -88,7 +88,7 @@ class Accumulator(Component):
         adders = [GatedAdder(config.accumulator_bits, self.cells) for _ in addends]
         for column, (adder, addend) in enumerate(zip(adders, addends, strict=True)):
             m.submodules[f"adder{column}"] = adder
-            m.d.comb += [adder.a.eq(read.data[column]), adder.b.eq(addend), adder.keep.eq(~adding.first)]
+            m.d.comb += [adder.a.eq(read.data[column]), adder.b.eq(addend), adder.restart.eq(adding.first)]
         m.d.comb += sums.as_value().eq(Cat(adder.total for adder in adders))
         m.d.comb += [write.addr.eq(adding.token), write.data.eq(sums), write.en.eq(adding.issue)]
 

@@ -68,26 +68,27 @@ class TermAdder(Component):
 
 
 class GatedAdder(Component):
-    """``total = (a if keep else 0) + b``, combinational: an accumulator that starts anew without a clear.
+    """``total = (0 if restart else a) + b``, combinational: an accumulator that starts anew without a clear.
 
     Members
     -------
     a, b, total : signed, ``width`` bits; ``width`` must hold the sum.
-    keep : 1 to add to ``a``.
+    restart : 1 to forget ``a``.
     """
 
     def __init__(self, width: int, cells: Cells = "portable"):
         self.width, self.cells = width, cells
-        super().__init__({"a": In(signed(width)), "b": In(signed(width)), "keep": In(1), "total": Out(signed(width))})
+        number = signed(width)
+        super().__init__({"a": In(number), "b": In(number), "restart": In(1), "total": Out(number)})
 
     def elaborate(self, platform) -> Module:
         """An addition, or a carry chain whose tables also mask."""
         m = Module()
         if self.cells == "portable":
-            m.d.comb += self.total.eq(Mux(self.keep, self.a, 0) + self.b)
+            m.d.comb += self.total.eq(Mux(self.restart, 0, self.a) + self.b)
         else:
-            bits = [(self.b[i], self.a[i], self.keep, Const(0, 1)) for i in range(self.width)]
-            m.d.comb += self.total.eq(_carry_chain(m, bits, lambda b, a, keep, _: b ^ (a & keep)))
+            bits = [(self.b[i], self.a[i], self.restart, Const(1, 1)) for i in range(self.width)]
+            m.d.comb += self.total.eq(_carry_chain(m, bits, lambda b, a, restart, one: b ^ (a & (one & ~restart))))
         return m
 
 

@@ -63,7 +63,7 @@ class Accumulated(Component):
             m.submodules[f"adder{column}"] = adder = GatedAdder(self.config.accumulator_bits, self.cells)
             total = Signal(adder.total.shape(), name=f"sum{column}")
             m.d.sync += total.eq(adder.total)
-            m.d.comb += [adder.a.eq(total), adder.b.eq(array.totals[column]), adder.keep.eq(~self.first)]
+            m.d.comb += [adder.a.eq(total), adder.b.eq(array.totals[column]), adder.restart.eq(self.first)]
             sums.append(total)
         m.d.comb += self.sums.as_value().eq(Cat(sums))
         return m

@@ -20,7 +20,7 @@ class Unpacker(Component):
     -------
     word : one bus word.
     trits : ``trits_per_word`` codes in stream order.
-    illegal : the word holds a code that is never written (10, or a byte above 242); such trits are undefined.
+    illegal : per byte, it holds a code that is never written (10, or a byte above 242); such trits are undefined.
     """
 
     def __init__(self, config: ArrayConfig):
@@ -29,7 +29,7 @@ class Unpacker(Component):
             {
                 "word": In(config.weight_bus_bits),
                 "trits": Out(data.ArrayLayout(TritCode, trits_per_word(config))),
-                "illegal": Out(1),
+                "illegal": Out(config.weight_bus_bits // 8),
             }
         )
 
@@ -39,8 +39,10 @@ class Unpacker(Component):
         if self.config.packing == "2bit":
             m.d.comb += [
                 self.trits.as_value().eq(self.word),
-                self.illegal.eq(Cat(trit.negative & ~trit.nonzero for trit in self.trits).any()),
             ]
+            for index in range(self.config.weight_bus_bits // 8):
+                four = [self.trits[4 * index + i] for i in range(4)]
+                m.d.comb += self.illegal[index].eq(Cat(trit.negative & ~trit.nonzero for trit in four).any())
             return m
         trits, illegal = [], []
         for index in range(self.config.weight_bus_bits // 8):
@@ -52,7 +54,7 @@ class Unpacker(Component):
                         m.d.comb += five.eq(_codes(value))
             trits.append(five)
             illegal.append(byte > _LARGEST_BYTE)
-        m.d.comb += [self.trits.as_value().eq(Cat(trits)), self.illegal.eq(Cat(illegal).any())]
+        m.d.comb += [self.trits.as_value().eq(Cat(trits)), self.illegal.eq(Cat(illegal))]
         return m
 
 

@@ -11,7 +11,7 @@ PACKERS = {"2bit": (naive.pack_2bit, 4), "5in8": (naive.pack_5in8, 5)}
 
 
 def decode(packing: str, words: list[int], bus_bits: int) -> list[tuple[list[int], int]]:
-    """Trits and the illegal flag of each word."""
+    """Trits and the illegal flags of each word."""
     dut = Unpacker(ArrayConfig(name="t", rows=1, cols=1, packing=packing, weight_bus_bits=bus_bits))
     out = []
 

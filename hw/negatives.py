@@ -1,0 +1,113 @@
+"""The number of -1 trits of each column of a weight tile, counted while the tile streams in."""
+
+from itertools import pairwise
+
+from amaranth import Module, Signal, Value
+from amaranth.lib import data
+from amaranth.lib.wiring import Component, In, Out
+
+from hw.config import ArrayConfig
+from hw.ports import beat_shape, negatives_layout, trits_per_word
+
+__all__ = ["NegativesCounter"]
+
+
+class NegativesCounter(Component):
+    """Counts in three steps, each behind a register, so that no step adds many numbers.
+
+    On the edge that accepts a word, the -1 of a few neighbouring trits are counted (its *parts*); on the next, the
+    parts of each column in the word are added; on the one after, that enters the column's *shadow* count, or the
+    running sum of the column that the word cuts. A swap may follow the tile's last word at once, an edge too early for
+    its columns; but no word follows until the swap, so the second step still holds their counts and is their shadow.
+
+    Members
+    -------
+    negative : per trit of the bus word, whether it is -1.
+    accept : this edge accepts the word.
+    beat : its number inside the tile.
+    swap : this edge swaps; the counts are those of the active tile one edge later.
+    negatives : per column, the number of -1 trits of the active tile.
+    """
+
+    def __init__(self, config: ArrayConfig):
+        self.config = config
+        super().__init__(
+            {
+                "negative": In(data.ArrayLayout(1, trits_per_word(config))),
+                "accept": In(1),
+                "beat": In(beat_shape(config)),
+                "swap": In(1),
+                "negatives": Out(negatives_layout(config)),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        """The three steps for every column, a word's parts and sums shared by the columns that need the same."""
+        m = Module()
+        config = self.config
+        self._parts: dict[tuple[int, int], Signal] = {}
+        self._in_word: dict[tuple[int, int], Signal] = {}
+        accept, beat, swap = self.accept, self.beat, Signal()
+        for step in range(2):
+            late_accept, late_beat = Signal(name=f"accept{step}"), Signal.like(self.beat, name=f"beat{step}")
+            m.d.sync += [late_accept.eq(accept), late_beat.eq(beat)]
+            accept, beat = late_accept, late_beat
+        m.d.sync += swap.eq(self.swap)
+        running = Signal(range(config.rows + 1))  # -1 trits so far of the column that the last word cut
+
+        per_word = trits_per_word(config)
+        for column in range(config.cols):
+            start, stop = column * config.rows, (column + 1) * config.rows
+            first, last = start // per_word, (stop - 1) // per_word
+            for number in range(first, last + 1):
+                count = self._count(m, max(start - number * per_word, 0), min(stop - number * per_word, per_word))
+                so_far = count if number == first else running + count
+                now = accept & (beat == number)
+                if number < last:
+                    with m.If(now):
+                        m.d.sync += running.eq(so_far)
+            if last < config.trit_beats - 1:
+                shadow = Signal.like(self.negatives[column], name=f"shadow{column}")
+                with m.If(now):
+                    m.d.sync += shadow.eq(so_far)
+                so_far = shadow
+            with m.If(swap):
+                m.d.sync += self.negatives[column].eq(so_far)
+        return m
+
+    def _count(self, m: Module, low: int, high: int) -> Value:
+        """-1 trits ``low`` to ``high`` of the latest word, two registers behind it."""
+        if (low, high) in self._in_word:
+            return self._in_word[low, high]
+        size = _part_size(high - low)
+        borders = [*range(low, high, size), high]
+        parts = [self._part(m, *border) for border in pairwise(borders)]
+        count = Signal(range(high - low + 1), name=f"count{low}_{high}")
+        m.d.sync += count.eq(_sum(parts))
+        self._in_word[low, high] = count
+        return count
+
+    def _part(self, m: Module, low: int, high: int) -> Value:
+        """-1 trits ``low`` to ``high`` of the latest word, one register behind it."""
+        if (low, high) not in self._parts:
+            part = Signal(range(high - low + 1), name=f"part{low}_{high}")
+            with m.If(self.accept):
+                m.d.sync += part.eq(_sum([self.negative[i] for i in range(low, high)]))
+            self._parts[low, high] = part
+        return self._parts[low, high]
+
+
+def _part_size(trits: int) -> int:
+    """Trits that the first step counts at once: four, one table level, and more where the second had more than that."""
+    size = 4
+    while size * size < trits:
+        size *= 2
+    return size
+
+
+def _sum(values: list[Value]) -> Value:
+    """A balanced tree of additions."""
+    if len(values) == 1:
+        return values[0]
+    half = len(values) // 2
+    return _sum(values[:half]) + _sum(values[half:])
