@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from hw.config import ArrayConfig
+from hw.formats import GemmFormat
 from tests.hw.rtl import Case, play_verilog, random_case
 from tests.hw.test_core_rtl import check
 
@@ -50,9 +51,7 @@ FAULTS = [
     Fault("accumulator.py", "adder.restart.eq(adding.first)", "adder.restart.eq(0)"),
     Fault("accumulator.py", "leaving = sums, adding.issue & adding.last", "leaving = sums, adding.issue"),
     Fault("accumulator.py", "read_port(transparent_for=(write,))", "read_port()"),
-    Fault(
-        "accumulator.py", "for stage in range(config.column_stages):", "for stage in range(config.column_stages - 1):"
-    ),
+    Fault("accumulator.py", "for stage in range(config.total_stages):", "for stage in range(config.total_stages - 1):"),
     Fault("accumulator.py", "credits - (self.issue & self.last) + transfer", "credits - self.issue + transfer"),
     Fault("accumulator.py", "self.free.eq(credits != 0)", "self.free.eq(1)"),
     Fault("accumulator.py", "self.free.eq(credits != 0)", "self.free.eq(credits > 1)"),
@@ -66,9 +65,9 @@ FAULTS = [
     Fault("sequencer.py", "single.eq(self.size <= self.step)", "single.eq(self.size < self.step)"),
     Fault("sequencer.py", "self.last.eq(self.left <= 2 * self.step)", "self.last.eq(self.left < 2 * self.step)"),
     Fault("sequencer.py", "[self.left.eq(whole), self.last", "[self.last"),
-    Fault("sequencer.py", "self.first.eq(folds.last)", "self.first.eq(0)"),
-    Fault("sequencer.py", "columns.advance.eq(self.step & folds.last)", "columns.advance.eq(self.step)"),
-    Fault("sequencer.py", "self.step & folds.last & columns.last)", "self.step & folds.last)"),
+    Fault("sequencer.py", "self.first.eq(self.last)", "self.first.eq(0)"),
+    Fault("sequencer.py", "columns.advance.eq(self.step & self.last)", "columns.advance.eq(self.step)"),
+    Fault("sequencer.py", "self.step & self.last & columns.last)", "self.step & self.last)"),
     Fault("sequencer.py", "(left - done - 1)", "(left - done)"),
     Fault("sequencer.py", "left <= done + whole", "left <= whole"),
     Fault("sequencer.py", "~self.shadow_full | self.swap", "~self.shadow_full"),
@@ -78,14 +77,39 @@ FAULTS = [
     Fault("sequencer.py", "~self.active | last_issue", "~self.active"),
     Fault("sequencer.py", "self.drained & self.all_issued", "self.drained"),
     Fault("sequencer.py", "self.descriptor.ready.eq(~self.running)", "self.descriptor.ready.eq(1)"),
-    Fault("sequencer.py", "sizes.k > self.config.max_k", "sizes.k >= self.config.max_k"),
+    Fault("sequencer.py", "sizes.k > max_k", "sizes.k >= max_k"),
     Fault("sequencer.py", "(sizes.m == 0) | ", ""),
     Fault("counters.py", "m.d.sync += swapped.eq(1)", "m.d.sync += swapped.eq(0)"),
     Fault("counters.py", "self.shadow_full | self.weight_accepted", "self.weight_accepted"),
     Fault("counters.py", "(draining & ~self.result_blocked) | (idle & filling)", "draining | (idle & filling)"),
     Fault("counters.py", "waiting & self.active & ~self.credit_missing", "waiting & self.active"),
     Fault("counters.py", "m.d.sync += counter.eq(0)", "m.d.sync += counter.eq(counter)"),
+    Fault("sequencer.py", "folds.last & self._last_plane", "folds.last | self._last_plane"),
+    Fault("sequencer.py", "self.second.eq(two & ~self.second)", "self.second.eq(two)"),
+    Fault("sequencer.py", "Mux(sizes.second_plane, max_k // 2, max_k)", "Mux(sizes.second_plane, max_k, max_k)"),
+    Fault("sequencer.py", "last_fold & self.formats.row_scales", "self.formats.row_scales"),
+    Fault("sequencer.py", "(beat >= config.trit_beats) & (beat < config.weight_beats)", "(beat >= config.trit_beats)"),
+    Fault("sequencer.py", "self.column_end.eq(last_issue & walk.last)", "self.column_end.eq(last_issue)"),
+    Fault("sequencer.py", "self.second.eq(walk.second)", "self.second.eq(0)"),
+    Fault("accumulator.py", "adding.issue & adding.column_end", "adding.column_end"),
+    Fault("requantize.py", "guard & (sticky | floor[0])", "guard"),
+    Fault("requantize.py", "(widened[i] & (shift > i)", "(widened[i] & (shift >= i)"),
+    Fault("requantize.py", "Mux(nearest < -INT8_LIMIT, -INT8_LIMIT, nearest)", "nearest"),
+    Fault("requantize.py", "Mux(floor > 127, 127, ", "Mux(floor > 128, 127, "),
+    Fault("requantize.py", "for stage in range(config.requantizer_stages)", "for stage in range(4)"),
+    Fault("requantize.py", "column.offset.eq(scale.offset)", "column.offset.eq(scale.multiplier)"),
+    Fault("scales.py", "whole[self.bus_bits :]", "whole[: -self.bus_bits]"),
+    Fault("scales.py", "queue.w_en.eq(self.accept & self.last)", "queue.w_en.eq(self.accept)"),
+    Fault("scales.py", "depth=self.depth)", "depth=1)"),
+    Fault("scales.py", "for stage in range(1 + config.column_stages)", "for stage in range(config.column_stages)"),
+    Fault("scales.py", "self.totals[index] << exponents[index]", "self.totals[index] << exponents[0]"),
+    Fault("scales.py", "Mux(self.skip, 0, self.vector", "Mux(0, 0, self.vector"),
+    Fault("core.py", "queue.take.eq(accumulator.scales_taken & formats.row_scales)", "queue.take.eq(0)"),
+    Fault("core.py", "Mux(formats.row_scales, ", "Mux(1, "),
 ]
+
+
+OPTIONS = {"planes": 2, "group_exponent_bits": 2, "sum_of_x": True, "results": "int8", "accumulator_bits": 18}
 
 
 def configs() -> list[ArrayConfig]:
@@ -94,6 +118,7 @@ def configs() -> list[ArrayConfig]:
     return [
         ArrayConfig(name="a", rows=7, cols=3, chain_lanes=2, weight_bus_bits=16, **fields),
         ArrayConfig(name="b", rows=5, cols=4, packing="5in8", weight_bus_bits=32, **fields),
+        ArrayConfig(name="c", rows=4, cols=3, weight_bus_bits=16, **fields | OPTIONS),
     ]
 
 
@@ -103,7 +128,7 @@ def battery(config: ArrayConfig) -> list[Case]:
     cases = []
     while len(cases) < 14:
         case = random_case(rng, config, stalls=len(cases) % 3 != 0)
-        if case.k <= config.max_k:
+        if case.k * case.formats.planes <= config.max_k:
             cases.append(case)
     for folds in (1, 2):  # so many results are refused at once that the credits run out
         q = rng.integers(-127, 128, (3 * config.token_tile, folds * config.rows), dtype=np.int8)
@@ -116,6 +141,9 @@ def battery(config: ArrayConfig) -> list[Case]:
     cases.append(Case(127 * ones, ones))
     cases.append(Case(cases[0].q, cases[0].trits, damaged=True))
     cases.append(Case(ones[:, :1], ones[:, :1], refused=True, sizes=(0, 1, 1)))
+    if config.planes == 2:
+        sizes = (1, 1, config.max_k // 2 + 1)
+        cases.append(Case(ones[:, :1], ones[:, :1], refused=True, sizes=sizes, formats=GemmFormat(2)))
     cases.append(cases[1])
     return cases
 
@@ -141,7 +169,7 @@ def judge(config: ArrayConfig, text: str, folder: Path) -> None:
     cases = battery(config)
     for case, record in zip(cases, play_verilog(text, config, cases, folder), strict=True):
         if case.refused:
-            assert record.status == 1
+            assert record.status == (2 if case.sizes[0] else 1)
         else:
             check(config, case, record)
 
