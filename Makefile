@@ -21,7 +21,7 @@ option = $(if $($(1)),$(2) '$($(1))')
 switch = $(if $($(1)),$(2))
 
 .DEFAULT_GOAL := help
-.PHONY: help sim quant verilog bitstream gates whatif compare models costs test test-slow test-rtl test-nojit test-bounds lint bench docs clean
+.PHONY: help sim quant verilog bitstream gates whatif compare models costs test test-slow test-rtl test-nojit test-bounds lint bench bench-quant docs clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -88,6 +88,10 @@ lint: $(VENV)/.test ## ruff and the import order
 
 bench: $(VENV)/.core ## speed as ratios in one run
 	@$(PY) -m sim bench $(call switch,JSON,--json) $(ARGS)
+
+bench-quant: $(VENV)/.quant ## time and memory of quantizing MODEL by METHOD on DEVICE: its dimensions, random weights
+	@$(PY) -m quant bench --model '$(MODEL)' $(call option,METHOD,--method) $(call option,DEVICE,--device) \
+	  $(call switch,JSON,--json) $(ARGS)
 
 docs: $(VENV)/.hw ## the generated tables and pictures of README and docs
 	@$(PIP) -e '.[docs]' && $(PY) -m energy docs && $(PY) -m sim docs && \

@@ -15,6 +15,7 @@ from hw.cli import CommandParser, run
 from hw.document import validate_document
 from hw.errors import InputError
 from hw.progress import stage_bars
+from quant.bench_report import BENCH_FILE, add_reports, bench_markdown, read_report, read_reports
 from quant.manifest import Manifest, read_manifest
 from quant.pipeline import QuantJob, quantize
 from quant.registry import method_names
@@ -58,6 +59,23 @@ def _parser() -> CommandParser:
     results.add_argument("--seconds", type=float, help="wall time of its command")
     results.add_argument("--machine", default="", help="what it ran on, in words")
     results.set_defaults(action=_results)
+
+    bench = commands.add_parser("bench", help="time and memory at a model's dimensions, on random weights")
+    bench.add_argument("--model", default="llama2-7b", help="shipped name (default: llama2-7b)")
+    bench.add_argument("--method", default="pt-bitnet", help="default: pt-bitnet")
+    bench.add_argument(
+        "--option", action="append", default=[], metavar="NAME=VALUE", help="option of the method; repeat"
+    )
+    bench.add_argument("--blocks", type=int, help="how many of the model's blocks to run (default: all)")
+    bench.add_argument("--steps", type=int, default=5, help="steps of distillation to run (default: 5)")
+    bench.add_argument("--windows", type=int, default=128, help="calibration windows (default: 128)")
+    bench.add_argument("--length", type=int, default=2048, help="tokens per window (default: 2048)")
+    bench.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    bench.add_argument("--json", action="store_true", help="print the report as JSON instead of tables")
+    bench.add_argument(
+        "--add", type=Path, nargs="+", metavar="FILE", help=f"add such reports to {BENCH_FILE}; run nothing"
+    )
+    bench.set_defaults(action=_bench)
 
     extras = commands.add_parser("extras", help="print the extra (of pyproject.toml) that a model needs, if any")
     extras.add_argument("--model", required=True)
@@ -135,6 +153,20 @@ def _results(options: Namespace) -> None:
         given = _pairs(options.option)
         add_row(RESULTS_FILE, row_of(manifest, given, options.seed, options.seconds, options.machine))
     print(results_markdown(read_results(RESULTS_FILE)))
+
+
+def _bench(options: Namespace) -> None:
+    if options.add:
+        add_reports(BENCH_FILE, [read_report(path) for path in options.add])
+        print(bench_markdown(read_reports(BENCH_FILE)))
+        return
+    from quant.bench import BenchJob, run_bench  # imports torch
+
+    names = ("model", "method", "blocks", "steps", "windows", "length", "device")
+    fields = {name: getattr(options, name) for name in names} | {"options": _pairs(options.option)}
+    with stage_bars() as progress:
+        report = run_bench(validate_document(fields, BenchJob, "options"), progress)
+    print(json.dumps(report.model_dump(), indent=1) if options.json else bench_markdown([report]))
 
 
 def _extras(options: Namespace) -> None:

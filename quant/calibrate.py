@@ -1,6 +1,7 @@
 """Calibration block by block: Hessians of each block's linears on the outputs of the blocks already quantized."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import torch
@@ -10,6 +11,7 @@ from transformers import PreTrainedModel
 from hw.errors import InputError
 from quant.llama import (
     DecoderLinear,
+    InputsTaken,
     block_inputs,
     block_linears,
     blocks,
@@ -88,9 +90,10 @@ def block_hessians(
     """
     wanted = [kind for kind in FIRST_KINDS if INPUT_OF_KIND[kind] in inputs]
     sums: dict[str, Tensor] = {}
-    with int8_activations(item.block, int8), block_inputs(item.linears) as seen:
+    with int8_activations(item.block, int8), block_inputs(item.linears, last=wanted[-1]) as seen:
         for part in _parts(item.hidden):
-            run_block(model, item.block, part)
+            with suppress(InputsTaken):
+                run_block(model, item.block, part)
             for kind in wanted:
                 x = seen[kind].flatten(0, -2)
                 product = x.T @ x

@@ -36,10 +36,10 @@ from quant.shapes import LINEAR_KINDS
 from quant.source import weights_sha256
 from quant.stopwatch import stage
 
-__all__ = ["distill_blocks", "full_strength", "reconstruct_blocks"]
+__all__ = ["GENERATED_LENGTH", "distill_blocks", "full_strength", "reconstruct_blocks"]
 
 _TOKENS_PER_PASS = 16384
-_GENERATED_LENGTH = 512  # tokens that the model writes in one go; distillation packs them into longer windows
+GENERATED_LENGTH = 512  # tokens that the model writes in one go; distillation packs them into longer windows
 
 _log = logging.getLogger(__name__)
 
@@ -93,10 +93,12 @@ def distill_blocks(
     real, written = (
         tokens.flatten()[: tokens.numel() // length * length].view(-1, length) for tokens in (windows, generated)
     )
+    with stage("bring teacher", 0):
+        teacher = _teacher(loaded)
     plan = TrainingPlan(1, options.distill_rate, options.distill_tokens_per_step, seed)
     distill(
         loaded.model,
-        _teacher(loaded),
+        teacher,
         student,
         last_norm,
         Corpus(real, written, options.real_share),
@@ -151,11 +153,13 @@ def reconstruct_blocks(
 
 
 def _teacher(loaded: LoadedModel) -> list[BlockTensors]:
-    """The float blocks, on the device; those of a streamed model in bfloat16, in which they multiply anyway."""
+    """The float blocks on the device; a streamed model's on a GPU in bfloat16, in which they multiply anyway."""
+    device = loaded.model.model.embed_tokens.weight.device
+    halved = streams(loaded.model) and device.type == "cuda"
     found = []
     for layer in range(len(blocks(loaded.model))):
         tensors = block_tensors(working_block(loaded.model, layer))
-        if streams(loaded.model):
+        if halved:
             tensors = tensors._replace(weights=tuple(weight.to(torch.bfloat16) for weight in tensors.weights))
         found.append(tensors)
     return found
@@ -163,7 +167,7 @@ def _teacher(loaded: LoadedModel) -> list[BlockTensors]:
 
 def _generated(loaded: LoadedModel, windows: Tensor, count: int, folder: Path, seed: int, progress: Progress) -> Tensor:
     """Windows that the model writes, or wrote for an earlier job."""
-    length = min(_GENERATED_LENGTH, loaded.shape.max_positions)
+    length = min(GENERATED_LENGTH, loaded.shape.max_positions)
     source = hashlib.sha256(windows.cpu().numpy().tobytes()).hexdigest()
     key = sha256_json({"weights": weights_sha256(loaded.path), "slice": source, "size": [count, length], "seed": seed})
     path = folder / f"generated-{key[:12]}.safetensors"

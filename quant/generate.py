@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 from quant.forward import Progress
 from quant.llama import streams
 
-__all__ = ["generate_windows"]
+__all__ = ["generate_windows", "rows_that_fit"]
 
 _PROMPT_TOKENS = 48  # longest prompt; its length is uniform from 1
 _TEMPERATURE = 0.95
@@ -28,8 +28,8 @@ def generate_windows(
     device = next(model.parameters()).device
     batch = 16
     if device.type == "cuda" or streams(model):
+        batch = rows_that_fit(model, length)
         model = _whole_copy(model, device)
-        batch = _rows_that_fit(model, length)
     generator = torch.Generator(device=device).manual_seed(seed)
     slice_ = windows.flatten().to(device)
     rows = []
@@ -51,12 +51,12 @@ def _whole_copy(model: PreTrainedModel, device: torch.device) -> PreTrainedModel
     return copy.deepcopy(model, moved).to(device)
 
 
-def _rows_that_fit(model: PreTrainedModel, length: int) -> int:
-    """Windows whose keys and values of all layers fit beside the weights."""
+def rows_that_fit(model: PreTrainedModel, length: int) -> int:
+    """Windows whose keys and values of all layers fit on a GPU beside the weights, all in bfloat16."""
     config = model.config
     head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     row = 2 * config.num_hidden_layers * config.num_key_value_heads * head * length * torch.bfloat16.itemsize
-    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    weights = sum(p.numel() for p in model.parameters()) * torch.bfloat16.itemsize
     return max(1, min(_BATCH, int((_GPU_BYTES - weights) / row)))
 
 

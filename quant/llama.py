@@ -25,6 +25,7 @@ from quant.source import Source, weights_path
 
 __all__ = [
     "DecoderLinear",
+    "InputsTaken",
     "LoadedModel",
     "Tokenizer",
     "block_inputs",
@@ -32,15 +33,19 @@ __all__ = [
     "blocks",
     "decoder_linears",
     "embed",
+    "first_blocks",
     "int8_activations",
     "load_model",
     "logits_of",
+    "must_stream",
     "norm_weights",
     "place",
     "quantize_dequantize",
     "quantize_tokens",
+    "random_llama",
     "run_block",
     "streams",
+    "usable_device",
     "working_block",
 ]
 
@@ -99,13 +104,9 @@ def load_model(source: Source, device: str = "cpu", streamed: bool | None = None
         InputError: no weights, damaged weights, weights that are not finite, no tokenizer, or an unknown device.
     """
     path = weights_path(source)
-    try:
-        target = torch.device(device)
-        torch.zeros(1, device=target)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device must be one that torch can use here, not {device!r} ({_line(error)})") from None
+    target = usable_device(device)
     if streamed is None:
-        streamed = 4 * source.shape.total_parameters > _RESIDENT_BYTES
+        streamed = must_stream(source.shape)
     loader = _load_llama2c if source.form == "llama2c" else _load_transformers
     model, tokenizer = loader(path, source, "auto" if streamed else torch.float32)
     for name, value in model.named_parameters():
@@ -116,12 +117,31 @@ def load_model(source: Source, device: str = "cpu", streamed: bool | None = None
     return LoadedModel(place(model, target, streamed), tokenizer, path, source.shape)
 
 
+def usable_device(name: str) -> torch.device:
+    """The device of that name.
+
+    Raises:
+        InputError: one that torch cannot use here.
+    """
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device must be one that torch can use here, not {name!r} ({_line(error)})") from None
+    return device
+
+
+def must_stream(shape: ModelShape) -> bool:
+    """Whether a model is too large to be held whole in float32."""
+    return 4 * shape.total_parameters > _RESIDENT_BYTES
+
+
 def place(model: PreTrainedModel, device: torch.device, streamed: bool) -> PreTrainedModel:
     """Move a model from the host to where it works: all of it in float32, or all but the blocks of a streamed one."""
     model.eval().requires_grad_(False)
     setattr(model, _STREAMS, streamed)
     if not streamed:
-        return model.to(device)
+        return model.to(device, torch.float32)
     for module in (model.model.embed_tokens, model.model.norm, model.model.rotary_emb, model.lm_head):
         module.to(device, torch.float32)
     return model
@@ -145,6 +165,17 @@ def working_block(model: PreTrainedModel, layer: int) -> nn.Module:
 def blocks(model: PreTrainedModel) -> Sequence[nn.Module]:
     """The decoder layers in order."""
     return model.model.layers
+
+
+@contextmanager
+def first_blocks(model: PreTrainedModel, count: int) -> Iterator[None]:
+    """Inside, the model ends after its first ``count`` blocks."""
+    whole = model.model.layers
+    model.model.layers = whole[:count]
+    try:
+        yield
+    finally:
+        model.model.layers = whole
 
 
 def block_linears(block: nn.Module, layer: int) -> list[DecoderLinear]:
@@ -224,14 +255,23 @@ def _product_precision(model: PreTrainedModel) -> Iterator[None]:
         torch.backends.cuda.matmul.allow_tf32 = before
 
 
+class InputsTaken(Exception):
+    """Ends a forward pass whose remaining results nobody wants."""
+
+
 @contextmanager
-def block_inputs(linears: Sequence[DecoderLinear]) -> Iterator[dict[str, Tensor]]:
-    """Inside, each forward pass leaves the input of every linear, by kind, in the yielded dictionary."""
+def block_inputs(linears: Sequence[DecoderLinear], last: str | None = None) -> Iterator[dict[str, Tensor]]:
+    """Inside, each forward pass leaves the input of every linear, by kind, in the yielded dictionary.
+
+    A pass raises ``InputsTaken`` once it has left the input of the linear of kind ``last``.
+    """
     seen: dict[str, Tensor] = {}
 
     def keep(kind: str):
         def hook(module: nn.Module, arguments: tuple[Tensor]) -> None:
             seen[kind] = arguments[0].detach()
+            if kind == last:
+                raise InputsTaken
 
         return hook
 
@@ -263,24 +303,50 @@ def _load_transformers(path: Path, source: Source, dtype: torch.dtype | str) -> 
 
 def _load_llama2c(path: Path, source: Source, _: torch.dtype | str) -> tuple[PreTrainedModel, Tokenizer]:
     shape = source.shape
-    config = LlamaConfig(
+    model = LlamaForCausalLM(_config(shape))
+    weights = {name: torch.from_numpy(value.copy()) for name, value in read_weights(path).items()}
+    model.load_state_dict(weights, strict=False)
+    model.tie_weights()
+    return model, Llama2cTokenizer(path.parent / f"tok{shape.vocab_size}.bin", shape.vocab_size)
+
+
+def random_llama(shape: ModelShape, device: torch.device, seed: int = 0) -> PreTrainedModel:
+    """A LLaMA of random bfloat16 weights on the host, made tensor by tensor on ``device``: for benchmarks.
+
+    Normal weights of standard deviation 0.02, less by the root of twice the layers where a block writes to the
+    residual stream (Radford et al., GPT-2, section 2.3); norm gains of 1. No biases.
+    """
+    config = _config(shape)
+    with torch.device("meta"):
+        model = LlamaForCausalLM(config)
+    model.model.rotary_emb = type(model.model.rotary_emb)(config)
+    generator = torch.Generator(device).manual_seed(seed)
+    for name, parameter in list(model.named_parameters()):
+        deviation = 0.02 / (2 * shape.layers) ** 0.5 if "o_proj" in name or "down_proj" in name else 0.02
+        value = torch.ones(parameter.shape, dtype=torch.bfloat16, device=device)
+        if parameter.ndim == 2:
+            value.normal_(0, deviation, generator=generator)
+        module, _, attribute = name.rpartition(".")
+        setattr(model.get_submodule(module), attribute, nn.Parameter(value.cpu(), requires_grad=False))
+    model.tie_weights()
+    return model
+
+
+def _config(shape: ModelShape) -> LlamaConfig:
+    return LlamaConfig(
         vocab_size=shape.vocab_size,
         hidden_size=shape.hidden_size,
         intermediate_size=shape.intermediate_size,
         num_hidden_layers=shape.layers,
         num_attention_heads=shape.heads,
         num_key_value_heads=shape.kv_heads,
+        head_dim=shape.head_dim,
         max_position_embeddings=shape.max_positions,
         rms_norm_eps=shape.rms_norm_eps,
         rope_theta=shape.rope_theta,
         tie_word_embeddings=shape.tie_embeddings,
         attn_implementation="sdpa",
     )
-    model = LlamaForCausalLM(config)
-    weights = {name: torch.from_numpy(value.copy()) for name, value in read_weights(path).items()}
-    model.load_state_dict(weights, strict=False)
-    model.tie_weights()
-    return model, Llama2cTokenizer(path.parent / f"tok{shape.vocab_size}.bin", shape.vocab_size)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from hw.errors import InputError
 from hw.golden import quantize_tokens as golden_quantize_tokens
 from quant.llama import (
+    InputsTaken,
     block_inputs,
     block_linears,
     blocks,
@@ -22,6 +23,7 @@ from quant.llama import (
     quantize_dequantize,
     quantize_tokens,
     run_block,
+    working_block,
 )
 from quant.source import resolve
 from tests.quant.tiny import TEXT
@@ -102,3 +104,25 @@ def test_missing_tokenizer_and_unknown_device_are_refused(tiny_folder, tmp_path)
         (copy / name).unlink()
     with pytest.raises(InputError, match="tokenizer"):
         load_model(resolve(str(copy)))
+
+
+def test_streamed_blocks_wait_on_the_host_and_work_in_float32(tiny_folder, tiny):
+    streamed = load_model(resolve(str(tiny_folder)), streamed=True).model.to(torch.bfloat16)
+    before = blocks(streamed)[1].self_attn.q_proj.weight
+    block = working_block(streamed, 1)
+    assert block.self_attn.q_proj.weight.dtype == torch.float32
+    assert torch.equal(block.self_attn.q_proj.weight, before.float())
+    block.self_attn.q_proj.weight.zero_()
+    assert before.abs().sum() > 0
+    assert working_block(tiny.model, 1) is blocks(tiny.model)[1]
+
+
+def test_pass_ends_once_the_last_wanted_input_is_taken(tiny):
+    block = blocks(tiny.model)[0]
+    hidden = embed(tiny.model, torch.tensor([[1, 2, 3]]))
+    with block_inputs(block_linears(block, 0)) as whole:
+        run_block(tiny.model, block, hidden)
+    with block_inputs(block_linears(block, 0), last="gate_proj") as seen, pytest.raises(InputsTaken):
+        run_block(tiny.model, block, hidden)
+    assert list(seen) == ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj"]
+    assert all(torch.equal(value, whole[kind]) for kind, value in seen.items())

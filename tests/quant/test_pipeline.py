@@ -169,3 +169,18 @@ def test_command_line_prints_the_manifest(job, tmp_path):
     assert failed.returncode == 2
     assert failed.stderr.startswith("error: model must be one of")
     assert failed.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("method", ["pt-bitnet", "ptqtp", "pt-bitnet-full"])
+def test_streamed_models_give_the_same_files(job, method, tmp_path, monkeypatch):
+    small = {"epochs": 1, "distill_steps": 3, "distill_length": 16, "distill_tokens_per_step": 64}
+    options = small | {"generated_windows": 0} if method == "pt-bitnet-full" else {}
+    whole = quantize(job(method=method, options=options))
+    monkeypatch.setattr(pipeline, "MODELS_FOLDER", tmp_path / "again")
+    monkeypatch.setattr("quant.llama._RESIDENT_BYTES", 0)
+    streamed = quantize(job(method=method, options=options))
+    assert streamed.checkpoint.path.read_bytes() == whole.checkpoint.path.read_bytes()
+    assert streamed.manifest.perplexity == whole.manifest.perplexity
+    assert (streamed.folder / "recording.safetensors").read_bytes() == (
+        whole.folder / "recording.safetensors"
+    ).read_bytes()

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hw.errors import InputError
+from hw.trit import pack
 from quant.solution import LinearSolution, Outliers
 from quant.storage import load_linear, read_offsets, read_scales, read_trits, store_linear
 
@@ -169,3 +170,10 @@ def test_any_shape_reads_back_equal_and_takes_its_bits(planes, n, k, group, seed
     assert torch.equal(again.trits, solution.trits)
     assert torch.equal(again.permutation, solution.permutation)
     assert torch.equal(again.dense(), solution.dense())
+
+
+@pytest.mark.parametrize("k", [1, 5, 23])
+def test_trits_are_packed_as_the_hardware_reads_them(k):
+    trits = torch.randint(-1, 2, (2, 7, k), generator=torch.Generator().manual_seed(k)).to(torch.int8)
+    stored = LinearSolution(trits, torch.ones(2, 7, 1).half(), None, "row")
+    assert np.array_equal(store_linear(stored)[1]["codes"], pack(trits.numpy(), "5in8"))

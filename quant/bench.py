@@ -1,0 +1,158 @@
+"""Time and memory of quantization at a model's dimensions: random weights and tokens through the product's own code.
+
+Every matrix product, column loop and training step costs what it costs on trained weights; perplexities would mean
+nothing and are not taken. Where only some blocks or steps run, ``quant.bench_report`` extrapolates.
+"""
+
+import resource
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from hw.errors import InputError
+from quant.bench_report import BenchReport, StageCost
+from quant.full_strength import GENERATED_LENGTH, distill_blocks, reconstruct_blocks
+from quant.generate import generate_windows, rows_that_fit
+from quant.latent import BlockTensors
+from quant.llama import LoadedModel, first_blocks, must_stream, place, random_llama, usable_device
+from quant.pipeline import Progress
+from quant.quantizer import quantize_blocks
+from quant.registry import options_for
+from quant.shapes import ModelShape, load_shape
+from quant.stopwatch import Lap, measured, stage
+
+__all__ = ["BenchJob", "run_bench"]
+
+_UNITS = {"distill step": "step", "generate text": "batch", "bring teacher": "model"}  # of the others: "block"
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class BenchJob(BaseModel):
+    """What to time. ``blocks``: how many of the model's run, None = all; ``steps`` of distillation that run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = "llama2-7b"
+    method: str = "pt-bitnet"
+    options: dict[str, float | int | str | bool | None] = {}
+    blocks: Count | None = None
+    steps: Count = 5
+    windows: Count = 128
+    length: Annotated[int, Field(ge=2)] = 2048
+    device: str = "cpu"
+
+
+def run_bench(job: BenchJob, progress: Progress) -> BenchReport:
+    """Run what ``job`` asks for and report it.
+
+    Raises:
+        InputError: unknown model, method, option or device; out of memory.
+    """
+    bench = _Bench(job, load_shape(job.model), usable_device(job.device), progress)
+    try:
+        return bench.run()
+    except torch.OutOfMemoryError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"bench of {job.model!r}: out of memory on {job.device} ({reason}); give fewer --windows"
+        ) from None
+
+
+class _Bench:
+    """One job under way: ``seconds`` and the device's peak bytes of each phase."""
+
+    def __init__(self, job: BenchJob, shape: ModelShape, device: torch.device, progress: Progress) -> None:
+        self.job, self.shape, self.device, self.progress = job, shape, device, progress
+        self.options = options_for(job.method, job.options)
+        self.blocks_run = min(job.blocks or shape.layers, shape.layers)
+        self.seconds: dict[str, float] = {}
+        self.device_bytes: dict[str, int] = {}
+
+    def run(self) -> BenchReport:
+        full = getattr(self.options, "strength", "fast") == "full"
+        built = self.shape.layers if full and self.options.distill_steps else self.blocks_run
+        loaded = self._random_model(built)
+        generator = torch.Generator().manual_seed(0)
+        windows = torch.randint(self.shape.vocab_size, (self.job.windows, self.job.length), generator=generator)
+        counts = {"block": self.shape.layers, "model": 1}
+        with tempfile.TemporaryDirectory() as folder, measured() as laps:
+            if full:
+                counts |= self._full(loaded, windows.to(self.device), Path(folder))
+            else:
+                with self._phase("blocks"):
+                    quantize_blocks(loaded, self.job.method, self.options, windows, Path(folder), self.progress)
+        return BenchReport(
+            **self.job.model_dump(include={"model", "method", "options", "windows", "length"}),
+            blocks_run=self.blocks_run,
+            blocks=self.shape.layers,
+            stages=[_cost(name, laps, counts) for name in dict.fromkeys(lap.stage for lap in laps)],
+            wall_seconds=sum(self.seconds.values()),
+            device_bytes=self.device_bytes,
+            host_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            blocks_built=built,
+            device=torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "CPU",
+        )
+
+    def _random_model(self, layers: int) -> LoadedModel:
+        shape = self.shape.model_copy(update={"layers": layers})
+        self.progress("make random weights", 0, 1)
+        model = place(random_llama(shape, self.device), self.device, must_stream(self.shape))
+        self.progress("make random weights", 1, 1)
+        return LoadedModel(model, None, Path(), shape)
+
+    def _full(self, loaded: LoadedModel, windows: torch.Tensor, folder: Path) -> dict[str, int]:
+        """All stages of full strength; how many steps and batches a whole job has."""
+        options, counts, generated = self.options, {}, windows[:0]
+        if options.distill_steps and options.generated_windows:
+            length = min(GENERATED_LENGTH, self.shape.max_positions)
+            rows = min(rows_that_fit(loaded.model, length), options.generated_windows)
+            counts["batch"] = -(-options.generated_windows // rows)
+            with self._phase("generate text"), stage("generate text", 0):
+                generated = generate_windows(loaded.model, windows, rows, length, 0, lambda *_: None)
+        with self._phase("reconstruct"), first_blocks(loaded.model, self.blocks_run):
+            student = list(reconstruct_blocks(loaded, options, windows, folder, 0, self.progress))
+        if options.distill_steps:
+            counts["step"] = options.distill_steps
+            student += [_copy(student[index % self.blocks_run]) for index in range(self.shape.layers - len(student))]
+            norm = loaded.model.model.norm.weight.detach().clone()
+            some = options.model_copy(update={"distill_steps": min(self.job.steps, options.distill_steps)})
+            with self._phase("distill"):
+                distill_blocks(loaded, some, student, norm, windows, generated, 0, self.progress)
+        return counts
+
+    @contextmanager
+    def _phase(self, name: str) -> Iterator[None]:
+        cuda = self.device.type == "cuda"
+        if cuda:
+            torch.cuda.reset_peak_memory_stats(self.device)
+        start = time.perf_counter()
+        yield
+        if cuda:
+            torch.cuda.synchronize(self.device)
+            self.device_bytes[name] = torch.cuda.max_memory_allocated(self.device)
+        self.seconds[name] = time.perf_counter() - start
+
+
+def _cost(name: str, laps: list[Lap], counts: dict[str, int]) -> StageCost:
+    """One stage: its laps with one number belong together."""
+    seconds: dict[int, float] = {}
+    for lap in laps:
+        if lap.stage == name:
+            seconds[lap.number] = seconds.get(lap.number, 0.0) + lap.seconds
+    first, *later = seconds.values()
+    unit = _UNITS.get(name, "block")
+    mean = sum(later) / len(later) if later else first
+    return StageCost(stage=name, unit=unit, run=len(seconds), whole=counts[unit], first=first, later=mean)
+
+
+def _copy(tensors: BlockTensors) -> BlockTensors:
+    """The same block in memory of its own."""
+    weights = tuple(type(w)(*(v.clone() if isinstance(v, torch.Tensor) else v for v in w)) for w in tensors.weights)
+    return BlockTensors(weights, tensors.biases, tensors.attention_norm.clone(), tensors.mlp_norm.clone())

@@ -1,0 +1,170 @@
+"""What a benchmark of quantization found: stages, memory, and how much of the whole was run; the documentation's table.
+
+Nothing here needs torch.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from hw.artifact import write_text
+from hw.document import validate_document
+from hw.errors import InputError
+from hw.pages import markdown_table
+
+__all__ = ["BENCH_FILE", "BenchReport", "StageCost", "add_reports", "bench_markdown", "read_report", "read_reports"]
+
+BENCH_FILE = Path("docs") / "results" / "quant-bench.json"
+
+
+class StageCost(BaseModel):
+    """One stage: what ran, and how often a whole job runs it.
+
+    ``first``: seconds of its first block or step, with compilation and warming up; ``later``: mean seconds of the ones
+    after it, the first where there is only one.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    stage: str
+    unit: str  # "block", "step", "batch" of generated text, or "model"
+    run: int
+    whole: int
+    first: float
+    later: float
+
+    @property
+    def measured_seconds(self) -> float:
+        """Seconds of what ran."""
+        return self.first + (self.run - 1) * self.later
+
+    @property
+    def whole_seconds(self) -> float:
+        """Seconds of a whole job: measured where all of it ran, else extrapolated."""
+        return self.first + (self.whole - 1) * self.later
+
+
+class BenchReport(BaseModel):
+    """One benchmark on random weights and tokens. Peak bytes on the device are by phase, absent on a CPU."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str
+    method: str
+    options: dict[str, float | int | str | bool | None]  # those given
+    windows: int
+    length: int
+    blocks_run: int
+    blocks: int
+    stages: list[StageCost]
+    wall_seconds: float  # of what ran
+    device_bytes: dict[str, int]
+    host_bytes: int  # peak resident memory of the process, with the weights of ``blocks_built``
+    blocks_built: int
+    device: str
+
+    @property
+    def extrapolated(self) -> bool:
+        """Whether any stage ran only in part."""
+        return any(stage.run < stage.whole for stage in self.stages)
+
+    @property
+    def whole_seconds(self) -> float:
+        """Seconds of the whole job; time between stages counts in proportion to the blocks."""
+        between = self.wall_seconds - sum(stage.measured_seconds for stage in self.stages)
+        return sum(stage.whole_seconds for stage in self.stages) + between * self.blocks / self.blocks_run
+
+
+class _Reports(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    reports: list[BenchReport]
+
+
+def read_report(path: Path) -> BenchReport:
+    """One report as ``python -m quant bench --json`` prints it.
+
+    Raises:
+        InputError: missing or damaged file.
+    """
+    return validate_document(_read_json(path), BenchReport, str(path))
+
+
+def read_reports(path: Path) -> list[BenchReport]:
+    """The committed reports.
+
+    Raises:
+        InputError: missing or damaged file.
+    """
+    return validate_document(_read_json(path), _Reports, str(path)).reports
+
+
+def add_reports(path: Path, new: Sequence[BenchReport]) -> None:
+    """Append reports, each in the place of an earlier one of the same model, method and options."""
+
+    def identity(one: BenchReport) -> tuple:
+        return one.model, one.method, one.options, one.windows, one.length
+
+    kept = read_reports(path) if Path(path).is_file() else []
+    replaced = [identity(one) for one in new]
+    reports = [one for one in kept if identity(one) not in replaced] + list(new)
+    write_text(path, json.dumps(_Reports(reports=reports).model_dump(), indent=1) + "\n")
+
+
+def bench_markdown(reports: Sequence[BenchReport]) -> str:
+    """A table of whole jobs, and one of their stages."""
+    header = (
+        *("model", "method", "options", "calibration", "blocks run", "time of what ran", "time of the whole job"),
+        *("GPU peak", "host peak", "machine"),
+    )
+    jobs = markdown_table(header, [_job_cells(one) for one in reports])
+    stages = markdown_table(
+        ("model", "method", "stage", "ran", "first", "each later one", "whole job"),
+        [_stage_cells(one, cost) for one in reports for cost in one.stages],
+    )
+    return f"{jobs}\n\n{stages}"
+
+
+def _job_cells(report: BenchReport) -> tuple[str, ...]:
+    kind = "extrapolated" if report.extrapolated else "measured"
+    peak = max(report.device_bytes.values(), default=0)
+    phase = next((name for name, value in report.device_bytes.items() if value == peak), "")
+    built = "" if report.blocks_built == report.blocks else f" ({report.blocks_built} blocks' weights)"
+    return (
+        report.model,
+        f"`{report.method}`",
+        ", ".join(f"{name} {value}" for name, value in report.options.items()) or "defaults",
+        f"{report.windows} x {report.length}",
+        f"{report.blocks_run} of {report.blocks}",
+        _minutes(report.wall_seconds),
+        f"{_minutes(report.whole_seconds)}, {kind}",
+        f"{peak / 1e9:.1f} GB ({phase})" if peak else "-",
+        f"{report.host_bytes / 2**30:.1f} GiB{built}",
+        report.device,
+    )
+
+
+def _stage_cells(report: BenchReport, cost: StageCost) -> tuple[str, ...]:
+    kind = "extrapolated" if cost.run < cost.whole else "measured"
+    return (
+        report.model,
+        f"`{report.method}`",
+        cost.stage,
+        f"{cost.run} of {cost.whole} {cost.unit}s",
+        f"{cost.first:.2f} s",
+        f"{cost.later:.2f} s",
+        f"{_minutes(cost.whole_seconds)}, {kind}",
+    )
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.1f} min"
+
+
+def _read_json(path: Path) -> object:
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: benchmark cannot be read ({error})") from None

@@ -1,0 +1,100 @@
+"""Claims: a benchmark runs every stage and extrapolates what did not run; reports come back from their file."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from hw.errors import InputError
+from quant import llama
+from quant.bench import BenchJob, run_bench
+from quant.bench_report import BenchReport, StageCost, add_reports, bench_markdown, read_report, read_reports
+from quant.llama import place, random_llama
+from quant.shapes import load_shape
+
+FULL = {"epochs": 1, "distill_steps": 40, "distill_length": 32, "distill_tokens_per_step": 64, "generated_windows": 3}
+
+
+def quiet(*arguments):
+    pass
+
+
+def report(**changes):
+    stages = [
+        StageCost(stage="solve", unit="block", run=2, whole=10, first=5.0, later=3.0),
+        StageCost(stage="distill step", unit="step", run=4, whole=4, first=9.0, later=1.0),
+    ]
+    fields = {
+        "model": "m", "method": "pt-bitnet", "options": {}, "windows": 4, "length": 8, "blocks_run": 2, "blocks": 10,
+        "stages": stages, "wall_seconds": 21.0, "device_bytes": {"blocks": 2 * 10**9}, "host_bytes": 2**30,
+        "blocks_built": 2, "device": "CPU",
+    }  # fmt: skip
+    return BenchReport(**fields | changes)
+
+
+def test_whole_job_is_what_ran_and_the_later_times_repeated():
+    one = report()
+    assert [cost.measured_seconds for cost in one.stages] == [8.0, 12.0]
+    assert [cost.whole_seconds for cost in one.stages] == [32.0, 12.0]
+    assert one.extrapolated
+    assert one.whole_seconds == 32 + 12 + (21 - 20) * 10 / 2
+    assert not report(stages=one.stages[1:]).extrapolated
+    text = bench_markdown([one])
+    assert "0.8 min, extrapolated" in text
+    assert "0.2 min, measured" in text
+    assert "2.0 GB (blocks)" in text
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_fast_and_full_run_every_stage(monkeypatch, streamed):
+    monkeypatch.setattr(llama, "_RESIDENT_BYTES", 0 if streamed else 1 << 40)
+    job = BenchJob(model="stories260K", blocks=2, windows=4, length=32)
+    fast = run_bench(job, quiet)
+    assert {cost.stage for cost in fast.stages} == {"bring block", "Hessians", "solve", "write", "forward"}
+    assert all((cost.run, cost.whole) == (2, 5) for cost in fast.stages)
+    assert fast.blocks_built == 2
+    options = FULL | {"distilled": "scales"}
+    full = run_bench(job.model_copy(update={"method": "pt-bitnet-full", "options": options, "steps": 3}), quiet)
+    runs = {cost.stage: (cost.run, cost.whole) for cost in full.stages}
+    assert runs["reconstruct"] == (2, 5)
+    assert runs["distill step"] == (3, 40)
+    assert runs["generate text"][0] == 1
+    assert full.blocks_built == 5
+
+
+def test_random_model_waits_on_the_host_in_bfloat16():
+    model = place(random_llama(load_shape("stories260K"), torch.device("cpu")), torch.device("cpu"), streamed=True)
+    weight = model.model.layers[0].self_attn.q_proj.weight
+    assert weight.dtype == torch.bfloat16
+    assert 0.018 < weight.float().std() < 0.022
+    assert model.lm_head.weight.dtype == torch.float32
+
+
+def test_reports_come_back_and_replace_their_like(tmp_path):
+    path = tmp_path / "bench.json"
+    add_reports(path, [report(), report(method="rtn")])
+    add_reports(path, [report(wall_seconds=30.0)])
+    assert [(one.method, one.wall_seconds) for one in read_reports(path)] == [("rtn", 21.0), ("pt-bitnet", 30.0)]
+    path.write_text("[")
+    with pytest.raises(InputError, match="benchmark cannot be read"):
+        read_report(path)
+
+
+def test_command_prints_a_report_and_refuses_in_one_line(tmp_path):
+    command = [sys.executable, "-m", "quant", "bench", "--model", "stories260K", "--blocks", "1", "--windows", "2"]
+    command += ["--length", "16", "--json"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+
+    def run(*arguments):
+        return subprocess.run(
+            [*command, *arguments], capture_output=True, text=True, cwd=tmp_path, env=environment, check=False
+        )
+
+    assert BenchReport.model_validate(json.loads(run().stdout)).blocks_run == 1
+    failed = run("--device", "cdua")
+    assert failed.returncode == 2
+    assert failed.stderr.startswith("error: device must be one that torch can use here")

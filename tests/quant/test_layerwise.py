@@ -1,0 +1,42 @@
+"""Claims: linears with one input solved stacked give what each gives alone; the linear at fault is named."""
+
+import pytest
+import torch
+
+from hw.errors import InputError
+from quant import gptq, pt_bitnet
+from quant.layerwise import solve_linears
+from quant.llama import block_linears, blocks
+from quant.recording import INPUT_OF_KIND
+from tests.quant.problems import problem
+
+
+def hessians():
+    sizes = {"attention_in": 24, "attention_out": 24, "mlp_in": 24, "mlp_out": 40}
+    found = {name: problem(4, k, tokens=300, seed=k)[2] for name, k in sizes.items()}
+    return {kind: found[name] for kind, name in INPUT_OF_KIND.items()}
+
+
+@pytest.mark.parametrize(
+    ("method", "fields"),
+    [(pt_bitnet, {}), (pt_bitnet, {"scales": "pow2", "group": 8}), (gptq, {"group": 8}), (gptq, {"levels": "2bit"})],
+)
+def test_stacked_linears_equal_each_alone(tiny, method, fields):
+    options, wanted = method.Options(**fields), hessians()
+    linears = block_linears(blocks(tiny.model)[0], 0)
+    found = {linear.kind: solution for linear, solution in solve_linears(linears, wanted, method.solve, options)}
+    assert set(found) == set(INPUT_OF_KIND)
+    for linear in linears:
+        alone = method.solve(linear.module.weight, wanted[linear.kind], options)
+        assert torch.equal(found[linear.kind].trits, alone.trits)
+        assert torch.equal(found[linear.kind].scales, alone.scales)
+        assert (alone.zeros is None) == (found[linear.kind].zeros is None)
+        assert alone.zeros is None or torch.equal(found[linear.kind].zeros, alone.zeros)
+
+
+def test_linears_at_fault_are_named(tiny):
+    linears = block_linears(blocks(tiny.model)[1], 1)
+    with torch.no_grad():
+        linears[5].module.weight[0, 0] = float("nan")
+    with pytest.raises(InputError, match=r"model\.layers\.1\.mlp\.gate_proj, up_proj: weights must be finite"):
+        list(solve_linears(linears, hessians(), pt_bitnet.solve, pt_bitnet.Options()))
