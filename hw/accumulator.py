@@ -31,7 +31,7 @@ class Accumulator(Component):
     token : its number inside the token tile.
     totals : per column, what to add.
     x_total : the same of the activations, where the array sums them.
-    column_end : this issue is the last of its column tile.
+    column_end : this edge issues the last vector of a column tile.
     scales, scales_taken : int8 results: of the columns whose sums are made; the edge of the last that needs them.
     shift : int8 results: of the whole GEMM.
     free : a credit is free: an issue of a last fold is allowed.
@@ -100,7 +100,7 @@ class Accumulator(Component):
                 requantizer.valid.eq(leaving),
                 requantizer.scales.eq(self.scales),
                 requantizer.shift.eq(self.shift),
-                self.scales_taken.eq(adding.issue & adding.column_end),
+                self.scales_taken.eq(adding.column_end),
             ]
             outgoing, leaving = requantizer.results, requantizer.results_valid
         width = results_layout(config).size

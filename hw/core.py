@@ -132,7 +132,7 @@ class Core(Component):
         m.submodules.shifter = shifter = TileShifter(self.config)
         m.d.comb += [
             shifter.word.eq(self.weights.payload),
-            shifter.accept.eq(sequencer.accept_exponents),
+            shifter.accept.eq(sequencer.accept),
             shifter.beat_last.eq(sequencer.exponents_end),
             shifter.tile_end.eq(sequencer.tile_end),
             shifter.totals.eq(array.totals),
@@ -145,7 +145,7 @@ class Core(Component):
         m.submodules.scales = queue = ScaleQueue(self.config, layout.size, self.config.tiles_in_flight)
         m.d.comb += [
             queue.word.eq(self.weights.payload),
-            queue.accept.eq(sequencer.accept_scales),
+            queue.accept.eq(sequencer.accept),
             queue.last.eq(sequencer.scales_end),
             queue.take.eq(accumulator.scales_taken & formats.row_scales),
             accumulator.shift.eq(formats.shift),

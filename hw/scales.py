@@ -22,7 +22,8 @@ class ScaleQueue(Component):
 
     Members
     -------
-    word, accept, last : a bus word, whether this edge takes it, and whether it completes a set.
+    word, accept, last : a bus word, whether this edge takes it, and whether it completes a set, whose other words came
+        right before it.
     head : the oldest set, from the edge after its last word.
     take : this edge removes it.
     """
@@ -57,7 +58,7 @@ class TileShifter(Component):
 
     Members
     -------
-    word, accept, beat_last : the exponent words of the weight stream.
+    word, accept, beat_last : words of the weight stream, and the last of a tile's exponents.
     tile_end : this edge issues the last vector of a tile.
     totals : from the array, ``1 + config.column_stages`` edges after their issue.
     shifted : one edge later.

@@ -139,8 +139,8 @@ class Sequencer(Component):
     start : this edge starts a GEMM (edge 0).
     formats : fields of its descriptor behind the sizes, see ``hw.ports.format_fields``.
     weight_valid, weight_ready, beat : handshake of the weight stream, and the number of the beat inside its tile.
-    accept_trits, accept_exponents, accept_scales : this edge accepts a beat of that kind.
-    exponents_end, scales_end : that beat is the last of its kind in the tile.
+    accept, accept_trits : this edge accepts a beat, one of trits.
+    exponents_end, scales_end : that beat is the last with exponents, with scales of its tile.
     swap : this edge moves shadow to active.
     activation_valid, activation_ready : handshake of the activation stream.
     issue, first, last, token, column_end : the vector accepted on this edge, see ``Accumulator``.
@@ -162,9 +162,8 @@ class Sequencer(Component):
                 "weight_valid": In(1),
                 "weight_ready": Out(1),
                 "beat": Out(beat_shape(config)),
+                "accept": Out(1),
                 "accept_trits": Out(1),
-                "accept_exponents": Out(1),
-                "accept_scales": Out(1),
                 "exponents_end": Out(1),
                 "scales_end": Out(1),
                 "swap": Out(1),
@@ -200,11 +199,11 @@ class Sequencer(Component):
             if self.config.planes == 2:
                 m.d.comb += each.planes.eq(sizes.second_plane)
 
-        accept, last_beat, completes = Signal(), Signal(), Signal()
+        accept, last_beat, completes = self.accept, Signal(), Signal()
         m.d.comb += [
             self.weight_ready.eq(load.more & (~self.shadow_full | self.swap)),
             accept.eq(self.weight_valid & self.weight_ready),
-            last_beat.eq(self._last_beat(m, accept, load.last)),
+            last_beat.eq(self._last_beat(m, load.last)),
             completes.eq(accept & last_beat),
             self.weight_final.eq(load.final & last_beat),
             load.step.eq(completes),
@@ -240,24 +239,16 @@ class Sequencer(Component):
             m.d.sync += self.active.eq(0)
         return m
 
-    def _last_beat(self, m: Module, accept: Value, last_fold: Value) -> Value:
+    def _last_beat(self, m: Module, last_fold: Value) -> Value:
         """Whether ``beat`` ends a tile, whose trits may be followed by exponents and in a last fold by scales."""
         config, beat = self.config, self.beat
-        m.d.comb += self.accept_trits.eq(accept)
         end = beat == config.weight_beats - 1
+        trits = beat < config.trit_beats if config.exponent_beats + config.scale_beats else 1
+        m.d.comb += self.accept_trits.eq(self.accept & trits)
         if config.exponent_beats:
-            m.d.comb += [
-                self.accept_trits.eq(accept & (beat < config.trit_beats)),
-                self.accept_exponents.eq(accept & (beat >= config.trit_beats) & (beat < config.weight_beats)),
-                self.exponents_end.eq(end),
-            ]
+            m.d.comb += self.exponents_end.eq(end)
         if config.scale_beats:
-            scales = beat >= config.weight_beats
-            m.d.comb += [
-                self.accept_trits.eq(accept & (beat < config.trit_beats)),
-                self.accept_scales.eq(accept & scales),
-                self.scales_end.eq(beat == config.weight_beats + config.scale_beats - 1),
-            ]
+            m.d.comb += self.scales_end.eq(beat == config.weight_beats + config.scale_beats - 1)
             end = Mux(last_fold & self.formats.row_scales, self.scales_end, end)
         return end
 

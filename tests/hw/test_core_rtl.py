@@ -1,5 +1,7 @@
 """The core's Verilog under Icarus: golden sums, and its own counters equal to every cycle model edge by edge."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from quant.shapes import Gemm
 from sim.analytic import closed_form
 from sim.cycles import count_cycles
 from tests import naive
+from tests.hw.coverage import BINS, Hits, cover
 from tests.hw.record_tile import DATA
 from tests.hw.rtl import Case, Record, play, random_case, random_offers
 
@@ -52,13 +55,32 @@ def check(config: ArrayConfig, case: Case, record: Record) -> None:
         assert record.counters == closed_form(shape, config, formats)._asdict()
 
 
-@pytest.mark.parametrize("config", ARRAYS, ids=name)
-def test_random_gemms_give_the_golden_sums_in_the_predicted_cycles(config, tmp_path):
+def played(config: ArrayConfig, count: int, folder: Path) -> list[tuple[Case, Record]]:
+    """``count`` random GEMMs of one seed, every fourth without stalls, on the RTL."""
     rng = np.random.default_rng(config.lanes)
-    cases = [random_case(rng, config, stalls=i % 4 != 0) for i in range(24)]
-    for case, record in zip(cases, play(config, cases, tmp_path), strict=True):
+    cases = [random_case(rng, config, stalls=i % 4 != 0) for i in range(count)]
+    return list(zip(cases, play(config, cases, folder), strict=True))
+
+
+@pytest.fixture(scope="module")
+def hits() -> Hits:
+    """Coverage of the cases that the tests of this module have played."""
+    return Hits()
+
+
+@pytest.mark.parametrize("config", ARRAYS, ids=name)
+def test_random_gemms_give_the_golden_results_in_the_predicted_cycles(config, hits, tmp_path):
+    for case, record in played(config, 24, tmp_path):
         check(config, case, record)
         assert record.waited == 0, "a descriptor must be taken on the edge after the last result"
+        cover(hits, config, case, record)
+    hits["arrays", name(config)] += 1
+
+
+def test_no_declared_bin_of_shapes_stalls_and_formats_is_empty(hits):
+    if len([key for key in hits if key[0] == "arrays"]) < len(ARRAYS):
+        pytest.skip("only some of the random GEMMs were played")
+    assert [key for key in ((group, one) for group, bins in BINS.items() for one in bins) if not hits[key]] == []
 
 
 @pytest.mark.parametrize("config", [ARRAYS[3], ARRAYS[4]], ids=lambda config: f"{config.name}-{config.packing}")
@@ -72,9 +94,7 @@ def test_a_core_of_ecp5_carry_cells_is_the_same_machine(config, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("config", ARRAYS, ids=name)
 def test_over_five_hundred_random_gemms_are_cycle_equal(config, tmp_path):
-    rng = np.random.default_rng(1000 + config.lanes)
-    cases = [random_case(rng, config, stalls=i % 4 != 0) for i in range(90)]
-    for case, record in zip(cases, play(config, cases, tmp_path), strict=True):
+    for case, record in played(config, 90, tmp_path):
         check(config, case, record)
 
 

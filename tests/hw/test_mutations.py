@@ -88,10 +88,11 @@ FAULTS = [
     Fault("sequencer.py", "self.second.eq(two & ~self.second)", "self.second.eq(two)"),
     Fault("sequencer.py", "Mux(sizes.second_plane, max_k // 2, max_k)", "Mux(sizes.second_plane, max_k, max_k)"),
     Fault("sequencer.py", "last_fold & self.formats.row_scales", "self.formats.row_scales"),
-    Fault("sequencer.py", "(beat >= config.trit_beats) & (beat < config.weight_beats)", "(beat >= config.trit_beats)"),
+    Fault("sequencer.py", "beat < config.trit_beats if", "beat < config.weight_beats if"),
+    Fault("sequencer.py", "self.exponents_end.eq(end)", "self.exponents_end.eq(last_fold)"),
     Fault("sequencer.py", "self.column_end.eq(last_issue & walk.last)", "self.column_end.eq(last_issue)"),
     Fault("sequencer.py", "self.second.eq(walk.second)", "self.second.eq(0)"),
-    Fault("accumulator.py", "adding.issue & adding.column_end", "adding.column_end"),
+    Fault("accumulator.py", "self.scales_taken.eq(adding.column_end)", "self.scales_taken.eq(leaving)"),
     Fault("requantize.py", "guard & (sticky | floor[0])", "guard"),
     Fault("requantize.py", "(widened[i] & (shift > i)", "(widened[i] & (shift >= i)"),
     Fault("requantize.py", "Mux(nearest < -INT8_LIMIT, -INT8_LIMIT, nearest)", "nearest"),
@@ -141,6 +142,8 @@ def battery(config: ArrayConfig) -> list[Case]:
     cases.append(Case(127 * ones, ones))
     cases.append(Case(cases[0].q, cases[0].trits, damaged=True))
     cases.append(Case(ones[:, :1], ones[:, :1], refused=True, sizes=(0, 1, 1)))
+    sums = np.array([[127, 1], [127, 0], [-127, -1], [-127, -2]], np.int8)  # at and beyond the ends of int8
+    cases.append(Case(sums, np.ones((1, 2), np.int8)))
     if config.planes == 2:
         sizes = (1, 1, config.max_k // 2 + 1)
         cases.append(Case(ones[:, :1], ones[:, :1], refused=True, sizes=sizes, formats=GemmFormat(2)))
