@@ -18,6 +18,7 @@ from hw.progress import stage_bars
 from quant.bench_report import BENCH_FILE, add_reports, bench_markdown, read_report, read_reports
 from quant.manifest import Manifest, read_manifest
 from quant.pipeline import QuantJob, quantize
+from quant.published import published_for
 from quant.registry import method_names
 from quant.results import RESULTS_FILE, add_row, read_results, results_markdown, row_of
 from quant.shapes import load_shape, model_names
@@ -34,7 +35,12 @@ def _parser() -> CommandParser:
     )
     job.add_argument("--method", default="pt-bitnet", help=f"one of {', '.join(method_names())} (default: pt-bitnet)")
     job.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="option of the method; repeat")
-    job.add_argument("--text", type=Path, help="evaluated text (default: a slice of pydoc_data.topics)")
+    job.add_argument(
+        "--text",
+        type=Path,
+        action="append",
+        help="evaluated text; repeat for further ones (default: a slice of pydoc_data.topics)",
+    )
     job.add_argument("--calib", type=Path, help="calibration text (default: another slice of it)")
     job.add_argument("--prose", type=Path, help="text whose sentences' last words are to be predicted")
     job.add_argument("--windows", type=int, help="evaluated windows (default: all of a file, 8 of the built-in text)")
@@ -92,6 +98,8 @@ def main(arguments: Sequence[str]) -> None:
 def _quantize(options: Namespace) -> None:
     names = ("model", "method", "text", "calib", "prose", "windows", "length", "calibration_windows", "seed", "device")
     fields = {name: getattr(options, name) for name in names}
+    first, *more = options.text or [None]
+    fields |= {"text": first, "more_texts": tuple(more)}
     job = validate_document(fields | {"options": _pairs(options.option)}, QuantJob, "options")
     if options.verbose:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
@@ -110,14 +118,19 @@ def _print_manifest(manifest: Manifest, folder: Path, seconds: float) -> None:
     table.add_column("perplexity")
     table.add_column("float activations (A16)", justify="right")
     table.add_column("int8 activations (A8)", justify="right")
-    figures = manifest.perplexity
-    for label, float_key, int8_key in (("before", "fp", "fp_a8"), ("after", "a16", "a8")):
-        table.add_row(label, f"{figures[float_key]:.4g}", f"{figures[int8_key]:.4g}")
+    for name, figures in {manifest.evaluation: manifest.perplexity, **manifest.more_perplexity}.items():
+        text = f" ({name.split(' (')[0]})" if manifest.more_perplexity else ""
+        for label, float_key, int8_key in (("before", "fp", "fp_a8"), ("after", "a16", "a8")):
+            table.add_row(f"{label}{text}", f"{figures[float_key]:.4g}", f"{figures[int8_key]:.4g}")
+    for published in published_for(manifest.shape):
+        columns = ("", published.perplexity) if published.int8 else (published.perplexity, "")
+        table.add_row(published.label, *columns)
     console.print(table)
     if manifest.last_word:
         shares = f"{manifest.last_word['fp_a8']:.1%} before, {manifest.last_word['a8']:.1%} after (A8)"
         console.print(f"last words of  {manifest.last_word_text}: {shares}", highlight=False)
-    console.print(f"evaluated on   {manifest.evaluation}", highlight=False)
+    for name in (manifest.evaluation, *manifest.more_perplexity):
+        console.print(f"evaluated on   {name}", highlight=False)
     console.print(f"calibrated on  {manifest.calibration}", highlight=False)
     bits = f"{manifest.true_bits:.3f} stored bits per weight, {manifest.zero_fraction:.1%} zero trits"
     console.print(f"{bits}, {seconds:.0f} s", highlight=False)

@@ -56,6 +56,7 @@ class Manifest(BaseModel):
     calibration: str  # name of the calibration text
     evaluation: str = ""  # name of the text of the perplexities
     perplexity: dict[str, float] = {}  # keys: "fp", "fp_a8", "a16", "a8"
+    more_perplexity: dict[str, dict[str, float]] = {}  # of further texts by name, the same keys
     last_word_text: str = ""  # name of the prose of the accuracies
     last_word: dict[str, float] = {}  # share of last words predicted; keys: "fp_a8", "a8"
 

@@ -43,6 +43,7 @@ class QuantJob(BaseModel):
     method: str = "pt-bitnet"
     options: dict[str, float | int | str | bool | None] = {}
     text: Path | None = None  # evaluated; None = a slice of pydoc_data.topics
+    more_texts: tuple[Path, ...] = ()  # perplexity is measured on them too
     calib: Path | None = None  # calibrated on; None = another slice of it
     prose: Path | None = None  # last-word accuracy is measured on it; None = not measured
     windows: Count | None = None  # evaluated; None = all of a given file, 8 of the built-in text
@@ -87,6 +88,7 @@ class Texts(BaseModel):
     evaluation: NamedText
     evaluation_windows: int | None  # None: all
     evaluation_length: int
+    more: tuple[NamedText, ...]  # evaluated like a given file: all windows
     prose: NamedText | None
 
     @property
@@ -97,8 +99,11 @@ class Texts(BaseModel):
     @property
     def evaluation_name(self) -> str:
         """What the manifest's perplexities were measured on; another name means measuring again."""
+        return self.name_of(self.evaluation)
+
+    def name_of(self, text: NamedText) -> str:
+        """One evaluated text, with the windows taken of it."""
         windows = "all" if self.evaluation_windows is None else self.evaluation_windows
-        text = self.evaluation
         return f"{text.name} ({text.sha256[:12]}), {windows} windows of {self.evaluation_length} tokens"
 
     @property
@@ -144,6 +149,7 @@ def _texts(job: QuantJob, source: Source) -> Texts:
         evaluation=evaluation_text(job.text),
         evaluation_windows=job.windows or (_BUILTIN_EVALUATION if job.text is None else None),
         evaluation_length=length(job.text),
+        more=tuple(read_text(path) for path in job.more_texts),
         prose=None if job.prose is None else read_text(job.prose),
     )
 
@@ -167,7 +173,12 @@ def _is_complete(folder: Path, texts: Texts) -> bool:
     if not (folder / "manifest.json").is_file() or not (folder / "recording.json").is_file():
         return False
     manifest = read_manifest(folder / "manifest.json")
-    return manifest.evaluation == texts.evaluation_name and texts.prose_name in ("", manifest.last_word_text)
+    wanted = {texts.name_of(text) for text in texts.more}
+    return (
+        manifest.evaluation == texts.evaluation_name
+        and wanted <= set(manifest.more_perplexity)
+        and texts.prose_name in ("", manifest.last_word_text)
+    )
 
 
 def _file_name(model: str) -> str:

@@ -22,6 +22,7 @@ from quant.registry import MethodOptions, options_for, solver
 from quant.solution import LinearSolution
 from quant.source import Source, weights_sha256
 from quant.stopwatch import stage
+from quant.text import NamedText
 
 __all__ = ["apply_checkpoint", "quantize_blocks", "run_job"]
 
@@ -55,13 +56,8 @@ def _run_job(job: QuantJob, source: Source, texts: Texts, folder: Path, model_fo
     progress("load", 0, 1)
     loaded = load_model(source, job.device)
     progress("load", 1, 1)
-    evaluated = token_windows(
-        loaded.tokenizer.encode(texts.evaluation.text),
-        texts.evaluation_length,
-        texts.evaluation_windows,
-        f"evaluation text {texts.evaluation.name!r}",
-    )
-    figures = _reference(loaded, evaluated, texts.evaluation_name, model_folder, progress)
+    evaluated = {texts.name_of(text): _windows(loaded, texts, text) for text in (texts.evaluation, *texts.more)}
+    figures = {name: _reference(loaded, windows, name, model_folder, progress) for name, windows in evaluated.items()}
     passages = [] if texts.prose is None else last_words(loaded.tokenizer, texts.prose.text, _PASSAGES)
     guessed = {"fp_a8": _guess(loaded, passages, "last words before", progress)} if passages else {}
     path = folder / "ternary.safetensors"
@@ -77,15 +73,16 @@ def _run_job(job: QuantJob, source: Source, texts: Texts, folder: Path, model_fo
         apply_checkpoint(loaded, Checkpoint(path))
     checkpoint = Checkpoint(path)
     weights = sha256_file(path)
-    for key, int8 in (("a16", False), ("a8", True)):
-        figures[key] = _measure(loaded, evaluated, int8, f"perplexity {key.upper()}", progress)
+    for name, windows in evaluated.items():
+        for key, int8 in (("a16", False), ("a8", True)):
+            figures[name][key] = _measure(loaded, windows, int8, f"perplexity {key.upper()}, {name}", progress)
     if passages:
         guessed["a8"] = _guess(loaded, passages, "last words", progress)
     recording = record_pass(
         loaded,
         checkpoint,
         weights,
-        evaluated.flatten()[: min(job.recorded_tokens, loaded.shape.max_positions)].tolist(),
+        evaluated[texts.evaluation_name].flatten()[: min(job.recorded_tokens, loaded.shape.max_positions)].tolist(),
         job.method,
         texts.evaluation.name,
         lambda done, total: progress("record", done, total),
@@ -105,7 +102,8 @@ def _run_job(job: QuantJob, source: Source, texts: Texts, folder: Path, model_fo
         source_sha256=weights_sha256(loaded.path),
         calibration=texts.calibration_name,
         evaluation=texts.evaluation_name,
-        perplexity=figures,
+        perplexity=figures.pop(texts.evaluation_name),
+        more_perplexity=figures,
         last_word_text=texts.prose_name,
         last_word=guessed,
     )
@@ -183,6 +181,11 @@ def apply_checkpoint(loaded: LoadedModel, checkpoint: Checkpoint) -> None:
         gains[name].data = torch.from_numpy(value).to(gains[name].device)
 
 
+def _windows(loaded: LoadedModel, texts: Texts, text: NamedText) -> torch.Tensor:
+    tokens = loaded.tokenizer.encode(text.text)
+    return token_windows(tokens, texts.evaluation_length, texts.evaluation_windows, f"evaluation text {text.name!r}")
+
+
 def _calibration_windows(loaded: LoadedModel, texts: Texts) -> torch.Tensor:
     tokens = loaded.tokenizer.encode(texts.calibration.text)
     length = texts.calibration_length
@@ -199,7 +202,7 @@ def _reference(
     if path.is_file():
         return dict(read_artifact(path, _REFERENCE_SCHEMA, _REFERENCE_VERSION)["perplexity"])
     figures = {
-        key: _measure(loaded, windows, int8, f"perplexity before, {label}", progress)
+        key: _measure(loaded, windows, int8, f"perplexity before, {label}, {name}", progress)
         for key, int8, label in (("fp", False, "A16"), ("fp_a8", True, "A8"))
     }
     body = {"evaluation": name, "perplexity": figures}

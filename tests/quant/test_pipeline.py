@@ -17,6 +17,7 @@ from quant.llama import load_model
 from quant.pipeline import QuantJob, quantize
 from quant.quantizer import apply_checkpoint
 from quant.recording import sums_digest
+from quant.shapes import load_shape
 from quant.source import resolve
 
 
@@ -184,3 +185,43 @@ def test_streamed_models_give_the_same_files(job, method, tmp_path, monkeypatch)
     assert (streamed.folder / "recording.safetensors").read_bytes() == (
         whole.folder / "recording.safetensors"
     ).read_bytes()
+
+
+def test_further_texts_are_evaluated_once_given(job, tiny_text, tmp_path):
+    first = quantize(job(method="rtn"))
+    assert first.manifest.more_perplexity == {}
+    other = tmp_path / "c4.txt"
+    other.write_text(tiny_text.read_text()[5000:])
+    second = quantize(job(method="rtn", more_texts=(other,)))
+    assert second.folder == first.folder
+    assert second.manifest.perplexity == first.manifest.perplexity
+    ((name, figures),) = second.manifest.more_perplexity.items()
+    assert name.startswith("c4.txt (")
+    assert figures == quantize(job(method="rtn", text=other)).manifest.perplexity
+
+
+def test_published_figures_stand_beside_a_llama2_7b(job, tmp_path):
+    """The command for LLaMA-2-7B, end to end on a tiny LLaMA whose manifest is then given the other's dimensions."""
+    one, shape = job(), load_shape("llama2-7b")
+    other = tmp_path / "c4.txt"
+    other.write_text(one.text.read_text()[4000:])
+    command = [sys.executable, "-m", "quant", "quantize", "--model", one.model, "--text", one.text, "--text", other]
+    command += ["--calib", one.calib, "--length", "32", "--windows", "2", "--calibration-windows", "8"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "COLUMNS": "200"}
+
+    def run():
+        words = [str(word) for word in command]
+        done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, env=environment, check=True)
+        return done.stdout
+
+    printed = run()
+    assert "after (words.txt)" in printed
+    assert "after (c4.txt)" in printed
+    assert "8.59" not in printed
+    (path,) = tmp_path.rglob("manifest.json")
+    document = json.loads(path.read_text()) | {"shape": shape.model_dump()}
+    path.write_text(json.dumps(document))
+    printed = run()
+    assert "PT-BitNet W1.58A8" in printed
+    assert "8.59" in printed
+    assert "11.06" in printed
