@@ -10,9 +10,22 @@ from pydantic import BaseModel, ConfigDict, Field
 from hw.document import load_document, load_named, names_in
 from hw.errors import InputError
 
-__all__ = ["Cost", "DramTable", "Kind", "OpTable", "SramTable", "cost_names", "load_costs", "load_dram", "load_sram"]
+__all__ = [
+    "Cost",
+    "DramTable",
+    "HostTable",
+    "Kind",
+    "OpTable",
+    "SramTable",
+    "cost_names",
+    "load_costs",
+    "load_dram",
+    "load_host",
+    "load_sram",
+]
 
 TECH_FOLDER = Path(__file__).parent / "tech"
+_HOST = TECH_FOLDER / "host" / "processor.yaml"
 _DRAM = TECH_FOLDER / "dram" / "dram-pj-per-bit.yaml"
 
 Kind = Literal["measured", "published", "derived", "assumed"]
@@ -179,6 +192,26 @@ class DramTable(_Strict):
         return entry.low, entry.typical, entry.high
 
 
+class HostTable(_Strict):
+    """What the processor beside the arrays spends."""
+
+    name: str
+    note: str
+    operation_pj: Share
+    link_pj_per_bit: Share
+
+    @property
+    def operation(self) -> Cost:
+        """Energy of one element operation or multiply-accumulate, J."""
+        return Cost(*(v * _PJ for v in (self.operation_pj.low, self.operation_pj.typical, self.operation_pj.high)))
+
+    @property
+    def link_bit(self) -> Cost:
+        """Energy of one bit over its link, J."""
+        link = self.link_pj_per_bit
+        return Cost(*(v * _PJ for v in (link.low, link.typical, link.high)))
+
+
 def cost_names() -> list[str]:
     """Names of the operator tables that ship with the project."""
     return names_in(TECH_FOLDER)
@@ -204,6 +237,12 @@ def load_sram(name: str) -> SramTable:
 def load_dram() -> DramTable:
     """The DRAM table."""
     return load_document(_DRAM, DramTable)
+
+
+@cache
+def load_host() -> HostTable:
+    """The processor's table."""
+    return load_document(_HOST, HostTable)
 
 
 def _power_law(points: list[tuple[float, float]], x: float) -> float:

@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict
 
-from energy.costs import ZERO, Cost, load_dram, load_sram
+from energy.costs import ZERO, Cost, load_dram, load_host, load_sram
 from energy.sources import CostSource
 from hw.config import ArrayConfig
 from sim.counts import ActionCounts
@@ -10,7 +10,7 @@ from sim.result import PhaseResult, SimResult
 
 __all__ = ["PARTS", "EnergyResult", "PhaseEnergy", "energy_of"]
 
-PARTS = ("array", "vector", "sram", "dram", "leakage")
+PARTS = ("array", "vector", "host", "sram", "dram", "leakage")
 COMPUTE = ("array", "vector")
 
 
@@ -68,6 +68,7 @@ def energy_of(result: SimResult, costs: CostSource) -> EnergyResult:
     recipes = {
         "array": costs.mac(result.array).recipe,
         "vector": f"MACs, element operations and scale multiplies from {costs.name}",
+        "host": f"instructions of a processor, its link; {load_host().operation_pj.source}",
         "sram": f"{sram.cell} {sram.node_nm:g} nm x {costs.sram.factor:g}, banks of {sram.bank_bytes / 1024:g} KiB",
         "dram": f"{result.memory.standard}: {dram.typical:g} pJ/bit ({dram.low:g} to {dram.high:g}), {dram.source}",
         "leakage": f"SRAM {sram.name} x {costs.sram.leakage_factor:g}; {costs.leakage_recipe()}",
@@ -81,6 +82,8 @@ def _phase_energy(result: SimResult, phase: PhaseResult, costs: CostSource) -> P
         "array": costs.mac(result.array).energy.scaled(costs.array_macs(counts))
         + costs.reduction(result.array).scaled(counts.reductions),
         "vector": _vector_energy(result.array, counts, costs),
+        "host": load_host().operation.scaled(counts.host_macs + counts.host_ops)
+        + load_host().link_bit.scaled(counts.host_link_bits),
         "sram": _sram_energy(result.array, counts, costs),
         "dram": load_dram().bit_energy(result.memory.standard).scaled(counts.dram_read_bits + counts.dram_write_bits),
         "leakage": _leakage_power(result.array, result.cores.count, costs).scaled(seconds),

@@ -11,8 +11,16 @@ from sim.result import CAUSES
 
 __all__ = ["html_page", "html_table", "summary_html"]
 
-_CAUSE_COLOURS = dict(zip(CAUSES, ("#2a7f62", "#9bb8ab", "#e0a458", "#c8553d", "#5b7db1", "#7d5ba6"), strict=True))
-_PART_COLOURS = {"array": "#2a7f62", "vector": "#5b7db1", "sram": "#e0a458", "dram": "#c8553d", "leakage": "#8a8a8a"}
+_COLOURS = ("#2a7f62", "#9bb8ab", "#e0a458", "#c8553d", "#5b7db1", "#b07aa1", "#7d5ba6")
+_CAUSE_COLOURS = dict(zip(CAUSES, _COLOURS, strict=True))
+_PART_COLOURS = {
+    "array": "#2a7f62",
+    "vector": "#5b7db1",
+    "host": "#b07aa1",
+    "sram": "#e0a458",
+    "dram": "#c8553d",
+    "leakage": "#8a8a8a",
+}
 _OPS_SHOWN = 12
 
 _STYLE = """

@@ -66,10 +66,14 @@ def result_rows(summary: JobSummary) -> list[Row]:
         rows.extend(
             Row(f"time: {_CAUSE_LABELS[cause]}", tuple(percent(p.causes[cause] / p.cycles) for p in phases))
             for cause in phase.causes
-            if cause != "output_stall" or any(p.causes[cause] for p in phases)
+            if cause not in ("host", "output_stall") or any(p.causes[cause] for p in phases)
         )
         rows.append(Row("energy per token", tuple(si(p.total_j_per_token.typical, "J") for p in phases)))
-        rows.extend(Row(f"energy: {label}", tuple(si(_part(p, parts), "J") for p in phases)) for label, parts in _PARTS)
+        rows.extend(
+            Row(f"energy: {label}", tuple(si(_part(p, parts), "J") for p in phases))
+            for label, parts in _PARTS
+            if label != "host" or any(_part(p, parts) for p in phases)
+        )
         rows.append(Row("low to high", tuple(_range(p.total_j_per_token) for p in phases)))
     return rows
 
@@ -91,11 +95,13 @@ _CAUSE_LABELS = {
     "weight_stall": "weight bus",
     "dram_stall": "DRAM",
     "vector": "vector unit",
+    "host": "host",
     "output_stall": "results leaving",
 }
 
 _PARTS = (
     ("compute", COMPUTE),
+    ("host", ("host",)),
     ("SRAM", ("sram",)),
     ("DRAM", ("dram",)),
     ("leakage", ("leakage",)),

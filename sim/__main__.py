@@ -12,7 +12,7 @@ from rich.table import Table
 from hw.artifact import sha256_json, write_text
 from hw.cli import CommandParser, run
 from hw.config import ArrayConfig, array_names, load_array
-from hw.document import validate_document
+from hw.document import load_document, validate_document
 from hw.errors import InputError
 from quant.checkpoint import Checkpoint
 from quant.manifest import read_manifest
@@ -23,6 +23,7 @@ from sim.cores import CoreGroup
 from sim.docs import draw_timeline, load_results, measure, render_file, write_results
 from sim.execution import Execution
 from sim.explain import explain, explanation_json, explanation_lines
+from sim.host import Host
 from sim.mappings import MAPPINGS, as_grid, linear_mappings
 from sim.memory import load_memory, memory_names, stream_table
 from sim.references import ASSUMPTIONS, agreements
@@ -85,6 +86,9 @@ def _parser() -> CommandParser:
     one.add_argument("--mapping", choices=("auto", "tokens", "columns"), default="auto", help="outermost loop of GEMMs")
     one.add_argument("--token-tile", type=int, metavar="TOKENS", help="tokens of a GEMM under one descriptor")
     one.add_argument("--prefetch", type=int, metavar="TILES", help="weight tiles that DRAM may be ahead of the bus")
+    one.add_argument("--prefetch-ops", action="store_true", help="fetch the next GEMM's tiles while DRAM is idle")
+    one.add_argument("--place", action="append", default=[], metavar="OP=UNIT", help="array, vector or host, per op")
+    one.add_argument("--host", type=Path, metavar="FILE", help="the host's rates, link and latency as a .yaml file")
     one.add_argument("--cores", type=int, default=1, help="arrays side by side behind the same buffers and DRAM")
     one.add_argument("--core-split", choices=("auto", "columns", "rows"), default="auto", help="what cores share out")
     one.add_argument("--core-link", type=int, metavar="BITS", help="partial sums per cycle from core to core")
@@ -143,6 +147,9 @@ def _run(options) -> None:
         "mapping": options.mapping,
         "descriptor_tokens": options.token_tile,
         "prefetch_tiles": options.prefetch,
+        "prefetch_across_ops": options.prefetch_ops,
+        "placement": dict(_placed(text) for text in options.place),
+        "host": load_document(options.host, Host) if options.host else Host(),
     }
     execution = validate_document(choices, Execution, "run")
     group = {"count": options.cores, "split": options.core_split, "link_bits": options.core_link}
@@ -181,6 +188,18 @@ def _run(options) -> None:
             console.print(op_table(phase))
     for note in result.notes:
         console.print(f"[dim]- {note}[/dim]")
+
+
+def _placed(text: str) -> tuple[str, str]:
+    """``op=unit`` as a pair.
+
+    Raises:
+        InputError: no equals sign.
+    """
+    op, equals, unit = text.partition("=")
+    if not equals:
+        raise InputError(f"place must be OP=UNIT (e.g. lm_head=host), not {text!r}")
+    return op, unit
 
 
 def _replayed(folder: Path, array: ArrayConfig) -> tuple[list[LinearReplay], TraceStatistics]:

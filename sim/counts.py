@@ -24,6 +24,9 @@ class ActionCounts(NamedTuple):
     vector_ops: float = (
         0.0  # element operations on the vector unit (norm, rope, softmax, activation, residual, quantize)
     )
+    host_macs: float = 0.0
+    host_ops: float = 0.0  # element operations
+    host_link_bits: float = 0.0  # activations and results to and from the host
     scale_multiplies: float = 0.0  # dequantize and requantize multiplies, group scales included
     weight_buffer_read_bits: float = 0.0
     weight_buffer_write_bits: float = 0.0

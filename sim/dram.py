@@ -70,25 +70,37 @@ class DramChannel(BaseModel):
         """Reads of consecutive addresses."""
         return self._measure(1.0)
 
-    def mixed(self, read_share: float, run: int = 64) -> StreamResult:
-        """Reads of consecutive addresses between writes of others, arriving in runs of ``run`` bursts."""
-        return self._measure(read_share, run)
+    def mixed(self, read_share: float, run: int = 64, shared_banks: bool = False) -> StreamResult:
+        """Reads of consecutive addresses between writes of others, arriving in runs of ``run`` bursts.
 
-    def _measure(self, read_share: float, run: int = 1) -> StreamResult:
+        Writes go to rows of their own, half of a group's banks away from the reads, or, with ``shared_banks``, in the
+        very banks that are read, which close each other's rows.
+        """
+        return self._measure(read_share, run, 0 if shared_banks else self.banks_per_group // 2)
+
+    def write_cost(self) -> float:
+        """Time of a written burst over that of a read one, turnarounds included, at three reads per write.
+
+        A mixed stream's time is that of its reads, at the rate of reads alone, and of its writes.
+        """
+        return (self.sequential().efficiency / self.mixed(0.75).efficiency - 0.75) / 0.25
+
+    def _measure(self, read_share: float, run: int = 1, bank_shift: int = 0) -> StreamResult:
         """Step a stream with and without refresh; the difference is what refresh costs."""
         count = _REFRESH_INTERVALS * self.refresh_interval // self.burst
-        efficiency, hits = self._step(count, read_share, run, self.refresh_interval)
-        unrefreshed, _ = self._step(_BURSTS_WITHOUT_REFRESH, read_share, run, 0)
+        efficiency, hits = self._step(count, read_share, run, bank_shift, self.refresh_interval)
+        unrefreshed, _ = self._step(_BURSTS_WITHOUT_REFRESH, read_share, run, bank_shift, 0)
         return StreamResult(efficiency, 1 - unrefreshed, unrefreshed - efficiency, hits)
 
-    def _step(self, count: int, read_share: float, run: int, refresh_interval: int) -> tuple[float, float]:
+    def _step(
+        self, count: int, read_share: float, run: int, bank_shift: int, refresh_interval: int
+    ) -> tuple[float, float]:
         """Efficiency and row hits of ``count`` bursts."""
         number = np.arange(count, dtype=np.int64) // run
         reads = np.floor((number + 1) * read_share).astype(np.int64) - np.floor(number * read_share).astype(np.int64)
         writes = 1 - reads
         place = np.where(writes == 1, np.cumsum(writes) - 1, np.cumsum(reads) - 1)
-        # writes go to rows of their own, half of a group's banks away
-        group, bank, row = self.locate(place, np.where(writes == 1, self.banks_per_group // 2, 0))
+        group, bank, row = self.locate(place, np.where(writes == 1, bank_shift, 0))
         row += np.where(writes == 1, _ROWS_OF_WRITES, 0)
         issued, activates, _ = serve_bursts(
             group, bank, row, writes, self.lookahead, self.write_buffer, self.burst, self.cas_short, self.cas_long,

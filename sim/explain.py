@@ -18,6 +18,7 @@ _WORDS = {
     "weight_stall": "the weight bus: tiles are used faster than they stream in",
     "dram_stall": "DRAM",
     "vector": "the vector unit, while the array waits for it",
+    "host": "the host and its link",
     "output_stall": "results or partial sums of other cores on their way out",
 }
 
@@ -32,7 +33,7 @@ class Roofline(NamedTuple):
     ridge: float  # macs_per_byte at which array and memory take equally long
     roof_cycles: float  # the longer of array time at full use and DRAM time at sustained bandwidth
     reached: float  # roof_cycles over the phase's cycles
-    dram_busy: float  # share of the cycles in which DRAM moves bytes
+    dram_busy: float  # share of the cycles in which DRAM moves bytes or turns around
 
 
 class Change(NamedTuple):
@@ -121,6 +122,7 @@ def _explain_phase(
 ) -> PhaseExplanation:
     counts, macs = phase.counts, sum(op.macs for op in phase.ops)
     dram_bytes = (counts.dram_read_bits + counts.dram_write_bits) / 8
+    busy_bytes = dram_bytes + (result.memory.write_cost - 1) * counts.dram_write_bits / 8
     bytes_per_cycle = result.memory.bytes_per_cycle(result.array.clock_hz)
     roof_cycles = max(macs / result.lanes, dram_bytes / bytes_per_cycle)
     ops = sorted(phase.ops, key=lambda op: op.cycles, reverse=True)[:3]
@@ -137,7 +139,7 @@ def _explain_phase(
             result.lanes / bytes_per_cycle,
             roof_cycles,
             roof_cycles / phase.cycles,
-            dram_bytes / bytes_per_cycle / phase.cycles,
+            busy_bytes / bytes_per_cycle / phase.cycles,
         ),
         dram_efficiency=result.memory.sequential_efficiency,
         dram_losses=_dram_losses(result.memory),

@@ -11,7 +11,7 @@ from sim.counts import ActionCounts
 from sim.execution import Execution
 from sim.gemm import Cost, GemmJob, gemm_cost, stays_on_chip
 from sim.memory import MemoryConfig
-from sim.ops import AttentionOp, EmbeddingOp, Formats, LinearOp, VectorOp
+from sim.ops import AttentionOp, EmbeddingOp, Formats, LinearOp, Op, VectorOp
 from sim.result import CAUSES, Statistics
 from sim.statistics import RANDOM_TOGGLE_RATE, assumed_statistics
 
@@ -50,19 +50,35 @@ class Machine:
         self._vector_lanes = array.vector_lanes * cores.count  # elements are independent: they spread over all cores
         self._latency_cycles = math.ceil(memory.latency_s * array.clock_hz)
 
-    @property
-    def dense_on_array(self) -> bool:
-        """Whether products of operands that are not trits (attention, lm_head) run on the array."""
-        return self.array.mac != "ternary" and self.execution.dense_products == "array"
+    def place(self, op: Op) -> str:
+        """Where an op runs: "array", "vector", "host" or "dram"."""
+        if op.name in self.execution.placement:
+            return self.execution.placement[op.name]
+        dense = "array" if self.array.mac != "ternary" and self.execution.dense_products == "array" else "vector"
+        match op:
+            case LinearOp():
+                return "array" if op.statistics is not None else dense
+            case AttentionOp():
+                return "vector" if op.name == "softmax" else dense
+            case VectorOp() if op.operations:
+                return "vector"
+            case _:
+                return "dram"
 
-    def linear(self, op: LinearOp) -> Cost:
-        """A weight GEMM, its dequantization streamed through the vector unit while the array works."""
-        if op.statistics is None and not self.dense_on_array:
-            return self._head_on_vector_unit(op.gemm).scaled(op.count)
+    def linear(self, op: LinearOp, head_start: int = 0) -> Cost:
+        """A weight GEMM, its dequantization streamed through the vector unit while the array works.
+
+        On the array it finds the tiles that DRAM fetched in the ``head_start`` cycles before it.
+        """
+        place = self.place(op)
+        if place == "host":
+            return self._linear_on_host(op).scaled(op.count)
+        if place == "vector":
+            return self._linear_on_vector_unit(op).scaled(op.count)
         dense = self.array.mac != "ternary"
         planes = 1 if dense else op.planes
         group = None if dense else op.group
-        job = self._job(GemmJob(op.gemm, planes=planes, group=group))
+        job = self._job(GemmJob(op.gemm, planes=planes, group=group, head_start=head_start))
         cost = gemm_cost(job, self.array, self.memory, self.cores)
         toggles = self._operand_toggles(op.statistics)
         m, n, k = op.gemm
@@ -110,6 +126,9 @@ class Machine:
 
     def vector(self, op: VectorOp) -> Cost:
         """Element operations; tensors that do not stay on chip are read from and written to DRAM meanwhile."""
+        if self.place(op) == "host":
+            link_bits = op.tokens * (op.input_bits + op.output_bits)
+            return self._on_host(0, op.tokens * op.operations, link_bits, 0).scaled(op.count)
         read, written = op.tokens * op.input_bits, op.tokens * op.output_bits
         reads_dram = not stays_on_chip(op.tokens, op.input_bits, self.array)
         writes_dram = not stays_on_chip(op.tokens, op.output_bits, self.array)
@@ -136,6 +155,8 @@ class Machine:
         Scores are made, normalised (online softmax) and used in blocks that stay on chip: only K and V come from DRAM,
         once per tile of ``token_tile`` query tokens.
         """
+        if self.place(op) == "host":
+            return self._attention_on_host(op).scaled(op.count)
         if op.name == "softmax":
             scores = _score_pairs(op) * op.batch * op.kv_heads * op.group
             bits = scores * self.formats.residual_bits
@@ -146,7 +167,7 @@ class Machine:
                     activation_buffer_write_bits=bits,
                 )
             ).scaled(op.count)
-        if self.dense_on_array:
+        if self.place(op) == "array":
             return self._attention_on_array(op).scaled(op.count)
         return self._attention_on_vector_unit(op).scaled(op.count)
 
@@ -190,9 +211,14 @@ class Machine:
         )
         return total._replace(counts=counts, macs=useful)
 
-    def _head_on_vector_unit(self, gemm: Gemm) -> Cost:
-        """lm_head in its own format; each weight is read from DRAM once per token tile and used for all its tokens."""
-        bits = gemm.n * gemm.k * self.formats.head_bits * math.ceil(gemm.m / self.array.token_tile)
+    def _weight_bits(self, op: LinearOp) -> float:
+        """Stored bits of one weight of a linear that does not run on the array."""
+        return self.formats.head_bits if op.statistics is None else self.array.weight_bits * op.planes
+
+    def _linear_on_vector_unit(self, op: LinearOp) -> Cost:
+        """Weights in their own format, each read from DRAM once per token tile and used for all its tokens."""
+        gemm = op.gemm
+        bits = gemm.n * gemm.k * self._weight_bits(op) * math.ceil(gemm.m / self.array.token_tile)
         outputs = gemm.m * gemm.n
         counts = ActionCounts(
             vector_macs=gemm.macs,
@@ -204,6 +230,47 @@ class Machine:
             dram_read_bits=self._stored(bits),
         )
         return self._vector_cost(counts)._replace(macs=gemm.macs)
+
+    def _linear_on_host(self, op: LinearOp) -> Cost:
+        """Inputs and outputs over the link, weights from DRAM."""
+        m, n, k = op.gemm
+        link_bits = m * (k * self.formats.activation_bits + n * self.formats.residual_bits)
+        return self._on_host(op.gemm.macs, 0, link_bits, self._stored(n * k * self._weight_bits(op)))
+
+    def _attention_on_host(self, op: AttentionOp) -> Cost:
+        """Queries or outputs and one score per pair over the link, K or V from DRAM."""
+        heads = op.batch * op.kv_heads
+        scores = _score_pairs(op) * heads * op.group
+        if op.name == "softmax":
+            return self._on_host(0, scores * _SOFTMAX_OPERATIONS, 2 * scores * self.formats.residual_bits, 0)
+        cache = _cache_reads(op, self.array.token_tile) * heads * op.head_dim * self.formats.kv_bits
+        vectors = op.batch * op.queries * op.kv_heads * op.group * op.head_dim
+        link_bits = (scores + vectors) * self.formats.residual_bits
+        return self._on_host(scores * op.head_dim, 0, link_bits, self._stored(cache))
+
+    def _on_host(self, macs, operations, link_bits, dram_bits) -> Cost:
+        """Cost of steps after one another, each argument a number or one per step; work, link and DRAM overlap."""
+        host = self.execution.host
+        macs, operations, link_bits, dram_bits = np.broadcast_arrays(
+            *(np.atleast_1d(np.asarray(value, np.float64)) for value in (macs, operations, link_bits, dram_bits))
+        )
+        work_s = macs / host.macs_per_s + operations / host.operations_per_s
+        busy_s = host.latency_s + np.maximum(work_s, link_bits / 8 / host.link_bytes_per_s)
+        busy = np.ceil(np.round(busy_s * self.array.clock_hz, 6)).astype(np.int64)  # not for a float's last bit
+        dram = np.ceil(dram_bits / 8 / self._bytes_per_cycle).astype(np.int64)
+        stall = int(np.maximum(dram - busy, 0).sum())
+        causes = dict.fromkeys(CAUSES, 0) | {"host": int(busy.sum()), "dram_stall": stall}
+        counts = ActionCounts(
+            host_macs=float(macs.sum()),
+            host_ops=float(operations.sum()),
+            host_link_bits=float(link_bits.sum()),
+            dram_read_bits=float(dram_bits.sum()),
+        )
+        return Cost(int(busy.sum()) + stall, causes, counts, int(macs.sum()))
+
+    def dram_cycles(self, counts: ActionCounts) -> float:
+        """Cycles in which DRAM moves what ``counts`` say."""
+        return (counts.dram_read_bits + self.memory.write_cost * counts.dram_write_bits) / 8 / self._bytes_per_cycle
 
     def _vector_cost(self, counts: ActionCounts) -> Cost:
         """Vector unit and DRAM overlap; the first word of a read is waited for."""

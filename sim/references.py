@@ -96,7 +96,8 @@ def _zigzag_and_accelforge() -> list[Agreement]:
 
 def _dram() -> list[Agreement]:
     figures = [("Ramulator2", "ddr4-2400", 0.63), ("DRAMsim3", "ddr4-3200", 0.66)]
-    mixes = [(0.5, 0.4322), (0.75, 0.5831), (0.9, 0.6266)]
+    # read share, writes in the banks that are read, writes in banks of their own
+    mixes = [(0.5, 0.4322, 0.5289), (0.75, 0.5831, 0.5872), (0.9, 0.6266, 0.6293)]
     dram = load_memory("ddr4-3200").dram
     sequential = [
         Agreement(
@@ -112,13 +113,14 @@ def _dram() -> list[Agreement]:
     mixed = [
         Agreement(
             "DRAMsim3",
-            f"{share:.0%} reads, ddr4-3200",
+            f"{share:.0%} reads, ddr4-3200, {'same' if shared else 'other'} banks",
             "share of peak",
             theirs,
-            dram.mixed(share, run=1).efficiency,
-            0.15,
+            dram.mixed(share, run=1, shared_banks=shared).efficiency,
+            0.03,
         )
-        for share, theirs in mixes
+        for share, in_shared, apart in mixes
+        for shared, theirs in ((True, in_shared), (False, apart))
     ]
     return sequential + mixed
 

@@ -23,6 +23,7 @@ CAUSES = (
     "weight_stall",  # the array waits for the weight bus or the unpacker
     "dram_stall",  # the array or the vector unit waits for DRAM
     "vector",  # the vector unit works and the array waits for it
+    "host",  # the host works, or its link
     "output_stall",  # the array waits for results to leave, or for partial sums on their way to another core
 )
 
@@ -45,7 +46,7 @@ class OpResult(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str  # e.g. "q_proj", "attention_scores", "rms_norm", "lm_head"
-    unit: str  # "array", "vector" or "dram"
+    unit: str  # "array", "vector", "host" or "dram"
     count: int  # executions: layers x steps
     macs: int  # useful multiply-accumulates
     cycles: int

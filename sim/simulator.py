@@ -12,14 +12,21 @@ from sim.gemm import Cost
 from sim.machine import Machine
 from sim.memory import MemoryConfig
 from sim.ops import AttentionOp, EmbeddingOp, Formats, LinearOp, Op
+from sim.placement import check_placement
 from sim.result import CAUSES, OpResult, PhaseResult, SimResult
 from sim.trace import Phase, Trace, TraceStatistics, build_trace
 
 __all__ = ["array_formats", "simulate", "simulate_trace"]
 
-_NOTES = (
+_BETWEEN_OPS = (
     "ops run one after another: within an op the array, the vector unit, the weight bus and DRAM overlap, and weights "
-    "are prefetched as far as the weight buffer reaches; between ops nothing overlaps",
+    "are prefetched as far as the weight buffer reaches; between ops nothing overlaps"
+)
+_PREFETCH = (
+    "ops run one after another: within an op the array, the vector unit, the weight bus and DRAM overlap; weights are "
+    "prefetched as far as the weight buffer reaches, also while an op that is not a GEMM leaves DRAM idle"
+)
+_NOTES = (
     "dequantization streams through the vector unit while the array works",
     "attention blocks (scores, online softmax, values) stay on chip; K and V come from DRAM once per query tile",
     "tensors larger than half of the activation buffer go to DRAM and back between ops",
@@ -68,12 +75,19 @@ def simulate_trace(trace: Trace, array: ArrayConfig, memory: MemoryConfig, cores
     """
     if trace.execution.on_chip:
         _check_residence(trace, array)
+    check_placement(trace, array)
     machine = Machine(array, memory, trace.formats, trace.execution, cores)
-    place = "the array" if machine.dense_on_array else "the vector unit"
+    units = {op.name: machine.place(op) for phase in trace.phases for op in phase.ops}
+    names = {"array": "the array", "vector": "the vector unit", "host": f"the host ({trace.execution.host.source})"}
+    products, head = names[units["attention_scores"]], names[units["lm_head"]]
+    places = f"attention products and lm_head run on {products}"
+    if products != head:
+        places = f"attention scores run on {products}, lm_head on {head}"
     notes = [
+        _PREFETCH if trace.execution.prefetch_across_ops else _BETWEEN_OPS,
         *_NOTES,
-        f"attention products and lm_head run on {place}; KV cache {trace.formats.kv_bits} bits, "
-        f"lm_head {array.weight_bits if machine.dense_on_array else trace.formats.head_bits:g} bits, "
+        f"{places}; KV cache {trace.formats.kv_bits} bits, "
+        f"lm_head {array.weight_bits if units['lm_head'] == 'array' else trace.formats.head_bits:g} bits, "
         f"embedding {trace.formats.embedding_bits} bits",
     ]
     return SimResult(
@@ -143,30 +157,34 @@ def _summed(a: OpResult, b: OpResult) -> OpResult:
 
 
 def _run_phase(phase: Phase, machine: Machine) -> PhaseResult:
-    return PhaseResult(
-        name=phase.name, tokens=phase.tokens, steps=phase.steps, ops=[_run_op(op, phase, machine) for op in phase.ops]
-    )
+    ops: list[OpResult] = []
+    idle = 0  # cycles since the last GEMM, in one layer of one step, in which DRAM had nothing to do
+    for op in phase.ops:
+        result = _run_op(op, phase, machine, idle if machine.execution.prefetch_across_ops else 0)
+        if result.unit == "array":
+            idle = 0  # its own tiles fill the weight buffer
+        else:
+            idle += math.floor(max(0.0, result.cycles - machine.dram_cycles(result.counts)) / result.count)
+        ops.append(result)
+    return PhaseResult(name=phase.name, tokens=phase.tokens, steps=phase.steps, ops=ops)
 
 
-def _run_op(op: Op, phase: Phase, machine: Machine) -> OpResult:
+def _run_op(op: Op, phase: Phase, machine: Machine, head_start: int) -> OpResult:
     """All executions of an op: a step's cost times the steps, except attention, whose steps differ."""
-    statistics, unit = None, "vector"
+    statistics = None
     match op:
         case AttentionOp():
             cost: Cost = machine.attention(op)
-            unit = "array" if machine.dense_on_array and op.name != "softmax" else "vector"
         case LinearOp():
-            cost = machine.linear(op).scaled(phase.steps)
+            cost = machine.linear(op, head_start).scaled(phase.steps)
             statistics = op.statistics
-            unit = "array" if machine.dense_on_array or statistics is not None else "vector"
         case EmbeddingOp():
-            cost, unit = machine.embedding(op).scaled(phase.steps), "dram"
+            cost = machine.embedding(op).scaled(phase.steps)
         case _:
             cost = machine.vector(op).scaled(phase.steps)
-            unit = "dram" if op.operations == 0 else "vector"
     return OpResult(
         name=op.name,
-        unit=unit,
+        unit=machine.place(op),
         count=op.count * phase.steps,
         macs=cost.macs,
         cycles=cost.cycles,

@@ -69,7 +69,7 @@ def _one_step(phase: PhaseResult, layers: int) -> list[tuple[OpResult, int | Non
 def _busy(op: OpResult, result: SimResult) -> dict[str, float]:
     """Cycles for which each track is busy in all executions of an op."""
     counts = op.counts
-    moved = (counts.dram_read_bits + counts.dram_write_bits) / 8
+    moved = (counts.dram_read_bits + result.memory.write_cost * counts.dram_write_bits) / 8
     work = counts.vector_macs + counts.vector_ops + counts.scale_multiplies
     return {
         "ops": op.cycles,

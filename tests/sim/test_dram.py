@@ -59,6 +59,28 @@ def test_the_efficiency_of_a_preset_is_what_its_banks_give(name):
 
 
 @pytest.mark.parametrize("name", memory_names())
+def test_the_write_cost_of_a_preset_is_what_its_banks_give(name):
+    memory = load_memory(name)
+    assert memory.dram.write_cost() == pytest.approx(memory.write_cost, abs=0.01)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_one_write_cost_serves_other_mixtures(share):
+    """It is fitted at three reads per write; the time of other mixtures follows from it within 3 %."""
+    for name in memory_names():
+        dram = load_memory(name).dram
+        reads = 1 / dram.sequential().efficiency
+        expected = reads * (share + (1 - share) * dram.write_cost())
+        assert 1 / dram.mixed(share).efficiency == pytest.approx(expected, rel=0.03)
+
+
+def test_writes_in_the_banks_that_are_read_close_their_rows():
+    shared, apart = (DDR4_3200.mixed(0.5, run=1, shared_banks=shared) for shared in (True, False))
+    assert shared.row_hits < apart.row_hits
+    assert shared.efficiency < 0.85 * apart.efficiency
+
+
+@pytest.mark.parametrize("name", memory_names())
 def test_peak_is_the_width_of_a_burst_over_its_clocks(name):
     """A channel of peak_bytes_per_s moves a whole number of bytes per burst, a power of two."""
     memory = load_memory(name)

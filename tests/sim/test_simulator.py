@@ -74,6 +74,23 @@ def test_decode_behind_a_slow_memory_takes_the_time_of_its_bytes():
     assert 4_194_304 < cost.cycles < 4_194_304 + 64
 
 
+def test_turnarounds_make_results_and_cache_writes_dearer():
+    """64 x 64 two-byte outputs leave a buffer of 64 bytes; each written byte takes as long as three read ones."""
+    array = sized(8, 8).model_copy(update={"activation_buffer_bytes": 64})
+    slow = memory(1e8)
+    plain, turning = (
+        gemm_cost(GemmJob(Gemm(64, 64, 8), inputs_on_chip=True), array, slow.model_copy(update={"write_cost": cost}))
+        for cost in (1.0, 3.0)
+    )
+    written = 64 * 64 * 2
+    assert plain.counts == turning.counts
+    assert plain.counts.dram_write_bits == 8 * written
+    assert turning.cycles - plain.cycles == pytest.approx(2 * written * 10, rel=0.02)  # ten cycles per byte
+    runs = [simulate(TINY, array, slow.model_copy(update={"write_cost": cost}), 9, 2) for cost in (1.0, 3.0)]
+    caches = [next(op for op in run.phase("prefill").ops if op.name == "kv_cache_write") for run in runs]
+    assert caches[1].cycles > 1.5 * caches[0].cycles
+
+
 def test_prefill_reads_a_matrix_that_fits_the_buffer_once_and_others_once_per_token_tile():
     array = sized(8, 8).model_copy(update={"token_tile": 4, "weight_buffer_bytes": 64})
     fits = gemm_cost(GemmJob(Gemm(12, 16, 16)), array, memory())  # 4 tiles of 16 bytes

@@ -1,0 +1,42 @@
+"""Which ops may run where; a placement that cannot be is refused before anything is simulated."""
+
+from hw.config import ArrayConfig
+from hw.errors import InputError
+from sim.ops import AttentionOp, EmbeddingOp, LinearOp, Op, VectorOp
+from sim.trace import Trace
+
+__all__ = ["allowed_places", "check_placement"]
+
+
+def allowed_places(op: Op, array: ArrayConfig) -> tuple[str, ...]:
+    """Where ``op`` may run beside its default.
+
+    The array multiplies what it stores: trits, or, as an int8 or fp16 array, anything. Tables and the KV cache are
+    moved by DRAM alone.
+    """
+    match op:
+        case LinearOp():
+            on_array = op.statistics is not None or array.mac != "ternary"
+            return ("array", "vector", "host") if on_array else ("vector", "host")
+        case AttentionOp():
+            on_array = array.mac != "ternary" and op.name != "softmax"
+            return ("array", "vector", "host") if on_array else ("vector", "host")
+        case VectorOp() if op.operations:
+            return ("vector", "host")
+        case VectorOp() | EmbeddingOp():
+            return ()
+
+
+def check_placement(trace: Trace, array: ArrayConfig) -> None:
+    """Refuse a placement of an op that the trace does not have, or where it cannot run.
+
+    Raises:
+        InputError: with the ops, or the places, that there are.
+    """
+    ops = {op.name: op for phase in trace.phases for op in phase.ops}
+    for name, place in trace.execution.placement.items():
+        if name not in ops:
+            raise InputError(f"placement: op must be one of {', '.join(ops)}, not {name!r}")
+        if place not in (places := allowed_places(ops[name], array)):
+            where = f"must run on {' or '.join(places)}" if places else "is moved by DRAM and runs nowhere else"
+            raise InputError(f"placement: {name} {where} with array {array.name!r} ({array.mac}), not on {place}")
