@@ -9,7 +9,7 @@ import pytest
 from hw.errors import InputError
 from hw.gates.cells import Table, load_library
 from hw.gates.mapping import buffer_cell, clock_gate_cell, flip_flop_cells
-from tests.hw.gates.conftest import TINY
+from tests.hw.conftest import TINY
 
 # The default absolute tolerance, 1e-12, is larger than a femtojoule.
 close = partial(pytest.approx, rel=1e-6, abs=0)

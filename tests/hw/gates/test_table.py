@@ -15,7 +15,7 @@ from hw.gates.designs import Design
 from hw.gates.document import document
 from hw.gates.measure import Measurement
 from hw.gates.operands import recorded, synthetic
-from tests.hw.gates.conftest import TINY
+from tests.hw.conftest import TINY
 
 ROOT = Path(__file__).parents[3]
 

@@ -6,8 +6,8 @@ import pytest
 
 from hw.gates.cells import load_library
 
-TINY = Path(__file__).parent / "tiny.lib"
-_REAL = Path(__file__).parents[4] / "shared" / "data" / "liberty"
+TINY = Path(__file__).parent / "gates" / "tiny.lib"
+_REAL = Path(__file__).parents[3] / "shared" / "data" / "liberty"
 
 
 @pytest.fixture(scope="session")
