@@ -1,8 +1,10 @@
 """Calibration block by block: Hessians of each block's linears on the outputs of the blocks already quantized."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import torch
 from torch import Tensor, nn
@@ -17,26 +19,39 @@ from quant.llama import (
     blocks,
     embed,
     int8_activations,
+    quantize_dequantize,
     run_block,
     working_block,
 )
 from quant.recording import FIRST_KINDS, INPUT_OF_KIND
+from quant.steps import SteppedBlock
 from quant.stopwatch import stage
 
-__all__ = ["INPUTS", "CalibrationBlock", "block_hessians", "calibration_blocks", "forward_block", "token_windows"]
-
-INPUTS = tuple(INPUT_OF_KIND[kind] for kind in FIRST_KINDS)  # in the order in which a token meets them
+__all__ = [
+    "CalibrationBlock",
+    "block_hessians",
+    "calibration_blocks",
+    "forward_block",
+    "hessians_in_turn",
+    "token_windows",
+]
 
 _TOKENS_PER_PASS = 4096  # tokens that one forward pass of one block takes at a time
 
 
-class CalibrationBlock(NamedTuple):
-    """One block whose turn it is: quantize ``linears`` in place before asking for the next."""
+@dataclass
+class CalibrationBlock:
+    """One block whose turn it is: quantize ``linears`` in place before asking for the next.
+
+    ``hidden``: inputs from the quantized prefix, ``(windows, length, hidden)``; ``outputs``: of the quantized block,
+    where they are known already.
+    """
 
     layer: int
     block: nn.Module
     linears: list[DecoderLinear]
-    hidden: Tensor  # (windows, length, hidden), from the quantized prefix
+    hidden: Tensor
+    outputs: Tensor | None = None
 
 
 def token_windows(tokens: Sequence[int], length: int, count: int | None, where: str) -> Tensor:
@@ -65,9 +80,12 @@ def calibration_blocks(model: PreTrainedModel, windows: Tensor, int8: bool = Tru
     for layer in range(len(blocks(model))):
         with stage("bring block", layer):
             block = working_block(model, layer)
-        yield CalibrationBlock(layer, block, block_linears(block, layer), hidden)
-        with stage("forward", layer):
-            hidden = forward_block(model, block, hidden, int8)
+        item = CalibrationBlock(layer, block, block_linears(block, layer), hidden)
+        yield item
+        if item.outputs is None:
+            with stage("forward", layer):
+                item.outputs = forward_block(model, block, hidden, int8)
+        hidden = item.outputs
 
 
 @torch.no_grad()
@@ -78,33 +96,71 @@ def forward_block(model: PreTrainedModel, block: nn.Module, hidden: Tensor, int8
 
 
 @torch.no_grad()
-def block_hessians(
-    model: PreTrainedModel, item: CalibrationBlock, int8: bool = True, inputs: Sequence[str] = INPUTS
-) -> dict[str, Tensor]:
+def block_hessians(model: PreTrainedModel, item: CalibrationBlock, int8: bool = True) -> dict[str, Tensor]:
     """``X^T X`` by linear kind, float32 ``(k, k)``, mean over tokens; linears with one input share one tensor.
-
-    ``inputs``: which of the block's distinct inputs are wanted, names of ``quant.recording.INPUT_OF_KIND``.
 
     Raises:
         InputError: activations that are not finite, named.
     """
-    wanted = [kind for kind in FIRST_KINDS if INPUT_OF_KIND[kind] in inputs]
     sums: dict[str, Tensor] = {}
-    with int8_activations(item.block, int8), block_inputs(item.linears, last=wanted[-1]) as seen:
+    with int8_activations(item.block, int8), block_inputs(item.linears, last=FIRST_KINDS[-1]) as seen:
         for part in _parts(item.hidden):
             with suppress(InputsTaken):
                 run_block(model, item.block, part)
-            for kind in wanted:
-                x = seen[kind].flatten(0, -2)
-                product = x.T @ x
+            for kind in FIRST_KINDS:
+                product = _product(seen[kind])
                 sums[kind] = sums[kind] + product if kind in sums else product
-    tokens = item.hidden.shape[0] * item.hidden.shape[1]
-    for linear in item.linears:
-        if linear.kind in sums and not torch.isfinite(sums[linear.kind]).all():
-            raise InputError(f"{linear.name}: calibration inputs must be finite; they hold NaN or overflow float32")
-    by_input = {INPUT_OF_KIND[kind]: total / tokens for kind, total in sums.items()}
-    return {kind: by_input[name] for kind, name in INPUT_OF_KIND.items() if name in by_input}
+    found: dict[str, Tensor] = {}
+    for kind, total in sums.items():
+        found |= _by_kind(item, INPUT_OF_KIND[kind], total)
+    return found
 
 
-def _parts(hidden: Tensor) -> Iterator[Tensor]:
-    return iter(hidden.split(max(1, _TOKENS_PER_PASS // hidden.shape[1])))
+@torch.no_grad()
+def hessians_in_turn(model: PreTrainedModel, item: CalibrationBlock, int8: bool = True) -> Iterator[dict[str, Tensor]]:
+    """Hessians as of ``block_hessians`` for one input after the other, in one walk through the block.
+
+    Linears replaced before the next input is asked for are what it is computed with; in the end ``item.outputs`` are
+    known. Beside the block's inputs and outputs, the inputs of o or of down are held for all windows.
+
+    Raises:
+        InputError: activations that are not finite, named.
+    """
+    steps = SteppedBlock(model, item.block, int8)
+    outputs = torch.empty_like(item.hidden)
+    inputs, states = _parts(item.hidden), _parts(outputs)
+
+    def hessian(name: str, values: Iterable[Tensor]) -> dict[str, Tensor]:
+        total = reduce(add, (_product(quantize_dequantize(x) if int8 else x) for x in values))
+        return _by_kind(item, name, total)
+
+    yield hessian("attention_in", map(steps.attention_in, inputs))
+    attended = [steps.attention_out(part) for part in inputs]
+    yield hessian("attention_out", attended)
+    for part, state, value in zip(inputs, states, attended, strict=True):
+        state.copy_(steps.after_attention(part, value))
+    del attended, value
+    yield hessian("mlp_in", map(steps.mlp_in, states))
+    gated = [steps.mlp_out(state) for state in states]
+    yield hessian("mlp_out", gated)
+    for state, value in zip(states, gated, strict=True):
+        state.copy_(steps.after_mlp(state, value))
+    item.outputs = outputs
+
+
+def _product(inputs: Tensor) -> Tensor:
+    x = inputs.flatten(0, -2)
+    return x.T @ x
+
+
+def _by_kind(item: CalibrationBlock, name: str, total: Tensor) -> dict[str, Tensor]:
+    """The mean over tokens for every linear that reads the input ``name``."""
+    readers = [linear for linear in item.linears if INPUT_OF_KIND[linear.kind] == name]
+    if not torch.isfinite(total).all():
+        raise InputError(f"{readers[0].name}: calibration inputs must be finite; they hold NaN or overflow float32")
+    mean = total / (item.hidden.shape[0] * item.hidden.shape[1])
+    return {linear.kind: mean for linear in readers}
+
+
+def _parts(hidden: Tensor) -> tuple[Tensor, ...]:
+    return hidden.split(max(1, _TOKENS_PER_PASS // hidden.shape[1]))

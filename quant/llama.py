@@ -40,9 +40,11 @@ __all__ = [
     "must_stream",
     "norm_weights",
     "place",
+    "product_precision",
     "quantize_dequantize",
     "quantize_tokens",
     "random_llama",
+    "rotary_arguments",
     "run_block",
     "streams",
     "usable_device",
@@ -237,15 +239,20 @@ def logits_of(model: PreTrainedModel, hidden: Tensor) -> Tensor:
 
 def run_block(model: PreTrainedModel, block: nn.Module, hidden: Tensor) -> Tensor:
     """One decoder layer with causal attention over whole rows: ``(batch, length, hidden)`` to the same."""
-    positions = torch.arange(hidden.shape[1], device=hidden.device)[None]
-    rotary = model.model.rotary_emb(hidden, positions)
-    with _product_precision(model):
-        output = block(hidden, attention_mask=None, position_ids=positions, position_embeddings=rotary)
+    with product_precision(model):
+        output = block(hidden, **rotary_arguments(model, hidden))
     return output[0] if isinstance(output, tuple) else output
 
 
+def rotary_arguments(model: PreTrainedModel, hidden: Tensor) -> dict[str, object]:
+    """What a decoder layer and its attention need beside ``hidden``: causal attention over whole rows."""
+    positions = torch.arange(hidden.shape[1], device=hidden.device)[None]
+    rotary = model.model.rotary_emb(hidden, positions)
+    return {"attention_mask": None, "position_ids": positions, "position_embeddings": rotary}
+
+
 @contextmanager
-def _product_precision(model: PreTrainedModel) -> Iterator[None]:
+def product_precision(model: PreTrainedModel) -> Iterator[None]:
     """TF32 products on a GPU for streamed models: their weights come with the 10 bits that TF32 keeps, or fewer."""
     before = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = before or streams(model)

@@ -1,14 +1,14 @@
 """One quantization job with torch: blocks with resume, checkpoint, perplexities before and after, recording."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
 
 from hw.artifact import read_artifact, sha256_file, sha256_json, write_artifact
 from hw.errors import InputError
-from quant.calibrate import INPUTS, CalibrationBlock, block_hessians, calibration_blocks, token_windows
+from quant.calibrate import CalibrationBlock, block_hessians, calibration_blocks, hessians_in_turn, token_windows
 from quant.checkpoint import Checkpoint, join_checkpoints, write_checkpoint
 from quant.evaluate import LastWord, last_word_accuracy, last_words, perplexity
 from quant.full_strength import full_strength
@@ -142,21 +142,27 @@ def quantize_blocks(
 def _solve_block(
     loaded: LoadedModel, item: CalibrationBlock, solve: Callable[..., LinearSolution], options: MethodOptions
 ) -> Solutions:
-    """Solutions of one block's linears, put in their place.
-
-    All inputs are taken at once, or each after the linears before it are replaced.
-    """
+    """Solutions of one block's linears, put in their place."""
     found: Solutions = {}
-    rounds = [(name,) for name in INPUTS] if getattr(options, "sequential", False) else [INPUTS]
-    for names in rounds:
+    rounds = _hessians(loaded, item, getattr(options, "sequential", False))
+    while True:
         with stage("Hessians", item.layer):
-            hessians = block_hessians(loaded.model, item, inputs=names)
+            hessians = next(rounds, None)
+        if hessians is None:
+            return found
         wanted = [linear for linear in item.linears if linear.kind in hessians]
         with stage("solve", item.layer):
             for linear, solution in solve_linears(wanted, hessians, solve, options):
                 linear.module.weight.copy_(solution.dense())
                 found[linear.layer, linear.kind] = solution
-    return found
+
+
+def _hessians(loaded: LoadedModel, item: CalibrationBlock, in_turn: bool) -> Iterator[dict[str, torch.Tensor]]:
+    """By linear kind: of all inputs at once, or of each after the linears before it are replaced."""
+    if in_turn:
+        yield from hessians_in_turn(loaded.model, item)
+    else:
+        yield block_hessians(loaded.model, item)
 
 
 def apply_checkpoint(loaded: LoadedModel, checkpoint: Checkpoint) -> None:

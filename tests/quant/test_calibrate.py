@@ -1,10 +1,16 @@
-"""Claims: each block's Hessian is of the inputs that the quantized prefix gives it; short texts are refused."""
+"""Claims: Hessians are of the inputs that the quantized prefix gives, in one walk or apart; short texts are refused."""
 
 import pytest
 import torch
 
 from hw.errors import InputError
-from quant.calibrate import block_hessians, calibration_blocks, token_windows
+from quant.calibrate import (
+    block_hessians,
+    calibration_blocks,
+    forward_block,
+    hessians_in_turn,
+    token_windows,
+)
 from quant.llama import block_inputs, block_linears, blocks, int8_activations
 from tests.quant.tiny import TEXT
 
@@ -29,6 +35,32 @@ def test_hessian_of_the_second_block_sees_the_changed_first(tiny):
         x = seen[kind].flatten(0, 1).double()
         expected = (x.T @ x / len(x)).float()
         assert torch.allclose(hessians[1][kind], expected, rtol=1e-4, atol=1e-5 * float(expected.max()))
+
+
+def test_one_walk_gives_what_separate_passes_give(tiny):
+    windows = token_windows(tiny.tokenizer.encode(TEXT), 32, 6, "words")
+    item = next(calibration_blocks(tiny.model, windows))
+    expected = block_hessians(tiny.model, item)
+    found = {}
+    for hessians in hessians_in_turn(tiny.model, item):
+        found |= hessians
+    assert list(found) == list(expected)
+    assert all(torch.equal(found[kind], expected[kind]) for kind in expected)
+    assert torch.equal(item.outputs, forward_block(tiny.model, item.block, item.hidden, int8=True))
+
+
+def test_later_inputs_of_a_walk_see_the_linears_replaced_before(tiny):
+    windows = token_windows(tiny.tokenizer.encode(TEXT), 32, 6, "words")
+    item = next(calibration_blocks(tiny.model, windows))
+    before = block_hessians(tiny.model, item)
+    walk = hessians_in_turn(tiny.model, item)
+    first = next(walk)
+    with torch.no_grad():
+        item.block.self_attn.v_proj.weight.mul_(0.5)
+    second = next(walk)
+    assert torch.equal(first["q_proj"], before["q_proj"])
+    assert torch.equal(second["o_proj"], block_hessians(tiny.model, item)["o_proj"])
+    assert not torch.equal(second["o_proj"], before["o_proj"])
 
 
 def test_too_short_text_names_the_numbers():
