@@ -15,6 +15,7 @@ from hw.artifact import atomic_path, write_text
 from hw.config import load_array
 from hw.errors import InputError
 from hw.pages import fill_blocks, markdown_table
+from quant.bench_report import BENCH_FILE, bench_markdown, read_reports
 from quant.results import read_results, results_markdown
 from quant.shapes import load_shape
 
@@ -170,4 +171,5 @@ _TABLES: dict[str, Callable[[], str]] = {
     "agreement": _agreement_table,
     "methods": _methods_table,
     "quantization": lambda: results_markdown(read_results(RESULTS / "quantization.json")),
+    "quant-bench": lambda: bench_markdown(read_reports(BENCH_FILE)),
 }
