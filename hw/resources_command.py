@@ -1,4 +1,4 @@
-"""``python -m hw resources``: synthesize and route an array on an ECP5, keep the result, print all results."""
+"""``python -m hw resources``: synthesize and route an array on an FPGA family, keep the result, print all results."""
 
 import json
 from argparse import ArgumentParser, Namespace
@@ -20,12 +20,14 @@ _ACCUMULATOR_BITS = 20  # K up to 4128, as the peers that are compared with
 
 def add_parser(commands) -> None:
     """Add the sub-command ``resources`` to the sub-parsers of ``python -m hw``."""
-    parser: ArgumentParser = commands.add_parser("resources", help="tables, flip-flops and clock of an array on ECP5")
+    parser: ArgumentParser = commands.add_parser("resources", help="tables, flip-flops and clock of an array on FPGAs")
     parser.add_argument(
         "--array", default="16x4", help="a name, RxC (20-bit accumulators, eight beats), or a .yaml file"
     )
     parser.add_argument("--chain", type=int, default=4, help="lanes that add in turn before the tree (with RxC)")
-    parser.add_argument("--cells", default="ecp5", help="portable or ecp5")
+    parser.add_argument("--cells", default="ecp5", help="portable, ecp5 or lut6")
+    parser.add_argument("--family", help="ecp5, ice40 or xc7 (synthesis only); default: that of the cells")
+    parser.add_argument("--part", help="the part to route on; default: the family's first")
     parser.add_argument("--seeds", default="1", help="placement seeds to route with, e.g. 1,2,3; empty: synthesis only")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the result files")
     parser.add_argument("--table", action="store_true", help="print the table of the results in --out, measure nothing")
@@ -35,7 +37,7 @@ def add_parser(commands) -> None:
 
 
 def resources(options: Namespace) -> None:
-    """Measure one array and write ``ecp5-NAME.json``, or print the table of what was measured.
+    """Measure one array and write ``fpga-NAME.json``, or print the table of what was measured.
 
     Raises:
         InputError: unknown array or cells, seeds that are no numbers, tools that are missing.
@@ -47,45 +49,61 @@ def resources(options: Namespace) -> None:
     if options.table:
         print(resource_table(options.out))
         return
-    from hw.resources import measure  # imports Amaranth
+    from hw.cells import check_cells
+    from hw.resources import FAMILIES, family_of, measure  # imports Amaranth
 
+    check_cells(options.cells)
+    family = options.family or family_of(options.cells)
+    if family not in FAMILIES:
+        raise InputError(f"--family must be one of {', '.join(FAMILIES)}, not {family!r}")
+    parts = FAMILIES[family].parts
+    part = options.part or next(iter(parts), "")
+    if part not in parts and (part or options.part):
+        raise InputError(f"--part of {family} must be one of {', '.join(parts)}, not {part!r}")
     config = _config(options.array, options.chain)
-    seeds = [_seed(text) for text in options.seeds.split(",") if text]
-    name = f"ecp5-{config.name}-chain{config.chain_lanes}-{options.cells}"
+    seeds = [_seed(text) for text in options.seeds.split(",") if text] if parts else []
+    name = f"fpga-{family}-{config.name}-chain{config.chain_lanes}-{options.cells}"
     with Console(stderr=True).status(f"{name}: synthesis, then place and route with {len(seeds)} seeds (minutes)"):
-        result = measure(config, options.cells, seeds)
+        result = measure(config, options.cells, family, part, seeds)
     text = json.dumps(result, indent=1)
     write_text(options.out / f"{name}.json", text + "\n")
     print(text if options.json else resource_table(options.out))
 
 
 def resource_table(folder: Path) -> str:
-    """Markdown table of every ``ecp5-*.json`` in ``folder``, smallest array first."""
-    results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("ecp5-*.json"))]
-    results.sort(key=lambda r: (r["array"]["rows"] * r["array"]["cols"], r["cells"], r["array"]["chain_lanes"]))
+    """Markdown table of every ``fpga-*.json`` in ``folder``: by family, then smallest array first."""
+    results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("fpga-*.json"))]
+    results.sort(key=lambda r: (r["family"], r["array"]["rows"] * r["array"]["cols"], r["cells"], int(_chain(r))))
     header = [
+        "family",
         "lanes x columns",
         "chain",
         "cells",
-        "array, LUT4-eq/MAC",
+        "array, tables/MAC",
         "+ weight tiles",
         "core",
         "FF (+ tiles)",
-        "MHz by seed",
+        "MHz by seed (part)",
     ]
     rows = []
     for result in results:
         array, scopes = result["array"], result["scopes"]
-        per_mac = [f"{scopes[scope]['lut4_equivalents_per_mac']:.2f}" for scope in ("array", "datapath", "core")]
-        clocks = ", ".join(f"{value:.0f}" for value in result["clock_mhz"].values()) or "not routed"
-        row = [f"{array['rows']} x {array['cols']}", str(array["chain_lanes"]), result["cells"], *per_mac]
-        rows.append([*row, str(scopes["datapath"]["flip_flops"]), clocks])
+        per_mac = [f"{scopes[scope]['tables_per_mac']:.2f}" for scope in ("array", "datapath", "core")]
+        clocks = ", ".join(f"{value:.0f}" for value in result["clock_mhz"].values())
+        row = [result["family"], f"{array['rows']} x {array['cols']}", _chain(result), result["cells"], *per_mac]
+        clock = f"{clocks} ({result['part']})" if clocks else "synthesis only"
+        rows.append([*row, str(scopes["datapath"]["flip_flops"]), clock])
     return markdown_table(header, rows)
+
+
+def _chain(result: dict) -> str:
+    """Lanes of a chain."""
+    return str(result["array"]["chain_lanes"])
 
 
 def rendered(page: str, folder: Path) -> str:
     """``page`` with its generated block made anew from the results in ``folder``."""
-    return fill_blocks(page, {"ecp5": lambda: resource_table(folder)}, str(PAGE))
+    return fill_blocks(page, {"fpga": lambda: resource_table(folder)}, str(PAGE))
 
 
 def _config(name: str, chain: int) -> ArrayConfig:

@@ -43,7 +43,7 @@ def estimate(board: Board, config: ArrayConfig, folder: Path, say: Say) -> Board
     """
     check_room(board, config)
     cells, sha256 = _synthesize(board, config, folder, say)
-    luts = sum(count for name, count in cells.items() if re.fullmatch(r"LUT\d|SB_LUT4|INV", name))
+    luts = sum(count for name, count in cells.items() if re.fullmatch(r"LUT\d|LUT6_2|SB_LUT4|INV", name))
     return BoardResult(
         board=board.name,
         part=board.part,

@@ -19,11 +19,13 @@ from hw.job import CoreJob
 from hw.trit import tile_stream
 from hw.verilog import CORE_NAME, core_verilog
 
-# Yosys' simulation model of the ECP5 carry cell, and the tables in it.
-VENDOR_MODELS = [
-    Path(pyosys.__file__).parent / "share" / "lattice" / "ccu2c_sim.vh",
-    Path(__file__).parent / "data" / "lut.v",
-]
+# Yosys' simulation models of the families' carry cells, and for ECP5 the tables in them.
+_SHARE = Path(pyosys.__file__).parent / "share"
+VENDOR_MODELS = {
+    "portable": [],
+    "ecp5": [_SHARE / "lattice" / "ccu2c_sim.vh", Path(__file__).parent / "data" / "lut.v"],
+    "lut6": [_SHARE / "xilinx" / "cells_sim.v"],
+}
 
 
 @dataclass
@@ -130,8 +132,7 @@ def with_formats(rng: np.random.Generator, config: ArrayConfig, case: Case) -> C
 
 def play(config: ArrayConfig, cases: list[Case], folder: Path, cells: Cells = "portable") -> list[Record]:
     """Run ``cases`` one after another on the Verilog of ``config`` and return what came out."""
-    models = VENDOR_MODELS if cells == "ecp5" else ()
-    return play_verilog(core_verilog(config, cells), config, cases, folder, models)
+    return play_verilog(core_verilog(config, cells), config, cases, folder, VENDOR_MODELS[cells])
 
 
 def play_verilog(

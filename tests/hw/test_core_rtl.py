@@ -83,11 +83,15 @@ def test_no_declared_bin_of_shapes_stalls_and_formats_is_empty(hits):
     assert [key for key in ((group, one) for group, bins in BINS.items() for one in bins) if not hits[key]] == []
 
 
-@pytest.mark.parametrize("config", [ARRAYS[3], ARRAYS[4]], ids=lambda config: f"{config.name}-{config.packing}")
-def test_a_core_of_ecp5_carry_cells_is_the_same_machine(config, tmp_path):
+CARRY_CELLS = [(ARRAYS[3], "ecp5"), (ARRAYS[4], "ecp5"), (ARRAYS[0], "lut6"), (ARRAYS[1], "lut6"), (ARRAYS[4], "lut6")]
+CARRY_CELLS += [(array(16, 4, adders_per_register=1, accumulator_bits=20), "lut6")]
+
+
+@pytest.mark.parametrize(("config", "cells"), CARRY_CELLS, ids=lambda value: getattr(value, "name", value))
+def test_a_core_of_carry_cells_is_the_same_machine(config, cells, tmp_path):
     rng = np.random.default_rng(7)
     cases = [random_case(rng, config) for _ in range(12)]
-    for case, record in zip(cases, play(config, cases, tmp_path, cells="ecp5"), strict=True):
+    for case, record in zip(cases, play(config, cases, tmp_path, cells=cells), strict=True):
         check(config, case, record)
 
 

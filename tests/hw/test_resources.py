@@ -4,7 +4,7 @@ import pytest
 
 from hw.cells import Cells
 from hw.config import ArrayConfig
-from hw.resources import Accumulated, synthesize
+from hw.resources import Accumulated, family_of, synthesize
 from hw.resources_command import PAGE, RESULTS, rendered
 
 PEER = ArrayConfig(
@@ -12,15 +12,15 @@ PEER = ArrayConfig(
 )
 
 
-@pytest.mark.parametrize(("cells", "most"), [("ecp5", 14.0)])
-def test_a_16x4_array_takes_at_most_14_tables_per_mac_and_no_dsp(cells: Cells, most: float):
-    found = synthesize(Accumulated(PEER, cells))
-    assert found.lut4_equivalents / PEER.lanes <= most
-    assert found.ccu2c > 15 * 4 * 4  # the adders are really in there
-    assert found.dsps == found.block_rams == 0
+@pytest.mark.parametrize(("cells", "chain", "most", "adder"), [("ecp5", 4, 14.0, "CCU2C"), ("lut6", 1, 10.0, "LUT6_2")])
+def test_a_16x4_array_takes_few_tables_per_mac_and_no_dsp(cells: Cells, chain: int, most: float, adder: str):
+    found = synthesize(Accumulated(PEER.model_copy(update={"chain_lanes": chain}), cells), family_of(cells))
+    assert found.tables / PEER.lanes <= most
+    assert found.cells[adder] > 15 * 4 * 4  # the adders are really in there
+    assert found.dsps == 0
 
 
 def test_the_page_shows_the_committed_results():
     text = PAGE.read_text(encoding="utf-8")
     assert rendered(text, RESULTS) == text
-    assert "| 16 x 4 | 4 | ecp5 |" in text
+    assert "| ecp5 | 16 x 4 | 4 | ecp5 |" in text
