@@ -21,7 +21,7 @@ option = $(if $($(1)),$(2) '$($(1))')
 switch = $(if $($(1)),$(2))
 
 .DEFAULT_GOAL := help
-.PHONY: help sim quant verilog bitstream gates whatif compare models costs test test-slow test-rtl test-nojit test-bounds lint bench bench-quant docs clean
+.PHONY: help sim quant verilog bitstream gates whatif compare demo models costs test test-slow test-rtl test-nojit test-bounds lint bench bench-quant docs clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -59,6 +59,9 @@ compare: $(VENV)/.quant ## METHODS of quantization on MODEL: accuracy beside bit
 	  $(call option,CALIB,--calib) $(call option,DEVICE,--device) $(call option,ARRAY,--array) \
 	  $(call option,MEMORY,--memory) $(call option,COSTS,--costs) $(call option,OUT,--out) \
 	  $(call switch,JSON,--json) $(ARGS)
+
+demo: $(VENV)/.quant $(VENV)/.hw ## MODEL=file.bin (llama2.c) writes on the compiled RTL; cycles beside the simulator's
+	@$(PY) -m sim demo --model '$(MODEL)' $(call option,ARRAY,--array) $(call switch,JSON,--json) $(ARGS)
 
 models: $(VENV)/.core ## the models known by name
 	@$(PY) -m quant models $(call switch,JSON,--json)

@@ -20,6 +20,7 @@ from quant.recording import read_recording
 from quant.shapes import load_shape, model_names
 from sim.bench import bench
 from sim.cores import CoreGroup
+from sim.demo_command import add_parser as add_demo
 from sim.docs import draw_timeline, load_results, measure, render_file, write_results
 from sim.execution import Execution
 from sim.explain import explain, explanation_json, explanation_lines
@@ -60,6 +61,8 @@ def main(arguments: Sequence[str]) -> None:
             _references(options)
         case "dram":
             _dram(options)
+        case "demo":
+            _demo(options)
         case _:
             _list(options.command, options.json)
 
@@ -120,9 +123,16 @@ def _parser() -> CommandParser:
     six.add_argument("--scale-sim", type=Path, metavar="PYTHON", help="a Python that has scalesim==3.0.0")
     three = commands.add_parser("dram", help="bandwidth of sequential and mixed streams on every memory's banks")
     three.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    add_demo(commands)
     for name in ("arrays", "memories", "models"):
         commands.add_parser(name, help=f"list the known {name}").add_argument("--json", action="store_true")
     return parser
+
+
+def _demo(options) -> None:
+    from sim.demo import demo  # loads Amaranth
+
+    demo(options)
 
 
 def _run(options) -> None:

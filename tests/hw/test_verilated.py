@@ -1,10 +1,9 @@
-"""The Verilated core: the same machine as under Icarus, and a real LLaMA that writes with it."""
+"""The Verilated core: the same machine as under Icarus."""
 
 import numpy as np
 import pytest
 
 from hw.config import ArrayConfig
-from hw.golden import gemm
 from hw.job import descriptor_bits, golden_results, vector_stream, weight_stream
 from hw.verilated import VerilatedCore, build_core
 from quant.shapes import Gemm
@@ -57,17 +56,3 @@ def test_thousand_gemms_give_the_golden_results_in_the_predicted_cycles(config):
                 np.testing.assert_array_equal(stalled.results, product.results)
                 options = {"planes": formats.planes, "row_scales": formats.row_scales}
                 assert stalled.counters == naive.gemm_cycles(config, *shape, results=readies.tolist(), **options)
-
-
-@pytest.mark.slow  # compiles C++
-def test_a_real_llama_writes_the_same_tokens_on_the_rtl():
-    stories = pytest.importorskip("tests.hw.stories", reason="needs torch")
-    if not stories.MODEL.exists():
-        pytest.skip("stories260K.bin is not there")
-    config = stories.story_array()
-    with VerilatedCore(config, build_core(config)) as core:
-        engine = stories.RtlEngine(core)
-        written = list(stories.TernaryLlama(stories.MODEL, engine).write(20))
-    assert written == list(stories.TernaryLlama(stories.MODEL, gemm).write(20))
-    assert len(set(written)) > 5  # it says something
-    assert engine.cycles == engine.predicted > 0
