@@ -30,6 +30,7 @@ __all__ = [
     "Tokenizer",
     "block_inputs",
     "block_linears",
+    "block_norms",
     "blocks",
     "decoder_linears",
     "embed",
@@ -195,6 +196,13 @@ def norm_weights(model: PreTrainedModel) -> dict[str, nn.Parameter]:
     """The RMSNorm gains by name: two per layer (``layers.3.input_layernorm``) and ``norm``."""
     named = model.model.named_parameters()
     return {name.removesuffix(".weight"): value for name, value in named if name.endswith("norm.weight")}
+
+
+def block_norms(block: nn.Module, layer: int) -> dict[str, nn.Parameter]:
+    """The gains of one decoder layer's two norms, before attention and before the MLP, by the names of the model's."""
+    gains = (block.input_layernorm.weight, block.post_attention_layernorm.weight)
+    names = ("input_layernorm", "post_attention_layernorm")
+    return {f"layers.{layer}.{name}": gain for name, gain in zip(names, gains, strict=True)}
 
 
 def quantize_tokens(x: Tensor) -> tuple[Tensor, Tensor]:

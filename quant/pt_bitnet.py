@@ -34,6 +34,9 @@ class Options(MethodOptions):
     ``sequential``, strength "fast" only: inputs of a block's later linears are taken after its earlier ones are
     quantized.
 
+    ``refit``, strength "fast" only: how far scales and norm gains are fitted towards the outputs of the full-precision
+    model instead of each linear's own (``quant.refit``); above 0, inputs are always taken one after the other.
+
     ``flips``: most flips per row and round; ``shrink``: share of the Hessian's off-diagonal that flips do not trust.
 
     Only for strength "full": ``epochs`` of reconstruction per block over the calibration text; ``distill_steps`` over
@@ -49,6 +52,7 @@ class Options(MethodOptions):
     group: Annotated[int, Field(ge=1)] | None = 128
     scales: Literal["free", "pow2"] = "free"
     sequential: bool = True
+    refit: Annotated[float, Field(ge=0, le=1)] = 0.5
     damping: Annotated[float, Field(gt=0)] = 0.01
     flips: Annotated[int, Field(ge=0)] = 64
     shrink: Annotated[float, Field(ge=0, le=1)] = 0.1

@@ -13,11 +13,12 @@ from quant.checkpoint import Checkpoint, join_checkpoints, write_checkpoint
 from quant.evaluate import LastWord, last_word_accuracy, last_words, perplexity
 from quant.full_strength import full_strength
 from quant.layerwise import solve_linears
-from quant.llama import LoadedModel, decoder_linears, load_model, norm_weights, streams
+from quant.llama import LoadedModel, block_norms, decoder_linears, load_model, norm_weights, streams
 from quant.manifest import Manifest, write_manifest
 from quant.pipeline import Progress, QuantJob, Texts
 from quant.recorder import record_pass
 from quant.recording import write_recording
+from quant.refit import FloatStream
 from quant.registry import MethodOptions, options_for, solver
 from quant.solution import LinearSolution
 from quant.source import Source, weights_sha256
@@ -117,26 +118,45 @@ def quantize_blocks(
     """Solve every decoder linear, block by block, each on the outputs of the quantized blocks before it.
 
     ``windows``: calibration tokens, int64 ``(count, length)``. Each finished block is written to ``parts``, a
-    checkpoint of its own; a later call takes it from there. The paths of all blocks' checkpoints are returned.
+    checkpoint of its own; a later call takes it from there. The paths of all checkpoints are returned.
 
     Raises:
         InputError: what a solver refuses, with the linear's name.
     """
     solve, written = solver(method).solve, []
+    share = getattr(options, "refit", 0.0)
+    stream = FloatStream(loaded.model, windows, share) if share else None
     for item in calibration_blocks(loaded.model, windows):
         part = parts / f"{item.layer}.safetensors"
         if part.is_file():
-            stored = Checkpoint(part)
-            for linear in item.linears:
-                found = stored.solution(linear.layer, linear.kind).to(linear.module.weight.device)
-                linear.module.weight.copy_(found.dense())
+            if stream:
+                stream.skip_block(item)
+            _put_block(loaded, item, Checkpoint(part))
         else:
-            solutions = _solve_block(loaded, item, solve, options)
+            gains = {}
+            if stream:
+                solutions, gains = stream.solve_block(item, solve, options)
+            else:
+                solutions = _solve_block(loaded, item, solve, options)
             with stage("write", item.layer):
-                write_checkpoint(part, solutions)
+                write_checkpoint(part, solutions, {name: gain.cpu().numpy() for name, gain in gains.items()})
         written.append(part)
         progress("quantize", item.layer + 1, loaded.shape.layers)
+    if stream:
+        written.append(parts / "norm.safetensors")
+        gains = stream.last_gains(item.outputs)
+        write_checkpoint(written[-1], {}, {"norm": gains.cpu().numpy()})
     return written
+
+
+def _put_block(loaded: LoadedModel, item: CalibrationBlock, stored: Checkpoint) -> None:
+    """What an earlier run found for a block, in its place."""
+    for linear in item.linears:
+        found = stored.solution(linear.layer, linear.kind).to(linear.module.weight.device)
+        linear.module.weight.copy_(found.dense())
+    gains = block_norms(item.block, item.layer)
+    for name, value in stored.norms().items():
+        gains[name].copy_(torch.from_numpy(value))
 
 
 def _solve_block(

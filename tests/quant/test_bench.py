@@ -54,7 +54,7 @@ def test_fast_and_full_run_every_stage(monkeypatch, streamed):
     monkeypatch.setattr(llama, "_RESIDENT_BYTES", 0 if streamed else 1 << 40)
     job = BenchJob(model="stories260K", blocks=2, windows=4, length=32)
     fast = run_bench(job, quiet)
-    assert {cost.stage for cost in fast.stages} == {"bring block", "Hessians", "solve", "write"}
+    assert {cost.stage for cost in fast.stages} == {"bring block", "Hessians", "solve", "forward", "write"}
     assert all((cost.run, cost.whole) == (2, 5) for cost in fast.stages)
     assert fast.blocks_built == 2
     options = FULL | {"distilled": "scales"}

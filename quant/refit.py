@@ -1,0 +1,200 @@
+"""Scales and norm gains fitted towards the full-precision model, which runs beside the quantized one, block by block.
+
+A solver sees the inputs that the quantized prefix gives and keeps its own linear's outputs on them. Errors made before
+a block stay: codes that also had to undo them fit the calibration text and little else. The scales and the gains of the
+norms are few, so they may: each linear's scales, then the gains of the norm before it, are the least-squares answer to
+outputs part of the way to the full-precision model's. The last norm's gains are fitted to its outputs outright.
+"""
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from quant.calibrate import CalibrationBlock, forward_block
+from quant.hessian import spans
+from quant.layerwise import solve_linears
+from quant.llama import DecoderLinear, block_norms, embed, norm_weights, quantize_dequantize
+from quant.registry import MethodOptions
+from quant.solution import LinearSolution, as_stored
+from quant.steps import SteppedBlock
+from quant.stopwatch import stage
+
+__all__ = ["FloatStream", "Moments", "fit_gains", "fit_scales_towards", "wanted_products"]
+
+_RIDGE = 0.1  # pull towards what stands, in means of the diagonal
+_TOKENS_PER_PASS = 4096
+
+Solutions = dict[tuple[int, str], LinearSolution]
+Gains = dict[str, Tensor]  # by name, as in ``quant.llama.norm_weights``
+
+
+class Moments(NamedTuple):
+    """Means over tokens of products of a linear's inputs x, in the quantized model.
+
+    ``hessian``: ``x x^T``, (k, k); ``cross``: ``x f^T`` with f the input of full precision, (k, k); ``carried``:
+    ``x r^T`` with r what the residual stream lacks where the linear's output is added, (k, n), or None.
+    """
+
+    hessian: Tensor
+    cross: Tensor
+    carried: Tensor | None = None
+
+
+def wanted_products(weight: Tensor, moments: Moments, share: float) -> Tensor:
+    """``E[y x^T]`` (n, k) of the outputs y aimed at: ``share`` of the way from ``W x`` to ``W f + r``."""
+    full = weight @ moments.cross.T
+    if moments.carried is not None:
+        full = full + moments.carried.T
+    return torch.lerp(weight @ moments.hessian, full, share)
+
+
+def fit_scales_towards(solution: LinearSolution, hessian: Tensor, wanted: Tensor) -> LinearSolution:
+    """The solution with the scales that minimize ``E|y - w x|^2``: one ternary plane; powers of two stay.
+
+    ``hessian``: (k, k); ``wanted``: ``E[y x^T]``, (n, k).
+    """
+    codes, scales, group = solution.trits[0].float(), solution.scales[0].float(), solution.group
+    powers = None
+    if solution.scale_kind == "pow2":
+        powers = torch.exp2(-solution.exponents().float())
+        codes = codes * powers.repeat_interleave(group, 1)[:, : solution.k]
+        scales, group = scales.amax(1, keepdim=True), None
+    pieces = list(spans(0, solution.k, group or solution.k))
+    gram = torch.stack(
+        [
+            torch.stack([(pushed[:, start:stop] * codes[:, start:stop]).sum(1) for start, stop in pieces], 1)
+            for pushed in (codes[:, start:stop] @ hessian[start:stop] for start, stop in pieces)
+        ],
+        1,
+    )
+    pull = torch.stack([(codes[:, start:stop] * wanted[:, start:stop]).sum(1) for start, stop in pieces], 1)
+    ridge = _RIDGE * gram.diagonal(dim1=1, dim2=2).mean(1, keepdim=True) + torch.finfo(torch.float32).tiny
+    fitted = torch.linalg.solve(gram + torch.diag_embed(ridge.expand_as(scales)), pull + ridge * scales)
+    fitted = as_stored(fitted.clamp_min(0))
+    return replace(solution, scales=(fitted if powers is None else fitted * powers).half()[None])
+
+
+def fit_gains(dense: Tensor, hessian: Tensor, wanted: Tensor) -> Tensor:
+    """Factors s (k,) of the inputs that minimize ``E|y - W (s x)|^2``; ``dense`` W and ``wanted`` ``E[y x^T]``: (n, k).
+
+    It is quadratic in s: the matrix is ``(W^T W) * H``, the linear part the column sums of ``W * wanted``.
+    """
+    matrix = (dense.T @ dense) * hessian
+    ridge = _RIDGE * matrix.diagonal().mean()
+    identity = torch.eye(len(matrix), device=matrix.device)
+    return torch.linalg.solve(matrix + ridge * identity, (dense * wanted).sum(0) + ridge)
+
+
+class FloatStream:
+    """The full-precision model beside a quantized one that ``quant.calibrate.calibration_blocks`` walks."""
+
+    @torch.no_grad()
+    def __init__(self, model: PreTrainedModel, windows: Tensor, share: float) -> None:
+        """``windows``: calibration tokens, int64 ``(count, length)``; ``share``: see ``wanted_products``."""
+        self._model, self._share = model, share
+        self._hidden = embed(model, windows.to(next(model.parameters()).device)).clone()
+
+    @torch.no_grad()
+    def skip_block(self, item: CalibrationBlock) -> None:
+        """Go past a block that is about to be replaced by what an earlier run found."""
+        self._hidden = forward_block(self._model, item.block, self._hidden, int8=False)
+
+    @torch.no_grad()
+    def solve_block(
+        self, item: CalibrationBlock, solve: Callable[..., LinearSolution], options: MethodOptions
+    ) -> tuple[Solutions, Gains]:
+        """Solutions and norm gains of one block, put in their place; go past it in both models.
+
+        Later linears of the block see its earlier ones quantized.
+
+        Raises:
+            InputError: what the solver refuses, with the linear's name.
+        """
+        full = SteppedBlock(self._model, copy.deepcopy(item.block), int8=False)
+        ours = SteppedBlock(self._model, item.block, int8=True)
+        found, gains = {}, {name: gain.detach() for name, gain in block_norms(item.block, item.layer).items()}
+        attention_gain, mlp_gain = gains.values()
+        outputs = item.hidden.clone()
+        states, full_states = _parts(outputs), _parts(self._hidden)
+
+        def moments(step: Callable[[SteppedBlock, Tensor], Tensor], adds: bool) -> Moments:
+            with stage("Hessians", item.layer):
+                return _mean(
+                    _products(quantize_dequantize(step(ours, mine)), step(full, other), other - mine if adds else None)
+                    for mine, other in zip(states, full_states, strict=True)
+                )
+
+        def replace_linears(kinds: Sequence[str], seen: Moments, gain: Tensor | None = None) -> None:
+            linears = [linear for linear in item.linears if linear.kind in kinds]
+            with stage("solve", item.layer):
+                found.update(self._solve(linears, seen, solve, options, gain))
+
+        def add(step: Callable[[SteppedBlock, Tensor], Tensor]) -> None:
+            with stage("forward", item.layer):
+                for steps, parts in ((ours, states), (full, full_states)):
+                    for part in parts:
+                        part.copy_(step(steps, part))
+
+        replace_linears(("q_proj", "k_proj", "v_proj"), moments(SteppedBlock.attention_in, False), attention_gain)
+        replace_linears(("o_proj",), moments(SteppedBlock.attention_out, True))
+        add(lambda steps, hidden: steps.after_attention(hidden, steps.attention_out(hidden)))
+        replace_linears(("gate_proj", "up_proj"), moments(SteppedBlock.mlp_in, False), mlp_gain)
+        replace_linears(("down_proj",), moments(SteppedBlock.mlp_out, True))
+        add(lambda steps, hidden: steps.after_mlp(hidden, steps.mlp_out(hidden)))
+        item.outputs = outputs
+        return found, gains
+
+    @torch.no_grad()
+    def last_gains(self, outputs: Tensor) -> Tensor:
+        """Gains (hidden,) of the last norm, fitted channel by channel; ``outputs``: of the last quantized block."""
+        products, squares = torch.zeros((2, outputs.shape[-1]), device=outputs.device, dtype=torch.float64)
+        eps = self._model.config.rms_norm_eps
+        for mine, other in zip(_parts(outputs), _parts(self._hidden), strict=True):
+            mine, other = (x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps) for x in (mine, other))
+            products += (mine * other).sum((0, 1))
+            squares += mine.square().sum((0, 1))
+        return norm_weights(self._model)["norm"] * (products / squares).clamp(0, 2).float()
+
+    def _solve(
+        self,
+        linears: Sequence[DecoderLinear],
+        seen: Moments,
+        solve: Callable[..., LinearSolution],
+        options: MethodOptions,
+        gain: Tensor | None,
+    ) -> Iterator[tuple[tuple[int, str], LinearSolution]]:
+        """Linears with one input; ``gain`` of the norm that makes it is changed in place."""
+        originals = {linear.kind: linear.module.weight.clone() for linear in linears}
+        dense, wanted = [], []
+        for linear, solution in solve_linears(linears, dict.fromkeys(originals, seen.hessian), solve, options):
+            wanted.append(wanted_products(originals[linear.kind], seen, self._share))
+            solution = fit_scales_towards(solution, seen.hessian, wanted[-1])
+            dense.append(solution.dense())
+            linear.module.weight.copy_(dense[-1])
+            yield (linear.layer, linear.kind), solution
+        if gain is not None:
+            gain.mul_(fit_gains(torch.cat(dense), seen.hessian, torch.cat(wanted)))
+
+
+def _products(x: Tensor, full: Tensor, lacking: Tensor | None) -> tuple[Moments, int]:
+    """Sums over the tokens of one batch, and their number."""
+    x, full = x.flatten(0, -2), full.flatten(0, -2)
+    carried = None if lacking is None else x.T @ lacking.flatten(0, -2)
+    return Moments(x.T @ x, x.T @ full, carried), len(x)
+
+
+def _mean(batches: Iterator[tuple[Moments, int]]) -> Moments:
+    total, tokens = next(batches)
+    for sums, count in batches:
+        total = Moments(*(None if one is None else one + other for one, other in zip(total, sums, strict=True)))
+        tokens += count
+    return Moments(*(None if one is None else one / tokens for one in total))
+
+
+def _parts(hidden: Tensor) -> tuple[Tensor, ...]:
+    return hidden.split(max(1, _TOKENS_PER_PASS // hidden.shape[1]))

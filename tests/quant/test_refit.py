@@ -1,0 +1,123 @@
+"""Claims: fits are the ridge least-squares answers, found independently; refitting brings a model nearer to its own."""
+
+import pytest
+import torch
+
+from quant.calibrate import calibration_blocks, token_windows
+from quant.checkpoint import Checkpoint
+from quant.forward import hidden_states
+from quant.llama import norm_weights
+from quant.pt_bitnet import Options, solve
+from quant.quantizer import quantize_blocks
+from quant.refit import FloatStream, Moments, fit_gains, fit_scales_towards, wanted_products
+from tests.quant.problems import problem
+from tests.quant.tiny import TEXT
+
+RIDGE = 0.1
+
+
+def outputs_of(inputs, weight, seed):
+    generator = torch.Generator().manual_seed(seed)
+    exact = inputs @ weight.T
+    return exact + 0.5 * exact.std() * torch.randn(exact.shape, generator=generator)
+
+
+@pytest.mark.parametrize("options", [Options(group=8), Options(group=None), Options(group=8, scales="pow2")])
+def test_scales_are_the_ridge_least_squares_answer_of_every_row(options):
+    weight, inputs, hessian = problem(5, 20, seed=11)
+    hessian = inputs.T @ inputs / len(inputs)
+    outputs = outputs_of(inputs, weight, 12)
+    before = solve(weight, hessian, options)
+    after = fit_scales_towards(before, hessian, outputs.T @ inputs / len(inputs))
+    assert torch.equal(after.trits, before.trits)
+    assert after.scale_kind == before.scale_kind
+    unit = before.trits[0].double()
+    free = before.scales[0].double()
+    if options.scales == "pow2":
+        unit = unit * before.dense().double().abs() / free.amax(1, keepdim=True)
+        free = free.amax(1, keepdim=True)
+    width = 8 if free.shape[1] > 1 else 20
+    for row in range(5):
+        features = torch.stack(
+            [inputs[:, s : s + width].double() @ unit[row, s : s + width] for s in range(0, 20, width)], 1
+        )
+        ridge = RIDGE * features.square().mean(0).mean() * len(inputs)
+        above = torch.cat([features, ridge.sqrt() * torch.eye(features.shape[1], dtype=torch.float64)])
+        right = torch.cat([outputs[:, row].double(), ridge.sqrt() * free[row]])
+        exact = torch.linalg.lstsq(above, right[:, None]).solution[:, 0].clamp_min(0)
+        found = after.scales[0, row].double()
+        found = found.amax()[None] if options.scales == "pow2" else found
+        assert torch.allclose(found, exact, rtol=2e-3, atol=1e-3 * exact.max().item())
+
+
+def test_gains_are_the_ridge_least_squares_answer():
+    weight, inputs, _ = problem(12, 10, seed=13)
+    outputs = outputs_of(inputs, 1.3 * weight, 14)
+    hessian = inputs.T @ inputs / len(inputs)
+    found = fit_gains(weight, hessian, outputs.T @ inputs / len(inputs))
+    # One column of features for each gain: what its input adds to every output.
+    features = torch.stack([(inputs[:, [i]] * weight[:, i]).flatten() for i in range(10)], 1).double()
+    ridge = RIDGE * features.square().sum(0).mean()
+    above = torch.cat([features, ridge.sqrt() * torch.eye(10, dtype=torch.float64)])
+    right = torch.cat([outputs.flatten().double(), ridge.sqrt() * torch.ones(10, dtype=torch.float64)])
+    assert torch.allclose(found.double(), torch.linalg.lstsq(above, right[:, None]).solution[:, 0], rtol=1e-3)
+
+
+def test_the_share_goes_from_the_own_outputs_to_those_of_full_precision():
+    weight, inputs, _ = problem(6, 10, seed=15)
+    full = inputs + 0.3 * torch.randn(inputs.shape, generator=torch.Generator().manual_seed(16))
+    lacking = torch.randn(len(inputs), 6, generator=torch.Generator().manual_seed(17))
+    moments = Moments(inputs.T @ inputs, inputs.T @ full, inputs.T @ lacking)
+    own, theirs = inputs @ weight.T, full @ weight.T + lacking
+    for share in (0.0, 0.25, 1.0):
+        aim = (1 - share) * own + share * theirs
+        assert torch.allclose(wanted_products(weight, moments, share), aim.T @ inputs, rtol=1e-3, atol=1e-2)
+
+
+def test_a_refitted_model_is_nearer_to_the_float_one_and_resumes_to_the_same_bytes(tiny, tiny_folder, tmp_path):
+    windows = token_windows(tiny.tokenizer.encode(TEXT), 32, 12, "words")
+    original = {name: value.clone() for name, value in tiny.model.state_dict().items()}
+    (target,) = hidden_states(tiny.model, [windows], int8=False)
+    norm = norm_weights(tiny.model)["norm"].clone()
+    target = torch.nn.functional.rms_norm(target, target.shape[-1:], norm)
+    errors, files = {}, {}
+    for name, share in (("none", 0.0), ("half", 0.5), ("again", 0.5)):
+        tiny.model.load_state_dict(original)
+        folder = tmp_path / ("half" if name == "again" else name)
+        if name == "again":
+            (folder / "1.safetensors").unlink()
+        options = Options(group=8, refit=share)
+        parts = quantize_blocks(tiny, "pt-bitnet", options, windows, folder, lambda *_: None)
+        files[name] = [path.read_bytes() for path in parts]
+        tiny.model.load_state_dict(original)
+        for part in parts:
+            apply_part(tiny, part)
+        (hidden,) = hidden_states(tiny.model, [windows], int8=True)
+        found = torch.nn.functional.rms_norm(hidden, hidden.shape[-1:], norm_weights(tiny.model)["norm"])
+        errors[name] = (found - target).square().mean().item()
+    assert errors["half"] < 0.9 * errors["none"]
+    assert files["again"] == files["half"]
+
+
+def apply_part(loaded, part):
+    """The weights and gains of one part, read back from its file."""
+    checkpoint = Checkpoint(part)
+    linears = {(one.layer, one.kind): one for item in calibration_blocks(loaded.model, ONE) for one in item.linears}
+    with torch.no_grad():
+        for key in checkpoint:
+            linears[key].module.weight.copy_(checkpoint.solution(*key).dense())
+        for name, gain in checkpoint.norms().items():
+            norm_weights(loaded.model)[name].copy_(torch.from_numpy(gain))
+
+
+ONE = torch.zeros(1, 2, dtype=torch.int64)
+
+
+def test_the_float_stream_passes_a_block_as_the_float_model_does(tiny):
+    windows = token_windows(tiny.tokenizer.encode(TEXT), 16, 4, "words")
+    (expected,) = hidden_states(tiny.model, [windows], int8=False)
+    stream = FloatStream(tiny.model, windows, 0.5)
+    for item in calibration_blocks(tiny.model, windows):
+        stream.skip_block(item)
+    gains = stream.last_gains(expected)
+    assert torch.allclose(gains, norm_weights(tiny.model)["norm"], rtol=1e-4)
