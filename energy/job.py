@@ -15,6 +15,7 @@ from hw.artifact import sha256_json, write_artifact, write_text
 from hw.config import ArrayConfig, load_array
 from quant.shapes import ModelShape
 from sim.cores import CoreGroup, CoreSplit
+from sim.gantt import layer_gantt
 from sim.memory import MemoryConfig, load_memory
 from sim.result import SimResult, write_result
 from sim.simulator import simulate
@@ -76,7 +77,8 @@ def write_job(folder: Path, summary: JobSummary, results: list[SimResult]) -> di
     paths["markdown"] = folder / "report.md"
     write_text(paths["markdown"], summary_markdown(summary))
     paths["html"] = folder / "report.html"
-    write_text(paths["html"], summary_html(summary))
+    charts = [layer_gantt(results[0], phase) for phase in results[0].phases]
+    write_text(paths["html"], summary_html(summary, charts))
     return paths
 
 

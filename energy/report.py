@@ -1,5 +1,6 @@
 """The result as one self-contained HTML page with charts."""
 
+from collections.abc import Sequence
 from html import escape
 
 import plotly.graph_objects as go
@@ -62,8 +63,8 @@ def figure_html(figure: go.Figure) -> str:
     return figure.to_html(full_html=False, include_plotlyjs=False, config={"displaylogo": False})
 
 
-def summary_html(summary: JobSummary) -> str:
-    """The report of the main job."""
+def summary_html(summary: JobSummary, gantts: Sequence[str] = ()) -> str:
+    """The report of the main job; ``gantts``: SVG charts of what the ternary machine's units do when."""
     header = ["", *(f"{machine.mac}<br>{machine.weight_bits:g}-bit weights" for machine in summary.machines)]
     strong = ("latency", "tokens/s", "energy per token")
     results = [
@@ -88,6 +89,8 @@ def summary_html(summary: JobSummary) -> str:
         html_table(["recipe", "table", "reduction"], paper),
         "<h2>Where the ternary array's time goes</h2>",
         *(figure_html(_op_chart(summary, name)) for name in phases),
+        "<h2>What its units do in one decoder layer</h2>" if gantts else "",
+        *gantts,
         "<h2>Operands</h2>",
         html_table(
             ["linear", "zero fraction", "operand toggles per bit", "activation toggles per bit", "", "origin"],

@@ -17,6 +17,7 @@ class ActionCounts(NamedTuple):
     array_macs_active: float = 0.0
     array_macs_padding: float = 0.0
     accumulations: float = 0.0  # read-add-write of one partial sum in the accumulator buffer
+    result_vectors: float = 0.0  # of one token and ``cols`` outputs, that leave the array
     reductions: float = 0.0  # additions of two cores' partial sums
     vector_macs: float = (
         0.0  # multiply-accumulates on the vector unit (attention products, lm_head where it runs there)

@@ -5,24 +5,22 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from hw.artifact import atomic_path, write_text
+from hw.artifact import write_text
 from hw.config import load_array
 from hw.errors import InputError
 from hw.pages import fill_blocks, markdown_table
 from quant.shapes import load_shape
 from sim.bench import bench
 from sim.explain import explain, explanation_lines
+from sim.gantt import layer_gantt
 from sim.memory import load_memory, memory_names, stream_table
 from sim.references import ASSUMPTIONS, agreements
 from sim.result import SimResult
 from sim.simulator import simulate
-from sim.timeline import timeline_events
 
 __all__ = ["draw_timeline", "load_results", "measure", "render_file", "write_results"]
 
 _MODEL, _ARRAY, _MEMORY = "llama2-7b", "edge-32x32", "lpddr5-6400"
-
-_COLOURS = {"array": "#2a7f62", "weight bus": "#e0a458", "vector unit": "#4a6fa5", "DRAM": "#c8553d"}
 
 
 def measure(scale_sim_python: Path | None = None) -> dict:
@@ -52,33 +50,9 @@ def render_file(page: Path, results: dict) -> str:
 
 
 def draw_timeline(path: Path) -> None:
-    """Draw one decoder layer of a decode step as SVG, one lane per unit.
-
-    Raises:
-        InputError: matplotlib is missing.
-    """
-    try:
-        import matplotlib as mpl
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise InputError("matplotlib is missing; install the docs extra: pip install -e '.[docs]'") from None
-    events = [e for e in timeline_events(_documented_run()) if e["ph"] == "X" and e["pid"] == 2]
-    layer = [event for event in events if event["args"].get("layer") == 0]
-    with mpl.rc_context({"svg.hashsalt": "tritforge", "font.size": 9}):
-        figure = Figure(figsize=(9, 2.6), layout="constrained")
-        axes = figure.subplots()
-        for lane, colour in enumerate(_COLOURS.values()):
-            spans = [(e["ts"], e["dur"]) for e in layer if e["tid"] == lane + 2]
-            axes.broken_barh(spans, (lane - 0.35, 0.7), color=colour)
-        for event in layer:
-            if event["tid"] == 1 and event["dur"] > 40:
-                axes.text(event["ts"], len(_COLOURS) - 0.45, event["name"], ha="left", rotation=30)
-        axes.set_yticks(range(len(_COLOURS)), list(_COLOURS))
-        axes.set_ylim(-0.6, len(_COLOURS) + 0.6)
-        axes.set_xlabel("us of one decode step, first layer")
-        axes.spines[["top", "right"]].set_visible(False)
-        with atomic_path(path) as temporary:
-            figure.savefig(temporary, format="svg", metadata={"Date": None})
+    """Draw one decoder layer of a decode step as SVG, one row per unit."""
+    result = _documented_run()
+    write_text(path, layer_gantt(result, result.phase("decode")) + "\n")
 
 
 def _documented_run() -> SimResult:

@@ -100,6 +100,7 @@ def _counts(job: GemmJob, schedule: Schedule, array: ArrayConfig) -> ActionCount
         array_macs_active=macs,
         array_macs_padding=issues * array.lanes - macs,
         accumulations=issues * (array.lanes if grid else array.cols),
+        result_vectors=m * columns,
         reductions=reductions,
         scale_multiplies=0 if array.mac == "fp16" else m * n * job.planes,
         weight_buffer_read_bits=streamed_bits,

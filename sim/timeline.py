@@ -1,57 +1,107 @@
 """Timeline of a run in Chrome's trace format, for Perfetto: what each unit does in prefill and in one decode step.
 
-Ref: "Trace Event Format" of Chromium's catapult project, complete events ("ph": "X", times in microseconds).
+Ref: "Trace Event Format" of Chromium's catapult project, complete events ("ph": "X", times in microseconds) and
+metadata events ("ph": "M") that name and order processes and threads.
 """
 
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 from hw.artifact import write_text
 from sim.result import OpResult, PhaseResult, SimResult
 
-__all__ = ["timeline_events", "write_timeline"]
+__all__ = ["Span", "step_spans", "timeline_events", "tracks", "write_timeline"]
 
-_TRACKS = ("ops", "array", "weight bus", "vector unit", "DRAM")
 _PER_LAYER_FIRST = "attention_norm"  # the first and last op of a decoder layer
 _PER_LAYER_LAST = "mlp_residual"
 
 
-def timeline_events(result: SimResult) -> list[dict]:
-    """Events of every phase's first step, its layers expanded; one process per phase, one thread per unit.
+class Span(NamedTuple):
+    """A unit at work on an op."""
 
-    An op is one event on the track ``ops``; on a unit's track its event is as long as the unit is busy in it, drawn
-    from the op's start. Steps of decode differ only in the length of their context; here is their mean.
+    track: str
+    op: str
+    unit: str  # where the op runs
+    start_us: float
+    duration_us: float
+    layer: int | None  # None: outside of the decoder's layers
+    what: str = ""  # "reads" or "writes" on a DRAM channel
+
+
+def tracks(result: SimResult) -> list[str]:
+    """Names of the tracks, top to bottom."""
+    host = ["host"] if any(op.unit == "host" for phase in result.phases for op in phase.ops) else []
+    channels = [f"DRAM channel {channel}" for channel in range(result.memory.channels)]
+    return ["ops", "array", "weight stream", "vector unit", *host, "results", *channels]
+
+
+def step_spans(result: SimResult, phase: PhaseResult) -> list[Span]:
+    """Spans of the first step of ``phase``, its layers expanded, in the order of the ops.
+
+    An op is one span on the track ``ops``. On a unit's track its span is as long as the unit is busy in it, drawn from
+    the op's start; results and writes are drawn up to its end. Every channel of DRAM moves an equal share. Steps of
+    decode differ only in the length of their context; here is their mean.
     """
+    spans: list[Span] = []
+    bytes_per_cycle = result.memory.bytes_per_cycle(result.array.clock_hz)
+    start = 0.0  # cycles
+    for op, layer in _one_step(phase, result.shape.layers):
+        end = start + op.cycles / op.count
+        reads = op.counts.dram_read_bits / 8 / bytes_per_cycle / op.count
+        writes = op.counts.dram_write_bits / 8 * result.memory.write_cost / bytes_per_cycle / op.count
+        work = [("ops", start, end, "")]
+        for track, cycles in _busy(op, result).items():
+            busy = min(cycles / op.count, end - start)
+            work.append((track, end - busy, end, "") if track == "results" else (track, start, start + busy, ""))
+        for channel in range(result.memory.channels):
+            read = min(start + reads, end)
+            work.append((f"DRAM channel {channel}", start, read, "reads"))
+            work.append((f"DRAM channel {channel}", max(read, end - writes), end if writes else read, "writes"))
+        for track, first, last, what in work:
+            first_us, last_us = (_exact_us(cycles, result.array.clock_hz) for cycles in (first, last))
+            if last_us > first_us:
+                spans.append(Span(track, op.name, op.unit, first_us, last_us - first_us, layer, what))
+        start = end
+    return spans
+
+
+def timeline_events(result: SimResult) -> list[dict]:
+    """Events of every phase's first step; one process per phase, one thread per track."""
     events: list[dict] = []
+    threads = {track: thread for thread, track in enumerate(tracks(result), start=1)}
     for process, phase in enumerate(result.phases, start=1):
-        events.append(_name("process_name", process, 0, f"{phase.name} of {result.model} on {result.array.name}"))
-        events += [_name("thread_name", process, thread, track) for thread, track in enumerate(_TRACKS, start=1)]
-        clock_us = 0.0
-        for op, layer in _one_step(phase, result.shape.layers):
-            executions = op.count
-            busy_us = {track: cycles * 1e6 / result.array.clock_hz for track, cycles in _busy(op, result).items()}
-            for thread, track in enumerate(_TRACKS, start=1):
-                duration_us = busy_us[track] / executions
-                if duration_us > 0:
-                    events.append(
-                        {
-                            "name": op.name,
-                            "cat": op.unit,
-                            "ph": "X",
-                            "ts": clock_us,
-                            "dur": duration_us,
-                            "pid": process,
-                            "tid": thread,
-                            "args": {"layer": layer} if layer is not None else {},
-                        }
-                    )
-            clock_us += busy_us["ops"] / executions
+        events.append(
+            _metadata("process_name", process, 0, {"name": f"{phase.name} of {result.model} on {result.machine}"})
+        )
+        for track, thread in threads.items():
+            events.append(_metadata("thread_name", process, thread, {"name": track}))
+            events.append(_metadata("thread_sort_index", process, thread, {"sort_index": thread}))
+        for span in step_spans(result, phase):
+            known = {"layer": span.layer, "what": span.what or None}
+            events.append(
+                {
+                    "name": span.op,
+                    "cat": span.unit,
+                    "ph": "X",
+                    "ts": span.start_us,
+                    "dur": span.duration_us,
+                    "pid": process,
+                    "tid": threads[span.track],
+                    "args": {name: value for name, value in known.items() if value is not None},
+                }
+            )
     return events
 
 
 def write_timeline(path: Path, result: SimResult) -> None:
     """Write the events as a file that ui.perfetto.dev and chrome://tracing open."""
     write_text(path, json.dumps({"displayTimeUnit": "ms", "traceEvents": timeline_events(result)}) + "\n")
+
+
+def _exact_us(cycles: float, clock_hz: float) -> float:
+    """Time of a cycle in 1/1024 us: a reader's sum of start and duration is then exact, and spans never overlap."""
+    return round(cycles * 1e6 / clock_hz * 1024) / 1024
 
 
 def _one_step(phase: PhaseResult, layers: int) -> list[tuple[OpResult, int | None]]:
@@ -67,18 +117,18 @@ def _one_step(phase: PhaseResult, layers: int) -> list[tuple[OpResult, int | Non
 
 
 def _busy(op: OpResult, result: SimResult) -> dict[str, float]:
-    """Cycles for which each track is busy in all executions of an op."""
+    """Cycles for which each unit is busy in all executions of an op."""
     counts = op.counts
-    moved = (counts.dram_read_bits + result.memory.write_cost * counts.dram_write_bits) / 8
     work = counts.vector_macs + counts.vector_ops + counts.scale_multiplies
+    streamed = counts.weight_buffer_read_bits / result.array.weight_bus_bits if op.unit == "array" else 0.0
     return {
-        "ops": op.cycles,
         "array": op.causes["ideal"],
-        "weight bus": counts.weight_buffer_read_bits / result.array.weight_bus_bits if op.unit == "array" else 0.0,
+        "weight stream": streamed / result.cores.count,
         "vector unit": work / result.vector_lanes,
-        "DRAM": moved / result.memory.bytes_per_cycle(result.array.clock_hz),
+        "host": op.causes["host"],
+        "results": counts.result_vectors / result.cores.count,
     }
 
 
-def _name(kind: str, process: int, thread: int, name: str) -> dict:
-    return {"name": kind, "ph": "M", "pid": process, "tid": thread, "args": {"name": name}}
+def _metadata(kind: str, process: int, thread: int, arguments: dict) -> dict:
+    return {"name": kind, "ph": "M", "pid": process, "tid": thread, "args": arguments}

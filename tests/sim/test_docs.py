@@ -28,7 +28,6 @@ def test_missing_results_name_the_command(tmp_path):
 
 
 def test_the_timeline_is_drawn_the_same_twice(tmp_path):
-    pytest.importorskip("matplotlib")
     for name in ("a.svg", "b.svg"):
         draw_timeline(tmp_path / name)
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()

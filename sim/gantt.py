@@ -1,0 +1,75 @@
+"""One decoder layer of a step as a Gantt chart, in SVG that needs no script: a row per unit, a bar per op."""
+
+import math
+from html import escape
+
+from sim.result import PhaseResult, SimResult
+from sim.timeline import Span, step_spans, tracks
+
+__all__ = ["layer_gantt"]
+
+_WIDTH, _LEFT, _RIGHT, _ROW, _BAR, _TOP, _BOTTOM = 960, 110, 40, 24, 16, 64, 34  # pixels
+_TICKS = 8
+_LABEL_PIXELS = 26  # an op narrower than this has its name in its tooltip only
+_COLOURS = {
+    "ops": "#8a8a8a",
+    "array": "#2a7f62",
+    "weight stream": "#e0a458",
+    "vector unit": "#5b7db1",
+    "host": "#b07aa1",
+    "results": "#7d5ba6",
+    "reads": "#c8553d",
+    "writes": "#7a2e1d",
+}
+
+
+def layer_gantt(result: SimResult, phase: PhaseResult) -> str:
+    """The first decoder layer of the first step of ``phase``; hover a bar for its op and its time."""
+    spans = [span for span in step_spans(result, phase) if span.layer == 0]
+    start_us = min(span.start_us for span in spans)
+    end_us = max(span.start_us + span.duration_us for span in spans)
+    rows = {track: _TOP + _ROW * number for number, track in enumerate(tracks(result))}
+    length_us = end_us - start_us
+    scale = (_WIDTH - _LEFT - _RIGHT) / length_us
+    unit_us, unit = (1e3, "milliseconds") if length_us >= 1e4 else (1.0, "microseconds")
+    bottom = _TOP + _ROW * len(rows)
+
+    def x(time_us: float) -> float:
+        return _LEFT + (time_us - start_us) * scale
+
+    title = f"{phase.name} of {result.model} on {result.machine}, {result.memory.name}: first layer of a step"
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {bottom + _BOTTOM}" width="100%" '
+        f'font-family="system-ui, sans-serif" font-size="11" role="img" aria-label="{escape(title)}">',
+        f"<title>{escape(title)}</title>",
+    ]
+    step = _round_step(length_us / unit_us / _TICKS)
+    for tick in range(int(length_us / unit_us / step) + 1):
+        position = _LEFT + tick * step * unit_us * scale
+        parts.append(f'<line x1="{position:.1f}" y1="{_TOP - 4}" x2="{position:.1f}" y2="{bottom}" stroke="#e4e4e4"/>')
+        parts.append(f'<text x="{position:.1f}" y="{bottom + 14}" text-anchor="middle">{tick * step:,.6g}</text>')
+    parts.append(f'<text x="{_LEFT}" y="{bottom + 28}">{phase.name}: {unit} since the layer began</text>')
+    for track, y in rows.items():
+        parts.append(f'<text x="{_LEFT - 8}" y="{y + _BAR - 4}" text-anchor="end">{escape(track)}</text>')
+    parts += [_bar(span, rows[span.track], x(span.start_us), span.duration_us * scale) for span in spans]
+    parts += [
+        f'<text transform="translate({x(span.start_us) + 4:.1f} {_TOP - 5}) rotate(-28)">{escape(span.op)}</text>'
+        for span in spans
+        if span.track == "ops" and span.duration_us * scale >= _LABEL_PIXELS
+    ]
+    return "\n".join([*parts, "</svg>"])
+
+
+def _round_step(wanted: float) -> float:
+    """The next 1, 2 or 5 times a power of ten."""
+    power = 10 ** math.floor(math.log10(wanted))
+    return next(step * power for step in (1, 2, 5, 10) if step * power >= wanted)
+
+
+def _bar(span: Span, y: float, left: float, width: float) -> str:
+    what = f" {span.what}" if span.what else ""
+    label = f"{span.op}{what}, {span.track}: {span.duration_us:,.4g} us"
+    return (
+        f'<rect x="{left:.2f}" y="{y}" width="{max(width, 0.4):.2f}" height="{_BAR}" '
+        f'fill="{_COLOURS[span.what or span.track]}"><title>{escape(label)}</title></rect>'
+    )
