@@ -19,6 +19,7 @@ from quant.llama import (
     blocks,
     embed,
     int8_activations,
+    product_precision,
     quantize_dequantize,
     run_block,
     working_block,
@@ -108,7 +109,8 @@ def block_hessians(model: PreTrainedModel, item: CalibrationBlock, int8: bool = 
             with suppress(InputsTaken):
                 run_block(model, item.block, part)
             for kind in FIRST_KINDS:
-                product = _product(seen[kind])
+                with product_precision(model):
+                    product = _product(seen[kind])
                 sums[kind] = sums[kind] + product if kind in sums else product
     found: dict[str, Tensor] = {}
     for kind, total in sums.items():
@@ -131,7 +133,8 @@ def hessians_in_turn(model: PreTrainedModel, item: CalibrationBlock, int8: bool 
     inputs, states = _parts(item.hidden), _parts(outputs)
 
     def hessian(name: str, values: Iterable[Tensor]) -> dict[str, Tensor]:
-        total = reduce(add, (_product(quantize_dequantize(x) if int8 else x) for x in values))
+        with product_precision(model):
+            total = reduce(add, (_product(quantize_dequantize(x) if int8 else x) for x in values))
         return _by_kind(item, name, total)
 
     yield hessian("attention_in", map(steps.attention_in, inputs))

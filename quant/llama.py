@@ -261,7 +261,11 @@ def rotary_arguments(model: PreTrainedModel, hidden: Tensor) -> dict[str, object
 
 @contextmanager
 def product_precision(model: PreTrainedModel) -> Iterator[None]:
-    """TF32 products on a GPU for streamed models: their weights come with the 10 bits that TF32 keeps, or fewer."""
+    """TF32 products on a GPU for streamed models.
+
+    Their weights come with the 10 bits after the point that TF32 keeps, or fewer; and Hessians of inputs rounded so are
+    those of inputs that differ by an eighth of what int8 changes them by.
+    """
     before = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = before or streams(model)
     try:

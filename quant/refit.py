@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 from quant.calibrate import CalibrationBlock, forward_block
 from quant.hessian import spans
 from quant.layerwise import solve_linears
-from quant.llama import DecoderLinear, block_norms, embed, norm_weights, quantize_dequantize
+from quant.llama import DecoderLinear, block_norms, embed, norm_weights, product_precision, quantize_dequantize
 from quant.registry import MethodOptions
 from quant.solution import LinearSolution, as_stored
 from quant.steps import SteppedBlock
@@ -123,7 +123,7 @@ class FloatStream:
         states, full_states = _parts(outputs), _parts(self._hidden)
 
         def moments(step: Callable[[SteppedBlock, Tensor], Tensor], adds: bool) -> Moments:
-            with stage("Hessians", item.layer):
+            with stage("Hessians", item.layer), product_precision(self._model):
                 return _mean(
                     _products(quantize_dequantize(step(ours, mine)), step(full, other), other - mine if adds else None)
                     for mine, other in zip(states, full_states, strict=True)
