@@ -12,6 +12,7 @@ from hw.config import array_names, load_array
 from hw.gates.command import add_parser as add_gates
 from hw.host.command import add_parser as add_host
 from hw.resources_command import add_parser as add_resources
+from hw.waveform_command import add_parser as add_wave
 
 _BUILD = Path("build/verilog")
 
@@ -33,6 +34,7 @@ def _parser() -> CommandParser:
     add_host(commands)
     add_gates(commands)
     add_resources(commands)
+    add_wave(commands)
     return parser
 
 
