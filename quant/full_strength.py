@@ -16,7 +16,6 @@ from quant.checkpoint import write_checkpoint
 from quant.distill import Corpus, distill
 from quant.generate import generate_windows
 from quant.latent import (
-    BlockFunction,
     BlockTensors,
     FrozenWeight,
     LatentWeight,
@@ -31,14 +30,13 @@ from quant.layerwise import solve_linears
 from quant.llama import LoadedModel, block_linears, blocks, embed, streams, working_block
 from quant.pipeline import Progress
 from quant.pt_bitnet import Options, solve
-from quant.reconstruct import TrainingPlan, mixed_precision, reconstruct_block
+from quant.reconstruct import TrainingPlan, reconstruct_block, run_in_place
 from quant.shapes import LINEAR_KINDS
 from quant.source import weights_sha256
 from quant.stopwatch import stage
 
 __all__ = ["GENERATED_LENGTH", "distill_blocks", "full_strength", "reconstruct_blocks"]
 
-_TOKENS_PER_PASS = 16384
 GENERATED_LENGTH = 512  # tokens that the model writes in one go; distillation packs them into longer windows
 
 _log = logging.getLogger(__name__)
@@ -131,7 +129,7 @@ def reconstruct_blocks(
         with stage("bring block", layer):
             block = working_block(model, layer)
         with stage("forward", layer):
-            _run(teach, targets, tables, block_tensors(block))
+            run_in_place(teach, targets, tables, block_tensors(block))
         part = parts / f"{layer}.latent.safetensors"
         if part.is_file():
             tensors = _read_part(part, block_tensors(block), options.group, windows.device)
@@ -147,7 +145,7 @@ def reconstruct_blocks(
             with stage("write", layer):
                 _write_part(part, tensors)
         with stage("forward", layer):
-            _run(learn, inputs, tables, tensors)
+            run_in_place(learn, inputs, tables, tensors)
         yield tensors
         progress("reconstruct", layer + 1, loaded.shape.layers)
 
@@ -196,14 +194,6 @@ def _closed_form(loaded: LoadedModel, item: CalibrationBlock, options: Options) 
         attention_norm=plain.attention_norm.detach().clone(),
         mlp_norm=plain.mlp_norm.detach().clone(),
     )
-
-
-@torch.no_grad()
-def _run(function: BlockFunction, hidden: Tensor, tables: tuple[Tensor, Tensor], tensors: BlockTensors) -> None:
-    """One block over all windows, a few at a time; its outputs take the place of its inputs ``hidden``."""
-    with mixed_precision(hidden.device):
-        for part in hidden.split(max(1, _TOKENS_PER_PASS // hidden.shape[1])):
-            part.copy_(function(part, *tables, tensors))
 
 
 def _write_part(path: Path, tensors: BlockTensors) -> None:

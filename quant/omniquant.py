@@ -1,32 +1,33 @@
 """OmniQuant's learnable weight clipping: 2-bit groups whose ends are learned against the output error.
 
-Ref: Shao et al., arXiv 2308.13137, section 3.2, eq. 2; code OpenGVLab/OmniQuant ``quantize/quantizer.py``: both ends of
-a group times a sigmoid that starts at ``sigmoid(4) = 0.98``, straight-through rounding, a zero point without gradient,
-AdamW. Differences: the loss is the linear's own output error over the calibration inputs, through the Hessian, where
-the paper has the transformer block's; each row keeps the best clipping that it met; a group's range includes zero, so
-that the zero point is one of the four codes; scales are float16; the rate is 5e-2 (1e-2 there, for far more steps).
-Learnable equivalent transformation is not part of it.
+Ref: Shao et al., arXiv 2308.13137, section 3.2, eq. 2; code OpenGVLab/OmniQuant ``quantize/quantizer.py``: both ends
+of a group times a sigmoid that starts at ``sigmoid(4) = 0.98``, straight-through rounding, a zero point without
+gradient, AdamW. With the objective "block" the loss is the transformer block's, as in the paper (``quant.block_fit``;
+a step takes four windows, one there). With "linear" it is the linear's own output error over the calibration inputs,
+through the Hessian; each row keeps the best clipping that it met, and the rate is 5e-2 (1e-2 there, for far more
+steps). Differences in both: a group's range includes zero, so that the zero point is one of the four codes; scales
+are float16; activations are int8 while it learns. Learnable equivalent transformation is not part of it.
 """
 
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import torch
 from pydantic import Field
 
+from quant.block_fit import BlockOptions
 from quant.hessian import output_error, prepare
-from quant.registry import MethodOptions
 from quant.solution import LinearSolution, as_stored
 from quant.two_bit import quantize_codes, two_bit_solution
 
-__all__ = ["Options", "rounded", "solve"]
+__all__ = ["ClippedWeight", "Options", "learned_weight", "rounded", "solve"]
 
 _FIRST_LOGIT = 4.0
 _LARGEST = 3  # codes 0..3
 _LEAST_SCALE = 1e-5
 
 
-class Options(MethodOptions):
-    """``steps`` of AdamW at ``learning_rate`` on two logits per group."""
+class Options(BlockOptions):
+    """``steps`` of AdamW at ``learning_rate`` on two logits per group, for the objective "linear"."""
 
     group: Annotated[int, Field(ge=1)] | None = 128
     steps: Annotated[int, Field(ge=0)] = 100
@@ -43,13 +44,11 @@ def solve(weight: torch.Tensor, hessian: torch.Tensor | None, options: Options) 
     """
     work, damped = prepare(weight, hessian, options.damping)
     n, k = work.shape
-    group = options.group or k
-    groups = -(-k // group)
-    padded = torch.nn.functional.pad(work, (0, groups * group - k)).view(n, groups, group)
-    low, high = padded.amin(2).clamp_max(0), padded.amax(2).clamp_min(0)
+    first = _first(work, options.group)
+    padded, low, high = first.padded, first.low, first.high
     energy = output_error(work, damped.matrix).sum()
 
-    logits = torch.full((2, n, groups), _FIRST_LOGIT, device=work.device, requires_grad=True)
+    logits = first.logits.requires_grad_(True)
     optimizer = torch.optim.AdamW([logits], lr=options.learning_rate, weight_decay=0.0)
     best_error = torch.full((n,), torch.inf, device=work.device)
     best_logits = logits.detach().clone()
@@ -66,9 +65,54 @@ def solve(weight: torch.Tensor, hessian: torch.Tensor | None, options: Options) 
             difference.backward(pull * (2 / energy.clamp_min(1e-30)))  # the gradient of the error over its scale
             optimizer.step()
 
-    scale, zero = (value.detach() for value in _parameters(best_logits, low, high))
-    codes = quantize_codes(padded, scale[..., None], zero[..., None]).view(n, -1)[:, :k]
-    return two_bit_solution(codes, scale, zero, options.group)
+    return first._replace(logits=best_logits).solution()
+
+
+class ClippedWeight(NamedTuple):
+    """A weight whose clipping is learned: ``logits`` (2, n, groups) of both ends.
+
+    ``padded``: the weight, float32 (n, groups, columns), zeros after the ``k``th; ``low``, ``high``: ends (n, groups).
+    """
+
+    logits: torch.Tensor
+    padded: torch.Tensor
+    low: torch.Tensor
+    high: torch.Tensor
+    group: int | None
+    k: int
+
+    def dense(self) -> torch.Tensor:
+        """Rounded weight (n, k)."""
+        scale, zero = _parameters(self.logits, self.low, self.high)
+        return rounded(self.padded, scale, zero).flatten(1)[:, : self.k]
+
+    def learned(self, rate: float) -> tuple[torch.Tensor, float]:
+        """The logits."""
+        return self.logits, rate
+
+    def solution(self) -> LinearSolution:
+        """Two-bit codes."""
+        scale, zero = (value.detach() for value in _parameters(self.logits, self.low, self.high))
+        codes = quantize_codes(self.padded, scale[..., None], zero[..., None]).flatten(1)[:, : self.k]
+        return two_bit_solution(codes, scale, zero, self.group)
+
+
+def learned_weight(weight: torch.Tensor, hessian: torch.Tensor | None, options: Options) -> ClippedWeight:
+    """Where ``quant.block_fit`` starts.
+
+    Raises:
+        InputError: weights or a Hessian that ``quant.hessian.prepare`` refuses.
+    """
+    return _first(prepare(weight, hessian, options.damping)[0], options.group)
+
+
+def _first(work: torch.Tensor, group: int | None) -> ClippedWeight:
+    n, k = work.shape
+    width = group or k
+    groups = -(-k // width)
+    padded = torch.nn.functional.pad(work, (0, groups * width - k)).view(n, groups, width)
+    low, high = padded.amin(2).clamp_max(0), padded.amax(2).clamp_min(0)
+    return ClippedWeight(torch.full((2, n, groups), _FIRST_LOGIT, device=work.device), padded, low, high, group, k)
 
 
 def _parameters(logits: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,35 +1,40 @@
 """PB-LLM with training: salient weights frozen at 8 bits, the signs of all others trained, the scale always optimal.
 
 Ref: Shang et al., arXiv 2310.00034, sections 3.3 and 3.4; code hahnyuan/PB-LLM ``quant/outlier_quantizer.py``: latent
-weights with a straight-through sign, one scale per tensor, recomputed from them in each step and not differentiated, a
-cosine schedule. For fixed signs b of the weights w the optimal scale is ``w.b / b.b = mean|w|``. Differences: the loss
-is the linear's own output error over the calibration inputs, through the Hessian, where the official code trains the
-language model for thousands of steps; the 8-bit weights have a proper minimum (the official code rounds it to an
-integer, which clips); the best state met is kept; scales are float16.
+weights with a straight-through sign, one scale per tensor, recomputed from them in each step and not differentiated,
+a cosine schedule. For fixed signs b of the weights w the optimal scale is ``w.b / b.b = mean|w|``. Differences: the
+official code trains the language model for thousands of steps; here, for the objective "linear", the loss is the
+linear's own output error over the calibration inputs, through the Hessian, and the best state met is kept; for
+"block" it is the transformer block's (``quant.block_fit``, a constant rate). The 8-bit weights have a proper minimum
+(the official code rounds it to an integer, which clips); scales are float16.
 """
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import torch
 from pydantic import Field
 
-from quant.hessian import output_error, prepare
+from quant.block_fit import BlockOptions
+from quant.hessian import DampedHessian, output_error, prepare
 from quant.pb_llm import EightBit, salient_weights
-from quant.registry import MethodOptions
 from quant.solution import LinearSolution, Outliers, as_stored
 
-__all__ = ["Options", "solve"]
+__all__ = ["Options", "SignWeight", "learned_weight", "solve"]
 
 
-class Options(MethodOptions):
-    """``learning_rate`` of Adam at its start, in first scales; ``scale``: one per tensor (official) or per row."""
+class Options(BlockOptions):
+    """``scale``: one per tensor (official) or per row; rates in first scales.
+
+    ``steps`` of Adam, at ``learning_rate`` in the beginning, are for the objective "linear".
+    """
 
     salient_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
     metric: Literal["hessian", "magnitude"] = "hessian"
     scale: Literal["tensor", "row"] = "tensor"
     steps: Annotated[int, Field(ge=0)] = 200
     learning_rate: Annotated[float, Field(gt=0)] = 0.002
+    block_rate: Annotated[float, Field(gt=0)] = 0.002
     damping: Annotated[float, Field(gt=0)] = 0.01
 
 
@@ -40,22 +45,76 @@ def solve(weight: torch.Tensor, hessian: torch.Tensor | None, options: Options) 
         InputError: weights or a Hessian that ``quant.hessian.prepare`` refuses.
     """
     work, damped = prepare(weight, hessian, options.damping)
+    frozen = _frozen(work, damped, options)
+    return _solution(frozen, *_train(work, damped.matrix, frozen.mask, frozen.dense(), options), options.scale)
+
+
+class SignWeight(NamedTuple):
+    """A weight whose signs are learned through ``latent`` (n, k), except where it is ``salient``.
+
+    ``frozen``: values of the salient weights, which ``codes``, ``steps`` and ``zeros`` store as in ``Outliers``;
+    ``kind``: see ``Options.scale``.
+    """
+
+    latent: torch.Tensor
+    salient: torch.Tensor
+    frozen: torch.Tensor
+    codes: torch.Tensor
+    steps: torch.Tensor
+    zeros: torch.Tensor
+    kind: str
+
+    def _scale(self) -> torch.Tensor:
+        return as_stored(_optimal_scale(self.latent.detach(), self.salient, self.kind))
+
+    def _signs(self) -> torch.Tensor:
+        return torch.where(self.latent.detach() >= 0, 1.0, -1.0)
+
+    def dense(self) -> torch.Tensor:
+        """Value (n, k); gradients pass the sign as if it were the latent weight, and none reaches the scale."""
+        through = self._signs() + self.latent - self.latent.detach()
+        return torch.where(self.salient, self.frozen, self._scale() * through)
+
+    def learned(self, rate: float) -> tuple[torch.Tensor, float]:
+        """The latent weights, whose rate is in scales."""
+        return self.latent, rate * self._scale().mean().item()
+
+    def solution(self) -> LinearSolution:
+        """Signs, scales and outliers."""
+        outliers = Outliers(self.salient, self.codes, self.steps, self.zeros)
+        return _solution(outliers, self._signs(), self._scale(), self.kind)
+
+
+def learned_weight(weight: torch.Tensor, hessian: torch.Tensor | None, options: Options) -> SignWeight:
+    """Where ``quant.block_fit`` starts.
+
+    Raises:
+        InputError: weights or a Hessian that ``quant.hessian.prepare`` refuses.
+    """
+    work, damped = prepare(weight, hessian, options.damping)
+    frozen = _frozen(work, damped, options)
+    return SignWeight(work, frozen.mask, frozen.dense(), frozen.codes, frozen.scale, frozen.zero, options.scale)
+
+
+def _frozen(work: torch.Tensor, damped: DampedHessian, options: Options) -> Outliers:
+    """The salient weights at 8 bits."""
     saliency = work.abs()
     if options.metric == "hessian":
         saliency = work.square() / damped.upper.diagonal().square()
     salient = salient_weights(saliency, options.salient_fraction)
     eight_bit = EightBit(work)
     codes = torch.where(salient, eight_bit.codes(work.T).T, 0.0)
-    outliers = Outliers(salient, codes.to(torch.uint8), eight_bit.scale.half(), eight_bit.zero.to(torch.uint8))
+    return Outliers(salient, codes.to(torch.uint8), eight_bit.scale.half(), eight_bit.zero.to(torch.uint8))
 
-    signs, scale = _train(work, damped.matrix, salient, outliers.dense(), options)
+
+def _solution(frozen: Outliers, signs: torch.Tensor, scale: torch.Tensor, kind: str) -> LinearSolution:
     return LinearSolution(
-        trits=torch.where(salient, 0.0, signs).to(torch.int8)[None],
+        trits=torch.where(frozen.mask, 0.0, signs).to(torch.int8)[None],
         scales=scale.half()[None],
         group=None,
-        scale_kind=options.scale,
+        scale_kind=kind,
         layout="signs",
-        outliers=outliers,
+        outliers=frozen,
     )
 
 

@@ -8,6 +8,7 @@ import torch
 
 from hw.artifact import read_artifact, sha256_file, sha256_json, write_artifact
 from hw.errors import InputError
+from quant.block_fit import fit_blocks
 from quant.calibrate import CalibrationBlock, block_hessians, calibration_blocks, hessians_in_turn, token_windows
 from quant.checkpoint import Checkpoint, join_checkpoints, write_checkpoint
 from quant.evaluate import LastWord, last_word_accuracy, last_words, perplexity
@@ -68,6 +69,9 @@ def _run_job(job: QuantJob, source: Source, texts: Texts, folder: Path, model_fo
         windows, parts, norms = _calibration_windows(loaded, texts), folder / "parts", {}
         if getattr(options, "strength", "fast") == "full":
             written, norms = full_strength(loaded, options, windows, parts, model_folder, job.seed, progress)
+        elif getattr(options, "objective", "linear") == "block":
+            start = solver(job.method).learned_weight
+            written = fit_blocks(loaded, start, options, windows, parts, job.seed, progress)
         else:
             written = quantize_blocks(loaded, job.method, options, windows, parts, progress)
         join_checkpoints(path, written, norms)

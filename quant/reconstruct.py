@@ -16,8 +16,17 @@ from torch import Tensor
 from hw.errors import InputError
 from quant.latent import BlockFunction, BlockTensors
 
-__all__ = ["TrainingPlan", "advance", "learning_rate", "mixed_precision", "reconstruct_block", "trainer"]
+__all__ = [
+    "TrainingPlan",
+    "advance",
+    "learning_rate",
+    "mixed_precision",
+    "reconstruct_block",
+    "run_in_place",
+    "trainer",
+]
 
+_TOKENS_PER_PASS = 16384
 _WARMUP = 0.05  # share of all steps
 _CLIP = 1.0  # largest gradient norm
 _BETAS = (0.9, 0.95)
@@ -44,6 +53,14 @@ def learning_rate(step: int, steps: int) -> float:
 def mixed_precision(device: torch.device) -> AbstractContextManager:
     """bfloat16 matrix products on a GPU; float32 elsewhere."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
+
+
+@torch.no_grad()
+def run_in_place(function: BlockFunction, hidden: Tensor, tables: tuple[Tensor, Tensor], tensors: BlockTensors) -> None:
+    """One block over all windows, a few at a time; its outputs take the place of its inputs ``hidden``."""
+    with mixed_precision(hidden.device):
+        for part in hidden.split(max(1, _TOKENS_PER_PASS // hidden.shape[1])):
+            part.copy_(function(part, *tables, tensors))
 
 
 def trainer(

@@ -133,7 +133,8 @@ def test_options_change_the_folder_and_wrong_ones_are_refused(job):
 
 def test_later_linears_of_a_block_see_the_earlier_ones_quantized(job):
     at_once, in_turn = (
-        quantize(job(method="pt-bitnet", options={"sequential": choice, "refit": 0})).checkpoint for choice in (False, True)
+        quantize(job(method="pt-bitnet", options={"sequential": choice, "refit": 0})).checkpoint
+        for choice in (False, True)
     )
 
     def equal(kind):
@@ -226,3 +227,11 @@ def test_published_figures_stand_beside_a_llama2_7b(job, tmp_path):
     assert "PT-BitNet W1.58A8" in printed
     assert "8.59" in printed
     assert "11.06" in printed
+
+
+@pytest.mark.parametrize("method", ["omniquant", "pb-llm-qat"])
+def test_the_option_objective_learns_against_the_block(job, method):
+    options = {"objective": "block", "epochs": 2, "block_tokens_per_step": 64}
+    by_block, by_linear = quantize(job(method=method, options=options)), quantize(job(method=method))
+    assert by_block.checkpoint.path.read_bytes() != by_linear.checkpoint.path.read_bytes()
+    assert by_block.manifest.true_bits == by_linear.manifest.true_bits
