@@ -51,10 +51,12 @@ class Counters(Component):
             "input_stall": waiting & self.active & ~self.credit_missing,
             "output_stall": (draining & self.result_blocked) | (waiting & self.active & self.credit_missing),
         }
+        started = Signal()  # edge 1: what was counted before ends here, not with the late ``start``
+        m.d.sync += started.eq(self.start)
         for name, counts in {"cycles": 1, **cause}.items():
             counter = getattr(self.counters, name)
-            with m.If(self.start):
-                m.d.sync += counter.eq(0)
+            with m.If(started):
+                m.d.sync += counter.eq(self.running & counts)
             with m.Elif(self.running & counts):
                 m.d.sync += counter.eq(counter + 1)
         return m

@@ -57,8 +57,9 @@ class TileWalk(Component):
 
     Members
     -------
-    sizes : of the GEMM, none 0; read with ``start``.
+    sizes : of the GEMM, none 0 unless ``refused``; read with ``start``.
     start : stand on the first tile of ``sizes``.
+    refused : with ``start``: stand on no tile.
     step : go to the next tile.
     planes : a second plane follows the first in every column tile; read with ``start``.
     more : the walk stands on a tile, not behind the last.
@@ -75,6 +76,7 @@ class TileWalk(Component):
                 "sizes": In(Descriptor),
                 "planes": In(1),
                 "start": In(1),
+                "refused": In(1),
                 "step": In(1),
                 "more": Out(1),
                 "first": Out(1),
@@ -105,7 +107,8 @@ class TileWalk(Component):
         for counter in (folds, columns, tokens):
             m.d.comb += counter.start.eq(self.start)
         with m.If(self.start):
-            m.d.sync += [self.more.eq(1), self.first.eq(1), self.last_token.eq(self._last_token(self.sizes.m, 0))]
+            m.d.sync += [self.more.eq(~self.refused), self.first.eq(1)]
+            m.d.sync += self.last_token.eq(self._last_token(self.sizes.m, 0))
         with m.Elif(self.step):
             m.d.sync += [self.more.eq(~self.final), self.first.eq(self.last)]
             with m.If(tokens.advance):
@@ -191,11 +194,11 @@ class Sequencer(Component):
         m = Module()
         m.submodules.load_walk = load = TileWalk(self.config)
         m.submodules.issue_walk = walk = TileWalk(self.config)
-        self._take_descriptor(m)
+        accepted, refused = self._take_descriptor(m)
         sizes = self.descriptor.payload
         for each in (load, walk):
             m.d.comb += [getattr(each.sizes, name).eq(getattr(sizes, name)) for name in "mnk"]
-            m.d.comb += each.start.eq(self.start)
+            m.d.comb += [each.start.eq(accepted), each.refused.eq(refused)]
             if self.config.planes == 2:
                 m.d.comb += each.planes.eq(sizes.second_plane)
 
@@ -252,8 +255,11 @@ class Sequencer(Component):
             end = Mux(last_fold & self.formats.row_scales, self.scales_end, end)
         return end
 
-    def _take_descriptor(self, m: Module) -> None:
-        """Accept a descriptor while nothing runs; start it, or refuse it with a status."""
+    def _take_descriptor(self, m: Module) -> tuple[Value, Value]:
+        """Accept a descriptor while nothing runs; start it, or refuse it with a status.
+
+        Returns whether this edge accepts one, and whether it is refused: the walks read all, for its check takes long.
+        """
         sizes = self.descriptor.payload
         zero, too_large, accepted = Signal(), Signal(), Signal()
         max_k = self.config.max_k
@@ -273,3 +279,4 @@ class Sequencer(Component):
             m.d.sync += [getattr(self.formats, name).eq(getattr(sizes, name)) for name in format_fields(self.config)]
         with m.Elif(self.drained & self.all_issued):
             m.d.sync += self.running.eq(0)
+        return accepted, zero | too_large

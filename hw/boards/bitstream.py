@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hw.boards.catalog import Board
 from hw.boards.pins import constraints_name
-from hw.boards.project import board_rtlil, write_board
+from hw.boards.project import HIDE_FIELDS, board_rtlil, write_board
 from hw.boards.results import BoardResult
 from hw.boards.room import check_room
 from hw.boards.tools import ToolFailure, run_tool, tools_of
@@ -116,6 +116,7 @@ def _synthesize(board: Board, config: ArrayConfig, folder: Path, say: Say) -> tu
     run_yosys(
         [
             "read_rtlil top.il",
+            HIDE_FIELDS,
             f"{_SYNTHESIS[board.family]} -top {TOP_NAME}",
             "check -assert",
             "tee -q -o cells.json stat -json",

@@ -68,6 +68,8 @@ class Link(Component):
         activations = SyncFIFOBuffered(width=8 * self.config.rows, depth=self.buffers.activation_vectors)
         results = SyncFIFOBuffered(width=len(Value.cast(core.results.payload)), depth=self.buffers.result_beats)
         lost = Signal()
+        beat = Signal.like(results.r_data)  # a register behind the block RAM, which is as slow as a few tables
+        m.d.sync += beat.eq(results.r_data)
         status = self._status(core, weights, activations, results, lost)
         server = Server(
             {
@@ -83,7 +85,7 @@ class Link(Component):
             },
             {
                 Kind.HELLO: Source(Const(int.from_bytes(self.hello.pack(), "little"), 8 * len(self.hello.pack()))),
-                Kind.RESULTS: Source(self._beat(results.r_data), results.r_rdy, results.r_en),
+                Kind.RESULTS: Source(self._beat(beat), results.r_rdy, results.r_en),
                 Kind.STATUS: Source(status),
             },
             self.gap_cycles,

@@ -16,7 +16,7 @@ from hw.config import ArrayConfig
 from hw.gates.yosys import run_yosys
 from hw.verilog import write_config
 
-__all__ = ["board_rtlil", "board_verilog", "write_board"]
+__all__ = ["HIDE_FIELDS", "board_rtlil", "board_verilog", "write_board"]
 
 
 class _Flow(NamedTuple):
@@ -27,6 +27,7 @@ class _Flow(NamedTuple):
     pack: str
 
 
+HIDE_FIELDS = "rename -hide w:*]"  # yosys' abc9 fails on wires named "x[0]", which it takes for a bit of x
 _KEPT = ("FREQUENCY_PIN_", "ICP_CURRENT", "LPF_RESISTOR", "MFG_")  # attributes that the ECP5's PLL is configured by
 _ATTRIBUTE = re.compile(rf"^ *\(\* (?!{'|'.join(_KEPT)}).*\*\)\n", re.MULTILINE)
 
@@ -60,7 +61,7 @@ def board_verilog(board: Board, config: ArrayConfig) -> str:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "top.il").write_text(board_rtlil(board, config), encoding="utf-8")
-        passes = ["read_rtlil top.il", "proc", "pmuxtree", "memory_collect", "attrmap -remove full_case"]
+        passes = ["read_rtlil top.il", HIDE_FIELDS, "proc", "pmuxtree", "memory_collect", "attrmap -remove full_case"]
         passes.append("write_verilog -norename top.v")
         run_yosys(passes, folder)
         text = (folder / "top.v").read_text(encoding="utf-8").split("\n", 1)[1]  # without Yosys' own description

@@ -26,7 +26,7 @@ class Sink(NamedTuple):
 class Source(NamedTuple):
     """What an answer is copied from."""
 
-    word: Value  # whole bytes; must stay until ``taken``
+    word: Value  # whole bytes; there one edge after ``available``, and must stay until ``taken``
     available: Value | None = None  # None: always, once per answer
     taken: Signal | None = None  # driven; pulse: the word was copied
 
@@ -40,7 +40,7 @@ class Server(Elaboratable):
     Attributes
     ----------
     received, sent : byte streams from and to the line.
-    reset : pulse of one clock cycle.
+    reset : pulse of one clock cycle, a register.
     """
 
     def __init__(self, sinks: dict[Kind, Sink], sources: dict[Kind, Source], gap_cycles: int):
@@ -56,7 +56,8 @@ class Server(Elaboratable):
         m.submodules.filler = filler = _Filler(list(self.sinks.values()))
         m.submodules.copier = copier = _Copier(list(self.sources.values()))
         for block, known in ((filler, self.sinks), (copier, self.sources)):
-            m.d.comb += block.number.eq(_number(request.kind, list(known)))
+            m.d.sync += block.number.eq(_number(request.kind, list(known)))  # a kind stands long before its frame ends
+        m.d.sync += self.reset.eq(0)
         m.d.comb += [request.address.eq(filler.address), filler.data.eq(request.data), filler.length.eq(request.length)]
 
         kept = Signal()  # the copier holds the latest answer, which belongs to:
@@ -89,8 +90,7 @@ class Server(Elaboratable):
                     m.d.sync += code.eq(Code.OK)
                     m.next = "copy"
                 with m.If(kind == Kind.RESET):
-                    m.d.comb += self.reset.eq(1)
-                    m.d.sync += code.eq(Code.OK)
+                    m.d.sync += [self.reset.eq(1), code.eq(Code.OK)]
             with m.State("fill"), m.If(~filler.busy):
                 m.d.sync += code.eq(filler.outcome)
                 m.next = "answer"
