@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 
 from hw.config import ArrayConfig
+from hw.formats import GemmFormat
+from hw.golden import fixed_point, gemm
 from hw.job import golden_results
 from quant.shapes import Gemm
 from sim.analytic import closed_form
 from sim.cycles import count_cycles
 from tests import naive
 from tests.hw.coverage import BINS, Hits, cover
-from tests.hw.record_tile import DATA
+from tests.hw.record_tiles import DATA, KINDS
 from tests.hw.rtl import Case, Record, play, random_case, random_offers
 
 
@@ -102,14 +104,25 @@ def test_over_five_hundred_random_gemms_are_cycle_equal(config, tmp_path):
         check(config, case, record)
 
 
-def test_a_recorded_tile_of_a_real_layer(tmp_path):
-    with np.load(DATA) as recorded:
-        case = Case(recorded["q"], recorded["trits"])
-    config = array(16, 16, token_tile=8, weight_bus_bits=64)
+def test_recorded_tiles_of_every_linear_of_a_real_layer(tmp_path):
+    """Sums without and with stalls, then int8 results with a scale per output that spreads its sums over int8."""
     rng = np.random.default_rng(0)
-    stalled = Case(case.q[:5], case.trits[:20], *(random_offers(rng, 2000) for _ in range(3)))
-    for each, record in zip((case, stalled), play(config, [case, stalled], tmp_path), strict=True):
-        check(config, each, record)
+    with np.load(DATA) as recorded:
+        tiles = {kind: (recorded[f"{kind}_q"], recorded[f"{kind}_trits"]) for kind in KINDS}
+    config = array(16, 16, token_tile=8, weight_bus_bits=64)
+    cases = [Case(*tiles[kind]) for kind in KINDS]
+    cases.append(Case(*tiles["o_proj"], *(random_offers(rng, 2000) for _ in range(3))))
+    for case, record in zip(cases, play(config, cases, tmp_path / "sums"), strict=True):
+        check(config, case, record)
+    config = config.model_copy(update={"results": "int8"})
+    cases = []
+    for kind in ("gate_proj", "down_proj"):
+        q, trits = tiles[kind]
+        multipliers, shift = fixed_point(127 / np.abs(gemm(q, trits)).max(axis=0))
+        cases.append(Case(q, trits, formats=GemmFormat(row_scales=True, shift=shift), multipliers=multipliers))
+    for case, record in zip(cases, play(config, cases, tmp_path / "int8"), strict=True):
+        check(config, case, record)
+        assert (np.abs(record.results).max(axis=0) == 127).all()
 
 
 def test_odd_situations_leave_no_trace(tmp_path):
