@@ -2,6 +2,8 @@
 
 from functools import cache
 from pathlib import Path
+from statistics import linear_regression
+from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -12,6 +14,7 @@ from hw.config import ArrayConfig, Mac
 from hw.document import load_document
 from hw.errors import InputError
 from sim.counts import ActionCounts
+from sim.statistics import RANDOM_TOGGLE_RATE
 
 __all__ = ["GATES_PREFIX", "GateSource", "gate_names", "load_gates"]
 
@@ -56,7 +59,16 @@ class GateRow(BaseModel):
     operands: str
     zero_fraction: float | None
     dynamic_j: float
+    clock_j: float  # of that, the registers' clock pins and gates
     leakage_w: float
+
+
+class _Switching(NamedTuple):
+    """Energy of one MAC: clock, the rest at no toggles, and what a toggle per bit adds. Unit: J."""
+
+    clock_j: float
+    idle_j: float
+    toggle_j: float
 
 
 class GateSource:
@@ -79,9 +91,49 @@ class GateSource:
         recipe = f"{design}, {width}registers and clock pins, {self.name}"
         return MacCost(_range([row.dynamic_j for row in rows]), recipe)
 
-    def array_macs(self, counts: ActionCounts) -> float:
-        """All useful ones: the figures hold the toggling of their own operands."""
-        return counts.array_macs
+    def array_energy(self, array: ArrayConfig, counts: ActionCounts) -> Cost:
+        """Clocks as measured; logic and registers as they switch at the operands' own toggle rate.
+
+        Trees of trits were measured with several shares of zeros while weights rest, so with (1 - zeros) / 2 toggles
+        per bit of random activations: the line through these figures gives those of any rate. Other designs keep the
+        figures of the operands that they were measured with.
+        """
+        measured = self.mac(array).energy
+        line = self._switching(array)
+        if line is None or not counts.array_macs:
+            return measured.scaled(counts.array_macs)
+        toggles = RANDOM_TOGGLE_RATE * counts.array_macs_active / counts.array_macs
+        typical = max(line.clock_j, line.clock_j + line.idle_j + line.toggle_j * toggles)
+        return Cost(min(measured.low, typical), typical, max(measured.high, typical)).scaled(counts.array_macs)
+
+    def clock_share(self, array: ArrayConfig) -> float | None:
+        """Of the most representative row."""
+        row = self._nearest(_ORGANISATIONS[array.organisation], _TREE_FORMATS[array.mac], array.accumulator_bits)[0]
+        return row.clock_j / row.dynamic_j
+
+    def _switching(self, array: ArrayConfig) -> "_Switching | None":
+        """Energy of a tree's MAC over its operands' toggle rate; None where too few shares of zeros were measured.
+
+        Where the nearest accumulator has one figure only, the line of another width is scaled to pass through it.
+        """
+        if (array.organisation, array.mac) != ("tree", "ternary"):
+            return None
+        rows = [row for row in self._nearest("tree", "ternary", array.accumulator_bits) if row.operands == "synthetic"]
+        synthetic = [row for row in self._rows if (row.organisation, row.format) == ("tree", "ternary")]
+        synthetic = [row for row in synthetic if row.operands == "synthetic" and row.zero_fraction is not None]
+        widths = {
+            row.accumulator_bits: [r for r in synthetic if r.accumulator_bits == row.accumulator_bits]
+            for row in synthetic
+        }
+        curve = max(widths.values(), key=len, default=[])
+        if len(curve) < 2 or not rows:
+            return None
+        slope, intercept = linear_regression(
+            [_toggles(row) for row in curve], [row.dynamic_j - row.clock_j for row in curve]
+        )
+        here = rows[0]
+        scale = (here.dynamic_j - here.clock_j) / (intercept + slope * _toggles(here))
+        return _Switching(here.clock_j, scale * intercept, scale * slope)
 
     def vector_mac(self, mac: Mac) -> Cost:
         """A lane: int8 with the widest sum that was measured, or FP16 into FP32."""
@@ -152,6 +204,12 @@ def _rows(name: str) -> list[GateRow]:
 @cache
 def _libraries() -> dict[str, LibraryEntry]:
     return load_document(TECH_FOLDER / "gates" / "libraries.yaml", LibraryTable).libraries
+
+
+def _toggles(row: GateRow) -> float:
+    """Toggles per bit of random activations that trits of the row's zeros select while they rest."""
+    zeros = _TYPICAL_ZEROS if row.zero_fraction is None else row.zero_fraction
+    return (1 - zeros) / 2
 
 
 def _representative(row: GateRow) -> tuple[bool, float]:

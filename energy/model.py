@@ -79,8 +79,7 @@ def energy_of(result: SimResult, costs: CostSource) -> EnergyResult:
 def _phase_energy(result: SimResult, phase: PhaseResult, costs: CostSource) -> PhaseEnergy:
     counts, seconds = phase.counts, result.seconds(phase)
     parts = {
-        "array": costs.mac(result.array).energy.scaled(costs.array_macs(counts))
-        + costs.reduction(result.array).scaled(counts.reductions),
+        "array": costs.array_energy(result.array, counts) + costs.reduction(result.array).scaled(counts.reductions),
         "vector": _vector_energy(result.array, counts, costs),
         "host": load_host().operation.scaled(counts.host_macs + counts.host_ops)
         + load_host().link_bit.scaled(counts.host_link_bits),

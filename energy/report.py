@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from energy.summary import JobSummary, MachineSummary
-from energy.table import headline, percent, reduction_rows, result_rows
+from energy.table import gating_line, headline, percent, reduction_rows, result_rows
 from sim.result import CAUSES
 
 __all__ = ["html_page", "html_table", "summary_html"]
@@ -97,6 +97,7 @@ def summary_html(summary: JobSummary, gantts: Sequence[str] = ()) -> str:
             _statistics_rows(summary),
             "wrap small",
         ),
+        *(f"<p>{escape(gating_line(gating))}</p>" for gating in summary.clock_gating),
         "<h2>Notes</h2>",
         "<ul>" + "".join(f"<li>{escape(note)}</li>" for note in summary.notes) + "</ul>",
     ]

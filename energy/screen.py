@@ -4,7 +4,7 @@ from rich.console import Console
 from rich.table import Table
 
 from energy.summary import JobSummary
-from energy.table import headline, percent, reduction_rows, result_rows
+from energy.table import gating_line, headline, percent, reduction_rows, result_rows
 
 __all__ = ["print_summary"]
 
@@ -34,6 +34,8 @@ def print_summary(summary: JobSummary, console: Console) -> None:
         style="dim",
         highlight=False,
     )
+    for gating in summary.clock_gating:
+        console.print(gating_line(gating), highlight=False)
     for line in _operand_lines(summary):
         console.print(line, highlight=False)
 

@@ -24,8 +24,12 @@ class CostSource(Protocol):
         """One multiply-accumulate of the array."""
         ...
 
-    def array_macs(self, counts: ActionCounts) -> float:
-        """How many of them ran, weighed as this source's figure asks."""
+    def array_energy(self, array: ArrayConfig, counts: ActionCounts) -> Cost:
+        """All multiply-accumulates of ``counts`` on the array, with the switching activity that they had."""
+        ...
+
+    def clock_share(self, array: ArrayConfig) -> float | None:
+        """Share of a multiply-accumulate's energy that its registers' clocks take; None where the source has none."""
         ...
 
     def vector_mac(self, mac: Mac) -> Cost:
@@ -71,9 +75,13 @@ class OperatorSource:
         energy, recipe = mac_cost(array, self.table)
         return MacCost(energy, f"{recipe}, {self.name}; scaled by operand toggling; no registers")
 
-    def array_macs(self, counts: ActionCounts) -> float:
-        """Active ones: the table's figures are for random operands."""
-        return counts.array_macs_active
+    def array_energy(self, array: ArrayConfig, counts: ActionCounts) -> Cost:
+        """The table's figures are for random operands, so only the active ones count."""
+        return self.mac(array).energy.scaled(counts.array_macs_active)
+
+    def clock_share(self, array: ArrayConfig) -> float | None:
+        """Operators have no registers."""
+        return None
 
     def vector_mac(self, mac: Mac) -> Cost:
         """Int8 with a 32-bit sum, or FP16 with an FP32 sum."""

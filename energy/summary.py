@@ -9,7 +9,16 @@ from energy.sources import CostSource
 from quant.manifest import Manifest
 from sim.result import PhaseResult, SimResult, Statistics
 
-__all__ = ["JobSummary", "MachineSummary", "PaperLine", "PhaseSummary", "Quality", "Reduction", "summarize"]
+__all__ = [
+    "ClockGating",
+    "JobSummary",
+    "MachineSummary",
+    "PaperLine",
+    "PhaseSummary",
+    "Quality",
+    "Reduction",
+    "summarize",
+]
 
 
 class _Strict(BaseModel):
@@ -76,6 +85,15 @@ class PaperLine(_Strict):
     reduction: float
 
 
+class ClockGating(_Strict):
+    """What resting the clocks of lanes whose operand stays could save at most, on recorded data."""
+
+    phase: str
+    steady_operands: float  # share of issues, weighed by multiply-accumulates
+    clock_share: float  # of the array's energy: all its clocks
+    saved: float  # of the array's energy, at most
+
+
 class Quality(_Strict):
     """What quantization cost, where weights were quantized."""
 
@@ -104,6 +122,7 @@ class JobSummary(_Strict):
     reductions: list[Reduction]
     paper: list[PaperLine]
     statistics: dict[str, Statistics]  # phase and op -> operands
+    clock_gating: list[ClockGating] = []  # where the operands were replayed and the costs know the clocks
     quality: Quality | None
     notes: list[str]
 
@@ -144,6 +163,7 @@ def summarize(
             for op in phase.ops
             if op.statistics is not None
         },
+        clock_gating=_clock_gating(first, costs),
         quality=_quality(manifest),
         notes=notes,
     )
@@ -198,6 +218,20 @@ def _reductions(results: list[SimResult], energies: list[EnergyResult]) -> list[
 
 def _saved(ternary: float, baseline: float) -> float:
     return 1 - ternary / baseline
+
+
+def _clock_gating(result: SimResult, costs: CostSource) -> list[ClockGating]:
+    """Steady operands x the clocks' share: as if every clock of the array were a lane's own."""
+    share = costs.clock_share(result.array)
+    found = []
+    for phase in result.phases:
+        measured = [
+            (op.statistics, op.macs) for op in phase.ops if op.statistics and op.statistics.steady_operands is not None
+        ]
+        if share is not None and measured:
+            steady = sum(one.steady_operands * macs for one, macs in measured) / sum(macs for _, macs in measured)
+            found.append(ClockGating(phase=phase.name, steady_operands=steady, clock_share=share, saved=steady * share))
+    return found
 
 
 def _quality(manifest: Manifest | None) -> Quality | None:

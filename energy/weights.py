@@ -15,7 +15,7 @@ from sim.trace import TraceStatistics
 
 __all__ = ["Measured", "measure_weights", "quantize_model"]
 
-_SCHEMA, _VERSION = "tritforge.replay", 1
+_SCHEMA, _VERSION = "tritforge.replay", 2
 
 
 class Measured(NamedTuple):

@@ -230,19 +230,25 @@ def _replay(options) -> None:
         print(json.dumps(records | {"skipping": skipping._asdict() | {"speed_bound": skipping.speed_bound}}))
         return
     table = Table(title=next(iter(statistics["prefill"].values())).origin + ", sums equal to the bit")
-    for heading in ("linear", "zero trits", "toggles in prefill", "in decode", "of the activations", "in decode"):
+    headings = ("linear", "zero trits", "toggles in prefill", "in decode", "of the activations", "in decode")
+    for heading in (*headings, "clocks that may rest", "in decode"):
         table.add_column(heading, justify="left" if heading == "linear" else "right")
     for kind, prefill in statistics["prefill"].items():
         decode = statistics["decode"][kind]
         rates = (prefill.zero_fraction, prefill.toggle_rate, decode.toggle_rate)
         entered = (prefill.input_toggle_rate, decode.input_toggle_rate)
-        table.add_row(kind, *(f"{rate:.3f}" for rate in rates + entered))
+        steady = (prefill.steady_operands, decode.steady_operands)
+        table.add_row(kind, *(f"{rate:.3f}" for rate in rates + entered + steady))
     console = Console()
     console.print(table)
     console.print(
         f"skipping zeros: {skipping.empty_tiles:.1%} of the tiles are empty; a tile's fullest column holds "
         f"{skipping.fullest_column:.0%} nonzero trits, so columns that add only those are at most "
         f"{skipping.speed_bound:.2f} times faster"
+    )
+    console.print(
+        "gating clocks: the last two columns are the share of issues in which a lane's operand stays as it was, "
+        "zero trits among them; make sim COSTS=gates:... says what that is worth"
     )
 
 

@@ -59,27 +59,32 @@ def _ones(value: int) -> int:
 
 @njit(cache=True)
 def stream_toggles(q: np.ndarray, token_tile: int) -> np.ndarray:
-    """Bits that toggle at each input between consecutive tokens of a token tile: int32 (m, k) -> int64 (k,)."""
+    """Between consecutive tokens of a token tile, at each input: int32 (m, k) -> int64 (2, k).
+
+    Row 0: bits that toggle; row 1: tokens that equal the one before.
+    """
     m, k = q.shape
-    toggles = np.zeros(k, np.int64)
+    counts = np.zeros((2, k), np.int64)
     for t in range(1, m):
         if t % token_tile:
             for lane in range(k):
-                toggles[lane] += _ones(q[t, lane] ^ q[t - 1, lane])
-    return toggles
+                counts[0, lane] += _ones(q[t, lane] ^ q[t - 1, lane])
+                counts[1, lane] += q[t, lane] == q[t - 1, lane]
+    return counts
 
 
 @njit(cache=True)
 def boundary_toggles(
     first: np.ndarray, last: np.ndarray, nonzero: np.ndarray, negative: np.ndarray, cols: int, rows: int
 ) -> np.ndarray:
-    """Bits that toggle where one tile follows another within a token tile, summed over all lanes.
+    """What changes where one tile follows another within a token tile, summed over all lanes.
 
     ``first``, ``last``: int32 (k,), the first and last token of the token tile. Lanes and columns beyond the matrix
-    hold zero. Returns int64 (2,): at the selected operands, and at the activations before selection of useful lanes.
+    hold zero. Returns int64 (3,): bits that toggle at the selected operands, and at the activations before selection of
+    useful lanes; useful lanes whose operand stays as it was.
     """
     n, k = nonzero.shape
-    toggles = np.zeros(2, np.int64)
+    toggles = np.zeros(3, np.int64)
     folds = -(-k // rows)
     tiles = -(-n // cols) * folds
     for tile in range(1, tiles):
@@ -99,4 +104,6 @@ def boundary_toggles(
                         column_before + c, lane_before + r
                     ]
                 toggles[0] += _ones(operand ^ operand_before)
+                if here and lane + r < k and operand == operand_before:
+                    toggles[2] += 1
     return toggles

@@ -32,10 +32,11 @@ _DECODE_TOKENS = 2  # recorded tokens whose decode order is walked
 
 
 class Toggles(NamedTuple):
-    """Toggles per bit and useful multiply-accumulate of one order of issues; random dense operands: 0.5."""
+    """Of one order of issues, per useful multiply-accumulate; random dense operands toggle 0.5 of their bits."""
 
-    selected: float  # of the lane's operand: +x, 0 or -x - 1
-    entered: float  # of the activation before selection
+    selected: float  # toggles per bit of the lane's operand: +x, 0 or -x - 1
+    entered: float  # toggles per bit of the activation before selection
+    steady: float  # share of issues in which a lane's operand stays as it was, so that its clock could rest
 
 
 class Skipping(NamedTuple):
@@ -102,17 +103,21 @@ def measure_toggles(q: np.ndarray, trits: np.ndarray, array: ArrayConfig) -> Tog
     """
     activations = q.astype(np.int32)
     (m, k), (planes, n, _) = q.shape, trits.shape
-    within = stream_toggles(activations, array.token_tile)  # (k,); a lane of trit -1 toggles the same bits
-    selected = int((np.count_nonzero(trits, axis=(0, 1)) * within).sum())
+    within, same = stream_toggles(activations, array.token_tile)  # (k,) each; a lane of trit -1 toggles the same bits
+    nonzero = np.count_nonzero(trits, axis=(0, 1))  # (k,)
+    selected = int((nonzero * within).sum())
     entered = planes * n * int(within.sum())
+    issues_within = m - math.ceil(m / array.token_tile)
+    steady = int((nonzero * same + (planes * n - nonzero) * issues_within).sum())  # a zero trit holds its lane at zero
     for plane_nonzero, plane_negative in zip(*_masks(trits), strict=True):
         for start in range(0, m, array.token_tile):
             last = activations[min(start + array.token_tile, m) - 1]
             edges = boundary_toggles(activations[start], last, plane_nonzero, plane_negative, array.cols, array.rows)
             selected += int(edges[0])
             entered += int(edges[1])
-    issued_bits = _BITS * planes * m * n * k
-    return Toggles(selected / issued_bits, entered / issued_bits)
+            steady += int(edges[2])
+    issued = planes * m * n * k
+    return Toggles(selected / (_BITS * issued), entered / (_BITS * issued), steady / issued)
 
 
 def measure_skipping(trits: np.ndarray, array: ArrayConfig) -> Skipping:
@@ -196,6 +201,7 @@ def _mean_statistics(replays: list[LinearReplay], phase: str, origin: str) -> St
         zero_fraction=float(np.average([one.zero_fraction for one in replays], weights=weights)),
         toggle_rate=float(np.average([one.selected for one in toggles], weights=weights)),
         input_toggle_rate=float(np.average([one.entered for one in toggles], weights=weights)),
+        steady_operands=float(np.average([one.steady for one in toggles], weights=weights)),
         measured=True,
         origin=origin,
     )

@@ -36,6 +36,7 @@ class Statistics(BaseModel):
     zero_fraction: float  # share of zero trits
     toggle_rate: float  # bit toggles of a lane's selected operand per bit and issue; random dense operands: 0.5
     input_toggle_rate: float  # the same for the activation before selection: what a dense int8 array sees
+    steady_operands: float | None = None  # share of issues that leave a lane's operand as it was; None: not measured
     measured: bool
     origin: str
 

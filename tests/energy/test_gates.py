@@ -5,8 +5,13 @@ import pytest
 from energy.gates import GateRow, GateSource, gate_names, load_gates
 from energy.model import energy_of
 from energy.sources import load_source, source_names
+from energy.summary import summarize
+from energy.table import gating_line
 from hw.config import load_array
 from hw.errors import InputError
+from sim.counts import ActionCounts
+from sim.mappings import as_grid
+from sim.statistics import assumed_statistics
 from tests.energy.test_model import COUNTS, CYCLES, _result
 
 SRAM = load_source("horowitz-45nm").sram
@@ -22,6 +27,7 @@ def row(organisation, format_, bits, dynamic_j, operands="synthetic", zeros=0.4)
         operands=operands,
         zero_fraction=zeros,
         dynamic_j=dynamic_j,
+        clock_j=1e-12,
         leakage_w=1e-9,
     )
 
@@ -52,10 +58,34 @@ def test_a_wide_accumulator_takes_the_wide_row(source, close):
 def test_join_counts_useful_macs_and_measured_leakage(source, close):
     result = _result()
     parts = energy_of(result, source).phase("decode").parts
-    assert parts["array"].typical == close(COUNTS.array_macs * 4e-12)
+    assert parts["array"].typical == close(COUNTS.array_macs * (1e-12 + 1e-12 * _line(0.2)))
     assert parts["vector"].typical == close((30 * 20 + 20 * 30 + 10 * 60) * 1e-12)
     sram_w = 3 * 31.17e-3
     assert parts["leakage"].typical == pytest.approx((sram_w + 16e-9) * CYCLES / 1e9, rel=1e-3, abs=0)
+
+
+def _line(toggles):
+    """Two figures of 20 bits: at 0.4 zeros, 0.3 toggles, 2 pJ beside the clock; at 0.6 zeros, 0.2 toggles, 1 pJ."""
+    return 1 + (toggles - 0.2) / 0.1
+
+
+@pytest.mark.parametrize(("bits", "scale"), [(20, 1), (32, 4)])
+def test_switching_follows_the_operands_toggles(source, close, bits, scale):
+    """400 active of 1000 toggle 0.2 per bit; 32 bits have one figure, 8 pJ beside the clock at 0.3: the line scaled."""
+    array = load_array("edge-32x32").model_copy(update={"accumulator_bits": bits})
+    for active in (400, 500, 800):
+        counts = ActionCounts(array_macs=1000, array_macs_active=active)
+        expected = 1e-12 + scale * 1e-12 * _line(0.5 * active / 1000)
+        assert source.array_energy(array, counts).typical == close(1000 * expected)
+    assert source.clock_share(array) == close(1 / 4 if bits == 20 else 1 / 9)
+
+
+def test_a_design_with_one_figure_keeps_it(source, close):
+    rows = [row("tree", "int8", 20, 7e-12, zeros=None), row("lane", "ternary", 24, 5e-12)]
+    single = GateSource("one", rows, SRAM)
+    counts = ActionCounts(array_macs=1000, array_macs_active=10)
+    assert single.array_energy(load_array("edge-32x32").baseline("int8"), counts).typical == close(7e-9)
+    assert single.array_energy(as_grid(load_array("edge-32x32")), counts).typical == close(5e-9)
 
 
 def test_a_format_that_was_not_measured_is_refused_with_the_way_out(source):
@@ -77,3 +107,17 @@ def test_committed_tables_price_every_array(name):
     )
     assert 0 < ternary < int8 < fp16
     assert f"gates:{name}" in source_names()
+
+
+def test_clock_gating_is_bounded_by_recorded_operands_and_measured_clocks(source, close):
+    """3 of 4 operands stay, a quarter of the array's energy is its clocks; assumed statistics bound nothing."""
+    result = _result()
+    phase = result.phases[0]
+    assert summarize([result], source, [], None).clock_gating == []
+    measured = assumed_statistics("decode").model_copy(update={"steady_operands": 0.75, "measured": True})
+    ops = [op.model_copy(update={"statistics": measured}) for op in phase.ops]
+    recorded = result.model_copy(update={"phases": [phase.model_copy(update={"ops": ops})]})
+    (gating,) = summarize([recorded], source, [], None).clock_gating
+    assert (gating.phase, gating.steady_operands, gating.saved) == ("decode", close(0.75), close(0.75 / 4))
+    assert "75 % of the lanes' operands stay" in gating_line(gating)
+    assert summarize([recorded], load_source("horowitz-45nm"), [], None).clock_gating == []

@@ -40,7 +40,7 @@ def walked_toggles(q, trits, array):
     """Every lane's operand of every issue, compared with the one before inside its plane and token tile."""
     m, k = q.shape
     planes, n, _ = trits.shape
-    selected = entered = 0
+    selected = entered = steady = 0
     for matrix in trits:
         before, row_before = None, -1
         for cut_m, cut_n, cut_k in tiles(m, n, k, array.token_tile, array.cols, array.rows):
@@ -58,9 +58,10 @@ def walked_toggles(q, trits, array):
                     for lane, (operand, x, useful) in lanes.items():
                         selected += ((operand ^ before[lane][0]) & 255).bit_count()
                         entered += ((x ^ before[lane][1]) & 255).bit_count() if useful else 0
+                        steady += useful and operand == before[lane][0]
                 before = lanes
-    bits = 8 * planes * m * n * k
-    return selected / bits, entered / bits
+    issued = planes * m * n * k
+    return selected / (8 * issued), entered / (8 * issued), steady / issued
 
 
 @settings(max_examples=100, deadline=None)
@@ -87,4 +88,6 @@ def test_random_dense_operands_toggle_half_of_their_bits():
 
 def test_zero_trits_never_toggle():
     q = np.arange(40, dtype=np.int8).reshape(5, 8)
-    assert measure_toggles(q, np.zeros((1, 6, 8), np.int8), sized(4, 3)).selected == 0
+    toggles = measure_toggles(q, np.zeros((1, 6, 8), np.int8), sized(4, 3))
+    assert toggles.selected == 0
+    assert toggles.steady == 1 - 1 / (5 * 4)  # all but the first of four tiles of five issues: it follows nothing
