@@ -73,7 +73,7 @@ def layer_inputs(
 
 
 def _rotated(x: np.ndarray, theta: float) -> np.ndarray:
-    """Rotary embedding of ``(m, heads, d)`` at positions 0, 1, ...; pairs are neighbours (2i, 2i + 1) in a GGUF file."""
+    """Rotary embedding of ``(m, heads, d)`` at positions 0, 1, ...; pairs are neighbours (2i, 2i + 1), as in GGUF."""
     half = x.shape[2] // 2
     angle = (np.arange(len(x))[:, None] * theta ** -(np.arange(half) / half))[:, None]
     even, odd = x[..., ::2], x[..., 1::2]
