@@ -65,8 +65,8 @@ class Lut6(NamedTuple):
         return o6, o5
 
 
-def lut6_chain(m: Module, bits: list[tuple[Value, Value]]) -> Value:
-    """The sum bits of a chain of ``CARRY4`` over (propagate, DI) of each bit."""
+def lut6_chain(m: Module, bits: list[tuple[Value, Value]], carry_in: Value | None = None) -> Value:
+    """The sum bits of a chain of ``CARRY4`` over (propagate, DI) of each bit; ``carry_in``: 0 unless given."""
     total = []
     carry = Const(0, 1)
     zero = Const(0, 1)
@@ -77,7 +77,7 @@ def lut6_chain(m: Module, bits: list[tuple[Value, Value]]) -> Value:
         m.submodules += Instance(
             "CARRY4",
             i_CI=carry,
-            i_CYINIT=zero,
+            i_CYINIT=zero if low or carry_in is None else carry_in,
             i_S=Cat(propagate for propagate, _ in padded),
             i_DI=Cat(side for _, side in padded),
             o_O=sums,

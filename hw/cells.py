@@ -2,7 +2,7 @@
 
 from typing import Literal, get_args
 
-from amaranth import Const, Module, Mux, signed
+from amaranth import Cat, Const, Module, Mux, signed
 from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out
 
@@ -29,7 +29,7 @@ def check_cells(cells: str) -> None:
 
 
 class TermAdder(Component):
-    """``total = a + ((x & nonzero) ^ negative)``, combinational: one lane of a chain.
+    """``total = a + ((x & nonzero) ^ negative)``, combinational: one lane of a chain; the product itself if ``exact``.
 
     Members
     -------
@@ -38,8 +38,8 @@ class TermAdder(Component):
     code : its trit.
     """
 
-    def __init__(self, width: int, cells: Cells = "portable"):
-        self.width, self.cells = width, cells
+    def __init__(self, width: int, cells: Cells = "portable", exact: bool = False):
+        self.width, self.cells, self.exact = width, cells, exact
         super().__init__(
             {
                 "a": In(signed(width)),
@@ -50,18 +50,24 @@ class TermAdder(Component):
         )
 
     def elaborate(self, platform) -> Module:
-        """An addition, or a carry chain whose tables also select."""
+        """An addition, or a carry chain whose tables also select; a negation's missing 1 is its carry in."""
         m = Module()
+        carry = self.code.negative if self.exact else _ZERO
         x = [self.x[min(i, ACTIVATION_BITS - 1)] for i in range(self.width)]
         bits = [(a, xi, self.code.nonzero, self.code.negative) for a, xi in zip(self.a, x, strict=True)]
         match self.cells:
             case "ecp5":
-                total = ecp5_chain(m, bits, lambda a, x, nonzero, negative: a ^ (x & nonzero) ^ negative)
+                first = [(carry, carry, _ONE, _ZERO)] if self.exact else []  # its sum is 0, its carry out the 1
+                total = ecp5_chain(m, first + bits, lambda a, x, nonzero, negative: a ^ (x & nonzero) ^ negative)
+                total = total[len(first) :]
             case "lut6":
                 lut = Lut6(
                     propagate=lambda a, x, nonzero, negative, _: a ^ (x & nonzero) ^ negative, side=lambda a, *_: a
                 )
-                total = lut6_chain(m, [lut.place(m, *bit, _ZERO, _ONE) for bit in bits])
+                total = lut6_chain(m, [lut.place(m, *bit, _ZERO, _ONE) for bit in bits], carry)
+            case _ if self.exact:  # one adder: the carry enters from a bit below
+                lower = Cat(carry, term(self.x, self.code)).as_signed()
+                total = (Cat(_ONE, self.a).as_signed() + lower) >> 1
             case _:
                 total = self.a + term(self.x, self.code)
         m.d.comb += self.total.eq(total)

@@ -10,6 +10,7 @@ from hw.cells import Cells, check_cells
 from hw.config import ArrayConfig
 from hw.counters import CounterPorts, Counters
 from hw.errors import InputError
+from hw.grid import Grid
 from hw.ports import descriptor_layout, results_layout, scales_layout, vector_layout
 from hw.scales import ActivationSum, ScaleQueue, TileShifter
 from hw.sequencer import Sequencer, Status
@@ -34,17 +35,13 @@ class Core(Component):
     Raises
     ------
     InputError
-        ``config`` is not a ternary array, not a tree, or ``cells`` do not exist.
+        ``config`` is not a ternary array, or ``cells`` do not exist.
     """
 
     def __init__(self, config: ArrayConfig, cells: Cells = "portable"):
         check_cells(cells)
         if config.mac != "ternary":
             raise InputError(f"array {config.name!r}: mac must be ternary for gateware, not {config.mac}")
-        if config.organisation != "tree":
-            raise InputError(
-                f"array {config.name!r}: organisation must be tree for gateware, not {config.organisation}"
-            )
         self.config, self.cells = config, cells
         super().__init__(
             {
@@ -63,16 +60,16 @@ class Core(Component):
         )
 
     def elaborate(self, platform) -> Module:
-        """Sequencer, weight tiles, array, accumulator and counters, wired."""
+        """Sequencer, weight tiles and counters around the datapath of the organisation, wired."""
         m = Module()
         m.submodules.sequencer = sequencer = Sequencer(self.config)
         m.submodules.tiles = tiles = WeightTiles(self.config)
-        m.submodules.array = array = Array(self.config, self.cells)
-        m.submodules.accumulator = accumulator = Accumulator(self.config, self.cells)
+        systolic = self.config.organisation == "systolic"
+        sums = self._grid(m, sequencer, tiles) if systolic else self._tree(m, sequencer, tiles)
         m.submodules.counters = counters = Counters()
 
         connect(m, flipped(self.descriptor), sequencer.descriptor)
-        connect(m, accumulator.results, flipped(self.results))
+        connect(m, sums.results, flipped(self.results))
         connect(m, counters.counters, flipped(self.counters))
         weight_accepted = self.weights.valid & self.weights.ready
         m.d.comb += [
@@ -80,13 +77,50 @@ class Core(Component):
             self.weights.ready.eq(sequencer.weight_ready),
             sequencer.activation_valid.eq(self.activations.valid),
             self.activations.ready.eq(sequencer.activation_ready),
-            sequencer.free.eq(accumulator.free),
-            sequencer.drained.eq(accumulator.drained),
+            sequencer.free.eq(sums.free),
+            sequencer.drained.eq(sums.drained),
             tiles.word.eq(self.weights.payload),
             tiles.accept.eq(sequencer.accept_trits),
             tiles.beat.eq(sequencer.beat),
             tiles.swap.eq(sequencer.swap),
             tiles.clear.eq(sequencer.start),
+            counters.start.eq(sequencer.start),
+            counters.running.eq(sequencer.running),
+            counters.issue.eq(sequencer.issue),
+            counters.weight_accepted.eq(weight_accepted),
+            counters.shadow_full.eq(sequencer.shadow_full),
+            counters.active.eq(sequencer.active),
+            counters.all_issued.eq(sequencer.all_issued),
+            counters.credit_missing.eq(sequencer.credit_missing),
+            counters.restarting.eq(sequencer.restarting),
+            counters.result_blocked.eq(self.results.valid & ~self.results.ready),
+            self.weights_last.eq(sequencer.weight_final),
+            self.activations_last.eq(sequencer.issue_final),
+            self.results_last.eq(sequencer.all_issued & sums.alone),
+            self.running.eq(sequencer.running),
+            self.status.eq(sequencer.status),
+            self.illegal_weights.eq(tiles.illegal),
+        ]
+        return m
+
+    def _grid(self, m: Module, sequencer: Sequencer, tiles: WeightTiles) -> Grid:
+        """The systolic organisation."""
+        m.submodules.grid = grid = Grid(self.config, self.cells)
+        m.d.comb += [
+            grid.vector.eq(self.activations.payload),
+            grid.issue.eq(sequencer.issue),
+            grid.step.eq(sequencer.token),
+            grid.final.eq(sequencer.column_end),
+            grid.last_token.eq(sequencer.last_token),
+            grid.trits.eq(tiles.trits),
+        ]
+        return grid
+
+    def _tree(self, m: Module, sequencer: Sequencer, tiles: WeightTiles) -> Accumulator:
+        """The tree organisation: array, accumulator, and the options between and behind them."""
+        m.submodules.array = array = Array(self.config, self.cells)
+        m.submodules.accumulator = accumulator = Accumulator(self.config, self.cells)
+        m.d.comb += [
             array.vector.eq(self.activations.payload),
             array.issue.eq(sequencer.issue),
             array.trits.eq(tiles.trits),
@@ -95,21 +129,6 @@ class Core(Component):
             accumulator.first.eq(sequencer.first),
             accumulator.last.eq(sequencer.last),
             accumulator.token.eq(sequencer.token),
-            counters.start.eq(sequencer.start),
-            counters.running.eq(sequencer.running),
-            counters.issue.eq(sequencer.issue),
-            counters.weight_accepted.eq(weight_accepted),
-            counters.shadow_full.eq(sequencer.shadow_full),
-            counters.active.eq(sequencer.active),
-            counters.all_issued.eq(sequencer.all_issued),
-            counters.credit_missing.eq(sequencer.last & ~accumulator.free),
-            counters.result_blocked.eq(self.results.valid & ~self.results.ready),
-            self.weights_last.eq(sequencer.weight_final),
-            self.activations_last.eq(sequencer.issue_final),
-            self.results_last.eq(sequencer.all_issued & accumulator.alone),
-            self.running.eq(sequencer.running),
-            self.status.eq(sequencer.status),
-            self.illegal_weights.eq(tiles.illegal),
         ]
         totals = self._totals(m, sequencer, array)
         m.d.comb += [addend.eq(total) for addend, total in zip(accumulator.totals, totals, strict=True)]
@@ -123,7 +142,7 @@ class Core(Component):
             ]
         if self.config.results == "int8":
             self._scales(m, sequencer, accumulator)
-        return m
+        return accumulator
 
     def _totals(self, m: Module, sequencer: Sequencer, array: Array) -> data.View:
         """What the columns add: the array's totals, shifted by the tile's exponents where it has some."""

@@ -21,15 +21,15 @@ class Counters(Component):
     running : the edges that are counted.
     issue, weight_accepted, shadow_full, active, all_issued : what the sequencer does on this edge.
     credit_missing : the active tile needs a credit and none is free.
+    restarting : nothing is issued between two column tiles of a grid.
     result_blocked : a result is valid and not ready.
     counters : ``cycles`` and one per cause; the causes sum to the cycles.
     """
 
     def __init__(self):
         flags = ("start", "running", "issue", "weight_accepted", "shadow_full", "active", "all_issued")
-        super().__init__(
-            {name: In(1) for name in (*flags, "credit_missing", "result_blocked")} | {"counters": Out(CounterPorts)}
-        )
+        waits = ("credit_missing", "restarting", "result_blocked")
+        super().__init__({name: In(1) for name in (*flags, *waits)} | {"counters": Out(CounterPorts)})
 
     def elaborate(self, platform) -> Module:
         """Classify the edge, then count one cause and the cycle."""
@@ -44,12 +44,13 @@ class Counters(Component):
         idle = waiting & ~self.active
         filling = ~swapped & (self.shadow_full | self.weight_accepted)
         draining = ~self.issue & self.all_issued
+        held = waiting & self.active & ~self.restarting
         cause = {
             "ideal": self.issue,
-            "fill_drain": (draining & ~self.result_blocked) | (idle & filling),
+            "fill_drain": (draining & ~self.result_blocked) | (idle & filling) | (waiting & self.active & ~held),
             "weight_stall": idle & ~filling,
-            "input_stall": waiting & self.active & ~self.credit_missing,
-            "output_stall": (draining & self.result_blocked) | (waiting & self.active & self.credit_missing),
+            "input_stall": held & ~self.credit_missing,
+            "output_stall": (draining & self.result_blocked) | (held & self.credit_missing),
         }
         started = Signal()  # edge 1: what was counted before ends here, not with the late ``start``
         m.d.sync += started.eq(self.start)

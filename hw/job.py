@@ -122,13 +122,21 @@ def weight_stream(job: CoreJob, config: ArrayConfig) -> bytes:
 
 
 def vector_stream(job: CoreJob, config: ArrayConfig) -> bytes:
-    """All activation vectors in stream order; every column tile and plane takes them again."""
+    """All activation vectors in stream order; every column tile and plane takes them again.
+
+    A vector is a token's lanes of one fold, or where systolic a position of K of all tokens of the token tile.
+    """
     (m, n, k), q = job.sizes, job.q
+    again = -(-n // config.cols) * len(job.planes)
+    if config.organisation == "systolic":
+        padded = np.pad(q, ((0, -m % config.rows), (0, 0)))
+        tiles_of_tokens = padded.reshape(-1, config.rows, k).transpose(0, 2, 1)
+        return b"".join(np.ascontiguousarray(tokens).tobytes() * again for tokens in tiles_of_tokens)
     padded = np.pad(q, ((0, 0), (0, -k % config.rows)))
     out = []
     for tokens in _cuts(m, config.token_tile):
         folds = padded[tokens].reshape(tokens.stop - tokens.start, -1, config.rows).transpose(1, 0, 2)
-        out.append(np.ascontiguousarray(folds).tobytes() * (-(-n // config.cols) * len(job.planes)))
+        out.append(np.ascontiguousarray(folds).tobytes() * again)
     return b"".join(out)
 
 

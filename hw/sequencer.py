@@ -67,6 +67,7 @@ class TileWalk(Component):
     second : that tile is of the second plane.
     final : that tile is the last of the GEMM.
     last_token : number of the last token of that tile.
+    last_issue : number of the last vector that it takes: of that token, or of its last position of K where systolic.
     """
 
     def __init__(self, config: ArrayConfig):
@@ -84,6 +85,7 @@ class TileWalk(Component):
                 "second": Out(1),
                 "final": Out(1),
                 "last_token": Out(token_shape(config)),
+                "last_issue": Out(token_shape(config)),
             }
         )
 
@@ -104,6 +106,9 @@ class TileWalk(Component):
             self.last.eq(folds.last & self._last_plane(m, self.step & folds.last)),
             self.final.eq(self.last & columns.last & tokens.last),
         ]
+        systolic = config.organisation == "systolic"
+        positions = Mux(folds.last, (folds.left - 1)[: len(self.last_issue)], config.rows - 1)
+        m.d.comb += self.last_issue.eq(positions if systolic else self.last_token)
         for counter in (folds, columns, tokens):
             m.d.comb += counter.start.eq(self.start)
         with m.If(self.start):
@@ -148,6 +153,9 @@ class Sequencer(Component):
     activation_valid, activation_ready : handshake of the activation stream.
     issue, first, last, token, column_end : the vector accepted on this edge, see ``Accumulator``.
     tile_end, second : it is the last of its tile; it meets the second plane.
+    last_token : of its token tile.
+    credit_missing : the vector that is issued next needs what ``free`` says is missing.
+    restarting : systolic: the edge before made the last issue of a column tile, so that this one makes none.
     free, drained : from the accumulator.
     weight_final, issue_final : the weight beat, the vector that is accepted next is the GEMM's last.
     shadow_full, active, all_issued : state, for the counters.
@@ -179,6 +187,9 @@ class Sequencer(Component):
                 "tile_end": Out(1),
                 "column_end": Out(1),
                 "second": Out(1),
+                "last_token": Out(token_shape(config)),
+                "credit_missing": Out(1),
+                "restarting": Out(1),
                 "free": In(1),
                 "drained": In(1),
                 "weight_final": Out(1),
@@ -216,9 +227,10 @@ class Sequencer(Component):
 
         last_token, last_issue = Signal(), self.tile_end
         m.d.comb += [
-            self.activation_ready.eq(self.active & (~walk.last | self.free)),
+            self.activation_ready.eq(self.active & ~self.restarting & ~self.credit_missing),
             self.issue.eq(self.activation_valid & self.activation_ready),
-            last_token.eq(self.token == walk.last_token),
+            last_token.eq(self.token == walk.last_issue),
+            self.last_token.eq(walk.last_token),
             last_issue.eq(self.issue & last_token),
             self.issue_final.eq(walk.final & last_token),
             walk.step.eq(last_issue),
@@ -229,6 +241,11 @@ class Sequencer(Component):
             self.all_issued.eq(~walk.more),
             self.swap.eq(self.shadow_full & (~self.active | last_issue)),
         ]
+        if self.config.organisation == "systolic":  # a column tile's last issue releases its results, all at once
+            m.d.comb += self.credit_missing.eq(walk.last & last_token & ~self.free)
+            m.d.sync += self.restarting.eq(self.column_end)
+        else:
+            m.d.comb += self.credit_missing.eq(walk.last & ~self.free)
         with m.If(self.issue):
             m.d.sync += self.token.eq(Mux(last_issue, 0, self.token + 1))
 

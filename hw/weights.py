@@ -26,7 +26,7 @@ class WeightTiles(Component):
     beat : its number inside the tile.
     swap : this edge swaps.
     trits : the active tile, ``TritCode`` number ``c * rows + r``.
-    negatives : number of -1 trits of each column, in time with the chain heads.
+    negatives : tree: number of -1 trits of each column, in time with the chain heads.
     illegal : an accepted word held an illegal code, known two edges after it; stays until ``clear``.
     """
 
@@ -40,9 +40,9 @@ class WeightTiles(Component):
                 "swap": In(1),
                 "clear": In(1),
                 "trits": Out(tile_layout(config)),
-                "negatives": Out(negatives_layout(config)),
                 "illegal": Out(1),
             }
+            | ({"negatives": Out(negatives_layout(config))} if config.organisation == "tree" else {})
         )
 
     def elaborate(self, platform) -> Module:
@@ -71,7 +71,13 @@ class WeightTiles(Component):
                 active = _copy(m, shadow, f"active{position}_{number}", swap)
                 trits.update((i, active.word_select(place, 2)) for place, i in enumerate(mine))
         m.d.comb += self.trits.as_value().eq(Cat(trits[i] for i in range(config.lanes)))
-        m.submodules.counter = counter = NegativesCounter(config)
+        if config.organisation == "tree":
+            self._count_negatives(m, unpacker)
+        return m
+
+    def _count_negatives(self, m: Module, unpacker: Unpacker) -> None:
+        """The counter of -1 trits; elements of a grid add a negation's missing 1 themselves."""
+        m.submodules.counter = counter = NegativesCounter(self.config)
         m.d.comb += [
             counter.negative.as_value().eq(Cat(trit.negative for trit in unpacker.trits)),
             counter.accept.eq(self.accept),
@@ -79,7 +85,6 @@ class WeightTiles(Component):
             counter.swap.eq(self.swap),
             self.negatives.eq(counter.negatives),
         ]
-        return m
 
 
 def _copy(m: Module, value, name: str, enable=None) -> Signal:

@@ -212,6 +212,12 @@ def _numbers(values: Sequence[int], bits: int, config: ArrayConfig, places: int 
 def activation_vectors(config: ArrayConfig, case: Case) -> list[int]:
     """The whole activation stream of a GEMM: lane i in bits 8*i .. 8*i + 7."""
     vectors = []
+    if config.organisation == "systolic":  # a position of K of all tokens of the tile
+        for tokens, _, _ in tiles(case.m, case.n, 1, config.rows, config.cols, 1):
+            for position in range(case.k):
+                some = case.q[tokens, position]
+                vectors.append(int.from_bytes(some.tobytes() + bytes(config.rows - len(some)), "little"))
+        return vectors
     for tokens, _, _ in tiles(case.m, case.n, 1, config.token_tile, config.cols, 1):
         for first in [*range(0, case.k, config.rows)] * len(case.planes):
             for token in case.q[tokens, first : first + config.rows]:

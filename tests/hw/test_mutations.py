@@ -14,6 +14,7 @@ from hw.config import ArrayConfig
 from hw.formats import GemmFormat
 from tests.hw.rtl import Case, play_verilog, random_case
 from tests.hw.test_core_rtl import check
+from tests.hw.test_grid_rtl import check as check_grid
 
 SOURCE = Path(__file__).parents[2] / "hw"
 
@@ -31,7 +32,7 @@ FAULTS = [
     Fault("lane.py", "selected ^ code.negative", "selected | code.negative"),
     Fault("column.py", "(self.negatives, 0, self.config.rows) if head == 0", "(self.negatives, 0, 1) if head < 0"),
     Fault("column.py", "return pairs + operands[len(pairs) * 2 :]", "return pairs or operands"),
-    Fault("column.py", "return max(bits_for(low, True), bits_for(high, True))", "return bits_for(high, True) - 1"),
+    Fault("operand.py", "return max(bits_for(self.low, True), bits_for(self.high, True))", "return 8"),
     Fault("column.py", "if position < lanes:", "if position < lanes - 1:"),
     Fault("array.py", "range(1, lane % self.config.chain_lanes + 1)", "range(1, 1)"),
     Fault("array.py", "self.trits.as_value().word_select(index,", "self.trits.as_value().word_select(0,"),
@@ -72,8 +73,8 @@ FAULTS = [
     Fault("sequencer.py", "left <= done + whole", "left <= whole"),
     Fault("sequencer.py", "~self.shadow_full | self.swap", "~self.shadow_full"),
     Fault("sequencer.py", "load.more & (", "("),
-    Fault("sequencer.py", "~walk.last | self.free", "self.free"),
-    Fault("sequencer.py", "~walk.last | self.free", "1"),
+    Fault("sequencer.py", "(walk.last & ~self.free)", "(~self.free)"),
+    Fault("sequencer.py", "(walk.last & ~self.free)", "(0)"),
     Fault("sequencer.py", "~self.active | last_issue", "~self.active"),
     Fault("sequencer.py", "self.drained & self.all_issued", "self.drained"),
     Fault("sequencer.py", "self.descriptor.ready.eq(~self.running)", "self.descriptor.ready.eq(1)"),
@@ -83,7 +84,21 @@ FAULTS = [
     Fault("counters.py", "m.d.sync += swapped.eq(1)", "m.d.sync += swapped.eq(0)"),
     Fault("counters.py", "self.shadow_full | self.weight_accepted", "self.weight_accepted"),
     Fault("counters.py", "(draining & ~self.result_blocked) | (idle & filling)", "draining | (idle & filling)"),
-    Fault("counters.py", "waiting & self.active & ~self.credit_missing", "waiting & self.active"),
+    Fault("counters.py", "held & ~self.credit_missing", "held"),
+    Fault("counters.py", "waiting & self.active & ~self.restarting", "waiting & self.active"),
+    Fault("sequencer.py", "walk.last & last_token & ~self.free", "walk.last & ~self.free"),
+    Fault("sequencer.py", "self.restarting.eq(self.column_end)", "self.restarting.eq(0)"),
+    Fault("sequencer.py", "positions if systolic", "config.rows - 1 if systolic"),
+    Fault("cells.py", "Cat(carry, term(self.x, self.code))", "Cat(_ZERO, term(self.x, self.code))"),
+    Fault("grid.py", "range(row + 1)", "range(row)"),
+    Fault("grid.py", "for stage in range(column):", "for stage in range(column // 2):"),
+    Fault("grid.py", "return flags[2:]", "return flags[1:]"),
+    Fault("grid.py", "with m.If(~issued):", "with m.If(0):"),
+    Fault("grid.py", "m.d.sync += wait.eq(self.last_token)", "m.d.sync += wait.eq(0)"),
+    Fault("grid.py", "credits > self.last_token", "credits != 0"),
+    Fault("grid.py", "taken.eq(self.last_token + 1)", "taken.eq(1)"),
+    Fault("grid.py", "with m.Elif(row == end):", "with m.Elif(row == self.config.rows - 1):"),
+    Fault("grid.py", "self.results.valid.eq(queues[-1].r_rdy)", "self.results.valid.eq(queues[0].r_rdy)"),
     Fault("counters.py", "counter.eq(self.running & counts)", "counter.eq(0)"),
     Fault("sequencer.py", "folds.last & self._last_plane", "folds.last | self._last_plane"),
     Fault("sequencer.py", "self.second.eq(two & ~self.second)", "self.second.eq(two)"),
@@ -121,6 +136,7 @@ def configs() -> list[ArrayConfig]:
         ArrayConfig(name="a", rows=7, cols=3, chain_lanes=2, weight_bus_bits=16, **fields),
         ArrayConfig(name="b", rows=5, cols=4, packing="5in8", weight_bus_bits=32, **fields),
         ArrayConfig(name="c", rows=4, cols=3, weight_bus_bits=16, **fields | OPTIONS),
+        ArrayConfig(name="d", rows=4, cols=3, weight_bus_bits=32, organisation="systolic", **fields),
     ]
 
 
@@ -139,6 +155,7 @@ def battery(config: ArrayConfig) -> list[Case]:
         cases.append(Case(q, trits, activation_offers="01" * 60, result_readies="0" * 100))
     q = rng.integers(-127, 128, (2 * config.token_tile, 2 * config.rows), dtype=np.int8)
     cases.append(Case(q, rng.integers(-1, 2, (2 * config.cols, q.shape[1]), dtype=np.int8)))  # folds = column tiles
+    cases.append(Case(q[: config.token_tile, :1], rng.integers(-1, 2, (4 * config.cols, 1), dtype=np.int8)))  # K = 1
     ones = np.ones((2, config.max_k), np.int8)
     cases.append(Case(127 * ones, ones))
     cases.append(Case(cases[0].q, cases[0].trits, damaged=True))
@@ -174,6 +191,8 @@ def judge(config: ArrayConfig, text: str, folder: Path) -> None:
     for case, record in zip(cases, play_verilog(text, config, cases, folder), strict=True):
         if case.refused:
             assert record.status == (2 if case.sizes[0] else 1)
+        elif config.organisation == "systolic":
+            check_grid(config, case, record)
         else:
             check(config, case, record)
 

@@ -1,0 +1,205 @@
+"""The systolic organisation: a grid of accumulators, and the readout that brings their sums into the result queue."""
+
+from amaranth import Cat, Module, Signal, Value, signed
+from amaranth.lib import data, stream
+from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.wiring import Component, In, Out
+
+from hw.cells import Cells, TermAdder
+from hw.config import ArrayConfig
+from hw.lane import ACTIVATION_BITS, TritCode
+from hw.ports import sums_layout, tile_layout, token_shape, vector_layout
+
+__all__ = ["Element", "Grid"]
+
+
+class Element(Component):
+    """A processing element: adds one activation times one trit per edge and hands both on.
+
+    Members
+    -------
+    x, code : what it adds on this edge; ``next_x``, ``next_code`` follow one edge later.
+    clear : forget the sum instead.
+    sum : the accumulator.
+    """
+
+    def __init__(self, bits: int, cells: Cells):
+        self.bits, self.cells = bits, cells
+        super().__init__(
+            {
+                "x": In(ACTIVATION_BITS),
+                "code": In(TritCode),
+                "clear": In(1),
+                "next_x": Out(ACTIVATION_BITS),
+                "next_code": Out(TritCode),
+                "sum": Out(signed(bits)),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        """An adder around a register; ``clear`` is its synchronous reset, and there is no other."""
+        m = Module()
+        m.submodules.adder = adder = TermAdder(self.bits, self.cells, exact=True)
+        total = Signal(signed(self.bits), reset_less=True)
+        x, code = Signal(ACTIVATION_BITS, reset_less=True), Signal(TritCode, reset_less=True)
+        m.d.sync += [x.eq(self.x), code.eq(self.code), total.eq(adder.total)]
+        with m.If(self.clear):
+            m.d.sync += total.eq(0)
+        m.d.comb += [adder.a.eq(total), adder.x.eq(self.x), adder.code.eq(self.code)]
+        m.d.comb += [self.next_x.eq(x), self.next_code.eq(code), self.sum.eq(total)]
+        return m
+
+
+class Grid(Component):
+    """``rows`` x ``cols`` elements: token r of a tile times output c, one position of K per issue.
+
+    Members
+    -------
+    vector : one activation per token of the token tile.
+    issue : this edge accepts ``vector``.
+    step : its position of K inside the active tile.
+    final : this edge issues the last vector of a column tile.
+    last_token : number of the last token of its token tile, read with ``final``.
+    trits : the active tile.
+    free : credits and readout allow a final issue on this edge.
+    alone : only one result is on its way or waiting.
+    drained : this edge transfers it.
+    results : ``cols`` sums, signed; the first can be transferred ``config.pipeline_latency`` edges after ``final``.
+    """
+
+    def __init__(self, config: ArrayConfig, cells: Cells = "portable"):
+        self.config, self.cells = config, cells
+        super().__init__(
+            {
+                "vector": In(vector_layout(config)),
+                "issue": In(1),
+                "step": In(token_shape(config)),
+                "final": In(1),
+                "last_token": In(token_shape(config)),
+                "trits": In(tile_layout(config)),
+                "free": Out(1),
+                "alone": Out(1),
+                "drained": Out(1),
+                "results": Out(stream.Signature(sums_layout(config))),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        """Skewed operands, the elements, and a readout that follows the wave of the last additions."""
+        m = Module()
+        sums = self._elements(m, self._activations(m), self._codes(m), self._clears(m))
+        valid, row = self._readout(m)
+        queues = []
+        for column in range(self.config.cols):
+            chosen = Signal(signed(self.config.accumulator_bits), name=f"chosen{column}", reset_less=True)
+            m.d.sync += chosen.eq(_picked([line[column] for line in sums], row))
+            row, valid = _late(m, row, f"row{column}"), _late(m, valid, f"valid{column}", reset_less=False)
+            m.submodules[f"queue{column}"] = queue = SyncFIFO(width=len(chosen), depth=self.config.result_queue_depth)
+            m.d.comb += [queue.w_data.eq(chosen), queue.w_en.eq(valid)]
+            queues.append(queue)
+        transfer = self.results.valid & self.results.ready
+        m.d.comb += [
+            self.results.valid.eq(queues[-1].r_rdy),  # the last column's sums come last
+            self.results.payload.as_value().eq(Cat(queue.r_data for queue in queues)),
+            *(queue.r_en.eq(transfer) for queue in queues),
+        ]
+        self._credits(m, transfer)
+        return m
+
+    def _activations(self, m: Module) -> list[Value]:
+        """Row r's activations, r + 2 edges after their issue."""
+        rows = []
+        for row in range(self.config.rows):
+            x = Signal(ACTIVATION_BITS, name=f"vector{row}", reset_less=True)
+            with m.If(self.issue):
+                m.d.sync += x.eq(self.vector[row])
+            for stage in range(row + 1):
+                x = _late(m, x, f"x{row}_{stage}")
+            rows.append(x)
+        return rows
+
+    def _codes(self, m: Module) -> list[Value]:
+        """Column c's trit of the issued position, c + 2 edges after the issue; 0 where none was issued."""
+        rows = self.config.rows
+        issued, step = _late(m, self.issue, "issued", reset_less=False), _late(m, self.step, "step_taken")
+        columns = []
+        for column in range(self.config.cols):
+            code = Signal(TritCode, name=f"code{column}")
+            mine = [self.trits[column * rows + position].as_value() for position in range(rows)]
+            m.d.sync += code.as_value().eq(_picked(mine, step))
+            with m.If(~issued):
+                m.d.sync += code.as_value().eq(0)
+            for stage in range(column):
+                code = _late(m, code, f"code{column}_{stage}")
+            columns.append(code)
+        return columns
+
+    def _clears(self, m: Module) -> list[Value]:
+        """For the elements of each diagonal: the edge after their last addition, and every edge of a reset.
+
+        After a reset the flags stay high until what was under way has passed, so that nothing else needs one.
+        """
+        clear, flags = self.final, []
+        for stage in range(2 + self.config.rows + self.config.cols - 1):
+            flag = Signal(name=f"clear{stage}", init=1)
+            m.d.sync += flag.eq(clear)
+            clear = flag
+            flags.append(flag)
+        return flags[2:]
+
+    def _elements(self, m: Module, xs: list[Value], codes: list[Value], clears: list[Value]) -> list[list[Value]]:
+        """The sums of all elements, by row and column."""
+        sums = []
+        for row, x in enumerate(xs):
+            line = []
+            for column in range(self.config.cols):
+                element = Element(self.config.accumulator_bits, self.cells)
+                m.submodules[f"element{row}_{column}"] = element
+                m.d.comb += [element.x.eq(x), element.code.eq(codes[column]), element.clear.eq(clears[row + column])]
+                x, codes[column] = element.next_x, element.next_code
+                line.append(element.sum)
+            sums.append(line)
+        return sums
+
+    def _readout(self, m: Module) -> tuple[Value, Value]:
+        """Whether column 0 has a finished sum, and in which row: row 0 three edges after the final issue, then on."""
+        final, last = self.final, self.last_token
+        for stage in range(2):
+            final = _late(m, final, f"final{stage}", reset_less=False)
+            last = _late(m, last, f"last{stage}")
+        valid, row, end = Signal(), Signal.like(self.last_token), Signal.like(self.last_token)
+        m.d.sync += row.eq(row + 1)
+        with m.If(final):
+            m.d.sync += [valid.eq(1), row.eq(0), end.eq(last)]
+        with m.Elif(row == end):
+            m.d.sync += valid.eq(0)
+        return valid, row
+
+    def _credits(self, m: Module, transfer: Value) -> None:
+        """Credits for the queue, and the distance that a readout asks between two final issues."""
+        depth = self.config.result_queue_depth
+        credits, wait = Signal(range(depth + 1), init=depth), Signal.like(self.last_token)
+        taken = Signal(range(self.config.rows + 1))
+        with m.If(self.final):
+            m.d.comb += taken.eq(self.last_token + 1)
+            m.d.sync += wait.eq(self.last_token)
+        with m.Elif(wait != 0):
+            m.d.sync += wait.eq(wait - 1)
+        m.d.sync += credits.eq(credits - taken + transfer)
+        m.d.comb += [
+            self.free.eq((credits > self.last_token) & (wait == 0)),
+            self.alone.eq(credits == depth - 1),
+            self.drained.eq(transfer & self.alone),
+        ]
+
+
+def _late(m: Module, value: Value | data.View, name: str, reset_less: bool = True) -> Signal:
+    """``value`` one edge later."""
+    register = Signal(value.shape(), name=name, reset_less=reset_less)
+    m.d.sync += register.eq(value)
+    return register
+
+
+def _picked(values: list[Value], index: Value) -> Value:
+    """One of ``values``, bit by bit."""
+    return Cat(Cat(value[bit] for value in values).bit_select(index, 1) for bit in range(len(values[0])))
