@@ -19,6 +19,7 @@ Progress = Callable[[int, int], None]  # done, total
 
 _SENTENCE_END = re.compile(r"(?<=[a-z])[.!?](?=[\"')\]]*\s)")
 _TOKENS_PER_PASS = 4096
+_PASSAGES_PER_PASS = 20
 
 
 class LastWord(NamedTuple):
@@ -86,10 +87,17 @@ def last_word_accuracy(
 ) -> float:
     """Share of passages whose last word's tokens are all the model's first choice."""
     device = next(model.parameters()).device
-    tokens = [torch.tensor(passage.tokens, device=device) for passage in passages]
-    states = hidden_states(model, [row[None, :-1] for row in tokens], int8, progress)
+    # Passages of similar length side by side; what pads a row comes after its words, unseen by causal attention.
+    ordered = sorted(passages, key=lambda passage: len(passage.tokens))
+    groups = [ordered[start : start + _PASSAGES_PER_PASS] for start in range(0, len(ordered), _PASSAGES_PER_PASS)]
+    rows = [
+        torch.nn.utils.rnn.pad_sequence([torch.tensor(one.tokens, device=device) for one in group], batch_first=True)
+        for group in groups
+    ]
     right = 0
-    for passage, row, hidden in zip(passages, tokens, states, strict=True):
-        guesses = logits_of(model, hidden)[0, -passage.target :].argmax(-1)
-        right += bool((guesses == row[-passage.target :]).all())
+    for group, tokens, hidden in zip(groups, rows, hidden_states(model, rows, int8, progress), strict=True):
+        for passage, row, states in zip(group, tokens, hidden, strict=True):
+            first, end = len(passage.tokens) - passage.target, len(passage.tokens)
+            guesses = logits_of(model, states[first - 1 : end - 1]).argmax(-1)
+            right += bool((guesses == row[first:end]).all())
     return right / len(passages)

@@ -55,3 +55,15 @@ def test_every_token_of_the_word_must_be_the_first_choice(tiny):
     wrong = LastWord([*tokens, (guesses[-1] + 1) % 40], 1)
     half = LastWord([*tokens, (guesses[-1] + 1) % 40, 0], 2)
     assert last_word_accuracy(tiny.model, [right, right, wrong, half], int8=False) == 0.5
+
+
+def test_passages_of_different_lengths_side_by_side_are_judged_as_each_alone(tiny):
+    tokens = tiny.tokenizer.encode(TEXT)
+    passages = [LastWord(tokens[start : start + 3 + start % 9], 1 + start % 2) for start in range(45)]
+    for passage in passages[::2]:  # every other one is what the model itself would say
+        with torch.no_grad():
+            guesses = tiny.model(torch.tensor([passage.tokens[: -passage.target]])).logits[0, -1:].argmax(-1)
+        passage.tokens[-passage.target :] = guesses.tolist() * passage.target
+    alone = [last_word_accuracy(tiny.model, [passage], int8=False) for passage in passages]
+    assert 0 < sum(alone) < len(alone)
+    assert last_word_accuracy(tiny.model, passages, int8=False) == pytest.approx(sum(alone) / len(alone))
