@@ -233,12 +233,14 @@ async def tlast_in_the_wrong_place_is_told_and_recovered_from(dut):
         assert await bench.control("start") == AxiResp.SLVERR
         await bench.recover()
         await bench.run(case)
-    await bench.begin(case.m, case.n, case.k, *_format_words(case))
-    await bench.weights.send(_packet(weight_words(CONFIG, case), CONFIG.weight_bus_bits // 8))
-    await bench.activations.send(_packet([*activation_vectors(CONFIG, case), 0], CONFIG.rows))
-    assert "activations_tlast" in await bench.fault()
-    await bench.recover()
-    await bench.run(case)
+    vectors = activation_vectors(CONFIG, case)
+    for wrong in ([*vectors, 0], vectors[:-1]):
+        await bench.begin(case.m, case.n, case.k, *_format_words(case))
+        await bench.weights.send(_packet(weight_words(CONFIG, case), CONFIG.weight_bus_bits // 8))
+        await bench.activations.send(_packet(wrong, CONFIG.rows))
+        assert "activations_tlast" in await bench.fault()
+        await bench.recover()
+        await bench.run(case)
 
 
 @cocotb.test()
