@@ -108,8 +108,9 @@ def _parser() -> CommandParser:
     two.add_argument("folder", type=Path, help="folder of ternary.safetensors and the recording")
     two.add_argument("--array", default="edge-32x32", help="a known array, RxC, or a .yaml file")
     two.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    four = commands.add_parser("bench", help="speed of the simulator, beside SCALE-Sim where a Python has it")
+    four = commands.add_parser("bench", help="speed of the simulator, beside SCALE-Sim and ZigZag")
     four.add_argument("--scale-sim", type=Path, metavar="PYTHON", help="a Python that has scalesim==3.0.0")
+    four.add_argument("--zigzag", type=Path, metavar="PYTHON", help="a Python that has zigzag-dse==3.9.1 and six")
     four.add_argument("--json", action="store_true", help="print JSON instead of a table")
     five = commands.add_parser("references", help="figures of other simulators and of a chip beside ours")
     five.add_argument("--json", action="store_true", help="print JSON instead of a table")
@@ -121,6 +122,7 @@ def _parser() -> CommandParser:
     six = commands.add_parser("docs", help="the generated parts of docs/simulator.md")
     six.add_argument("--measure", action="store_true", help="measure the results again")
     six.add_argument("--scale-sim", type=Path, metavar="PYTHON", help="a Python that has scalesim==3.0.0")
+    six.add_argument("--zigzag", type=Path, metavar="PYTHON", help="a Python that has zigzag-dse==3.9.1 and six")
     three = commands.add_parser("dram", help="bandwidth of sequential and mixed streams on every memory's banks")
     three.add_argument("--json", action="store_true", help="print JSON instead of a table")
     add_demo(commands)
@@ -302,13 +304,13 @@ def _mappings(options) -> None:
 def _docs(options) -> None:
     results_path, page = Path("docs/results/simulator.json"), Path("docs/simulator.md")
     if options.measure:
-        write_results(results_path, measure(options.scale_sim))
+        write_results(results_path, measure(options.scale_sim, options.zigzag))
         draw_timeline(Path("docs/images/timeline.svg"))
     write_text(page, render_file(page, load_results(results_path)))
 
 
 def _bench(options) -> None:
-    rows, peak_bytes = bench(options.scale_sim)
+    rows, peak_bytes = bench(options.scale_sim, options.zigzag)
     if options.json:
         print(json.dumps({"rows": [row._asdict() for row in rows], "peak_bytes": peak_bytes}, indent=1))
         return

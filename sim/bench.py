@@ -1,4 +1,4 @@
-"""How fast the simulator is, measured in one process; beside SCALE-Sim where a Python has it."""
+"""How fast the simulator is, measured in one process; beside SCALE-Sim and ZigZag where a Python has them."""
 
 import resource
 import time
@@ -12,10 +12,13 @@ from sim.analytic import scale_sim_cycles
 from sim.cycles import count_cycles
 from sim.gemm import GemmJob, forget_schedules, gemm_cost
 from sim.memory import load_memory
+from sim.references import zigzag_machine
 from sim.scale_sim import run_scale_sim
+from sim.schedule import stepped_schedules
 from sim.simulator import simulate
+from sim.zigzag import run_zigzag
 
-__all__ = ["BenchRow", "bench"]
+__all__ = ["BenchRow", "CurvePoint", "bench", "cost_curve"]
 
 Result = TypeVar("Result")
 
@@ -32,11 +35,21 @@ class BenchRow(NamedTuple):
     note: str = ""
 
 
-def bench(scale_sim_python: Path | None = None) -> tuple[list[BenchRow], int]:
+class CurvePoint(NamedTuple):
+    """What a run costs and what it repeats."""
+
+    layers: int
+    steps: int  # of decode
+    prompts: int  # lengths that were simulated, one run each
+    stepped: int  # distinct GEMMs, every mapping of each
+    wall_s: float
+
+
+def bench(scale_sim_python: Path | None = None, zigzag_python: Path | None = None) -> tuple[list[BenchRow], int]:
     """Rows of the benchmark and this process's peak memory in bytes.
 
     Raises:
-        InputError: ``scale_sim_python`` cannot run SCALE-Sim.
+        InputError: a Python that cannot run its tool.
     """
     array, memory = load_array(_ARRAY), load_memory(_MEMORY)
 
@@ -60,7 +73,33 @@ def bench(scale_sim_python: Path | None = None) -> tuple[list[BenchRow], int]:
     rows.append(BenchRow("decode q_proj 1x4096x4096, edge by edge", wall_s, counts.cycles))
     if scale_sim_python is not None:
         rows += _beside_scale_sim(scale_sim_python)
+    if zigzag_python is not None:
+        rows += _beside_zigzag(zigzag_python)
     return rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def cost_curve() -> list[CurvePoint]:
+    """LLaMA-2-7B's shapes with more and more layers and steps, then with more and more lengths of prompts.
+
+    Layers and steps repeat the same GEMMs; a prompt of another length brings a set of its own. Wall times are the
+    least of three.
+    """
+    array, memory = load_array(_ARRAY), load_memory(_MEMORY)
+    shape = load_shape("llama2-7b").model_copy(update={"max_positions": 1 << 16})
+    work = [(layers, steps, [512]) for layers, steps in ((1, 1), (8, 16), (32, 128), (80, 1024), (320, 16384))]
+    work += [(32, 128, [512 + extra for extra in range(prompts)]) for prompts in (4, 16, 64)]
+    points = []
+    for layers, steps, prompts in work:
+
+        def run(layers=layers, steps=steps, prompts=prompts) -> int:
+            deep = shape.model_copy(update={"layers": layers})
+            for prefill in prompts:
+                simulate(deep, array, memory, prefill, steps)
+            return stepped_schedules()
+
+        timed = [_timed(run) for _ in range(3)]
+        points.append(CurvePoint(layers, steps, len(prompts), timed[0][1], min(wall_s for wall_s, _ in timed)))
+    return points
 
 
 def _beside_scale_sim(python: Path) -> list[BenchRow]:
@@ -74,6 +113,21 @@ def _beside_scale_sim(python: Path) -> list[BenchRow]:
     return [
         BenchRow(f"{m}x{n}x{k} in SCALE-Sim, ws", tool.wall_s, tool.cycles[0], f"cycles {equal} our closed form"),
         BenchRow(f"{m}x{n}x{k} here, edge by edge", wall_s, counts.cycles, f"{tool.wall_s / wall_s:,.0f} times faster"),
+    ]
+
+
+def _beside_zigzag(python: Path) -> list[BenchRow]:
+    """The decode projection on ZigZag's machine, there and here."""
+    gemm = Gemm(1, 4096, 4096)
+    ternary, memory = zigzag_machine()
+    tool = run_zigzag(python, gemm)
+    wall_s, cost = _timed(lambda: gemm_cost(GemmJob(gemm), ternary.baseline("int8"), memory))
+    difference = f"{cost.cycles / tool.cycles[0] - 1:+.2%} of its cycles"
+    return [
+        BenchRow("1x4096x4096 int8 in ZigZag", tool.wall_s, tool.cycles[0]),
+        BenchRow(
+            "1x4096x4096 int8 here", wall_s, cost.cycles, f"{tool.wall_s / wall_s:,.0f} times faster, {difference}"
+        ),
     ]
 
 

@@ -10,7 +10,7 @@ from hw.config import load_array
 from hw.errors import InputError
 from hw.pages import fill_blocks, markdown_table
 from quant.shapes import load_shape
-from sim.bench import bench
+from sim.bench import bench, cost_curve
 from sim.explain import explain, explanation_lines
 from sim.gantt import layer_gantt
 from sim.memory import load_memory, memory_names, stream_table
@@ -23,9 +23,9 @@ __all__ = ["draw_timeline", "load_results", "measure", "render_file", "write_res
 _MODEL, _ARRAY, _MEMORY = "llama2-7b", "edge-32x32", "lpddr5-6400"
 
 
-def measure(scale_sim_python: Path | None = None) -> dict:
+def measure(scale_sim_python: Path | None = None, zigzag_python: Path | None = None) -> dict:
     """Everything that the page shows, measured now: references, DRAM streams, speed, an explanation."""
-    rows, peak_bytes = bench(scale_sim_python)
+    rows, peak_bytes = bench(scale_sim_python, zigzag_python)
     result = _documented_run()
     explanations = explain(
         result, lambda array, memory, cores: simulate(load_shape(_MODEL), array, memory, cores=cores)
@@ -35,6 +35,7 @@ def measure(scale_sim_python: Path | None = None) -> dict:
         "assumptions": ASSUMPTIONS,
         "dram": {name: stream_table(load_memory(name)) for name in memory_names()},
         "bench": {"rows": [row._asdict() for row in rows], "peak_bytes": peak_bytes},
+        "curve": [point._asdict() for point in cost_curve()],
         "explanation": [explanation_lines(one) for one in explanations],
     }
 
@@ -94,6 +95,22 @@ def _bench(results: dict) -> str:
     return f"{table}\n\nPeak memory of the process: {results['bench']['peak_bytes'] / 2**20:.0f} MiB."
 
 
+def _curve(results: dict) -> str:
+    rows = [
+        [
+            f"{point['layers']}",
+            f"{point['steps']:,}",
+            f"{point['prompts']}",
+            f"{point['prompts'] * point['layers'] * (1 + point['steps']):,}",
+            f"{point['stepped']}",
+            f"{point['wall_s'] * 1e3:.1f} ms",
+        ]
+        for point in results["curve"]
+    ]
+    headings = ["layers", "steps of decode", "prompt lengths", "layers x steps", "GEMMs stepped", "wall time"]
+    return markdown_table(headings, rows)
+
+
 def _explanation(results: dict) -> str:
     return "\n".join(["```", *(line for lines in results["explanation"] for line in lines), "```"])
 
@@ -102,6 +119,7 @@ _BLOCKS: dict[str, Callable[[dict], str]] = {
     "references": _references,
     "dram": _dram,
     "bench": _bench,
+    "curve": _curve,
     "explanation": _explanation,
 }
 

@@ -14,7 +14,7 @@ from sim.ops import Formats
 from sim.result import SimResult
 from sim.simulator import simulate
 
-__all__ = ["ASSUMPTIONS", "Agreement", "agreements"]
+__all__ = ["ASSUMPTIONS", "Agreement", "agreements", "zigzag_machine"]
 
 ASSUMPTIONS = {
     "ZigZag, AccelForge": (
@@ -74,9 +74,16 @@ def _scale_sim() -> list[Agreement]:
     ]
 
 
+def zigzag_machine() -> tuple[ArrayConfig, MemoryConfig]:
+    """The machine on which ZigZag and AccelForge were run; they run its int8 baseline."""
+    return ArrayConfig(name="reference-32x32", rows=32, cols=32, token_tile=256), _ideal_memory(
+        _ZIGZAG_MEMORY_BYTES_PER_S
+    )
+
+
 def _zigzag_and_accelforge() -> list[Agreement]:
-    ternary = ArrayConfig(name="reference-32x32", rows=32, cols=32, token_tile=256)
-    dense, memory = ternary.baseline("int8"), _ideal_memory(_ZIGZAG_MEMORY_BYTES_PER_S)
+    ternary, memory = zigzag_machine()
+    dense = ternary.baseline("int8")
     projection = Gemm(1, 4096, 4096)
     decode_q = gemm_cost(GemmJob(projection), dense, memory).cycles
     ternary_q = gemm_cost(GemmJob(projection), ternary, memory).cycles

@@ -24,6 +24,7 @@ __all__ = [
     "outputs_on_chip",
     "stays_on_chip",
     "step_mapping",
+    "stepped_schedules",
 ]
 
 LoopOrder = Literal["tokens", "columns"]  # the outermost loop
@@ -245,6 +246,11 @@ def _step(
     """``step_tiles``, once per distinct set of arguments."""
     counts = step_tiles(tokens, token_tile, block, folds, np.array(positions, np.int64), *rest)
     return [int(value) for value in counts]
+
+
+def stepped_schedules() -> int:
+    """Distinct GEMMs stepped since they were last forgotten."""
+    return _step.cache_info().misses
 
 
 def forget_schedules() -> None:

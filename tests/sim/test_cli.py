@@ -8,7 +8,7 @@ import pytest
 
 from hw.errors import InputError
 from sim.__main__ import main
-from sim.memory import memory_names
+from sim.memory import load_memory, memory_names
 from sim.result import read_result
 
 
@@ -87,3 +87,56 @@ def test_bench_reports_cycles_of_the_decode_projection(capsys):
     assert cycles["decode q_proj 1x4096x4096, edge by edge"] == 131_080
     assert cycles["decode q_proj 1x4096x4096, tile by tile"] > 131_080
     assert report["peak_bytes"] > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--prefill", "4000", "--decode", "200"], "at most 4096 positions .* prefill 4000 [+] decode 200 = 4200"),
+        (["--prefill", "0"], "prefill must be at least 1, not 0"),
+        (["--batch", "0"], "batch must be at least 1, not 0"),
+        (["--cores", "0"], "cores: field 'count' should be greater than or equal to 1, not 0"),
+        (["--cores", "1000"], r"two tiles for each of 1000 cores \(512000 bytes\), not 262144"),
+        (["--cores", "2", "--core-link", "0"], "cores: field 'link_bits' .*, not 0"),
+        (["--mapping", "columns", "--array", "64x64", "--model", "llama2-70b"], "K = 28672 .458752 bytes., not 262144"),
+        (["--token-tile", "0"], "run: field 'descriptor_tokens' .*, not 0"),
+        (["--prefetch", "0"], "run: field 'prefetch_tiles' .*, not 0"),
+        (["--place", "lm_head=array"], "lm_head must run on vector or host .*, not on array"),
+        (["--on-chip"], "weight_buffer_bytes must be at least 2347761664 .*, not 262144"),
+        (["--array", "2000x1"], "array size must be 1x1 to 1024x1024, not 2000x1"),
+        (["--host", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
+    ],
+)
+def test_impossible_runs_are_refused_in_one_line_with_the_numbers(arguments, message):
+    with pytest.raises(InputError, match=message) as caught:
+        main(["run", *arguments])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"channels": 0}, "field 'channels' should be greater than or equal to 1, not 0"),
+        ({"write_cost": 0.5}, "field 'write_cost' should be greater than or equal to 1, not 0.5"),
+    ],
+)
+def test_impossible_memories_are_refused_by_field(tmp_path, changes, message):
+    path = tmp_path / "memory.yaml"
+    path.write_text(json.dumps(load_memory("lpddr5-6400").model_dump() | changes), encoding="utf-8")
+    with pytest.raises(InputError, match=message):
+        main(["run", "--memory", str(path)])
+
+
+def test_a_weight_buffer_below_two_tiles_is_refused(tmp_path):
+    path = tmp_path / "array.yaml"
+    path.write_text("name: small\nrows: 32\ncols: 32\nweight_buffer_bytes: 100\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"two tiles \(2 x 256 bytes\), not 100"):
+        main(["run", "--array", str(path)])
+
+
+@pytest.mark.parametrize("organisation", ["tree", "systolic"])
+@pytest.mark.parametrize("array", ["1x1", "7x3", "13x1"])
+def test_one_lane_primes_and_one_token_run(array, organisation, capsys):
+    arguments = ["--model", "stories260K", "--array", array, "--organisation", organisation]
+    main(["run", *arguments, "--prefill", "1", "--decode", "1", "--json"])
+    assert all(phase["cycles"] > 0 for phase in json.loads(capsys.readouterr().out)["phases"])

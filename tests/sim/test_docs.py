@@ -18,7 +18,7 @@ def test_the_page_is_what_the_committed_results_render_to():
 def test_an_unknown_block_is_refused(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("<!-- generated: weather -->\n<!-- end -->\n", encoding="utf-8")
-    with pytest.raises(InputError, match="must be one of references, dram, bench, explanation, not 'weather'"):
+    with pytest.raises(InputError, match="must be one of references, dram, bench, curve, explanation, not 'weather'"):
         render_file(page, {})
 
 
