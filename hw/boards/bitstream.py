@@ -30,6 +30,7 @@ _SYNTHESIS = {
 _DSPS = ("MULT18X18D", "ALU54B", "SB_MAC16", "MULT9X9", "MULT18X18", "MULT36X36", "DSP48E1", "DSP48E2")
 _BLOCK_RAMS = {"DP16KD": 1, "SB_RAM40_4K": 1, "SDPX9B": 1, "SDPB": 1, "DPX9B": 1, "RAMB18E1": 0.5, "RAMB36E1": 1}
 _BLOCK_RAMS |= {"RAMB18E2": 0.5, "RAMB36E2": 1}
+_TABLES_OF = {"ALU": 1, "RAM16SDP4": 4, "RAM32M": 4, "RAM64M": 4}  # other cells that are made of LUTs
 _STAGES = ("Packing", "placer", "Routing", "Running router")  # words of nextpnr that open a stage
 
 Say = Callable[[str], None]
@@ -44,6 +45,7 @@ def estimate(board: Board, config: ArrayConfig, folder: Path, say: Say) -> Board
     check_room(board, config)
     cells, sha256 = _synthesize(board, config, folder, say)
     luts = sum(count for name, count in cells.items() if re.fullmatch(r"LUT\d|LUT6_2|SB_LUT4|INV", name))
+    luts += sum(count * _TABLES_OF.get(name, 0) for name, count in cells.items())
     return BoardResult(
         board=board.name,
         part=board.part,

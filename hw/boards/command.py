@@ -1,7 +1,8 @@
-"""``python -m hw bitstream`` and ``python -m hw boards``: bitstreams with their table, and the table of the docs."""
+"""``python -m hw bitstream``, ``simulate`` and ``boards``: bitstreams, boards without the board, and their table."""
 
 import json
 from argparse import ArgumentParser, Namespace
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -30,6 +31,10 @@ def add_parsers(commands) -> None:
     parser.add_argument("--save", action="store_true", help=f"keep the result in {RESULTS} for the docs")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=_bitstream)
+    parser = commands.add_parser("simulate", help="a board's top level, Verilated, behind a virtual serial port")
+    parser.add_argument("--board", required=True, help="a board of `python -m hw verilog --list`")
+    parser.add_argument("--array", default="4x4", help="a name, RxC, or a .yaml file; small ones run fast")
+    parser.set_defaults(run=_simulate)
     parser = commands.add_parser("boards", help="the results of all boards")
     parser.add_argument("--docs", action="store_true", help=f"write them into {_PAGE}")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -61,6 +66,21 @@ def _bitstream(options: Namespace) -> None:
     if options.save:
         write_text(result_path(board.name), document)
     _show([result], options.json)
+
+
+def _simulate(options: Namespace) -> None:
+    """Simulate until interrupted."""
+    board = load_board(options.board)
+    config = board_config(board, options.array)
+    from hw.boards.simulation import SimulatedBoard  # Amaranth is imported only by the command that elaborates
+
+    with Console(stderr=True).status(f"{board.name} {config.name}: compiling (once, under a minute)"):
+        simulated = SimulatedBoard(board, config)
+    with simulated:
+        print(f"{board.name} {config.name} on {simulated.port}; Ctrl-C ends it. In another terminal:", flush=True)
+        print(f"  python -m hw host --port {simulated.port} --selftest --timeout 60", flush=True)
+        with suppress(KeyboardInterrupt):
+            simulated.wait()
 
 
 def _boards(options: Namespace) -> None:

@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from rich.box import SIMPLE
 from rich.table import Table
 
 from hw.boards.catalog import BOARDS
@@ -17,6 +18,7 @@ _HEAD = (
     *("board", "part", "array", "LUT", "FF", "BRAM", "DSP", "clock MHz", "fmax MHz"),
     *("MAC/cycle", "GMAC/s", "LUT/MAC", "kind"),
 )
+_SHORT = ("board", "array", "LUT", "FF", "BRAM", "DSP", "fmax MHz", "GMAC/s", "LUT/MAC")
 
 
 @dataclass(frozen=True)
@@ -110,10 +112,18 @@ def _row(result: BoardResult) -> tuple[str, ...]:
 
 
 def table(results: list[BoardResult]) -> Table:
-    """Results on screen."""
-    found = Table(*_HEAD)
+    """Results on screen: one of them as lines of a column, several with what tells them apart, to fit 80 columns."""
+    if len(results) == 1:
+        found = Table(show_header=False, box=SIMPLE)
+        for line in zip(_HEAD, _row(results[0]), strict=True):
+            found.add_row(*line)
+        return found
+    found = Table(box=SIMPLE, padding=(0, 1, 0, 0))
+    for name in (*_SHORT, "kind"):
+        found.add_column(name, no_wrap=name == "board")
     for result in results:
-        found.add_row(*_row(result))
+        cells = dict(zip(_HEAD, _row(result), strict=True))
+        found.add_row(*(cells[name] for name in _SHORT), result.kind.split()[-1])
     return found
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -137,7 +138,7 @@ def _greeting(session: Session) -> None:
 
 def _table(verdicts: list[Verdict]) -> Table:
     """The self-test on screen."""
-    table = Table("case", "m x n x k", "cycles", *CAUSES, "verdict")
+    table = Table("case", "m x n x k", "cycles", *(cause.replace("_", "\n") for cause in CAUSES), "verdict", box=SIMPLE)
     for verdict in verdicts:
         counts = (str(verdict.counters[name]) for name in ("cycles", *CAUSES))
         table.add_row(verdict.name, f"{verdict.m} x {verdict.n} x {verdict.k}", *counts, verdict.fault or "equal")

