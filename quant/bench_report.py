@@ -13,6 +13,7 @@ from hw.artifact import write_text
 from hw.document import validate_document
 from hw.errors import InputError
 from hw.pages import markdown_table
+from quant.shapes import load_shape
 
 __all__ = ["BENCH_FILE", "BenchReport", "StageCost", "add_reports", "bench_markdown", "read_report", "read_reports"]
 
@@ -61,7 +62,7 @@ class BenchReport(BaseModel):
     stages: list[StageCost]
     wall_seconds: float  # of what ran
     device_bytes: dict[str, int]
-    host_bytes: int  # peak resident memory of the process, with the weights of ``blocks_built``
+    host_bytes: int  # peak resident memory of the process, with the bfloat16 weights of ``blocks_built``
     blocks_built: int
     device: str
 
@@ -69,6 +70,12 @@ class BenchReport(BaseModel):
     def extrapolated(self) -> bool:
         """Whether any stage ran only in part."""
         return any(stage.run < stage.whole for stage in self.stages)
+
+    @property
+    def whole_host_bytes(self) -> int:
+        """Peak of the process with the weights of every block."""
+        shape = load_shape(self.model)
+        return self.host_bytes + (self.blocks - self.blocks_built) * 2 * shape.linear_parameters // shape.layers
 
     @property
     def whole_seconds(self) -> float:
@@ -131,7 +138,10 @@ def _job_cells(report: BenchReport) -> tuple[str, ...]:
     kind = "extrapolated" if report.extrapolated else "measured"
     peak = max(report.device_bytes.values(), default=0)
     phase = next((name for name, value in report.device_bytes.items() if value == peak), "")
-    built = "" if report.blocks_built == report.blocks else f" ({report.blocks_built} blocks' weights)"
+    host = f"{report.host_bytes / 2**30:.1f} GiB"
+    if report.blocks_built < report.blocks:
+        whole = report.whole_host_bytes / 2**30
+        host = f"{host} with {report.blocks_built} of {report.blocks} blocks' weights, {whole:.1f} GiB with all"
     return (
         report.model,
         f"`{report.method}`",
@@ -141,7 +151,7 @@ def _job_cells(report: BenchReport) -> tuple[str, ...]:
         _minutes(report.wall_seconds),
         f"{_minutes(report.whole_seconds)}, {kind}",
         f"{peak / 1e9:.1f} GB ({phase})" if peak else "-",
-        f"{report.host_bytes / 2**30:.1f} GiB{built}",
+        host,
         report.device,
     )
 

@@ -115,23 +115,20 @@ def flip_codes(
     the row's error by ``-2 a d (eH)_j + (a d)^2 H_jj``, with e the row's residual and a its scale. A nonzero code moves
     to zero, a zero code to the sign that its gradient asks for.
     """
-    trits = trits.clone()
+    opposite = -trits
     gradient = (weight - scale * trits) @ hessian
     diagonal = hessian.diagonal()
-    rows = torch.arange(weight.shape[0], device=weight.device)
     for _ in range(flips):
-        step = torch.where(trits == 0, torch.sign(gradient), -trits)
+        step = torch.where(opposite == 0, torch.sign(gradient), opposite)
         moved = scale * step
-        change = moved * (moved * diagonal - 2 * gradient)
-        best, column = change.min(1)
+        change = moved * torch.sub(moved * diagonal, gradient, alpha=2)
+        best, column = change.min(1, keepdim=True)
         improves = best < 0
         if not improves.any():
             break
-        chosen = column[improves]
-        active = rows[improves]
-        trits[active, chosen] += step[active, chosen]
-        gradient[active] -= moved[active, chosen][:, None] * hessian[chosen]
-    return trits
+        opposite.scatter_add_(1, column, torch.where(improves, -step.gather(1, column), 0.0))
+        gradient -= torch.where(improves, moved.gather(1, column), 0.0) * hessian[column[:, 0]]
+    return -opposite
 
 
 def fit_scales(

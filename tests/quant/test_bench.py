@@ -29,9 +29,9 @@ def report(**changes):
         StageCost(stage="distill step", unit="step", run=4, whole=4, first=9.0, later=1.0),
     ]
     fields = {
-        "model": "m", "method": "pt-bitnet", "options": {}, "windows": 4, "length": 8, "blocks_run": 2, "blocks": 10,
-        "stages": stages, "wall_seconds": 21.0, "device_bytes": {"blocks": 2 * 10**9}, "host_bytes": 2**30,
-        "blocks_built": 2, "device": "CPU",
+        "model": "stories260K", "method": "pt-bitnet", "options": {}, "windows": 4, "length": 8,
+        "blocks_run": 2, "blocks": 10, "stages": stages, "wall_seconds": 21.0,
+        "device_bytes": {"blocks": 2 * 10**9}, "host_bytes": 2**30, "blocks_built": 2, "device": "CPU",
     }  # fmt: skip
     return BenchReport(**fields | changes)
 
@@ -47,6 +47,12 @@ def test_whole_job_is_what_ran_and_the_later_times_repeated():
     assert "0.8 min, extrapolated" in text
     assert "0.2 min, measured" in text
     assert "2.0 GB (blocks)" in text
+
+
+def test_host_memory_of_all_blocks_adds_the_weights_that_were_not_made():
+    one = report(model="llama2-7b", blocks=32, blocks_built=10)
+    assert one.whole_host_bytes == 2**30 + 22 * 2 * (4 * 4096 * 4096 + 3 * 4096 * 11008)
+    assert "1.0 GiB with 10 of 32 blocks' weights, 9.3 GiB with all" in bench_markdown([one])
 
 
 @pytest.mark.parametrize("streamed", [False, True])
