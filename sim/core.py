@@ -100,6 +100,7 @@ def step_tiles(
     column_cores: int,
     fold_cores: int,
     beats: int,
+    last_beats: int,
     latency: int,
     result_interval: int,
     buffer_rounds: int,
@@ -108,6 +109,7 @@ def step_tiles(
     first_word_ticks: int,
     head_start: int,
     weight_bytes: int,
+    scale_bytes: int,
     weights_stay: bool,
     input_bytes: int,
     inputs_stay: bool,
@@ -119,7 +121,8 @@ def step_tiles(
     A round is the tiles that the cores use together: up to ``column_cores`` column tiles, up to ``fold_cores`` folds of
     each; one core has rounds of one tile. A round's bytes arrive together, in order, one after another at
     ``ticks_per_byte``, once a slot of the buffer is free (a slot is free after its round's last beat); then ``beats``
-    go over every bus as in ``step_cycles``. ``weight_bytes`` of a tile are fetched in every token tile, or only in the
+    go over every bus as in ``step_cycles``, ``last_beats`` for the last fold of a column, whose tile brings
+    ``scale_bytes`` of its rows' scales. ``weight_bytes`` of a tile are fetched in every token tile, or only in the
     first when ``weights_stay``. ``input_bytes`` per token of a fold are fetched with every round of columns, or only
     with the first when ``inputs_stay``. ``output_bytes`` per token and column tile are written at
     ``ticks_per_written_byte``, charged with the last round of folds.
@@ -147,7 +150,7 @@ def step_tiles(
                 last = fold + deep == folds
                 read = 0
                 if first_token == 0 or not weights_stay:
-                    read += weight_bytes * wide * deep
+                    read += weight_bytes * wide * deep + (scale_bytes * wide if last else 0)
                 if column == 0 or not inputs_stay:
                     read += input_bytes * tile_tokens * deep
                 written = output_bytes * tile_tokens * wide if last else 0
@@ -160,11 +163,12 @@ def step_tiles(
                     counts[6] += read + written
                 bus_free = max(load_end + 1, swap) if double_buffer else done + 1
                 load_start = max(bus_free, arrived + 1)
-                load_end = load_start + beats - 1
+                tile_beats = last_beats if last else beats
+                load_end = load_start + tile_beats - 1
                 left_buffer[slot] = load_end
                 swap = max(load_end + 1, done)
                 if number == 0:
-                    counts[2] += beats + 1
+                    counts[2] += tile_beats + 1
                     counts[4] += load_start - 1
                 else:
                     gap = swap - done

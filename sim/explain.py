@@ -53,6 +53,7 @@ class PhaseExplanation(NamedTuple):
     roofline: Roofline
     dram_efficiency: float  # sustained over peak bandwidth
     dram_losses: tuple[float, float] | None  # of peak: to banks, to refresh; None where no banks are described
+    interleaving: float  # speed-up of sequential streams whose neighbouring bursts go to other bank groups
     largest_ops: list[tuple[str, float]]  # name, share of the cycles
     mapped_op: str  # the largest op whose mapping was chosen
     mappings: dict[str, int]  # cycles of one of its GEMMs under each mapping that was tried, the chosen one first
@@ -83,6 +84,9 @@ def explanation_lines(explanation: PhaseExplanation) -> list[str]:
     helps = f"{best.what} would help most ({best.speedup:.2f}x)" if best.speedup >= 1.01 else "no single doubling helps"
     losses, efficiency = explanation.dram_losses, f"{explanation.dram_efficiency:.0%}"
     lost = f"; banks lose {losses[0]:.1%}, refresh {losses[1]:.1%}" if losses else ""
+    if explanation.interleaving > 1.01:
+        lost += "; an address map that interleaves bank groups would make its streams "
+        lost += f"{explanation.interleaving:.2f}x as fast"
     idle = f"edge tiles and masks idle {explanation.edge_loss:.1%} of issued lanes"
     share = f"{explanation.shares[bound]:.0%}"
     return [
@@ -143,6 +147,7 @@ def _explain_phase(
         ),
         dram_efficiency=result.memory.sequential_efficiency,
         dram_losses=_dram_losses(result.memory),
+        interleaving=_interleaving(result.memory),
         largest_ops=[(op.name, op.cycles / phase.cycles) for op in ops],
         mapped_op=mapped.name if mapped else "",
         mappings=mapped.tried if mapped else {},
@@ -157,6 +162,14 @@ def _dram_losses(memory: MemoryConfig) -> tuple[float, float] | None:
         return None
     stream = memory.dram.sequential()
     return stream.bank_loss, stream.refresh_loss
+
+
+def _interleaving(memory: MemoryConfig) -> float:
+    """What another address map would make of a sequential stream; 1 where no banks are described."""
+    if memory.dram is None:
+        return 1.0
+    interleaved = memory.dram.model_copy(update={"address_map": "row-bank-column-group"})
+    return interleaved.sequential().efficiency / memory.dram.sequential().efficiency
 
 
 def _doubled(

@@ -14,6 +14,7 @@ from sim.schedule import (
     candidates,
     forget_schedules,
     inputs_on_chip,
+    matrix_bytes,
     outputs_on_chip,
     stays_on_chip,
     step_mapping,
@@ -85,9 +86,9 @@ def _counts(job: GemmJob, schedule: Schedule, array: ArrayConfig) -> ActionCount
     issues = columns * (math.ceil(m / array.rows) * sum(job.positions(array.rows)) if grid else m * folds)
     operands = m * k * job.planes * columns if grid else issues * array.rows
     sums = 0 if grid else issues * array.cols  # a processing element keeps its sum in a register of its own
-    weight_bits = job.weight_dram_bits or array.weight_bits
-    matrix_bits = columns * folds * math.ceil(array.lanes * weight_bits / 8) * 8
-    streamed_bits = columns * folds * schedule.weight_streams * array.weight_beats * array.weight_bus_bits
+    matrix_bits = 8 * matrix_bytes(job, array)
+    beats = columns * (folds * array.weight_beats + array.scale_beats)
+    streamed_bits = beats * schedule.weight_streams * array.weight_bus_bits
     fetch_bits = 0 if inputs_on_chip(job, array) else m * math.ceil(k / array.rows) * array.rows * array.activation_bits
     input_bits = fetch_bits * schedule.input_fetches
     output_bits = m * n * job.output_bits

@@ -17,6 +17,7 @@ from sim.statistics import RANDOM_TOGGLE_RATE, assumed_statistics
 
 __all__ = ["Machine"]
 
+_INT8 = 8  # bits
 _SOFTMAX_OPERATIONS = 5  # per score: scale and maximum, subtract, exponential, sum, multiply
 
 
@@ -78,7 +79,11 @@ class Machine:
         dense = self.array.mac != "ternary"
         planes = 1 if dense else op.planes
         group = None if dense else op.group
-        job = self._job(GemmJob(op.gemm, planes=planes, group=group, head_start=head_start))
+        requantizes = (
+            self.array.results == "int8"
+        )  # beside the array: no multiply and no offset is left to the vector unit
+        output_bits = _INT8 if requantizes else self.formats.residual_bits
+        job = self._job(GemmJob(op.gemm, planes=planes, group=group, head_start=head_start, output_bits=output_bits))
         cost = gemm_cost(job, self.array, self.memory, self.cores)
         toggles = self._operand_toggles(op.statistics)
         m, n, k = op.gemm
@@ -92,9 +97,10 @@ class Machine:
         counts = cost.counts._replace(
             array_macs_active=cost.counts.array_macs * toggles / RANDOM_TOGGLE_RATE,
             scale_multiplies=m * n * (scales + offsets),
-            vector_ops=m * k if offsets else 0,
+            vector_ops=m * k if offsets and not self.array.sum_of_x else 0,
         )
-        vector_cycles = math.ceil((counts.scale_multiplies + counts.vector_ops) / self._vector_lanes)
+        on_vector_unit = counts.vector_ops + (0 if requantizes else counts.scale_multiplies)
+        vector_cycles = math.ceil(on_vector_unit / self._vector_lanes)
         beyond = max(0, vector_cycles - cost.cycles)
         causes = cost.causes | {"vector": beyond}
         return Cost(cost.cycles + beyond, causes, counts, cost.macs, cost.tried).scaled(op.count)

@@ -76,6 +76,6 @@ def _grid_cycles(gemm: Gemm, array: ArrayConfig) -> int:
     positions = np.array(fold_positions(gemm.k, machine), np.int64)
     counts = step_tiles(
         gemm.m, machine.token_tile, tiles.column_tiles, tiles.folds, positions, 1, 1, machine.weight_beats,
-        machine.pipeline_latency, 1, 1, 0, 0, 0, 0, 0, True, 0, True, 0, True,
+        machine.weight_beats, machine.pipeline_latency, 1, 1, 0, 0, 0, 0, 0, 0, True, 0, True, 0, True,
     )  # fmt: skip
     return int(counts[0])

@@ -21,6 +21,7 @@ __all__ = [
     "candidates",
     "forget_schedules",
     "inputs_on_chip",
+    "matrix_bytes",
     "outputs_on_chip",
     "stays_on_chip",
     "step_mapping",
@@ -126,7 +127,7 @@ def candidates(job: GemmJob, array: ArrayConfig, cores: CoreGroup) -> list[Mappi
         InputError: a fixed loop order that the weight buffer does not allow.
     """
     columns, folds = math.ceil(job.gemm.n / array.cols), job.folds(array.rows)
-    column_bytes = folds * _tile_bytes(job, array)
+    column_bytes = folds * _tile_bytes(job, array) + _scale_bytes(job, array)
     sizes = _descriptor_sizes(job, array)
     found = []
     for column_cores, fold_cores in cores.grids(columns, folds):
@@ -161,8 +162,22 @@ def _descriptor_sizes(job: GemmJob, array: ArrayConfig) -> list[int]:
 
 
 def _tile_bytes(job: GemmJob, array: ArrayConfig) -> int:
-    """Bytes of a weight tile that come from DRAM."""
-    return 0 if job.weights_on_chip else math.ceil(array.lanes * (job.weight_dram_bits or array.weight_bits) / 8)
+    """Bytes of a weight tile that come from DRAM, its columns' power-of-two scales among them."""
+    if job.weights_on_chip:
+        return 0
+    weights = math.ceil(array.lanes * (job.weight_dram_bits or array.weight_bits) / 8)
+    return weights + math.ceil(array.cols * array.group_exponent_bits / 8)
+
+
+def _scale_bytes(job: GemmJob, array: ArrayConfig) -> int:
+    """Bytes of a column tile's multipliers and offsets that come from DRAM, where the array requantizes."""
+    return 0 if job.weights_on_chip else math.ceil(array.cols * array.scale_bits / 8)
+
+
+def matrix_bytes(job: GemmJob, array: ArrayConfig) -> int:
+    """Bytes of all weight tiles and scales of a GEMM, as they come from DRAM."""
+    columns = math.ceil(job.gemm.n / array.cols)
+    return columns * (job.folds(array.rows) * _tile_bytes(job, array) + _scale_bytes(job, array))
 
 
 def step_mapping(
@@ -171,7 +186,7 @@ def step_mapping(
     """Step the distinct descriptors: the first, those like it, and the last, smaller ones."""
     m, n, k = job.gemm
     columns, folds, tile_bytes = math.ceil(n / array.cols), job.folds(array.rows), _tile_bytes(job, array)
-    weights_stay = mapping.block * folds * tile_bytes <= array.weight_buffer_bytes
+    weights_stay = mapping.block * (folds * tile_bytes + _scale_bytes(job, array)) <= array.weight_buffer_bytes
     fetch_inputs = not inputs_on_chip(job, array)
     slab_bits = min(mapping.tokens, array.token_tile) * (k * array.activation_bits + 2 * array.cols * job.output_bits)
     inputs_stay = not fetch_inputs or slab_bits <= array.activation_buffer_bytes * 8
@@ -190,6 +205,7 @@ def step_mapping(
             mapping.column_cores,
             mapping.fold_cores,
             array.weight_beats,
+            array.weight_beats + array.scale_beats,
             array.pipeline_latency + cores.reduction_latency(mapping.fold_cores),
             cores.result_interval(array, mapping.fold_cores),
             min(buffer_rounds, rounds, job.prefetch_rounds or rounds),
@@ -198,6 +214,7 @@ def step_mapping(
             round(memory.latency_s * array.clock_hz * TICKS_PER_CYCLE),
             head_start,
             weight_bytes,
+            _scale_bytes(job, array) if weight_bytes else 0,
             weights_stay,
             array.rows * array.activation_bits // 8 if fetch_inputs else 0,
             inputs_stay,

@@ -56,10 +56,18 @@ def phase_table(result: SimResult) -> Table:
 def op_table(phase: PhaseResult) -> Table:
     """Ops in order, each with the two causes that take most of its cycles."""
     table = Table(title=f"{phase.name}, by op")
-    for heading in ("op", "on", "times", "cycles", "share", "mostly"):
-        table.add_column(heading, justify="right" if heading in ("times", "cycles", "share") else "left")
+    for heading in ("op", "on", "times", "cycles each", "cycles", "share", "mostly"):
+        table.add_column(heading, justify="left" if heading in ("op", "on", "mostly") else "right")
     for op in phase.ops:
         largest = sorted((cause for cause in CAUSES if op.causes[cause]), key=op.causes.__getitem__, reverse=True)[:2]
         mostly = ", ".join(f"{cause.replace('_', ' ')} {op.causes[cause] / op.cycles:.0%}" for cause in largest)
-        table.add_row(op.name, op.unit, f"{op.count}", f"{op.cycles:,}", f"{op.cycles / phase.cycles:.1%}", mostly)
+        table.add_row(
+            op.name,
+            op.unit,
+            f"{op.count}",
+            f"{op.cycles / op.count:,.0f}",
+            f"{op.cycles:,}",
+            f"{op.cycles / phase.cycles:.1%}",
+            mostly,
+        )
     return table

@@ -1,16 +1,19 @@
 """Energy of a run whose counts were chosen by hand, every part recomputed by hand."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from energy.costs import load_costs
 from energy.model import energy_of
 from energy.sources import OperatorSource, load_source
 from energy.summary import summarize
-from hw.config import ArrayConfig
+from hw.config import ArrayConfig, sized
 from quant.shapes import load_shape
 from sim.counts import ActionCounts
 from sim.memory import load_memory
 from sim.result import CAUSES, OpResult, PhaseResult, SimResult
+from sim.simulator import simulate
 
 KIB = 1024
 CYCLES = 2_000_000
@@ -123,3 +126,19 @@ def test_reduction_is_one_minus_ternary_over_baseline(close):
     assert saved.latency == 0
     assert saved.array_energy == close(1 - ternary.parts["array"].typical / int8.parts["array"].typical)
     assert 0 < saved.system_energy < saved.compute_energy < saved.array_energy < 1
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 4), st.integers(2, 5), st.sampled_from(["ternary", "int8", "fp16"]))
+def test_energy_is_additive_over_layers(layers, factor, mac):
+    """A model with as many layers again takes as much energy again, but for embedding, final norm and lm_head."""
+    costs, memory, shape = load_source("horowitz-45nm"), load_memory("ddr4-2400"), load_shape("stories260K")
+    array = sized(4, 4).baseline(mac)
+
+    def energy(count):
+        result = simulate(shape.model_copy(update={"layers": count}), array, memory, 5, 2)
+        return [phase.total.typical for phase in energy_of(result, costs).phases]
+
+    none = [2 * one - two for one, two in zip(energy(1), energy(2), strict=True)]
+    for rest, one, many in zip(none, energy(layers), energy(layers * factor), strict=True):
+        assert many - rest == pytest.approx(factor * (one - rest), rel=1e-9)

@@ -65,8 +65,8 @@ def tile_step(gemm, array, buffer_tiles=1, ticks_per_byte=0, first_word_ticks=0,
     grid = TileGrid.of(gemm, array)
     counts = step_tiles(
         gemm.m, array.token_tile, grid.column_tiles, grid.folds, NO_POSITIONS, 1, 1, array.weight_beats,
-        array.pipeline_latency, 1, buffer_tiles, ticks_per_byte, ticks_per_byte, first_word_ticks, 0, weight_bytes,
-        False, 0, True, 0, True,
+        array.weight_beats + array.scale_beats, array.pipeline_latency, 1, buffer_tiles, ticks_per_byte, ticks_per_byte,
+        first_word_ticks, 0, weight_bytes, 0, False, 0, True, 0, True,
     )  # fmt: skip
     assert counts[5] == 0  # nothing to reduce on one core
     return np.delete(counts, 5)

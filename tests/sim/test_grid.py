@@ -64,8 +64,8 @@ def tile_step(gemm, array, buffer_tiles=1, ticks_per_byte=0, first_word_ticks=0,
     positions = np.array(fold_positions(gemm.k, array), np.int64)
     return step_tiles(
         gemm.m, array.token_tile, tiles.column_tiles, tiles.folds, positions, 1, 1, array.weight_beats,
-        array.pipeline_latency, 1, buffer_tiles, ticks_per_byte, ticks_per_byte, first_word_ticks, 0, weight_bytes,
-        False, 0, True, 0, True,
+        array.weight_beats, array.pipeline_latency, 1, buffer_tiles, ticks_per_byte, ticks_per_byte, first_word_ticks,
+        0, weight_bytes, 0, False, 0, True, 0, True,
     )  # fmt: skip
 
 

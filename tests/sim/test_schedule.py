@@ -1,14 +1,19 @@
 """Mappings of a GEMM: each moves what it says, the best of them is chosen, a fixed one is kept or refused."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from hw.config import sized
+from hw.config import ArrayConfig, sized
 from hw.errors import InputError
-from quant.shapes import Gemm
+from hw.formats import GemmFormat
+from quant.shapes import Gemm, load_shape
+from sim.analytic import closed_form
 from sim.cores import ONE_CORE
 from sim.gemm import GemmJob, gemm_cost
 from sim.memory import load_memory
 from sim.schedule import Mapping, candidates
+from sim.simulator import simulate
 
 LPDDR5 = load_memory("lpddr5-6400")
 ARRAY = sized(8, 8).model_copy(
@@ -60,3 +65,31 @@ def test_a_shallow_prefetch_is_never_faster():
         for depth in (1, 2, 4, None)
     ]
     assert cycles == sorted(cycles, reverse=True)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.builds(Gemm, *[st.integers(1, 30)] * 3), st.integers(1, 5), st.integers(1, 4), st.sampled_from([1, 2]))
+def test_an_array_that_requantizes_takes_the_closed_form_with_its_scales(gemm, rows, cols, planes):
+    """Multipliers of 16 bits per output follow the last fold; both models of docs/architecture.md count their beats."""
+    array = ArrayConfig(name="a", rows=rows, cols=cols, weight_bus_bits=8, results="int8", planes=planes)
+    job = GemmJob(gemm, planes=planes, inputs_on_chip=True, outputs_on_chip=True, weights_on_chip=True)
+    expected = closed_form(gemm, array, GemmFormat(planes=planes, row_scales=True))
+    cost = gemm_cost(job, array, LPDDR5)
+    assert (cost.cycles, cost.causes["ideal"]) == (expected.cycles + 1, expected.ideal)
+
+
+def test_scales_and_exponents_come_from_memory_with_their_weights():
+    """16 x 16 on 8 x 8: four tiles of 16 bytes and eight 2-bit exponents, two columns of eight 16-bit multipliers."""
+    fields = sized(8, 8).model_dump() | {"results": "int8", "group_exponent_bits": 2}
+    cost = gemm_cost(GemmJob(Gemm(1, 16, 16)), ArrayConfig(**fields), LPDDR5)
+    assert cost.counts.dram_read_bits == 8 * (4 * (16 + 2) + 2 * 16)
+
+
+def test_requantizing_beside_the_array_frees_the_vector_unit():
+    fields = sized(32, 32).model_dump() | {"vector_lanes": 1, "weight_bus_bits": 512}
+    plain, beside = (
+        simulate(load_shape("stories260K"), ArrayConfig(**fields | {"results": results}), LPDDR5, 9, 2).phase("prefill")
+        for results in ("sums", "int8")
+    )
+    waits = [next(op for op in phase.ops if op.name == "q_proj").causes["vector"] for phase in (plain, beside)]
+    assert waits[0] > waits[1] == 0
