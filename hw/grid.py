@@ -1,6 +1,9 @@
 """The systolic organisation: a grid of accumulators, and the readout that brings their sums into the result queue."""
 
-from amaranth import Cat, Module, Signal, Value, signed
+from functools import reduce
+from operator import or_
+
+from amaranth import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import Component, In, Out
@@ -88,12 +91,14 @@ class Grid(Component):
         """Skewed operands, the elements, and a readout that follows the wave of the last additions."""
         m = Module()
         sums = self._elements(m, self._activations(m), self._codes(m), self._clears(m))
-        valid, row = self._readout(m)
-        queues = []
+        flags = self._readout(m)
+        valid, queues = Cat(flags).any(), []
         for column in range(self.config.cols):
             chosen = Signal(signed(self.config.accumulator_bits), name=f"chosen{column}", reset_less=True)
-            m.d.sync += chosen.eq(_picked([line[column] for line in sums], row))
-            row, valid = _late(m, row, f"row{column}"), _late(m, valid, f"valid{column}", reset_less=False)
+            finished = [Mux(flag, line[column], 0) for line, flag in zip(sums, flags, strict=True)]  # one at most
+            m.d.sync += chosen.eq(reduce(or_, finished))
+            valid = _late(m, valid, f"valid{column}", reset_less=False)
+            flags = [_late(m, flag, f"flag{row}_{column}") for row, flag in enumerate(flags)]
             m.submodules[f"queue{column}"] = queue = SyncFIFO(width=len(chosen), depth=self.config.result_queue_depth)
             m.d.comb += [queue.w_data.eq(chosen), queue.w_en.eq(valid)]
             queues.append(queue)
@@ -161,19 +166,19 @@ class Grid(Component):
             sums.append(line)
         return sums
 
-    def _readout(self, m: Module) -> tuple[Value, Value]:
-        """Whether column 0 has a finished sum, and in which row: row 0 three edges after the final issue, then on."""
+    def _readout(self, m: Module) -> list[Value]:
+        """For each row whether its element of column 0 has just finished: row 0 three edges after the final issue."""
         final, last = self.final, self.last_token
         for stage in range(2):
             final = _late(m, final, f"final{stage}", reset_less=False)
             last = _late(m, last, f"last{stage}")
-        valid, row, end = Signal(), Signal.like(self.last_token), Signal.like(self.last_token)
-        m.d.sync += row.eq(row + 1)
+        end = Signal.like(self.last_token)
         with m.If(final):
-            m.d.sync += [valid.eq(1), row.eq(0), end.eq(last)]
-        with m.Elif(row == end):
-            m.d.sync += valid.eq(0)
-        return valid, row
+            m.d.sync += end.eq(last)
+        flags = [_late(m, final, "flag0", reset_less=False)]
+        for row in range(1, self.config.rows):
+            flags.append(_late(m, flags[-1] & (end != row - 1), f"flag{row}", reset_less=False))
+        return flags
 
     def _credits(self, m: Module, transfer: Value) -> None:
         """Credits for the queue, and the distance that a readout asks between two final issues."""

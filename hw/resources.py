@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from amaranth import Cat, Module, Signal, Value
 from amaranth.back import rtlil
-from amaranth.lib.wiring import Component, In, Out
+from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
 from hw.array import Array
 from hw.cells import Cells, GatedAdder
@@ -21,10 +21,22 @@ from hw.config import ArrayConfig
 from hw.core import Core
 from hw.errors import InputError
 from hw.gates.yosys import run_yosys
+from hw.grid import Grid
 from hw.ports import negatives_layout, sums_layout, tile_layout, vector_layout
 from hw.weights import WeightTiles
 
-__all__ = ["FAMILIES", "Accumulated", "Datapath", "FpgaCells", "Scanned", "family_of", "measure", "route", "synthesize"]
+__all__ = [
+    "FAMILIES",
+    "Accumulated",
+    "Datapath",
+    "FpgaCells",
+    "Scanned",
+    "array_of",
+    "family_of",
+    "measure",
+    "route",
+    "synthesize",
+]
 
 _FIELDS = {
     *("organisation", "rows", "cols", "packing", "weight_bus_bits"),
@@ -112,11 +124,16 @@ class Accumulated(Component):
         return m
 
 
+def array_of(config: ArrayConfig, cells: Cells) -> Component:
+    """What is measured as the array: ``Accumulated``, or the grid with its readout and the control of its queue."""
+    return Grid(config, cells) if config.organisation == "systolic" else Accumulated(config, cells)
+
+
 class Datapath(Component):
-    """``Accumulated`` with its double-buffered weight tiles: a core without sequencer, buffer and queue."""
+    """The array with its double-buffered weight tiles: a core without sequencer, a tree also without buffer, queue."""
 
     def __init__(self, config: ArrayConfig, cells: Cells):
-        self.tiles, self.array = WeightTiles(config), Accumulated(config, cells)
+        self.tiles, self.array = WeightTiles(config), array_of(config, cells)
         inner = {"trits", "negatives"}
         members = dict(self.tiles.signature.members) | dict(self.array.signature.members)
         super().__init__({name: member for name, member in members.items() if name not in inner})
@@ -125,11 +142,16 @@ class Datapath(Component):
         """Tiles feed the array; everything else goes to the ports."""
         m = Module()
         m.submodules.tiles, m.submodules.array = self.tiles, self.array
-        m.d.comb += [self.array.trits.eq(self.tiles.trits), self.array.negatives.eq(self.tiles.negatives)]
+        m.d.comb += self.array.trits.eq(self.tiles.trits)
+        if hasattr(self.tiles, "negatives"):
+            m.d.comb += self.array.negatives.eq(self.tiles.negatives)
         for name, member in self.signature.members.items():
             inner = getattr(self.tiles if name in self.tiles.signature.members else self.array, name)
             outer = getattr(self, name)
-            m.d.comb += inner.eq(outer) if member.flow is In else outer.eq(inner)
+            if member.is_signature:
+                connect(m, inner, flipped(outer))
+            else:
+                m.d.comb += inner.eq(outer) if member.flow is In else outer.eq(inner)
         return m
 
 
@@ -215,7 +237,7 @@ def route(design: Component, seeds: Sequence[int], family: str = "ecp5", part: s
 
 def measure(config: ArrayConfig, cells: Cells, family: str, part: str, seeds: Sequence[int]) -> dict[str, object]:
     """Cells of array, datapath and core of ``config``, and the datapath's clock for each placement seed."""
-    scopes = {"array": Accumulated(config, cells), "datapath": Datapath(config, cells), "core": Core(config, cells)}
+    scopes = {"array": array_of(config, cells), "datapath": Datapath(config, cells), "core": Core(config, cells)}
     counted = {name: synthesize(design, family) for name, design in scopes.items()}
     return {
         "family": family,

@@ -24,6 +24,7 @@ def add_parser(commands) -> None:
     parser.add_argument(
         "--array", default="16x4", help="a name, RxC (20-bit accumulators, eight beats), or a .yaml file"
     )
+    parser.add_argument("--organisation", choices=("tree", "systolic"), default="tree", help="of the array (with RxC)")
     parser.add_argument("--chain", type=int, default=4, help="lanes that add in turn before the tree (with RxC)")
     parser.add_argument("--cells", default="ecp5", help="portable, ecp5 or lut6")
     parser.add_argument("--family", help="ecp5, ice40 or xc7 (synthesis only); default: that of the cells")
@@ -60,9 +61,10 @@ def resources(options: Namespace) -> None:
     part = options.part or next(iter(parts), "")
     if part not in parts and (part or options.part):
         raise InputError(f"--part of {family} must be one of {', '.join(parts)}, not {part!r}")
-    config = _config(options.array, options.chain)
+    config = _config(options.array, options.chain, options.organisation)
     seeds = [_seed(text) for text in options.seeds.split(",") if text] if parts else []
-    name = f"fpga-{family}-{config.name}-chain{config.chain_lanes}-{options.cells}"
+    shape = "grid" if config.organisation == "systolic" else f"chain{config.chain_lanes}"
+    name = f"fpga-{family}-{config.name}-{shape}-{options.cells}"
     with Console(stderr=True).status(f"{name}: synthesis, then place and route with {len(seeds)} seeds (minutes)"):
         result = measure(config, options.cells, family, part, seeds)
     text = json.dumps(result, indent=1)
@@ -73,11 +75,11 @@ def resources(options: Namespace) -> None:
 def resource_table(folder: Path) -> str:
     """Markdown table of every ``fpga-*.json`` in ``folder``: by family, then smallest array first."""
     results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("fpga-*.json"))]
-    results.sort(key=lambda r: (r["family"], r["array"]["rows"] * r["array"]["cols"], r["cells"], int(_chain(r))))
+    results.sort(key=lambda r: (r["family"], r["array"]["rows"] * r["array"]["cols"], r["cells"], _shape(r)))
     header = [
         "family",
         "lanes x columns",
-        "chain",
+        "organisation",
         "cells",
         "array, tables/MAC",
         "+ weight tiles",
@@ -90,15 +92,16 @@ def resource_table(folder: Path) -> str:
         array, scopes = result["array"], result["scopes"]
         per_mac = [f"{scopes[scope]['tables_per_mac']:.2f}" for scope in ("array", "datapath", "core")]
         clocks = ", ".join(f"{value:.0f}" for value in result["clock_mhz"].values())
-        row = [result["family"], f"{array['rows']} x {array['cols']}", _chain(result), result["cells"], *per_mac]
+        row = [result["family"], f"{array['rows']} x {array['cols']}", _shape(result), result["cells"], *per_mac]
         clock = f"{clocks} ({result['part']})" if clocks else "synthesis only"
         rows.append([*row, str(scopes["datapath"]["flip_flops"]), clock])
     return markdown_table(header, rows)
 
 
-def _chain(result: dict) -> str:
-    """Lanes of a chain."""
-    return str(result["array"]["chain_lanes"])
+def _shape(result: dict) -> str:
+    """Organisation of an array: grid, or tree with chains of so many lanes."""
+    grid = result["array"]["organisation"] == "systolic"
+    return "grid" if grid else f"tree, chains of {result['array']['chain_lanes']}"
 
 
 def rendered(page: str, folder: Path) -> str:
@@ -106,7 +109,7 @@ def rendered(page: str, folder: Path) -> str:
     return fill_blocks(page, {"fpga": lambda: resource_table(folder)}, str(PAGE))
 
 
-def _config(name: str, chain: int) -> ArrayConfig:
+def _config(name: str, chain: int, organisation: str = "tree") -> ArrayConfig:
     """The array to measure; ``RxC`` with the widths that the peers have."""
     config = load_array(name)
     if name.endswith((".yaml", ".yml")) or config.name != f"{config.rows}x{config.cols}":
@@ -115,9 +118,10 @@ def _config(name: str, chain: int) -> ArrayConfig:
         raise InputError(f"--chain must be 1 to {config.rows} for array {name}, not {chain}")
     fields = config.model_dump() | {
         "accumulator_bits": max(_ACCUMULATOR_BITS, required_accumulator_bits(config.rows)),
-        "chain_lanes": chain,
+        "chain_lanes": chain if organisation == "tree" else 1,
         "adders_per_register": 1,
-        "token_tile": 16,
+        "token_tile": 16 if organisation == "tree" else config.rows,
+        "organisation": organisation,
     }
     return ArrayConfig(**fields)
 

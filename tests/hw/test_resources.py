@@ -23,4 +23,4 @@ def test_a_16x4_array_takes_few_tables_per_mac_and_no_dsp(cells: Cells, chain: i
 def test_the_page_shows_the_committed_results():
     text = PAGE.read_text(encoding="utf-8")
     assert rendered(text, RESULTS) == text
-    assert "| ecp5 | 16 x 4 | 4 | ecp5 |" in text
+    assert "| ecp5 | 16 x 4 | tree, chains of 4 | ecp5 |" in text
