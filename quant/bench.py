@@ -20,7 +20,8 @@ from quant.bench_report import BenchReport, StageCost
 from quant.full_strength import GENERATED_LENGTH, distill_blocks, reconstruct_blocks
 from quant.generate import generate_windows, rows_that_fit
 from quant.latent import BlockTensors
-from quant.llama import LoadedModel, first_blocks, must_stream, place, random_llama, usable_device
+from quant.llama import LoadedModel, first_blocks, must_stream, place
+from quant.loading import random_llama, usable_device
 from quant.pipeline import Progress
 from quant.quantizer import quantize_blocks
 from quant.registry import options_for

@@ -14,7 +14,8 @@ from quant.checkpoint import Checkpoint, join_checkpoints, write_checkpoint
 from quant.evaluate import LastWord, last_word_accuracy, last_words, perplexity
 from quant.full_strength import full_strength
 from quant.layerwise import solve_linears
-from quant.llama import LoadedModel, block_norms, decoder_linears, load_model, norm_weights, streams
+from quant.llama import LoadedModel, block_norms, decoder_linears, norm_weights, streams
+from quant.loading import load_model
 from quant.manifest import Manifest, write_manifest
 from quant.pipeline import Progress, QuantJob, Texts
 from quant.recorder import record_pass

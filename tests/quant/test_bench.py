@@ -13,7 +13,8 @@ from hw.errors import InputError
 from quant import llama
 from quant.bench import BenchJob, run_bench
 from quant.bench_report import BenchReport, StageCost, add_reports, bench_markdown, read_report, read_reports
-from quant.llama import place, random_llama
+from quant.llama import place
+from quant.loading import random_llama
 from quant.shapes import load_shape
 
 FULL = {"epochs": 1, "distill_steps": 40, "distill_length": 32, "distill_tokens_per_step": 64, "generated_windows": 3}

@@ -4,7 +4,8 @@ import torch
 
 from quant.calibrate import token_windows
 from quant.forward import hidden_states
-from quant.llama import int8_activations, load_model, logits_of
+from quant.llama import int8_activations, logits_of
+from quant.loading import load_model
 from quant.source import resolve
 from tests.quant.tiny import TEXT
 

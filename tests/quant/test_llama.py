@@ -17,7 +17,6 @@ from quant.llama import (
     decoder_linears,
     embed,
     int8_activations,
-    load_model,
     logits_of,
     norm_weights,
     quantize_dequantize,
@@ -25,6 +24,7 @@ from quant.llama import (
     run_block,
     working_block,
 )
+from quant.loading import load_model
 from quant.source import resolve
 from tests.quant.tiny import TEXT
 

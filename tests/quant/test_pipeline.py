@@ -13,7 +13,7 @@ import torch
 from hw.errors import InputError
 from hw.golden import group_sums
 from quant import pipeline
-from quant.llama import load_model
+from quant.loading import load_model
 from quant.pipeline import QuantJob, quantize
 from quant.quantizer import apply_checkpoint
 from quant.recording import sums_digest
