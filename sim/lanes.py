@@ -7,7 +7,7 @@ and ``negative``; a lane's operand is ``(x & nonzero) ^ negative``, so +x, 0 or 
 import numpy as np
 from numba import njit
 
-__all__ = ["array_sums", "boundary_toggles", "stream_toggles"]
+__all__ = ["array_sums", "boundary_toggles", "grid_toggles", "stream_toggles"]
 
 _OPERAND_MASK = 0xFF  # 8 bits of an operand toggle
 
@@ -107,3 +107,27 @@ def boundary_toggles(
                 if here and lane + r < k and operand == operand_before:
                     toggles[2] += 1
     return toggles
+
+
+@njit(cache=True)
+def grid_toggles(x: np.ndarray, nonzero: np.ndarray, negative: np.ndarray, cols: int) -> np.ndarray:
+    """What changes at the elements of a systolic grid while one token passes: each holds an output and sees all K.
+
+    ``x``: int32 (k,), the token. An element goes from an output's last position to position 0 of the output ``cols``
+    further. Returns int64 (3,): bits that toggle at the selected operands and at the activations, operands that stay.
+    """
+    n, k = nonzero.shape
+    counts = np.zeros(3, np.int64)
+    for output in range(n):
+        operand_before, x_before, known = 0, 0, False
+        if output >= cols:
+            x_before, known = x[k - 1], True
+            operand_before = (x_before & nonzero[output - cols, k - 1]) ^ negative[output - cols, k - 1]
+        for position in range(k):
+            operand = (x[position] & nonzero[output, position]) ^ negative[output, position]
+            if known:
+                counts[0] += _ones(operand ^ operand_before)
+                counts[1] += _ones(x[position] ^ x_before)
+                counts[2] += operand == operand_before
+            operand_before, x_before, known = operand, x[position], True
+    return counts

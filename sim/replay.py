@@ -11,7 +11,7 @@ from hw.config import ArrayConfig
 from hw.errors import InputError
 from quant.checkpoint import Checkpoint
 from quant.recording import LinearRecord, Recording, sums_digest
-from sim.lanes import array_sums, boundary_toggles, stream_toggles
+from sim.lanes import array_sums, boundary_toggles, grid_toggles, stream_toggles
 from sim.result import Statistics
 
 __all__ = [
@@ -99,10 +99,16 @@ def measure_toggles(q: np.ndarray, trits: np.ndarray, array: ArrayConfig) -> Tog
     """Toggles of the stream order of ``array``: int8 (m, k), int8 (planes, n, k), planes after one another.
 
     All tokens of ``q`` run as one GEMM, so one token gives the order of decode. The first issue toggles nothing, nor
-    does the step from one token tile to the next.
+    does the step from one token tile or plane to the next. On a systolic grid tokens pass side by side, so that each
+    toggles as if it were alone.
     """
     activations = q.astype(np.int32)
     (m, k), (planes, n, _) = q.shape, trits.shape
+    issued = planes * m * n * k
+    if array.organisation == "systolic":
+        masks = [*zip(*_masks(trits), strict=True)]
+        counts = sum(grid_toggles(token, *plane, array.cols) for token in activations for plane in masks)
+        return Toggles(counts[0] / (_BITS * issued), counts[1] / (_BITS * issued), counts[2] / issued)
     within, same = stream_toggles(activations, array.token_tile)  # (k,) each; a lane of trit -1 toggles the same bits
     nonzero = np.count_nonzero(trits, axis=(0, 1))  # (k,)
     selected = int((nonzero * within).sum())
@@ -116,7 +122,6 @@ def measure_toggles(q: np.ndarray, trits: np.ndarray, array: ArrayConfig) -> Tog
             selected += int(edges[0])
             entered += int(edges[1])
             steady += int(edges[2])
-    issued = planes * m * n * k
     return Toggles(selected / (_BITS * issued), entered / (_BITS * issued), steady / issued)
 
 
@@ -153,6 +158,7 @@ def _replay_linear(
     sums = linear_sums(q, linear.trits, record.group, array)
     if sums_digest(sums) != record.sums_sha256:
         raise RuntimeError(f"replayed sums of {record.kind} of layer {record.layer} differ from the recorded ones")
+    tokens = _DECODE_TOKENS if array.organisation == "systolic" else len(q)  # all alike on a grid
     single = [
         measure_toggles(q[token : token + 1], linear.trits, array) for token in range(min(_DECODE_TOKENS, len(q)))
     ]
@@ -161,7 +167,7 @@ def _replay_linear(
         kind=record.kind,
         weights=linear.trits.size,
         zero_fraction=1.0 - np.count_nonzero(linear.trits) / linear.trits.size,
-        prefill=measure_toggles(q, linear.trits, array),
+        prefill=measure_toggles(q[:tokens], linear.trits, array),
         decode=Toggles(*np.mean(single, axis=0).tolist()),
         skipping=measure_skipping(linear.trits, array),
     )

@@ -1,5 +1,7 @@
 """Sums and toggles of the lanes equal plain sums and an issue-by-issue walk of the stream."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 
 from hw.config import sized
 from hw.golden import tiles
+from sim.mappings import as_grid
 from sim.replay import linear_sums, measure_skipping, measure_toggles
 from tests.naive import gemm_sums
 
@@ -68,6 +71,31 @@ def walked_toggles(q, trits, array):
 @given(operands(), arrays)
 def test_toggles_are_those_of_a_walk_over_every_issue(data, array):
     assert measure_toggles(*data, array) == pytest.approx(walked_toggles(*data, array))
+
+
+def walked_grid_toggles(q, trits, array):
+    """Every element of the grid, issue by issue: token r, output c, all positions of K, then the next column tile."""
+    (m, k), (planes, n, _) = q.shape, trits.shape
+    selected = entered = steady = 0
+    for matrix in trits:
+        for token in range(m):
+            for column in range(array.cols):
+                seen = [(int(matrix[output, position]), int(q[token, position]))
+                        for output in range(column, n, array.cols) for position in range(k)]  # fmt: skip
+                operands = [({1: x, 0: 0, -1: -x - 1}[t], x) for t, x in seen]
+                for (before, x_before), (operand, x) in itertools.pairwise(operands):
+                    selected += ((operand ^ before) & 255).bit_count()
+                    entered += ((x ^ x_before) & 255).bit_count()
+                    steady += operand == before
+    issued = planes * m * n * k
+    return selected / (8 * issued), entered / (8 * issued), steady / issued
+
+
+@settings(max_examples=60, deadline=None)
+@given(operands(), st.integers(1, 5), st.integers(1, 4))
+def test_toggles_of_a_grid_are_those_of_a_walk_over_its_elements(data, rows, cols):
+    array = as_grid(sized(rows, cols))
+    assert measure_toggles(*data, array) == pytest.approx(walked_grid_toggles(*data, array))
 
 
 def test_skipping_counts_the_fullest_column_of_each_tile():
