@@ -49,8 +49,8 @@ def run_job(job: QuantJob, source: Source, texts: Texts, folder: Path, model_fol
         reason = str(error).strip().splitlines()[0]
         raise InputError(
             f"model {job.model!r}, method {job.method!r}: out of memory on {job.device} ({reason}); use shorter or "
-            "fewer windows (--length, --calibration-windows), with pt-bitnet-full --option distilled=scales, or --device "
-            "cpu; finished blocks are kept"
+            "fewer windows (--length, --calibration-windows), with pt-bitnet-full --option distilled=scales, or "
+            "--device cpu; finished blocks are kept"
         ) from None
 
 
