@@ -12,7 +12,7 @@ from hw.lane import ACTIVATION_BITS, TERM_RANGE, TritCode, term
 
 __all__ = ["CELLS", "Cells", "GatedAdder", "PairAdder", "TermAdder", "TripleAdder", "check_cells"]
 
-Cells = Literal["portable", "ecp5", "lut6"]  # lut6: Xilinx 7 series and later
+Cells = Literal["portable", "ecp5", "lut6", "asic"]  # lut6: Xilinx 7 series and later; asic: sums for compressors
 CELLS: tuple[str, ...] = get_args(Cells)
 
 _ZERO, _ONE = Const(0, 1), Const(1, 1)

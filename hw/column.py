@@ -5,6 +5,7 @@ from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out
 
 from hw.cells import Cells, TermAdder
+from hw.compressor_tree import compressor_tree
 from hw.config import ArrayConfig
 from hw.lane import TERM_RANGE, TritCode, term
 from hw.operand import Operand
@@ -12,6 +13,8 @@ from hw.pair_tree import pair_tree
 from hw.ports import total_shape, vector_layout
 
 __all__ = ["Column"]
+
+_TREES = {"lut6": pair_tree, "asic": compressor_tree}
 
 
 class Column(Component):
@@ -40,11 +43,11 @@ class Column(Component):
         )
 
     def elaborate(self, platform) -> Module:
-        """Chains of registered additions, then a tree; or, from LUT6 without chains, pairs of lanes and a tree."""
+        """Chains of registered additions, then a tree; without chains, the tree that LUT6 or ASIC cells ask for."""
         m = Module()
         config = self.config
-        if self.cells == "lut6" and config.chain_lanes == 1:
-            m.d.comb += self.total.eq(pair_tree(m, config, self.x, self.trits, self.negatives))
+        if self.cells in _TREES and config.chain_lanes == 1:
+            m.d.comb += self.total.eq(_TREES[self.cells](m, config, self.x, self.trits, self.negatives))
             return m
         heads = range(0, config.rows, config.chain_lanes)
         operands = [self._chain(m, head) for head in heads]

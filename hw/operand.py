@@ -25,7 +25,7 @@ class Operand(NamedTuple):
         return Operand(self.value + other.value, self.low + other.low, self.high + other.high)
 
     def registered(self, m: Module, name: str) -> "Operand":
-        """The same one edge later, in a register as wide as the range asks for."""
-        register = Signal(signed(self.width), name=name)
+        """The same one edge later, in a register as wide as the range asks for, which no reset needs to clear."""
+        register = Signal(signed(self.width), name=name, reset_less=True)
         m.d.sync += register.eq(self.value)
         return self._replace(value=register)

@@ -11,7 +11,7 @@ from hw.config import ArrayConfig, load_array, required_accumulator_bits
 from hw.errors import InputError
 from hw.pages import fill_blocks, markdown_table
 
-__all__ = ["PAGE", "RESULTS", "add_parser", "rendered", "resource_table", "resources"]
+__all__ = ["PAGE", "RESULTS", "add_parser", "asic_table", "rendered", "resource_table", "resources"]
 
 RESULTS = Path("docs") / "results"
 PAGE = Path("docs") / "hardware.md"
@@ -104,9 +104,21 @@ def _shape(result: dict) -> str:
     return "grid" if grid else f"tree, chains of {result['array']['chain_lanes']}"
 
 
+def asic_table(folder: Path) -> str:
+    """Markdown table of ``gates-core-16x4.json``: rows of ``python -m hw gates --format core --json``."""
+    header = ["library", "fJ/MAC", "logic", "registers", "clock", "um2/MAC", "FF", "period, ns"]
+    rows = []
+    for result in json.loads((folder / "gates-core-16x4.json").read_text(encoding="utf-8")):
+        energies = [f"{result[key] * 1e15:.4g}" for key in ("dynamic_j", "logic_j", "registers_j", "clock_j")]
+        area = result["area_um2"] / (result["rows"] * result["cols"])
+        row = [result["library"], *energies, f"{area:.4g}", str(result["flip_flops"])]
+        rows.append([*row, f"{result['critical_s'] * 1e9:.3g}"])
+    return markdown_table(header, rows)
+
+
 def rendered(page: str, folder: Path) -> str:
     """``page`` with its generated block made anew from the results in ``folder``."""
-    return fill_blocks(page, {"fpga": lambda: resource_table(folder)}, str(PAGE))
+    return fill_blocks(page, {"fpga": lambda: resource_table(folder), "asic": lambda: asic_table(folder)}, str(PAGE))
 
 
 def _config(name: str, chain: int, organisation: str = "tree") -> ArrayConfig:

@@ -10,6 +10,7 @@ from hw.cells import Cells
 from hw.config import ArrayConfig
 from hw.core import Core
 from hw.errors import InputError
+from hw.gates.compress import FULL_ADDER_VERILOG
 
 __all__ = [
     "AXI_NAME",
@@ -32,10 +33,13 @@ TOPS = ("core", "axi")  # bare streams, or AXI4-Stream and AXI4-Lite
 def core_verilog(config: ArrayConfig, cells: Cells = "portable") -> str:
     """Verilog of ``Core(config, cells)``, the same bytes on every run; the top module is ``tritforge_core``.
 
+    With ``cells`` ``"asic"``, module ``full_adder`` at the end is for a library's adder cell to replace.
+
     Raises:
         InputError: the array is not a ternary one, or unknown cells.
     """
-    return verilog.convert(Core(config, cells), name=CORE_NAME, emit_src=False)
+    text = verilog.convert(Core(config, cells), name=CORE_NAME, emit_src=False)
+    return text + (FULL_ADDER_VERILOG if cells == "asic" else "")
 
 
 def core_rtlil(config: ArrayConfig, cells: Cells = "portable") -> str:

@@ -6,9 +6,11 @@ from amaranth import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.column import Column
+from hw.config import ArrayConfig
 from hw.gates.compress import add_rows, compress, merge, products
 
-__all__ = ["IntegerColumn", "TernaryColumn"]
+__all__ = ["CoreColumn", "IntegerColumn", "TernaryColumn"]
 
 
 class _Column(wiring.Component):
@@ -104,6 +106,35 @@ class TernaryColumn(_Column):
         columns = [[term[i] if i < 7 else ~term[7] for term in terms] for i in range(8)]
         width = (255 * self.rows).bit_length()
         return _registered(m, _total(m, columns, width, "tree"), "root"), Const(0, 1)
+
+
+class CoreColumn(_Column):
+    """The core's own column, with the count of -1 trits that its tiles bring along."""
+
+    def __init__(self, rows: int, accumulator_bits: int) -> None:
+        super().__init__(rows, 2, accumulator_bits)
+        levels = max(1, (rows - 1).bit_length())
+        self.config = ArrayConfig(
+            name="column", rows=rows, cols=1, accumulator_bits=accumulator_bits, adders_per_register=levels
+        )
+        self.registers = self.config.column_stages
+
+    def owed(self, negatives: int) -> int:
+        """Nothing: the column counts its -1 trits itself."""
+        return 0
+
+    def elaborate(self, platform):
+        """Weights, their count, the column, and the accumulator."""
+        m = Module()
+        m.submodules.column = column = Column(self.config, "asic")
+        negatives = Signal.like(column.negatives, reset_less=True)
+        with m.If(self.load):
+            m.d.sync += negatives.eq(sum(self.w.word_select(lane, 2)[1] for lane in range(self.rows)))
+        for lane, (x, code) in enumerate(self.lanes(m)):
+            m.d.comb += [column.x[lane].eq(x), column.trits[lane].as_value().eq(code)]
+        m.d.comb += column.negatives.eq(negatives)
+        self.accumulate(m, column.total, Const(0, 1), self.registers)
+        return m
 
 
 class IntegerColumn(_Column):

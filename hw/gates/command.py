@@ -29,7 +29,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Options of ``gates``."""
     parser.add_argument("--array", default="16x4", help="lanes x columns of the adder-tree array, or an array's name")
     parser.add_argument("--lib", type=Path, nargs="+", help="Liberty files of one library (.lib or .lib.gz)")
-    parser.add_argument("--format", default="ternary", help="ternary, int4, int8, fp16-fp32, fp16-fp16, bf16-fp32, all")
+    parser.add_argument("--format", default="ternary", help="ternary, core, int4, int8, fp16-fp32, ..., all")
     parser.add_argument(
         "--accumulator", type=int, help="accumulator bits; default: those of the array, 20 in the table"
     )
@@ -108,20 +108,20 @@ def _cross_check(options: Namespace, library: Library, progress: Progress, task)
 
 
 def _array(options: Namespace, library: Library, progress: Progress, task) -> list[dict]:
-    from hw.gates.designs import FORMATS, Design, operand_kind
+    from hw.gates.designs import CORE, FORMATS, Design, operand_kind
     from hw.gates.measure import SUM_LENGTH, best
     from hw.gates.operands import recorded, synthetic
 
     config = load_array(options.array)
     bits = options.accumulator or config.accumulator_bits
-    if options.format != "all" and options.format not in FORMATS:
-        raise InputError(f"--format must be one of {', '.join(FORMATS)} or all, not {options.format!r}")
+    if options.format not in (*FORMATS, CORE, "all"):
+        raise InputError(f"--format must be one of {', '.join(FORMATS)}, {CORE} or all, not {options.format!r}")
     formats = FORMATS if options.format == "all" else (options.format,)
     rows = []
     for at, name in enumerate(formats):
         design = Design("tree", name, bits, config.rows, config.cols)
         size = (options.cycles // SUM_LENGTH * SUM_LENGTH, SUM_LENGTH, config.rows, config.cols)
-        if options.activations and name == "ternary":
+        if options.activations and name in ("ternary", CORE):
             operands = recorded(options.activations, options.weights, *size)
         else:
             operands = synthetic(operand_kind(name), *size, options.zeros)

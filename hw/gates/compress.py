@@ -5,9 +5,17 @@ Ref: C. S. Wallace, "A Suggestion for a Fast Multiplier", IEEE Trans. EC-13, 196
 
 from amaranth import Cat, Const, Instance, Module, Signal, Value
 
-__all__ = ["FULL_ADDER", "add_rows", "compress", "merge", "products"]
+__all__ = ["FULL_ADDER", "FULL_ADDER_VERILOG", "add_rows", "compress", "merge", "products"]
 
 FULL_ADDER = "full_adder"  # module name that synthesis replaces by a library's adder cell or by gates
+FULL_ADDER_VERILOG = """module full_adder (a, b, c, s, co);
+  input a, b, c;
+  output s, co;
+  wire p = a ^ b;
+  assign s = p ^ c;
+  assign co = (a & b) | (p & c);
+endmodule
+"""
 
 
 def compress(m: Module, columns: list[list[Value]], name: str) -> list[list[Value]]:

@@ -14,13 +14,13 @@ from amaranth.lib import wiring
 from hw.errors import InputError
 from hw.gates.array import ColumnArray, array_rtlil
 from hw.gates.cells import Library
-from hw.gates.columns import IntegerColumn, TernaryColumn
+from hw.gates.columns import CoreColumn, IntegerColumn, TernaryColumn
 from hw.gates.float_designs import FloatColumn, FloatLane
 from hw.gates.floats import BF16, FP16, FP32, FloatFormat
 from hw.gates.lanes import IntegerLane, TernaryLane
 from hw.gates.synth import Recipe, has_adder_cell
 
-__all__ = ["FORMATS", "Candidate", "Design", "candidates", "operand_kind"]
+__all__ = ["CORE", "FORMATS", "Candidate", "Design", "candidates", "operand_kind"]
 
 Organisation = Literal["lane", "tree"]
 Chain = Literal["ripple", "brent-kung"]
@@ -31,6 +31,7 @@ _FLOATS: dict[str, tuple[FloatFormat, FloatFormat]] = {
     "bf16-fp32": (BF16, FP32),
 }
 FORMATS = ("ternary", "int4", "int8", *_FLOATS)
+CORE = "core"  # the ternary column of the core itself; ``ternary`` is the best structure of a stand-alone one
 _WEIGHT_BITS = {"int4": 4, "int8": 8}
 
 
@@ -70,7 +71,7 @@ class Candidate:
 
 def operand_kind(name: str) -> str | FloatFormat:
     """What the weights of a format are, for ``operands.synthetic``."""
-    return _FLOATS[name][0] if name in _FLOATS else name
+    return "ternary" if name == CORE else _FLOATS[name][0] if name in _FLOATS else name
 
 
 def candidates(design: Design, library: Library) -> list[Candidate]:
@@ -79,7 +80,7 @@ def candidates(design: Design, library: Library) -> list[Candidate]:
     Raises:
         InputError: an unknown format.
     """
-    if design.format not in FORMATS:
+    if design.format not in (*FORMATS, CORE) or (design.format == CORE and design.organisation != "tree"):
         raise InputError(f"format must be one of {', '.join(FORMATS)}, not {design.format!r}")
     tree = design.organisation == "tree"
     chains: tuple[Chain, ...] = ("ripple",)
@@ -126,6 +127,8 @@ def _lanes(design: Design) -> list[tuple[str, Callable[[], wiring.Component]]]:
 
 def _columns(design: Design) -> list[tuple[str, Callable[[], wiring.Component]]]:
     rows, bits = design.rows, design.accumulator_bits
+    if design.format == CORE:
+        return [("the core's", lambda: CoreColumn(rows, bits))]
     if design.format == "ternary":
         return [
             ("compressors", lambda: TernaryColumn(rows, bits, "compressors")),

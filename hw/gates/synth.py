@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from hw.gates.cells import Cell, Library
+from hw.gates.compress import FULL_ADDER_VERILOG
 from hw.gates.logic import truth_table
 from hw.gates.mapping import clock_gate_cell, combinational_cells, flip_flop_cells, mapping_liberty
 from hw.gates.yosys import run_yosys
@@ -63,14 +64,6 @@ module compressor (A, B, C, X, Y);
   end endgenerate
 endmodule
 """
-_FULL_ADDER_LOGIC = """module full_adder (a, b, c, s, co);
-  input a, b, c;
-  output s, co;
-  wire p = a ^ b;
-  assign s = p ^ c;
-  assign co = (a & b) | (p & c);
-endmodule
-"""
 _ADDER_OUTPUTS = {0b10010110: ("s", ""), 0b01101001: ("s", "~"), 0b11101000: ("co", ""), 0b00010111: ("co", "~")}
 _ADDER_PASSES = ("techmap -map adders.v", "techmap -map full_adder.v", "opt -fast")
 _XOR, _NAND = 0b0110, 0b0111
@@ -109,7 +102,7 @@ def synthesize(rtlil: str, library: Library, recipe: Recipe) -> dict:
         (folder / "design.il").write_text(rtlil, encoding="utf-8")
         (folder / "cells.lib").write_text(mapping_liberty(library), encoding="utf-8")
         (folder / "adders.v").write_text(_ADDERS, encoding="utf-8")
-        declaration, adder = full_adder_verilog(library) if recipe.adder_cells else ("", _FULL_ADDER_LOGIC)
+        declaration, adder = full_adder_verilog(library) if recipe.adder_cells else ("", FULL_ADDER_VERILOG)
         (folder / "adder_cell.v").write_text(declaration, encoding="utf-8")
         (folder / "full_adder.v").write_text(adder, encoding="utf-8")
         (folder / "abc.constr").write_text(_constraints(library), encoding="utf-8")
@@ -146,7 +139,7 @@ def full_adder_verilog(library: Library) -> tuple[str, str]:
         return _declaration(cell), _module(body)
     xor, nand = _two_input_cell(library, _XOR), _two_input_cell(library, _NAND)
     if xor is None or nand is None:
-        return "", _FULL_ADDER_LOGIC
+        return "", FULL_ADDER_VERILOG
     wiring = [(xor, "a", "b", "p"), (xor, "p", "c", "s"), (nand, "a", "b", "g"), (nand, "p", "c", "t")]
     body = ["  wire p, g, t;"]
     for cell, *wires in (*wiring, (nand, "g", "t", "co")):

@@ -23,6 +23,7 @@ from hw.verilog import CORE_NAME, core_verilog
 _SHARE = Path(pyosys.__file__).parent / "share"
 VENDOR_MODELS = {
     "portable": [],
+    "asic": [],
     "ecp5": [_SHARE / "lattice" / "ccu2c_sim.vh", Path(__file__).parent / "data" / "lut.v"],
     "lut6": [_SHARE / "xilinx" / "cells_sim.v"],
 }

@@ -92,6 +92,6 @@ def test_the_proof_fails_for_another_lut(tmp_path, adder):
 
 @pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")  # refused, so never used
 def test_unknown_cells_are_refused():
-    with pytest.raises(InputError, match=r"^cells must be one of portable, ecp5, lut6, not 'sky'$"):
+    with pytest.raises(InputError, match=r"^cells must be one of portable, ecp5, lut6, asic, not 'sky'$"):
         core_verilog(load_array("2x2"), "sky")
     gc.collect()  # the warning comes with the destruction

@@ -87,10 +87,11 @@ def test_no_declared_bin_of_shapes_stalls_and_formats_is_empty(hits):
 
 CARRY_CELLS = [(ARRAYS[3], "ecp5"), (ARRAYS[4], "ecp5"), (ARRAYS[0], "lut6"), (ARRAYS[1], "lut6"), (ARRAYS[4], "lut6")]
 CARRY_CELLS += [(array(16, 4, adders_per_register=1, accumulator_bits=20), "lut6")]
+CARRY_CELLS += [(ARRAYS[0], "asic"), (ARRAYS[1], "asic"), (ARRAYS[2], "asic")]
 
 
 @pytest.mark.parametrize(("config", "cells"), CARRY_CELLS, ids=lambda value: getattr(value, "name", value))
-def test_a_core_of_carry_cells_is_the_same_machine(config, cells, tmp_path):
+def test_a_core_of_a_familys_cells_is_the_same_machine(config, cells, tmp_path):
     rng = np.random.default_rng(7)
     cases = [random_case(rng, config) for _ in range(12)]
     for case, record in zip(cases, play(config, cases, tmp_path, cells=cells), strict=True):

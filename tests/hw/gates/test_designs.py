@@ -9,7 +9,7 @@ pytest.importorskip("pyosys")
 from hw.errors import InputError
 from hw.gates.bench import array_bench, lane_bench
 from hw.gates.compress import FULL_ADDER
-from hw.gates.designs import Candidate, Design, candidates
+from hw.gates.designs import Candidate, Design, candidates, operand_kind
 from hw.gates.float_designs import FloatColumn, FloatLane
 from hw.gates.floats import BF16, FP16, FP32
 from hw.gates.icarus import icarus_toggles
@@ -49,11 +49,12 @@ def extreme(kind, rows, cols, weight_limit):
     ("tree", "ternary", 1, 2),
     ("tree", "ternary", 5, 2),
     ("tree", "int4", 3, 2),
+    ("tree", "core", 5, 2),
 ])  # fmt: skip
 def test_integer_designs_are_exact_in_any_library(tiny, organisation, format_, rows, cols):
     design = Design(organisation, format_, 14, rows, cols)
     for candidate in candidates(design, tiny):
-        operands = synthetic(format_, CYCLES, 64 if organisation == "tree" else 1, rows, cols)
+        operands = synthetic(operand_kind(format_), CYCLES, 64 if organisation == "tree" else 1, rows, cols)
         assert measure(design, candidate, tiny, operands).outputs_checked > 100
 
 
