@@ -43,12 +43,16 @@ def test_config_json_says_what_was_built(tmp_path):
     assert document["files"] == {source.name: hashlib.sha256(source.read_bytes()).hexdigest()}
 
 
-@pytest.mark.parametrize("size", [(1, 1), (3, 5), (8, 32), (64, 16)])
+SIZES = [(1, 1, "tree"), (3, 5, "tree"), (8, 32, "tree"), (64, 16, "tree"), (1, 1, "systolic"), (3, 5, "systolic")]
+LARGE = [(32, 32, "tree"), (8, 32, "systolic"), (32, 32, "systolic"), (64, 16, "systolic")]
+
+
+@pytest.mark.parametrize("size", [*SIZES, *(pytest.param(size, marks=pytest.mark.slow) for size in LARGE)], ids=str)
 def test_odd_sizes_elaborate_with_the_ports_of_the_config(size):
-    rows, cols = size
-    ports = re.findall(
-        r"wire width (\d+) (?:input|output) \d+ +(\S+)", core_rtlil(ArrayConfig(name="t", rows=rows, cols=cols))
-    )
+    rows, cols, organisation = size
+    fields = {"token_tile": rows} if organisation == "systolic" else {}
+    config = ArrayConfig(name="t", rows=rows, cols=cols, organisation=organisation, **fields)
+    ports = re.findall(r"wire width (\d+) (?:input|output) \d+ +(\S+)", core_rtlil(config))
     widths = {name: int(width) for width, name in ports}
     assert widths[r"\activations__payload"] == 8 * rows
     assert widths[r"\results__payload"] == 24 * cols
