@@ -13,11 +13,17 @@ from hw.artifact import sha256_file, sha256_json, write_text
 from hw.errors import InputError
 from hw.gates.liberty import Group, parse_group, read_text
 
-__all__ = ["Cell", "FlipFlop", "Library", "Pin", "PowerArc", "Table", "TimingArc", "load_library"]
+__all__ = ["Cell", "FlipFlop", "Library", "Pin", "PowerArc", "Table", "TimingArc", "load_library", "short_name"]
 
 _CACHE_VERSION = 4  # raised when the parsed form changes
 _SI = {"f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1.0}
 _QUANTITY = re.compile(r"\s*([\d.eE+-]*)\s*([fpnum]?)[a-zA-Z]*\s*$")
+_NAMES = {"sky130_fd_sc_hd": "sky130", "asap7": "asap7", "sg13g2": "ihp", "gt2_": "gt2n", "gf180mcu": "gf180"}
+
+
+def short_name(library: str) -> str:
+    """The short name of a known library, else its own."""
+    return next((short for part, short in _NAMES.items() if part in library), library)
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,11 @@ from rich.table import Table
 
 from hw.config import load_array
 from hw.errors import InputError
-from hw.gates.cells import Library, load_library
+from hw.gates.cells import Library, load_library, short_name
 
-__all__ = ["add_arguments", "add_parser", "gates", "library_name"]
+__all__ = ["add_arguments", "add_parser", "gates"]
 
 CACHE = Path("build/gates")
-_NAMES = {"sky130_fd_sc_hd": "sky130", "asap7": "asap7", "sg13g2": "ihp", "gt2_": "gt2n", "gf180mcu": "gf180"}
 _VECTORS = 2048
 _DOCUMENT = Path(__file__).parents[2] / "docs" / "gates.md"
 
@@ -39,15 +38,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--weights", type=Path, help=".npy of trits, int8 (n, k)")
     parser.add_argument("--table", action="store_true", help="measure all formats, widths and zero fractions; resumes")
     parser.add_argument("--results", type=Path, help="folder of the table's JSON; default: the committed one")
-    parser.add_argument("--cross-check", action="store_true", help="compare switching energy of lanes with Icarus")
+    parser.add_argument(
+        "--cross-check", action="store_true", help="compare lanes with Icarus (energy) and OpenSTA (timing)"
+    )
     parser.add_argument("--document", action="store_true", help="write docs/gates.md from the committed tables")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=gates)
-
-
-def library_name(library: Library) -> str:
-    """The short name of a known library, else its own."""
-    return next((short for part, short in _NAMES.items() if part in library.name), library.name)
 
 
 def gates(options: Namespace) -> None:
@@ -95,7 +91,7 @@ def _table(options: Namespace, library: Library, progress: Progress, task) -> li
         progress.update(task, description=text, completed=done, total=total)
 
     folder = options.results or RESULTS
-    path = run_table(library, library_name(library), folder, CACHE / "netlists", _files(options), show)
+    path = run_table(library, short_name(library.name), folder, CACHE / "netlists", _files(options), show)
     return list(read_table(path)["rows"].values())
 
 
@@ -104,7 +100,7 @@ def _cross_check(options: Namespace, library: Library, progress: Progress, task)
     from hw.gates.table import RESULTS
 
     path = (options.results or RESULTS) / "cross_check.json"
-    return cross_check(library, path, lambda text: progress.update(task, description=text))
+    return cross_check(library, options.lib, path, lambda text: progress.update(task, description=text))
 
 
 def _array(options: Namespace, library: Library, progress: Progress, task) -> list[dict]:

@@ -1,17 +1,18 @@
-"""Switching energy of lanes by two simulators: this package, and Icarus Verilog with the same delays."""
+"""Lanes by second methods: switching energy by Icarus Verilog with the same delays, clock period by OpenSTA."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from hw.artifact import write_artifact
+from hw.artifact import read_artifact, write_artifact
 from hw.gates.bench import lane_bench
 from hw.gates.cells import Library
 from hw.gates.designs import Design, candidates, operand_kind
 from hw.gates.icarus import icarus_toggles
 from hw.gates.measure import SUM_LENGTH
-from hw.gates.netlist import netlist_of
+from hw.gates.netlist import Netlist, netlist_of
+from hw.gates.open_sta import has_open_sta, open_sta_critical
 from hw.gates.operands import synthetic
 from hw.gates.power import net_edges
 from hw.gates.simulate import simulate
@@ -20,22 +21,27 @@ from hw.gates.timing import analyse
 
 __all__ = ["CROSS_CHECK", "cross_check"]
 
-CROSS_CHECK = ("tritforge.gates.cross_check", 1)
+CROSS_CHECK = ("tritforge.gates.cross_check", 2)
 _CYCLES = 600
 _FORMATS = ("ternary", "int8", "fp16-fp32")
 
 
-def cross_check(library: Library, path: Path, progress: Callable[[str], None] = lambda _: None) -> list[dict]:
-    """Measure 1/2 C V^2 of all net transitions both ways, write ``path`` and return its rows.
+def cross_check(
+    library: Library, liberty: Sequence[Path], path: Path, progress: Callable[[str], None] = lambda _: None
+) -> list[dict]:
+    """Measure 1/2 C V^2 of all net transitions and the clock period both ways; write and return the rows of ``path``.
+
+    Rows of other libraries stay; the periods of OpenSTA are None where it is not installed.
 
     Raises:
         InputError: Icarus is not installed.
-        RuntimeError: the two disagree about an output.
+        RuntimeError: the two simulators disagree about an output.
     """
-    rows = []
+    old = read_artifact(path, *CROSS_CHECK, remedy="remove it")["rows"] if path.is_file() else []
+    rows = [row for row in old if row["library"] != library.name]
     for name in _FORMATS:
         design = Design("lane", name, 20)
-        progress(f"{design.name} in Icarus")
+        progress(f"{design.name} in Icarus and OpenSTA")
         candidate = candidates(design, library)[0]
         lane = candidate.build()
         netlist = netlist_of(synthesize(candidate.rtlil(lane), library, candidate.recipe), library)
@@ -56,7 +62,14 @@ def cross_check(library: Library, path: Path, progress: Callable[[str], None] = 
                 "cycles": activity.cycles,
                 "switching_j": float(own @ timing.loads * scale),
                 "icarus_switching_j": float(toggles @ timing.loads * scale),
+                **_periods(netlist, liberty, timing.critical),
             }
         )
     write_artifact(path, *CROSS_CHECK, {"rows": rows}, {"library": library.sha256})
     return rows
+
+
+def _periods(netlist: Netlist, liberty: Sequence[Path], own: float) -> dict[str, float | None]:
+    """The clock period here, by OpenSTA with the same loads, and by OpenSTA with loads by edge, s."""
+    both = [open_sta_critical(netlist, liberty, own, edges) if has_open_sta() else None for edges in (False, True)]
+    return dict(zip(("critical_s", "opensta_critical_s", "opensta_edge_loads_critical_s"), (own, *both), strict=True))

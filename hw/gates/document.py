@@ -3,7 +3,10 @@
 import json
 from pathlib import Path
 
+import numpy as np
+
 from hw.artifact import read_artifact, write_text
+from hw.gates.cells import short_name
 from hw.gates.cross_check import CROSS_CHECK
 from hw.gates.designs import FORMATS
 from hw.gates.table import RESULTS, STANDARD_BITS, STANDARD_ZEROS, read_table
@@ -13,6 +16,7 @@ __all__ = ["document", "write_document"]
 
 _ORDER = ("sky130", "asap7", "ihp", "gt2n", "gf180")
 _TRIALS = "trials"
+_OPEN_STA = ("opensta_critical_s", "opensta_edge_loads_critical_s")
 _SIZE = "16x4"
 _ABOUT = {
     "sky130": "SkyWater 130 nm, 1.8 V",
@@ -131,7 +135,20 @@ def _reductions(tables: dict[str, dict]) -> str:
                 if any(cells):
                     lines.append([f"{name} {organisation}, ternary with {bits} bits", *cells])
     header = ["dynamic energy saved against", "int4", "int8", "fp16 -> fp16", "bf16 -> fp32", "fp16 -> fp32"]
-    note = "Lane against lane and tree against tree; int8 with the same accumulator as the ternary design.\n"
+    saved = {name: [] for name in ("lane", "tree")}
+    shares = []
+    for rows in tables.values():
+        ternary = [rows.get(_key(organisation, "ternary")) for organisation in saved]
+        floats = [rows.get(_key(organisation, "fp16-fp32")) for organisation in saved]
+        for found, mine, theirs in zip(saved.values(), ternary, floats, strict=True):
+            found += [1 - mine["dynamic_j"] / theirs["dynamic_j"]] if mine and theirs else []
+        shares += [ternary[1]["dynamic_j"] / ternary[0]["dynamic_j"]] if all(ternary) else []
+    lane, tree = (f"{min(found):.1%} to {max(found):.1%}" if found else "-" for found in saved.values())
+    note = (
+        "Lane against lane and tree against tree; int8 with the same accumulator as the ternary design. With "
+        f"{STANDARD_BITS} bits,\nagainst FP16 products summed in FP32, a lane saves {lane}, "
+        f"a tree {tree};\na ternary tree takes {_range(shares)} of a ternary lane's energy per multiply-accumulate.\n"
+    )
     return f"## What ternary saves\n{note}\n" + _lines(header, lines)
 
 
@@ -144,7 +161,24 @@ def _accumulators(tables: dict[str, dict]) -> str:
             if sum(row is not None for row in found) > 1:
                 energies = [_figure(row["dynamic_j"] * 1e15) if row else "" for row in found]
                 lines.append([f"{name} {organisation} {fmt}", *energies])
-    return "## Accumulator width\n\n" + _lines(["fJ per MAC", *(f"{bits} bits" for bits in widths)], lines)
+    lane, tree = (
+        _range(_ratios(tables, organisation, {"bits": 32}, {"bits": STANDARD_BITS}))
+        for organisation in ("lane", "tree")
+    )
+    note = f"32 bits instead of {STANDARD_BITS} cost a ternary lane {lane} more energy, a tree {tree}.\n"
+    return f"## Accumulator width\n{note}\n" + _lines(["fJ per MAC", *(f"{bits} bits" for bits in widths)], lines)
+
+
+def _ratios(tables: dict[str, dict], organisation: str, one: dict, other: dict) -> list[float]:
+    """Energy of a ternary design with the key ``one`` beside ``other``, less one, in every library that has both."""
+    pairs = [[rows.get(_key(organisation, "ternary", **key)) for key in (one, other)] for rows in tables.values()]
+    return [a["dynamic_j"] / b["dynamic_j"] - 1 for a, b in pairs if a and b]
+
+
+def _range(changes: list[float]) -> str:
+    """From the smallest to the largest change, without their sign; a dash where there is none."""
+    sizes = sorted(abs(change) for change in changes)
+    return f"{sizes[0]:.0%} to {sizes[-1]:.0%}" if sizes else "-"
 
 
 def _zero_fractions(tables: dict[str, dict]) -> str:
@@ -159,8 +193,30 @@ def _zero_fractions(tables: dict[str, dict]) -> str:
             last = f"{_figure(real['dynamic_j'] * 1e15)} ({real['zero_fraction']:.2f})" if real else ""
             lines.append([f"{name} {organisation}", *energies, last])
     header = ["fJ per MAC", *(f"{share:.0%} zeros" for share in shares), "recorded (zeros)"]
-    note = "Recorded: activations and trits of a quantized model, `--activations` and `--weights`.\n"
-    return f"## Share of zeros, and recorded operands\n{note if any_recorded else ''}\n" + _lines(header, lines)
+    falls = {
+        name: _range(_ratios(tables, name, {"zeros": shares[-1]}, {"zeros": shares[0]})) for name in ("lane", "tree")
+    }
+    note = (
+        f"From {shares[0]:.0%} to {shares[-1]:.0%} zeros the energy of a lane falls by {falls['lane']}, "
+        f"that of a tree by {falls['tree']}.\n"
+    )
+    if any_recorded:
+        note += "Recorded: activations and trits of a layer of SmolLM2-135M (`--activations`, `--weights`). Beside "
+        note += f"synthetic operands\nwith as many zeros (interpolated) they take {_beside_synthetic(tables)}.\n"
+    return f"## Share of zeros, and recorded operands\n{note}\n" + _lines(header, lines)
+
+
+def _beside_synthetic(tables: dict[str, dict]) -> str:
+    """Energy with recorded operands beside synthetic ones of the same share of zeros: the extremes of all designs."""
+    changes = []
+    for rows in tables.values():
+        for organisation in ("lane", "tree"):
+            real = rows.get(_key(organisation, "ternary", zeros="recorded"))
+            found = {share: rows.get(_key(organisation, "ternary", zeros=share)) for share in (0.3, 0.4, 0.5, 0.6)}
+            if real and all(found.values()):
+                energies = [row["dynamic_j"] for row in found.values()]
+                changes.append(real["dynamic_j"] / np.interp(real["zero_fraction"], list(found), energies) - 1)
+    return f"{min(changes):+.0%} to {max(changes):+.0%}"
 
 
 def _cheapest_tree(tables: dict[str, dict]) -> str:
@@ -185,21 +241,33 @@ def _cheapest_tree(tables: dict[str, dict]) -> str:
 
 
 def _cross_check(folder: Path) -> str:
-    """Switching energy by Icarus beside this package's."""
+    """Switching energy by Icarus and clock period by OpenSTA beside this package's."""
     path = folder / "cross_check.json"
     if not path.is_file():
         return ""
-    lines = []
-    for row in read_artifact(path, *CROSS_CHECK)["rows"]:
+    rows = read_artifact(path, *CROSS_CHECK)["rows"]
+    switching, periods = [], []
+    for row in sorted(rows, key=lambda row: _ORDER.index(short_name(row["library"]))):
+        name = f"{short_name(row['library'])} {row['design']}"
         own, other = row["switching_j"] * 1e15, row["icarus_switching_j"] * 1e15
-        lines.append([f"{row['library']} {row['design']}", _figure(own), _figure(other), f"{own / other - 1:+.1%}"])
+        switching.append([name, _figure(own), _figure(other), f"{own / other - 1:+.1%}"])
+        if row["opensta_critical_s"]:
+            own, same, edges = (row[key] * 1e9 for key in ("critical_s", *_OPEN_STA))
+            periods.append([name, f"{own:.4f}", f"{same:.4f}", f"{abs(own / same - 1):.3%}", f"{edges / own - 1:+.1%}"])
+    worst = max(abs(row["switching_j"] / row["icarus_switching_j"] - 1) for row in rows)
     note = (
-        "1/2 C V^2 of all nets, fJ per cycle; `python -m hw gates --cross-check --lib PATH` runs the same netlist in\n"
+        "`python -m hw gates --cross-check --lib PATH` runs the same netlists in Icarus Verilog with the same delays\n"
+        "in `specify` blocks and times them by OpenSTA (`apt install iverilog opensta`). Outputs were equal in every\n"
+        f"cycle. 1/2 C V^2 of all nets, fJ per cycle, is at most {worst:.1%} apart: delays are rounded differently,\n"
+        "and each simulator has its own rule for overlapping pulses.\n"
     )
-    note += "Icarus Verilog with the same delays in `specify` blocks. Outputs were equal in every cycle.\n"
-    return f"## Cross-check with a second simulator\n{note}\n" + _lines(
-        ["switching", "own", "Icarus", "difference"], lines
-    )
+    parts = [note, _lines(["switching", "own", "Icarus", "difference"], switching)]
+    if periods:
+        text = 'Shortest clock period, ns, without wire loads; "by edge" gives pins the capacitance of the edge where\n'
+        text += "the library has one (IHP and ASAP7 do), while this package loads both edges by the pin's mean.\n"
+        header = ["period", "own", "OpenSTA", "difference", "OpenSTA by edge"]
+        parts += [text, _lines(header, periods)]
+    return "## Cross-check with second tools\n" + "\n".join(parts)
 
 
 def _trials(tables: dict[str, dict], folder: Path) -> str:

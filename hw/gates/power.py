@@ -17,7 +17,7 @@ from hw.gates.netlist import Netlist
 from hw.gates.simulate import Activity
 from hw.gates.timing import Timing, clock_slew
 
-__all__ = ["Energy", "energy", "net_edges"]
+__all__ = ["Energy", "energy", "inactive_levels", "net_edges"]
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ def _clock_pin_energy(cell: Cell, data: str, output: str, sharp: float) -> tuple
     """Internal energy of the clock pin's rise and fall in state ``2 * data + output``, J."""
     clock = cell.flip_flop.clock
     others = [name for name in cell.inputs if name not in (data, clock)]
-    inactive = _inactive(cell, others)
+    inactive = inactive_levels(cell, others)
     names = [output, data, clock, *others, *(p for p in cell.outputs if p != output)]
     result = []
     for edge in (1, 0):
@@ -221,7 +221,7 @@ def _state_energy(arcs: tuple[PowerArc, ...], names: list[str], state: int, edge
     return total
 
 
-def _inactive(cell: Cell, pins: list[str]) -> dict[str, int]:
+def inactive_levels(cell: Cell, pins: list[str]) -> dict[str, int]:
     """The level of each asynchronous pin that neither clears nor sets."""
     levels = {}
     for pin in pins:

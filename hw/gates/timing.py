@@ -67,8 +67,9 @@ def analyse(netlist: Netlist, wire_capacitance: float = 0.0) -> Timing:
             slew[flop.output, edge] = max(_slew(arc, edge).at(sharp, loads[flop.output]) for arc in arcs)
             before[flop.output, edge] = (-1, 0, flop.cell.name)
     gate_delays: list[np.ndarray] = [np.empty(0)] * len(netlist.gates)
+    outputs = _cell_outputs(netlist)
     for g in netlist.order():
-        gate_delays[g] = _time_gate(netlist.gates[g], loads, slew, arrival, before)
+        gate_delays[g] = _time_gate(netlist.gates[g], outputs[g], loads, slew, arrival, before)
     critical, end = _endpoints(netlist, slew, arrival, sharp)
     return Timing(loads, slew, arrival, gate_delays, flop_delays, critical, _trace(end, before))
 
@@ -86,12 +87,27 @@ def _causes(arc: TimingArc, edge: int) -> tuple[int, ...]:
     return {"positive_unate": (edge,), "negative_unate": (1 - edge,)}.get(arc.sense, (FALL, RISE))
 
 
-def _time_gate(gate: Gate, loads: np.ndarray, slew: np.ndarray, arrival: np.ndarray, before: dict) -> np.ndarray:
-    """Worst arrival and slew at the output, written in place; the mean delay of each input and output edge."""
+def _cell_outputs(netlist: Netlist) -> list[dict[str, int]]:
+    """For each gate the nets of all outputs of its cell, by pin."""
+    outputs: list[dict[str, int]] = []
+    for gate in netlist.gates:
+        outputs.append({} if gate.first else outputs[-1])
+        outputs[-1][gate.pin] = gate.output
+    return outputs
+
+
+def _time_gate(
+    gate: Gate, outputs: dict[str, int], loads: np.ndarray, slew: np.ndarray, arrival: np.ndarray, before: dict
+) -> np.ndarray:
+    """Worst arrival and slew at the output, written in place; the mean delay of each input and output edge.
+
+    Some adders have an arc from one output to the next: its load delays the other, which counts for the arrival only.
+    """
     load = loads[gate.output]
     delays = np.zeros((len(gate.inputs), 2))
     worst_slew = [0.0, 0.0]
-    for position, (name, net) in enumerate(zip(gate.cell.inputs, gate.inputs, strict=True)):
+    sources = list(zip(gate.cell.inputs, gate.inputs, strict=True))
+    for position, (name, net) in enumerate([*sources, *outputs.items()]):
         arcs = [arc for arc in gate.cell.pins[gate.pin].timing if arc.related == name]
         for edge in (FALL, RISE):
             found = []
@@ -106,7 +122,8 @@ def _time_gate(gate: Gate, loads: np.ndarray, slew: np.ndarray, arrival: np.ndar
                     if arrival[net, cause] + delay > arrival[gate.output, edge]:
                         arrival[gate.output, edge] = arrival[net, cause] + delay
                         before[gate.output, edge] = (net, cause, gate.cell.name)
-            delays[position, edge] = sum(found) / len(found) if found else 0.0
+            if position < len(sources):
+                delays[position, edge] = sum(found) / len(found) if found else 0.0
     for edge in (FALL, RISE):
         if worst_slew[edge] > 0.0:
             slew[gate.output, edge] = worst_slew[edge]
