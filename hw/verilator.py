@@ -36,7 +36,8 @@ def compile_program(verilog: str, top: str, harness: Path, models: Sequence[Path
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as name:
         work = Path(name)
-        files = {f"{top}.v": verilog, **{path.name: text for path, text in zip((harness, *models), texts, strict=True)}}
+        names = ["harness.cpp", *(path.name for path in models)]  # Verilator has a verilated.cpp of its own
+        files = {f"{top}.v": verilog, **dict(zip(names, texts, strict=True))}
         for file, text in files.items():
             write_text(work / file, text)
         arguments = [*_OPTIONS, "--top", top, *files, "--Mdir", "model", "-o", program.name]
