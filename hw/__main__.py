@@ -11,6 +11,7 @@ from hw.cli import CommandParser, run
 from hw.config import array_names, load_array
 from hw.gates.command import add_parser as add_gates
 from hw.host.command import add_parser as add_host
+from hw.option_costs import add_parser as add_options
 from hw.resources_command import add_parser as add_resources
 from hw.waveform_command import add_parser as add_wave
 
@@ -35,6 +36,7 @@ def _parser() -> CommandParser:
     add_gates(commands)
     add_resources(commands)
     add_wave(commands)
+    add_options(commands)
     return parser
 
 

@@ -48,7 +48,7 @@ class RequantizerColumn(Component):
             value = both
         quotient, guard, sticky = Signal(signed(8)), Signal(), Signal()
         m.d.sync += [
-            part.eq(new) for part, new in zip((quotient, guard, sticky), shifted(value, self.shift), strict=True)
+            part.eq(new) for part, new in zip((quotient, guard, sticky), shifted(m, value, self.shift), strict=True)
         ]
         m.d.sync += self.result.eq(rounded(quotient, guard, sticky))
         return m
@@ -61,17 +61,24 @@ class RequantizerColumn(Component):
         return product
 
 
-def shifted(value: Value, shift: Value) -> tuple[Value, Value, Value]:
+def shifted(m: Module, value: Value, shift: Value) -> tuple[Value, Value, Value]:
     """``value / 2**shift`` as floor, first bit behind the point, and whether any later bit is 1.
 
     The floor is clipped to -128..127, which changes no rounded result within -127..127.
     """
-    widened = Cat(Const(0, 1), value).as_signed()  # with a place for the bit behind the point
-    whole = widened >> shift
-    lost = Cat(widened[i] & (shift > i) for i in range(len(widened))).any()
+    whole, lost = Cat(Const(0, 1), value).as_signed(), Const(0, 1)  # with a place for the bit behind the point
+    for place in reversed(range(len(shift))):
+        step, fewer, more = 1 << place, Signal.like(whole, name=f"by{place}"), Signal(name=f"lost{place}")
+        m.d.comb += [
+            fewer.eq(Mux(shift[place], whole >> step, whole)),
+            more.eq(lost | (shift[place] & whole[:step].any())),
+        ]
+        whole, lost = fewer, more
     floor = whole[1:].as_signed()
-    clipped = Mux(floor > 127, 127, Mux(floor < -128, -128, floor))
-    return clipped, whole[0], lost
+    sign = floor[-1]
+    fits = (floor[7:] == sign.replicate(len(floor) - 7)) if len(floor) > 8 else Const(1, 1)
+    end = Cat((~sign).replicate(7), sign)  # 127 or -128
+    return Mux(fits, floor[:8], end).as_signed(), whole[0], lost
 
 
 def rounded(floor: Value, guard: Value, sticky: Value) -> Value:

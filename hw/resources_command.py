@@ -9,6 +9,7 @@ from rich.console import Console
 from hw.artifact import write_text
 from hw.config import ArrayConfig, load_array, required_accumulator_bits
 from hw.errors import InputError
+from hw.option_costs import option_table
 from hw.pages import fill_blocks, markdown_table
 
 __all__ = ["PAGE", "RESULTS", "add_parser", "asic_table", "rendered", "resource_table", "resources"]
@@ -117,8 +118,13 @@ def asic_table(folder: Path) -> str:
 
 
 def rendered(page: str, folder: Path) -> str:
-    """``page`` with its generated block made anew from the results in ``folder``."""
-    return fill_blocks(page, {"fpga": lambda: resource_table(folder), "asic": lambda: asic_table(folder)}, str(PAGE))
+    """``page`` with its generated blocks made anew from the results in ``folder``."""
+    blocks = {
+        "fpga": lambda: resource_table(folder),
+        "asic": lambda: asic_table(folder),
+        "options": lambda: option_table(folder),
+    }
+    return fill_blocks(page, blocks, str(PAGE))
 
 
 def _config(name: str, chain: int, organisation: str = "tree") -> ArrayConfig:

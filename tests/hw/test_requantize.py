@@ -98,7 +98,7 @@ class RoundingSpec(Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         wide = self.width + 2**self.shift_bits + 10
-        floor, guard, sticky = shifted(self.value, self.shift)
+        floor, guard, sticky = shifted(m, self.value, self.shift)
         held, result = Signal(signed(8)), Signal(signed(8))
         m.d.comb += [held.eq(floor), result.eq(rounded(held, guard, 0 if self.fault else sticky))]
         unit, twice, error = Signal(signed(wide)), Signal(signed(wide)), Signal(signed(wide))
