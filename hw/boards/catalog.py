@@ -117,8 +117,8 @@ BOARDS: dict[str, Board] = {
     board.name: board
     for board in (
         _ulx3s("12F", 16, 8, 75e6),
-        _ulx3s("25F", 16, 16, 75e6),
-        _ulx3s("45F", 32, 16, 62.5e6),
+        _ulx3s("25F", 16, 16, 62.5e6),
+        _ulx3s("45F", 16, 16, 62.5e6),
         _ulx3s("85F", 32, 16, 62.5e6),
         _orangecrab("25F", 16, 16, 72e6),
         _orangecrab("85F", 32, 16, 60e6),
