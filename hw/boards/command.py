@@ -51,7 +51,7 @@ def _bitstream(options: Namespace) -> None:
     from hw.boards.bitstream import build, estimate  # Amaranth is imported only by the command that elaborates
 
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=options.json) as progress:
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=options.json) as progress:
         task = progress.add_task(board.name, total=None)
 
         def say(stage: str) -> None:

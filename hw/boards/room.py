@@ -50,5 +50,5 @@ def check_room(board: Board, config: ArrayConfig) -> None:
         raise InputError(
             f"array {config.name!r} needs about {luts} LUTs, {luts - limit} more than {board.name} has room for "
             f"({limit} of its {board.room.luts}); the largest that fits has about {lanes} lanes, "
-            f"the default is {board.rows}x{board.cols}"
+            f"such as {lanes // board.cols}x{board.cols}; the default is {board.rows}x{board.cols}"
         )

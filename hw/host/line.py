@@ -1,5 +1,6 @@
 """The serial line itself: bytes out, bytes in with a time limit, and what went wrong in words."""
 
+import os
 from typing import Protocol
 
 from hw.errors import InputError
@@ -74,8 +75,10 @@ class SerialLine:
 
 
 def _reason(error: Exception) -> str:
-    """The operating system's word where there is one."""
-    return getattr(error, "strerror", None) or str(error)
+    """The operating system's word where there is one; pyserial wraps it."""
+    if getattr(error, "errno", None):
+        return os.strerror(error.errno)
+    return "not a serial port" if "Inappropriate ioctl" in str(error) else str(error)
 
 
 def _known() -> str:
