@@ -20,7 +20,7 @@ from hw.cells import Cells, GatedAdder
 from hw.config import ArrayConfig
 from hw.core import Core
 from hw.errors import InputError
-from hw.gates.yosys import run_yosys
+from hw.gates.yosys import HIDE_FIELDS, run_yosys
 from hw.grid import Grid
 from hw.ports import negatives_layout, sums_layout, tile_layout, vector_layout
 from hw.weights import WeightTiles
@@ -262,7 +262,8 @@ def _synthesize(design: Component, family: str, folder: Path) -> FpgaCells:
     """Run the family's synthesis in ``folder``, leaving ``top.json``."""
     (folder / "design.il").write_text(rtlil.convert(design, name="top", emit_src=False), encoding="utf-8")
     synthesis = f"{FAMILIES[family].synthesis} -top top"
-    run_yosys(["read_rtlil design.il", synthesis, "write_json top.json", "tee -q -o cells stat -json"], folder)
+    passes = ["read_rtlil design.il", HIDE_FIELDS, synthesis, "write_json top.json", "tee -q -o cells stat -json"]
+    run_yosys(passes, folder)
     found = json.loads((folder / "cells").read_text(encoding="utf-8"))["design"]["num_cells_by_type"]
     return FpgaCells(FAMILIES[family], {name: count for name, count in found.items() if not name.startswith("$")})
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from hw.boards.catalog import Board
 from hw.boards.pins import constraints_name
-from hw.boards.project import HIDE_FIELDS, board_rtlil, write_board
+from hw.boards.project import board_rtlil, write_board
 from hw.boards.results import BoardResult
 from hw.boards.room import check_room
 from hw.boards.tools import ToolFailure, run_tool, tools_of
 from hw.boards.top import TOP_NAME
 from hw.config import ArrayConfig
 from hw.errors import InputError
-from hw.gates.yosys import run_yosys
+from hw.gates.yosys import HIDE_FIELDS, run_yosys
 
 __all__ = ["build", "estimate"]
 

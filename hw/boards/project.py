@@ -13,10 +13,10 @@ from hw.boards.pins import constraints, constraints_name, sites
 from hw.boards.room import check_room
 from hw.boards.top import TOP_NAME, BoardTop
 from hw.config import ArrayConfig
-from hw.gates.yosys import run_yosys
+from hw.gates.yosys import HIDE_FIELDS, run_yosys
 from hw.verilog import write_config
 
-__all__ = ["HIDE_FIELDS", "board_rtlil", "board_verilog", "write_board"]
+__all__ = ["board_rtlil", "board_verilog", "write_board"]
 
 
 class _Flow(NamedTuple):
@@ -27,7 +27,6 @@ class _Flow(NamedTuple):
     pack: str
 
 
-HIDE_FIELDS = "rename -hide w:*]"  # yosys' abc9 fails on wires named "x[0]", which it takes for a bit of x
 _KEPT = ("FREQUENCY_PIN_", "ICP_CURRENT", "LPF_RESISTOR", "MFG_")  # attributes that the ECP5's PLL is configured by
 _ATTRIBUTE = re.compile(rf"^ *\(\* (?!{'|'.join(_KEPT)}).*\*\)\n", re.MULTILINE)
 

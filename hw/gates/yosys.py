@@ -7,7 +7,9 @@ from pathlib import Path
 
 from hw.errors import InputError
 
-__all__ = ["run_yosys"]
+__all__ = ["HIDE_FIELDS", "run_yosys"]
+
+HIDE_FIELDS = "rename -hide w:*]"  # yosys' abc9 fails on wires named "x[0]", which it takes for a bit of x
 
 _KEPT_LINES = 3  # of yosys' last words in an error message
 
