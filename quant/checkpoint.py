@@ -20,6 +20,7 @@ from quant.manifest import LinearEntry
 from quant.storage import (
     LinearHeader,
     load_linear,
+    read_low_rank,
     read_offsets,
     read_permutation,
     read_scales,
@@ -49,6 +50,8 @@ _PART_OF_ARRAY = {
     "zones": "mask",
     "salient_columns": "mask",
     "permutation": "permutation",
+    "low_rank_left": "low_rank",
+    "low_rank_right": "low_rank",
 }
 
 
@@ -57,7 +60,8 @@ class TernaryLinear(NamedTuple):
 
     ``trits``: int8 (planes, n, k); ``scales``: float32 (planes, n, groups), tied planes multiplied out; ``group``:
     columns per scale group, k where one spans the row; ``offsets``: float32 (n, groups) or None; ``permutation``: input
-    of each column, int64 (k,), or None for columns in the order of the inputs. Outliers kept at 8 bits are not here.
+    of each column, int64 (k,), or None for columns in the order of the inputs; ``low_rank``: factors of the correction,
+    float32 (n, r) and (r, k), inputs in their own order, or None. Outliers kept at 8 bits are not here.
     """
 
     trits: np.ndarray
@@ -65,10 +69,18 @@ class TernaryLinear(NamedTuple):
     group: int
     offsets: np.ndarray | None
     permutation: np.ndarray | None
+    low_rank: tuple[np.ndarray, np.ndarray] | None
 
     def columns(self, q: np.ndarray) -> np.ndarray:
         """Activations ``(..., k)`` in the order of the stored columns."""
         return q if self.permutation is None else q[..., self.permutation]
+
+    def correction(self, q: np.ndarray) -> np.ndarray | None:
+        """What the low-rank correction adds to the outputs of ``q (..., k)``, inputs in order: float32 ``(..., n)`` or None."""
+        if self.low_rank is None:
+            return None
+        left, right = self.low_rank
+        return (q.astype(np.float32) @ right.T) @ left.T
 
 
 class Checkpoint:
@@ -111,12 +123,14 @@ class Checkpoint:
         scales = read_scales(header, arrays).astype(np.float32)
         if header.ratios is not None:
             scales = scales * np.array(header.ratios, dtype=np.float32)[:, None, None]
+        low_rank = read_low_rank(header, arrays)
         return TernaryLinear(
             trits=read_trits(header, arrays),
             scales=scales,
             group=header.group or header.k,
             offsets=read_offsets(header, arrays),
             permutation=read_permutation(header, arrays),
+            low_rank=None if low_rank is None else tuple(factor.astype(np.float32) for factor in low_rank),
         )
 
     def solution(self, layer: int, kind: str) -> "LinearSolution":
@@ -138,16 +152,17 @@ class Checkpoint:
 
     def _entry(self, layer: int, kind: str) -> LinearEntry:
         header, arrays = self._stored(layer, kind)
-        bits = dict.fromkeys(("code", "scale", "offset", "mask", "permutation"), 0)
+        bits = dict.fromkeys(_PART_OF_ARRAY.values(), 0)
         for name, array in arrays.items():
             bits[_PART_OF_ARRAY[name]] += 8 * array.nbytes
-        trits = read_trits(header, arrays)
+        trits, low_rank = read_trits(header, arrays), read_low_rank(header, arrays)
         return LinearEntry(
             layer=layer,
             kind=kind,
             n=header.n,
             k=header.k,
             planes=header.planes,
+            rank=0 if low_rank is None else low_rank[0].shape[-1],
             zero_fraction=1.0 - np.count_nonzero(trits) / trits.size,
             **{f"{part}_bits": count for part, count in bits.items()},
         )

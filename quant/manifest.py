@@ -25,17 +25,20 @@ class LinearEntry(BaseModel):
     n: int
     k: int
     planes: int = 1  # ternary planes summed
+    rank: int = 0  # of the low-rank correction: float products beside the array
     zero_fraction: float  # of all trits of all planes
     code_bits: int
     scale_bits: int
     offset_bits: int = 0  # per-group or per-row offsets: the hardware needs the sum-of-x path
     mask_bits: int = 0
     permutation_bits: int = 0
+    low_rank_bits: int = 0
 
     @property
     def bits(self) -> int:
         """Everything that is stored for this linear."""
-        return self.code_bits + self.scale_bits + self.offset_bits + self.mask_bits + self.permutation_bits
+        beside = self.offset_bits + self.mask_bits + self.permutation_bits + self.low_rank_bits
+        return self.code_bits + self.scale_bits + beside
 
 
 class Manifest(BaseModel):
@@ -62,7 +65,7 @@ class Manifest(BaseModel):
 
     @property
     def true_bits(self) -> float:
-        """Stored bits per quantized weight: codes, scales, offsets, masks and permutations."""
+        """Stored bits per quantized weight: codes, scales, offsets, masks, permutations and low-rank factors."""
         return sum(entry.bits for entry in self.linears) / sum(entry.n * entry.k for entry in self.linears)
 
     @property

@@ -12,7 +12,8 @@ from pydantic import Field
 
 from quant.hessian import compensate, prepare, spans
 from quant.registry import MethodOptions
-from quant.solution import LinearSolution, Outliers, as_stored
+from quant.side_data import Outliers
+from quant.solution import LinearSolution, as_stored
 
 __all__ = ["EightBit", "Options", "salient_weights", "solve"]
 

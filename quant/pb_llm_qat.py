@@ -18,7 +18,8 @@ from pydantic import Field
 from quant.block_fit import BlockOptions
 from quant.hessian import DampedHessian, output_error, prepare
 from quant.pb_llm import EightBit, salient_weights
-from quant.solution import LinearSolution, Outliers, as_stored
+from quant.side_data import Outliers
+from quant.solution import LinearSolution, as_stored
 
 __all__ = ["Options", "SignWeight", "learned_weight", "solve"]
 

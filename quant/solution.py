@@ -9,8 +9,9 @@ import torch
 
 from hw.errors import InputError
 from hw.trit import packed_bytes
+from quant.side_data import LowRank, Outliers, check_tensor
 
-__all__ = ["CodeLayout", "LinearSolution", "Outliers", "ScaleKind", "StoredBits", "as_stored", "field_bits"]
+__all__ = ["CodeLayout", "LinearSolution", "ScaleKind", "StoredBits", "as_stored", "field_bits"]
 
 ScaleKind = Literal["tensor", "row", "group", "pow2"]
 
@@ -37,6 +38,7 @@ class StoredBits(NamedTuple):
     offset: int
     mask: int
     permutation: int
+    low_rank: int = 0
 
     @property
     def total(self) -> int:
@@ -55,29 +57,12 @@ def as_stored(values: torch.Tensor) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
-class Outliers:
-    """Weights kept at 8 bits beside the planes: value ``scale[n] * (codes[n, k] - zero[n])`` where ``mask[n, k]``.
-
-    ``mask``: bool (n, k); ``codes``: uint8 (n, k), 0 outside the mask; ``scale``: float16 (n,); ``zero``: uint8 (n,).
-    """
-
-    mask: torch.Tensor
-    codes: torch.Tensor
-    scale: torch.Tensor
-    zero: torch.Tensor
-
-    def dense(self) -> torch.Tensor:
-        """float32 (n, k), zero outside the mask."""
-        values = self.scale.float()[:, None] * (self.codes.float() - self.zero.float()[:, None])
-        return torch.where(self.mask, values, torch.zeros_like(values))
-
-
-@dataclass(frozen=True)
 class LinearSolution:
     """A linear of n outputs and k inputs as a sum of ternary planes; on construction every field is validated.
 
     ``w[n, c] = sum over planes p of scale[p, n, g(c)] * trits[p, n, c] + offset[n, g(c)]`` with ``g(c) = c // group``,
-    replaced by the outlier's value where there is one. Column c multiplies input ``permutation[c]`` (c without one).
+    replaced by the outlier's value where there is one. Column c multiplies input ``permutation[c]`` (c without one). To
+    all of this a ``low_rank`` correction is added, in the order of the inputs.
 
     - ``trits``: int8 (planes, n, k) in {-1, 0, 1}.
     - ``scales``: float16 (planes, n, groups), or (1, n, groups) with ``ratios``.
@@ -102,6 +87,7 @@ class LinearSolution:
     zeros: torch.Tensor | None = None
     permutation: torch.Tensor | None = None
     outliers: Outliers | None = None
+    low_rank: LowRank | None = None
 
     def __post_init__(self) -> None:
         """Validate every field."""
@@ -164,28 +150,22 @@ class LinearSolution:
             weight += offsets[:, group_of]
         if self.outliers is not None:
             weight = torch.where(self.outliers.mask, self.outliers.dense(), weight)
-        if self.permutation is None:
-            return weight
-        ordered = torch.empty_like(weight)
-        ordered[:, self.permutation] = weight
-        return ordered
+        if self.permutation is not None:
+            ordered = torch.empty_like(weight)
+            ordered[:, self.permutation] = weight
+            weight = ordered
+        return weight if self.low_rank is None else weight + self.low_rank.dense()
 
     def to(self, device: torch.device) -> "LinearSolution":
         """The same on another device."""
-        outliers = self.outliers
-        if outliers is not None:
-            outliers = Outliers(*(t.to(device) for t in (outliers.mask, outliers.codes, outliers.scale, outliers.zero)))
-        optional = {name: getattr(self, name) for name in ("offsets", "zeros", "permutation")}
-        return replace(
-            self,
-            trits=self.trits.to(device),
-            scales=self.scales.to(device),
-            outliers=outliers,
-            **{name: value.to(device) for name, value in optional.items() if value is not None},
-        )
+        parts = ("trits", "scales", "offsets", "zeros", "permutation", "outliers", "low_rank")
+        present = {name: value for name in parts if (value := getattr(self, name)) is not None}
+        return replace(self, **{name: value.to(device) for name, value in present.items()})
 
     def split_rows(self, counts: Sequence[int]) -> list["LinearSolution"]:
         """Linears that were solved stacked along their rows, apart again; no permutation, no outliers.
+
+        Each keeps the whole right factor of a low-rank correction, beside its rows of the left one.
 
         Raises:
             InputError: a solution whose rows share more than the inputs.
@@ -193,10 +173,16 @@ class LinearSolution:
         if self.permutation is not None or self.outliers is not None or self.scale_kind == "tensor":
             raise InputError("rows that share a permutation, outliers or a scale cannot be taken apart")
         pieces = zip(self.trits.split(list(counts), 1), self.scales.split(list(counts), 1), strict=True)
-        found = [replace(self, trits=trits, scales=scales, offsets=None, zeros=None) for trits, scales in pieces]
+        found = [
+            replace(self, trits=trits, scales=scales, offsets=None, zeros=None, low_rank=None)
+            for trits, scales in pieces
+        ]
         for name in ("offsets", "zeros"):
             if (values := getattr(self, name)) is not None:
                 found = [replace(one, **{name: v}) for one, v in zip(found, values.split(list(counts)), strict=True)]
+        if self.low_rank is not None:
+            lefts = zip(found, self.low_rank.left.split(list(counts)), strict=True)
+            found = [replace(one, low_rank=replace(self.low_rank, left=left)) for one, left in lefts]
         return found
 
     def bits(self) -> StoredBits:
@@ -226,7 +212,8 @@ class LinearSolution:
             scale += _SCALE_BITS * n
             offset += _OUTLIER_BITS * n
         permutation = 0 if self.permutation is None else field_bits(k, max(1, (k - 1).bit_length()))
-        return StoredBits(code, scale, offset, mask, permutation)
+        low_rank = 0 if self.low_rank is None else _SCALE_BITS * self.low_rank.rank * (n + k)
+        return StoredBits(code, scale, offset, mask, permutation, low_rank)
 
     def _check_codes(self) -> None:
         trits = self.trits
@@ -243,15 +230,15 @@ class LinearSolution:
 
     def _check_scales(self) -> None:
         stored_planes = self.planes if self.ratios is None else 1
-        _check_tensor("scales", self.scales, torch.float16, (stored_planes, self.n, self.groups))
+        check_tensor("scales", self.scales, torch.float16, (stored_planes, self.n, self.groups))
         if self.ratios is not None and (len(self.ratios) != self.planes or min(self.ratios) < 1):
             raise InputError(f"ratios must be {self.planes} positive integers, one per plane, not {self.ratios}")
         if self.offsets is not None and self.zeros is not None:
             raise InputError("offsets and zeros must not be given together: zeros are another form of offsets")
         if self.offsets is not None:
-            _check_tensor("offsets", self.offsets, torch.float16, (self.n, self.groups))
+            check_tensor("offsets", self.offsets, torch.float16, (self.n, self.groups))
         if self.zeros is not None:
-            _check_tensor("zeros", self.zeros, torch.uint8, (self.n, self.groups))
+            check_tensor("zeros", self.zeros, torch.uint8, (self.n, self.groups))
             if self.ratios is None or self.zeros.max() >= 2**ZERO_POINT_BITS:
                 raise InputError(f"zeros need tied planes and values in 0..3, not {int(self.zeros.max())}")
         if self.scale_kind == "tensor" and not (self.scales == self.scales[:, :1, :1]).all():
@@ -266,14 +253,12 @@ class LinearSolution:
                 raise InputError("scales of kind 'pow2' must be the row's largest scale times powers of two")
 
     def _check_layout(self) -> None:
-        if (outliers := self.outliers) is not None:
-            shape = (self.n, self.k)
-            _check_tensor("outlier mask", outliers.mask, torch.bool, shape)
-            _check_tensor("outlier codes", outliers.codes, torch.uint8, shape)
-            _check_tensor("outlier scale", outliers.scale, torch.float16, (self.n,))
-            _check_tensor("outlier zero", outliers.zero, torch.uint8, (self.n,))
-            if outliers.codes[~outliers.mask].any():
-                raise InputError("outlier codes must be 0 outside the mask")
+        outliers, low_rank = self.outliers, self.low_rank
+        if outliers is not None and outliers.mask.shape != (self.n, self.k):
+            raise InputError(f"outlier mask must be {(self.n, self.k)}, not {tuple(outliers.mask.shape)}")
+        if low_rank is not None and (low_rank.left.shape[0], low_rank.right.shape[1]) != (self.n, self.k):
+            shapes = f"{tuple(low_rank.left.shape)} and {tuple(low_rank.right.shape)}"
+            raise InputError(f"low-rank factors must be ({self.n}, r) and (r, {self.k}), not {shapes}")
         if self.layout == "bits" and (self.trits < 0).any():
             raise InputError("planes of layout 'bits' must hold 0 and 1, not -1")
         if self.layout == "signs":
@@ -299,10 +284,3 @@ class LinearSolution:
         )
         if not consistent:
             raise InputError("layout 'zones': every weight must have one sign in the zone that it belongs to")
-
-
-def _check_tensor(name: str, value: torch.Tensor, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
-    if value.dtype != dtype or tuple(value.shape) != shape:
-        raise InputError(f"{name} must be {dtype} {shape}, not {value.dtype} {tuple(value.shape)}")
-    if dtype == torch.float16 and not torch.isfinite(value).all():
-        raise InputError(f"{name} must be finite in float16, not {value.float().abs().max().item()}")

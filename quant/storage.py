@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LinearHeader",
     "load_linear",
+    "read_low_rank",
     "read_offsets",
     "read_permutation",
     "read_scales",
@@ -85,6 +86,9 @@ def store_linear(solution: "LinearSolution") -> tuple[LinearHeader, dict[str, np
         arrays["outlier_codes"] = solution.outliers.codes.cpu().numpy()[mask]
         arrays["outlier_scale"] = solution.outliers.scale.cpu().numpy()
         arrays["outlier_zero"] = solution.outliers.zero.cpu().numpy()
+    if solution.low_rank is not None:
+        arrays["low_rank_left"] = solution.low_rank.left.cpu().numpy()
+        arrays["low_rank_right"] = solution.low_rank.right.cpu().numpy()
     return header, arrays
 
 
@@ -147,6 +151,23 @@ def read_permutation(header: LinearHeader, arrays: Mapping[str, np.ndarray]) -> 
     return _unpack_fields(arrays["permutation"], (header.k,), _index_bits(header.k))
 
 
+def read_low_rank(header: LinearHeader, arrays: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray] | None:
+    """Factors of the low-rank correction as stored, float16 (n, r) and (r, k), inputs in their own order; or None.
+
+    Raises:
+        InputError: one factor without the other, or factors that do not fit the header.
+    """
+    if "low_rank_left" not in arrays and "low_rank_right" not in arrays:
+        return None
+    left, right = _array(arrays, "low_rank_left"), _array(arrays, "low_rank_right")
+    if left.shape[:-1] != (header.n,) or right.shape != (left.shape[-1], header.k):
+        raise InputError(
+            f"low-rank factors must be ({header.n}, r) and (r, {header.k}), not {left.shape} and {right.shape}: "
+            "the file is damaged"
+        )
+    return left, right
+
+
 def load_linear(header: LinearHeader, arrays: Mapping[str, np.ndarray]) -> "LinearSolution":
     """Read the whole solution back, equal in every field; this imports torch.
 
@@ -155,7 +176,8 @@ def load_linear(header: LinearHeader, arrays: Mapping[str, np.ndarray]) -> "Line
     """
     import torch
 
-    from quant.solution import LinearSolution, Outliers
+    from quant.side_data import LowRank, Outliers
+    from quant.solution import LinearSolution
 
     def tensor(value: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.array(value))
@@ -173,6 +195,7 @@ def load_linear(header: LinearHeader, arrays: Mapping[str, np.ndarray]) -> "Line
         outliers = Outliers(
             tensor(mask), tensor(codes), tensor(arrays["outlier_scale"]), tensor(arrays["outlier_zero"])
         )
+    low_rank = read_low_rank(header, arrays)
     return LinearSolution(
         trits=tensor(read_trits(header, arrays)),
         scales=tensor(read_scales(header, arrays)),
@@ -184,6 +207,7 @@ def load_linear(header: LinearHeader, arrays: Mapping[str, np.ndarray]) -> "Line
         zeros=zeros,
         permutation=permutation,
         outliers=outliers,
+        low_rank=None if low_rank is None else LowRank(*map(tensor, low_rank)),
     )
 
 

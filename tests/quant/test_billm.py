@@ -6,6 +6,7 @@ import torch
 
 from hw.errors import InputError
 from quant.billm import Options, binarize, choose_split, choose_zones, solve
+from quant.solution import StoredBits
 from tests.quant.problems import absmean, output_error, problem
 
 
@@ -88,7 +89,7 @@ def test_bits_by_hand():
     weight, _, hessian = problem()
     solution = solve(weight, hessian, Options(group=36, most_salient=8))
     # 12 rows x 9 bytes of signs; as many of zones, and 72 column bits; 6 scales and an offset for each of 24 groups.
-    assert solution.bits() == (12 * 72, 6 * 24 * 16, 24 * 16, 12 * 72 + 72, 0)
+    assert solution.bits() == StoredBits(12 * 72, 6 * 24 * 16, 24 * 16, 12 * 72 + 72, 0)
 
 
 def test_the_dense_weights_follow_the_zones_own_parameters():

@@ -6,10 +6,11 @@ import torch
 
 from hw.errors import InputError
 from quant.checkpoint import Checkpoint, write_checkpoint
+from quant.side_data import LowRank
 from quant.solution import LinearSolution
 
 
-def solution(n=6, k=20, group=8, planes=1, seed=0, permuted=False):
+def solution(n=6, k=20, group=8, planes=1, seed=0, permuted=False, rank=0):
     generator = torch.Generator().manual_seed(seed)
     groups = -(-k // group)
     return LinearSolution(
@@ -18,12 +19,21 @@ def solution(n=6, k=20, group=8, planes=1, seed=0, permuted=False):
         group=group,
         scale_kind="group",
         permutation=torch.randperm(k, generator=generator) if permuted else None,
+        low_rank=LowRank(
+            torch.randn(n, rank, generator=generator).half(), torch.randn(rank, k, generator=generator).half()
+        )
+        if rank
+        else None,
     )
 
 
 @pytest.fixture
 def stored(tmp_path):
-    solutions = {(0, "q_proj"): solution(), (0, "k_proj"): solution(planes=2, seed=1, permuted=True)}
+    solutions = {
+        (0, "q_proj"): solution(),
+        (0, "k_proj"): solution(planes=2, seed=1, permuted=True),
+        (0, "v_proj"): solution(seed=2, permuted=True, rank=3),
+    }
     path = tmp_path / "ternary.safetensors"
     write_checkpoint(path, solutions, {"norm": np.arange(4.0)})
     return path, solutions
@@ -49,6 +59,22 @@ def test_stored_columns_times_reordered_activations_equal_the_dense_product(stor
     stored_order = (linear.scales[:, :, group_of] * linear.trits).sum(axis=0)
     expected = x @ solutions[0, "k_proj"].dense().numpy().T
     assert np.allclose(linear.columns(x) @ stored_order.T, expected, atol=1e-5)
+
+
+def test_planes_and_correction_together_equal_the_dense_product(stored):
+    path, solutions = stored
+    linear = Checkpoint(path).linear(0, "v_proj")
+    q = np.random.default_rng(0).integers(-127, 128, (3, 20)).astype(np.int8)
+    group_of = np.arange(20) // linear.group
+    planes = linear.columns(q) @ (linear.scales[:, :, group_of] * linear.trits).sum(axis=0).T
+    expected = q @ solutions[0, "v_proj"].dense().numpy().T
+    assert np.allclose(planes + linear.correction(q), expected, rtol=1e-5, atol=1e-3)
+    assert not np.allclose(planes, expected, atol=1)
+    assert Checkpoint(path).linear(0, "q_proj").correction(q) is None
+
+
+def test_entries_tell_the_rank_of_each_linear(stored):
+    assert [entry.rank for entry in Checkpoint(stored[0]).entries()] == [0, 0, 3]
 
 
 def test_bits_of_the_entries_are_the_bytes_of_the_tensors(stored):

@@ -8,6 +8,7 @@ import torch
 from hw.errors import InputError
 from quant.gptq import Options, least_squares_scale, solve, twn_scale
 from quant.registry import options_for
+from quant.solution import StoredBits
 from tests.quant.problems import absmean, output_error, problem
 
 
@@ -69,7 +70,7 @@ def test_two_bits_beat_ternary_and_clip_search_counts_the_same_bits():
     assert errors[0] < errors[1]
     assert two_bit.bits() == wide.bits()
     # 12 rows of 9 bytes in two planes; 3 groups per row: 16-bit scales, 2-bit zero points.
-    assert two_bit.bits() == (2 * 12 * 72, 12 * 3 * 16, 12 * 3 * 2, 0, 0)
+    assert two_bit.bits() == StoredBits(2 * 12 * 72, 12 * 3 * 16, 12 * 3 * 2, 0, 0)
 
 
 def test_dead_inputs_get_zero_trits_and_take_no_error():

@@ -5,6 +5,7 @@ import torch
 
 from hw.errors import InputError
 from quant.pb_llm import EightBit, Options, salient_weights, solve
+from quant.solution import StoredBits
 from tests.quant.problems import absmean, output_error, problem
 
 
@@ -52,7 +53,7 @@ def test_a_tenth_of_the_weights_keeps_eight_bits():
     assert count == 12 * 72 - (int(12 * 72 * 0.9) + 1)
     # 12 rows: signs of the others, 8 bits each; offset, scale, 8-bit scale and zero per row; a bitmap of 9 bytes a row.
     signs = -(-(12 * 72 - count) // 8) * 8
-    assert solution.bits() == (signs + 8 * count, 12 * 16 + 12 * 16, 12 * 16 + 12 * 8, 12 * 72, 0)
+    assert solution.bits() == StoredBits(signs + 8 * count, 12 * 16 + 12 * 16, 12 * 16 + 12 * 8, 12 * 72, 0)
 
 
 @pytest.mark.parametrize("metric", ["hessian", "magnitude"])

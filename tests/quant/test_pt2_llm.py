@@ -5,6 +5,7 @@ import torch
 
 from hw.errors import InputError
 from quant.pt2_llm import Options, align_grid, fit_ternary, most_similar, solve
+from quant.solution import StoredBits
 from tests.quant.problems import absmean, output_error, problem
 
 
@@ -95,7 +96,7 @@ def test_bits_by_hand():
     weight, _, hessian = problem()
     solution = solve(weight, hessian, Options(group=32))
     # 12 rows of 72 trits = 15 bytes; 3 groups; 72 indices of 7 bits = 63 bytes.
-    assert solution.bits() == (12 * 15 * 8, 36 * 16, 36 * 16, 0, 63 * 8)
+    assert solution.bits() == StoredBits(12 * 15 * 8, 36 * 16, 36 * 16, 0, 63 * 8)
     assert sorted(solution.permutation.tolist()) == list(range(72))
 
 

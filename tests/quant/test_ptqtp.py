@@ -7,6 +7,7 @@ import torch
 
 from quant.ptqtp import Options, fit_free, fit_tied, solve
 from quant.registry import options_for
+from quant.solution import StoredBits
 from tests.quant.problems import absmean, problem
 
 
@@ -66,8 +67,8 @@ def test_far_closer_than_one_plane(name):
 def test_bits_by_hand():
     weight, _, _ = problem()
     # 12 rows x 2 groups of 50 and 22 columns; a plane of 72 trits is 15 bytes per row.
-    assert solve(weight, None, Options(group=50)).bits() == (2 * 12 * 15 * 8, 2 * 24 * 16, 0, 0, 0)
-    assert solve(weight, None, Options(group=50, tied=True)).bits() == (2 * 12 * 15 * 8, 24 * 16, 0, 0, 0)
+    assert solve(weight, None, Options(group=50)).bits() == StoredBits(2 * 12 * 15 * 8, 2 * 24 * 16, 0, 0, 0)
+    assert solve(weight, None, Options(group=50, tied=True)).bits() == StoredBits(2 * 12 * 15 * 8, 24 * 16, 0, 0, 0)
 
 
 @pytest.mark.parametrize("tied", [False, True])

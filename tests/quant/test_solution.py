@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from hw.errors import InputError
-from quant.solution import LinearSolution, Outliers, StoredBits, field_bits
+from quant.side_data import LowRank, Outliers
+from quant.solution import LinearSolution, StoredBits, field_bits
 
 
 def ternary(n=3, k=10, group=4, planes=1, **fields):
@@ -48,6 +49,31 @@ def test_outliers_replace_the_planes():
     assert solution.dense()[0, 2] != 50.0
 
 
+def low_rank(n=3, k=10, rank=2):
+    generator = torch.Generator().manual_seed(5)
+    return LowRank(torch.randn(n, rank, generator=generator).half(), torch.randn(rank, k, generator=generator).half())
+
+
+def test_a_low_rank_correction_is_added_in_the_order_of_the_inputs_whatever_the_columns():
+    permutation = torch.tensor([3, 1, 4, 0, 5, 9, 2, 6, 8, 7])
+    mask = torch.ones(3, 10, dtype=torch.bool)
+    outliers = Outliers(mask, torch.ones(3, 10, dtype=torch.uint8), torch.ones(3).half(), torch.zeros(3).byte())
+    correction = low_rank()
+    for side in ({}, {"permutation": permutation}, {"outliers": outliers}):
+        added = ternary(low_rank=correction, **side).dense() - ternary(**side).dense()
+        for n in range(3):
+            for k in range(10):
+                expected = sum(float(correction.left[n, r]) * float(correction.right[r, k]) for r in range(2))
+                assert float(added[n, k]) == pytest.approx(expected, abs=1e-5)
+
+
+def test_rows_taken_apart_keep_their_part_of_the_correction():
+    solution = ternary(low_rank=low_rank())
+    parts = solution.split_rows([1, 2])
+    torch.testing.assert_close(torch.cat([part.dense() for part in parts]), solution.dense())
+    assert [part.bits().low_rank for part in parts] == [16 * 2 * (1 + 10), 16 * 2 * (2 + 10)]
+
+
 def test_bits_of_a_ternary_linear_by_hand():
     # 3 rows of 10 trits = 2 bytes each; 3 groups of 16-bit scales per row.
     assert ternary().bits() == StoredBits(code=3 * 16, scale=3 * 3 * 16, offset=0, mask=0, permutation=0)
@@ -56,6 +82,9 @@ def test_bits_of_a_ternary_linear_by_hand():
     assert ternary(planes=2, ratios=(3, 1)).bits().scale == 3 * 3 * 16
     assert ternary(offsets=torch.zeros(3, 3).half()).bits().offset == 3 * 3 * 16
     assert ternary(permutation=torch.arange(10)).bits().permutation == 10 * 4
+    corrected = ternary(low_rank=low_rank()).bits()  # factors of 3 x 2 and 2 x 10 numbers
+    assert corrected.low_rank == 16 * (6 + 20)
+    assert corrected.total - ternary().bits().total == 16 * (6 + 20)
 
 
 def test_bits_of_per_tensor_and_power_of_two_scales_by_hand():
@@ -128,8 +157,33 @@ def test_field_bits_pads_to_bytes():
         ({"layout": "bits"}, "planes of layout 'bits'"),
         ({"layout": "signs"}, "layout 'signs'"),
         ({"ratios": (1, 2)}, "ratios must be 1 positive"),
+        ({"low_rank": low_rank(n=4)}, r"low-rank factors must be \(3, r\) and \(r, 10\), not \(4, 2\) and \(2, 10\)"),
     ],
 )
 def test_wrong_fields_are_named(fields, message):
     with pytest.raises(InputError, match=message):
         dataclasses.replace(ternary(), **fields)
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "message"),
+    [
+        (torch.ones(3, 2), torch.ones(2, 10).half(), "low-rank factor left must be torch.float16"),
+        (torch.ones(3, 2).half(), torch.ones(3, 10).half(), r"low-rank factors must be \(n, r\) and \(r, k\)"),
+        (torch.ones(3, 0).half(), torch.ones(0, 10).half(), "r of at least 1"),
+        (torch.ones(3).half(), torch.ones(1, 10).half(), r"low-rank factors must be \(n, r\)"),
+        (torch.ones(3, 1).half(), torch.full((1, 10), float("nan")).half(), "low-rank factor right must be finite"),
+    ],
+)
+def test_wrong_low_rank_factors_are_named(left, right, message):
+    with pytest.raises(InputError, match=message):
+        LowRank(left, right)
+
+
+def test_wrong_outliers_are_named():
+    mask, codes = torch.zeros(3, 10, dtype=torch.bool), torch.ones(3, 10, dtype=torch.uint8)
+    with pytest.raises(InputError, match="outlier codes must be 0 outside the mask"):
+        Outliers(mask, codes, torch.ones(3).half(), torch.zeros(3).byte())
+    outliers = Outliers(mask[:2], codes[:2] * 0, torch.ones(2).half(), torch.zeros(2).byte())
+    with pytest.raises(InputError, match=r"outlier mask must be \(3, 10\), not \(2, 10\)"):
+        ternary(outliers=outliers)

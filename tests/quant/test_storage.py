@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from hw.errors import InputError
 from hw.trit import pack
-from quant.solution import LinearSolution, Outliers
+from quant.side_data import LowRank, Outliers
+from quant.solution import LinearSolution
 from quant.storage import load_linear, read_offsets, read_scales, read_trits, store_linear
 
 N, K, GROUP = 5, 23, 8
@@ -79,6 +80,14 @@ CASES = {
         ratios=(2, 1),
         zeros=torch.arange(N * 3).reshape(N, 3).remainder(4).byte(),
     ),
+    "low rank": LinearSolution(
+        random_trits(1),
+        random_scales(1),
+        GROUP,
+        "group",
+        permutation=torch.randperm(K, generator=torch.Generator().manual_seed(2)),
+        low_rank=LowRank(torch.randn(N, 3).half(), torch.randn(3, K).half()),
+    ),
     "signs with outliers": outlier_case(),
     "zones": zone_case(),
 }
@@ -94,6 +103,7 @@ def test_stored_bytes_are_the_counted_bits(name):
         "offset": ["offsets", "zeros", "outlier_zero"],
         "mask": ["zones", "salient_columns", "outlier_mask"],
         "permutation": ["permutation"],
+        "low_rank": ["low_rank_left", "low_rank_right"],
     }
     for part, members in names.items():
         assert sum(8 * arrays[m].nbytes for m in members if m in arrays) == getattr(bits, part), part
@@ -109,7 +119,10 @@ def test_a_stored_linear_reads_back_equal(name):
         before, after = getattr(solution, field.name), getattr(again, field.name)
         if isinstance(before, torch.Tensor):
             assert torch.equal(before, after), field.name
-        elif not isinstance(before, Outliers):
+        elif isinstance(before, (Outliers, LowRank)):
+            for part in dataclasses.fields(before):
+                assert torch.equal(getattr(before, part.name), getattr(after, part.name)), part.name
+        else:
             assert before == after, field.name
     assert torch.equal(solution.dense(), again.dense())
 
@@ -144,6 +157,14 @@ def test_damaged_arrays_are_named():
     header, arrays = store_linear(CASES["two bits"])
     with pytest.raises(InputError, match="15 fields of 2 bits must be 4 bytes, not 3"):
         load_linear(header, arrays | {"zeros": arrays["zeros"][:3]})
+    header, arrays = store_linear(CASES["low rank"])
+    with pytest.raises(
+        InputError, match=r"low-rank factors must be \(5, r\) and \(r, 23\), not \(5, 2\) and \(3, 23\)"
+    ):
+        load_linear(header, arrays | {"low_rank_left": arrays["low_rank_left"][:, :2]})
+    del arrays["low_rank_right"]
+    with pytest.raises(InputError, match="array 'low_rank_right' is missing"):
+        load_linear(header, arrays)
 
 
 @settings(max_examples=60, deadline=None)
