@@ -10,13 +10,15 @@ from numba import njit
 __all__ = ["TICKS_PER_CYCLE", "step_cycles", "step_tiles"]
 
 TICKS_PER_CYCLE = 1 << 24  # time of the DRAM stream, so that a rate of any bytes per cycle is an integer
+_NEVER = 1 << 60  # an edge behind every GEMM
 
 
 @njit(cache=True)
 def step_cycles(
-    tile_tokens: np.ndarray,
-    tile_is_last_fold: np.ndarray,
+    tile_vectors: np.ndarray,
+    tile_results: np.ndarray,
     tile_beats: np.ndarray,
+    systolic: bool,
     latency: int,
     queue_depth: int,
     weights_valid: np.ndarray,
@@ -25,44 +27,45 @@ def step_cycles(
 ) -> np.ndarray:
     """Step docs/architecture.md edge by edge.
 
-    ``tile_tokens``, ``tile_beats``: vectors and weight beats of each tile, in stream order; ``tile_is_last_fold``: 0 or
-    1 of each. Patterns: 0 or 1 at edge 1, 2, ...; edges beyond a pattern's end count as 1. Returns int64 (6,): cycles,
+    ``tile_vectors``, ``tile_results``, ``tile_beats``: activation vectors, results (0 before a last fold) and weight
+    beats of each tile, in stream order. Tree: each vector of a last fold makes one result. ``systolic``: the last makes
+    them all. Patterns: 0 or 1 at edge 1, 2, ...; edges beyond a pattern's end count as 1. Returns int64 (6,): cycles,
     ideal, fill_drain, weight_stall, input_stall, output_stall.
     """
-    tiles = tile_tokens.size
-    results = 0
-    for tile in range(tiles):
-        if tile_is_last_fold[tile]:
-            results += tile_tokens[tile]
-    in_flight = np.zeros(queue_depth, np.int64)  # ring: edge from which each result is valid
-    issued_results, transferred = 0, 0
+    tiles = tile_vectors.size
+    results_left = tile_results.sum()
+    in_flight = np.full(queue_depth, _NEVER, np.int64)  # ring: edge from which each result is valid
+    newest, oldest = 0, 0  # slots of the next result to be released, to be transferred
+    credits = queue_depth
     loaded_tiles, shadow_beats, shadow_full = 0, 0, False
-    active, active_tile, token, swapped = False, -1, 0, False
+    swaps, left = 0, 0  # left: vectors of the active tile
+    final_left, leaving = 0, 0  # with so many vectors left or fewer an issue is final: it releases ``leaving`` results
+    restart_edge, next_final_edge = _NEVER, 0  # systolic, after a final issue: no issue; no final one before
     counts = np.zeros(6, np.int64)
     edge = 0
-    while transferred < results:
+    while results_left > 0:
         at = edge  # index into the patterns
         edge += 1
         weight_offer = at >= weights_valid.size or weights_valid[at] != 0
         activation_offer = at >= activations_valid.size or activations_valid[at] != 0
         result_taken = at >= results_ready.size or results_ready[at] != 0
 
-        last_fold = active and tile_is_last_fold[active_tile] != 0
-        credit = issued_results - transferred < queue_depth
-        issue = active and (credit or not last_fold) and activation_offer
-        tile_done = issue and token == tile_tokens[active_tile] - 1
-        swap = shadow_full and (not active or tile_done)
+        active = left > 0
+        final = left <= final_left
+        room = credits >= leaving and edge >= next_final_edge
+        restart = edge == restart_edge
+        issue = active and activation_offer and (room or not final) and not restart
+        swap = shadow_full and (not active or (issue and left == 1))
         beat = loaded_tiles < tiles and (not shadow_full or swap) and weight_offer
-        valid = transferred < issued_results and in_flight[transferred % queue_depth] <= edge
-        all_issued = not active and active_tile == tiles - 1
+        valid = in_flight[oldest] <= edge
 
         if issue:
             cause = 1
-        elif all_issued:
-            cause = 5 if valid and not result_taken else 2
         elif active:
-            cause = 5 if last_fold and not credit else 4
-        elif swapped:
+            cause = 2 if restart else 5 if final and not room else 4
+        elif swaps == tiles:
+            cause = 5 if valid and not result_taken else 2
+        elif swaps > 0:
             cause = 3
         else:
             cause = 2 if shadow_full or beat else 3
@@ -70,18 +73,27 @@ def step_cycles(
         counts[cause] += 1
 
         if valid and result_taken:
-            transferred += 1
+            in_flight[oldest] = _NEVER
+            oldest = oldest + 1 if oldest + 1 < queue_depth else 0
+            credits += 1
+            results_left -= 1
         if issue:
-            token += 1
-            if last_fold:
-                in_flight[issued_results % queue_depth] = edge + latency
-                issued_results += 1
-        if tile_done:
-            active = False
+            left -= 1
+            if final:
+                for result in range(leaving):
+                    in_flight[newest] = edge + latency + result
+                    newest = newest + 1 if newest + 1 < queue_depth else 0
+                credits -= leaving
+                if systolic:
+                    restart_edge, next_final_edge = edge + 1, edge + leaving
         if swap:
-            active, swapped, shadow_full = True, True, False
-            active_tile += 1
-            token = 0
+            left = tile_vectors[swaps]
+            if systolic:
+                final_left, leaving = min(tile_results[swaps], 1), tile_results[swaps]
+            else:
+                final_left, leaving = tile_results[swaps], 1
+            swaps += 1
+            shadow_full = False
         if beat:
             shadow_beats += 1
             if shadow_beats == tile_beats[loaded_tiles]:

@@ -9,7 +9,6 @@ from hw.formats import PLAIN, GemmFormat
 from quant.shapes import Gemm
 from sim.analytic import CycleCounts, TileGrid, fold_positions
 from sim.core import step_cycles
-from sim.grid_core import step_grid_cycles
 
 __all__ = ["count_cycles", "tile_sequence"]
 
@@ -39,12 +38,14 @@ def count_cycles(
     pattern's end counts as 1, so an empty pattern never stalls.
     """
     tokens, last = tile_sequence(gemm, array, formats)
+    systolic = array.organisation == "systolic"
+    vectors = tokens
+    if systolic:
+        column = np.array(fold_positions(gemm.k, array, formats.planes), np.int64)
+        vectors = np.tile(column, tokens.size // column.size)
     beats = array.weight_beats + array.scale_beats * formats.row_scales * last
     patterns = (np.asarray(pattern, dtype=np.int64) for pattern in (weights_valid, activations_valid, results_ready))
-    machine = last, beats, array.pipeline_latency, array.result_queue_depth
-    if array.organisation == "systolic":
-        column = np.array(fold_positions(gemm.k, array, formats.planes), np.int64)
-        counts = step_grid_cycles(tokens, np.tile(column, tokens.size // column.size), *machine, *patterns)
-    else:
-        counts = step_cycles(tokens, *machine, *patterns)
+    counts = step_cycles(
+        vectors, tokens * last, beats, systolic, array.pipeline_latency, array.result_queue_depth, *patterns
+    )
     return CycleCounts(*(int(value) for value in counts))
