@@ -20,9 +20,9 @@ from transformers import PreTrainedModel
 
 from hw.errors import InputError
 from quant.forward import Progress
-from quant.latent import BlockFunction, BlockTensors, LatentWeight, block_function, rotary_tables
+from quant.latent import BlockFunction, BlockTensors, block_function, rotary_tables
 from quant.llama import embed
-from quant.reconstruct import TrainingPlan, advance, mixed_precision, trainer
+from quant.reconstruct import TrainingPlan, advance, hardness, mixed_precision, trainer
 from quant.stopwatch import stage
 
 __all__ = ["Corpus", "distill"]
@@ -74,23 +74,26 @@ def distill(
         InputError: a loss that is not finite, with the step and the remedy.
     """
     device, length = corpus.real.device, corpus.real.shape[1]
-    frozen = not any(isinstance(weight, LatentWeight) for block in student for weight in block.weights)
+    frozen = all(weight.frozen for block in student for weight in block.weights)
     teach, learn = (block_function(model, int8, device.type == "cuda") for int8 in (False, True))
     tables = rotary_tables(model, length)
     optimizer, schedule = trainer(student, [student_norm], plan.rate, steps)
     divergence = _Divergence(model, student_norm, frozen)
     batch = max(1, plan.tokens_per_step // length)
     rows_per_pass = max(1, _TOKENS_PER_PASS // length) if frozen else batch
-    last, losses = max(1, steps // 10), torch.zeros((), device=device)
+    losses, hard = (torch.zeros((), device=device) for _ in range(2))
+    pupil = [block.soften(hard) for block in student] if plan.soften else student
+    last = max(1, steps // 10)
     for step, rows in zip(range(steps), corpus.batches(batch, plan.seed), strict=False):
         with stage("distill step", step):
+            hard.fill_(hardness(step, steps, plan.soften))
             loss = torch.zeros((), device=device)
             for tokens in rows.split(rows_per_pass):
                 hidden = embed(model, tokens)
                 with mixed_precision(device):
                     with torch.no_grad():
                         wanted = _through(teach, teacher, hidden, tables, False)
-                    part = divergence(wanted, _through(learn, student, hidden, tables, frozen))
+                    part = divergence(wanted, _through(learn, pupil, hidden, tables, frozen))
                 part = part * (len(tokens) / batch)
                 part.backward()
                 loss += part.detach()

@@ -17,14 +17,11 @@ from quant.distill import Corpus, distill
 from quant.generate import generate_windows
 from quant.latent import (
     BlockTensors,
-    FrozenWeight,
     LatentWeight,
     block_function,
     block_tensors,
-    freeze,
     latent_weight,
     rotary_tables,
-    to_solution,
 )
 from quant.layerwise import solve_linears
 from quant.llama import LoadedModel, block_linears, blocks, embed, streams, working_block
@@ -69,7 +66,7 @@ def full_strength(
     last_norm = model.model.norm.weight.detach().clone()
     if options.distill_steps:
         distill_blocks(loaded, options, student, last_norm, windows, generated, seed, progress)
-    return _write_blocks(student, parts, options.group), _norms(student, last_norm)
+    return _write_blocks(student, parts), _norms(student, last_norm)
 
 
 def distill_blocks(
@@ -93,7 +90,7 @@ def distill_blocks(
     )
     with stage("bring teacher", 0):
         teacher = _teacher(loaded)
-    plan = TrainingPlan(1, options.distill_rate, options.distill_tokens_per_step, seed)
+    plan = TrainingPlan(1, options.distill_rate, options.distill_tokens_per_step, seed, options.distill_soften)
     distill(
         loaded.model,
         teacher,
@@ -121,7 +118,7 @@ def reconstruct_blocks(
     compiled = windows.device.type == "cuda"
     teach, learn = (block_function(model, int8, compiled) for int8 in (False, True))
     tables = rotary_tables(model, windows.shape[1])
-    plan = TrainingPlan(options.epochs, options.block_rate, options.block_tokens_per_step, seed)
+    plan = TrainingPlan(options.epochs, options.block_rate, options.block_tokens_per_step, seed, options.soften)
     with torch.no_grad():
         targets = embed(model, windows)
     inputs = targets.clone()
@@ -141,7 +138,7 @@ def reconstruct_blocks(
                     error = reconstruct_block(learn, tables, tensors, inputs, targets, plan, where)
                 _log.info("%s: relative error %.5f", where, error)
             if options.distilled == "scales":
-                tensors = freeze(tensors)
+                tensors = tensors.freeze()
             with stage("write", layer):
                 _write_part(part, tensors)
         with stage("forward", layer):
@@ -199,9 +196,7 @@ def _closed_form(loaded: LoadedModel, item: CalibrationBlock, options: Options) 
 def _write_part(path: Path, tensors: BlockTensors) -> None:
     stored = {"attention_norm": tensors.attention_norm, "mlp_norm": tensors.mlp_norm}
     for kind, weight in zip(LINEAR_KINDS, tensors.weights, strict=True):
-        codes = {"trits": weight.trits} if isinstance(weight, FrozenWeight) else {"latent": weight.latent}
-        powers = {} if weight.powers is None else {"powers": weight.powers}
-        arrays = codes | powers | {"scales": weight.scales}
+        arrays = {name: value for name, value in weight._asdict().items() if isinstance(value, Tensor)}
         stored |= {f"{kind}.{name}": value for name, value in arrays.items()}
     with atomic_path(path) as temporary:
         save_file({name: value.detach().contiguous() for name, value in stored.items()}, temporary)
@@ -210,23 +205,22 @@ def _write_part(path: Path, tensors: BlockTensors) -> None:
 def _read_part(path: Path, plain: BlockTensors, group: int | None, device: torch.device) -> BlockTensors:
     stored = load_file(path, device=str(device))
 
-    def weight(kind: str) -> LatentWeight | FrozenWeight:
-        form, codes = (FrozenWeight, "trits") if f"{kind}.trits" in stored else (LatentWeight, "latent")
-        values = stored[f"{kind}.{codes}"]
-        return form(values, stored[f"{kind}.scales"], group or values.shape[1], stored.get(f"{kind}.powers"))
+    def weight(kind: str) -> LatentWeight:
+        arrays = {name: stored.get(f"{kind}.{name}") for name in LatentWeight._fields}
+        return LatentWeight(**arrays | {"group": group})
 
     return BlockTensors(
         tuple(weight(kind) for kind in LINEAR_KINDS), plain.biases, stored["attention_norm"], stored["mlp_norm"]
     )
 
 
-def _write_blocks(student: list[BlockTensors], parts: Path, group: int | None) -> list[Path]:
+def _write_blocks(student: list[BlockTensors], parts: Path) -> list[Path]:
     """A checkpoint for each block, one block's integers on the host at a time."""
     written = []
     for layer, tensors in enumerate(student):
         solved = zip(LINEAR_KINDS, tensors.weights, strict=True)
         written.append(parts / f"{layer}.safetensors")
-        write_checkpoint(written[-1], {(layer, kind): to_solution(weight, group) for kind, weight in solved})
+        write_checkpoint(written[-1], {(layer, kind): weight.solution() for kind, weight in solved})
     return written
 
 

@@ -20,14 +20,11 @@ from quant.solution import LinearSolution
 __all__ = [
     "BlockFunction",
     "BlockTensors",
-    "FrozenWeight",
     "LatentWeight",
     "block_function",
     "block_tensors",
-    "freeze",
     "latent_weight",
     "rotary_tables",
-    "to_solution",
 ]
 
 BlockFunction = Callable[..., Tensor]  # hidden, cosine, sine, BlockTensors -> hidden
@@ -40,93 +37,95 @@ _EDGE = 0.51  # where a latent weight starts that must round to another code tha
 class LatentWeight(NamedTuple):
     """What trains instead of a weight.
 
-    ``latent``: float32 (n, k); ``scales``: float32 (n, groups), or (n, 1) of the rows where ``powers`` float32
-    (n, groups), powers of two at most 1 that stay as they are, make the groups' scales out of them.
+    ``latent``: float32 (n, k), or the int8 codes once they are frozen; ``scales``: float32 (n, groups), or (n, 1) of
+    the rows where ``powers`` float32 (n, groups), powers of two at most 1 that stay as they are, make the groups'
+    scales out of them; ``group``: columns per scale, None = the row; ``hardness``: 0-dim, in 0..1, how far a value
+    stands on the way from its clamped latent weight to its code, None = at the code.
     """
 
     latent: Tensor
     scales: Tensor
-    group: int
+    group: int | None
     powers: Tensor | None = None
+    hardness: Tensor | None = None
 
-    def group_scales(self) -> Tensor:
-        """(n, groups)."""
-        return self.scales if self.powers is None else self.scales * self.powers
+    @property
+    def frozen(self) -> bool:
+        """Whether the codes no longer change."""
+        return not self.latent.is_floating_point()
 
     def codes(self) -> Tensor:
-        """Float codes (n, k) that the latent weights round to."""
+        """Float codes (n, k), those that the latent weights round to."""
+        if self.frozen:
+            return self.latent.to(self.scales.dtype)
         return self.latent.detach().round().clamp(-1, 1)
 
-    def dense(self) -> Tensor:
-        """Scale times code (n, k), differentiable in both."""
-        codes = self.codes() - self.latent.detach() + self.latent
-        return self.group_scales().repeat_interleave(self.group, 1)[:, : self.latent.shape[1]] * codes
-
-
-class FrozenWeight(NamedTuple):
-    """A weight whose codes no longer change: ``trits`` int8 (n, k), the rest as in ``LatentWeight``."""
-
-    trits: Tensor
-    scales: Tensor
-    group: int
-    powers: Tensor | None = None
-
     def group_scales(self) -> Tensor:
         """(n, groups)."""
         return self.scales if self.powers is None else self.scales * self.powers
 
-    def codes(self) -> Tensor:
-        """Float codes (n, k)."""
-        return self.trits.to(self.scales.dtype)
-
     def dense(self) -> Tensor:
-        """Scale times code (n, k), differentiable in the scales."""
-        return self.group_scales().repeat_interleave(self.group, 1)[:, : self.trits.shape[1]] * self.codes()
+        """Scale times code (n, k), differentiable in both; in the scales alone where the codes are frozen."""
+        values = self.codes()
+        if not self.frozen:
+            latent = self.latent.detach()
+            if self.hardness is not None:
+                values = torch.lerp(latent.clamp(-1, 1), values, self.hardness)
+            values = values - latent + self.latent
+        return self._spread(self.group_scales()) * values
+
+    def freeze(self) -> "LatentWeight":
+        """The same with its codes as integers: a quarter of the memory."""
+        return self._replace(latent=self.codes().to(torch.int8))
+
+    def solution(self) -> LinearSolution:
+        """The codes and the float16 scales that it stands for; a scale that went negative turns its codes."""
+        stored = self._replace(scales=self.scales.detach().half().float()).group_scales()
+        trits = (self.codes() * self._spread(stored.sign())).to(torch.int8)
+        kind = "row" if self.group is None else "group" if self.powers is None else "pow2"
+        return LinearSolution(trits[None], stored.abs().half()[None], self.group, kind)
+
+    def _spread(self, values: Tensor) -> Tensor:
+        """Of each group, (n, groups), to each weight, (n, k)."""
+        columns = self.latent.shape[1]
+        return values.repeat_interleave(self.group or columns, 1)[:, :columns]
 
 
 class BlockTensors(NamedTuple):
     """One block: the weights in the order of ``LINEAR_KINDS``, their biases, two norms."""
 
-    weights: tuple[Tensor | LatentWeight | FrozenWeight, ...]
+    weights: tuple[Tensor | LatentWeight, ...]
     biases: tuple[Tensor | None, ...]
     attention_norm: Tensor
     mlp_norm: Tensor
 
     def trained(self) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """Latent weights, scales, and norm gains."""
-        latents = [weight.latent for weight in self.weights if isinstance(weight, LatentWeight)]
-        scales = [weight.scales for weight in self.weights if not isinstance(weight, Tensor)]
-        return latents, scales, [self.attention_norm, self.mlp_norm]
+        latents = [weight.latent for weight in self.weights if not weight.frozen]
+        return latents, [weight.scales for weight in self.weights], [self.attention_norm, self.mlp_norm]
+
+    def freeze(self) -> "BlockTensors":
+        """The same block with frozen codes."""
+        return self._replace(weights=tuple(weight.freeze() for weight in self.weights))
+
+    def soften(self, hardness: Tensor) -> "BlockTensors":
+        """The same block, its tensors shared, with codes as hard as ``hardness``, 0-dim, says at the time."""
+        return self._replace(weights=tuple(weight._replace(hardness=hardness) for weight in self.weights))
 
 
 def latent_weight(weight: Tensor, solution: LinearSolution) -> LatentWeight:
     """Latent weights that round to the solution's codes, as near to ``weight`` over its scale as that allows."""
-    group = solution.group or solution.k
     scales = solution.scales[0].float()
-    spread = scales.repeat_interleave(group, 1)[:, : solution.k]
+    spread = scales.repeat_interleave(solution.group or solution.k, 1)[:, : solution.k]
     latent = weight.float() / torch.where(spread > 0, spread, torch.inf)
     codes = solution.trits[0].float()
     inside = latent.clamp(_EDGE - 1, 1 - _EDGE)
     outside = codes * (codes * latent).clamp(_EDGE, 1.5)
     latent = torch.where(codes == 0, inside, outside)
     if solution.scale_kind == "pow2":
-        return LatentWeight(latent, scales.amax(1, keepdim=True), group, torch.exp2(-solution.exponents().float()))
-    return LatentWeight(latent, scales, group)
-
-
-def freeze(tensors: BlockTensors) -> BlockTensors:
-    """The same block with the codes of its latent weights kept as integers: a quarter of the memory."""
-    weights = (FrozenWeight(w.codes().to(torch.int8), w.scales, w.group, w.powers) for w in tensors.weights)
-    return tensors._replace(weights=tuple(weights))
-
-
-def to_solution(weight: LatentWeight | FrozenWeight, group: int | None) -> LinearSolution:
-    """The codes and the float16 scales that a trained weight stands for; a scale that went negative turns its codes."""
-    stored = weight._replace(scales=weight.scales.detach().half().float()).group_scales()
-    codes = weight.codes()
-    signs = stored.sign().repeat_interleave(weight.group, 1)[:, : codes.shape[1]]
-    kind = "row" if group is None else "group" if weight.powers is None else "pow2"
-    return LinearSolution((codes * signs).to(torch.int8)[None], stored.abs().half()[None], group, kind)
+        powers = torch.exp2(-solution.exponents().float())
+        return LatentWeight(latent, scales.amax(1, keepdim=True), solution.group, powers)
+    return LatentWeight(latent, scales, solution.group)
 
 
 def block_tensors(block: nn.Module) -> BlockTensors:

@@ -44,6 +44,10 @@ class Options(MethodOptions):
     ``generated_windows`` of 512 tokens that the model writes; tokens per step and peak learning rates of both, in
     units of codes. ``distilled``: "all" trains latent weights, scales and norms; "scales" leaves the codes as block
     reconstruction made them, which is all that one GPU has room for at 7 B parameters.
+
+    ``soften`` and ``distill_soften``: share of the steps of a block's reconstruction and of distillation over which
+    weights harden from clamped latent ones to their codes, linearly (in the spirit of Gong et al., Differentiable Soft
+    Quantization, arXiv 1908.05033); 0 = hard throughout.
     """
 
     rows_apart: ClassVar[bool] = True
@@ -66,6 +70,8 @@ class Options(MethodOptions):
     real_share: Annotated[float, Field(ge=0, le=1)] = 0.25
     block_tokens_per_step: Annotated[int, Field(ge=1)] = 8192
     distill_tokens_per_step: Annotated[int, Field(ge=1)] = 16384
+    soften: Annotated[float, Field(ge=0, le=1)] = 0.0
+    distill_soften: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
 def solve(weight: torch.Tensor, hessian: torch.Tensor | None, options: Options) -> LinearSolution:

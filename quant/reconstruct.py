@@ -19,6 +19,7 @@ from quant.latent import BlockFunction, BlockTensors
 __all__ = [
     "TrainingPlan",
     "advance",
+    "hardness",
     "learning_rate",
     "mixed_precision",
     "reconstruct_block",
@@ -34,12 +35,16 @@ _SCALE_RATE, _NORM_RATE = 0.05, 0.05  # learning rates relative to that of the d
 
 
 class TrainingPlan(NamedTuple):
-    """How long and how fast: ``rate`` is the peak learning rate of latent weights, in units of their codes."""
+    """How long and how fast: ``rate`` is the peak learning rate of latent weights, in units of their codes.
+
+    ``soften``: the first share of the steps, in which weights go from clamped latent ones to their codes.
+    """
 
     epochs: int
     rate: float
     tokens_per_step: int
     seed: int
+    soften: float = 0.0
 
 
 def learning_rate(step: int, steps: int) -> float:
@@ -48,6 +53,11 @@ def learning_rate(step: int, steps: int) -> float:
     if step < warmup:
         return (step + 1) / warmup
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+def hardness(step: int, steps: int, soften: float) -> float:
+    """How far weights stand on the way to their codes: 0 to 1 over the first share ``soften`` of the steps, then 1."""
+    return min(1.0, step / (soften * steps)) if soften else 1.0
 
 
 def mixed_precision(device: torch.device) -> AbstractContextManager:
@@ -98,15 +108,18 @@ def reconstruct_block(
     windows, length = inputs.shape[:2]
     batch = max(1, min(windows, plan.tokens_per_step // length))
     per_epoch = windows // batch
-    optimizer, schedule = trainer([tensors], [], plan.rate, plan.epochs * per_epoch)
+    steps = plan.epochs * per_epoch
+    optimizer, schedule = trainer([tensors], [], plan.rate, steps)
     generator = torch.Generator().manual_seed(plan.seed)
-    error = torch.zeros((), device=inputs.device)
-    for _ in range(plan.epochs):
+    error, hard = (torch.zeros((), device=inputs.device) for _ in range(2))
+    student = tensors.soften(hard) if plan.soften else tensors
+    for epoch in range(plan.epochs):
         error.zero_()
         order = torch.randperm(windows, generator=generator)[: per_epoch * batch].view(per_epoch, batch)
-        for chosen in order.to(inputs.device):
+        for step, chosen in enumerate(order.to(inputs.device), epoch * per_epoch):
+            hard.fill_(hardness(step, steps, plan.soften))
             with mixed_precision(inputs.device):
-                output = function(inputs[chosen], *tables, tensors)
+                output = function(inputs[chosen], *tables, student)
             wanted = targets[chosen]
             loss = ((output - wanted).square().sum(-1) / wanted.square().sum(-1).clamp_min(1e-6)).mean()
             loss.backward()

@@ -14,7 +14,7 @@ from quant.generate import generate_windows
 from quant.latent import BlockTensors, block_function, block_tensors, latent_weight, rotary_tables
 from quant.llama import block_linears, blocks, embed
 from quant.pt_bitnet import Options
-from quant.reconstruct import TrainingPlan, learning_rate, reconstruct_block
+from quant.reconstruct import TrainingPlan, hardness, learning_rate, reconstruct_block
 from quant.rtn import Options as RtnOptions
 from quant.rtn import solve as rtn
 from tests.quant.tiny import TEXT
@@ -46,7 +46,13 @@ def test_rate_warms_up_and_falls_to_zero():
     assert rates[10:] == sorted(rates[10:], reverse=True)
 
 
-def test_reconstruction_brings_a_block_nearer_to_the_float_block(tiny):
+def test_weights_harden_over_the_first_share_of_the_steps():
+    assert [hardness(step, 8, 0.5) for step in range(8)] == [0, 0.25, 0.5, 0.75, 1, 1, 1, 1]
+    assert hardness(0, 8, 0) == 1
+
+
+@pytest.mark.parametrize("soften", [0, 0.5])
+def test_reconstruction_brings_a_block_nearer_to_the_float_block(tiny, soften):
     windows = token_windows(tiny.tokenizer.encode(TEXT), 32, 40, "words")
     tables, hidden = rotary_tables(tiny.model, 32), embed(tiny.model, windows)
     block = blocks(tiny.model)[0]
@@ -58,7 +64,7 @@ def test_reconstruction_brings_a_block_nearer_to_the_float_block(tiny):
 
     tensors = rounded(block)
     before = error(tensors)
-    reconstruct_block(function, tables, tensors, hidden, targets, TrainingPlan(15, 0.02, 128, 0), "block")
+    reconstruct_block(function, tables, tensors, hidden, targets, TrainingPlan(15, 0.02, 128, 0, soften), "block")
     assert error(tensors) < 0.6 * before
     assert not tensors.attention_norm.requires_grad
 
@@ -99,15 +105,31 @@ def test_generated_windows_start_with_the_slice_and_repeat_by_seed(tiny):
     assert set(one[:, 0].tolist()) <= set(windows.flatten().tolist())
 
 
-@pytest.mark.parametrize("distilled", ["all", "scales"])
-def test_killed_reconstruction_goes_on_to_the_same_bits(tiny, tmp_path, distilled):
-    windows = token_windows(tiny.tokenizer.encode(TEXT), 32, 12, "words")
-    options = OPTIONS.model_copy(update={"distilled": distilled})
+CHANGES = [
+    {"distilled": "scales"},
+    {"soften": 0.5},
+    {"distill_soften": 0.5},
+]
 
+
+def quantized(tiny, folder, changes, progress=quiet) -> bytes:
+    """The whole checkpoint of full strength."""
+    windows = token_windows(tiny.tokenizer.encode(TEXT), 32, 12, "words")
+    options = OPTIONS.model_copy(update=changes)
+    parts, norms = full_strength(tiny, options, windows, folder, folder, 0, progress)
+    join_checkpoints(folder / "all.safetensors", parts, norms)
+    return (folder / "all.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("changes", CHANGES, ids=str)
+def test_every_option_changes_what_comes_out(tiny, tmp_path, changes):
+    assert quantized(tiny, tmp_path / "with", changes) != quantized(tiny, tmp_path / "without", {})
+
+
+@pytest.mark.parametrize("changes", [{}, *CHANGES], ids=str)
+def test_killed_reconstruction_goes_on_to_the_same_bits(tiny, tmp_path, changes):
     def run(folder, progress=quiet):
-        parts, norms = full_strength(tiny, options, windows, tmp_path / folder, tmp_path / folder, 0, progress)
-        join_checkpoints(tmp_path / folder / "all.safetensors", parts, norms)
-        return (tmp_path / folder / "all.safetensors").read_bytes()
+        return quantized(tiny, tmp_path / folder, changes, progress)
 
     def kill(stage, done, total):
         if stage == "reconstruct" and done == 1:

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from torch._dynamo.testing import CompileCounter
 
 from quant import pt_bitnet, rtn
-from quant.latent import block_function, block_tensors, latent_weight, rotary_tables, to_solution
-from quant.llama import blocks, embed, int8_activations, run_block
+from quant.latent import block_function, block_tensors, latent_weight, rotary_tables
+from quant.llama import block_linears, blocks, embed, int8_activations, run_block
 from quant.solution import LinearSolution
 from tests.quant.problems import problem
 
@@ -34,7 +35,7 @@ def test_latent_weights_start_at_the_solution(index):
     solution: LinearSolution = found[index]
     latent = latent_weight(weight, solution)
     assert torch.allclose(latent.dense(), solution.dense())
-    back = to_solution(latent, solution.group)
+    back = latent.solution()
     assert torch.equal(back.trits, solution.trits)
     assert torch.equal(back.scales, solution.scales)
     assert back.scale_kind == solution.scale_kind
@@ -52,11 +53,44 @@ def test_gradients_pass_straight_through_the_rounding():
     assert torch.allclose(latent.scales.grad[:, 0], codes[:, :16].sum(1))
 
 
+@pytest.mark.parametrize("hardness", [0.0, 0.25, 1.0])
+def test_soft_weights_stand_between_the_clamped_latent_ones_and_the_codes(hardness):
+    weight, found = solutions()
+    latent = latent_weight(weight, found[0])
+    latent.latent.requires_grad_(True)
+    soft = latent._replace(hardness=torch.tensor(hardness))
+    spread = latent.scales.repeat_interleave(16, 1)[:, :40]
+    values = (1 - hardness) * latent.latent.clamp(-1, 1) + hardness * found[0].trits[0]
+    assert torch.allclose(soft.dense(), spread * values, atol=1e-6)
+    soft.dense().sum().backward()
+    assert torch.allclose(latent.latent.grad, spread)  # straight through, beyond the clamp too
+    assert torch.equal(soft.solution().trits, found[0].trits)
+
+
+def test_training_step_compiles_once(tiny):
+    counter = CompileCounter()
+    function = torch.compile(block_function(tiny.model, True, False), backend=counter, fullgraph=True, dynamic=False)
+    block = blocks(tiny.model)[0]
+    weights = tuple(
+        latent_weight(linear.module.weight, rtn.solve(linear.module.weight, None, rtn.Options(group=16)))
+        for linear in block_linears(block, 0)
+    )
+    hardness = torch.zeros(())
+    tensors = block_tensors(block)._replace(weights=weights).soften(hardness)
+    hidden, tables = embed(tiny.model, torch.arange(30).view(2, 15)).detach(), rotary_tables(tiny.model, 15)
+    seen = set()
+    for step in range(3):
+        hardness.fill_(step / 2)
+        seen.add(function(hidden, *tables, tensors).sum().item())
+    assert len(seen) == 3  # another hardness gives other outputs
+    assert counter.frame_count == 1
+
+
 def test_negative_scales_turn_their_codes():
     weight, found = solutions()
     latent = latent_weight(weight, found[0])
     turned = latent._replace(scales=-latent.scales)
-    assert torch.allclose(to_solution(turned, 16).dense(), -found[0].dense())
+    assert torch.allclose(turned.solution().dense(), -found[0].dense())
 
 
 def test_power_of_two_scales_are_shifts_of_one_scale_per_row():
