@@ -15,22 +15,16 @@ from quant.calibrate import CalibrationBlock, block_hessians
 from quant.checkpoint import write_checkpoint
 from quant.distill import Corpus, distill
 from quant.generate import generate_windows
-from quant.latent import (
-    BlockTensors,
-    LatentWeight,
-    block_function,
-    block_tensors,
-    latent_weight,
-    rotary_tables,
-)
+from quant.latent import BlockTensors, block_function, block_tensors, latent_weight, rotary_tables
 from quant.layerwise import solve_linears
 from quant.llama import LoadedModel, block_linears, blocks, embed, streams, working_block
 from quant.pipeline import Progress
 from quant.pt_bitnet import Options, solve
-from quant.reconstruct import TrainingPlan, reconstruct_block, run_in_place
+from quant.reconstruct import TrainingPlan, reconstruct, run_in_place
 from quant.shapes import LINEAR_KINDS
 from quant.source import weights_sha256
 from quant.stopwatch import stage
+from quant.window_parts import read_window, write_window
 
 __all__ = ["GENERATED_LENGTH", "distill_blocks", "full_strength", "reconstruct_blocks"]
 
@@ -108,8 +102,9 @@ def reconstruct_blocks(
 ) -> Iterator[BlockTensors]:
     """Blocks in order, each solved in closed form and trained; with frozen codes where distillation keeps them.
 
-    ``windows``: calibration tokens on the model's device. The states of all windows are held twice, of the float and of
-    the quantized prefix.
+    ``windows``: calibration tokens on the model's device. The states of all of them are held twice, of the float and of
+    the quantized prefix; once more for a moment where ``options.window`` blocks are trained together. A block enters
+    training in closed form, on the inputs that the drafts before it give, and stays a draft until it is the first.
 
     Raises:
         InputError: what a solver refuses, or a loss that is not finite.
@@ -121,29 +116,38 @@ def reconstruct_blocks(
     plan = TrainingPlan(options.epochs, options.block_rate, options.block_tokens_per_step, seed, options.soften)
     with torch.no_grad():
         targets = embed(model, windows)
-    inputs = targets.clone()
-    for layer in range(len(blocks(model))):
-        with stage("bring block", layer):
-            block = working_block(model, layer)
-        with stage("forward", layer):
-            run_in_place(teach, targets, tables, block_tensors(block))
-        part = parts / f"{layer}.latent.safetensors"
+    inputs, count, taught = targets.clone(), len(blocks(model)), 0
+    window: list[BlockTensors] = []
+    for layer in range(count):
+        part = parts / f"{layer}.window.safetensors"
+        for entering in range(taught, min(layer + options.window, count)):
+            with stage("bring block", entering):
+                block = working_block(model, entering)
+            with stage("forward", entering):
+                run_in_place(teach, targets, tables, block_tensors(block))
+            if not part.is_file():
+                states = inputs.clone() if window else inputs
+                for tensors in window:
+                    run_in_place(learn, states, tables, tensors)
+                item = CalibrationBlock(entering, block, block_linears(block, entering), states)
+                window.append(_closed_form(loaded, item, options))
+            taught = entering + 1
         if part.is_file():
-            tensors = _read_part(part, block_tensors(block), options.group, windows.device)
+            window = read_window(part, options, windows.device)
         else:
-            tensors = _closed_form(loaded, CalibrationBlock(layer, block, block_linears(block, layer), inputs), options)
             where = f"model.layers.{layer}"
             if options.epochs:
                 with stage("reconstruct", layer):
-                    error = reconstruct_block(learn, tables, tensors, inputs, targets, plan, where)
+                    error = reconstruct(learn, tables, window, inputs, targets, plan, where)
                 _log.info("%s: relative error %.5f", where, error)
             if options.distilled == "scales":
-                tensors = tensors.freeze()
+                window[0] = window[0].freeze()
             with stage("write", layer):
-                _write_part(part, tensors)
+                write_window(part, window)
+        done, *window = window
         with stage("forward", layer):
-            run_in_place(learn, inputs, tables, tensors)
-        yield tensors
+            run_in_place(learn, inputs, tables, done)
+        yield done
         progress("reconstruct", layer + 1, loaded.shape.layers)
 
 
@@ -190,27 +194,6 @@ def _closed_form(loaded: LoadedModel, item: CalibrationBlock, options: Options) 
         biases=plain.biases,
         attention_norm=plain.attention_norm.detach().clone(),
         mlp_norm=plain.mlp_norm.detach().clone(),
-    )
-
-
-def _write_part(path: Path, tensors: BlockTensors) -> None:
-    stored = {"attention_norm": tensors.attention_norm, "mlp_norm": tensors.mlp_norm}
-    for kind, weight in zip(LINEAR_KINDS, tensors.weights, strict=True):
-        arrays = {name: value for name, value in weight._asdict().items() if isinstance(value, Tensor)}
-        stored |= {f"{kind}.{name}": value for name, value in arrays.items()}
-    with atomic_path(path) as temporary:
-        save_file({name: value.detach().contiguous() for name, value in stored.items()}, temporary)
-
-
-def _read_part(path: Path, plain: BlockTensors, group: int | None, device: torch.device) -> BlockTensors:
-    stored = load_file(path, device=str(device))
-
-    def weight(kind: str) -> LatentWeight:
-        arrays = {name: stored.get(f"{kind}.{name}") for name in LatentWeight._fields}
-        return LatentWeight(**arrays | {"group": group})
-
-    return BlockTensors(
-        tuple(weight(kind) for kind in LINEAR_KINDS), plain.biases, stored["attention_norm"], stored["mlp_norm"]
     )
 
 

@@ -48,6 +48,9 @@ class Options(MethodOptions):
     ``soften`` and ``distill_soften``: share of the steps of a block's reconstruction and of distillation over which
     weights harden from clamped latent ones to their codes, linearly (in the spirit of Gong et al., Differentiable Soft
     Quantization, arXiv 1908.05033); 0 = hard throughout.
+
+    ``window``: consecutive blocks that are reconstructed together, towards the outputs of the last; the first is then
+    done and the window moves on by one (CBQ, arXiv 2312.07950, section 3.2).
     """
 
     rows_apart: ClassVar[bool] = True
@@ -71,6 +74,7 @@ class Options(MethodOptions):
     block_tokens_per_step: Annotated[int, Field(ge=1)] = 8192
     distill_tokens_per_step: Annotated[int, Field(ge=1)] = 16384
     soften: Annotated[float, Field(ge=0, le=1)] = 0.0
+    window: Annotated[int, Field(ge=1)] = 1
     distill_soften: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 

@@ -1,9 +1,10 @@
-"""Block reconstruction: latent weights and scales of one block are trained towards the outputs of the float block.
+"""Block reconstruction: latent weights and scales of a block, or a few in a row, are trained towards float outputs.
 
 Ref: PT-BitNet's abstract, "we optimize the weight elements in a block-wise manner" (a reconstruction, see
 ``quant.pt_bitnet``); the form is that of OmniQuant (arXiv 2308.13137, section 3.1) and EfficientQAT's Block-AP (arXiv
-2407.11062, section 3.2). Inputs come from the quantized prefix, targets from the full-precision one; the error of each
-token counts relative to the token's own size, because a few tokens carry activations a thousand times the others.
+2407.11062, section 3.2), of several blocks at once that of CBQ (arXiv 2312.07950, section 3.2). Inputs come from the
+quantized prefix, targets from the full-precision one; the error of each token counts relative to the token's own size,
+because a few tokens carry activations a thousand times the others.
 """
 
 import math
@@ -22,7 +23,7 @@ __all__ = [
     "hardness",
     "learning_rate",
     "mixed_precision",
-    "reconstruct_block",
+    "reconstruct",
     "run_in_place",
     "trainer",
 ]
@@ -89,18 +90,18 @@ def trainer(
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate(step, steps))
 
 
-def reconstruct_block(
+def reconstruct(
     function: BlockFunction,
     tables: tuple[Tensor, Tensor],
-    tensors: BlockTensors,
+    window: list[BlockTensors],
     inputs: Tensor,
     targets: Tensor,
     plan: TrainingPlan,
     where: str,
 ) -> float:
-    """Train ``tensors`` in place; the mean relative error of the last epoch.
+    """Train the consecutive blocks of ``window`` in place; the mean relative error of the last epoch.
 
-    ``inputs`` and ``targets``: ``(windows, length, hidden)``.
+    ``inputs`` of the first and ``targets`` of the last: ``(windows, length, hidden)``.
 
     Raises:
         InputError: a loss that is not finite, with the block's name and the remedy.
@@ -109,17 +110,19 @@ def reconstruct_block(
     batch = max(1, min(windows, plan.tokens_per_step // length))
     per_epoch = windows // batch
     steps = plan.epochs * per_epoch
-    optimizer, schedule = trainer([tensors], [], plan.rate, steps)
+    optimizer, schedule = trainer(window, [], plan.rate, steps)
     generator = torch.Generator().manual_seed(plan.seed)
     error, hard = (torch.zeros((), device=inputs.device) for _ in range(2))
-    student = tensors.soften(hard) if plan.soften else tensors
+    student = [tensors.soften(hard) for tensors in window] if plan.soften else window
     for epoch in range(plan.epochs):
         error.zero_()
         order = torch.randperm(windows, generator=generator)[: per_epoch * batch].view(per_epoch, batch)
         for step, chosen in enumerate(order.to(inputs.device), epoch * per_epoch):
             hard.fill_(hardness(step, steps, plan.soften))
+            output = inputs[chosen]
             with mixed_precision(inputs.device):
-                output = function(inputs[chosen], *tables, student)
+                for tensors in student:
+                    output = function(output, *tables, tensors)
             wanted = targets[chosen]
             loss = ((output - wanted).square().sum(-1) / wanted.square().sum(-1).clamp_min(1e-6)).mean()
             loss.backward()
@@ -129,7 +132,7 @@ def reconstruct_block(
             raise InputError(
                 f"{where}: the reconstruction error must be finite, not {error.item()}; lower the option 'block_rate'"
             )
-    for tensor in (t for part in tensors.trained() for t in part):
+    for tensor in (t for tensors in window for part in tensors.trained() for t in part):
         tensor.requires_grad_(False)
     return (error / per_epoch).item()
 

@@ -13,11 +13,13 @@ from quant.full_strength import full_strength
 from quant.generate import generate_windows
 from quant.latent import BlockTensors, block_function, block_tensors, latent_weight, rotary_tables
 from quant.llama import block_linears, blocks, embed
+from quant.loading import load_model
 from quant.pt_bitnet import Options
-from quant.reconstruct import TrainingPlan, hardness, learning_rate, reconstruct_block
+from quant.reconstruct import TrainingPlan, hardness, learning_rate, reconstruct
 from quant.rtn import Options as RtnOptions
 from quant.rtn import solve as rtn
-from tests.quant.tiny import TEXT
+from quant.source import resolve
+from tests.quant.tiny import TEXT, save_tiny_llama
 
 OPTIONS = Options(
     strength="full", group=16, epochs=3, distill_steps=8, distill_length=16, generated_windows=6,
@@ -64,9 +66,27 @@ def test_reconstruction_brings_a_block_nearer_to_the_float_block(tiny, soften):
 
     tensors = rounded(block)
     before = error(tensors)
-    reconstruct_block(function, tables, tensors, hidden, targets, TrainingPlan(15, 0.02, 128, 0, soften), "block")
+    reconstruct(function, tables, [tensors], hidden, targets, TrainingPlan(15, 0.02, 128, 0, soften), "block")
     assert error(tensors) < 0.6 * before
     assert not tensors.attention_norm.requires_grad
+
+
+def test_window_that_slides_comes_nearer_to_the_last_block_than_block_after_block(tiny):
+    windows = token_windows(tiny.tokenizer.encode(TEXT), 32, 40, "words")
+    tables, hidden = rotary_tables(tiny.model, 32), embed(tiny.model, windows)
+    float_block, function = (block_function(tiny.model, int8, False) for int8 in (False, True))
+    plain = [block_tensors(block) for block in blocks(tiny.model)]
+    middle = float_block(hidden, *tables, plain[0])
+    last = float_block(middle, *tables, plain[1])
+
+    def error(first_window, first_targets):
+        first, second = (rounded(block) for block in blocks(tiny.model))
+        plan = TrainingPlan(6, 0.02, 128, 0)
+        reconstruct(function, tables, [first, second][:first_window], hidden, first_targets, plan, "first")
+        inputs = function(hidden, *tables, first)
+        return reconstruct(function, tables, [second], inputs, last, plan, "second")
+
+    assert error(2, last) < 0.9 * error(1, middle)
 
 
 def test_exploding_reconstruction_names_the_block(tiny):
@@ -74,8 +94,8 @@ def test_exploding_reconstruction_names_the_block(tiny):
     hidden = embed(tiny.model, windows)
     function = block_function(tiny.model, True, False)
     with pytest.raises(InputError, match=r"layers\.0: the reconstruction error must be finite.*'block_rate'"):
-        reconstruct_block(
-            function, rotary_tables(tiny.model, 32), rounded(blocks(tiny.model)[0]), hidden,
+        reconstruct(
+            function, rotary_tables(tiny.model, 32), [rounded(blocks(tiny.model)[0])], hidden,
             torch.full_like(hidden, math.nan), TrainingPlan(1, 0.01, 128, 0), "layers.0",
         )  # fmt: skip
 
@@ -105,31 +125,38 @@ def test_generated_windows_start_with_the_slice_and_repeat_by_seed(tiny):
     assert set(one[:, 0].tolist()) <= set(windows.flatten().tolist())
 
 
+@pytest.fixture(scope="module")
+def three_blocks(tmp_path_factory):
+    return load_model(resolve(str(save_tiny_llama(tmp_path_factory.mktemp("models") / "three", layers=3))))
+
+
 CHANGES = [
     {"distilled": "scales"},
     {"soften": 0.5},
     {"distill_soften": 0.5},
+    {"window": 2},
+    {"window": 3, "distilled": "scales"},
 ]
 
 
-def quantized(tiny, folder, changes, progress=quiet) -> bytes:
+def quantized(loaded, folder, changes, progress=quiet) -> bytes:
     """The whole checkpoint of full strength."""
-    windows = token_windows(tiny.tokenizer.encode(TEXT), 32, 12, "words")
+    windows = token_windows(loaded.tokenizer.encode(TEXT), 32, 12, "words")
     options = OPTIONS.model_copy(update=changes)
-    parts, norms = full_strength(tiny, options, windows, folder, folder, 0, progress)
+    parts, norms = full_strength(loaded, options, windows, folder, folder, 0, progress)
     join_checkpoints(folder / "all.safetensors", parts, norms)
     return (folder / "all.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize("changes", CHANGES, ids=str)
-def test_every_option_changes_what_comes_out(tiny, tmp_path, changes):
-    assert quantized(tiny, tmp_path / "with", changes) != quantized(tiny, tmp_path / "without", {})
+def test_every_option_changes_what_comes_out(three_blocks, tmp_path, changes):
+    assert quantized(three_blocks, tmp_path / "with", changes) != quantized(three_blocks, tmp_path / "without", {})
 
 
 @pytest.mark.parametrize("changes", [{}, *CHANGES], ids=str)
-def test_killed_reconstruction_goes_on_to_the_same_bits(tiny, tmp_path, changes):
+def test_killed_reconstruction_goes_on_to_the_same_bits(three_blocks, tmp_path, changes):
     def run(folder, progress=quiet):
-        return quantized(tiny, tmp_path / folder, changes, progress)
+        return quantized(three_blocks, tmp_path / folder, changes, progress)
 
     def kill(stage, done, total):
         if stage == "reconstruct" and done == 1:

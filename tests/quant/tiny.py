@@ -12,14 +12,14 @@ VOCABULARY = 40
 TEXT = " ".join(f"w{(7 * i * i + 3 * i) % (VOCABULARY - 1)}" for i in range(3000))
 
 
-def save_tiny_llama(folder: Path, seed: int = 0) -> Path:
-    """hidden 24 (no multiple of any group), 2 layers, grouped queries, random weights."""
+def save_tiny_llama(folder: Path, seed: int = 0, layers: int = 2) -> Path:
+    """hidden 24 (no multiple of any group), grouped queries, random weights."""
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=VOCABULARY,
         hidden_size=24,
         intermediate_size=40,
-        num_hidden_layers=2,
+        num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=64,
