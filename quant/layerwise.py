@@ -28,9 +28,11 @@ def solve_linears(
         InputError: what the solver refuses, with the linear's name.
     """
     for group in _groups(linears, options.rows_apart):
-        weights = [linear.module.weight for linear in group]
+        weights, kind = [linear.module.weight for linear in group], group[0].kind
         try:
-            stacked = solve(torch.cat(weights) if len(group) > 1 else weights[0], hessians[group[0].kind], options)
+            stacked = solve(
+                torch.cat(weights) if len(group) > 1 else weights[0], hessians[kind], options.for_kind(kind)
+            )
         except InputError as error:
             raise InputError(f"{_name(group)}: {error}") from None
         yield from zip(

@@ -23,12 +23,14 @@ __all__ = ["Options", "fit_scales", "flip_codes", "search_threshold", "snap_scal
 
 _BASE_THRESHOLD = 0.75  # of mean|w|: Li et al., Ternary Weight Networks, arXiv 1605.04711, section 2.3
 _FACTORS = torch.linspace(0.5, 1.5, 21).tolist()
+_ATTENTION_KINDS = ("q_proj", "k_proj", "v_proj", "o_proj")
 _ROUNDS = 2  # of flips and fits
 _LARGEST_EXPONENT = 7  # shifts of group scales: three stored bits
 
 
 class Options(MethodOptions):
-    """``group``: columns per scale, None = the row; ``damping`` in means of the Hessian's diagonal.
+    """``group``: columns per scale, None = the row; ``attention_group``: those of q, k, v and o, None = as ``group``
+    (the loss does not grow alike with the group in both; no paper); ``damping`` in means of the Hessian's diagonal.
 
     ``scales`` "pow2": a row scale times a power of two per group, so that the hardware shifts instead of multiplying.
     ``sequential``, strength "fast" only: inputs of a block's later linears are taken after its earlier ones are
@@ -57,6 +59,7 @@ class Options(MethodOptions):
 
     strength: Literal["fast", "full"] = "fast"
     group: Annotated[int, Field(ge=1)] | None = 128
+    attention_group: Annotated[int, Field(ge=1)] | None = None
     scales: Literal["free", "pow2"] = "free"
     sequential: bool = True
     refit: Annotated[float, Field(ge=0, le=1)] = 0.5
@@ -76,6 +79,11 @@ class Options(MethodOptions):
     soften: Annotated[float, Field(ge=0, le=1)] = 0.0
     window: Annotated[int, Field(ge=1)] = 1
     distill_soften: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+    def for_kind(self, kind: str) -> "Options":
+        """Those of one linear, its group among them."""
+        own = self.attention_group if kind in _ATTENTION_KINDS else None
+        return self if own is None else self.model_copy(update={"group": own})
 
 
 def solve(weight: torch.Tensor, hessian: torch.Tensor | None, options: Options) -> LinearSolution:

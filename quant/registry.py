@@ -26,6 +26,10 @@ class MethodOptions(BaseModel):
 
     rows_apart: ClassVar[bool] = False
 
+    def for_kind(self, kind: str) -> "MethodOptions":
+        """The options with which linears of one kind (``q_proj``) are solved: the same for all, unless overridden."""
+        return self
+
 
 class Solver(Protocol):
     """A method as a module: ``Options`` (a ``MethodOptions``) and a pure function ``solve``.

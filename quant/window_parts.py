@@ -32,12 +32,12 @@ def write_window(path: Path, window: Sequence[BlockTensors]) -> None:
 
 
 def read_window(path: Path, options: Options, device: torch.device) -> list[BlockTensors]:
-    """The blocks of ``write_window``; the groups of columns are those of ``options``."""
+    """The blocks of ``write_window``; their groups of columns are those of ``options``."""
     stored = load_file(path, device=str(device))
 
     def weight(place: int, kind: str) -> LatentWeight:
         arrays = {name: stored.get(f"{place}.{kind}.{name}") for name in LatentWeight._fields}
-        return LatentWeight(**arrays | {"group": options.group})
+        return LatentWeight(**arrays | {"group": options.for_kind(kind).group})
 
     return [
         BlockTensors(

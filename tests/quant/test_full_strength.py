@@ -136,6 +136,7 @@ CHANGES = [
     {"distill_soften": 0.5},
     {"window": 2},
     {"window": 3, "distilled": "scales"},
+    {"attention_group": 8, "group": 24},
 ]
 
 

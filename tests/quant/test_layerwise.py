@@ -34,6 +34,15 @@ def test_stacked_linears_equal_each_alone(tiny, method, fields):
         assert alone.zeros is None or torch.equal(found[linear.kind].zeros, alone.zeros)
 
 
+def test_attention_has_groups_of_its_own(tiny):
+    linears, options = block_linears(blocks(tiny.model)[0], 0), pt_bitnet.Options(group=12, attention_group=8)
+    found = {linear.kind: one for linear, one in solve_linears(linears, hessians(), pt_bitnet.solve, options)}
+    attention = ("q_proj", "k_proj", "v_proj", "o_proj")
+    assert {kind: one.group for kind, one in found.items()} == {k: 8 if k in attention else 12 for k in INPUT_OF_KIND}
+    assert found["q_proj"].scales.shape[2] == 3
+    assert found["gate_proj"].scales.shape[2] == 2
+
+
 def test_linears_at_fault_are_named(tiny):
     linears = block_linears(blocks(tiny.model)[1], 1)
     with torch.no_grad():
