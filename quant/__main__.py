@@ -52,6 +52,26 @@ def _parser() -> CommandParser:
     job.add_argument("--json", action="store_true", help="print manifest.json instead of a table")
     job.set_defaults(action=_quantize)
 
+    other = commands.add_parser(
+        "rewrite", help="other weights, the same function: rotated or balanced, to be quantized"
+    )
+    other.add_argument("model", help="shipped name, Hugging Face directory or hub id, .gguf or .bin file")
+    other.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="new folder, a Hugging Face directory")
+    other.add_argument(
+        "--rotate", type=int, metavar="SEED", help="rotate residual stream and values by random Hadamard matrices"
+    )
+    other.add_argument(
+        "--balance", type=float, metavar="BETA", help="scale input channels by mean|x|^BETA, 0 to 1, after a rotation"
+    )
+    other.add_argument(
+        "--calib", type=Path, help="text that --balance measures (default: a slice of pydoc_data.topics)"
+    )
+    other.add_argument("--calibration-windows", type=int, help="default: 16")
+    other.add_argument("--length", type=int, help="tokens per window (default: 512)")
+    other.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    other.add_argument("--json", action="store_true", help="print the figures as JSON instead of lines")
+    other.set_defaults(action=_rewrite)
+
     models = commands.add_parser("models", help="the models known by name")
     models.add_argument("--json", action="store_true")
     models.set_defaults(action=_models)
@@ -135,6 +155,28 @@ def _print_manifest(manifest: Manifest, folder: Path, seconds: float) -> None:
     bits = f"{manifest.true_bits:.3f} stored bits per weight, {manifest.zero_fraction:.1%} zero trits"
     console.print(f"{bits}, {seconds:.0f} s", highlight=False)
     console.print(f"wrote {folder}/: ternary.safetensors, manifest.json, recording.*", style="green", highlight=False)
+
+
+def _rewrite(options: Namespace) -> None:
+    from quant.equivalent import online_adds  # imports torch
+    from quant.rewrite import RewriteJob, rewrite
+
+    names = ("model", "out", "rotate", "balance", "calib", "calibration_windows", "length", "device")
+    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    with stage_bars() as report:
+        done = rewrite(validate_document(given, RewriteJob, "options"), report)
+    if options.json:
+        print(done.model_dump_json(indent=1))
+        return
+    adds, theirs = online_adds(done.shape)
+    size = f"{done.file_bytes / 1e6:.0f} MB of {done.dtype}"
+    print(f"the same function: logits differ by {done.logits_differ:.1e} of their norm")
+    print(f"kurtosis of the weights: {done.kurtosis_before:.2f} before, {done.kurtosis_after:.2f} after (Gaussian: 3)")
+    print(
+        f"rotating the inputs of o and down too, at run time, would take {adds / 1e6:.2f} M adds per token beside "
+        f"the {theirs / 1e6:.1f} M of o and down ({adds / theirs:.2%}); the array has no such adders"
+    )
+    print(f"wrote {done.folder}/: {size}; next: make quant MODEL={done.folder}")
 
 
 def _models(options: Namespace) -> None:

@@ -1,6 +1,7 @@
 """Models made ready to work: weights and tokenizers from files through transformers, or random weights of a shape."""
 
 import logging
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from io import StringIO
@@ -18,7 +19,17 @@ from quant.llama2c import Llama2cTokenizer, read_weights
 from quant.shapes import ModelShape
 from quant.source import Source, weights_path
 
-__all__ = ["load_model", "random_llama", "usable_device"]
+__all__ = ["load_model", "load_tokenizer", "random_llama", "save_tokenizer", "usable_device"]
+
+# What of a Hugging Face directory belongs to its tokenizer.
+_TOKENIZER_FILES = (
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "tok*.bin",
+)
 
 
 def load_model(source: Source, device: str = "cpu", streamed: bool | None = None) -> LoadedModel:
@@ -41,6 +52,30 @@ def load_model(source: Source, device: str = "cpu", streamed: bool | None = None
                 f"{path}: tensor {name!r} must be finite; it holds NaN or infinity: fetch the weights again"
             )
     return LoadedModel(place(model, target, streamed), tokenizer, path, source.shape)
+
+
+def load_tokenizer(path: Path, shape: ModelShape) -> Tokenizer:
+    """The tokenizer that belongs to the weights at ``path``: a directory, a .gguf or a llama2.c file.
+
+    Raises:
+        InputError: there is none that can be read.
+    """
+    vocabulary = _llama2c_vocabulary(path, shape)
+    if path.suffix == ".bin" or (path.is_dir() and vocabulary.is_file()):
+        return Llama2cTokenizer(vocabulary, shape.vocab_size)
+    return _TransformersTokenizer(_transformers_tokenizer(path))
+
+
+def save_tokenizer(path: Path, shape: ModelShape, folder: Path) -> None:
+    """Write the files that make ``load_tokenizer(folder, shape)`` the tokenizer of the weights at ``path``."""
+    if path.suffix == ".gguf":
+        _transformers_tokenizer(path).save_pretrained(folder)
+        return
+    found = [_llama2c_vocabulary(path, shape)] if path.is_file() else []
+    for pattern in _TOKENIZER_FILES if path.is_dir() else ():
+        found += path.glob(pattern)
+    for file in found:
+        shutil.copyfile(file, folder / file.name)
 
 
 def usable_device(name: str) -> torch.device:
@@ -98,13 +133,23 @@ def _load_transformers(path: Path, source: Source, dtype: torch.dtype | str) -> 
             )
         except Exception as error:
             raise InputError(f"{path}: transformers cannot load these weights ({_line(error)})") from None
+    return model, load_tokenizer(path, source.shape)
+
+
+def _transformers_tokenizer(path: Path) -> transformers.PreTrainedTokenizerBase:
+    folder, options = (path, {}) if path.is_dir() else (path.parent, {"gguf_file": path.name})
+    with _quiet_transformers(), redirect_stderr(StringIO()):
         try:
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, **options)
+            return AutoTokenizer.from_pretrained(folder, local_files_only=True, **options)
         except Exception as error:
             raise InputError(
                 f"{path}: has no usable tokenizer (tokenizer.json); copy it there ({_line(error)})"
             ) from None
-    return model, _TransformersTokenizer(tokenizer)
+
+
+def _llama2c_vocabulary(path: Path, shape: ModelShape) -> Path:
+    """Where the tokenizer of a llama2.c checkpoint is: beside it, or in the directory that it was rewritten to."""
+    return (path if path.is_dir() else path.parent) / f"tok{shape.vocab_size}.bin"
 
 
 def _load_llama2c(path: Path, source: Source, _: torch.dtype | str) -> tuple[PreTrainedModel, Tokenizer]:
@@ -113,7 +158,7 @@ def _load_llama2c(path: Path, source: Source, _: torch.dtype | str) -> tuple[Pre
     weights = {name: torch.from_numpy(value.copy()) for name, value in read_weights(path).items()}
     model.load_state_dict(weights, strict=False)
     model.tie_weights()
-    return model, Llama2cTokenizer(path.parent / f"tok{shape.vocab_size}.bin", shape.vocab_size)
+    return model, load_tokenizer(path, shape)
 
 
 def _config(shape: ModelShape) -> LlamaConfig:

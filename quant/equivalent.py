@@ -1,0 +1,178 @@
+"""Other weights for the same function: a rotated residual stream, channels balanced between a linear and what feeds it.
+
+``rotate`` fuses the gains of the norms into the linears behind them and then turns the residual stream by an orthogonal
+Q: a norm without gains commutes with Q, so what writes to the stream is followed by Q and what reads it is preceded by
+Q^T, in the weights. Values between v and o are turned the same way, head by head. Outliers of single channels spread
+over all of them, in the weights as in the activations.
+
+``balance`` divides every input channel of a linear by a factor and multiplies the linear's column by it. The division
+goes into what produces the channel: the gain of the norm, the rows of v (for o), the rows of up (for down).
+
+Both only change numbers, so the hardware runs the result as it runs the original. What no weight in front of it can
+take up stays as it is: the inputs of o across heads and of down across channels are products of two others, and
+rotating them needs adders at run time (``online_adds``).
+
+Ref: SpinQuant (arXiv 2405.16406) section 3.1, R1 and R2; QuaRot (arXiv 2404.00456) section 4; AWQ (arXiv 2306.00978)
+section 3.2; SmoothQuant (arXiv 2211.10438) section 4. Module names are those of transformers' LLaMA relatives, as in
+``quant.llama``.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from quant.calibrate import CalibrationBlock, calibration_blocks
+from quant.hadamard import RandomHadamard
+from quant.llama import block_inputs, block_linears, block_norms, blocks, run_block
+from quant.recording import FIRST_KINDS, INPUT_OF_KIND
+from quant.shapes import ModelShape
+
+__all__ = ["balance", "online_adds", "rotate", "weight_kurtosis"]
+
+Progress = Callable[[str, int, int], None]  # stage, done, total
+
+_READERS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))  # of the first and the second norm of a block
+_WRITERS = ("o_proj", "down_proj")
+_LEAST = 1e-4  # of the mean over channels: what a channel that is always zero counts as
+_TOKENS_PER_PASS = 4096
+
+
+@torch.no_grad()
+def rotate(model: PreTrainedModel, shape: ModelShape, seed: int, progress: Progress) -> None:
+    """Rotate in place: the residual stream by one random Hadamard matrix, the values of every head by another.
+
+    The head is untied from the embedding, whose rows have no gain to take up. Computed in float64, rounded once.
+
+    Raises:
+        InputError: a size without Hadamard matrix, named.
+    """
+    stream = RandomHadamard(shape.hidden_size, seed, "hidden_size")
+    values = RandomHadamard(shape.head_dim, seed + 1, "head_dim")
+    _untie(model)
+    embedding, head, norm = model.model.embed_tokens.weight, model.lm_head.weight, model.model.norm.weight
+    _store(embedding, stream(embedding.double()))
+    _store(head, stream(head.double() * norm.double()))
+    norm.fill_(1)
+    for layer, block in enumerate(blocks(model)):
+        progress("rotate", layer, shape.layers)
+        modules = {linear.kind: linear.module for linear in block_linears(block, layer)}
+        weights = {kind: module.weight.double() for kind, module in modules.items()}
+        biases = {kind: module.bias.double() for kind, module in modules.items() if module.bias is not None}
+        weights["v_proj"] = _by_head(values, weights["v_proj"].T, shape.head_dim).T
+        weights["o_proj"] = _by_head(values, weights["o_proj"], shape.head_dim)
+        if "v_proj" in biases:
+            biases["v_proj"] = _by_head(values, biases["v_proj"], shape.head_dim)
+        for kinds, gain in zip(_READERS, block_norms(block, layer).values(), strict=True):
+            for kind in kinds:
+                weights[kind] = stream(weights[kind] * gain.double())
+            gain.fill_(1)
+        for kind in _WRITERS:
+            weights[kind] = stream(weights[kind].T).T
+            if kind in biases:
+                biases[kind] = stream(biases[kind])
+        for kind, module in modules.items():
+            _store(module.weight, weights[kind])
+            if kind in biases:
+                _store(module.bias, biases[kind])
+    progress("rotate", shape.layers, shape.layers)
+
+
+@torch.no_grad()
+def balance(model: PreTrainedModel, shape: ModelShape, windows: Tensor, beta: float, progress: Progress) -> None:
+    """Balance in place: ``s = mean|x|^beta / sqrt(max min)`` per input channel, ``x / s`` and ``W diag(s)``.
+
+    ``windows``: calibration tokens, int64 ``(count, length)``. Query heads that share a key-value head share its
+    factors, of the mean over them.
+    """
+    for item in calibration_blocks(model, windows, int8=False):
+        progress("balance", item.layer, shape.layers)
+        found = _mean_magnitudes(model, item)
+        _balance_block(blocks(model)[item.layer], item.layer, found, shape, beta)
+    progress("balance", shape.layers, shape.layers)
+
+
+def online_adds(shape: ModelShape) -> tuple[int, int]:
+    """What rotating the inputs of o and down at run time would take, and o and down themselves: adds per token.
+
+    A fast transform of k inputs takes ``k log2(k)`` adds, a linear ``n k``.
+    """
+    sizes = [shape.linear(kind) for kind in _WRITERS]
+    transforms = sum(round(k * math.log2(k)) for _, k in sizes)
+    return shape.layers * transforms, shape.layers * sum(n * k for n, k in sizes)
+
+
+@torch.no_grad()
+def weight_kurtosis(model: PreTrainedModel) -> float:
+    """Mean over the decoder linears of ``E[w^4] / E[w^2]^2``: 3 for Gaussian weights, more with outliers."""
+    found = []
+    for layer, block in enumerate(blocks(model)):
+        for linear in block_linears(block, layer):
+            squares = linear.module.weight.float().square()
+            found.append((squares.square().mean() / squares.mean().square()).item())
+    return sum(found) / len(found)
+
+
+def _untie(model: PreTrainedModel) -> None:
+    if model.config.tie_word_embeddings:
+        model.lm_head.weight = nn.Parameter(model.model.embed_tokens.weight.clone(), requires_grad=False)
+        model.config.tie_word_embeddings = False
+
+
+def _store(parameter: nn.Parameter, value: Tensor) -> None:
+    parameter.data = value.to(parameter.dtype).contiguous()
+
+
+def _by_head(rotation: RandomHadamard, x: Tensor, head_dim: int) -> Tensor:
+    """Rotate every head of a last axis that holds heads side by side."""
+    return rotation(x.unflatten(-1, (-1, head_dim))).flatten(-2)
+
+
+def _mean_magnitudes(model: PreTrainedModel, item: CalibrationBlock) -> dict[str, Tensor]:
+    """``mean|x|`` over tokens of each of a block's four inputs, float32 ``(k,)``; sets ``item.outputs``."""
+    sums: dict[str, Tensor] = {}
+    outputs = []
+    with block_inputs(item.linears) as seen:
+        for part in item.hidden.split(max(1, _TOKENS_PER_PASS // item.hidden.shape[1])):
+            outputs.append(run_block(model, item.block, part))
+            for kind in FIRST_KINDS:
+                magnitudes = seen[kind].abs().flatten(0, -2).sum(0)
+                sums[kind] = sums[kind] + magnitudes if kind in sums else magnitudes
+    item.outputs = torch.cat(outputs)
+    tokens = item.hidden.shape[0] * item.hidden.shape[1]
+    return {INPUT_OF_KIND[kind]: total / tokens for kind, total in sums.items()}
+
+
+def _balance_block(block: nn.Module, layer: int, magnitudes: dict[str, Tensor], shape: ModelShape, beta: float) -> None:
+    modules = {linear.kind: linear.module for linear in block_linears(block, layer)}
+    for kinds, gain in zip(_READERS, block_norms(block, layer).values(), strict=True):
+        factors = _factors(magnitudes[INPUT_OF_KIND[kinds[0]]], beta).to(gain.device)
+        _store(gain, gain.double() / factors)
+        for kind in kinds:
+            _store(modules[kind].weight, modules[kind].weight.double() * factors)
+    heads = magnitudes["attention_out"].reshape(shape.kv_heads, -1, shape.head_dim)  # (kv, query heads of one, d)
+    shared = _factors(heads.mean(1).flatten(), beta)
+    repeated = shared.reshape(shape.kv_heads, 1, -1).expand(heads.shape).flatten()
+    _move(modules["v_proj"], modules["o_proj"], shared, repeated)
+    factors = _factors(magnitudes["mlp_out"], beta)
+    _move(modules["up_proj"], modules["down_proj"], factors, factors)
+
+
+def _move(producer: nn.Linear, reader: nn.Linear, divisors: Tensor, factors: Tensor) -> None:
+    """Divide the outputs of one linear and multiply the columns of the one that reads them."""
+    divisors, factors = divisors.to(producer.weight.device), factors.to(reader.weight.device)
+    _store(producer.weight, producer.weight.double() / divisors[:, None])
+    if producer.bias is not None:
+        _store(producer.bias, producer.bias.double() / divisors)
+    _store(reader.weight, reader.weight.double() * factors)
+
+
+def _factors(magnitudes: Tensor, beta: float) -> Tensor:
+    """Balancing factors, float64: their largest times their smallest is 1."""
+    magnitudes = magnitudes.double()
+    if not magnitudes.any():
+        return torch.ones_like(magnitudes)
+    raised = magnitudes.clamp_min(_LEAST * magnitudes.mean()) ** beta
+    return raised / (raised.max() * raised.min()).sqrt()

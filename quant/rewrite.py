@@ -1,0 +1,157 @@
+"""``rewrite``: a model's folder with other weights and the same function, for any method to quantize.
+
+The result is a Hugging Face directory: ``config.json``, ``model.safetensors``, the tokenizer's files, and
+``rewrite.json`` with what was done. Weights are float32, or keep their file's type where the model is too large to be
+held whole (see ``quant.llama``).
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from safetensors.torch import save_file
+from transformers import PreTrainedModel
+
+from hw.artifact import write_artifact
+from hw.errors import InputError
+from quant.calibrate import token_windows
+from quant.equivalent import balance, rotate, weight_kurtosis
+from quant.forward import hidden_states
+from quant.llama import LoadedModel, blocks, logits_of
+from quant.loading import load_model, load_tokenizer, save_tokenizer
+from quant.shapes import ModelShape
+from quant.source import resolve, weights_sha256
+from quant.text import calibration_text
+
+__all__ = ["RewriteJob", "Rewritten", "rewrite"]
+
+Progress = Callable[[str, int, int], None]  # stage, done, total
+Count = Annotated[int, Field(ge=1)]
+
+_SCHEMA, _VERSION = "tritforge.rewrite", 1
+_COMPARED_TOKENS = 64  # whose logits are compared before and after
+
+
+class RewriteJob(BaseModel):
+    """What to rewrite and how: ``rotate`` is a seed, ``balance`` the exponent; at least one of them is given."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str
+    out: Path
+    rotate: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    balance: Annotated[float, Field(ge=0, le=1)] | None = None
+    calib: Path | None = None  # channels are measured on it; None = the built-in text that `quantize` calibrates on
+    calibration_windows: Count = 16
+    length: Annotated[int, Field(ge=2)] = 512  # tokens per window, at most the model's context
+    device: str = "cpu"
+
+
+class Rewritten(BaseModel):
+    """A finished folder, and how it differs from the model that it was made of."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    folder: Path
+    shape: ModelShape
+    dtype: str
+    file_bytes: int  # of model.safetensors
+    logits_differ: float  # norm of the difference over norm of the logits, on a few tokens of the calibration text
+    kurtosis_before: float  # of the decoder linears' weights
+    kurtosis_after: float
+
+
+def rewrite(job: RewriteJob, progress: Progress | None = None) -> Rewritten:
+    """Load, rotate, then balance, then write ``job.out``, which appears whole or not at all.
+
+    Raises:
+        InputError: nothing to do, a folder that holds something, a model of extra norms, a size that has no Hadamard
+            matrix, or what loading a model or a text refuses.
+    """
+    report = progress or (lambda *_: None)
+    if job.rotate is None and job.balance is None:
+        raise InputError("rewrite: nothing to do; give --rotate SEED, --balance BETA or both")
+    if job.out.exists() and not (job.out.is_dir() and not any(job.out.iterdir())):
+        raise InputError(f"{job.out}: must be a new or empty folder; give another with --out, or remove it")
+    source = resolve(job.model)
+    if source.shape.sub_norms:
+        raise InputError(f"model {source.name!r}: norms in front of o_proj and down_proj are not rewritten here")
+    loaded = load_model(source, job.device)
+    text = calibration_text(job.calib)
+    tokens = loaded.tokenizer.encode(text.text)
+    model, shape = loaded.model, loaded.shape
+    compared = token_windows(tokens, min(_COMPARED_TOKENS, shape.max_positions), 1, f"calibration text {text.name!r}")
+    before, kurtosis_before = _logits(model, compared), weight_kurtosis(model)
+    if job.rotate is not None:
+        rotate(model, shape, job.rotate, report)
+    if job.balance is not None:
+        length = min(job.length, shape.max_positions)
+        windows = token_windows(tokens, length, job.calibration_windows, f"calibration text {text.name!r}")
+        balance(model, shape, windows, job.balance, report)
+    differ = ((_logits(model, compared) - before).norm() / before.norm()).item()
+    facts = {
+        "shape": shape.model_copy(update={"tie_embeddings": model.config.tie_word_embeddings}),
+        "logits_differ": differ,
+        "kurtosis_before": kurtosis_before,
+        "kurtosis_after": weight_kurtosis(model),
+    }
+    with _new_folder(job.out) as folder:
+        dtype = _write_weights(model, folder)
+        facts |= {"dtype": dtype, "file_bytes": (folder / "model.safetensors").stat().st_size}
+        save_tokenizer(loaded.path, shape, folder)
+        if load_tokenizer(folder, shape).encode(text.text) != tokens:
+            raise InputError(
+                f"{loaded.path}: its tokenizer gives other tokens once saved; give a Hugging Face directory"
+            )
+        _write_facts(job, loaded, facts, folder)
+    return Rewritten(folder=job.out, **facts)
+
+
+@torch.no_grad()
+def _logits(model: PreTrainedModel, windows: torch.Tensor) -> torch.Tensor:
+    (hidden,) = hidden_states(model, [windows.to(model.lm_head.weight.device)], int8=False)
+    return logits_of(model, hidden)
+
+
+def _write_weights(model: PreTrainedModel, folder: Path) -> str:
+    """``model.safetensors`` and ``config.json``; the name of the weights' type."""
+    dtype = next(blocks(model)[0].parameters()).dtype
+    tensors = {name: value.to("cpu", dtype).contiguous() for name, value in model.state_dict().items()}
+    if model.config.tie_word_embeddings:
+        del tensors["lm_head.weight"]
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    model.config.dtype = dtype
+    model.config.save_pretrained(folder)
+    return str(dtype).removeprefix("torch.")
+
+
+def _write_facts(job: RewriteJob, loaded: LoadedModel, facts: dict[str, object], folder: Path) -> None:
+    done = job.model_dump(include={"rotate", "balance"})
+    if job.balance is not None:
+        text = calibration_text(job.calib)
+        windows = f"{job.calibration_windows} windows of {min(job.length, loaded.shape.max_positions)} tokens"
+        done["calibration"] = f"{text.name} ({text.sha256[:12]}), {windows}"
+    body = done | {name: value for name, value in facts.items() if name != "shape"}
+    write_artifact(folder / "rewrite.json", _SCHEMA, _VERSION, body, {"source": weights_sha256(loaded.path)})
+
+
+@contextmanager
+def _new_folder(target: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside ``target`` that takes its place on success and is removed on any exception."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
+    try:
+        yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o777 & ~umask)
+        temporary.replace(target)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
