@@ -185,7 +185,7 @@ def _closed_form(loaded: LoadedModel, item: CalibrationBlock, options: Options) 
         hessians = block_hessians(loaded.model, item)
     with stage("solve", item.layer):
         solved = {
-            linear.kind: latent_weight(linear.module.weight, solution)
+            linear.kind: latent_weight(linear.module.weight, solution, options.rank)
             for linear, solution in solve_linears(item.linears, hessians, solve, options)
         }
     plain = block_tensors(item.block)

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from quant.llama import block_linears, quantize_dequantize
 from quant.shapes import LINEAR_KINDS
+from quant.side_data import LowRank
 from quant.solution import LinearSolution
 
 __all__ = [
@@ -40,7 +41,8 @@ class LatentWeight(NamedTuple):
     ``latent``: float32 (n, k), or the int8 codes once they are frozen; ``scales``: float32 (n, groups), or (n, 1) of
     the rows where ``powers`` float32 (n, groups), powers of two at most 1 that stay as they are, make the groups'
     scales out of them; ``group``: columns per scale, None = the row; ``hardness``: 0-dim, in 0..1, how far a value
-    stands on the way from its clamped latent weight to its code, None = at the code.
+    stands on the way from its clamped latent weight to its code, None = at the code; ``left`` (n, r) and ``right``
+    (r, k), both float32 or None: factors of what is added to scale times code.
     """
 
     latent: Tensor
@@ -48,6 +50,8 @@ class LatentWeight(NamedTuple):
     group: int | None
     powers: Tensor | None = None
     hardness: Tensor | None = None
+    left: Tensor | None = None
+    right: Tensor | None = None
 
     @property
     def frozen(self) -> bool:
@@ -65,25 +69,27 @@ class LatentWeight(NamedTuple):
         return self.scales if self.powers is None else self.scales * self.powers
 
     def dense(self) -> Tensor:
-        """Scale times code (n, k), differentiable in both; in the scales alone where the codes are frozen."""
+        """The weight (n, k), differentiable in all that trains: frozen codes do not."""
         values = self.codes()
         if not self.frozen:
             latent = self.latent.detach()
             if self.hardness is not None:
                 values = torch.lerp(latent.clamp(-1, 1), values, self.hardness)
             values = values - latent + self.latent
-        return self._spread(self.group_scales()) * values
+        weight = self._spread(self.group_scales()) * values
+        return weight if self.left is None else weight + self.left @ self.right
 
     def freeze(self) -> "LatentWeight":
         """The same with its codes as integers: a quarter of the memory."""
         return self._replace(latent=self.codes().to(torch.int8))
 
     def solution(self) -> LinearSolution:
-        """The codes and the float16 scales that it stands for; a scale that went negative turns its codes."""
+        """The codes and what float16 leaves of the rest; a scale that went negative turns its codes."""
         stored = self._replace(scales=self.scales.detach().half().float()).group_scales()
         trits = (self.codes() * self._spread(stored.sign())).to(torch.int8)
         kind = "row" if self.group is None else "group" if self.powers is None else "pow2"
-        return LinearSolution(trits[None], stored.abs().half()[None], self.group, kind)
+        low_rank = None if self.left is None else LowRank(self.left.detach().half(), self.right.detach().half())
+        return LinearSolution(trits[None], stored.abs().half()[None], self.group, kind, low_rank=low_rank)
 
     def _spread(self, values: Tensor) -> Tensor:
         """Of each group, (n, groups), to each weight, (n, k)."""
@@ -100,9 +106,10 @@ class BlockTensors(NamedTuple):
     mlp_norm: Tensor
 
     def trained(self) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-        """Latent weights, scales, and norm gains."""
+        """Latent weights; scales and low-rank factors; norm gains."""
         latents = [weight.latent for weight in self.weights if not weight.frozen]
-        return latents, [weight.scales for weight in self.weights], [self.attention_norm, self.mlp_norm]
+        factors = [factor for one in self.weights for factor in (one.scales, one.left, one.right) if factor is not None]
+        return latents, factors, [self.attention_norm, self.mlp_norm]
 
     def freeze(self) -> "BlockTensors":
         """The same block with frozen codes."""
@@ -113,8 +120,13 @@ class BlockTensors(NamedTuple):
         return self._replace(weights=tuple(weight._replace(hardness=hardness) for weight in self.weights))
 
 
-def latent_weight(weight: Tensor, solution: LinearSolution) -> LatentWeight:
-    """Latent weights that round to the solution's codes, as near to ``weight`` over its scale as that allows."""
+def latent_weight(weight: Tensor, solution: LinearSolution, rank: int = 0) -> LatentWeight:
+    """Latent weights that round to the solution's codes, as near to ``weight`` over its scale as that allows.
+
+    A low-rank correction starts at zero, so that training starts from the solution, and looks in the directions that
+    the solution loses most of: ``right`` holds the first ``rank`` right singular vectors of the weights' error, scaled
+    to a mean square of 1, so that a step of ``left`` moves a weight as far as a step of its scale does.
+    """
     scales = solution.scales[0].float()
     spread = scales.repeat_interleave(solution.group or solution.k, 1)[:, : solution.k]
     latent = weight.float() / torch.where(spread > 0, spread, torch.inf)
@@ -124,8 +136,14 @@ def latent_weight(weight: Tensor, solution: LinearSolution) -> LatentWeight:
     latent = torch.where(codes == 0, inside, outside)
     if solution.scale_kind == "pow2":
         powers = torch.exp2(-solution.exponents().float())
-        return LatentWeight(latent, scales.amax(1, keepdim=True), solution.group, powers)
-    return LatentWeight(latent, scales, solution.group)
+        found = LatentWeight(latent, scales.amax(1, keepdim=True), solution.group, powers)
+    else:
+        found = LatentWeight(latent, scales, solution.group)
+    if not rank:
+        return found
+    error = weight.float() - solution.dense()
+    right = torch.linalg.eigh(error.T @ error).eigenvectors[:, -rank:].T.contiguous() * solution.k**0.5
+    return found._replace(left=error.new_zeros(len(error), len(right)), right=right)
 
 
 def block_tensors(block: nn.Module) -> BlockTensors:

@@ -53,6 +53,9 @@ class Options(MethodOptions):
 
     ``window``: consecutive blocks that are reconstructed together, towards the outputs of the last; the first is then
     done and the window moves on by one (CBQ, arXiv 2312.07950, section 3.2).
+
+    ``rank`` of a float16 correction added to each linear's codes times scales and trained with the scales; it costs
+    16 (n + k) bits per rank (low-rank factors beside quantized weights: Yao et al., ZeroQuant-V2, arXiv 2303.08302).
     """
 
     rows_apart: ClassVar[bool] = True
@@ -79,6 +82,7 @@ class Options(MethodOptions):
     soften: Annotated[float, Field(ge=0, le=1)] = 0.0
     window: Annotated[int, Field(ge=1)] = 1
     distill_soften: Annotated[float, Field(ge=0, le=1)] = 0.0
+    rank: Annotated[int, Field(ge=0)] = 0
 
     def for_kind(self, kind: str) -> "Options":
         """Those of one linear, its group among them."""

@@ -27,10 +27,10 @@ OPTIONS = Options(
 )  # fmt: skip
 
 
-def rounded(block) -> BlockTensors:
+def rounded(block, rank=0) -> BlockTensors:
     plain = block_tensors(block)
     weights = tuple(
-        latent_weight(linear.module.weight, rtn(linear.module.weight, None, RtnOptions(group=16)))
+        latent_weight(linear.module.weight, rtn(linear.module.weight, None, RtnOptions(group=16)), rank)
         for linear in block_linears(block, 0)
     )
     return BlockTensors(weights, plain.biases, plain.attention_norm.clone(), plain.mlp_norm.clone())
@@ -69,6 +69,19 @@ def test_reconstruction_brings_a_block_nearer_to_the_float_block(tiny, soften):
     reconstruct(function, tables, [tensors], hidden, targets, TrainingPlan(15, 0.02, 128, 0, soften), "block")
     assert error(tensors) < 0.6 * before
     assert not tensors.attention_norm.requires_grad
+
+
+def test_low_rank_correction_brings_a_block_nearer_to_the_float_block(tiny):
+    windows = token_windows(tiny.tokenizer.encode(TEXT), 32, 40, "words")
+    tables, hidden = rotary_tables(tiny.model, 32), embed(tiny.model, windows)
+    block = blocks(tiny.model)[0]
+    float_block, function = (block_function(tiny.model, int8, False) for int8 in (False, True))
+    targets = float_block(hidden, *tables, block_tensors(block))
+    plan = TrainingPlan(8, 0.02, 128, 0)
+    plain, corrected = (
+        reconstruct(function, tables, [rounded(block, rank)], hidden, targets, plan, "block") for rank in (0, 4)
+    )
+    assert corrected < 0.9 * plain
 
 
 def test_window_that_slides_comes_nearer_to_the_last_block_than_block_after_block(tiny):
@@ -137,6 +150,8 @@ CHANGES = [
     {"window": 2},
     {"window": 3, "distilled": "scales"},
     {"attention_group": 8, "group": 24},
+    {"rank": 2},
+    {"rank": 1, "distilled": "scales"},
 ]
 
 

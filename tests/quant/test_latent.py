@@ -53,6 +53,23 @@ def test_gradients_pass_straight_through_the_rounding():
     assert torch.allclose(latent.scales.grad[:, 0], codes[:, :16].sum(1))
 
 
+def test_low_rank_correction_starts_at_zero_and_is_stored():
+    weight, found = solutions()
+    latent = latent_weight(weight, found[0], rank=3)
+    assert torch.allclose(latent.dense(), found[0].dense())
+    _, _, directions = torch.linalg.svd(weight - found[0].dense())
+    assert torch.allclose(
+        (latent.right @ directions[:3].T / 40**0.5).abs().sort().values[:, -1], torch.ones(3), atol=1e-3
+    )
+    trained = latent._replace(left=torch.linspace(-0.2, 0.2, 30).view(10, 3))
+    difference = trained.left @ trained.right
+    assert torch.allclose(trained.dense() - latent.dense(), difference, atol=1e-6)
+    stored = trained.solution()
+    assert torch.allclose(stored.dense() - found[0].dense(), difference, atol=2e-3)
+    assert stored.bits().total == found[0].bits().total + 16 * 3 * (10 + 40)
+    assert torch.equal(trained.freeze().solution().dense(), stored.dense())
+
+
 @pytest.mark.parametrize("hardness", [0.0, 0.25, 1.0])
 def test_soft_weights_stand_between_the_clamped_latent_ones_and_the_codes(hardness):
     weight, found = solutions()
