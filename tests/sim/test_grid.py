@@ -1,48 +1,17 @@
-"""The systolic grid: edge stepping equals a naive machine, the recurrence and tile stepping behind the same DRAM."""
+"""The systolic grid by hand and in whole models; what it shares with the tree is claimed in ``test_core.py``."""
 
-import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from hw.config import ArrayConfig, load_array
 from quant.shapes import LINEAR_KINDS, Gemm, load_shape
-from sim.analytic import CycleCounts, TileGrid, closed_form, fold_positions
-from sim.core import TICKS_PER_CYCLE, step_tiles
+from sim.analytic import CycleCounts, closed_form
 from sim.cycles import count_cycles
 from sim.gemm import GemmJob, gemm_cost
 from sim.memory import load_memory
 from sim.simulator import simulate
-from tests.sim.naive_grid import naive_grid_cycles
-from tests.sim.test_core import DramFeed, at_edge, patterns
+from tests.sim.test_core import grid
 
 pytestmark = pytest.mark.kernels
-
-
-def grid(rows, cols, bus_bytes=1, **changes):
-    return ArrayConfig(
-        name="grid", organisation="systolic", rows=rows, cols=cols, token_tile=rows, weight_bus_bits=8 * bus_bytes,
-        **changes,
-    )  # fmt: skip
-
-
-gemms = st.builds(Gemm, st.integers(1, 12), st.integers(1, 9), st.integers(1, 11))
-grids = st.builds(grid, st.integers(1, 5), st.integers(1, 4), st.integers(1, 3))
-
-
-@settings(max_examples=300, deadline=None)
-@given(gemms, grids, patterns, patterns, patterns)
-def test_every_edge_has_the_cause_of_the_naive_machine(gemm, array, weights, activations, results):
-    expected = naive_grid_cycles(gemm, array, at_edge(weights), at_edge(activations), at_edge(results))
-    counts = count_cycles(gemm, array, weights, activations, results)
-    assert {name: value for name, value in counts._asdict().items() if name != "cycles" and value} == dict(expected)
-    assert counts.cycles == sum(expected.values())
-
-
-@settings(max_examples=200, deadline=None)
-@given(gemms, grids)
-def test_stepping_without_stalls_is_the_recurrence(gemm, array):
-    assert count_cycles(gemm, array) == closed_form(gemm, array)
 
 
 def test_one_element_gemm_by_hand():
@@ -57,37 +26,6 @@ def test_two_columns_of_one_position_by_hand():
     """
     counts = count_cycles(Gemm(2, 2, 1), grid(2, 1))
     assert counts == CycleCounts(11, ideal=2, fill_drain=2 + 1 + 6, weight_stall=0)
-
-
-def tile_step(gemm, array, buffer_tiles=1, ticks_per_byte=0, first_word_ticks=0, weight_bytes=0):
-    tiles = TileGrid.of(gemm, array)
-    positions = np.array(fold_positions(gemm.k, array), np.int64)
-    return step_tiles(
-        gemm.m, array.token_tile, tiles.column_tiles, tiles.folds, positions, 1, 1, array.weight_beats,
-        array.weight_beats, array.pipeline_latency, 1, buffer_tiles, ticks_per_byte, ticks_per_byte, first_word_ticks,
-        0, weight_bytes, 0, False, 0, True, 0, True,
-    )  # fmt: skip
-
-
-@settings(max_examples=200, deadline=None)
-@given(gemms, grids, st.integers(1, 4))
-def test_tile_stepping_without_dram_is_the_recurrence(gemm, array, buffer_tiles):
-    cycles, ideal, fill_drain, weight_stall, dram_stall, output_stall, moved = tile_step(gemm, array, buffer_tiles)
-    assert CycleCounts(cycles, ideal, fill_drain, weight_stall, 0, output_stall) == closed_form(gemm, array)
-    assert (dram_stall, moved) == (0, 0)
-
-
-@settings(max_examples=200, deadline=None)
-@given(gemms, grids, st.integers(1, 4), st.integers(0, 20), st.integers(0, 30))
-def test_tile_stepping_is_edge_stepping_behind_the_same_dram(gemm, array, buffer_tiles, per_tile, first_word):
-    tiles = TileGrid.of(gemm, array).tiles
-    feed = DramFeed(array, tiles, buffer_tiles, per_tile, first_word)
-    edges = naive_grid_cycles(gemm, array, feed, lambda edge: True, lambda edge: True)
-    whole = tile_step(gemm, array, buffer_tiles, per_tile * TICKS_PER_CYCLE, first_word * TICKS_PER_CYCLE, 1)
-    cycles, ideal, fill_drain, weight_stall, dram_stall, output_stall, moved = whole
-    assert (ideal, fill_drain, output_stall) == (edges["ideal"], edges["fill_drain"], edges["output_stall"])
-    assert weight_stall + dram_stall == edges["weight_stall"]
-    assert (cycles, moved) == (sum(edges.values()), tiles)
 
 
 def test_a_decode_step_uses_one_row_of_the_grid():
