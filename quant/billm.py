@@ -13,13 +13,13 @@ import torch
 from pydantic import Field
 
 from quant.hessian import prepare, push_error, spans
-from quant.registry import MethodOptions
+from quant.registry import WeightOnlyOptions
 from quant.solution import LinearSolution, as_stored
 
 __all__ = ["Binarized", "Options", "binarize", "choose_split", "choose_zones", "solve"]
 
 
-class Options(MethodOptions):
+class Options(WeightOnlyOptions):
     """``group``: columns per block; up to ``most_salient - 1`` columns of each may become salient."""
 
     group: Annotated[int, Field(ge=2)] = 128

@@ -19,14 +19,14 @@ from quant.latent import BlockFunction, BlockTensors, block_function, block_tens
 from quant.llama import LoadedModel, block_linears, blocks, embed, working_block
 from quant.pipeline import Progress
 from quant.reconstruct import mixed_precision, run_in_place
-from quant.registry import MethodOptions
+from quant.registry import WeightOnlyOptions
 from quant.shapes import LINEAR_KINDS
 from quant.solution import LinearSolution
 
 __all__ = ["BlockOptions", "LearnedWeight", "fit_blocks"]
 
 
-class BlockOptions(MethodOptions):
+class BlockOptions(WeightOnlyOptions):
     """``objective``: what learning lowers, the "linear"'s own output error or that of the transformer "block".
 
     For "block": ``epochs`` over the calibration text, in steps of ``block_tokens_per_step`` at ``block_rate``.
@@ -73,7 +73,8 @@ def fit_blocks(
     """
     model = loaded.model
     windows = windows.to(next(model.parameters()).device)
-    teach, learn = (block_function(model, int8, windows.device.type == "cuda") for int8 in (False, True))
+    a8 = options.calibrated == "A8"
+    teach, learn = (block_function(model, int8, windows.device.type == "cuda") for int8 in (False, a8))
     tables = rotary_tables(model, windows.shape[1])
     with torch.no_grad():
         targets = embed(model, windows)
@@ -103,7 +104,7 @@ def fit_blocks(
 def _start(
     loaded: LoadedModel, item: CalibrationBlock, start: Callable[..., LearnedWeight], options: BlockOptions
 ) -> tuple[LearnedWeight, ...]:
-    hessians, weights = block_hessians(loaded.model, item), []
+    hessians, weights = block_hessians(loaded.model, item, options.calibrated == "A8"), []
     for linear in item.linears:
         try:
             weights.append(start(linear.module.weight, hessians[linear.kind], options))

@@ -12,14 +12,14 @@ import torch
 from pydantic import Field
 
 from quant.hessian import compensate, prepare, spans
-from quant.registry import MethodOptions
+from quant.registry import WeightOnlyOptions
 from quant.solution import LinearSolution, as_stored
 from quant.two_bit import clip_search, min_max, quantize_codes, two_bit_solution
 
 __all__ = ["Options", "least_squares_scale", "solve", "twn_scale"]
 
 
-class Options(MethodOptions):
+class Options(WeightOnlyOptions):
     """``scale`` is for ternary levels, ``clip`` for 2-bit levels; ``damping`` in means of the Hessian's diagonal."""
 
     rows_apart: ClassVar[bool] = True

@@ -6,7 +6,7 @@ gradient, AdamW. With the objective "block" the loss is the transformer block's,
 a step takes four windows, one there). With "linear" it is the linear's own output error over the calibration inputs,
 through the Hessian; each row keeps the best clipping that it met, and the rate is 5e-2 (1e-2 there, for far more
 steps). Differences in both: a group's range includes zero, so that the zero point is one of the four codes; scales
-are float16; activations are int8 while it learns. Learnable equivalent transformation is not part of it.
+are float16. Learnable equivalent transformation is not part of it.
 """
 
 from typing import Annotated, NamedTuple

@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 
 from quant.hessian import compensate, prepare, spans
-from quant.registry import MethodOptions
+from quant.registry import WeightOnlyOptions
 from quant.side_data import Outliers
 from quant.solution import LinearSolution, as_stored
 
@@ -20,7 +20,7 @@ __all__ = ["EightBit", "Options", "salient_weights", "solve"]
 _LARGEST = 255  # 8-bit codes
 
 
-class Options(MethodOptions):
+class Options(WeightOnlyOptions):
     """``salient_fraction`` of all weights of a group keep 8 bits; ``group`` None is the official default.
 
     ``scale_over``: what mean and magnitude of the binary weights are averaged over; "all" counts the salient places as

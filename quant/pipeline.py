@@ -23,7 +23,7 @@ __all__ = ["MODELS_FOLDER", "Progress", "QuantJob", "Quantized", "quantize"]
 MODELS_FOLDER = Path("build") / "models"
 
 # Raised when the same options give other integers than before.
-_ALGORITHM = 3
+_ALGORITHM = 4
 
 # Small defaults for the built-in texts, so that a laptop's CPU is done in minutes; a given file is used as the
 # papers use it.

@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 
 from quant.hessian import compensate, prepare, push_error
-from quant.registry import MethodOptions
+from quant.registry import WeightOnlyOptions
 from quant.solution import LinearSolution, as_stored
 
 __all__ = ["Options", "align_grid", "fit_ternary", "most_similar", "solve"]
@@ -21,7 +21,7 @@ __all__ = ["Options", "align_grid", "fit_ternary", "most_similar", "solve"]
 _MOST_FITS = 50  # iterations of the ternary fit; about 10 are needed
 
 
-class Options(MethodOptions):
+class Options(WeightOnlyOptions):
     """``reorder``: choose each block's columns by similarity (costs a permutation of the inputs)."""
 
     group: Annotated[int, Field(ge=1)] = 128

@@ -132,7 +132,7 @@ def quantize_blocks(
     solve, written = solver(method).solve, []
     share = getattr(options, "refit", 0.0)
     stream = FloatStream(loaded.model, windows, share) if share else None
-    for item in calibration_blocks(loaded.model, windows):
+    for item in calibration_blocks(loaded.model, windows, _in_int8(options)):
         part = parts / f"{item.layer}.safetensors"
         if part.is_file():
             if stream:
@@ -170,7 +170,7 @@ def _solve_block(
 ) -> Solutions:
     """Solutions of one block's linears, put in their place."""
     found: Solutions = {}
-    rounds = _hessians(loaded, item, getattr(options, "sequential", False))
+    rounds = _hessians(loaded, item, options)
     while True:
         with stage("Hessians", item.layer):
             hessians = next(rounds, None)
@@ -183,12 +183,19 @@ def _solve_block(
                 found[linear.layer, linear.kind] = solution
 
 
-def _hessians(loaded: LoadedModel, item: CalibrationBlock, in_turn: bool) -> Iterator[dict[str, torch.Tensor]]:
+def _hessians(
+    loaded: LoadedModel, item: CalibrationBlock, options: MethodOptions
+) -> Iterator[dict[str, torch.Tensor]]:
     """By linear kind: of all inputs at once, or of each after the linears before it are replaced."""
-    if in_turn:
-        yield from hessians_in_turn(loaded.model, item)
+    if getattr(options, "sequential", False):
+        yield from hessians_in_turn(loaded.model, item, _in_int8(options))
     else:
-        yield block_hessians(loaded.model, item)
+        yield block_hessians(loaded.model, item, _in_int8(options))
+
+
+def _in_int8(options: MethodOptions) -> bool:
+    """Whether the linears see int8 activations while calibrating."""
+    return getattr(options, "calibrated", "A8") == "A8"
 
 
 def apply_checkpoint(loaded: LoadedModel, checkpoint: Checkpoint) -> None:

@@ -1,7 +1,7 @@
 """The methods by name: each is a module of this package with ``Options`` and ``solve``; readable without torch."""
 
 from importlib import import_module
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
@@ -13,7 +13,17 @@ if TYPE_CHECKING:
 
     from quant.solution import LinearSolution
 
-__all__ = ["METHODS", "MethodOptions", "Solver", "check_method", "method_names", "options_for", "register", "solver"]
+__all__ = [
+    "METHODS",
+    "MethodOptions",
+    "Solver",
+    "WeightOnlyOptions",
+    "check_method",
+    "method_names",
+    "options_for",
+    "register",
+    "solver",
+]
 
 
 class MethodOptions(BaseModel):
@@ -29,6 +39,15 @@ class MethodOptions(BaseModel):
     def for_kind(self, kind: str) -> "MethodOptions":
         """The options with which linears of one kind (``q_proj``) are solved: the same for all, unless overridden."""
         return self
+
+
+class WeightOnlyOptions(MethodOptions):
+    """Base of the options of methods that were published for float activations.
+
+    ``calibrated``: the activations while calibrating: "A16" float, as in the papers; "A8" int8, as on the hardware.
+    """
+
+    calibrated: Literal["A16", "A8"] = "A16"
 
 
 class Solver(Protocol):

@@ -48,10 +48,22 @@ def test_learning_brings_the_block_nearer_to_the_float_block(tiny, tmp_path, met
     def error(epochs):
         stored = Checkpoint(fit(tiny, method, tmp_path / str(epochs), epochs=epochs, **fields)[0])
         dense = tuple(stored.solution(0, kind).dense() for kind in LINEAR_KINDS)
-        found = block_function(tiny.model, True, False)(hidden, *tables, plain._replace(weights=dense))
+        found = block_function(tiny.model, False, False)(hidden, *tables, plain._replace(weights=dense))
         return (found - targets).square().mean()
 
     assert error(15) < 0.9 * error(0)
+
+
+def test_activations_while_learning_are_those_asked_for(tiny, tmp_path):
+    paths = [
+        fit(tiny, pb_llm_qat, tmp_path / name, epochs=5, calibrated=name, metric="magnitude")[1]
+        for name in ("A8", "A16")
+    ]
+    as_int8, as_float = (Checkpoint(path) for path in paths)
+    differ = [
+        kind for kind in LINEAR_KINDS if (as_int8.solution(1, kind).trits != as_float.solution(1, kind).trits).any()
+    ]
+    assert differ
 
 
 @pytest.mark.parametrize(("method", "fields"), METHODS)
