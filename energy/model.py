@@ -91,9 +91,10 @@ def _phase_energy(result: SimResult, phase: PhaseResult, costs: CostSource) -> P
 
 
 def _vector_energy(array: ArrayConfig, counts: ActionCounts, costs: CostSource) -> Cost:
-    """MACs, element operations and scale multiplies of the vector unit."""
+    """MACs, element operations and scale multiplies of the vector unit; low-rank corrections as FP16 MACs."""
     return (
         costs.vector_mac(array.mac).scaled(counts.vector_macs)
+        + costs.vector_mac("fp16").scaled(counts.vector_float_macs)
         + costs.element().scaled(counts.vector_ops)
         + costs.scale().scaled(counts.scale_multiplies)
     )

@@ -153,7 +153,8 @@ def _print_manifest(manifest: Manifest, folder: Path, seconds: float) -> None:
         console.print(f"evaluated on   {name}", highlight=False)
     console.print(f"calibrated on  {manifest.calibration}", highlight=False)
     bits = f"{manifest.true_bits:.3f} stored bits per weight, {manifest.zero_fraction:.1%} zero trits"
-    console.print(f"{bits}, {seconds:.0f} s", highlight=False)
+    groups = " and ".join("whole rows" if size is None else str(size) for size in manifest.group_sizes)
+    console.print(f"{bits}, scale groups of {groups}, {seconds:.0f} s", highlight=False)
     console.print(f"wrote {folder}/: ternary.safetensors, manifest.json, recording.*", style="green", highlight=False)
 
 

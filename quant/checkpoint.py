@@ -76,7 +76,7 @@ class TernaryLinear(NamedTuple):
         return q if self.permutation is None else q[..., self.permutation]
 
     def correction(self, q: np.ndarray) -> np.ndarray | None:
-        """What the low-rank correction adds to the outputs of ``q (..., k)``, inputs in order: float32 ``(..., n)`` or None."""
+        """What the correction adds, float32 ``(..., n)``, or None; ``q``: ``(..., k)`` in the order of the inputs."""
         if self.low_rank is None:
             return None
         left, right = self.low_rank
@@ -162,6 +162,9 @@ class Checkpoint:
             n=header.n,
             k=header.k,
             planes=header.planes,
+            group=header.group,
+            scale_kind=header.scale_kind,
+            outliers=arrays["outlier_codes"].size if "outlier_codes" in arrays else 0,
             rank=0 if low_rank is None else low_rank[0].shape[-1],
             zero_fraction=1.0 - np.count_nonzero(trits) / trits.size,
             **{f"{part}_bits": count for part, count in bits.items()},

@@ -12,6 +12,7 @@ from quant.shapes import ModelShape
 __all__ = ["LinearEntry", "Manifest", "read_manifest", "write_manifest"]
 
 _SCHEMA, _VERSION = "tritforge.manifest", 1
+_OUTLIER_ZERO_BITS = 8  # per row, see quant.side_data.Outliers
 _REMEDY = "quantize again: make quant MODEL=..."
 
 
@@ -25,11 +26,14 @@ class LinearEntry(BaseModel):
     n: int
     k: int
     planes: int = 1  # ternary planes summed
+    group: int | None  # columns per scale group; None = one scale per row
+    scale_kind: str  # "row", "pow2" or "group" (DESIGN section 9), or "tensor"
+    outliers: int = 0  # weights kept at 8 bits: products beside the array
     rank: int = 0  # of the low-rank correction: float products beside the array
     zero_fraction: float  # of all trits of all planes
     code_bits: int
     scale_bits: int
-    offset_bits: int = 0  # per-group or per-row offsets: the hardware needs the sum-of-x path
+    offset_bits: int = 0  # of offsets per group, and of the zero points of outliers
     mask_bits: int = 0
     permutation_bits: int = 0
     low_rank_bits: int = 0
@@ -39,6 +43,16 @@ class LinearEntry(BaseModel):
         """Everything that is stored for this linear."""
         beside = self.offset_bits + self.mask_bits + self.permutation_bits + self.low_rank_bits
         return self.code_bits + self.scale_bits + beside
+
+    @property
+    def groups(self) -> int:
+        """Scale groups per row."""
+        return -(-self.k // self.group) if self.group else 1
+
+    @property
+    def has_offsets(self) -> bool:
+        """Whether groups have offsets: the hardware needs the sum of their activations."""
+        return self.offset_bits > (_OUTLIER_ZERO_BITS * self.n if self.outliers else 0)
 
 
 class Manifest(BaseModel):
@@ -50,8 +64,6 @@ class Manifest(BaseModel):
     shape: ModelShape
     method: str
     options: dict[str, float | int | str | bool]
-    group: int | None  # columns per scale group; None = one scale per row
-    scale_kind: str  # "row", "pow2" or "group" (DESIGN section 9), or "tensor"
     packing: Packing
     linears: list[LinearEntry]
     weights_sha256: str  # of ternary.safetensors
@@ -67,6 +79,11 @@ class Manifest(BaseModel):
     def true_bits(self) -> float:
         """Stored bits per quantized weight: codes, scales, offsets, masks, permutations and low-rank factors."""
         return sum(entry.bits for entry in self.linears) / sum(entry.n * entry.k for entry in self.linears)
+
+    @property
+    def group_sizes(self) -> list[int | None]:
+        """Distinct columns per scale group, in the order of the linears; None = one scale per row."""
+        return list(dict.fromkeys(entry.group for entry in self.linears))
 
     @property
     def zero_fraction(self) -> float:
@@ -86,14 +103,18 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read ``manifest.json``.
+    """Read ``manifest.json``, also one that names group and scale kind once for all linears.
 
     Raises:
         InputError: missing, damaged, or of another version.
     """
     document = read_artifact(path, _SCHEMA, _VERSION, _REMEDY)
     fields = {name: document[name] for name in Manifest.model_fields if name in document}
+    once = {name: document[name] for name in ("group", "scale_kind") if name in document}
     try:
-        return Manifest.model_validate(fields)
+        return Manifest.model_validate(fields | {"linears": [once | dict(entry) for entry in document["linears"]]})
     except ValidationError as error:
-        raise InputError(f"{path}: damaged manifest ({error.error_count()} faulty fields); {_REMEDY}") from None
+        fault = f"{error.error_count()} faulty fields"
+    except (KeyError, TypeError, ValueError):
+        fault = "no list of linears"
+    raise InputError(f"{path}: damaged manifest ({fault}); {_REMEDY}")

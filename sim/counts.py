@@ -37,6 +37,12 @@ class ActionCounts(NamedTuple):
     accumulator_write_bits: float = 0.0
     dram_read_bits: float = 0.0
     dram_write_bits: float = 0.0
+    vector_float_macs: float = 0.0  # float16 products on the vector unit, summed in float32 (low-rank corrections)
+
+    @property
+    def vector_work(self) -> float:
+        """Operations of the vector unit: each takes a lane for a cycle."""
+        return self.vector_macs + self.vector_float_macs + self.vector_ops + self.scale_multiplies
 
     def __add__(self, other: "ActionCounts") -> "ActionCounts":  # type: ignore[override]
         """Actions of two ops."""

@@ -40,6 +40,7 @@ def fuse_projections(ops: list[Op]) -> list[Op]:
             and last.name.rpartition("+")[2] in together
             and op.name != together[0]
             and _kin(op) == _kin(last)
+            and not op.permuted  # every linear has an order of its own
         ):
             fused[-1] = _joined(last, op)
         else:
@@ -49,7 +50,7 @@ def fuse_projections(ops: list[Op]) -> list[Op]:
 
 def _kin(op: LinearOp) -> tuple:
     """What two linears must share to run as one GEMM."""
-    return op.count, op.gemm.m, op.gemm.k, op.planes, op.group, op.scale_groups, op.offset_groups
+    return op.count, op.gemm.m, op.gemm.k, op.planes, op.group, op.scale_groups, op.offset_groups, op.permuted
 
 
 def _joined(a: LinearOp, b: LinearOp) -> LinearOp:
@@ -62,4 +63,5 @@ def _joined(a: LinearOp, b: LinearOp) -> LinearOp:
         }
         statistics = a.statistics.model_copy(update=rates)
     gemm = a.gemm._replace(n=n)
-    return a.model_copy(update={"name": f"{a.name}+{b.name}", "gemm": gemm, "statistics": statistics})
+    side = {name: getattr(a, name) + getattr(b, name) for name in ("float_macs", "int8_macs", "side_bits")}
+    return a.model_copy(update={"name": f"{a.name}+{b.name}", "gemm": gemm, "statistics": statistics} | side)

@@ -26,6 +26,10 @@ _PREFETCH = (
     "ops run one after another: within an op the array, the vector unit, the weight bus and DRAM overlap; weights are "
     "prefetched as far as the weight buffer reaches, also while an op that is not a GEMM leaves DRAM idle"
 )
+_BESIDE = (
+    "weights that are no trits (float16 low-rank corrections, 8-bit outliers with their bitmap) come from DRAM once "
+    "per token tile and are multiplied on the vector unit while the array works"
+)
 _NOTES = (
     "dequantization streams through the vector unit while the array works",
     "attention blocks (scores, online softmax, values) stay on chip; K and V come from DRAM once per query tile",
@@ -90,6 +94,9 @@ def simulate_trace(trace: Trace, array: ArrayConfig, memory: MemoryConfig, cores
         f"lm_head {array.weight_bits if units['lm_head'] == 'array' else trace.formats.head_bits:g} bits, "
         f"embedding {trace.formats.embedding_bits} bits",
     ]
+    linears = [op for phase in trace.phases for op in phase.ops if isinstance(op, LinearOp)]
+    if array.mac == "ternary" and any(op.float_macs or op.int8_macs for op in linears):
+        notes.append(_BESIDE)
     return SimResult(
         model=trace.shape.name,
         shape=trace.shape,
@@ -118,6 +125,9 @@ def _check_residence(trace: Trace, array: ArrayConfig) -> None:
     head_bits = array.weight_bits if on_array else formats.head_bits
     planes = max((op.planes for phase in trace.phases for op in phase.ops if isinstance(op, LinearOp)), default=1)
     bits = shape.linear_parameters * array.weight_bits * (planes if array.mac == "ternary" else 1)
+    if array.mac == "ternary":
+        linears = ((op for op in phase.ops if isinstance(op, LinearOp)) for phase in trace.phases)
+        bits += max(sum(op.count * op.side_bits for op in ops) for ops in linears)
     bits += shape.embedding_parameters * (head_bits + formats.embedding_bits)
     bits += 2 * shape.layers * shape.kv_heads * shape.head_dim * cached_tokens * formats.kv_bits
     needed = math.ceil(bits / 8)
@@ -133,8 +143,10 @@ def _merged(phases: list[PhaseResult]) -> list[PhaseResult]:
     merged: list[PhaseResult] = []
     for phase in phases:
         if merged and merged[-1].name == phase.name:
-            earlier = {op.name: op for op in merged[-1].ops}
-            ops = [_summed(earlier[op.name], op) if op.name in earlier else op for op in phase.ops]
+            earlier: dict[str, list[OpResult]] = {}
+            for op in merged[-1].ops:
+                earlier.setdefault(op.name, []).append(op)
+            ops = [_summed(earlier[op.name].pop(0), op) if earlier.get(op.name) else op for op in phase.ops]
             before = merged.pop()
             phase = PhaseResult(
                 name=phase.name, tokens=before.tokens + phase.tokens, steps=before.steps + phase.steps, ops=ops

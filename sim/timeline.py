@@ -119,12 +119,11 @@ def _one_step(phase: PhaseResult, layers: int) -> list[tuple[OpResult, int | Non
 def _busy(op: OpResult, result: SimResult) -> dict[str, float]:
     """Cycles for which each unit is busy in all executions of an op."""
     counts = op.counts
-    work = counts.vector_macs + counts.vector_ops + counts.scale_multiplies
     streamed = counts.weight_buffer_read_bits / result.array.weight_bus_bits if op.unit == "array" else 0.0
     return {
         "array": op.causes["ideal"],
         "weight stream": streamed / result.cores.count,
-        "vector unit": work / result.vector_lanes,
+        "vector unit": counts.vector_work / result.vector_lanes,
         "host": op.causes["host"],
         "results": counts.result_vectors / result.cores.count,
     }

@@ -24,6 +24,8 @@ TraceStatistics = Mapping[str, Mapping[str, Statistics]]  # phase name -> kind o
 _GATE_OPERATIONS = {"silu": 5, "relu2": 3, "gelu": 8}
 _HEAD_OPS = ("final_norm", "lm_head")  # run once per sequence, after the last chunk of its prompt
 
+_OUTLIER_BITS = 8  # of a weight, see quant.side_data.Outliers
+
 _NORM_OPERATIONS, _ROPE_OPERATIONS, _QUANTIZE_OPERATIONS = 3, 3, 2
 
 
@@ -216,33 +218,48 @@ def _linear_ops(
     manifest: Manifest | None,
     measured: Mapping[str, Statistics],
 ) -> list[Op]:
-    """One op per distinct number of planes and kind of offset among the layers; usually one."""
+    """One op per distinct format among the layers; usually one."""
     n, k = shape.linear(kind)
     gemm = Gemm(tokens, n, k)
     if manifest is None:
         statistics = measured.get(kind) or assumed_statistics(phase)
         return [LinearOp(name=kind, count=shape.layers, gemm=gemm, statistics=statistics)]
-    variants: dict[tuple[int, bool], list[LinearEntry]] = {}
+    variants: dict[tuple, list[LinearEntry]] = {}
     for entry in manifest.linears:
         if entry.kind == kind:
-            variants.setdefault((entry.planes, entry.offset_bits > 0), []).append(entry)
+            variants.setdefault(_format(entry), []).append(entry)
     if (found := sum(map(len, variants.values()))) != shape.layers:
         raise InputError(f"manifest of {manifest.model!r}: {kind} must be there for {shape.layers} layers, not {found}")
-    groups = -(-k // manifest.group) if manifest.group else 1
     ops: list[Op] = []
-    for (planes, offsets), entries in variants.items():
-        zero_fraction = sum(entry.zero_fraction for entry in entries) / len(entries)
+    for entries in variants.values():
+        first, count = entries[0], len(entries)
+        zero_fraction = sum(entry.zero_fraction for entry in entries) / count
         origin = f"zero fraction measured in the weights ({manifest.method}); random activations"
         ops.append(
             LinearOp(
                 name=kind,
-                count=len(entries),
+                count=count,
                 gemm=gemm,
-                planes=planes,
-                group=manifest.group if manifest.scale_kind in ("group", "pow2") else None,
-                scale_groups=groups if manifest.scale_kind == "group" else 1,
-                offset_groups=groups if offsets else 0,
+                planes=first.planes,
+                group=first.group if first.scale_kind in ("group", "pow2") else None,
+                scale_groups=first.groups if first.scale_kind == "group" else 1,
+                offset_groups=first.groups if first.has_offsets else 0,
+                float_macs=first.rank * (n + k),
+                int8_macs=sum(entry.outliers for entry in entries) / count,
+                side_bits=sum(_side_bits(entry) for entry in entries) / count,
+                permuted=first.permutation_bits > 0,
                 statistics=measured.get(kind) or assumed_statistics(phase, zero_fraction, origin),
             )
         )
     return ops
+
+
+def _format(entry: LinearEntry) -> tuple:
+    """What makes the array and the vector unit do other work for a linear of the same size."""
+    beside = entry.rank, entry.outliers > 0, entry.permutation_bits > 0
+    return entry.planes, entry.group, entry.scale_kind, entry.has_offsets, *beside
+
+
+def _side_bits(entry: LinearEntry) -> int:
+    """Bits of the weights that are not trits: low-rank factors, outliers and the bitmap that says where they are."""
+    return entry.low_rank_bits + (_OUTLIER_BITS * entry.outliers + entry.mask_bits if entry.outliers else 0)

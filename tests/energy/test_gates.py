@@ -59,7 +59,7 @@ def test_join_counts_useful_macs_and_measured_leakage(source, close):
     result = _result()
     parts = energy_of(result, source).phase("decode").parts
     assert parts["array"].typical == close(COUNTS.array_macs * (1e-12 + 1e-12 * _line(0.2)))
-    assert parts["vector"].typical == close((30 * 20 + 20 * 30 + 10 * 60) * 1e-12)
+    assert parts["vector"].typical == close((30 * 20 + 5 * 60 + 20 * 30 + 10 * 60) * 1e-12)
     sram_w = 3 * 31.17e-3
     assert parts["leakage"].typical == pytest.approx((sram_w + 16e-9) * CYCLES / 1e9, rel=1e-3, abs=0)
 

@@ -218,6 +218,7 @@ def test_published_figures_stand_beside_a_llama2_7b(job, tmp_path):
 
     printed = run()
     assert "after (words.txt)" in printed
+    assert "scale groups of 128" in printed
     assert "after (c4.txt)" in printed
     assert "8.59" not in printed
     (path,) = tmp_path.rglob("manifest.json")

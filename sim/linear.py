@@ -1,0 +1,118 @@
+"""What a linear costs: on the array with its dequantization on the vector unit beside it, or wherever it is placed."""
+
+import math
+
+from sim.counts import ActionCounts
+from sim.gemm import Cost, GemmJob, gemm_cost
+from sim.ops import LinearOp
+from sim.resources import Resources
+from sim.result import Statistics
+from sim.statistics import RANDOM_TOGGLE_RATE, assumed_statistics
+
+__all__ = ["linear_cost"]
+
+_INT8 = 8  # bits
+
+
+def linear_cost(resources: Resources, op: LinearOp, head_start: int = 0) -> Cost:
+    """A weight GEMM, its dequantization streamed through the vector unit while the array works.
+
+    On the array it finds the tiles that DRAM fetched in the ``head_start`` cycles before it.
+    """
+    place = resources.place(op)
+    if place == "host":
+        return _on_the_host(resources, op).scaled(op.count)
+    if place == "vector":
+        return _on_vector_unit(resources, op).scaled(op.count)
+    dense = resources.array.mac != "ternary"
+    planes = 1 if dense else op.planes
+    group = None if dense else op.group
+    requantizes = resources.array.results == "int8"  # in the array: no multiply of a scale is left to the vector unit
+    output_bits = _INT8 if requantizes else resources.formats.residual_bits
+    job = resources.job(GemmJob(op.gemm, planes=planes, group=group, head_start=head_start, output_bits=output_bits))
+    cost = gemm_cost(job, resources.array, resources.memory, resources.cores)
+    toggles = _operand_toggles(resources, op.statistics)
+    m, n, k = op.gemm
+    match resources.array.mac:
+        case "fp16":
+            scales, offsets = 0, 0  # outputs are what they are
+        case "int8":
+            scales, offsets = 1, 0
+        case _:
+            scales, offsets = op.scale_groups * planes, op.offset_groups
+    beside = _beside(resources, op)
+    counts = beside + cost.counts._replace(
+        array_macs_active=cost.counts.array_macs * toggles / RANDOM_TOGGLE_RATE,
+        scale_multiplies=m * n * (scales + offsets),
+        vector_ops=m * k if offsets and not resources.array.sum_of_x else 0,
+    )
+    work = counts.vector_work - (counts.scale_multiplies if requantizes else 0)
+    busy = max(cost.cycles, math.ceil(work / resources.vector_lanes))
+    dram_idle = max(0.0, busy - resources.dram_cycles(cost.counts))
+    waits = max(0, math.ceil(resources.dram_cycles(beside) - dram_idle))
+    causes = cost.causes | {"vector": busy - cost.cycles, "dram_stall": cost.causes["dram_stall"] + waits}
+    return Cost(busy + waits, causes, counts, cost.macs, cost.tried).scaled(op.count)
+
+
+def _beside(resources: Resources, op: LinearOp) -> ActionCounts:
+    """Work on the vector unit for weights that are no trits, and the gather of permuted inputs, an operation each.
+
+    The weights come from DRAM once per token tile, while the array leaves it idle. Dense arrays multiply whole weights.
+    """
+    if resources.array.mac != "ternary":
+        return ActionCounts()
+    m, _, k = op.gemm
+    bits = op.side_bits * math.ceil(m / resources.array.token_tile)
+    operand_bits = op.int8_macs * resources.formats.activation_bits + op.float_macs * resources.formats.residual_bits
+    return ActionCounts(
+        vector_macs=m * op.int8_macs,
+        vector_float_macs=m * op.float_macs,
+        vector_ops=m * k * op.permuted,
+        weight_buffer_write_bits=resources.stored(bits),
+        weight_buffer_read_bits=bits,
+        activation_buffer_read_bits=m * operand_bits,
+        dram_read_bits=resources.stored(bits),
+    )
+
+
+def _operand_toggles(resources: Resources, statistics: Statistics | None) -> float:
+    """Toggle rate of the operand that a lane adds or multiplies."""
+    if statistics is None:
+        return RANDOM_TOGGLE_RATE
+    if resources.array.mac != "ternary":
+        return statistics.input_toggle_rate
+    if resources.array.organisation == "systolic" and not statistics.measured:  # every issue brings new trits
+        return assumed_statistics("decode", statistics.zero_fraction).toggle_rate
+    return statistics.toggle_rate
+
+
+def _weight_bits(resources: Resources, op: LinearOp) -> float:
+    """Stored bits of one weight of a linear that does not run on the array."""
+    return resources.formats.head_bits if op.statistics is None else resources.array.weight_bits * op.planes
+
+
+def _on_vector_unit(resources: Resources, op: LinearOp) -> Cost:
+    """Weights in their own format, each read from DRAM once per token tile and used for all its tokens."""
+    gemm = op.gemm
+    bits = gemm.n * gemm.k * _weight_bits(resources, op) * math.ceil(gemm.m / resources.array.token_tile)
+    outputs = gemm.m * gemm.n
+    counts = ActionCounts(
+        vector_macs=gemm.macs,
+        scale_multiplies=outputs,
+        weight_buffer_write_bits=resources.stored(bits),
+        weight_buffer_read_bits=bits,
+        activation_buffer_read_bits=gemm.macs * resources.formats.residual_bits,
+        activation_buffer_write_bits=outputs * resources.formats.residual_bits,
+        dram_read_bits=resources.stored(bits),
+    )
+    return resources.vector_cost(counts + _beside(resources, op))._replace(macs=gemm.macs)
+
+
+def _on_the_host(resources: Resources, op: LinearOp) -> Cost:
+    """Inputs and outputs over the link, weights from DRAM; a float product is two operations."""
+    m, n, k = op.gemm
+    link_bits = m * (k * resources.formats.activation_bits + n * resources.formats.residual_bits)
+    beside = _beside(resources, op)
+    macs, operations = op.gemm.macs + beside.vector_macs, 2 * beside.vector_float_macs + beside.vector_ops
+    weights = resources.stored(n * k * _weight_bits(resources, op) + op.side_bits)
+    return resources.on_host(macs, operations, link_bits, weights)

@@ -1,0 +1,115 @@
+"""``Resources``: cores, vector unit, DRAM and host as a run uses them, and the time that work takes on each."""
+
+import math
+
+import numpy as np
+
+from hw.config import ArrayConfig
+from sim.cores import ONE_CORE, CoreGroup
+from sim.counts import ActionCounts
+from sim.execution import Execution
+from sim.gemm import Cost, GemmJob
+from sim.memory import MemoryConfig
+from sim.ops import AttentionOp, Formats, LinearOp, Op, VectorOp
+from sim.result import CAUSES
+
+__all__ = ["Resources"]
+
+
+class Resources:
+    """Cores with their vector units, buffers, DRAM and the host beside them.
+
+    On a ternary array everything whose operands are not trits (attention products, lm_head) runs on the vector unit;
+    the int8 and fp16 arrays run it themselves.
+    """
+
+    def __init__(
+        self,
+        array: ArrayConfig,
+        memory: MemoryConfig,
+        formats: Formats,
+        execution: Execution | None = None,
+        cores: CoreGroup = ONE_CORE,
+    ) -> None:
+        """Fix the hardware, how it is used, and the formats of what is stored beside the decoder's weights.
+
+        Raises:
+            InputError: cores that the weight buffer cannot feed.
+        """
+        cores.check(array)
+        self.array = array
+        self.cores = cores
+        self.execution = execution or Execution()
+        self.memory = memory
+        self.formats = formats
+        self._bytes_per_cycle = memory.bytes_per_cycle(array.clock_hz)
+        self.vector_lanes = array.vector_lanes * cores.count  # elements are independent: they spread over all cores
+        self._latency_cycles = math.ceil(memory.latency_s * array.clock_hz)
+
+    def place(self, op: Op) -> str:
+        """Where an op runs: "array", "vector", "host" or "dram"."""
+        if op.name in self.execution.placement:
+            return self.execution.placement[op.name]
+        dense = "array" if self.array.mac != "ternary" and self.execution.dense_products == "array" else "vector"
+        match op:
+            case LinearOp():
+                return "array" if op.statistics is not None else dense
+            case AttentionOp():
+                return "vector" if op.name == "softmax" else dense
+            case VectorOp() if op.operations:
+                return "vector"
+            case _:
+                return "dram"
+
+    def job(self, job: GemmJob) -> GemmJob:
+        """``job`` as this run executes it."""
+        execution = self.execution
+        return job._replace(
+            weights_on_chip=execution.on_chip,
+            double_buffer=execution.double_buffer,
+            order=None if execution.mapping == "auto" else execution.mapping,
+            descriptor_tokens=execution.descriptor_tokens,
+            prefetch_rounds=execution.prefetch_tiles,
+        )
+
+    def stored(self, bits: np.ndarray | float) -> np.ndarray | float:
+        """DRAM traffic of weights, KV cache or embedding of that many bits."""
+        return bits * (not self.execution.on_chip)
+
+    def on_host(self, macs, operations, link_bits, dram_bits) -> Cost:
+        """Cost of steps after one another, each argument a number or one per step; work, link and DRAM overlap."""
+        host = self.execution.host
+        macs, operations, link_bits, dram_bits = np.broadcast_arrays(
+            *(np.atleast_1d(np.asarray(value, np.float64)) for value in (macs, operations, link_bits, dram_bits))
+        )
+        work_s = macs / host.macs_per_s + operations / host.operations_per_s
+        busy_s = host.latency_s + np.maximum(work_s, link_bits / 8 / host.link_bytes_per_s)
+        busy = np.ceil(np.round(busy_s * self.array.clock_hz, 6)).astype(np.int64)  # not for a float's last bit
+        dram = np.ceil(dram_bits / 8 / self._bytes_per_cycle).astype(np.int64)
+        stall = int(np.maximum(dram - busy, 0).sum())
+        causes = dict.fromkeys(CAUSES, 0) | {"host": int(busy.sum()), "dram_stall": stall}
+        counts = ActionCounts(
+            host_macs=float(macs.sum()),
+            host_ops=float(operations.sum()),
+            host_link_bits=float(link_bits.sum()),
+            dram_read_bits=float(dram_bits.sum()),
+        )
+        return Cost(int(busy.sum()) + stall, causes, counts, int(macs.sum()))
+
+    def dram_cycles(self, counts: ActionCounts) -> float:
+        """Cycles in which DRAM moves what ``counts`` say."""
+        return (counts.dram_read_bits + self.memory.write_cost * counts.dram_write_bits) / 8 / self._bytes_per_cycle
+
+    def vector_cost(self, counts: ActionCounts) -> Cost:
+        """Vector unit and DRAM overlap; the first word of a read is waited for."""
+        return self.vector_steps(ActionCounts(*(np.array([value], np.float64) for value in counts)))
+
+    def vector_steps(self, counts: ActionCounts) -> Cost:
+        """Cost of steps after one another; each field of ``counts`` holds one value per step."""
+        compute = np.ceil(np.asarray(counts.vector_work) / self.vector_lanes).astype(np.int64)
+        moved = np.asarray(counts.dram_read_bits + self.memory.write_cost * counts.dram_write_bits) / 8
+        waits = np.where(np.asarray(counts.dram_read_bits) > 0, self._latency_cycles, 0)
+        dram = np.ceil(moved / self._bytes_per_cycle).astype(np.int64) + waits
+        vector, stall = int(compute.sum()), int(np.maximum(dram - compute, 0).sum())
+        causes = dict.fromkeys(CAUSES, 0) | {"vector": vector, "dram_stall": stall}
+        return Cost(vector + stall, causes, ActionCounts(*(float(np.sum(value)) for value in counts)))

@@ -1,0 +1,85 @@
+"""Every method's model in the simulator: recorded integers replay bit for bit, and its mapping is charged."""
+
+import numpy as np
+import pytest
+
+from hw.config import load_array, sized
+from hw.golden import group_sums
+from quant.registry import METHODS
+from sim.memory import load_memory
+from sim.replay import linear_sums, replay
+from sim.simulator import simulate
+
+torch = pytest.importorskip("torch", reason="the quant extra is not installed")
+
+from quant import pipeline  # noqa: E402
+from quant.pipeline import QuantJob, quantize  # noqa: E402
+from tests.quant.tiny import TEXT, save_tiny_llama  # noqa: E402
+
+ARRAY = sized(8, 4)
+OPTIONS = {
+    "pt-bitnet-full": {
+        "epochs": 1, "distill_steps": 2, "distill_length": 16, "distill_tokens_per_step": 64, "generated_windows": 0,
+    }
+}  # fmt: skip
+
+# Planes, whether the sum of activations is needed, weights at 8 bits, inputs in an order of their own; by hand.
+HARDWARE = {
+    "rtn": (1, False, False, False),
+    "gptq": (1, False, False, False),
+    "gptq-2bit": (2, True, False, False),
+    "pt-bitnet": (1, False, False, False),
+    "pt-bitnet-full": (1, False, False, False),
+    "pb-llm": (1, True, True, False),
+    "pb-llm-qat": (1, False, True, False),
+    "billm": (6, True, False, False),
+    "omniquant": (2, True, False, False),
+    "pt2-llm": (1, True, False, True),
+    "ptqtp": (2, False, False, False),
+    "ptqtp-tied": (2, False, False, False),
+}
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("methods")
+    save_tiny_llama(folder / "tiny-llama")
+    (folder / "words.txt").write_text(TEXT)
+    torch.set_num_threads(1)
+    return folder
+
+
+def test_every_method_is_here():
+    assert set(HARDWARE) == set(METHODS)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_recorded_integers_replay_and_the_mapping_is_charged(name, workplace, monkeypatch):
+    monkeypatch.setattr(pipeline, "MODELS_FOLDER", workplace / "models")
+    text = workplace / "words.txt"
+    job = QuantJob(
+        model=str(workplace / "tiny-llama"), method=name, text=text, calib=text, length=32, windows=2,
+        calibration_windows=8, recorded_tokens=6, options=OPTIONS.get(name, {}),
+    )  # fmt: skip
+    done = quantize(job)
+    replayed = list(replay(done.recording, done.checkpoint, ARRAY))  # raises where a sum differs from torch's
+    assert len(replayed) == len(done.recording.linears) == 14
+    for record in done.recording.linears[:7]:
+        linear = done.checkpoint.linear(record.layer, record.kind)
+        q = linear.columns(done.recording.activations(record))
+        golden = np.stack([group_sums(q, plane, linear.group) for plane in linear.trits])
+        np.testing.assert_array_equal(linear_sums(q, linear.trits, linear.group, ARRAY), golden)
+
+    planes, offsets, outliers, permuted = HARDWARE[name]
+    run = simulate(
+        done.manifest.shape, load_array("edge-32x32"), load_memory("lpddr5-6400"), 4, 2, manifest=done.manifest
+    )
+    for entry in done.manifest.linears:
+        assert (entry.planes, entry.has_offsets, entry.outliers > 0) == (planes, offsets, outliers)
+        assert (entry.permutation_bits > 0) == permuted
+    q_proj = next(op for op in run.phase("prefill").ops if op.name == "q_proj")
+    assert q_proj.macs == 2 * 4 * 24 * 24 * planes
+    gathers, sums = 2 * 4 * 24 * permuted, 2 * 4 * 24 * offsets
+    assert q_proj.counts.vector_ops == gathers + sums
+    entries = [entry for entry in done.manifest.linears if entry.kind == "q_proj"]
+    assert q_proj.counts.vector_macs == 4 * sum(entry.outliers for entry in entries)
