@@ -95,14 +95,11 @@ def _run_job(job: QuantJob, source: Source, texts: Texts, folder: Path, model_fo
         lambda done, total: progress("record", done, total),
     )
     write_recording(folder, recording)
-    first = checkpoint.headers[next(iter(checkpoint))]
     manifest = Manifest(
         model=loaded.shape.name,
         shape=loaded.shape,
         method=job.method,
         options={name: value for name, value in options.model_dump().items() if value is not None},
-        group=first.group,
-        scale_kind=first.scale_kind,
         packing="5in8",
         linears=checkpoint.entries(),
         weights_sha256=weights,
