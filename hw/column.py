@@ -80,5 +80,5 @@ class Column(Component):
 
 def _pairs(operands: list[Operand]) -> list[Operand]:
     """One level of the tree: neighbours added, an odd one passed on."""
-    pairs = [a + b for a, b in zip(operands[::2], operands[1::2], strict=False)]
+    pairs = [a.plus(b) for a, b in zip(operands[::2], operands[1::2], strict=False)]
     return pairs + operands[len(pairs) * 2 :]

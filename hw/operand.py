@@ -20,8 +20,8 @@ class Operand(NamedTuple):
         """Bits of a signed number with this range."""
         return max(bits_for(self.low, True), bits_for(self.high, True))
 
-    def __add__(self, other: "Operand") -> "Operand":  # type: ignore[override]
-        """The sum of two operands."""
+    def plus(self, other: "Operand") -> "Operand":
+        """The sum of two operands; ``+`` would join them, as it does tuples."""
         return Operand(self.value + other.value, self.low + other.low, self.high + other.high)
 
     def registered(self, m: Module, name: str) -> "Operand":

@@ -1,5 +1,7 @@
 """The sum of a column made of LUT6: lanes added in pairs where they are selected, then three operands at a time."""
 
+from functools import reduce
+
 from amaranth import Module, Value
 from amaranth.lib.data import View
 
@@ -61,7 +63,7 @@ def _triples(m: Module, operands: list[Operand], name: str) -> list[Operand]:
     sums = []
     for first in range(0, len(operands), 3):
         some = operands[first : first + 3]
-        total = sum(some[1:], start=some[0])
+        total = reduce(Operand.plus, some)
         if len(some) == 3:
             m.submodules[f"{name}_{first}"] = adder = TripleAdder(total.width, "lut6")
             m.d.comb += [
