@@ -68,14 +68,17 @@ def distill(
 
     ``model`` gives embedding, head, final norm and rotary tables. Latent weights train with scales and norms; where all
     codes of the student are frozen, in the little memory that the module describes. Loss: KL(teacher || student) of
-    every token.
+    every token; ``plan.range_penalty`` adds to it that many times the mean over blocks of the ranges of
+    ``quant.latent.block_function``.
 
     Raises:
         InputError: a loss that is not finite, with the step and the remedy.
     """
     device, length = corpus.real.device, corpus.real.shape[1]
     frozen = all(weight.frozen for block in student for weight in block.weights)
-    teach, learn = (block_function(model, int8, device.type == "cuda") for int8 in (False, True))
+    compiled = device.type == "cuda"
+    teach = block_function(model, False, compiled)
+    learn = block_function(model, True, compiled, ranges=plan.range_penalty > 0)
     tables = rotary_tables(model, length)
     optimizer, schedule = trainer(student, [student_norm], plan.rate, steps)
     divergence = _Divergence(model, student_norm, frozen)
@@ -92,8 +95,9 @@ def distill(
                 hidden = embed(model, tokens)
                 with mixed_precision(device):
                     with torch.no_grad():
-                        wanted = _through(teach, teacher, hidden, tables, False)
-                    part = divergence(wanted, _through(learn, pupil, hidden, tables, frozen))
+                        wanted, _ = _through(teach, teacher, hidden, tables, False)
+                    states, ranges = _through(learn, pupil, hidden, tables, frozen)
+                    part = divergence(wanted, states) + plan.range_penalty * ranges
                 part = part * (len(tokens) / batch)
                 part.backward()
                 loss += part.detach()
@@ -114,14 +118,21 @@ def _through(
     hidden: Tensor,
     tables: tuple[Tensor, Tensor],
     again: bool,
-) -> Tensor:
-    """Hidden states after all blocks; ``again``: run each block again in the backward pass, to keep its input alone."""
+) -> tuple[Tensor, Tensor | float]:
+    """Hidden states after all blocks, and the mean of their ranges where ``function`` finds them, else 0.
+
+    ``again``: run each block again in the backward pass, to keep its input alone.
+    """
+    ranges = []
     for tensors in blocks_tensors:
         if again:
             hidden = checkpoint(function, hidden, *tables, tensors, use_reentrant=False, preserve_rng_state=False)
         else:
             hidden = function(hidden, *tables, tensors)
-    return hidden
+        if isinstance(hidden, tuple):
+            hidden, found = hidden
+            ranges.append(found)
+    return hidden, torch.stack(ranges).mean() if ranges else 0.0
 
 
 class _Divergence:

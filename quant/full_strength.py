@@ -84,7 +84,14 @@ def distill_blocks(
     )
     with stage("bring teacher", 0):
         teacher = _teacher(loaded)
-    plan = TrainingPlan(1, options.distill_rate, options.distill_tokens_per_step, seed, options.distill_soften)
+    plan = TrainingPlan(
+        epochs=1,
+        rate=options.distill_rate,
+        tokens_per_step=options.distill_tokens_per_step,
+        seed=seed,
+        soften=options.distill_soften,
+        range_penalty=options.range_penalty,
+    )
     distill(
         loaded.model,
         teacher,

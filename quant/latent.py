@@ -28,7 +28,7 @@ __all__ = [
     "rotary_tables",
 ]
 
-BlockFunction = Callable[..., Tensor]  # hidden, cosine, sine, BlockTensors -> hidden
+BlockFunction = Callable[..., Tensor | tuple[Tensor, Tensor]]  # see block_function
 
 _COMPILATIONS = 64  # of the block function: teacher or student, trained or not, shapes; torch's own limit is 8
 
@@ -165,24 +165,30 @@ def rotary_tables(model: PreTrainedModel, length: int) -> tuple[Tensor, Tensor]:
     return cosine[0], sine[0]
 
 
-def block_function(model: PreTrainedModel, int8: bool, compiled: bool) -> BlockFunction:
+def block_function(model: PreTrainedModel, int8: bool, compiled: bool, ranges: bool = False) -> BlockFunction:
     """``f(hidden, cosine, sine, BlockTensors) -> hidden`` for the blocks of ``model``; silu-gated LLaMA relatives.
 
-    ``int8``: per-token int8 activations at every linear; ``compiled``: by torch.compile, worth it on a GPU.
+    ``int8``: per-token int8 activations at every linear; ``compiled``: by torch.compile, worth it on a GPU. With
+    ``ranges`` it returns ``(hidden, range)``: the mean over tokens and the four inputs of linears (before int8) of
+    the logarithm of the largest magnitude over the root mean square, 0-dim.
     """
     config = model.config
-    return _block_function(config.num_attention_heads, config.num_key_value_heads, config.rms_norm_eps, int8, compiled)
+    heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
+    return _block_function(heads, kv_heads, config.rms_norm_eps, int8, compiled, ranges)
 
 
 @lru_cache(maxsize=8)
-def _block_function(heads: int, kv_heads: int, eps: float, int8: bool, compiled: bool) -> BlockFunction:
-    def forward(hidden: Tensor, cosine: Tensor, sine: Tensor, tensors: BlockTensors) -> Tensor:
+def _block_function(heads: int, kv_heads: int, eps: float, int8: bool, compiled: bool, ranges: bool) -> BlockFunction:
+    def forward(hidden: Tensor, cosine: Tensor, sine: Tensor, tensors: BlockTensors) -> Tensor | tuple[Tensor, Tensor]:
+        found: list[Tensor] = []
         dense = {
             kind: (weight if isinstance(weight, Tensor) else weight.dense(), bias)
             for kind, weight, bias in zip(LINEAR_KINDS, tensors.weights, tensors.biases, strict=True)
         }
 
         def linear(kinds: Sequence[str], x: Tensor) -> list[Tensor]:
+            if ranges:
+                found.append(_range(x.float()))
             x = quantize_dequantize(x.float()) if int8 else x
             return [nn.functional.linear(x, *dense[kind]) for kind in kinds]
 
@@ -196,7 +202,8 @@ def _block_function(heads: int, kv_heads: int, eps: float, int8: bool, compiled:
         attended = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
         hidden = hidden + linear(("o_proj",), attended.transpose(1, 2).flatten(2))[0]
         gate, up = linear(("gate_proj", "up_proj"), _rms_norm(hidden, tensors.mlp_norm, eps))
-        return hidden + linear(("down_proj",), nn.functional.silu(gate) * up)[0]
+        hidden = hidden + linear(("down_proj",), nn.functional.silu(gate) * up)[0]
+        return (hidden, torch.stack(found).mean()) if ranges else hidden
 
     if not compiled:
         return forward
@@ -207,6 +214,12 @@ def _block_function(heads: int, kv_heads: int, eps: float, int8: bool, compiled:
 def _rms_norm(x: Tensor, gain: Tensor, eps: float) -> Tensor:
     x = x.float()
     return gain * (x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps))
+
+
+def _range(x: Tensor) -> Tensor:
+    """Mean over tokens of ln(largest magnitude / root mean square)."""
+    tiny = torch.finfo(x.dtype).tiny
+    return (x.abs().amax(-1).clamp_min(tiny).log() - x.square().mean(-1).clamp_min(tiny).log() / 2).mean()
 
 
 def _rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:

@@ -29,8 +29,8 @@ _LARGEST_EXPONENT = 7  # shifts of group scales: three stored bits
 
 
 class Options(MethodOptions):
-    """``group``: columns per scale, None = the row; ``attention_group``: those of q, k, v and o, None = as ``group``
-    (the loss does not grow alike with the group in both; no paper); ``damping`` in means of the Hessian's diagonal.
+    """``group``: columns per scale, None = the row; ``attention_group``: those of q, k, v and o, None = as ``group``;
+    ``damping`` in means of the Hessian's diagonal.
 
     ``scales`` "pow2": a row scale times a power of two per group, so that the hardware shifts instead of multiplying.
     ``sequential``, strength "fast" only: inputs of a block's later linears are taken after its earlier ones are
@@ -47,15 +47,18 @@ class Options(MethodOptions):
     units of codes. ``distilled``: "all" trains latent weights, scales and norms; "scales" leaves the codes as block
     reconstruction made them, which is all that one GPU has room for at 7 B parameters.
 
-    ``soften`` and ``distill_soften``: share of the steps of a block's reconstruction and of distillation over which
-    weights harden from clamped latent ones to their codes, linearly (in the spirit of Gong et al., Differentiable Soft
-    Quantization, arXiv 1908.05033); 0 = hard throughout.
+    Only for strength "full" too, each off by default:
 
-    ``window``: consecutive blocks that are reconstructed together, towards the outputs of the last; the first is then
-    done and the window moves on by one (CBQ, arXiv 2312.07950, section 3.2).
-
-    ``rank`` of a float16 correction added to each linear's codes times scales and trained with the scales; it costs
-    16 (n + k) bits per rank (low-rank factors beside quantized weights: Yao et al., ZeroQuant-V2, arXiv 2303.08302).
+    ``soften``, ``distill_soften``: share of the steps of a block's reconstruction, or of distillation, over which
+    weights harden linearly from clamped latent ones to their codes (from soft to hard as in Gong et al.,
+    Differentiable Soft Quantization, arXiv 1908.05033, with another curve).
+    ``window``: consecutive blocks reconstructed together, towards the outputs of the last; the first is then done and
+    the window moves on by one block (CBQ, arXiv 2312.07950, section 3.2).
+    ``rank`` of a correction added to each linear's codes times scales, float16 factors of 16 (n + k) bits per rank,
+    trained at the rate of the scales (low-rank compensation: Yao et al., ZeroQuant-V2, arXiv 2303.08302).
+    ``range_penalty``: what distillation adds to its loss, in nats, per unit of the mean over inputs of linears and
+    tokens of ln(largest magnitude / root mean square), so that int8 loses less (Kundu et al., R2 Loss, arXiv
+    2303.08253, restrict ranges of weights so).
     """
 
     rows_apart: ClassVar[bool] = True
@@ -80,9 +83,10 @@ class Options(MethodOptions):
     block_tokens_per_step: Annotated[int, Field(ge=1)] = 8192
     distill_tokens_per_step: Annotated[int, Field(ge=1)] = 16384
     soften: Annotated[float, Field(ge=0, le=1)] = 0.0
-    window: Annotated[int, Field(ge=1)] = 1
     distill_soften: Annotated[float, Field(ge=0, le=1)] = 0.0
+    window: Annotated[int, Field(ge=1)] = 1
     rank: Annotated[int, Field(ge=0)] = 0
+    range_penalty: Annotated[float, Field(ge=0)] = 0.0
 
     def for_kind(self, kind: str) -> "Options":
         """Those of one linear, its group among them."""

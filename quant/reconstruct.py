@@ -38,7 +38,8 @@ _SCALE_RATE, _NORM_RATE = 0.05, 0.05  # learning rates relative to that of the d
 class TrainingPlan(NamedTuple):
     """How long and how fast: ``rate`` is the peak learning rate of latent weights, in units of their codes.
 
-    ``soften``: the first share of the steps, in which weights go from clamped latent ones to their codes.
+    ``soften``: the first share of the steps, in which weights go from clamped latent ones to their codes;
+    ``range_penalty``: weight of activation ranges in the loss, in distillation alone.
     """
 
     epochs: int
@@ -46,6 +47,7 @@ class TrainingPlan(NamedTuple):
     tokens_per_step: int
     seed: int
     soften: float = 0.0
+    range_penalty: float = 0.0
 
 
 def learning_rate(step: int, steps: int) -> float:

@@ -129,6 +129,22 @@ def test_distillation_brings_the_model_nearer_to_its_teacher(tiny):
     assert run(1, 1e-9) < 0.5 * before
 
 
+def test_penalty_narrows_the_ranges_of_activations(tiny):
+    real = token_windows(tiny.tokenizer.encode(TEXT), 32, 40, "words")
+    teacher = [block_tensors(block) for block in blocks(tiny.model)]
+    tables, function = rotary_tables(tiny.model, 32), block_function(tiny.model, True, False, ranges=True)
+
+    def ranges(penalty):
+        student = [rounded(block) for block in blocks(tiny.model)]
+        norm = tiny.model.model.norm.weight.detach().clone()
+        plan = TrainingPlan(1, 0.01, 256, 0, range_penalty=penalty)
+        distill(tiny.model, teacher, student, norm, Corpus(real, real[:4], 0.5), 30, plan, quiet)
+        hidden, first = function(embed(tiny.model, real), *tables, student[0])
+        return first + function(hidden, *tables, student[1])[1]
+
+    assert ranges(1.0) < 0.9 * ranges(0.0)
+
+
 def test_generated_windows_start_with_the_slice_and_repeat_by_seed(tiny):
     windows = token_windows(tiny.tokenizer.encode(TEXT), 64, 10, "words")
     one, again, other = (generate_windows(tiny.model, windows, 5, 60, seed, quiet) for seed in (0, 0, 1))
@@ -150,6 +166,8 @@ CHANGES = [
     {"window": 2},
     {"window": 3, "distilled": "scales"},
     {"attention_group": 8, "group": 24},
+    {"range_penalty": 0.1},
+    {"range_penalty": 0.1, "distilled": "scales"},
     {"rank": 2},
     {"rank": 1, "distilled": "scales"},
 ]

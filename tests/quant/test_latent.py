@@ -6,7 +6,7 @@ from torch._dynamo.testing import CompileCounter
 
 from quant import pt_bitnet, rtn
 from quant.latent import block_function, block_tensors, latent_weight, rotary_tables
-from quant.llama import block_linears, blocks, embed, int8_activations, run_block
+from quant.llama import block_inputs, block_linears, blocks, embed, int8_activations, run_block
 from quant.solution import LinearSolution
 from tests.quant.problems import problem
 
@@ -20,6 +20,17 @@ def test_block_function_equals_transformers(tiny, int8):
         expected = run_block(tiny.model, block, hidden)
     found = function(hidden, *rotary_tables(tiny.model, 15), block_tensors(block))
     assert torch.allclose(found, expected, atol=1e-5)
+
+
+def test_ranges_are_those_of_the_inputs_of_linears(tiny):
+    hidden, block = embed(tiny.model, torch.arange(30).view(2, 15)), blocks(tiny.model)[1]
+    with torch.no_grad(), block_inputs(block_linears(block, 1)) as seen:
+        run_block(tiny.model, block, hidden)
+    kinds = ("q_proj", "o_proj", "gate_proj", "down_proj")
+    wanted = [(seen[kind].abs().amax(-1) / seen[kind].square().mean(-1).sqrt()).log().mean() for kind in kinds]
+    function = block_function(tiny.model, int8=False, compiled=False, ranges=True)
+    _, found = function(hidden, *rotary_tables(tiny.model, 15), block_tensors(block))
+    assert torch.allclose(found, torch.stack(wanted).mean(), atol=1e-5)
 
 
 def solutions():
