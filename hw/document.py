@@ -1,5 +1,6 @@
-"""YAML documents validated by pydantic: named ones that ship with the project, and files that a user gives."""
+"""Documents validated by pydantic: YAML ones that ship with the project or that a user gives, and JSON results."""
 
+import json
 from pathlib import Path
 from typing import TypeVar
 
@@ -8,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from hw.errors import InputError
 
-__all__ = ["load_document", "load_named", "names_in", "validate_document"]
+__all__ = ["load_document", "load_json", "load_named", "names_in", "validate_document"]
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -45,6 +46,19 @@ def load_document(path: Path, model: type[Model]) -> Model:
         line = getattr(getattr(error, "problem_mark", None), "line", None)
         where = f" line {line + 1}" if line is not None else ""
         raise InputError(f"{path}:{where} is not valid YAML ({getattr(error, 'problem', error)})") from None
+    return validate_document(value, model, str(path))
+
+
+def load_json(path: Path, model: type[Model]) -> Model:
+    """Read one JSON file as ``model``.
+
+    Raises:
+        InputError: missing file, bad JSON, unknown or wrong field.
+    """
+    try:
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as JSON ({error})") from None
     return validate_document(value, model, str(path))
 
 

@@ -10,8 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from hw.artifact import write_text
-from hw.document import validate_document
-from hw.errors import InputError
+from hw.document import load_json
 from hw.pages import markdown_table
 from quant.shapes import load_shape
 
@@ -96,7 +95,7 @@ def read_report(path: Path) -> BenchReport:
     Raises:
         InputError: missing or damaged file.
     """
-    return validate_document(_read_json(path), BenchReport, str(path))
+    return load_json(path, BenchReport)
 
 
 def read_reports(path: Path) -> list[BenchReport]:
@@ -105,7 +104,7 @@ def read_reports(path: Path) -> list[BenchReport]:
     Raises:
         InputError: missing or damaged file.
     """
-    return validate_document(_read_json(path), _Reports, str(path)).reports
+    return load_json(path, _Reports).reports
 
 
 def add_reports(path: Path, new: Sequence[BenchReport]) -> None:
@@ -171,10 +170,3 @@ def _stage_cells(report: BenchReport, cost: StageCost) -> tuple[str, ...]:
 
 def _minutes(seconds: float) -> str:
     return f"{seconds / 60:.1f} min"
-
-
-def _read_json(path: Path) -> object:
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: benchmark cannot be read ({error})") from None

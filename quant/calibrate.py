@@ -34,6 +34,7 @@ __all__ = [
     "calibration_blocks",
     "forward_block",
     "hessians_in_turn",
+    "in_passes",
     "token_windows",
 ]
 
@@ -93,7 +94,7 @@ def calibration_blocks(model: PreTrainedModel, windows: Tensor, int8: bool = Tru
 def forward_block(model: PreTrainedModel, block: nn.Module, hidden: Tensor, int8: bool) -> Tensor:
     """Outputs of one block for all windows: ``(windows, length, hidden)``."""
     with int8_activations(block, int8):
-        return torch.cat([run_block(model, block, part) for part in _parts(hidden)])
+        return torch.cat([run_block(model, block, part) for part in in_passes(hidden)])
 
 
 @torch.no_grad()
@@ -105,7 +106,7 @@ def block_hessians(model: PreTrainedModel, item: CalibrationBlock, int8: bool = 
     """
     sums: dict[str, Tensor] = {}
     with int8_activations(item.block, int8), block_inputs(item.linears, last=FIRST_KINDS[-1]) as seen:
-        for part in _parts(item.hidden):
+        for part in in_passes(item.hidden):
             with suppress(InputsTaken):
                 run_block(model, item.block, part)
             for kind in FIRST_KINDS:
@@ -130,7 +131,7 @@ def hessians_in_turn(model: PreTrainedModel, item: CalibrationBlock, int8: bool 
     """
     steps = SteppedBlock(model, item.block, int8)
     outputs = torch.empty_like(item.hidden)
-    inputs, states = _parts(item.hidden), _parts(outputs)
+    inputs, states = in_passes(item.hidden), in_passes(outputs)
 
     def hessian(name: str, values: Iterable[Tensor]) -> dict[str, Tensor]:
         with product_precision(model):
@@ -165,5 +166,6 @@ def _by_kind(item: CalibrationBlock, name: str, total: Tensor) -> dict[str, Tens
     return {linear.kind: mean for linear in readers}
 
 
-def _parts(hidden: Tensor) -> tuple[Tensor, ...]:
+def in_passes(hidden: Tensor) -> tuple[Tensor, ...]:
+    """Windows ``(windows, length, hidden)`` in the parts, views of them, that one pass through a block takes."""
     return hidden.split(max(1, _TOKENS_PER_PASS // hidden.shape[1]))

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from quant.calibrate import CalibrationBlock, calibration_blocks
+from quant.calibrate import CalibrationBlock, calibration_blocks, in_passes
 from quant.hadamard import RandomHadamard
 from quant.llama import block_inputs, block_linears, block_norms, blocks, run_block
 from quant.recording import FIRST_KINDS, INPUT_OF_KIND
@@ -37,7 +37,6 @@ Progress = Callable[[str, int, int], None]  # stage, done, total
 _READERS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))  # of the first and the second norm of a block
 _WRITERS = ("o_proj", "down_proj")
 _LEAST = 1e-4  # of the mean over channels: what a channel that is always zero counts as
-_TOKENS_PER_PASS = 4096
 
 
 @torch.no_grad()
@@ -135,7 +134,7 @@ def _mean_magnitudes(model: PreTrainedModel, item: CalibrationBlock) -> dict[str
     sums: dict[str, Tensor] = {}
     outputs = []
     with block_inputs(item.linears) as seen:
-        for part in item.hidden.split(max(1, _TOKENS_PER_PASS // item.hidden.shape[1])):
+        for part in in_passes(item.hidden):
             outputs.append(run_block(model, item.block, part))
             for kind in FIRST_KINDS:
                 magnitudes = seen[kind].abs().flatten(0, -2).sum(0)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from quant.calibrate import CalibrationBlock, forward_block
+from quant.calibrate import CalibrationBlock, forward_block, in_passes
 from quant.hessian import spans
 from quant.layerwise import solve_linears
 from quant.llama import DecoderLinear, block_norms, embed, norm_weights, product_precision, quantize_dequantize
@@ -27,7 +27,6 @@ from quant.stopwatch import stage
 __all__ = ["FloatStream", "Moments", "fit_gains", "fit_scales_towards", "wanted_products"]
 
 _RIDGE = 0.1  # pull towards what stands, in means of the diagonal
-_TOKENS_PER_PASS = 4096
 
 Solutions = dict[tuple[int, str], LinearSolution]
 Gains = dict[str, Tensor]  # by name, as in ``quant.llama.norm_weights``
@@ -120,7 +119,7 @@ class FloatStream:
         found, gains = {}, {name: gain.detach() for name, gain in block_norms(item.block, item.layer).items()}
         attention_gain, mlp_gain = gains.values()
         outputs = item.hidden.clone()
-        states, full_states = _parts(outputs), _parts(self._hidden)
+        states, full_states = in_passes(outputs), in_passes(self._hidden)
 
         def moments(step: Callable[[SteppedBlock, Tensor], Tensor], adds: bool) -> Moments:
             with stage("Hessians", item.layer), product_precision(self._model):
@@ -154,7 +153,7 @@ class FloatStream:
         """Gains (hidden,) of the last norm, fitted channel by channel; ``outputs``: of the last quantized block."""
         products, squares = torch.zeros((2, outputs.shape[-1]), device=outputs.device, dtype=torch.float64)
         eps = self._model.config.rms_norm_eps
-        for mine, other in zip(_parts(outputs), _parts(self._hidden), strict=True):
+        for mine, other in zip(in_passes(outputs), in_passes(self._hidden), strict=True):
             mine, other = (x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps) for x in (mine, other))
             products += (mine * other).sum((0, 1))
             squares += mine.square().sum((0, 1))
@@ -194,7 +193,3 @@ def _mean(batches: Iterator[tuple[Moments, int]]) -> Moments:
         total = Moments(*(None if one is None else one + other for one, other in zip(total, sums, strict=True)))
         tokens += count
     return Moments(*(None if one is None else one / tokens for one in total))
-
-
-def _parts(hidden: Tensor) -> tuple[Tensor, ...]:
-    return hidden.split(max(1, _TOKENS_PER_PASS // hidden.shape[1]))

@@ -7,8 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from hw.artifact import write_text
-from hw.document import validate_document
-from hw.errors import InputError
+from hw.document import load_json
 from quant.manifest import Manifest
 
 __all__ = ["RESULTS_FILE", "Results", "Row", "add_row", "read_results", "results_markdown", "row_of"]
@@ -73,11 +72,7 @@ def read_results(path: Path) -> Results:
     Raises:
         InputError: missing or damaged file.
     """
-    try:
-        document = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: committed results cannot be read ({error})") from None
-    return validate_document(document, Results, str(path))
+    return load_json(path, Results)
 
 
 def add_row(path: Path, row: Row) -> None:

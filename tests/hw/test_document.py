@@ -3,7 +3,7 @@
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
-from hw.document import load_document, load_named, names_in, validate_document
+from hw.document import load_document, load_json, load_named, names_in, validate_document
 from hw.errors import InputError
 
 
@@ -50,6 +50,16 @@ def test_faults_are_one_line(tmp_path, content, message):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(InputError, match=r"none\.yaml: cannot be read \(No such file or directory\)$"):
         load_document(tmp_path / "none.yaml", Lamp)
+
+
+@pytest.mark.parametrize("content", [None, b"{", b"\xff", b"[1]", b'{"colour": "red"}'])
+def test_a_json_file_is_validated_or_refused_by_its_name(tmp_path, content):
+    path = tmp_path / "lamp.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=f"^{path}: ") as caught:
+        load_json(path, Lamp)
+    assert "\n" not in str(caught.value)
 
 
 def test_the_origin_stands_in_front():

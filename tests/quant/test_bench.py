@@ -87,7 +87,7 @@ def test_reports_come_back_and_replace_their_like(tmp_path):
     add_reports(path, [report(wall_seconds=30.0)])
     assert [(one.method, one.wall_seconds) for one in read_reports(path)] == [("rtn", 21.0), ("pt-bitnet", 30.0)]
     path.write_text("[")
-    with pytest.raises(InputError, match="benchmark cannot be read"):
+    with pytest.raises(InputError, match="cannot be read as JSON"):
         read_report(path)
 
 
