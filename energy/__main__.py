@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
-from energy.compare import compare_methods, write_comparison
+from energy.compare import compare_manifests, compare_methods, write_comparison
 from energy.compare_report import comparison_html, print_comparison
 from energy.costs import cost_names, load_costs
 from energy.docs import PAGES, draw_picture, measure, render_file
@@ -59,6 +59,12 @@ def _parser() -> CommandParser:
     for name, field in Job.model_fields.items():
         compare.add_argument(f"--{name.replace('_', '-')}", default=field.default, help=f"default: {field.default}")
     compare.add_argument("--methods", default="rtn,pt-bitnet", help="comma-separated, or all (default: rtn,pt-bitnet)")
+    compare.add_argument(
+        "--manifest",
+        type=Path,
+        action="append",
+        help="manifest.json of a finished run, made here or elsewhere, instead of --methods; repeat",
+    )
     compare.add_argument(
         "--text", help="text for the perplexities (default: a slice of the stdlib's pydoc_data.topics)"
     )
@@ -112,10 +118,13 @@ def _compare(options: Namespace) -> None:
     names = ("model", "text", "calib", "windows", "length", "calibration_windows", "device")
     fields = {name: getattr(options, name) for name in names}
     jobs = [validate_document(fields | {"method": method}, QuantJob, "options") for method in methods]
-    with stage_bars() as report:
-        comparison, folders = compare_methods(job, jobs, report)
+    if manifests := options.manifest:
+        comparison = compare_manifests(job, manifests)
+    else:
+        with stage_bars() as report:
+            comparison, manifests = compare_methods(job, jobs, report)
     folder = options.out or _BUILD / "compare" / comparison.model
-    write_comparison(folder / "comparison.json", comparison, folders)
+    write_comparison(folder / "comparison.json", comparison, manifests)
     write_text(folder / "report.html", comparison_html(comparison))
     names = ["comparison.json", "report.html"]
     _show(options, folder / "comparison.json", partial(print_comparison, comparison), names)

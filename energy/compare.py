@@ -10,15 +10,16 @@ from energy.sources import CostSource, load_source
 from energy.weights import quantize_model
 from hw.artifact import sha256_file, write_artifact
 from hw.config import ArrayConfig, load_array
+from hw.errors import InputError
 from hw.progress import StageReport
-from quant.manifest import Manifest
+from quant.manifest import Manifest, read_manifest
 from quant.pipeline import QuantJob
 from quant.shapes import ModelShape
 from sim.memory import load_memory
 from sim.result import SimResult
 from sim.simulator import simulate
 
-__all__ = ["Comparison", "MethodRow", "compare_methods", "write_comparison"]
+__all__ = ["Comparison", "MethodRow", "compare_manifests", "compare_methods", "write_comparison"]
 
 _SCHEMA, _VERSION = "tritforge.comparison", 1
 
@@ -59,45 +60,61 @@ class Comparison(BaseModel):
 def compare_methods(job: Job, quant_jobs: list[QuantJob], report: StageReport) -> tuple[Comparison, list[Path]]:
     """Quantize by every job (cached) and simulate each result with its own planes, offsets and scales.
 
-    Returns the comparison and the folders of the checkpoints.
+    Returns the comparison and the paths of the manifests.
 
     Raises:
         InputError: whatever quantization or simulation refuses.
     """
+    paths = [quantize_model(quant_job, report).folder / "manifest.json" for quant_job in quant_jobs]
+    return compare_manifests(job, paths), paths
+
+
+def compare_manifests(job: Job, paths: list[Path]) -> Comparison:
+    """Simulate finished runs, each with its own planes, offsets and scales; ``paths``: of their manifests.
+
+    Raises:
+        InputError: a manifest that cannot be read, or of another model or other texts than the first.
+    """
     array, costs = load_array(job.array), load_source(job.costs)
-    rows, folders, manifest = [], [], None
-    for quant_job in quant_jobs:
-        quantized = quantize_model(quant_job, report)
-        manifest = quantized.manifest
-        if not rows:
-            rows.append(_unquantized(job, manifest, array, costs))
+    manifests = [read_manifest(path) for path in paths]
+    first = manifests[0]
+    for path, manifest in zip(paths, manifests, strict=True):
+        for field in ("model", "evaluation", "calibration"):
+            if getattr(manifest, field) != getattr(first, field):
+                raise InputError(
+                    f"{path}: {field} must be {getattr(first, field)!r} as in {paths[0]}, not "
+                    f"{getattr(manifest, field)!r}; compare runs of one model on the same texts"
+                )
+    rows = [_unquantized(job, first, array, costs)]
+    for manifest in manifests:
         result = _simulate(job, manifest.shape, array, manifest)
-        rows.append(_row(_label(quant_job), result, costs, manifest.true_bits, _planes(manifest), manifest.perplexity))
-        folders.append(quantized.folder)
-    comparison = Comparison(
-        model=manifest.model,
+        label = _label(manifest, [one for one in manifests if one.method == manifest.method])
+        rows.append(_row(label, result, costs, manifest.true_bits, _planes(manifest), manifest.perplexity))
+    return Comparison(
+        model=first.model,
         array=array.name,
         memory=job.memory,
         costs=job.costs,
         prefill=job.prefill,
         decode=job.decode,
         batch=job.batch,
-        text=manifest.evaluation,
-        calibration=manifest.calibration,
+        text=first.evaluation,
+        calibration=first.calibration,
         rows=rows,
     )
-    return comparison, folders
 
 
-def write_comparison(path: Path, comparison: Comparison, folders: list[Path]) -> None:
+def write_comparison(path: Path, comparison: Comparison, manifests: list[Path]) -> None:
     """Write ``comparison.json``; its inputs are the manifests."""
-    inputs = {folder.name: sha256_file(folder / "manifest.json") for folder in folders}
+    inputs = {f"{manifest.parent.name}/{manifest.name}": sha256_file(manifest) for manifest in manifests}
     write_artifact(path, _SCHEMA, _VERSION, comparison.model_dump(), inputs)
 
 
-def _label(job: QuantJob) -> str:
-    options = ", ".join(f"{name}={value}" for name, value in job.options.items())
-    return f"{job.method} ({options})" if options else job.method
+def _label(manifest: Manifest, of_its_method: list[Manifest]) -> str:
+    """The method, with those of its options that tell several runs apart."""
+    varied = [name for name in manifest.options if len({str(one.options.get(name)) for one in of_its_method}) > 1]
+    options = ", ".join(f"{name}={manifest.options[name]}" for name in varied)
+    return f"{manifest.method} ({options})" if options else manifest.method
 
 
 def _planes(manifest: Manifest) -> float:

@@ -7,6 +7,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the quant extra is not installed")
 
 from energy.__main__ import main  # noqa: E402
+from hw.errors import InputError  # noqa: E402
 from tests.quant.tiny import TEXT, save_tiny_llama  # noqa: E402
 
 
@@ -79,3 +80,24 @@ def test_two_planes_cost_a_second_pass(workplace, capsys):
     assert rows["ptqtp"]["decode_tokens_per_s"] < rows["rtn"]["decode_tokens_per_s"]
     assert rows["unquantized (fp16 array)"]["decode_array_j_per_token"] > rows["ptqtp"]["decode_array_j_per_token"]
     assert {path.name for path in (workplace / "cmp").iterdir()} == {"comparison.json", "report.html"}
+
+
+def test_finished_runs_are_compared_by_their_manifests_alone(workplace, capsys, monkeypatch):
+    main(["compare", *JOB, "--out", "cmp", "--methods", "rtn,ptqtp"])
+    expected = json.loads(capsys.readouterr().out)["rows"]
+    finished = {}
+    for path in (workplace / "build" / "models").rglob("manifest.json"):
+        finished[json.loads(path.read_text())["method"]] = path
+    monkeypatch.setattr("quant.quantizer.run_job", lambda *_: pytest.fail("quantized again"))
+    given = [text for method in ("rtn", "ptqtp") for text in ("--manifest", str(finished[method]))]
+    main(["compare", *JOB, "--out", "again", *given])
+    assert json.loads(capsys.readouterr().out)["rows"] == expected
+
+
+def test_runs_on_other_texts_are_not_compared(workplace, capsys):
+    main(["compare", *JOB, "--out", "cmp", "--methods", "rtn"])
+    path = next((workplace / "build" / "models").rglob("manifest.json"))
+    other = workplace / "other.json"
+    other.write_text(path.read_text().replace('"evaluation": "', '"evaluation": "another '))
+    with pytest.raises(InputError, match=r"other\.json: evaluation must be .* as in"):
+        main(["compare", *JOB, "--manifest", str(path), "--manifest", str(other)])
