@@ -66,12 +66,10 @@ def test_a_sum_that_comes_an_edge_early_is_found(tmp_path):
 class ResultRules(Component):
     """The accumulator, fed as credits allow: a refused result stays, and the queue never has to refuse one."""
 
-    def __init__(self, fault: bool = False):
-        self.config = ArrayConfig(name="t", rows=1, cols=1, accumulator_bits=9, token_tile=2)
+    def __init__(self, results: str, fault: bool = False):
+        self.config = ArrayConfig(name="t", rows=1, cols=1, accumulator_bits=9, token_tile=2, results=results)
         self.fault = fault
-        super().__init__(
-            {"issue": In(1), "first": In(1), "last": In(1), "token": In(1), "ready": In(1)} | {"ok": Out(1)}
-        )
+        super().__init__({"issue": In(1), "first": In(1), "last": In(1), "token": In(1), "ready": In(1), "ok": Out(1)})
 
     def elaborate(self, platform) -> Module:
         m = Module()
@@ -97,13 +95,18 @@ class ResultRules(Component):
         return m
 
 
-def test_a_refused_result_stays_and_no_result_is_lost(tmp_path):
-    prove(ResultRules(), tmp_path, 14, from_reset=True)
+RESULTS = pytest.mark.parametrize(("results", "steps"), [("sums", 14), ("int8", 18)])  # behind int8: a requantizer
 
 
-def test_issues_without_credit_are_found(tmp_path):
+@RESULTS
+def test_a_refused_result_stays_and_no_result_is_lost(results, steps, tmp_path):
+    prove(ResultRules(results), tmp_path, steps, from_reset=True)
+
+
+@RESULTS
+def test_issues_without_credit_are_found(results, steps, tmp_path):
     with pytest.raises(RuntimeError, match="proof did fail"):
-        prove(ResultRules(fault=True), tmp_path, 14, from_reset=True)
+        prove(ResultRules(results, fault=True), tmp_path, steps, from_reset=True)
 
 
 class BusRules(Component):

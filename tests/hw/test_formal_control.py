@@ -1,4 +1,4 @@
-"""Proofs about control over every input sequence of the stated length after reset: streams and queues of scales.
+"""Proofs about control over every input sequence of the stated length after reset: inputs and queues of scales.
 
 Each proof has a twin with a fault that must be found.
 """
@@ -7,7 +7,6 @@ import pytest
 from amaranth import Cat, Module, Mux, Signal, Value
 from amaranth.lib.wiring import Component, In, Out
 
-from hw.accumulator import Accumulator
 from hw.config import ArrayConfig
 from hw.sequencer import Sequencer
 from tests.hw.proof import prove
@@ -127,44 +126,3 @@ def test_inputs_are_taken_exactly_as_often_as_the_gemm_has_them(tmp_path):
 def test_a_vector_before_its_weights_would_be_found(tmp_path):
     with pytest.raises(RuntimeError, match="proof did fail"):
         prove(Transfers(fault=True), tmp_path, STEPS, from_reset=True)
-
-
-class Int8Results(Component):
-    """The accumulator with its requantizer, fed as credits allow: a refused result stays, none is lost."""
-
-    def __init__(self, fault: bool = False):
-        self.config = ArrayConfig(name="t", rows=1, cols=1, accumulator_bits=9, token_tile=2, results="int8")
-        self.fault = fault
-        super().__init__({"issue": In(1), "first": In(1), "last": In(1), "token": In(1), "ready": In(1), "ok": Out(1)})
-
-    def elaborate(self, platform) -> Module:
-        m = Module()
-        m.submodules.accumulator = accumulator = Accumulator(self.config)
-        results = accumulator.results
-        allowed = self.issue & (~self.last | accumulator.free | self.fault)
-        m.d.comb += [
-            accumulator.issue.eq(allowed),
-            accumulator.first.eq(self.first),
-            accumulator.last.eq(self.last),
-            accumulator.token.eq(self.token),
-            results.ready.eq(self.ready),
-        ]
-        under_way, refused, kept = Signal(8), Signal(), Signal(8)
-        transfer = results.valid & results.ready
-        m.d.sync += [
-            under_way.eq(under_way + (allowed & self.last) - transfer),
-            refused.eq(results.valid & ~results.ready),
-            kept.eq(results.payload.as_value()),
-        ]
-        stays = ~refused | (results.valid & (results.payload.as_value() == kept))
-        m.d.comb += self.ok.eq(stays & (under_way <= self.config.result_queue_depth))
-        return m
-
-
-def test_a_refused_int8_result_stays_and_none_is_lost(tmp_path):
-    prove(Int8Results(), tmp_path, 18, from_reset=True)
-
-
-def test_int8_issues_without_credit_are_found(tmp_path):
-    with pytest.raises(RuntimeError, match="proof did fail"):
-        prove(Int8Results(fault=True), tmp_path, 18, from_reset=True)
