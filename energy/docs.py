@@ -16,6 +16,7 @@ from hw.config import load_array
 from hw.errors import InputError
 from hw.pages import fill_blocks, markdown_table
 from quant.bench_report import BENCH_FILE, bench_markdown, read_reports
+from quant.online_rotation import online_markdown
 from quant.results import read_results, results_markdown
 from quant.shapes import load_shape
 
@@ -171,5 +172,6 @@ _TABLES: dict[str, Callable[[], str]] = {
     "agreement": _agreement_table,
     "methods": _methods_table,
     "quantization": lambda: results_markdown(read_results(RESULTS / "quantization.json")),
+    "online-rotation": online_markdown,
     "quant-bench": lambda: bench_markdown(read_reports(BENCH_FILE)),
 }

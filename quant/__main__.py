@@ -17,6 +17,7 @@ from hw.errors import InputError
 from hw.progress import stage_bars
 from quant.bench_report import BENCH_FILE, add_reports, bench_markdown, read_report, read_reports
 from quant.manifest import Manifest, read_manifest
+from quant.online_rotation import online_adds
 from quant.pipeline import QuantJob, quantize
 from quant.published import published_for
 from quant.registry import method_names
@@ -159,8 +160,7 @@ def _print_manifest(manifest: Manifest, folder: Path, seconds: float) -> None:
 
 
 def _rewrite(options: Namespace) -> None:
-    from quant.equivalent import online_adds  # imports torch
-    from quant.rewrite import RewriteJob, rewrite
+    from quant.rewrite import RewriteJob, rewrite  # imports torch
 
     names = ("model", "out", "rotate", "balance", "calib", "calibration_windows", "length", "device")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}

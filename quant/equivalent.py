@@ -10,14 +10,13 @@ goes into what produces the channel: the gain of the norm, the rows of v (for o)
 
 Both only change numbers, so the hardware runs the result as it runs the original. What no weight in front of it can
 take up stays as it is: the inputs of o across heads and of down across channels are products of two others, and
-rotating them needs adders at run time (``online_adds``).
+rotating them needs adders at run time (``quant.online_rotation``).
 
 Ref: SpinQuant (arXiv 2405.16406) section 3.1, R1 and R2; QuaRot (arXiv 2404.00456) section 4; AWQ (arXiv 2306.00978)
 section 3.2; SmoothQuant (arXiv 2211.10438) section 4. Module names are those of transformers' LLaMA relatives, as in
 ``quant.llama``.
 """
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -30,7 +29,7 @@ from quant.llama import block_inputs, block_linears, block_norms, blocks, run_bl
 from quant.recording import FIRST_KINDS, INPUT_OF_KIND
 from quant.shapes import ModelShape
 
-__all__ = ["balance", "online_adds", "rotate", "weight_kurtosis"]
+__all__ = ["balance", "rotate", "weight_kurtosis"]
 
 Progress = Callable[[str, int, int], None]  # stage, done, total
 
@@ -91,16 +90,6 @@ def balance(model: PreTrainedModel, shape: ModelShape, windows: Tensor, beta: fl
         found = _mean_magnitudes(model, item)
         _balance_block(blocks(model)[item.layer], item.layer, found, shape, beta)
     progress("balance", shape.layers, shape.layers)
-
-
-def online_adds(shape: ModelShape) -> tuple[int, int]:
-    """What rotating the inputs of o and down at run time would take, and o and down themselves: adds per token.
-
-    A fast transform of k inputs takes ``k log2(k)`` adds, a linear ``n k``.
-    """
-    sizes = [shape.linear(kind) for kind in _WRITERS]
-    transforms = sum(round(k * math.log2(k)) for _, k in sizes)
-    return shape.layers * transforms, shape.layers * sum(n * k for n, k in sizes)
 
 
 @torch.no_grad()

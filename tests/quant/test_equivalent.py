@@ -1,16 +1,15 @@
 """Rotated and balanced models: the same logits from other weights, whatever the LLaMA's form."""
 
 import copy
-import math
 
 import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from hw.errors import InputError
-from quant.equivalent import balance, online_adds, rotate, weight_kurtosis
+from quant.equivalent import balance, rotate, weight_kurtosis
 from quant.llama import block_inputs, block_linears, blocks, decoder_linears, norm_weights, place
-from quant.shapes import ModelShape, load_shape
+from quant.shapes import ModelShape
 
 VOCABULARY = 40
 FORMS = {  # hidden size, heads, key-value heads, tied, biases
@@ -160,9 +159,3 @@ def test_head_without_hadamard_matrix_is_refused_before_anything_changes():
     with pytest.raises(InputError, match=r"^head_dim 6: no Hadamard matrix"):
         rotate(model, shape.model_copy(update={"head_dim": 6}), 0, silent)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-
-
-def test_adds_of_an_online_rotation_by_hand():
-    adds, linears = online_adds(load_shape("llama2-7b"))
-    assert linears == 32 * (4096 * 4096 + 4096 * 11008)
-    assert adds == pytest.approx(32 * (4096 * 12 + 11008 * math.log2(11008)), rel=1e-5)
