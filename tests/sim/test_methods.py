@@ -83,3 +83,24 @@ def test_recorded_integers_replay_and_the_mapping_is_charged(name, workplace, mo
     assert q_proj.counts.vector_ops == gathers + sums
     entries = [entry for entry in done.manifest.linears if entry.kind == "q_proj"]
     assert q_proj.counts.vector_macs == 4 * sum(entry.outliers for entry in entries)
+
+
+def test_mixed_groups_and_a_correction_come_through_from_the_options_to_the_simulator(workplace, monkeypatch):
+    """Attention in groups of 8, MLP of 20, and rank 1 beside every linear: 16 (n + k) bits and n + k products each."""
+    monkeypatch.setattr(pipeline, "MODELS_FOLDER", workplace / "models")
+    text = workplace / "words.txt"
+    options = OPTIONS["pt-bitnet-full"] | {"attention_group": 8, "group": 20, "rank": 1}
+    job = QuantJob(
+        model=str(workplace / "tiny-llama"), method="pt-bitnet-full", text=text, calib=text, length=32, windows=2,
+        calibration_windows=8, recorded_tokens=6, options=options,
+    )  # fmt: skip
+    done = quantize(job)
+    assert done.manifest.group_sizes == [8, 20]
+    assert all(entry.low_rank_bits == 16 * (entry.n + entry.k) for entry in done.manifest.linears)
+    assert len(list(replay(done.recording, done.checkpoint, ARRAY))) == 14
+    run = simulate(done.manifest.shape, ARRAY, load_memory("lpddr5-6400"), 4, 2, manifest=done.manifest)
+    size = sum(entry.n + entry.k for entry in done.manifest.linears)
+    assert run.phase("prefill").counts.vector_float_macs == 4 * size
+    folds = {op.name: op.counts.scale_multiplies for op in run.phase("prefill").ops if op.name.endswith("_proj")}
+    assert folds["q_proj"] == 2 * 4 * 24 * 3
+    assert folds["down_proj"] == 2 * 4 * 24 * 2
