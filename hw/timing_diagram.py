@@ -47,13 +47,14 @@ def timing_svg() -> str:
     picture.row("active tile", active)
     issued = [edge.vector for edge in edges]
     names = ["activations", "vector register", *(f"column, register {i + 1}" for i in range(config.column_stages))]
-    for delay, name in enumerate([*names, "accumulator, queue"]):
+    for delay, name in enumerate([*names, "accumulator"]):
         shifted = [None] * delay + issued[: len(issued) - delay]
         picture.row(name, [None if v is None else (f"x{token_of[v]}", _colour(tile_of[v]), "") for v in shifted])
-    tokens = job.sizes[0]
-    picture.row("results", [_beat(edge, edges, last_folds, tokens) for edge in edges])
+    picture.row("results", _beats(edges, last_folds, job.sizes[0]))
     picture.row("counted as", [(_short(edge.cause), _CAUSE_COLOURS[edge.cause], "") for edge in edges])
-    return picture.text()
+    m, n, k = job.sizes
+    title = f"{m} x {n} x {k} on an array of {config.rows} x {config.cols}, edge by edge"
+    return picture.text(title, {edge.cause for edge in edges})
 
 
 def _colour(tile: int) -> str:
@@ -81,11 +82,15 @@ def _held(edges: list[Edge], config: ArrayConfig) -> list[tuple[str, str, str] |
     return cells
 
 
-def _beat(edge: Edge, edges: list[Edge], last_folds: list[int], tokens: int) -> tuple[str, str, str] | None:
-    """A result beat: its token, in the colour of the tile that completed it; hollow while it is refused."""
-    if edge.result is not None:
-        return f"y{edge.result % tokens}", _colour(last_folds[edge.result // tokens]), ""
-    return ("", "#ffffff", "waits") if edge.result_waits else None
+def _beats(edges: list[Edge], last_folds: list[int], tokens: int) -> list[tuple[str, str, str] | None]:
+    """Result beats: each its token, in the colour of the tile that completed it; hollow while it is refused."""
+    cells, number = [], 0
+    for edge in edges:
+        colour = "#ffffff" if edge.result_waits else _colour(last_folds[number // tokens])
+        there = edge.result_waits or edge.result is not None
+        cells.append((f"y{number % tokens}", colour, "waits" if edge.result_waits else "") if there else None)
+        number += edge.result is not None
+    return cells
 
 
 class _Picture:
@@ -121,8 +126,8 @@ class _Picture:
             text = text.removeprefix("tile ")
         self._parts.append(f'<text x="{left + width / 2:g}" y="{top + 16}" text-anchor="middle">{text}</text>')
 
-    def text(self) -> str:
-        """The whole SVG file."""
+    def text(self, title: str, causes: set[str]) -> str:
+        """The whole SVG file, with a legend of ``causes``."""
         width, height = _LEFT + self.edges * _EDGE + 12, _TOP + self.rows * _ROW + 34
         lines = []
         for edge in range(self.edges + 1):
@@ -132,14 +137,18 @@ class _Picture:
                 lines.append(f'<text x="{x + _EDGE / 2:g}" y="{_TOP - 8}" text-anchor="middle">{edge + 1}</text>')
         lines.append(f'<text x="{_LEFT - 8}" y="{_TOP - 8}" text-anchor="end">edge</text>')
         legend, x = [], _LEFT
-        for cause, colour in _CAUSE_COLOURS.items():
+        for cause, colour in ((cause, colour) for cause, colour in _CAUSE_COLOURS.items() if cause in causes):
             letter = f" ({_short(cause)})" if _short(cause) else ""
             legend.append(f'<rect x="{x}" y="{height - 24}" width="12" height="12" fill="{colour}" stroke="#555555"/>')
             legend.append(f'<text x="{x + 17}" y="{height - 14}">{cause}{letter}</text>')
             x += 125
+        legend.append(
+            f'<rect x="{x}" y="{height - 24}" width="12" height="12" fill="none" stroke="#555555" '
+            f'stroke-dasharray="3,2"/><text x="{x + 17}" y="{height - 14}">offered, not taken</text>'
+        )
         head = (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
             'font-family="sans-serif" font-size="11" fill="#222222">'
         )
         background = f'<rect width="{width}" height="{height}" fill="#ffffff"/>'
-        return "\n".join([head, background, *lines, *self._parts, *legend, "</svg>", ""])
+        return "\n".join([head, f"<title>{title}</title>", background, *lines, *self._parts, *legend, "</svg>", ""])
