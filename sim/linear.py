@@ -55,14 +55,18 @@ def linear_cost(resources: Resources, op: LinearOp, head_start: int = 0) -> Cost
 
 
 def _beside(resources: Resources, op: LinearOp) -> ActionCounts:
-    """Work on the vector unit for weights that are no trits, and the gather of permuted inputs, an operation each.
+    """What the vector unit takes and does beside the planes: scales and offsets, weights that are no trits, a gather.
 
-    The weights come from DRAM once per token tile, while the array leaves it idle. Dense arrays multiply whole weights.
+    They come from DRAM once per token tile, in cycles that the planes leave idle or after them; scales that an array
+    takes with its weights are counted there. Gathering permuted inputs is an operation each. Dense arrays multiply
+    whole weights.
     """
-    if resources.array.mac != "ternary":
+    array = resources.array
+    if array.mac != "ternary":
         return ActionCounts()
     m, _, k = op.gemm
-    bits = op.side_bits * math.ceil(m / resources.array.token_tile)
+    scales_are_weights = bool(array.group_exponent_bits or array.scale_bits)
+    bits = (op.side_bits + (0 if scales_are_weights else op.scale_bits)) * math.ceil(m / array.token_tile)
     operand_bits = op.int8_macs * resources.formats.activation_bits + op.float_macs * resources.formats.residual_bits
     return ActionCounts(
         vector_macs=m * op.int8_macs,
@@ -114,5 +118,5 @@ def _on_the_host(resources: Resources, op: LinearOp) -> Cost:
     link_bits = m * (k * resources.formats.activation_bits + n * resources.formats.residual_bits)
     beside = _beside(resources, op)
     macs, operations = op.gemm.macs + beside.vector_macs, 2 * beside.vector_float_macs + beside.vector_ops
-    weights = resources.stored(n * k * _weight_bits(resources, op) + op.side_bits)
+    weights = resources.stored(n * k * _weight_bits(resources, op) + op.scale_bits + op.side_bits)
     return resources.on_host(macs, operations, link_bits, weights)

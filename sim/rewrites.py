@@ -4,6 +4,7 @@ from sim.ops import AttentionOp, LinearOp, Op
 
 __all__ = ["fuse_projections", "ride_along"]
 
+_ADD_UP = ("scale_bits", "float_macs", "int8_macs", "side_bits")
 _FUSED = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))  # linears of one input
 
 
@@ -63,5 +64,5 @@ def _joined(a: LinearOp, b: LinearOp) -> LinearOp:
         }
         statistics = a.statistics.model_copy(update=rates)
     gemm = a.gemm._replace(n=n)
-    side = {name: getattr(a, name) + getattr(b, name) for name in ("float_macs", "int8_macs", "side_bits")}
+    side = {name: getattr(a, name) + getattr(b, name) for name in _ADD_UP}
     return a.model_copy(update={"name": f"{a.name}+{b.name}", "gemm": gemm, "statistics": statistics} | side)

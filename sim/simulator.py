@@ -127,7 +127,7 @@ def _check_residence(trace: Trace, array: ArrayConfig) -> None:
     bits = shape.linear_parameters * array.weight_bits * (planes if array.mac == "ternary" else 1)
     if array.mac == "ternary":
         linears = ((op for op in phase.ops if isinstance(op, LinearOp)) for phase in trace.phases)
-        bits += max(sum(op.count * op.side_bits for op in ops) for ops in linears)
+        bits += max(sum(op.count * (op.scale_bits + op.side_bits) for op in ops) for ops in linears)
     bits += shape.embedding_parameters * (head_bits + formats.embedding_bits)
     bits += 2 * shape.layers * shape.kv_heads * shape.head_dim * cached_tokens * formats.kv_bits
     needed = math.ceil(bits / 8)

@@ -35,7 +35,7 @@ def memory(bytes_per_s=1e9):
     )  # fmt: skip
 
 
-def solution(kind, group=8, rank=0, outliers=0, permuted=False):
+def solution(kind, group=8, rank=0, outliers=0, permuted=False, offsets=False):
     n, k = SHAPE.linear(kind)
     mask = torch.zeros(n, k, dtype=torch.bool)
     mask.view(-1)[:outliers] = True
@@ -45,6 +45,7 @@ def solution(kind, group=8, rank=0, outliers=0, permuted=False):
         scales=torch.ones(1, n, -(-k // group)).half(),
         group=group,
         scale_kind="group",
+        offsets=torch.ones(n, -(-k // group)).half() if offsets else None,
         permutation=torch.arange(k).flip(0) if permuted else None,
         outliers=Outliers(mask, mask.byte(), torch.ones(n).half(), torch.zeros(n).byte()) if outliers else None,
         low_rank=LowRank(torch.ones(n, rank).half(), torch.ones(rank, k).half()) if rank else None,
@@ -101,6 +102,22 @@ def test_a_manifest_without_its_linears_is_refused(tmp_path, linears):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"linears": linears}))
     with pytest.raises(InputError, match="damaged manifest"):
         read_manifest(path)
+
+
+def test_scales_and_offsets_come_from_dram_once_per_token_tile_unless_the_array_takes_them_with_its_weights(tmp_path):
+    """q_proj: 24 rows of 3 float16 scales, and as many offsets for one of the models; 9 tokens in tiles of 4."""
+    plain = manifest(tmp_path, lambda *_: {})
+    shifted = manifest(tmp_path, lambda *_: {"offsets": True})
+    array = ARRAY.model_copy(update={"token_tile": 4})
+    row = array.model_copy(update={"group_exponent_bits": 2})
+    weights = GemmJob(linears(build_trace(SHAPE, 9, 2).phases[0])["q_proj"].gemm, group=8).folds(4) * 6 * 32
+    for one, numbers in ((plain, 72), (shifted, 144)):
+        streamed = linears(simulate(SHAPE, array, memory(), 9, 2, manifest=one).phase("prefill"))["q_proj"].counts
+        assert streamed.dram_read_bits == 3 * (weights + 3 * 16 * numbers)
+        assert streamed.weight_buffer_write_bits == streamed.dram_read_bits
+        taken = linears(simulate(SHAPE, row, memory(), 9, 2, manifest=one).phase("prefill"))["q_proj"].counts
+        exponents = GemmJob(linears(build_trace(SHAPE, 9, 2).phases[0])["q_proj"].gemm, group=8).folds(4) * 6 * 8
+        assert taken.dram_read_bits == 3 * (weights + exponents)
 
 
 def test_a_low_rank_correction_costs_its_products_its_bytes_and_its_bits(tmp_path):
@@ -222,10 +239,11 @@ def test_work_beside_a_linear_goes_where_the_linear_goes(tmp_path, place):
 
 
 def test_a_correction_must_fit_on_chip_too(tmp_path):
-    """What ``tests/sim/test_execution.py`` counts for this model, and 16 bits for each number of every factor."""
+    """What ``tests/sim/test_execution.py`` counts, and 16 bits for each scale and each number of every factor."""
     one = manifest(tmp_path, lambda *_: {"rank": 2})
     factors = 3 * 2 * 16 * sum(n + k for n, k in map(SHAPE.linear, LINEAR_KINDS))
-    needed = (3 * 4608 * 2 + 50 * 24 * 24 + 2 * 3 * 12 * 7 * 16 + factors) // 8
+    scales = 3 * 16 * sum(n * -(-k // 8) for n, k in map(SHAPE.linear, LINEAR_KINDS))
+    needed = (3 * 4608 * 2 + 50 * 24 * 24 + 2 * 3 * 12 * 7 * 16 + scales + factors) // 8
     array = ARRAY.model_copy(update={"weight_buffer_bytes": needed - 1})
     with pytest.raises(InputError, match=f"weight_buffer_bytes must be at least {needed} "):
         simulate(SHAPE, array, memory(), 5, 2, manifest=one, execution=Execution(on_chip=True))
