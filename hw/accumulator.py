@@ -1,13 +1,14 @@
 """Accumulator buffer over the folds of K, the result queue behind it, and the credits that keep its results safe."""
 
 from amaranth import Cat, Module, Signal
-from amaranth.lib import data, stream
+from amaranth.lib import data
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 
 from hw.cells import Cells, GatedAdder
 from hw.config import ArrayConfig
+from hw.credits import count_credits, result_ports
 from hw.formats import SHIFT_BITS
 from hw.ports import addends_layout, results_layout, scales_layout, sums_layout, token_shape, total_shape
 from hw.requantize import Requantizer
@@ -35,9 +36,7 @@ class Accumulator(Component):
     scales, scales_taken : int8 results: of the columns whose sums are made; the edge of the last that needs them.
     shift : int8 results: of the whole GEMM.
     free : a credit is free: an issue of a last fold is allowed.
-    alone : only one result is on its way or waiting.
-    drained : this edge transfers it.
-    results : a beat of sums, or of int8.
+    alone, drained, results : see ``result_ports``.
     """
 
     def __init__(self, config: ArrayConfig, cells: Cells = "portable"):
@@ -49,11 +48,8 @@ class Accumulator(Component):
                 "last": In(1),
                 "token": In(token_shape(config)),
                 "totals": In(addends_layout(config)),
-                "free": Out(1),
-                "alone": Out(1),
-                "drained": Out(1),
-                "results": Out(stream.Signature(results_layout(config))),
             }
+            | result_ports(config)
             | ({"x_total": In(total_shape(config))} if config.sum_of_x else {})
             | (_REQUANTIZED | {"scales": In(scales_layout(config))} if config.results == "int8" else {})
         )
@@ -75,7 +71,8 @@ class Accumulator(Component):
             delayed = Signal(description, name=f"description{stage}")
             m.d.sync += delayed.eq(now)
             now = delayed
-        reading, adding = now, Signal(description)
+        reading = now
+        adding = Signal(description)
         m.d.sync += adding.eq(reading)
 
         layout = sums_layout(config)
@@ -114,11 +111,6 @@ class Accumulator(Component):
             queue.r_en.eq(self.results.ready),
         ]
 
-        credits = Signal(range(config.result_queue_depth + 1), init=config.result_queue_depth)
-        m.d.sync += credits.eq(credits - (self.issue & self.last) + transfer)
-        m.d.comb += [
-            self.free.eq(credits != 0),
-            self.alone.eq(credits == config.result_queue_depth - 1),
-            self.drained.eq(transfer & self.alone),
-        ]
+        credits = count_credits(m, self, self.issue & self.last, transfer)
+        m.d.comb += self.free.eq(credits != 0)
         return m

@@ -106,9 +106,8 @@ class Core(Component):
     def _grid(self, m: Module, sequencer: Sequencer, tiles: WeightTiles) -> Grid:
         """The systolic organisation."""
         m.submodules.grid = grid = Grid(self.config, self.cells)
+        self._issue(m, sequencer, grid)
         m.d.comb += [
-            grid.vector.eq(self.activations.payload),
-            grid.issue.eq(sequencer.issue),
             grid.step.eq(sequencer.token),
             grid.final.eq(sequencer.column_end),
             grid.last_token.eq(sequencer.last_token),
@@ -120,9 +119,8 @@ class Core(Component):
         """The tree organisation: array, accumulator, and the options between and behind them."""
         m.submodules.array = array = Array(self.config, self.cells)
         m.submodules.accumulator = accumulator = Accumulator(self.config, self.cells)
+        self._issue(m, sequencer, array)
         m.d.comb += [
-            array.vector.eq(self.activations.payload),
-            array.issue.eq(sequencer.issue),
             array.trits.eq(tiles.trits),
             array.negatives.eq(tiles.negatives),
             accumulator.issue.eq(sequencer.issue),
@@ -134,15 +132,18 @@ class Core(Component):
         m.d.comb += [addend.eq(total) for addend, total in zip(accumulator.totals, totals, strict=True)]
         if self.config.sum_of_x:
             m.submodules.activation_sum = activation_sum = ActivationSum(self.config)
+            self._issue(m, sequencer, activation_sum)
             m.d.comb += [
-                activation_sum.vector.eq(self.activations.payload),
-                activation_sum.issue.eq(sequencer.issue),
                 activation_sum.skip.eq(sequencer.second),
                 accumulator.x_total.eq(activation_sum.total),
             ]
         if self.config.results == "int8":
             self._scales(m, sequencer, accumulator)
         return accumulator
+
+    def _issue(self, m: Module, sequencer: Sequencer, datapath: Grid | Array | ActivationSum) -> None:
+        """Every vector that is accepted enters ``datapath``."""
+        m.d.comb += [datapath.vector.eq(self.activations.payload), datapath.issue.eq(sequencer.issue)]
 
     def _totals(self, m: Module, sequencer: Sequencer, array: Array) -> data.View:
         """What the columns add: the array's totals, shifted by the tile's exponents where it has some."""

@@ -4,14 +4,15 @@ from functools import reduce
 from operator import or_
 
 from amaranth import Cat, Module, Mux, Signal, Value, signed
-from amaranth.lib import data, stream
+from amaranth.lib import data
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import Component, In, Out
 
 from hw.cells import Cells, TermAdder
 from hw.config import ArrayConfig
+from hw.credits import count_credits, result_ports
 from hw.lane import ACTIVATION_BITS, TritCode
-from hw.ports import sums_layout, tile_layout, token_shape, vector_layout
+from hw.ports import tile_layout, token_shape, vector_layout
 
 __all__ = ["Element", "Grid"]
 
@@ -44,7 +45,8 @@ class Element(Component):
         m = Module()
         m.submodules.adder = adder = TermAdder(self.bits, self.cells, exact=True)
         total = Signal(signed(self.bits), reset_less=True)
-        x, code = Signal(ACTIVATION_BITS, reset_less=True), Signal(TritCode, reset_less=True)
+        x = Signal(ACTIVATION_BITS, reset_less=True)
+        code = Signal(TritCode, reset_less=True)
         m.d.sync += [x.eq(self.x), code.eq(self.code), total.eq(adder.total)]
         with m.If(self.clear):
             m.d.sync += total.eq(0)
@@ -65,9 +67,8 @@ class Grid(Component):
     last_token : number of the last token of its token tile, read with ``final``.
     trits : the active tile.
     free : credits and readout allow a final issue on this edge.
-    alone : only one result is on its way or waiting.
-    drained : this edge transfers it.
     results : ``cols`` sums, signed; the first can be transferred ``config.pipeline_latency`` edges after ``final``.
+    alone, drained : see ``result_ports``.
     """
 
     def __init__(self, config: ArrayConfig, cells: Cells = "portable"):
@@ -80,11 +81,8 @@ class Grid(Component):
                 "final": In(1),
                 "last_token": In(token_shape(config)),
                 "trits": In(tile_layout(config)),
-                "free": Out(1),
-                "alone": Out(1),
-                "drained": Out(1),
-                "results": Out(stream.Signature(sums_layout(config))),
             }
+            | result_ports(config)
         )
 
     def elaborate(self, platform) -> Module:
@@ -182,20 +180,15 @@ class Grid(Component):
 
     def _credits(self, m: Module, transfer: Value) -> None:
         """Credits for the queue, and the distance that a readout asks between two final issues."""
-        depth = self.config.result_queue_depth
-        credits, wait = Signal(range(depth + 1), init=depth), Signal.like(self.last_token)
         taken = Signal(range(self.config.rows + 1))
+        wait = Signal.like(self.last_token)
         with m.If(self.final):
             m.d.comb += taken.eq(self.last_token + 1)
             m.d.sync += wait.eq(self.last_token)
         with m.Elif(wait != 0):
             m.d.sync += wait.eq(wait - 1)
-        m.d.sync += credits.eq(credits - taken + transfer)
-        m.d.comb += [
-            self.free.eq((credits > self.last_token) & (wait == 0)),
-            self.alone.eq(credits == depth - 1),
-            self.drained.eq(transfer & self.alone),
-        ]
+        credits = count_credits(m, self, taken, transfer)
+        m.d.comb += self.free.eq((credits > self.last_token) & (wait == 0))
 
 
 def _late(m: Module, value: Value | data.View, name: str, reset_less: bool = True) -> Signal:

@@ -1,7 +1,8 @@
 """Functional coverage: which tile shapes, stalls and formats the random GEMMs under Icarus have hit.
 
-``python -m tests.hw.coverage`` runs them and prints how many cases fell into each declared bin, and the number of cases
-whose RTL counters equal both cycle models; ``--cases 90`` runs as many per array as the slow tests do.
+``python -m tests.hw.coverage`` runs them on every tree and grid of ``random_gemms.py`` and prints a line per array,
+whose RTL counters equal every cycle model, then how many cases fell into each declared bin; ``--cases 90`` runs as many
+per array as the slow tests do.
 """
 
 import argparse
@@ -15,22 +16,20 @@ from hw.config import ArrayConfig
 from hw.golden import gemm
 from tests.hw.rtl import Case, Record
 
-__all__ = ["BINS", "Hits", "cover"]
+__all__ = ["BINS", "Hits", "cover", "empty_bins"]
 
 Judge = Callable[[ArrayConfig, Case, Record], bool]
-Hits = Counter  # (group, bin) -> cases
+Hits = Counter  # (organisation, group, bin) -> cases
 
 
 def _stalled(case: Case) -> tuple[bool, bool, bool]:
     return bool(case.weight_offers), bool(case.activation_offers), bool(case.result_readies)
 
 
-def _folds(config: ArrayConfig, case: Case) -> int:
-    return -(-case.k // config.rows)
-
-
-def _column_tiles(config: ArrayConfig, case: Case) -> int:
-    return -(-case.n // config.cols)
+def _tiles(config: ArrayConfig, case: Case) -> tuple[int, int, int]:
+    """Token tiles, column tiles, folds."""
+    sizes = ((case.m, config.token_tile), (case.n, config.cols), (case.k, config.rows))
+    return tuple(-(-size // step) for size, step in sizes)
 
 
 def _refusals(record: Record) -> int:
@@ -38,36 +37,31 @@ def _refusals(record: Record) -> int:
     return record.patterns["results_ready"].count(0)
 
 
-_ONE = ("1", "several")
+def _sizes(names: tuple[str, str, str, str, str], size: str, step: str, many: int) -> dict[str, Judge]:
+    """Bins of ``size`` of the GEMM about ``step`` of the array: 1, less than it, it, 1 more, above ``many`` of it."""
+    one, part, whole, more, several = names
+    return {
+        one: lambda a, c, r: getattr(c, size) == 1,
+        part: lambda a, c, r: getattr(c, size) < getattr(a, step),
+        whole: lambda a, c, r: getattr(c, size) == getattr(a, step),
+        more: lambda a, c, r: getattr(c, size) == getattr(a, step) + 1,
+        several: lambda a, c, r: getattr(c, size) > many * getattr(a, step),
+    }
 
-BINS: dict[str, dict[str, Judge]] = {
-    "m": {
-        "1 token": lambda a, c, r: c.m == 1,
-        "part of a token tile": lambda a, c, r: c.m < a.token_tile,
-        "one whole token tile": lambda a, c, r: c.m == a.token_tile,
-        "one token more": lambda a, c, r: c.m == a.token_tile + 1,
-        "three token tiles": lambda a, c, r: c.m > 2 * a.token_tile,
-    },
-    "n": {
-        "1 output": lambda a, c, r: c.n == 1,
-        "part of the columns": lambda a, c, r: c.n < a.cols,
-        "all columns": lambda a, c, r: c.n == a.cols,
-        "one column more": lambda a, c, r: c.n == a.cols + 1,
-        "three column tiles": lambda a, c, r: c.n > 2 * a.cols,
-    },
-    "k": {
-        "1 input": lambda a, c, r: c.k == 1,
-        "part of the lanes": lambda a, c, r: c.k < a.rows,
-        "all lanes": lambda a, c, r: c.k == a.rows,
-        "one lane more": lambda a, c, r: c.k == a.rows + 1,
-        "four folds": lambda a, c, r: c.k > 3 * a.rows,
-    },
+
+_TOKENS = ("1 token", "part of a token tile", "one whole token tile", "one token more", "three token tiles")
+_OUTPUTS = ("1 output", "part of the columns", "all columns", "one column more", "three column tiles")
+_INPUTS = ("1 input", "part of the lanes", "all lanes", "one lane more", "four folds")
+
+_BOTH: dict[str, dict[str, Judge]] = {
+    "m": _sizes(_TOKENS, "m", "token_tile", 2),
+    "n": _sizes(_OUTPUTS, "n", "cols", 2),
+    "k": _sizes(_INPUTS, "k", "rows", 3),
     "token x column x fold tiles": {
-        f"{tokens}, {columns}, {folds}": lambda a, c, r, t=tokens, n=columns, f=folds: (
-            (c.m > a.token_tile, _column_tiles(a, c) > 1, _folds(a, c) > 1)
-            == (t == "several", n == "several", f == "several")
+        ", ".join("several" if several else "1" for several in wanted): lambda a, c, r, w=wanted: (
+            tuple(tiles > 1 for tiles in _tiles(a, c)) == w
         )
-        for tokens, columns, folds in product(_ONE, _ONE, _ONE)
+        for wanted in product((False, True), repeat=3)
     },
     "idle weights x idle activations x refused results": {
         ", ".join("yes" if on else "no" for on in wanted): lambda a, c, r, w=wanted: _stalled(c) == w
@@ -92,10 +86,15 @@ BINS: dict[str, dict[str, Judge]] = {
     "array": {
         "two-bit codes": lambda a, c, r: a.packing == "2bit",
         "five trits in a byte": lambda a, c, r: a.packing == "5in8",
-        "chains": lambda a, c, r: a.chain_lanes > 1,
-        "single lanes": lambda a, c, r: a.chain_lanes == 1,
         "one beat per tile": lambda a, c, r: a.weight_beats == 1,
         "words that cut columns": lambda a, c, r: a.weight_beats > 1 and a.cols % a.weight_beats != 0,
+    },
+}
+
+_TREE: dict[str, dict[str, Judge]] = {
+    "columns": {
+        "chains": lambda a, c, r: a.chain_lanes > 1,
+        "single lanes": lambda a, c, r: a.chain_lanes == 1,
     },
     "planes x results": {
         f"{planes}, {results}": lambda a, c, r, p=planes, x=results: (c.formats.planes, a.results) == (p, x)
@@ -110,7 +109,7 @@ BINS: dict[str, dict[str, Judge]] = {
         "row scales, without offsets": lambda a, c, r: c.formats.row_scales and not a.sum_of_x,
         "row scales and offsets": lambda a, c, r: c.formats.row_scales and a.sum_of_x,
         "row scales for several column tiles and token tiles": lambda a, c, r: (
-            c.formats.row_scales and _column_tiles(a, c) > 1 and c.m > a.token_tile
+            c.formats.row_scales and all(tiles > 1 for tiles in _tiles(a, c)[:2])
         ),
         "shift 0": lambda a, c, r: a.results == "int8" and c.formats.shift == 0,
         "shift of 32 and more": lambda a, c, r: c.formats.shift >= 32,
@@ -123,23 +122,50 @@ BINS: dict[str, dict[str, Judge]] = {
 }
 
 
+_SYSTOLIC: dict[str, dict[str, Judge]] = {
+    "grid": {
+        "one element": lambda a, c, r: a.lanes == 1,
+        "more rows than columns": lambda a, c, r: a.rows > a.cols,
+        "more columns than rows": lambda a, c, r: a.cols > a.rows,
+    },
+    "final issues": {
+        "that wait for the readout of the one before": lambda a, c, r: (
+            not any(_stalled(c)) and r.counters["output_stall"] > 0
+        ),
+        "that follow each other without waiting": lambda a, c, r: (
+            _tiles(a, c)[1] > 1 and not any(_stalled(c)) and r.counters["output_stall"] == 0
+        ),
+        "of whole and of short token tiles": lambda a, c, r: c.m > a.rows and c.m % a.rows != 0,
+        "of short folds after whole ones": lambda a, c, r: c.k > a.rows and c.k % a.rows != 0,
+    },
+}
+
+BINS = {"tree": _BOTH | _TREE, "systolic": _BOTH | _SYSTOLIC}
+
+
 def cover(hits: Hits, config: ArrayConfig, case: Case, record: Record) -> None:
     """Count the bins that a played case falls into."""
-    for group, bins in BINS.items():
+    for group, bins in BINS[config.organisation].items():
         for name, judge in bins.items():
-            hits[group, name] += bool(judge(config, case, record))
+            hits[config.organisation, group, name] += bool(judge(config, case, record))
+
+
+def empty_bins(hits: Hits, organisation: str) -> list[tuple[str, str]]:
+    """Group and name of each bin that no case fell into."""
+    bins = [(group, name) for group, bins in BINS[organisation].items() for name in bins]
+    return [key for key in bins if not hits[organisation, *key]]
 
 
 def main() -> None:
     """Play, check and print."""
-    from tests.hw.test_core_rtl import ARRAYS, check, name, played
+    from tests.hw.random_gemms import GRIDS, TREES, array_name, check, played
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", type=int, default=24, help="random GEMMs per array")
     cases = parser.parse_args().cases
     hits, equal = Hits(), 0
     print(f"{'array':>32} {'cases':>5} {'RTL cycles':>10} {'stalled':>8}   RTL == stepping == naive (== closed form)")
-    for config in ARRAYS:
+    for config in TREES + GRIDS:
         with tempfile.TemporaryDirectory() as folder:
             pairs = played(config, cases, Path(folder))
         for case, record in pairs:
@@ -148,16 +174,17 @@ def main() -> None:
         cycles = [record.counters for _, record in pairs]
         stalls = sum(value for one in cycles for cause, value in one.items() if cause.endswith("_stall"))
         print(
-            f"{name(config):>32} {len(pairs):5} {sum(one['cycles'] for one in cycles):10} {stalls:8}   equal",
+            f"{array_name(config):>32} {len(pairs):5} {sum(one['cycles'] for one in cycles):10} {stalls:8}   equal",
             flush=True,
         )
         equal += len(pairs)
-    print(f"{equal} random GEMMs, results and every counter equal\n")
-    for group, bins in BINS.items():
-        print(group)
-        for bin_name in bins:
-            print(f"  {hits[group, bin_name]:5}  {bin_name}")
-    empty = [key for key in ((group, one) for group, bins in BINS.items() for one in bins) if not hits[key]]
+    print(f"{equal} random GEMMs, results and every counter equal")
+    for organisation, groups in BINS.items():
+        for group, bins in groups.items():
+            print(f"\n{organisation}: {group}")
+            for name in bins:
+                print(f"  {hits[organisation, group, name]:5}  {name}")
+    empty = {organisation: bins for organisation in BINS if (bins := empty_bins(hits, organisation))}
     raise SystemExit(f"empty bins: {empty}" if empty else 0)
 
 

@@ -1,67 +1,14 @@
 """The core's Verilog under Icarus: golden sums, and its own counters equal to every cycle model edge by edge."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from hw.config import ArrayConfig
 from hw.formats import GemmFormat
 from hw.golden import fixed_point, gemm
-from hw.job import golden_results
-from quant.shapes import Gemm
-from sim.analytic import closed_form
-from sim.cycles import count_cycles
-from tests import naive
-from tests.hw.coverage import BINS, Hits, cover
+from tests.hw.coverage import Hits, cover, empty_bins
+from tests.hw.random_gemms import TREES, array_name, check, played, tree
 from tests.hw.record_tiles import DATA, KINDS
-from tests.hw.rtl import Case, Record, play, random_case, random_offers
-
-
-def array(rows: int, cols: int, **fields) -> ArrayConfig:
-    return ArrayConfig(name=f"{rows}x{cols}", rows=rows, cols=cols, **{"token_tile": 6, "weight_bus_bits": 32} | fields)
-
-
-# Between them: one lane, odd sizes, both packings, words that split columns, one beat per tile, depth 1, chains with a
-# short last one, trees registered at every level and only at the root; every option alone or with others.
-ARRAYS = [
-    array(1, 1, weight_bus_bits=8, accumulator_bits=12),
-    array(3, 5, packing="5in8", weight_bus_bits=8, token_tile=1),
-    array(8, 8, weight_bus_bits=128, token_tile=16),
-    array(16, 4, chain_lanes=4, weight_bus_bits=16, accumulator_bits=20),
-    array(10, 3, chain_lanes=4, packing="5in8", weight_bus_bits=48, adders_per_register=1, token_tile=5),
-    array(8, 32, weight_bus_bits=64, adders_per_register=4),
-    array(7, 3, planes=2, group_exponent_bits=2, sum_of_x=True, weight_bus_bits=16),
-    array(8, 4, results="int8", weight_bus_bits=24),
-    array(9, 5, results="int8", sum_of_x=True, planes=2, group_exponent_bits=3, packing="5in8", chain_lanes=3),
-    array(1, 1, results="int8", group_exponent_bits=1, weight_bus_bits=32, token_tile=1, accumulator_bits=16),
-]
-
-
-def name(config: ArrayConfig) -> str:
-    return "-".join([config.name, config.packing, str(config.chain_lanes), *config.options])
-
-
-def check(config: ArrayConfig, case: Case, record: Record) -> None:
-    """Results, the cycle count seen from outside, and every counter against the three models."""
-    if not case.damaged:
-        np.testing.assert_array_equal(record.results, golden_results(case.job, config))
-    assert record.status == 0
-    assert record.illegal_weights == case.damaged
-    assert record.counters["cycles"] == record.edges
-    formats, patterns, shape = case.formats, record.patterns.values(), Gemm(case.m, case.n, case.k)
-    stepped = naive.gemm_cycles(config, *shape, *patterns, planes=formats.planes, row_scales=formats.row_scales)
-    assert record.counters == stepped
-    assert record.counters == count_cycles(shape, config, *patterns, formats)._asdict()
-    if not (case.weight_offers or case.activation_offers or case.result_readies):
-        assert record.counters == closed_form(shape, config, formats)._asdict()
-
-
-def played(config: ArrayConfig, count: int, folder: Path) -> list[tuple[Case, Record]]:
-    """``count`` random GEMMs of one seed, every fourth without stalls, on the RTL."""
-    rng = np.random.default_rng(config.lanes)
-    cases = [random_case(rng, config, stalls=i % 4 != 0) for i in range(count)]
-    return list(zip(cases, play(config, cases, folder), strict=True))
+from tests.hw.rtl import Case, play, random_case, random_offers
 
 
 @pytest.fixture(scope="module")
@@ -70,24 +17,24 @@ def hits() -> Hits:
     return Hits()
 
 
-@pytest.mark.parametrize("config", ARRAYS, ids=name)
+@pytest.mark.parametrize("config", TREES, ids=array_name)
 def test_random_gemms_give_the_golden_results_in_the_predicted_cycles(config, hits, tmp_path):
     for case, record in played(config, 24, tmp_path):
         check(config, case, record)
         assert record.waited == 0, "a descriptor must be taken on the edge after the last result"
         cover(hits, config, case, record)
-    hits["arrays", name(config)] += 1
+    hits["arrays", array_name(config)] += 1
 
 
 def test_no_declared_bin_of_shapes_stalls_and_formats_is_empty(hits):
-    if len([key for key in hits if key[0] == "arrays"]) < len(ARRAYS):
+    if len([key for key in hits if key[0] == "arrays"]) < len(TREES):
         pytest.skip("only some of the random GEMMs were played")
-    assert [key for key in ((group, one) for group, bins in BINS.items() for one in bins) if not hits[key]] == []
+    assert empty_bins(hits, "tree") == []
 
 
-CARRY_CELLS = [(ARRAYS[3], "ecp5"), (ARRAYS[4], "ecp5"), (ARRAYS[0], "lut6"), (ARRAYS[1], "lut6"), (ARRAYS[4], "lut6")]
-CARRY_CELLS += [(array(16, 4, adders_per_register=1, accumulator_bits=20), "lut6")]
-CARRY_CELLS += [(ARRAYS[0], "asic"), (ARRAYS[1], "asic"), (ARRAYS[2], "asic")]
+CARRY_CELLS = [(TREES[3], "ecp5"), (TREES[4], "ecp5"), (TREES[0], "lut6"), (TREES[1], "lut6"), (TREES[4], "lut6")]
+CARRY_CELLS += [(tree(16, 4, adders_per_register=1, accumulator_bits=20), "lut6")]
+CARRY_CELLS += [(TREES[0], "asic"), (TREES[1], "asic"), (TREES[2], "asic")]
 
 
 @pytest.mark.parametrize(("config", "cells"), CARRY_CELLS, ids=lambda value: getattr(value, "name", value))
@@ -99,7 +46,7 @@ def test_a_core_of_a_familys_cells_is_the_same_machine(config, cells, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("config", ARRAYS, ids=name)
+@pytest.mark.parametrize("config", TREES, ids=array_name)
 def test_over_five_hundred_random_gemms_are_cycle_equal(config, tmp_path):
     for case, record in played(config, 90, tmp_path):
         check(config, case, record)
@@ -110,7 +57,7 @@ def test_recorded_tiles_of_every_linear_of_a_real_layer(tmp_path):
     rng = np.random.default_rng(0)
     with np.load(DATA) as recorded:
         tiles = {kind: (recorded[f"{kind}_q"], recorded[f"{kind}_trits"]) for kind in KINDS}
-    config = array(16, 16, token_tile=8, weight_bus_bits=64)
+    config = tree(16, 16, token_tile=8, weight_bus_bits=64)
     cases = [Case(*tiles[kind]) for kind in KINDS]
     cases.append(Case(*tiles["o_proj"], *(random_offers(rng, 2000) for _ in range(3))))
     for case, record in zip(cases, play(config, cases, tmp_path / "sums"), strict=True):
@@ -128,7 +75,7 @@ def test_recorded_tiles_of_every_linear_of_a_real_layer(tmp_path):
 
 def test_odd_situations_leave_no_trace(tmp_path):
     """Reset in mid-tile, refused descriptors and damaged weights, each followed by a GEMM that must be right."""
-    config = array(4, 4, accumulator_bits=12, weight_bus_bits=16)
+    config = tree(4, 4, accumulator_bits=12, weight_bus_bits=16)
     rng = np.random.default_rng(5)
 
     def good() -> Case:

@@ -5,74 +5,45 @@ import pytest
 
 from hw.cells import Cells
 from hw.config import ArrayConfig
-from hw.job import golden_results, vector_stream
-from quant.shapes import Gemm
-from sim.analytic import closed_form
-from sim.cycles import count_cycles
-from tests.hw.rtl import Case, Record, activation_vectors, play, random_case
-from tests.sim.naive_grid import naive_grid_cycles
+from hw.job import vector_stream
+from tests.hw.coverage import Hits, cover, empty_bins
+from tests.hw.random_gemms import GRIDS, array_name, check, played, random_cases
+from tests.hw.rtl import Case, activation_vectors, play
 
-
-def grid(rows: int, cols: int, **fields) -> ArrayConfig:
-    wanted = {"organisation": "systolic", "token_tile": rows, "weight_bus_bits": 16, "accumulator_bits": 16} | fields
-    return ArrayConfig(name=f"{rows}x{cols}", rows=rows, cols=cols, **wanted)
-
-
-GRIDS = [
-    grid(1, 1, weight_bus_bits=8),
-    grid(3, 5, packing="5in8", weight_bus_bits=8),
-    grid(4, 4, weight_bus_bits=32),  # a tile per beat: final issues follow each other as fast as they may
-    grid(6, 2),
-    grid(2, 9),  # more columns than the result queue's slack
-]
 CARRY_CELLS: list[tuple[ArrayConfig, Cells]] = [(GRIDS[1], "ecp5"), (GRIDS[1], "lut6")]
 
 
-def check(config: ArrayConfig, case: Case, record: Record) -> None:
-    """Results and every counter against the simulator's kernel, the naive machine, and the recurrence."""
-    if not case.damaged:
-        np.testing.assert_array_equal(record.results, golden_results(case.job, config))
-    assert record.illegal_weights == case.damaged
-    shape, patterns = Gemm(case.m, case.n, case.k), list(record.patterns.values())
-    counters = dict(record.counters)
-    assert counters["cycles"] == record.edges
-    assert counters == count_cycles(shape, config, *patterns)._asdict()
-    if not (case.weight_offers or case.activation_offers or case.result_readies):
-        assert counters == closed_form(shape, config)._asdict()
-    offered = [lambda edge, bits=bits: edge > len(bits) or bool(bits[edge - 1]) for bits in patterns]
-    naive = naive_grid_cycles(shape, config, *offered)
-    assert {name: count for name, count in counters.items() if count} == {"cycles": record.edges, **naive}
+@pytest.fixture(scope="module")
+def hits() -> Hits:
+    """Coverage of the cases that the tests of this module have played."""
+    return Hits()
 
 
-def cases(config: ArrayConfig, count: int, seed: int) -> list[Case]:
-    """Random GEMMs, every fourth without stalls, and results refused until the credits run out."""
-    rng = np.random.default_rng(seed)
-    some = [random_case(rng, config, stalls=i % 4 != 0) for i in range(count)]
-    q = rng.integers(-127, 128, (2 * config.rows, config.rows), dtype=np.int8)
-    trits = rng.integers(-1, 2, (4 * config.cols, config.rows), dtype=np.int8)
-    return [*some, Case(q, trits, result_readies="0" * 150)]
-
-
-@pytest.mark.parametrize("config", GRIDS, ids=lambda config: config.name)
-def test_random_gemms_give_the_golden_sums_in_the_predicted_cycles(config, tmp_path):
-    some = cases(config, 20, config.lanes)
-    for case, record in zip(some, play(config, some, tmp_path), strict=True):
+@pytest.mark.parametrize("config", GRIDS, ids=array_name)
+def test_random_gemms_give_the_golden_sums_in_the_predicted_cycles(config, hits, tmp_path):
+    for case, record in played(config, 20, tmp_path):
         check(config, case, record)
         assert record.waited == 0, "a descriptor must be taken on the edge after the last result"
+        cover(hits, config, case, record)
+    hits["arrays", array_name(config)] += 1
+
+
+def test_no_declared_bin_of_shapes_and_stalls_is_empty(hits):
+    if len([key for key in hits if key[0] == "arrays"]) < len(GRIDS):
+        pytest.skip("only some of the random GEMMs were played")
+    assert empty_bins(hits, "systolic") == []
 
 
 @pytest.mark.parametrize(("config", "cells"), CARRY_CELLS, ids=lambda value: getattr(value, "name", value))
 def test_a_grid_of_carry_cells_is_the_same_machine(config, cells, tmp_path):
-    some = cases(config, 10, 3)
-    for case, record in zip(some, play(config, some, tmp_path, cells), strict=True):
+    for case, record in played(config, 10, tmp_path, cells, seed=3):
         check(config, case, record)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("config", GRIDS, ids=lambda config: config.name)
+@pytest.mark.parametrize("config", GRIDS, ids=array_name)
 def test_two_hundred_random_gemms_are_cycle_equal(config, tmp_path):
-    some = cases(config, 40, 1000 + config.lanes)
-    for case, record in zip(some, play(config, some, tmp_path), strict=True):
+    for case, record in played(config, 40, tmp_path, seed=1000 + config.lanes):
         check(config, case, record)
 
 
@@ -89,9 +60,9 @@ def test_a_reset_in_mid_tile_leaves_no_trace(tmp_path):
         check(config, case, record)
 
 
-@pytest.mark.parametrize("config", GRIDS, ids=lambda config: config.name)
+@pytest.mark.parametrize("config", GRIDS, ids=array_name)
 def test_the_drivers_send_the_vectors_of_the_benches(config):
-    for case in cases(config, 5, 1):
+    for case in random_cases(config, 5, 1):
         size = config.rows
         expected = b"".join(vector.to_bytes(size, "little") for vector in activation_vectors(config, case))
         assert vector_stream(case.job, config) == expected

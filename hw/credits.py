@@ -1,0 +1,36 @@
+"""The end of a datapath: a result stream, and the credits that keep its queue from overflowing."""
+
+from amaranth import Module, Signal, Value
+from amaranth.lib import stream
+from amaranth.lib.wiring import Component, Member, Out
+
+from hw.config import ArrayConfig
+from hw.ports import results_layout
+
+__all__ = ["count_credits", "result_ports"]
+
+
+def result_ports(config: ArrayConfig) -> dict[str, Member]:
+    """Members of a datapath that ends in a result queue of ``config.result_queue_depth`` slots.
+
+    ``free``: credits allow an issue that makes results. ``alone``: only one result is on its way or waiting.
+    ``drained``: this edge transfers it. ``results``: a beat of sums, or of int8.
+    """
+    return {
+        "free": Out(1),
+        "alone": Out(1),
+        "drained": Out(1),
+        "results": Out(stream.Signature(results_layout(config))),
+    }
+
+
+def count_credits(m: Module, datapath: Component, taken: Value, transfer: Value) -> Signal:
+    """The credits that are left, and ``alone`` and ``drained`` of ``datapath``, whose config says how many there are.
+
+    ``taken``: results that this edge's issue will make; ``transfer``: this edge transfers a result.
+    """
+    depth = datapath.config.result_queue_depth
+    credits = Signal(range(depth + 1), init=depth)
+    m.d.sync += credits.eq(credits - taken + transfer)
+    m.d.comb += [datapath.alone.eq(credits == depth - 1), datapath.drained.eq(transfer & datapath.alone)]
+    return credits
