@@ -107,7 +107,8 @@ class AxiCore(Component):
             inner, outer = getattr(registers, name), getattr(self, f"s_axil_{name}")
             m.d.comb += inner.eq(outer) if member.flow is In else outer.eq(inner)
 
-        reset, halted = Signal(), Signal()
+        reset = Signal()
+        halted = Signal()
         m.submodules.core = ResetInserter(reset)(self.core)
         flags = {name: Signal(name=name) for name in STATUS_BITS}
         words = {name: Signal(32, name=name) for name in (*_SIZES, "format", "scales")}
@@ -149,7 +150,9 @@ class AxiCore(Component):
         bits = {name: registers.data[place] for name, place in CONTROL_BITS.items()}
         enabled, oversized, launched, was_running, was_halted = (Signal(name=f"control{i}") for i in range(5))
         busy = core.running | halted
-        start, oversize, foreign = Signal(), Signal(), Signal()
+        start = Signal()
+        oversize = Signal()
+        foreign = Signal()
         fields, useless = self._formats(words)
         m.d.comb += [
             reset.eq(writes["control"] & bits["reset"]),

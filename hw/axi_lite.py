@@ -67,7 +67,8 @@ class AxiLiteRegisters(Component):
     def elaborate(self, platform) -> Module:
         """A write takes address and data together and answers on the next edge; so does a read."""
         m = Module()
-        take_write, take_read = Signal(), Signal()
+        take_write = Signal()
+        take_read = Signal()
         write_fault = self._fault(self.awaddr) | (self.wstrb != 0b1111)
         m.d.comb += [
             take_write.eq(self.awvalid & self.wvalid & ~self.bvalid),

@@ -59,7 +59,8 @@ class Lut6(NamedTuple):
         """An instance with inputs I0 to I5; its outputs O6 and O5."""
         cases = [tuple(i >> bit & 1 for bit in range(5)) for i in range(32)]
         init = sum(self.side(*case) << i | self.propagate(*case) << 32 + i for i, case in enumerate(cases))
-        o6, o5 = Signal(), Signal()
+        o6 = Signal()
+        o5 = Signal()
         ports = {f"i_I{i}": value for i, value in enumerate(inputs)}
         m.submodules += Instance("LUT6_2", p_INIT=Const(init, 64), o_O6=o6, o_O5=o5, **ports)
         return o6, o5

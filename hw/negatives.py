@@ -47,11 +47,12 @@ class NegativesCounter(Component):
         config = self.config
         self._parts: dict[tuple[int, int], Signal] = {}
         self._in_word: dict[tuple[int, int], Signal] = {}
-        accept, beat, swap = self.accept, self.beat, Signal()
+        accept, beat = self.accept, self.beat
         for step in range(2):
             late_accept, late_beat = Signal(name=f"accept{step}"), Signal.like(self.beat, name=f"beat{step}")
             m.d.sync += [late_accept.eq(accept), late_beat.eq(beat)]
             accept, beat = late_accept, late_beat
+        swap = Signal()
         m.d.sync += swap.eq(self.swap)
         running = Signal(range(config.rows + 1))  # -1 trits so far of the column that the last word cut
 

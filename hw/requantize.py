@@ -46,7 +46,9 @@ class RequantizerColumn(Component):
             both = Signal(signed(len(value) + 1))
             m.d.sync += both.eq(value + self._product(m, self.x_sum, self.offset, "x_"))
             value = both
-        quotient, guard, sticky = Signal(signed(8)), Signal(), Signal()
+        quotient = Signal(signed(8))
+        guard = Signal()
+        sticky = Signal()
         m.d.sync += [
             part.eq(new) for part, new in zip((quotient, guard, sticky), shifted(m, value, self.shift), strict=True)
         ]

@@ -170,7 +170,8 @@ class Scanned(Component):
         for _, member, value in self.design.signature.flatten(self.design):
             ports[member.flow].append(Value.cast(value))
         inputs, outputs = Cat(ports[In]), Cat(ports[Out])
-        driving, captured = Signal(len(inputs)), Signal(len(outputs))
+        driving = Signal(len(inputs))
+        captured = Signal(len(outputs))
         m.d.sync += [driving.eq(Cat(driving[1:], self.scan_in)), captured.eq(captured >> 1)]
         m.d.comb += [inputs.eq(driving), self.scan_out.eq(captured[0])]
         with m.If(self.load):

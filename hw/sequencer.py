@@ -41,7 +41,8 @@ class Countdown(Component):
     def elaborate(self, platform) -> Module:
         """The size, what is left of it, and whether each of them is one step."""
         m = Module()
-        whole, single = Signal(SIZE_BITS), Signal()
+        whole = Signal(SIZE_BITS)
+        single = Signal()
         with m.If(self.start):
             m.d.sync += [whole.eq(self.size), self.left.eq(self.size)]
             m.d.sync += [single.eq(self.size <= self.step), self.last.eq(self.size <= self.step)]
@@ -213,7 +214,9 @@ class Sequencer(Component):
             if self.config.planes == 2:
                 m.d.comb += each.planes.eq(sizes.second_plane)
 
-        accept, last_beat, completes = self.accept, Signal(), Signal()
+        accept = self.accept
+        last_beat = Signal()
+        completes = Signal()
         m.d.comb += [
             self.weight_ready.eq(load.more & (~self.shadow_full | self.swap)),
             accept.eq(self.weight_valid & self.weight_ready),
@@ -225,7 +228,8 @@ class Sequencer(Component):
         with m.If(accept):
             m.d.sync += self.beat.eq(Mux(completes, 0, self.beat + 1))
 
-        last_token, last_issue = Signal(), self.tile_end
+        last_token = Signal()
+        last_issue = self.tile_end
         m.d.comb += [
             self.activation_ready.eq(self.active & ~self.restarting & ~self.credit_missing),
             self.issue.eq(self.activation_valid & self.activation_ready),
@@ -278,7 +282,9 @@ class Sequencer(Component):
         Returns whether this edge accepts one, and whether it is refused: the walks read all, for its check takes long.
         """
         sizes = self.descriptor.payload
-        zero, too_large, accepted = Signal(), Signal(), Signal()
+        zero = Signal()
+        too_large = Signal()
+        accepted = Signal()
         max_k = self.config.max_k
         if self.config.planes == 2:
             max_k = Mux(sizes.second_plane, max_k // 2, max_k)

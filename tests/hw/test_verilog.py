@@ -13,7 +13,7 @@ from hw.artifact import read_artifact
 from hw.config import ArrayConfig, load_array
 from hw.core import Core
 from hw.errors import InputError
-from hw.verilog import core_rtlil, core_verilog, write_verilog
+from hw.verilog import axi_verilog, core_rtlil, core_verilog, write_verilog
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess:
@@ -56,6 +56,16 @@ def test_odd_sizes_elaborate_with_the_ports_of_the_config(size):
     widths = {name: int(width) for width, name in ports}
     assert widths[r"\activations__payload"] == 8 * rows
     assert widths[r"\results__payload"] == 24 * cols
+
+
+OPTIONS = {"planes": 2, "group_exponent_bits": 2, "sum_of_x": True, "results": "int8"}
+
+
+@pytest.mark.parametrize("fields", [OPTIONS, {"organisation": "systolic", "token_tile": 3}], ids=["tree", "systolic"])
+def test_every_signal_has_a_name_for_whoever_reads_a_waveform(fields):
+    """Amaranth calls a signal ``$signal`` where it cannot see what it is assigned to."""
+    config = ArrayConfig(name="t", rows=3, cols=2, **fields)
+    assert "$signal" not in core_verilog(config, "lut6") + axi_verilog(config)
 
 
 @pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")  # refused, so never used
