@@ -98,7 +98,7 @@ bench-quant: $(VENV)/.quant ## time and memory of quantizing MODEL by METHOD on 
 
 docs: $(VENV)/.hw ## the generated tables and pictures of README and docs
 	@$(PIP) -e '.[docs]' && $(PY) -m energy docs && $(PY) -m sim docs && \
-	$(PY) -m hw gates --document && $(PY) -m hw resources --docs && $(PY) -m hw wave --docs && $(PY) -m hw boards --docs
+	$(PY) -m hw gates --document && $(PY) -m hw resources --docs && $(PY) -m hw wave --docs && $(PY) -m hw diagram --docs && $(PY) -m hw boards --docs
 
 clean: ## remove build/ (results, caches, fetched weights), not .venv
 	@rm -rf build

@@ -9,6 +9,7 @@ from hw.boards.catalog import BOARDS, board_config, load_board
 from hw.boards.command import add_parsers as add_boards
 from hw.cli import CommandParser, run
 from hw.config import array_names, load_array
+from hw.diagram_command import add_parser as add_diagram
 from hw.gates.command import add_parser as add_gates
 from hw.host.command import add_parser as add_host
 from hw.option_costs import add_parser as add_options
@@ -36,6 +37,7 @@ def _parser() -> CommandParser:
     add_gates(commands)
     add_resources(commands)
     add_wave(commands)
+    add_diagram(commands)
     add_options(commands)
     return parser
 

@@ -232,6 +232,15 @@ class ArrayConfig(BaseModel):
         fields["weight_buffer_bytes"] = max(self.weight_buffer_bytes, 2 * wide_tile)
         return ArrayConfig(**fields)
 
+    def check_ternary(self) -> None:
+        """Refuse an array that only the simulator knows.
+
+        Raises:
+            InputError: naming the array and its multiply-accumulate.
+        """
+        if self.mac != "ternary":
+            raise InputError(f"array {self.name!r}: mac must be ternary for gateware, not {self.mac}")
+
     def check_k(self, k: int, where: str) -> None:
         """Refuse a reduction length whose sums could overflow the accumulator.
 

@@ -9,7 +9,6 @@ from hw.array import Array
 from hw.cells import Cells, check_cells
 from hw.config import ArrayConfig
 from hw.counters import CounterPorts, Counters
-from hw.errors import InputError
 from hw.grid import Grid
 from hw.ports import descriptor_layout, results_layout, scales_layout, vector_layout
 from hw.scales import ActivationSum, ScaleQueue, TileShifter
@@ -40,8 +39,7 @@ class Core(Component):
 
     def __init__(self, config: ArrayConfig, cells: Cells = "portable"):
         check_cells(cells)
-        if config.mac != "ternary":
-            raise InputError(f"array {config.name!r}: mac must be ternary for gateware, not {config.mac}")
+        config.check_ternary()
         self.config, self.cells = config, cells
         super().__init__(
             {
