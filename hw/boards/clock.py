@@ -84,13 +84,15 @@ class Clock(Elaboratable):
     """
 
     def __init__(self, board: Board):
-        self.board, self.pin = board, Signal()
+        self.board = board
+        self.pin = Signal()
 
     def elaborate(self, platform) -> Module:
         """Source and a counter that ends the reset."""
         m = Module()
         board = self.board
-        clock, locked = Signal(), Signal()
+        clock = Signal()
+        locked = Signal()
         if board.family == "ultrascale+":
             _processing_system(m, clock, locked)
         elif board.clock_hz == board.board_hz:
@@ -147,7 +149,8 @@ def _ecp5(m: Module, board: Board, s: PllSettings, pin: Signal, clock: Signal, l
 
 def _xilinx7(m: Module, board: Board, s: PllSettings, pin: Signal, clock: Signal, locked: Signal) -> None:
     """PLLE2_BASE with its feedback inside. Ref: Xilinx UG472."""
-    feedback, output = Signal(), Signal()
+    feedback = Signal()
+    output = Signal()
     m.submodules.pll = Instance(
         "PLLE2_BASE",
         p_CLKIN1_PERIOD=1e9 / board.board_hz,

@@ -54,8 +54,10 @@ class FrameReceiver(Component):
         m.submodules.crc = crc = CRC16_IBM_3740().create()
         m.submodules.payload = payload = Memory(shape=8, depth=PAYLOAD_BYTES, init=[])
         write, read = payload.write_port(), payload.read_port()
-        taken, inside = Signal(), Signal()
-        byte, left = self.bytes.payload, Signal(_LENGTH)
+        taken = Signal()
+        inside = Signal()
+        byte = self.bytes.payload
+        left = Signal(_LENGTH)
         gap = Signal(range(self.gap_cycles + 1))
         length = Signal(16)
         m.d.comb += [

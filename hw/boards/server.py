@@ -46,7 +46,8 @@ class Server(Elaboratable):
     def __init__(self, sinks: dict[Kind, Sink], sources: dict[Kind, Source], gap_cycles: int):
         self.sinks, self.sources = sinks, sources
         self._request, self._answer = FrameReceiver(gap_cycles), FrameSender()
-        self.received, self.sent, self.reset = self._request.bytes, self._answer.bytes, Signal()
+        self.received, self.sent = self._request.bytes, self._answer.bytes
+        self.reset = Signal()
 
     def elaborate(self, platform) -> Module:
         """The state machine between receiver and sender; filler and copier carry out what moves data."""
@@ -61,7 +62,9 @@ class Server(Elaboratable):
         m.d.comb += [request.address.eq(filler.address), filler.data.eq(request.data), filler.length.eq(request.length)]
 
         kept = Signal()  # the copier holds the latest answer, which belongs to:
-        kind, sequence, code = Signal(8), Signal(8), Signal(Code)
+        kind = Signal(8)
+        sequence = Signal(8)
+        code = Signal(Code)
         m.d.comb += [
             answer.kind.eq(request.kind),
             answer.sequence.eq(request.sequence),
@@ -110,18 +113,24 @@ class _Filler(Elaboratable):
 
     def __init__(self, sinks: list[Sink]):
         self.sinks = sinks
-        self.start, self.busy, self.outcome = Signal(), Signal(), Signal(Code)
+        self.start = Signal()
+        self.busy = Signal()
+        self.outcome = Signal(Code)
         self.number = Signal(range(len(sinks)))
         self.length = Signal(range(PAYLOAD_BYTES + 1))
-        self.address, self.data = Signal(range(PAYLOAD_BYTES)), Signal(8)  # follows one edge later
+        self.address = Signal(range(PAYLOAD_BYTES))
+        self.data = Signal(8)  # follows one edge later
 
     def elaborate(self, platform) -> Module:
         """A shift register that is as wide as the widest word."""
         m = Module()
         word_bytes = Array(len(sink.word) // 8 for sink in self.sinks)[self.number]
         longest = max(len(sink.word) for sink in self.sinks)
-        word, filled, pushing = Signal(longest), Signal(range(longest // 8 + 1)), Signal()
-        left, words = Signal.like(self.length), Signal.like(self.length)
+        word = Signal(longest)
+        filled = Signal(range(longest // 8 + 1))
+        pushing = Signal()
+        left = Signal.like(self.length)
+        words = Signal.like(self.length)
         for index, sink in enumerate(self.sinks):
             m.d.comb += [
                 sink.word.eq(word[longest - len(sink.word) :]),
@@ -177,10 +186,13 @@ class _Copier(Elaboratable):
 
     def __init__(self, sources: list[Source]):
         self.sources = sources
-        self.clear, self.start, self.busy = Signal(), Signal(), Signal()
+        self.clear = Signal()
+        self.start = Signal()
+        self.busy = Signal()
         self.number = Signal(range(len(sources)))
         self.length = Signal(range(PAYLOAD_BYTES))  # of what the buffer holds
-        self.address, self.data = Signal(range(PAYLOAD_BYTES)), Signal(8)  # follows one edge later
+        self.address = Signal(range(PAYLOAD_BYTES))
+        self.data = Signal(8)  # follows one edge later
 
     def elaborate(self, platform) -> Module:
         """One byte per edge."""

@@ -26,7 +26,8 @@ class UartTransmitter(Component):
     def elaborate(self, platform) -> Module:
         """A shift register of the frame and a counter of its bits."""
         m = Module()
-        timer, left = Signal(range(self.divisor)), Signal(range(_FRAME_BITS + 1))
+        timer = Signal(range(self.divisor))
+        left = Signal(range(_FRAME_BITS + 1))
         frame = Signal(_FRAME_BITS, init=-1)
         m.d.comb += [self.tx.eq(frame[0]), self.bytes.ready.eq(left == 0)]
         with m.If(left == 0):
@@ -59,7 +60,8 @@ class UartReceiver(Component):
         m = Module()
         rx = Signal(init=1)
         m.submodules += FFSynchronizer(self.rx, rx, init=1)
-        timer, left = Signal(range(self.divisor)), Signal(range(_FRAME_BITS + 1))
+        timer = Signal(range(self.divisor))
+        left = Signal(range(_FRAME_BITS + 1))
         frame = Signal(_FRAME_BITS)
         with m.If(self.bytes.valid & self.bytes.ready):
             m.d.sync += self.bytes.valid.eq(0)

@@ -116,6 +116,7 @@ def test_every_family_has_its_ports_and_clock_cell(name):
     assert ports == {"rx", "tx", "led"} | ({"clk"} if name != "kv260" else set())
     if name in cells:
         assert f"cell {cells[name]} " in text
+    assert "$signal" not in text, "a signal has no name of its own"
 
 
 def test_verilog_keeps_what_the_pll_is_configured_by_and_no_other_attribute():
