@@ -1,13 +1,14 @@
 """The sequencer: takes one GEMM descriptor, walks its tiles, and decides loads, swaps and issues."""
 
-from amaranth import Const, Module, Mux, Signal, Value
+from amaranth import Module, Mux, Signal, Value
 from amaranth.lib import data, enum, stream
 from amaranth.lib.wiring import Component, In, Out
 
 from hw.config import ArrayConfig
-from hw.ports import SIZE_BITS, Descriptor, beat_shape, descriptor_layout, format_fields, token_shape
+from hw.ports import beat_shape, descriptor_layout, format_fields, token_shape
+from hw.tile_walk import TileWalk
 
-__all__ = ["Countdown", "Sequencer", "Status", "TileWalk"]
+__all__ = ["Sequencer", "Status"]
 
 
 class Status(enum.Enum, shape=2):
@@ -16,126 +17,6 @@ class Status(enum.Enum, shape=2):
     OK = 0
     ZERO_SIZE = 1  # m, n or k is 0
     K_TOO_LARGE = 2  # sums over k could overflow the accumulator
-
-
-class Countdown(Component):
-    """What is left along one size of a GEMM, in steps of ``step``; wraps behind the last step.
-
-    ``last`` is a register that is made one step ahead, so that no comparison stands before what depends on it.
-
-    Members
-    -------
-    size : read with ``start``; not 0.
-    start : stand on the first step of ``size``.
-    advance : go to the next step, from the last to the first.
-    left : what is left, this step included.
-    last : it is ``step`` or less.
-    """
-
-    def __init__(self, step: int):
-        self.step = step
-        super().__init__(
-            {"size": In(SIZE_BITS), "start": In(1), "advance": In(1), "left": Out(SIZE_BITS), "last": Out(1)}
-        )
-
-    def elaborate(self, platform) -> Module:
-        """The size, what is left of it, and whether each of them is one step."""
-        m = Module()
-        whole = Signal(SIZE_BITS)
-        single = Signal()
-        with m.If(self.start):
-            m.d.sync += [whole.eq(self.size), self.left.eq(self.size)]
-            m.d.sync += [single.eq(self.size <= self.step), self.last.eq(self.size <= self.step)]
-        with m.Elif(self.advance):
-            m.d.sync += [self.left.eq(self.left - self.step), self.last.eq(self.left <= 2 * self.step)]
-            with m.If(self.last):
-                m.d.sync += [self.left.eq(whole), self.last.eq(single)]
-        return m
-
-
-class TileWalk(Component):
-    """The tiles of a GEMM in stream order: token tile (outermost), column tile, plane, fold (innermost).
-
-    Members
-    -------
-    sizes : of the GEMM, none 0 unless ``refused``; read with ``start``.
-    start : stand on the first tile of ``sizes``.
-    refused : with ``start``: stand on no tile.
-    step : go to the next tile.
-    planes : a second plane follows the first in every column tile; read with ``start``.
-    more : the walk stands on a tile, not behind the last.
-    first, last : that tile is the first, the last fold of its column tile, planes together.
-    second : that tile is of the second plane.
-    final : that tile is the last of the GEMM.
-    last_token : number of the last token of that tile.
-    last_issue : number of the last vector that it takes: of that token, or of its last position of K where systolic.
-    """
-
-    def __init__(self, config: ArrayConfig):
-        self.config = config
-        super().__init__(
-            {
-                "sizes": In(Descriptor),
-                "planes": In(1),
-                "start": In(1),
-                "refused": In(1),
-                "step": In(1),
-                "more": Out(1),
-                "first": Out(1),
-                "last": Out(1),
-                "second": Out(1),
-                "final": Out(1),
-                "last_token": Out(token_shape(config)),
-                "last_issue": Out(token_shape(config)),
-            }
-        )
-
-    def elaborate(self, platform) -> Module:
-        """Three counters of what is left along k, n and m; each wraps into the next outer one."""
-        m = Module()
-        config = self.config
-        m.submodules.folds = folds = Countdown(config.rows)
-        m.submodules.columns = columns = Countdown(config.cols)
-        m.submodules.tokens = tokens = Countdown(config.token_tile)
-        m.d.comb += [
-            folds.size.eq(self.sizes.k),
-            columns.size.eq(self.sizes.n),
-            tokens.size.eq(self.sizes.m),
-            folds.advance.eq(self.step),
-            columns.advance.eq(self.step & self.last),
-            tokens.advance.eq(self.step & self.last & columns.last),
-            self.last.eq(folds.last & self._last_plane(m, self.step & folds.last)),
-            self.final.eq(self.last & columns.last & tokens.last),
-        ]
-        systolic = config.organisation == "systolic"
-        positions = Mux(folds.last, (folds.left - 1)[: len(self.last_issue)], config.rows - 1)
-        m.d.comb += self.last_issue.eq(positions if systolic else self.last_token)
-        for counter in (folds, columns, tokens):
-            m.d.comb += counter.start.eq(self.start)
-        with m.If(self.start):
-            m.d.sync += [self.more.eq(~self.refused), self.first.eq(1)]
-            m.d.sync += self.last_token.eq(self._last_token(self.sizes.m, 0))
-        with m.Elif(self.step):
-            m.d.sync += [self.more.eq(~self.final), self.first.eq(self.last)]
-            with m.If(tokens.advance):
-                m.d.sync += self.last_token.eq(self._last_token(tokens.left, config.token_tile))
-        return m
-
-    def _last_plane(self, m: Module, end: Value) -> Value:
-        """Whether the walk stands on the last plane of a column tile; ``end``: this edge leaves a plane."""
-        if self.config.planes == 1:
-            return Const(1, 1)
-        two = Signal()
-        with m.If(self.start):
-            m.d.sync += [two.eq(self.planes), self.second.eq(0)]
-        with m.Elif(end):
-            m.d.sync += self.second.eq(two & ~self.second)
-        return self.second | ~two
-
-    def _last_token(self, left: Value, done: int) -> Value:
-        """Number of the last token of the token tile that comes when ``done`` of the ``left`` tokens are over."""
-        whole = self.config.token_tile
-        return Mux(left <= done + whole, (left - done - 1)[: len(self.last_token)], whole - 1)
 
 
 class Sequencer(Component):
