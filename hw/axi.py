@@ -148,7 +148,11 @@ class AxiCore(Component):
         registers, core = self.registers, self.core
         writes = {name: registers.write & (registers.index == REGISTERS.index(name)) for name in REGISTERS}
         bits = {name: registers.data[place] for name, place in CONTROL_BITS.items()}
-        enabled, oversized, launched, was_running, was_halted = (Signal(name=f"control{i}") for i in range(5))
+        enabled = Signal()
+        oversized = Signal()
+        launched = Signal()
+        was_running = Signal()
+        was_halted = Signal()
         busy = core.running | halted
         start = Signal()
         oversize = Signal()

@@ -181,9 +181,9 @@ class ArrayConfig(BaseModel):
     def pipeline_latency(self) -> int:
         """Edges from the one that accepts an activation vector to the first that can transfer its result.
 
-        Systolic: from the last position of K, through vector register, skew, accumulator, readout and queue.
-        The registers to the accumulator, one for the accumulator and the result queue that it writes, those of the
-        requantizer, and the transfer itself.
+        Tree: the registers to the accumulator, one for the accumulator and the result queue that it writes, those of
+        the requantizer, and the transfer itself. Systolic: from the last position of K, through vector register, skew,
+        accumulator, readout and queue.
         """
         if self.organisation == "systolic":
             return self.cols + _SYSTOLIC_STAGES

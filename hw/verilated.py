@@ -12,13 +12,12 @@ from hw.config import ArrayConfig
 from hw.counters import CAUSES
 from hw.job import CoreJob, descriptor_bits, matrix, vector_stream, weight_stream
 from hw.ports import descriptor_layout, results_layout
-from hw.verilator import compile_program
+from hw.verilator import CACHE, compile_program
 from hw.verilog import CORE_NAME, core_verilog
 
 __all__ = ["Product", "VerilatedCore", "build_core"]
 
 _HARNESS = Path(__file__).with_name("verilated.cpp")
-_CACHE = Path("build") / "verilated"
 
 
 class Product(NamedTuple):
@@ -85,7 +84,7 @@ class VerilatedCore:
         return bits @ weights
 
 
-def build_core(config: ArrayConfig, cache: Path = _CACHE) -> Path:
+def build_core(config: ArrayConfig, cache: Path = CACHE) -> Path:
     """Compile the core of ``config``; the same Verilog and harness are compiled once.
 
     Raises:

