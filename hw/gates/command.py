@@ -10,7 +10,8 @@ from rich.table import Table
 
 from hw.config import load_array
 from hw.errors import InputError
-from hw.gates.cells import Library, load_library, short_name
+from hw.gates.cells import Library
+from hw.gates.library import load_library, short_name
 
 __all__ = ["add_arguments", "add_parser", "gates"]
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from hw.artifact import read_artifact, write_text
-from hw.gates.cells import short_name
 from hw.gates.cross_check import CROSS_CHECK
 from hw.gates.designs import FORMATS
+from hw.gates.library import short_name
 from hw.gates.table import RESULTS, STANDARD_BITS, STANDARD_ZEROS, read_table
 from hw.pages import markdown_table
 

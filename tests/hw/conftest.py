@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hw.gates.cells import load_library
+from hw.gates.library import load_library
 
 TINY = Path(__file__).parent / "gates" / "tiny.lib"
 _REAL = Path(__file__).parents[3] / "shared" / "data" / "liberty"

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from hw.errors import InputError
-from hw.gates.cells import Table, load_library
+from hw.gates.cells import Table
+from hw.gates.library import load_library
 from hw.gates.mapping import buffer_cell, clock_gate_cell, flip_flop_cells
 from tests.hw.conftest import TINY
 

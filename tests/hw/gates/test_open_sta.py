@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hw.gates.cells import load_library
 from hw.gates.designs import Design, candidates
+from hw.gates.library import load_library
 from hw.gates.netlist import netlist_of
 from hw.gates.open_sta import open_sta_critical
 from hw.gates.synth import synthesize
