@@ -65,7 +65,13 @@ def _parser() -> CommandParser:
         "--balance", type=float, metavar="BETA", help="scale input channels by mean|x|^BETA, 0 to 1, after a rotation"
     )
     other.add_argument(
-        "--calib", type=Path, help="text that --balance measures (default: a slice of pydoc_data.topics)"
+        "--smooth",
+        type=float,
+        metavar="ALPHA",
+        help="or by mean|x|^ALPHA / rms(w)^(1 - ALPHA), w: the channel's weights",
+    )
+    other.add_argument(
+        "--calib", type=Path, help="text that channels are measured on (default: a slice of pydoc_data.topics)"
     )
     other.add_argument("--calibration-windows", type=int, help="default: 16")
     other.add_argument("--length", type=int, help="tokens per window (default: 512)")
@@ -162,7 +168,7 @@ def _print_manifest(manifest: Manifest, folder: Path, seconds: float) -> None:
 def _rewrite(options: Namespace) -> None:
     from quant.rewrite import RewriteJob, rewrite  # imports torch
 
-    names = ("model", "out", "rotate", "balance", "calib", "calibration_windows", "length", "device")
+    names = ("model", "out", "rotate", "balance", "smooth", "calib", "calibration_windows", "length", "device")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     with stage_bars() as report:
         done = rewrite(validate_document(given, RewriteJob, "options"), report)

@@ -13,11 +13,12 @@ take up stays as it is: the inputs of o across heads and of down across channels
 rotating them needs adders at run time (``quant.online_rotation``).
 
 Ref: SpinQuant (arXiv 2405.16406) section 3.1, R1 and R2; QuaRot (arXiv 2404.00456) section 4; AWQ (arXiv 2306.00978)
-section 3.2; SmoothQuant (arXiv 2211.10438) section 4. Module names are those of transformers' LLaMA relatives, as in
+section 3.2; SmoothQuant (arXiv 2211.10438) equation 4. Module names are those of transformers' LLaMA relatives, as in
 ``quant.llama``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -29,9 +30,17 @@ from quant.llama import block_inputs, block_linears, block_norms, blocks, run_bl
 from quant.recording import FIRST_KINDS, INPUT_OF_KIND
 from quant.shapes import ModelShape
 
-__all__ = ["balance", "rotate", "weight_kurtosis"]
+__all__ = ["Exponents", "balance", "rotate", "weight_kurtosis"]
 
 Progress = Callable[[str, int, int], None]  # stage, done, total
+
+
+class Exponents(NamedTuple):
+    """How strongly factors follow the magnitudes of activations (AWQ: between 0 and 1) and of weights (SmoothQuant)."""
+
+    activations: float
+    weights: float = 0.0
+
 
 _READERS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))  # of the first and the second norm of a block
 _WRITERS = ("o_proj", "down_proj")
@@ -79,16 +88,19 @@ def rotate(model: PreTrainedModel, shape: ModelShape, seed: int, progress: Progr
 
 
 @torch.no_grad()
-def balance(model: PreTrainedModel, shape: ModelShape, windows: Tensor, beta: float, progress: Progress) -> None:
-    """Balance in place: ``s = mean|x|^beta / sqrt(max min)`` per input channel, ``x / s`` and ``W diag(s)``.
+def balance(
+    model: PreTrainedModel, shape: ModelShape, windows: Tensor, exponents: Exponents, progress: Progress
+) -> None:
+    """Balance in place: ``x / s`` and ``W diag(s)`` with one factor s per input channel.
 
-    ``windows``: calibration tokens, int64 ``(count, length)``. Query heads that share a key-value head share its
-    factors, of the mean over them.
+    ``s = mean|x|^activations / rms(w)^weights``, times what makes the largest the inverse of the smallest; w: the
+    channel's column in all linears that read it. Query heads that share a key-value head share its factors, of the
+    means over them. ``windows``: calibration tokens, int64 ``(count, length)``.
     """
     for item in calibration_blocks(model, windows, int8=False):
         progress("balance", item.layer, shape.layers)
         found = _mean_magnitudes(model, item)
-        _balance_block(blocks(model)[item.layer], item.layer, found, shape, beta)
+        _balance_block(blocks(model)[item.layer], item.layer, found, shape, exponents)
     progress("balance", shape.layers, shape.layers)
 
 
@@ -133,34 +145,43 @@ def _mean_magnitudes(model: PreTrainedModel, item: CalibrationBlock) -> dict[str
     return {INPUT_OF_KIND[kind]: total / tokens for kind, total in sums.items()}
 
 
-def _balance_block(block: nn.Module, layer: int, magnitudes: dict[str, Tensor], shape: ModelShape, beta: float) -> None:
+def _balance_block(
+    block: nn.Module, layer: int, magnitudes: dict[str, Tensor], shape: ModelShape, exponents: Exponents
+) -> None:
     modules = {linear.kind: linear.module for linear in block_linears(block, layer)}
+
+    def measured(kinds: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Mean square of each column of these linears, mean magnitude of its input: ``(k,)``."""
+        weights = [modules[kind].weight.double() for kind in kinds]
+        return torch.cat(weights).square().mean(0), magnitudes[INPUT_OF_KIND[kinds[0]]].to(weights[0])
+
+    heads = (shape.kv_heads, shape.heads // shape.kv_heads, shape.head_dim)  # query heads by key-value head
+    shared = _factors(*(values.reshape(heads).mean(1).flatten() for values in measured(["o_proj"])), exponents)
+    repeated = shared.reshape(shape.kv_heads, 1, -1).expand(heads).flatten()
+    _move(modules["v_proj"], modules["o_proj"], shared, repeated)
+    factors = _factors(*measured(["down_proj"]), exponents)
+    _move(modules["up_proj"], modules["down_proj"], factors, factors)
     for kinds, gain in zip(_READERS, block_norms(block, layer).values(), strict=True):
-        factors = _factors(magnitudes[INPUT_OF_KIND[kinds[0]]], beta).to(gain.device)
+        factors = _factors(*measured(kinds), exponents)
         _store(gain, gain.double() / factors)
         for kind in kinds:
             _store(modules[kind].weight, modules[kind].weight.double() * factors)
-    heads = magnitudes["attention_out"].reshape(shape.kv_heads, -1, shape.head_dim)  # (kv, query heads of one, d)
-    shared = _factors(heads.mean(1).flatten(), beta)
-    repeated = shared.reshape(shape.kv_heads, 1, -1).expand(heads.shape).flatten()
-    _move(modules["v_proj"], modules["o_proj"], shared, repeated)
-    factors = _factors(magnitudes["mlp_out"], beta)
-    _move(modules["up_proj"], modules["down_proj"], factors, factors)
 
 
 def _move(producer: nn.Linear, reader: nn.Linear, divisors: Tensor, factors: Tensor) -> None:
     """Divide the outputs of one linear and multiply the columns of the one that reads them."""
-    divisors, factors = divisors.to(producer.weight.device), factors.to(reader.weight.device)
     _store(producer.weight, producer.weight.double() / divisors[:, None])
     if producer.bias is not None:
         _store(producer.bias, producer.bias.double() / divisors)
     _store(reader.weight, reader.weight.double() * factors)
 
 
-def _factors(magnitudes: Tensor, beta: float) -> Tensor:
+def _factors(squares: Tensor, magnitudes: Tensor, exponents: Exponents) -> Tensor:
     """Balancing factors, float64: their largest times their smallest is 1."""
-    magnitudes = magnitudes.double()
-    if not magnitudes.any():
-        return torch.ones_like(magnitudes)
-    raised = magnitudes.clamp_min(_LEAST * magnitudes.mean()) ** beta
+    raised = _floored(magnitudes) ** exponents.activations / _floored(squares).sqrt() ** exponents.weights
     return raised / (raised.max() * raised.min()).sqrt()
+
+
+def _floored(values: Tensor) -> Tensor:
+    """What is almost zero as a small share of the mean; ones where all are zero."""
+    return values.clamp_min(_LEAST * values.mean()) if values.any() else torch.ones_like(values)

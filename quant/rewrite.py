@@ -21,7 +21,7 @@ from transformers import PreTrainedModel
 from hw.artifact import write_artifact
 from hw.errors import InputError
 from quant.calibrate import token_windows
-from quant.equivalent import balance, rotate, weight_kurtosis
+from quant.equivalent import Exponents, balance, rotate, weight_kurtosis
 from quant.forward import hidden_states
 from quant.llama import LoadedModel, blocks, logits_of
 from quant.loading import load_model, load_tokenizer, save_tokenizer
@@ -39,7 +39,11 @@ _COMPARED_TOKENS = 64  # whose logits are compared before and after
 
 
 class RewriteJob(BaseModel):
-    """What to rewrite and how: ``rotate`` is a seed, ``balance`` the exponent; at least one of them is given."""
+    """What to rewrite and how: ``rotate`` is a seed, ``balance`` or ``smooth`` an exponent; one of them is given.
+
+    ``balance`` B: ``s = mean|x|^B`` (AWQ); ``smooth`` A: ``s = mean|x|^A / rms(w)^(1 - A)`` (SmoothQuant, with means
+    for its maxima).
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -47,10 +51,18 @@ class RewriteJob(BaseModel):
     out: Path
     rotate: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     balance: Annotated[float, Field(ge=0, le=1)] | None = None
+    smooth: Annotated[float, Field(ge=0, le=1)] | None = None
     calib: Path | None = None  # channels are measured on it; None = the built-in text that `quantize` calibrates on
     calibration_windows: Count = 16
     length: Annotated[int, Field(ge=2)] = 512  # tokens per window, at most the model's context
     device: str = "cpu"
+
+    @property
+    def exponents(self) -> Exponents | None:
+        """Those of the balancing factors, where channels are balanced at all."""
+        if self.smooth is not None:
+            return Exponents(self.smooth, 1 - self.smooth)
+        return None if self.balance is None else Exponents(self.balance)
 
 
 class Rewritten(BaseModel):
@@ -75,8 +87,10 @@ def rewrite(job: RewriteJob, progress: Progress | None = None) -> Rewritten:
             matrix, or what loading a model or a text refuses.
     """
     report = progress or (lambda *_: None)
-    if job.rotate is None and job.balance is None:
-        raise InputError("rewrite: nothing to do; give --rotate SEED, --balance BETA or both")
+    if job.rotate is None and job.exponents is None:
+        raise InputError("rewrite: nothing to do; give --rotate SEED, --balance BETA or --smooth ALPHA")
+    if job.balance is not None and job.smooth is not None:
+        raise InputError("rewrite: --balance and --smooth are two ways to choose the same factors; give one of them")
     if job.out.exists() and not (job.out.is_dir() and not any(job.out.iterdir())):
         raise InputError(f"{job.out}: must be a new or empty folder; give another with --out, or remove it")
     source = resolve(job.model)
@@ -90,10 +104,10 @@ def rewrite(job: RewriteJob, progress: Progress | None = None) -> Rewritten:
     before, kurtosis_before = _logits(model, compared), weight_kurtosis(model)
     if job.rotate is not None:
         rotate(model, shape, job.rotate, report)
-    if job.balance is not None:
+    if job.exponents is not None:
         length = min(job.length, shape.max_positions)
         windows = token_windows(tokens, length, job.calibration_windows, f"calibration text {text.name!r}")
-        balance(model, shape, windows, job.balance, report)
+        balance(model, shape, windows, job.exponents, report)
     differ = ((_logits(model, compared) - before).norm() / before.norm()).item()
     facts = {
         "shape": shape.model_copy(update={"tie_embeddings": model.config.tie_word_embeddings}),
@@ -132,8 +146,8 @@ def _write_weights(model: PreTrainedModel, folder: Path) -> str:
 
 
 def _write_facts(job: RewriteJob, loaded: LoadedModel, facts: dict[str, object], folder: Path) -> None:
-    done = job.model_dump(include={"rotate", "balance"})
-    if job.balance is not None:
+    done = job.model_dump(include={"rotate", "balance", "smooth"})
+    if job.exponents is not None:
         text = calibration_text(job.calib)
         windows = f"{job.calibration_windows} windows of {min(job.length, loaded.shape.max_positions)} tokens"
         done["calibration"] = f"{text.name} ({text.sha256[:12]}), {windows}"

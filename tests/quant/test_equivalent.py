@@ -7,7 +7,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from hw.errors import InputError
-from quant.equivalent import balance, rotate, weight_kurtosis
+from quant.equivalent import Exponents, balance, rotate, weight_kurtosis
 from quant.llama import block_inputs, block_linears, blocks, decoder_linears, norm_weights, place
 from quant.shapes import ModelShape
 
@@ -75,15 +75,15 @@ def silent(*_):
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("steps", ["rotate", "balance", "both"])
+@pytest.mark.parametrize("steps", ["rotate", "balance", "smooth", "both"])
 def test_logits_stay(form, steps):
     model, shape = make(form)
     before = model(tokens()).logits
     weights = [linear.module.weight.clone() for linear in decoder_linears(model)]
-    if steps != "balance":
+    if steps in ("rotate", "both"):
         rotate(model, shape, 7, silent)
     if steps != "rotate":
-        balance(model, shape, tokens(), 0.5, silent)
+        balance(model, shape, tokens(), Exponents(0.5, 0.5 if steps == "smooth" else 0.0), silent)
     assert torch.allclose(model(tokens()).logits, before, rtol=1e-4, atol=1e-4 * before.abs().max())
     for linear, weight in zip(decoder_linears(model), weights, strict=True):
         assert not torch.allclose(linear.module.weight, weight, rtol=0.05)
@@ -120,10 +120,24 @@ def test_balanced_inputs_are_what_the_exponent_leaves():
         return {kind: x.abs().mean((0, 1)) for kind, x in seen.items()}
 
     before = means(1)
-    balance(model, shape, tokens(), 0.25, silent)
+    balance(model, shape, tokens(), Exponents(0.25), silent)
     after = means(1)
     for kind in ("q_proj", "o_proj", "gate_proj", "down_proj"):
         ratio = after[kind] / before[kind] ** 0.75
+        assert torch.allclose(ratio, ratio[0].expand_as(ratio), rtol=1e-3)
+
+
+def test_smooth_inputs_are_as_large_as_their_columns():
+    """At 1/2: ``mean|x / s|`` and ``rms(w s)`` become proportional to each other, channel by channel."""
+    model, shape = make("plain")
+    balance(model, shape, tokens(), Exponents(0.5, 0.5), silent)
+    linears = block_linears(blocks(model)[1], 1)
+    with block_inputs(linears) as seen:
+        model(tokens())
+    columns = {linear.kind: linear.module.weight for linear in linears}
+    for kinds in (("q_proj", "k_proj", "v_proj"), ("o_proj",), ("gate_proj", "up_proj"), ("down_proj",)):
+        sizes = torch.cat([columns[kind] for kind in kinds]).square().mean(0).sqrt()
+        ratio = seen[kinds[0]].abs().mean((0, 1)) / sizes
         assert torch.allclose(ratio, ratio[0].expand_as(ratio), rtol=1e-3)
 
 
@@ -133,7 +147,7 @@ def test_balance_survives_a_channel_that_is_always_zero():
     assert linear.kind == "up_proj"
     linear.module.weight.data[4] = 0
     before = model(tokens()).logits
-    balance(model, shape, tokens(), 1.0, silent)
+    balance(model, shape, tokens(), Exponents(1.0), silent)
     assert torch.allclose(model(tokens()).logits, before, rtol=1e-4, atol=1e-4 * before.abs().max())
 
 
@@ -147,7 +161,7 @@ def test_streamed_weights_keep_their_type(step):
     if step == "rotate":
         rotate(model, shape, 7, silent)
     else:
-        balance(model, shape, tokens(), 0.5, silent)
+        balance(model, shape, tokens(), Exponents(0.5), silent)
     assert {parameter.dtype for parameter in blocks(model)[0].parameters()} == {torch.float16}
     after = place(model, torch.device("cpu"), streamed=False)(tokens()).logits
     assert (after - rounded).norm() < 4 * (rounded - exact).norm()

@@ -56,7 +56,7 @@ def logits(folder, tokens):
     return load_model(resolve(str(folder))).model(torch.tensor([tokens])).logits
 
 
-@pytest.mark.parametrize("fields", [{"rotate": 3}, {"balance": 0.5}, {"rotate": 3, "balance": 0.25}])
+@pytest.mark.parametrize("fields", [{"rotate": 3}, {"balance": 0.5}, {"rotate": 3, "balance": 0.25}, {"smooth": 0.5}])
 def test_folder_is_the_same_function_of_the_same_tokens(job, original, fields):
     done = rewrite(job(**fields))
     tokens = load_model(resolve(str(original))).tokenizer.encode(TEXT)
@@ -148,8 +148,10 @@ def test_folder_that_holds_something_is_refused(job, original, tmp_path):
 
 
 def test_wrong_input_is_one_line(job, tiny_folder, tmp_path):
-    with pytest.raises(InputError, match=r"nothing to do; give --rotate SEED, --balance BETA or both"):
+    with pytest.raises(InputError, match=r"nothing to do; give --rotate SEED, --balance BETA or --smooth ALPHA"):
         rewrite(job())
+    with pytest.raises(InputError, match=r"give one of them"):
+        rewrite(job(balance=0.5, smooth=0.5))
     with pytest.raises(InputError, match=r"^head_dim 6: no Hadamard matrix"):
         rewrite(job(model=str(tiny_folder), rotate=0))
     with pytest.raises(InputError, match=r"calibration text 'words\.txt': 4000 windows of 32 tokens need"):
