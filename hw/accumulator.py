@@ -9,6 +9,7 @@ from amaranth.lib.wiring import Component, In, Out
 from hw.cells import Cells, GatedAdder
 from hw.config import ArrayConfig
 from hw.credits import count_credits, result_ports
+from hw.delay import delayed
 from hw.formats import SHIFT_BITS
 from hw.ports import addends_layout, results_layout, scales_layout, sums_layout, token_shape, total_shape
 from hw.requantize import Requantizer
@@ -67,11 +68,7 @@ class Accumulator(Component):
         m.d.comb += now.token.eq(self.token)
         if requantize:
             m.d.comb += now.column_end.eq(self.column_end)
-        for stage in range(config.total_stages):
-            delayed = Signal(description, name=f"description{stage}")
-            m.d.sync += delayed.eq(now)
-            now = delayed
-        reading = now
+        reading = delayed(m, now, config.total_stages, "description")
         adding = Signal(description)
         m.d.sync += adding.eq(reading)
 

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import Component, In, Out
 from hw.cells import Cells
 from hw.column import Column
 from hw.config import ArrayConfig
+from hw.delay import delayed
 from hw.lane import ACTIVATION_BITS, TritCode
 from hw.ports import negatives_layout, tile_layout, totals_layout, vector_layout
 
@@ -44,11 +45,7 @@ class Array(Component):
             x = Signal(ACTIVATION_BITS, name=f"x{lane}")
             with m.If(self.issue):
                 m.d.sync += x.eq(self.vector[lane])
-            for position in range(1, lane % self.config.chain_lanes + 1):
-                delayed = Signal(ACTIVATION_BITS, name=f"x{lane}_{position}")
-                m.d.sync += delayed.eq(x)
-                x = delayed
-            skewed.append(x)
+            skewed.append(delayed(m, x, lane % self.config.chain_lanes, f"x{lane}_"))
         totals = []
         for index in range(self.config.cols):
             m.submodules[f"column{index}"] = column = Column(self.config, self.cells)

@@ -4,13 +4,13 @@ from functools import reduce
 from operator import or_
 
 from amaranth import Cat, Module, Mux, Signal, Value, signed
-from amaranth.lib import data
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import Component, In, Out
 
 from hw.cells import Cells, TermAdder
 from hw.config import ArrayConfig
 from hw.credits import count_credits, result_ports
+from hw.delay import delayed
 from hw.lane import ACTIVATION_BITS, TritCode
 from hw.ports import tile_layout, token_shape, vector_layout
 
@@ -95,8 +95,8 @@ class Grid(Component):
             chosen = Signal(signed(self.config.accumulator_bits), name=f"chosen{column}", reset_less=True)
             finished = [Mux(flag, line[column], 0) for line, flag in zip(sums, flags, strict=True)]  # one at most
             m.d.sync += chosen.eq(reduce(or_, finished))
-            valid = _late(m, valid, f"valid{column}", reset_less=False)
-            flags = [_late(m, flag, f"flag{row}_{column}") for row, flag in enumerate(flags)]
+            valid = delayed(m, valid, 1, f"valid{column}_")
+            flags = [delayed(m, flag, 1, f"flag{row}_{column}_", reset_less=True) for row, flag in enumerate(flags)]
             m.submodules[f"queue{column}"] = queue = SyncFIFO(width=len(chosen), depth=self.config.result_queue_depth)
             m.d.comb += [queue.w_data.eq(chosen), queue.w_en.eq(valid)]
             queues.append(queue)
@@ -116,15 +116,13 @@ class Grid(Component):
             x = Signal(ACTIVATION_BITS, name=f"vector{row}", reset_less=True)
             with m.If(self.issue):
                 m.d.sync += x.eq(self.vector[row])
-            for stage in range(row + 1):
-                x = _late(m, x, f"x{row}_{stage}")
-            rows.append(x)
+            rows.append(delayed(m, x, row + 1, f"x{row}_", reset_less=True))
         return rows
 
     def _codes(self, m: Module) -> list[Value]:
         """Column c's trit of the issued position, c + 2 edges after the issue; 0 where none was issued."""
         rows = self.config.rows
-        issued, step = _late(m, self.issue, "issued", reset_less=False), _late(m, self.step, "step_taken")
+        issued, step = delayed(m, self.issue, 1, "issued"), delayed(m, self.step, 1, "step_taken", reset_less=True)
         columns = []
         for column in range(self.config.cols):
             code = Signal(TritCode, name=f"code{column}")
@@ -132,9 +130,7 @@ class Grid(Component):
             m.d.sync += code.as_value().eq(_picked(mine, step))
             with m.If(~issued):
                 m.d.sync += code.as_value().eq(0)
-            for stage in range(column):
-                code = _late(m, code, f"code{column}_{stage}")
-            columns.append(code)
+            columns.append(delayed(m, code, column, f"code{column}_", reset_less=True))
         return columns
 
     def _clears(self, m: Module) -> list[Value]:
@@ -166,16 +162,13 @@ class Grid(Component):
 
     def _readout(self, m: Module) -> list[Value]:
         """For each row whether its element of column 0 has just finished: row 0 three edges after the final issue."""
-        final, last = self.final, self.last_token
-        for stage in range(2):
-            final = _late(m, final, f"final{stage}", reset_less=False)
-            last = _late(m, last, f"last{stage}")
+        final, last = delayed(m, self.final, 2, "final"), delayed(m, self.last_token, 2, "last", reset_less=True)
         end = Signal.like(self.last_token)
         with m.If(final):
             m.d.sync += end.eq(last)
-        flags = [_late(m, final, "flag0", reset_less=False)]
+        flags = [delayed(m, final, 1, "flag0_")]
         for row in range(1, self.config.rows):
-            flags.append(_late(m, flags[-1] & (end != row - 1), f"flag{row}", reset_less=False))
+            flags.append(delayed(m, flags[-1] & (end != row - 1), 1, f"flag{row}_"))
         return flags
 
     def _credits(self, m: Module, transfer: Value) -> None:
@@ -189,13 +182,6 @@ class Grid(Component):
             m.d.sync += wait.eq(wait - 1)
         credits = count_credits(m, self, taken, transfer)
         m.d.comb += self.free.eq((credits > self.last_token) & (wait == 0))
-
-
-def _late(m: Module, value: Value | data.View, name: str, reset_less: bool = True) -> Signal:
-    """``value`` one edge later."""
-    register = Signal(value.shape(), name=name, reset_less=reset_less)
-    m.d.sync += register.eq(value)
-    return register
 
 
 def _picked(values: list[Value], index: Value) -> Value:

@@ -10,6 +10,7 @@ from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out
 
 from hw.config import ArrayConfig
+from hw.delay import delayed
 from hw.formats import INT8_LIMIT, SCALE_BITS, SHIFT_BITS
 from hw.ports import results_layout, scales_layout, sums_layout
 
@@ -130,10 +131,6 @@ class Requantizer(Component):
             if config.sum_of_x:
                 m.d.comb += [column.x_sum.eq(self.sums[config.cols]), column.offset.eq(scale.offset)]
             results.append(column.result)
-        valid = self.valid
-        for stage in range(config.requantizer_stages):
-            delayed = Signal(name=f"valid{stage}")
-            m.d.sync += delayed.eq(valid)
-            valid = delayed
+        valid = delayed(m, self.valid, config.requantizer_stages, "valid")
         m.d.comb += [self.results.as_value().eq(Cat(results)), self.results_valid.eq(valid)]
         return m

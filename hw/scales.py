@@ -9,6 +9,7 @@ from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import Component, In, Out
 
 from hw.config import ArrayConfig
+from hw.delay import delayed
 from hw.lane import ACTIVATION_BITS
 from hw.ports import addends_layout, exponents_layout, total_shape, totals_layout, vector_layout
 
@@ -84,11 +85,7 @@ class TileShifter(Component):
         layout = exponents_layout(config)
         m.submodules.queue = queue = ScaleQueue(config, layout.size, config.tiles_in_flight)
         exponents = Signal(layout)
-        end = self.tile_end
-        for stage in range(1 + config.column_stages):
-            delayed = Signal(name=f"end{stage}")
-            m.d.sync += delayed.eq(end)
-            end = delayed
+        end = delayed(m, self.tile_end, 1 + config.column_stages, "end")
         m.d.comb += [
             queue.word.eq(self.word),
             queue.accept.eq(self.accept),

@@ -4,24 +4,16 @@ Each proof has a twin with a fault that must be found.
 """
 
 import pytest
-from amaranth import Cat, Module, Mux, Signal, Value
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib.wiring import Component, In, Out
 
 from hw.config import ArrayConfig
+from hw.delay import delayed
 from hw.sequencer import Sequencer
 from tests.hw.proof import prove
 
 STEPS = 13  # a GEMM of up to four tiles, with its stalls
 STREAMS = {"descriptor_valid": In(1), "weight_valid": In(1), "activation_valid": In(1)}
-
-
-def late(m: Module, value: Value, edges: int, name: str) -> Value:
-    """``value`` of ``edges`` edges before."""
-    for edge in range(edges):
-        register = Signal(name=f"{name}{edge}")
-        m.d.sync += register.eq(value)
-        value = register
-    return value
 
 
 class ScaleBound(Component):
@@ -51,12 +43,12 @@ class ScaleBound(Component):
             (
                 "exponents",
                 sequencer.accept & sequencer.exponents_end,
-                late(m, sequencer.tile_end, 1 + config.column_stages, "tile_end"),
+                delayed(m, sequencer.tile_end, 1 + config.column_stages, "tile_end"),
             ),
             (
                 "scales",
                 sequencer.accept & sequencer.scales_end,
-                late(m, sequencer.column_end, 1 + config.total_stages, "column_end") & sequencer.formats.row_scales,
+                delayed(m, sequencer.column_end, 1 + config.total_stages, "column_end") & sequencer.formats.row_scales,
             ),
         ):
             waiting = Signal(5, name=name)
