@@ -37,9 +37,7 @@ class Unpacker(Component):
         """Wires for 2-bit codes, a 243-entry table per byte for five trits in eight bits."""
         m = Module()
         if self.config.packing == "2bit":
-            m.d.comb += [
-                self.trits.as_value().eq(self.word),
-            ]
+            m.d.comb += self.trits.as_value().eq(self.word)
             for index in range(self.config.weight_bus_bits // 8):
                 four = [self.trits[4 * index + i] for i in range(4)]
                 m.d.comb += self.illegal[index].eq(Cat(trit.negative & ~trit.nonzero for trit in four).any())
