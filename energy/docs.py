@@ -159,8 +159,8 @@ def _sources_table() -> str:
 
 
 def _methods_table() -> str:
-    """Quantizers on a small calibration and evaluation text: accuracy, bits and simulated cost."""
-    document = json.loads((RESULTS / "compare-smollm2-135m-small.json").read_text(encoding="utf-8"))
+    """Quantizers at full calibration: accuracy, bits and simulated cost."""
+    document = json.loads((RESULTS / "compare-smollm2-135m.json").read_text(encoding="utf-8"))
     return comparison_markdown(Comparison(**{name: document[name] for name in Comparison.model_fields}))
 
 

@@ -19,6 +19,9 @@ __all__ = ["BENCH_FILE", "BenchReport", "StageCost", "add_reports", "bench_markd
 BENCH_FILE = Path("docs") / "results" / "quant-bench.json"
 
 
+_PLURALS = {"block": "blocks", "step": "steps", "batch": "batches", "model": "models"}
+
+
 class StageCost(BaseModel):
     """One stage: what ran, and how often a whole job runs it.
 
@@ -161,7 +164,7 @@ def _stage_cells(report: BenchReport, cost: StageCost) -> tuple[str, ...]:
         report.model,
         f"`{report.method}`",
         cost.stage,
-        f"{cost.run} of {cost.whole} {cost.unit}s",
+        f"{cost.run} of {cost.whole} {_PLURALS[cost.unit]}",
         f"{cost.first:.2f} s",
         f"{cost.later:.2f} s",
         f"{_minutes(cost.whole_seconds)}, {kind}",
