@@ -16,6 +16,9 @@ __all__ = ["comparison_html", "comparison_markdown", "print_comparison"]
 _HEADER = ("method", "true bits", "planes", "ppl A16", "ppl A8", "decode tok/s", "prefill", "J/token", "array J/token")
 
 
+_SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up", "star", "hexagon")  # as many as no colour repeats
+
+
 def print_comparison(comparison: Comparison, console: Console) -> None:
     """Print one row per method."""
     table = Table(title=_title(comparison), box=None, title_justify="left", caption_justify="left")
@@ -72,22 +75,21 @@ def _cells(row: MethodRow) -> list[str]:
 
 
 def _scatter(comparison: Comparison, field: str, title: str) -> go.Figure:
+    """Perplexity against a field of the rows; every method has a colour and a symbol of its own."""
     figure = go.Figure()
-    for row in comparison.rows:
+    for index, row in enumerate(comparison.rows):
         figure.add_scatter(
             name=row.method,
             x=[getattr(row, field)],
             y=[row.perplexity_a8],
-            text=[row.method],
-            mode="markers+text",
-            textposition="top center",
-            marker={"size": 10},
-            showlegend=False,
+            mode="markers",
+            marker={"size": 11, "symbol": _SYMBOLS[index % len(_SYMBOLS)]},
         )
     figure.update_layout(
         template="plotly_white",
         height=460,
-        xaxis={"title": title, "type": "log"},
-        yaxis={"title": "perplexity, int8 activations", "type": "log"},
+        margin={"t": 20},
+        xaxis={"title": title, "type": "log", "minor": {"showgrid": True}, "nticks": 8},
+        yaxis={"title": "perplexity, int8 activations", "type": "log", "exponentformat": "power"},
     )
     return figure
