@@ -27,6 +27,7 @@ from hw.weights import WeightTiles
 
 __all__ = [
     "FAMILIES",
+    "ROUTERS",
     "Accumulated",
     "Datapath",
     "FpgaCells",
@@ -85,6 +86,9 @@ FAMILIES = {
         target_mhz=0,
     ),
 }
+
+
+ROUTERS = ("router1", "router2")  # of nextpnr; the second ends on large arrays too
 
 
 class Accumulated(Component):
@@ -212,7 +216,13 @@ def synthesize(design: Component, family: str = "ecp5") -> FpgaCells:
         return _synthesize(design, family, Path(folder))
 
 
-def route(design: Component, seeds: Sequence[int], family: str = "ecp5", part: str = "LFE5U-25F") -> dict[str, float]:
+def route(
+    design: Component,
+    seeds: Sequence[int],
+    family: str = "ecp5",
+    part: str = "LFE5U-25F",
+    router: str = ROUTERS[0],
+) -> dict[str, float]:
     """Clock in MHz, by placement seed, that nextpnr reaches between the registers of ``design`` on a part.
 
     Raises:
@@ -221,7 +231,7 @@ def route(design: Component, seeds: Sequence[int], family: str = "ecp5", part: s
     """
     chosen = FAMILIES[family]
     command = [_program(chosen.router), *chosen.parts[part], "--json", "top.json", "--timing-allow-fail"]
-    command += ["--freq", str(chosen.target_mhz), "--seed"]
+    command += ["--freq", str(chosen.target_mhz), "--router", router, "--seed"]
     clocks = {}
     with tempfile.TemporaryDirectory() as folder:
         _synthesize(Scanned(design), family, Path(folder))
@@ -236,13 +246,16 @@ def route(design: Component, seeds: Sequence[int], family: str = "ecp5", part: s
     return clocks
 
 
-def measure(config: ArrayConfig, cells: Cells, family: str, part: str, seeds: Sequence[int]) -> dict[str, object]:
+def measure(
+    config: ArrayConfig, cells: Cells, family: str, part: str, seeds: Sequence[int], router: str = ROUTERS[0]
+) -> dict[str, object]:
     """Cells of array, datapath and core of ``config``, and the datapath's clock for each placement seed."""
     scopes = {"array": array_of(config, cells), "datapath": Datapath(config, cells), "core": Core(config, cells)}
     counted = {name: synthesize(design, family) for name, design in scopes.items()}
     return {
         "family": family,
         "part": part,
+        "router": router if seeds else "",
         "array": config.model_dump(include=_FIELDS),
         "cells": cells,
         "scopes": {
@@ -255,7 +268,7 @@ def measure(config: ArrayConfig, cells: Cells, family: str, part: str, seeds: Se
             }
             for name, found in counted.items()
         },
-        "clock_mhz": route(Datapath(config, cells), seeds, family, part) if seeds else {},
+        "clock_mhz": route(Datapath(config, cells), seeds, family, part, router) if seeds else {},
     }
 
 

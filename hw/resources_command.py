@@ -31,6 +31,7 @@ def add_parser(commands) -> None:
     parser.add_argument("--family", help="ecp5, ice40 or xc7 (synthesis only); default: that of the cells")
     parser.add_argument("--part", help="the part to route on; default: the family's first")
     parser.add_argument("--seeds", default="1", help="placement seeds to route with, e.g. 1,2,3; empty: synthesis only")
+    parser.add_argument("--router", default="router1", help="of nextpnr: router1, or router2 for arrays above 16x16")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the result files")
     parser.add_argument("--table", action="store_true", help="print the table of the results in --out, measure nothing")
     parser.add_argument("--docs", action="store_true", help=f"write that table into {PAGE}, measure nothing")
@@ -52,7 +53,7 @@ def resources(options: Namespace) -> None:
         print(resource_table(options.out))
         return
     from hw.cells import check_cells
-    from hw.resources import FAMILIES, family_of, measure  # imports Amaranth
+    from hw.resources import FAMILIES, ROUTERS, family_of, measure  # imports Amaranth
 
     check_cells(options.cells)
     family = options.family or family_of(options.cells)
@@ -62,12 +63,14 @@ def resources(options: Namespace) -> None:
     part = options.part or next(iter(parts), "")
     if part not in parts and (part or options.part):
         raise InputError(f"--part of {family} must be one of {', '.join(parts)}, not {part!r}")
+    if options.router not in ROUTERS:
+        raise InputError(f"--router must be one of {', '.join(ROUTERS)}, not {options.router!r}")
     config = _config(options.array, options.chain, options.organisation)
     seeds = [_seed(text) for text in options.seeds.split(",") if text] if parts else []
     shape = "grid" if config.organisation == "systolic" else f"chain{config.chain_lanes}"
     name = f"fpga-{family}-{config.name}-{shape}-{options.cells}"
     with Console(stderr=True).status(f"{name}: synthesis, then place and route with {len(seeds)} seeds (minutes)"):
-        result = measure(config, options.cells, family, part, seeds)
+        result = measure(config, options.cells, family, part, seeds, options.router)
     text = json.dumps(result, indent=1)
     write_text(options.out / f"{name}.json", text + "\n")
     print(text if options.json else resource_table(options.out))
@@ -94,7 +97,9 @@ def resource_table(folder: Path) -> str:
         per_mac = [f"{scopes[scope]['tables_per_mac']:.2f}" for scope in ("array", "datapath", "core")]
         clocks = ", ".join(f"{value:.0f}" for value in result["clock_mhz"].values())
         row = [result["family"], f"{array['rows']} x {array['cols']}", _shape(result), result["cells"], *per_mac]
-        clock = f"{clocks} ({result['part']})" if clocks else "synthesis only"
+        router = result.get("router", "router1")
+        place = result["part"] if router == "router1" else f"{result['part']}, {router}"
+        clock = f"{clocks} ({place})" if clocks else "synthesis only"
         rows.append([*row, str(scopes["datapath"]["flip_flops"]), clock])
     return markdown_table(header, rows)
 
