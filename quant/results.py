@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from itertools import groupby
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -87,10 +88,12 @@ def add_row(path: Path, row: Row) -> None:
 
 
 def results_markdown(results: Results) -> str:
-    """A Markdown table, best perplexity of each model first, and the texts below it."""
+    """A Markdown table, each model at full precision and then its runs, best first, and the texts below it."""
     ordered = sorted(results.rows, key=lambda row: (row.model, row.perplexity.get("a8", row.perplexity["a16"])))
     lines = [_line(_HEADER), _line("---" if name in _WORDS else "---:" for name in _HEADER)]
-    lines += [_line(_cells(row)) for row in ordered]
+    for model, rows in groupby(ordered, key=lambda row: row.model):
+        newest = [row for row in results.rows if row.model == model][-1]
+        lines += [_line(_unquantized_cells(newest)), *(_line(_cells(row)) for row in rows)]
     notes = {
         f"evaluated on {row.evaluation}; last words of {row.prose}; calibrated on {row.calibration}"
         for row in ordered
@@ -99,10 +102,14 @@ def results_markdown(results: Results) -> str:
     return "\n".join([*lines, "", *(f"- {note}" for note in sorted(notes))])
 
 
-def _cells(row: Row) -> list[str]:
-    def number(value: float | None, form: str) -> str:
-        return "-" if value is None else format(value, form)
+def _unquantized_cells(row: Row) -> list[str]:
+    """The model before quantization, as this run measured it."""
+    float_ppl, int8_ppl = (_number(row.perplexity.get(name), ".2f") for name in ("fp", "fp_a8"))
+    words = _number(row.last_word.get("fp_a8"), ".1%")
+    return [row.model, "full precision", "", "-", "16", float_ppl, int8_ppl, "1.00", words, "100%", "-", ""]
 
+
+def _cells(row: Row) -> list[str]:
     a8, reference = row.perplexity.get("a8"), row.perplexity.get("fp_a8")
     words, words_before = row.last_word.get("a8"), row.last_word.get("fp_a8")
     return [
@@ -111,14 +118,18 @@ def _cells(row: Row) -> list[str]:
         ", ".join(f"{name} {'row' if value is None else value}" for name, value in row.options.items()) or "defaults",
         str(row.seed),
         f"{row.true_bits:.3f}",
-        number(row.perplexity.get("a16"), ".2f"),
-        number(a8, ".2f"),
-        number(a8 / reference if a8 and reference else None, ".2f"),
-        number(words, ".1%"),
-        number(words / words_before if words is not None and words_before else None, ".0%"),
+        _number(row.perplexity.get("a16"), ".2f"),
+        _number(a8, ".2f"),
+        _number(a8 / reference if a8 and reference else None, ".2f"),
+        _number(words, ".1%"),
+        _number(words / words_before if words is not None and words_before else None, ".0%"),
         "-" if row.seconds is None else f"{row.seconds / 60:.1f} min",
         row.device,
     ]
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
 
 
 def _line(cells: Iterable[str]) -> str:

@@ -29,6 +29,12 @@ def test_row_of_the_table_by_hand():
     assert table.endswith("- evaluated on text; last words of prose; calibrated on slice")
 
 
+def test_full_precision_is_the_first_row_of_its_model():
+    newer = ROW.model_copy(update={"seed": 1, "perplexity": ROW.perplexity | {"fp": 9.5, "fp_a8": 9.75}})
+    lines = results_markdown(read_results_of([ROW, newer])).splitlines()
+    assert lines[2].startswith("| m | full precision |  | - | 16 | 9.50 | 9.75 | 1.00 | 40.0% | 100% |")
+
+
 def test_what_was_not_measured_is_a_dash():
     bare = ROW.model_copy(update={"perplexity": {"fp": 10.0, "a16": 30.0}, "last_word": {}, "seconds": None})
     assert "| 30.00 | - | - | - | - | - |" in results_markdown(read_results_of([bare]))
@@ -37,7 +43,7 @@ def test_what_was_not_measured_is_a_dash():
 def test_best_perplexity_comes_first():
     better = ROW.model_copy(update={"method": "best", "perplexity": ROW.perplexity | {"a8": 12.0}})
     lines = results_markdown(read_results_of([ROW, better])).splitlines()
-    assert "best" in lines[2]
+    assert "best" in lines[3]
 
 
 def test_adding_again_replaces_the_row(tmp_path):
