@@ -13,7 +13,7 @@ The strength "full" starts here and goes on to reconstruct whole transformer blo
 from typing import Annotated, ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from quant.hessian import compensate, output_error, prepare, spans
 from quant.registry import MethodOptions
@@ -25,6 +25,12 @@ _BASE_THRESHOLD = 0.75  # of mean|w|: Li et al., Ternary Weight Networks, arXiv 
 _FACTORS = torch.linspace(0.5, 1.5, 21).tolist()
 _ATTENTION_KINDS = ("q_proj", "k_proj", "v_proj", "o_proj")
 _ROUNDS = 2  # of flips and fits
+_FAST_ONLY = {"sequential", "refit"}
+_FULL_ONLY = {
+    *("epochs", "block_rate", "block_tokens_per_step", "window", "soften", "rank"),
+    *("distilled", "distill_steps", "distill_rate", "distill_length", "distill_tokens_per_step", "distill_soften"),
+    *("generated_windows", "real_share", "range_penalty"),
+}
 _LARGEST_EXPONENT = 7  # shifts of group scales: three stored bits
 
 
@@ -87,6 +93,13 @@ class Options(MethodOptions):
     window: Annotated[int, Field(ge=1)] = 1
     rank: Annotated[int, Field(ge=0)] = 0
     range_penalty: Annotated[float, Field(ge=0)] = 0.0
+
+    @model_validator(mode="after")
+    def _check_strength(self) -> "Options":
+        fields, method = (_FULL_ONLY, "pt-bitnet-full") if self.strength == "fast" else (_FAST_ONLY, "pt-bitnet")
+        if given := sorted(self.model_fields_set & fields):
+            raise ValueError(f"{', '.join(given)}: for the method {method} alone; take that, or leave this out")
+        return self
 
     def for_kind(self, kind: str) -> "Options":
         """Those of one linear, its group among them."""
