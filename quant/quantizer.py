@@ -180,9 +180,7 @@ def _solve_block(
                 found[linear.layer, linear.kind] = solution
 
 
-def _hessians(
-    loaded: LoadedModel, item: CalibrationBlock, options: MethodOptions
-) -> Iterator[dict[str, torch.Tensor]]:
+def _hessians(loaded: LoadedModel, item: CalibrationBlock, options: MethodOptions) -> Iterator[dict[str, torch.Tensor]]:
     """By linear kind: of all inputs at once, or of each after the linears before it are replaced."""
     if getattr(options, "sequential", False):
         yield from hessians_in_turn(loaded.model, item, _in_int8(options))
