@@ -165,6 +165,8 @@ def _new_folder(target: Path) -> Iterator[Path]:
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o777 & ~umask)
+        for file in temporary.iterdir():
+            file.chmod(0o666 & ~umask)
         temporary.replace(target)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -1,6 +1,7 @@
 """``rewrite`` end to end: a folder with the same function and the same tokens, which every method quantizes."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -64,6 +65,12 @@ def test_folder_is_the_same_function_of_the_same_tokens(job, original, fields):
     before, after = (logits(folder, tokens[:48]) for folder in (original, done.folder))
     assert torch.allclose(after, before, rtol=1e-4, atol=1e-4 * before.abs().max())
     assert done.logits_differ < 1e-5
+
+
+def test_every_file_has_the_permissions_that_the_umask_leaves(job):
+    expected = 0o666 & ~_umask()
+    found = {path.name: path.stat().st_mode & 0o777 for path in rewrite(job(rotate=0)).folder.iterdir()}
+    assert found == dict.fromkeys(found, expected)
 
 
 @pytest.mark.parametrize(("fields", "tied"), [({"rotate": 0}, False), ({"balance": 0.5}, True)])
@@ -179,3 +186,9 @@ def test_command_line(original, tiny_text, tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
     assert "rewrite" in capsys.readouterr().out
+
+
+def _umask():
+    value = os.umask(0)
+    os.umask(value)
+    return value
