@@ -75,13 +75,21 @@ def simulate_trace(trace: Trace, array: ArrayConfig, memory: MemoryConfig, cores
     """Simulate a trace.
 
     Raises:
-        InputError: K too long for the accumulators, cores or an on-chip run that do not fit.
+        InputError: K too long for the accumulators, cores or an on-chip run that do not fit, products beside an array
+            whose results are int8 already.
     """
     if trace.execution.on_chip:
         _check_residence(trace, array)
     check_placement(trace, array)
     machine = Machine(array, memory, trace.formats, trace.execution, cores)
     units = {op.name: machine.place(op) for phase in trace.phases for op in phase.ops}
+    linears = [op for phase in trace.phases for op in phase.ops if isinstance(op, LinearOp)]
+    beside = [op for op in linears if array.mac == "ternary" and (op.float_macs or op.int8_macs)]
+    if array.results == "int8" and (late := [op.name for op in beside if units[op.name] == "array"]):
+        raise InputError(
+            f"array {array.name!r} with results int8 rounds the sums of {late[0]!r} before products of low-rank "
+            "factors or 8-bit outliers could be added; use results sums, or a method without them"
+        )
     names = {"array": "the array", "vector": "the vector unit", "host": f"the host ({trace.execution.host.source})"}
     products, head = names[units["attention_scores"]], names[units["lm_head"]]
     places = f"attention products and lm_head run on {products}"
@@ -94,8 +102,7 @@ def simulate_trace(trace: Trace, array: ArrayConfig, memory: MemoryConfig, cores
         f"lm_head {array.weight_bits if units['lm_head'] == 'array' else trace.formats.head_bits:g} bits, "
         f"embedding {trace.formats.embedding_bits} bits",
     ]
-    linears = [op for phase in trace.phases for op in phase.ops if isinstance(op, LinearOp)]
-    if array.mac == "ternary" and any(op.float_macs or op.int8_macs for op in linears):
+    if beside:
         notes.append(_BESIDE)
     return SimResult(
         model=trace.shape.name,

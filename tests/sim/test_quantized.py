@@ -147,6 +147,16 @@ def test_a_low_rank_correction_costs_its_products_its_bytes_and_its_bits(tmp_pat
     assert not any("low-rank" in note for note in before.notes)
 
 
+@pytest.mark.parametrize("fields", [{"rank": 2}, {"outliers": 3}])
+def test_nothing_can_be_added_behind_int8_results(tmp_path, fields):
+    one = manifest(tmp_path, lambda _, kind: fields if kind == "o_proj" else {})
+    array = ARRAY.model_copy(update={"results": "int8"})
+    with pytest.raises(InputError, match="results int8 rounds the sums of 'o_proj' before products"):
+        simulate(SHAPE, array, memory(), 9, 2, manifest=one)
+    on_the_vector_unit = Execution(placement={"o_proj": "vector"})
+    simulate(SHAPE, array, memory(), 9, 2, manifest=one, execution=on_the_vector_unit)
+
+
 @pytest.mark.parametrize("mac", ["int8", "fp16"])
 def test_arrays_that_multiply_whole_weights_have_no_correction_beside_them(tmp_path, mac):
     plain = manifest(tmp_path, lambda *_: {})
