@@ -73,8 +73,8 @@ def fit_blocks(
     """
     model = loaded.model
     windows = windows.to(next(model.parameters()).device)
-    a8 = options.calibrated == "A8"
-    teach, learn = (block_function(model, int8, windows.device.type == "cuda") for int8 in (False, a8))
+    compiled = windows.device.type == "cuda"
+    teach, learn = (block_function(model, int8, compiled) for int8 in (False, options.int8_calibration))
     tables = rotary_tables(model, windows.shape[1])
     with torch.no_grad():
         targets = embed(model, windows)
@@ -104,7 +104,7 @@ def fit_blocks(
 def _start(
     loaded: LoadedModel, item: CalibrationBlock, start: Callable[..., LearnedWeight], options: BlockOptions
 ) -> tuple[LearnedWeight, ...]:
-    hessians, weights = block_hessians(loaded.model, item, options.calibrated == "A8"), []
+    hessians, weights = block_hessians(loaded.model, item, options.int8_calibration), []
     for linear in item.linears:
         try:
             weights.append(start(linear.module.weight, hessians[linear.kind], options))

@@ -129,7 +129,7 @@ def quantize_blocks(
     solve, written = solver(method).solve, []
     share = getattr(options, "refit", 0.0)
     stream = FloatStream(loaded.model, windows, share) if share else None
-    for item in calibration_blocks(loaded.model, windows, _in_int8(options)):
+    for item in calibration_blocks(loaded.model, windows, options.int8_calibration):
         part = parts / f"{item.layer}.safetensors"
         if part.is_file():
             if stream:
@@ -183,14 +183,9 @@ def _solve_block(
 def _hessians(loaded: LoadedModel, item: CalibrationBlock, options: MethodOptions) -> Iterator[dict[str, torch.Tensor]]:
     """By linear kind: of all inputs at once, or of each after the linears before it are replaced."""
     if getattr(options, "sequential", False):
-        yield from hessians_in_turn(loaded.model, item, _in_int8(options))
+        yield from hessians_in_turn(loaded.model, item, options.int8_calibration)
     else:
-        yield block_hessians(loaded.model, item, _in_int8(options))
-
-
-def _in_int8(options: MethodOptions) -> bool:
-    """Whether the linears see int8 activations while calibrating."""
-    return getattr(options, "calibrated", "A8") == "A8"
+        yield block_hessians(loaded.model, item, options.int8_calibration)
 
 
 def apply_checkpoint(loaded: LoadedModel, checkpoint: Checkpoint) -> None:

@@ -36,6 +36,11 @@ class MethodOptions(BaseModel):
 
     rows_apart: ClassVar[bool] = False
 
+    @property
+    def int8_calibration(self) -> bool:
+        """Whether linears see int8 activations while calibrating, as on the hardware."""
+        return True
+
     def for_kind(self, kind: str) -> "MethodOptions":
         """The options with which linears of one kind (``q_proj``) are solved: the same for all, unless overridden."""
         return self
@@ -48,6 +53,11 @@ class WeightOnlyOptions(MethodOptions):
     """
 
     calibrated: Literal["A16", "A8"] = "A16"
+
+    @property
+    def int8_calibration(self) -> bool:
+        """See ``MethodOptions``."""
+        return self.calibrated == "A8"
 
 
 class Solver(Protocol):
