@@ -73,12 +73,17 @@ def compare_manifests(job: Job, paths: list[Path]) -> Comparison:
     """Simulate finished runs, each with its own planes, offsets and scales; ``paths``: of their manifests.
 
     Raises:
-        InputError: a manifest that cannot be read, or of another model or other texts than the first.
+        InputError: a manifest that cannot be read, without perplexities, or of another model or other texts than the
+            first.
     """
     array, costs = load_array(job.array), load_source(job.costs)
     manifests = [read_manifest(path) for path in paths]
     first = manifests[0]
     for path, manifest in zip(paths, manifests, strict=True):
+        if missing := {"fp", "fp_a8", "a16", "a8"} - set(manifest.perplexity):
+            raise InputError(
+                f"{path}: perplexity lacks {', '.join(sorted(missing))}; evaluate again: make quant MODEL=..."
+            )
         for field in ("model", "evaluation", "calibration"):
             if getattr(manifest, field) != getattr(first, field):
                 raise InputError(

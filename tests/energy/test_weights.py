@@ -101,3 +101,13 @@ def test_runs_on_other_texts_are_not_compared(workplace, capsys):
     other.write_text(path.read_text().replace('"evaluation": "', '"evaluation": "another '))
     with pytest.raises(InputError, match=r"other\.json: evaluation must be .* as in"):
         main(["compare", *JOB, "--manifest", str(path), "--manifest", str(other)])
+
+
+def test_a_run_that_was_not_evaluated_is_refused(workplace):
+    main(["compare", *JOB, "--out", "cmp", "--methods", "rtn"])
+    path = next((workplace / "build" / "models").rglob("manifest.json"))
+    document = json.loads(path.read_text())
+    del document["perplexity"]["a8"]
+    (workplace / "bare.json").write_text(json.dumps(document))
+    with pytest.raises(InputError, match=r"bare\.json: perplexity lacks a8; evaluate again"):
+        main(["compare", *JOB, "--manifest", "bare.json"])
