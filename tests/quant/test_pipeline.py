@@ -16,9 +16,9 @@ from quant import pipeline
 from quant.loading import load_model
 from quant.pipeline import QuantJob, quantize
 from quant.quantizer import apply_checkpoint
-from quant.recording import sums_digest
 from quant.shapes import load_shape
 from quant.source import resolve
+from tests.quant.recorded import assert_sums_are_golden
 
 
 @pytest.fixture
@@ -38,11 +38,7 @@ def test_recorded_integers_equal_the_golden_model(job, method):
     done = quantize(job(method=method))
     recording, checkpoint = done.recording, done.checkpoint
     assert len(recording.linears) == 14
-    for record in recording.linears:
-        linear = checkpoint.linear(record.layer, record.kind)
-        q = linear.columns(recording.activations(record))
-        sums = np.stack([group_sums(q, plane, linear.group) for plane in linear.trits])
-        assert sums_digest(sums) == record.sums_sha256
+    assert_sums_are_golden(recording, checkpoint)
 
 
 def test_integers_times_scales_equal_the_model_that_was_evaluated(job):

@@ -10,9 +10,9 @@ from quant.checkpoint import Checkpoint, write_checkpoint
 from quant.llama import block_linears, blocks
 from quant.quantizer import apply_checkpoint
 from quant.recorder import record_pass
-from quant.recording import sums_digest
 from quant.side_data import LowRank
 from quant.solution import LinearSolution
+from tests.quant.recorded import assert_sums_are_golden
 
 TOKENS = [3, 1, 4, 1, 5, 9, 2, 6]
 
@@ -49,11 +49,7 @@ def recorded(tiny, tmp_path):
 def test_the_recorded_sums_are_those_of_the_planes(recorded):
     _, checkpoint, recording = recorded
     assert len(recording.linears) == 14
-    for record in recording.linears:
-        linear = checkpoint.linear(record.layer, record.kind)
-        q = linear.columns(recording.activations(record))
-        sums = np.stack([group_sums(q, plane, linear.group) for plane in linear.trits])
-        assert sums_digest(sums) == record.sums_sha256
+    assert_sums_are_golden(recording, checkpoint)
 
 
 def test_sums_scales_offsets_and_correction_make_the_outputs_of_the_model(recorded):

@@ -49,6 +49,14 @@ def workplace(tmp_path_factory):
     return folder
 
 
+def job(workplace, method, options):
+    text = workplace / "words.txt"
+    return QuantJob(
+        model=str(workplace / "tiny-llama"), method=method, text=text, calib=text, length=32, windows=2,
+        calibration_windows=8, recorded_tokens=6, options=options,
+    )  # fmt: skip
+
+
 def test_every_method_is_here():
     assert set(HARDWARE) == set(METHODS)
 
@@ -56,12 +64,7 @@ def test_every_method_is_here():
 @pytest.mark.parametrize("name", METHODS)
 def test_recorded_integers_replay_and_the_mapping_is_charged(name, workplace, monkeypatch):
     monkeypatch.setattr(pipeline, "MODELS_FOLDER", workplace / "models")
-    text = workplace / "words.txt"
-    job = QuantJob(
-        model=str(workplace / "tiny-llama"), method=name, text=text, calib=text, length=32, windows=2,
-        calibration_windows=8, recorded_tokens=6, options=OPTIONS.get(name, {}),
-    )  # fmt: skip
-    done = quantize(job)
+    done = quantize(job(workplace, name, OPTIONS.get(name, {})))
     replayed = list(replay(done.recording, done.checkpoint, ARRAY))  # raises where a sum differs from torch's
     assert len(replayed) == len(done.recording.linears) == 14
     for record in done.recording.linears[:7]:
@@ -88,13 +91,8 @@ def test_recorded_integers_replay_and_the_mapping_is_charged(name, workplace, mo
 def test_mixed_groups_and_a_correction_come_through_from_the_options_to_the_simulator(workplace, monkeypatch):
     """Attention in groups of 8, MLP of 20, and rank 1 beside every linear: 16 (n + k) bits and n + k products each."""
     monkeypatch.setattr(pipeline, "MODELS_FOLDER", workplace / "models")
-    text = workplace / "words.txt"
     options = OPTIONS["pt-bitnet-full"] | {"attention_group": 8, "group": 20, "rank": 1}
-    job = QuantJob(
-        model=str(workplace / "tiny-llama"), method="pt-bitnet-full", text=text, calib=text, length=32, windows=2,
-        calibration_windows=8, recorded_tokens=6, options=options,
-    )  # fmt: skip
-    done = quantize(job)
+    done = quantize(job(workplace, "pt-bitnet-full", options))
     assert done.manifest.group_sizes == [8, 20]
     assert all(entry.low_rank_bits == 16 * (entry.n + entry.k) for entry in done.manifest.linears)
     assert len(list(replay(done.recording, done.checkpoint, ARRAY))) == 14
