@@ -12,14 +12,14 @@ from rich.console import Console
 from rich.table import Table
 
 from energy.compare import compare_manifests, compare_methods, write_comparison
-from energy.compare_report import comparison_html, print_comparison
-from energy.costs import cost_names, load_costs
-from energy.docs import PAGES, draw_picture, measure, render_file
+from energy.costs.tables import cost_names, load_costs
 from energy.job import Job, simulate_machines, write_job
-from energy.screen import print_summary
+from energy.reports.comparison import comparison_html, print_comparison
+from energy.reports.docs import PAGES, draw_picture, measure, render_file
+from energy.reports.rows import si
+from energy.reports.screen import print_summary
+from energy.reports.study import print_study, study_html
 from energy.study import load_study, run_study, write_study
-from energy.study_report import print_study, study_html
-from energy.table import si
 from energy.weights import measure_weights
 from hw.artifact import write_text
 from hw.cli import CommandParser, run

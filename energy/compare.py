@@ -4,9 +4,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from energy.costs.sources import CostSource, load_source
 from energy.job import Job
 from energy.model import energy_of
-from energy.sources import CostSource, load_source
 from energy.weights import quantize_model
 from hw.artifact import sha256_file, write_artifact
 from hw.config import ArrayConfig, load_array

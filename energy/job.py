@@ -5,18 +5,18 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from energy.costs import OpTable, cost_names, load_costs
-from energy.markdown import summary_markdown
-from energy.report import summary_html
-from energy.sources import load_source
+from energy.costs.sources import load_source
+from energy.costs.tables import OpTable, cost_names, load_costs
+from energy.reports.markdown import summary_markdown
+from energy.reports.page import summary_html
 from energy.summary import JobSummary, summarize
 from energy.weights import Measured
 from hw.artifact import sha256_json, write_artifact, write_text
 from hw.config import ArrayConfig, load_array
 from quant.shapes import ModelShape
 from sim.cores import CoreGroup, CoreSplit
-from sim.gantt import layer_gantt
 from sim.memory import MemoryConfig, load_memory
+from sim.reports.gantt import layer_gantt
 from sim.result import SimResult, write_result
 from sim.simulator import simulate
 

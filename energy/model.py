@@ -2,8 +2,8 @@
 
 from pydantic import BaseModel, ConfigDict
 
-from energy.costs import ZERO, Cost, load_dram, load_host, load_sram
-from energy.sources import CostSource
+from energy.costs.sources import CostSource
+from energy.costs.tables import ZERO, Cost, load_dram, load_host, load_sram
 from hw.config import ArrayConfig
 from sim.counts import ActionCounts
 from sim.result import PhaseResult, SimResult

@@ -8,9 +8,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from energy.costs.sources import load_source
 from energy.job import Job
 from energy.model import energy_of
-from energy.sources import load_source
 from hw.artifact import sha256_json, write_artifact
 from hw.config import ArrayConfig, load_array
 from hw.document import load_document, validate_document

@@ -2,10 +2,10 @@
 
 from pydantic import BaseModel, ConfigDict
 
-from energy.arithmetic import paper_recipes
-from energy.costs import Cost, OpTable
+from energy.costs.operators import paper_recipes
+from energy.costs.sources import CostSource
+from energy.costs.tables import Cost, OpTable
 from energy.model import EnergyResult, PhaseEnergy, energy_of
-from energy.sources import CostSource
 from quant.manifest import Manifest
 from sim.result import PhaseResult, SimResult, Statistics
 

@@ -11,7 +11,7 @@ from quant.manifest import Manifest
 from quant.pipeline import Quantized, QuantJob, quantize
 from sim.replay import recording_origin, replay, replay_statistics
 from sim.result import Statistics
-from sim.trace import TraceStatistics
+from sim.trace.build import TraceStatistics
 
 __all__ = ["Measured", "measure_weights", "quantize_model"]
 

@@ -9,12 +9,12 @@ from hw.boards.catalog import BOARDS, board_config, load_board
 from hw.boards.command import add_parsers as add_boards
 from hw.cli import CommandParser, run
 from hw.config import array_names, load_array
-from hw.diagram_command import add_parser as add_diagram
 from hw.gates.command import add_parser as add_gates
 from hw.host.command import add_parser as add_host
-from hw.option_costs import add_parser as add_options
-from hw.resources_command import add_parser as add_resources
-from hw.waveform_command import add_parser as add_wave
+from hw.simulation.command import add_parser as add_wave
+from hw.simulation.diagram_command import add_parser as add_diagram
+from hw.synthesis.command import add_parser as add_resources
+from hw.synthesis.option_costs import add_parser as add_options
 
 _BUILD = Path("build/verilog")
 

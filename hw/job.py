@@ -92,7 +92,7 @@ def golden_results(job: CoreJob, config: ArrayConfig) -> np.ndarray:
 
 
 def descriptor_bits(job: CoreJob, config: ArrayConfig) -> int:
-    """The descriptor's payload, fields in the order of ``hw.ports.descriptor_layout``, the first in the lowest bits."""
+    """The descriptor's payload: ``hw.gateware.ports.descriptor_layout``'s fields, the first in the lowest bits."""
     formats = job.formats
     fields = [(size, _SIZE_BITS) for size in job.sizes]
     if config.planes == 2:

@@ -4,13 +4,13 @@ from pathlib import Path
 
 from amaranth.back import rtlil, verilog
 
+from hw.arithmetic.adders import Cells
+from hw.arithmetic.compressors import FULL_ADDER_VERILOG
 from hw.artifact import sha256_file, write_artifact, write_text
-from hw.axi import REGISTERS, AxiCore
-from hw.cells import Cells
 from hw.config import ArrayConfig
-from hw.core import Core
 from hw.errors import InputError
-from hw.gates.compress import FULL_ADDER_VERILOG
+from hw.gateware.axi import REGISTERS, AxiCore
+from hw.gateware.core import Core
 
 __all__ = [
     "AXI_NAME",

@@ -15,13 +15,13 @@ from hw.cli import CommandParser, run
 from hw.document import validate_document
 from hw.errors import InputError
 from hw.progress import stage_bars
-from quant.bench_report import BENCH_FILE, add_reports, bench_markdown, read_report, read_reports
 from quant.manifest import Manifest, read_manifest
-from quant.online_rotation import online_adds
 from quant.pipeline import QuantJob, quantize
-from quant.published import published_for
 from quant.registry import method_names
-from quant.results import RESULTS_FILE, add_row, read_results, results_markdown, row_of
+from quant.results.bench_report import BENCH_FILE, add_reports, bench_markdown, read_report, read_reports
+from quant.results.published import published_for
+from quant.results.table import RESULTS_FILE, add_row, read_results, results_markdown, row_of
+from quant.rewrite.online_rotation import online_adds
 from quant.shapes import load_shape, model_names
 from quant.source import extras_needed
 
@@ -166,7 +166,7 @@ def _print_manifest(manifest: Manifest, folder: Path, seconds: float) -> None:
 
 
 def _rewrite(options: Namespace) -> None:
-    from quant.rewrite import RewriteJob, rewrite  # imports torch
+    from quant.rewrite.rewrite import RewriteJob, rewrite  # imports torch
 
     names = ("model", "out", "rotate", "balance", "smooth", "calib", "calibration_windows", "length", "device")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
@@ -222,7 +222,7 @@ def _bench(options: Namespace) -> None:
         add_reports(BENCH_FILE, [read_report(path) for path in options.add])
         print(bench_markdown(read_reports(BENCH_FILE)))
         return
-    from quant.bench import BenchJob, run_bench  # imports torch
+    from quant.results.bench import BenchJob, run_bench  # imports torch
 
     names = ("model", "method", "blocks", "steps", "windows", "length", "device")
     fields = {name: getattr(options, name) for name in names} | {"options": _pairs(options.option)}

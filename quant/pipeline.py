@@ -11,12 +11,12 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from hw.artifact import sha256_json
-from quant.checkpoint import Checkpoint
 from quant.manifest import Manifest, read_manifest
 from quant.recording import Recording, read_recording
 from quant.registry import check_method
 from quant.source import Source, resolve, weights_path, weights_sha256
 from quant.text import NamedText, calibration_text, evaluation_text, read_text
+from quant.weights.checkpoint import Checkpoint
 
 __all__ = ["MODELS_FOLDER", "Progress", "QuantJob", "Quantized", "quantize"]
 

@@ -8,24 +8,30 @@ import torch
 
 from hw.artifact import read_artifact, sha256_file, sha256_json, write_artifact
 from hw.errors import InputError
-from quant.block_fit import fit_blocks
-from quant.calibrate import CalibrationBlock, block_hessians, calibration_blocks, hessians_in_turn, token_windows
-from quant.checkpoint import Checkpoint, join_checkpoints, write_checkpoint
-from quant.evaluate import LastWord, last_word_accuracy, last_words, perplexity
-from quant.full_strength import full_strength
-from quant.layerwise import solve_linears
-from quant.llama import LoadedModel, block_norms, decoder_linears, norm_weights, streams
-from quant.loading import load_model
+from quant.llama.blocks import LoadedModel, block_norms, decoder_linears, norm_weights, streams
+from quant.llama.evaluate import LastWord, last_word_accuracy, last_words, perplexity
+from quant.llama.loading import load_model
+from quant.llama.recorder import record_pass
 from quant.manifest import Manifest, write_manifest
 from quant.pipeline import Progress, QuantJob, Texts
-from quant.recorder import record_pass
+from quant.procedures.blockwise import fit_blocks
+from quant.procedures.calibrate import (
+    CalibrationBlock,
+    block_hessians,
+    calibration_blocks,
+    hessians_in_turn,
+    token_windows,
+)
+from quant.procedures.linears import solve_linears
+from quant.procedures.modelwise import full_strength
+from quant.procedures.refit import FloatStream
 from quant.recording import write_recording
-from quant.refit import FloatStream
 from quant.registry import MethodOptions, options_for, solver
-from quant.solution import LinearSolution
+from quant.results.stopwatch import stage
 from quant.source import Source, weights_sha256
-from quant.stopwatch import stage
 from quant.text import NamedText
+from quant.weights.checkpoint import Checkpoint, join_checkpoints, write_checkpoint
+from quant.weights.solution import LinearSolution
 
 __all__ = ["apply_checkpoint", "quantize_blocks", "run_job"]
 

@@ -11,7 +11,7 @@ from hw.errors import InputError
 if TYPE_CHECKING:
     import torch
 
-    from quant.solution import LinearSolution
+    from quant.weights.solution import LinearSolution
 
 __all__ = [
     "METHODS",
@@ -82,18 +82,18 @@ def register(name: str, module: str, **fixed: object) -> None:
     METHODS[name] = (module, fixed)
 
 
-register("rtn", "quant.rtn")
-register("gptq", "quant.gptq")
-register("gptq-2bit", "quant.gptq", levels="2bit")
-register("pt-bitnet", "quant.pt_bitnet")
-register("pt-bitnet-full", "quant.pt_bitnet", strength="full")
-register("pb-llm", "quant.pb_llm")
-register("pb-llm-qat", "quant.pb_llm_qat")
-register("billm", "quant.billm")
-register("omniquant", "quant.omniquant")
-register("pt2-llm", "quant.pt2_llm")
-register("ptqtp", "quant.ptqtp")
-register("ptqtp-tied", "quant.ptqtp", tied=True)
+register("rtn", "quant.methods.rtn")
+register("gptq", "quant.methods.gptq")
+register("gptq-2bit", "quant.methods.gptq", levels="2bit")
+register("pt-bitnet", "quant.methods.pt_bitnet")
+register("pt-bitnet-full", "quant.methods.pt_bitnet", strength="full")
+register("pb-llm", "quant.methods.pb_llm")
+register("pb-llm-qat", "quant.methods.pb_llm_qat")
+register("billm", "quant.methods.billm")
+register("omniquant", "quant.methods.omniquant")
+register("pt2-llm", "quant.methods.pt2_llm")
+register("ptqtp", "quant.methods.ptqtp")
+register("ptqtp-tied", "quant.methods.ptqtp", tied=True)
 
 
 def method_names() -> list[str]:

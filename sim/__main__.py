@@ -12,14 +12,14 @@ from hw.artifact import write_text
 from hw.cli import CommandParser, run
 from hw.config import array_names, load_array
 from quant.shapes import load_shape, model_names
-from sim.bench import bench
-from sim.demo_command import add_parser as add_demo
-from sim.docs import draw_timeline, load_results, measure, render_file, write_results
-from sim.mappings import MAPPINGS, linear_mappings
+from sim.commands.demo import add_parser as add_demo
+from sim.commands.docs import draw_timeline, load_results, measure, render_file, write_results
+from sim.commands.replay import add_parser as add_replay
+from sim.commands.run import add_parser as add_run
 from sim.memory import load_memory, memory_names, stream_table
-from sim.references import ASSUMPTIONS, agreements
-from sim.replay_command import add_parser as add_replay
-from sim.run_command import add_parser as add_run
+from sim.references.bench import bench
+from sim.references.figures import ASSUMPTIONS, agreements
+from sim.references.mappings import MAPPINGS, linear_mappings
 
 __all__ = ["main"]
 

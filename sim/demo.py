@@ -17,11 +17,11 @@ from hw.config import ArrayConfig, load_array
 from hw.errors import InputError
 from hw.golden import gemm
 from hw.job import CoreJob
-from hw.verilated import VerilatedCore, build_core
-from quant.integer_llama import IntegerLlama
-from quant.llama2c import Llama2cTokenizer, read_header
+from hw.simulation.verilated import VerilatedCore, build_core
+from quant.llama.integer import IntegerLlama
+from quant.llama.llama2c import Llama2cTokenizer, read_header
 from quant.shapes import Gemm
-from sim.cycles import count_cycles
+from sim.gemm.cycles import count_cycles
 
 __all__ = ["Count", "RtlEngine", "demo", "piece_text"]
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, NamedTuple
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from sim.dram_core import serve_bursts
+from sim.kernels.dram import serve_bursts
 
 __all__ = ["AddressMap", "DramChannel", "StreamResult"]
 

@@ -24,14 +24,14 @@ class Execution(BaseModel):
     on_chip: bool = False
     # attention products and lm_head: on the array where it multiplies dense operands, or always on the vector unit
     dense_products: Literal["array", "vector"] = "array"
-    # op name -> where it runs, beyond that; ``sim.placement`` says which ops may run where
+    # op name -> where it runs, beyond that; ``sim.machine.placement`` says which ops may run where
     placement: dict[str, Literal["array", "vector", "host"]] = {}
     host: Host = Host()
     # while an op leaves DRAM idle, the first weight tiles of the next GEMM come into the weight buffer
     prefetch_across_ops: bool = False
     # the next weight tile streams in while the active one is used
     double_buffer: bool = True
-    # outermost loop of every GEMM (``sim.schedule.Mapping``), or whichever takes the fewest cycles
+    # outermost loop of every GEMM (``sim.gemm.schedule.Mapping``), or whichever takes the fewest cycles
     mapping: Literal["auto", "tokens", "columns"] = "auto"
     # tokens of a GEMM that pass the array under one descriptor; None = whichever number takes the fewest cycles
     descriptor_tokens: Annotated[int, Field(ge=1)] | None = None

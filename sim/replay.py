@@ -9,9 +9,9 @@ import numpy as np
 from hw.artifact import sha256_file
 from hw.config import ArrayConfig
 from hw.errors import InputError
-from quant.checkpoint import Checkpoint
 from quant.recording import LinearRecord, Recording, sums_digest
-from sim.lanes import array_sums, boundary_toggles, grid_toggles, stream_toggles
+from quant.weights.checkpoint import Checkpoint
+from sim.kernels.lanes import array_sums, boundary_toggles, grid_toggles, stream_toggles
 from sim.result import Statistics
 
 __all__ = [
@@ -214,5 +214,5 @@ def _mean_statistics(replays: list[LinearReplay], phase: str, origin: str) -> St
 
 
 def _masks(trits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """int8 trits -> the masks of ``sim.lanes``, int32 of 0 and -1."""
+    """int8 trits -> the masks of ``sim.kernels.lanes``, int32 of 0 and -1."""
     return -(trits != 0).astype(np.int32), -(trits < 0).astype(np.int32)

@@ -8,13 +8,13 @@ from quant.manifest import Manifest
 from quant.shapes import ModelShape
 from sim.cores import ONE_CORE, CoreGroup
 from sim.execution import Execution
-from sim.gemm import Cost
-from sim.machine import Machine
+from sim.gemm.cost import Cost
+from sim.machine.machine import Machine
+from sim.machine.placement import check_placement
 from sim.memory import MemoryConfig
-from sim.ops import AttentionOp, EmbeddingOp, Formats, LinearOp, Op
-from sim.placement import check_placement
 from sim.result import CAUSES, OpResult, PhaseResult, SimResult
-from sim.trace import Phase, Trace, TraceStatistics, build_trace
+from sim.trace.build import Phase, Trace, TraceStatistics, build_trace
+from sim.trace.ops import AttentionOp, EmbeddingOp, Formats, LinearOp, Op
 
 __all__ = ["array_formats", "simulate", "simulate_trace"]
 

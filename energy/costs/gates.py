@@ -7,20 +7,20 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from energy.arithmetic import MacCost
-from energy.costs import TECH_FOLDER, Cost, SramChoice
+from energy.costs.operators import MacCost
+from energy.costs.tables import TECH_FOLDER, Cost, SramChoice
 from hw.artifact import read_artifact, sha256_json
 from hw.config import ArrayConfig, Mac
 from hw.document import load_document
 from hw.errors import InputError
 from sim.counts import ActionCounts
-from sim.statistics import RANDOM_TOGGLE_RATE
+from sim.trace.statistics import RANDOM_TOGGLE_RATE
 
 __all__ = ["GATES_PREFIX", "GateSource", "gate_names", "load_gates"]
 
 GATES_PREFIX = "gates:"
 
-_RESULTS = Path(__file__).parents[1] / "hw" / "gates" / "results"
+_RESULTS = Path(__file__).parents[2] / "hw" / "gates" / "results"
 _SCHEMA, _VERSION = "tritforge.gates", 1
 _TYPICAL_ZEROS = 0.4  # between absmean rounding (0.31) and the threshold of least error (0.46)
 _ORGANISATIONS = {"tree": "tree", "systolic": "lane"}  # a grid's element is a lane with an accumulator of its own

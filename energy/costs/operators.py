@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from energy.costs import ZERO, Cost, OpTable
+from energy.costs.tables import ZERO, Cost, OpTable
 from hw.config import ArrayConfig, Mac
 
 __all__ = ["MacCost", "PaperRecipe", "mac_cost", "paper_recipes", "tree_adder_bits"]

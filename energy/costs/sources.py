@@ -2,9 +2,9 @@
 
 from typing import Protocol
 
-from energy.arithmetic import MacCost, mac_cost, vector_mac_cost
-from energy.costs import Cost, OpTable, SramChoice, cost_names, load_costs
-from energy.gates import GATES_PREFIX, GateSource, gate_names, load_gates
+from energy.costs.gates import GATES_PREFIX, GateSource, gate_names, load_gates
+from energy.costs.operators import MacCost, mac_cost, vector_mac_cost
+from energy.costs.tables import Cost, OpTable, SramChoice, cost_names, load_costs
 from hw.artifact import sha256_json
 from hw.config import ArrayConfig, Mac
 from hw.errors import InputError

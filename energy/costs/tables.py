@@ -24,7 +24,7 @@ __all__ = [
     "load_sram",
 ]
 
-TECH_FOLDER = Path(__file__).parent / "tech"
+TECH_FOLDER = Path(__file__).parents[1] / "tech"
 _HOST = TECH_FOLDER / "host" / "processor.yaml"
 _DRAM = TECH_FOLDER / "dram" / "dram-pj-per-bit.yaml"
 

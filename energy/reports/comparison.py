@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.table import Table
 
 from energy.compare import Comparison, MethodRow
-from energy.report import figure_html, html_page, html_table
-from energy.table import si
+from energy.reports.page import figure_html, html_page, html_table
+from energy.reports.rows import si
 from hw.pages import markdown_table
 
 __all__ = ["comparison_html", "comparison_markdown", "print_comparison"]

@@ -5,19 +5,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 from energy.compare import Comparison
-from energy.compare_report import comparison_markdown
-from energy.gates import GATES_PREFIX
+from energy.costs.gates import GATES_PREFIX
+from energy.costs.sources import load_source, source_names
 from energy.job import BASELINES, Job, simulate_machines
-from energy.sources import load_source, source_names
+from energy.reports.comparison import comparison_markdown
+from energy.reports.rows import percent, reduction_rows, si
 from energy.summary import JobSummary, MachineSummary
-from energy.table import percent, reduction_rows, si
 from hw.artifact import atomic_path, write_text
 from hw.config import load_array
 from hw.errors import InputError
 from hw.pages import fill_blocks, markdown_table
-from quant.bench_report import BENCH_FILE, bench_markdown, read_reports
-from quant.online_rotation import online_markdown
-from quant.results import read_results, results_markdown
+from quant.results.bench_report import BENCH_FILE, bench_markdown, read_reports
+from quant.results.table import read_results, results_markdown
+from quant.rewrite.online_rotation import online_markdown
 from quant.shapes import load_shape
 
 __all__ = ["PAGES", "RESULTS", "draw_picture", "measure", "render_file"]

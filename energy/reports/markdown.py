@@ -1,7 +1,7 @@
 """The result as Markdown."""
 
+from energy.reports.rows import headline, percent, reduction_rows, result_rows
 from energy.summary import JobSummary
-from energy.table import headline, percent, reduction_rows, result_rows
 from hw.pages import markdown_table
 
 __all__ = ["summary_markdown"]

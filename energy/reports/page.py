@@ -6,8 +6,8 @@ from html import escape
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
+from energy.reports.rows import gating_line, headline, percent, reduction_rows, result_rows
 from energy.summary import JobSummary, MachineSummary
-from energy.table import gating_line, headline, percent, reduction_rows, result_rows
 from sim.result import CAUSES
 
 __all__ = ["html_page", "html_table", "summary_html"]

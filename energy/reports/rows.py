@@ -3,7 +3,7 @@
 import math
 from typing import NamedTuple
 
-from energy.costs import Cost
+from energy.costs.tables import Cost
 from energy.model import COMPUTE
 from energy.summary import ClockGating, JobSummary, PhaseSummary
 

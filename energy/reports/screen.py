@@ -3,8 +3,8 @@
 from rich.console import Console
 from rich.table import Table
 
+from energy.reports.rows import gating_line, headline, percent, reduction_rows, result_rows
 from energy.summary import JobSummary
-from energy.table import gating_line, headline, percent, reduction_rows, result_rows
 
 __all__ = ["print_summary"]
 

@@ -7,9 +7,9 @@ import plotly.graph_objects as go
 from rich.console import Console
 from rich.table import Table
 
-from energy.report import figure_html, html_page, html_table
+from energy.reports.page import figure_html, html_page, html_table
+from energy.reports.rows import si
 from energy.study import METRICS, StudyPoint, StudyResult
-from energy.table import si
 
 __all__ = ["print_study", "study_html"]
 

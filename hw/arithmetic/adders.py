@@ -6,9 +6,9 @@ from amaranth import Cat, Const, Module, Mux, signed
 from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out
 
-from hw.carry import Lut6, ecp5_chain, lut6_chain
+from hw.arithmetic.carry import Lut6, ecp5_chain, lut6_chain
+from hw.arithmetic.lane import ACTIVATION_BITS, TERM_RANGE, TritCode, term
 from hw.errors import InputError
-from hw.lane import ACTIVATION_BITS, TERM_RANGE, TritCode, term
 
 __all__ = ["CELLS", "Cells", "GatedAdder", "PairAdder", "TermAdder", "TripleAdder", "check_cells"]
 

@@ -16,7 +16,7 @@ from hw.boards.tools import ToolFailure, run_tool, tools_of
 from hw.boards.top import TOP_NAME
 from hw.config import ArrayConfig
 from hw.errors import InputError
-from hw.gates.yosys import HIDE_FIELDS, run_yosys
+from hw.synthesis.yosys import HIDE_FIELDS, run_yosys
 
 __all__ = ["build", "estimate"]
 

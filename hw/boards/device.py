@@ -3,9 +3,9 @@
 from amaranth import Module
 from amaranth.lib.wiring import Component, In, Out, connect
 
+from hw.arithmetic.adders import Cells
 from hw.boards.link import Buffers, Link
 from hw.boards.uart import UartReceiver, UartTransmitter
-from hw.cells import Cells
 from hw.config import ArrayConfig
 from hw.errors import InputError
 

@@ -7,10 +7,10 @@ from amaranth.lib import stream
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
+from hw.arithmetic.adders import Cells
 from hw.boards.server import Server, Sink, Source
-from hw.cells import Cells
 from hw.config import ArrayConfig
-from hw.core import Core
+from hw.gateware.core import Core
 from hw.host.protocol import CAUSES, COUNTER_BYTES, Hello, Kind, check_carries, sum_bytes
 
 __all__ = ["Buffers", "Link"]

@@ -13,7 +13,7 @@ from hw.boards.pins import constraints, constraints_name, sites
 from hw.boards.room import check_room
 from hw.boards.top import TOP_NAME, BoardTop
 from hw.config import ArrayConfig
-from hw.gates.yosys import HIDE_FIELDS, run_yosys
+from hw.synthesis.yosys import HIDE_FIELDS, run_yosys
 from hw.verilog import write_config
 
 __all__ = ["board_rtlil", "board_verilog", "write_board"]

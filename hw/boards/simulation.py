@@ -12,8 +12,8 @@ from hw.boards.device import GAP_S
 from hw.boards.top import TOP_NAME, BoardTop
 from hw.config import ArrayConfig
 from hw.errors import InputError
-from hw.gates.yosys import run_yosys
-from hw.verilator import compile_program
+from hw.simulation.verilator import compile_program
+from hw.synthesis.yosys import run_yosys
 
 __all__ = ["SimulatedBoard", "simulation_verilog"]
 

@@ -3,11 +3,11 @@
 from amaranth import ClockDomain, Module
 from amaranth.lib.wiring import Component, In, Out
 
+from hw.arithmetic.adders import Cells
 from hw.boards.catalog import BAUD, Board
 from hw.boards.clock import Clock
 from hw.boards.device import Device
 from hw.boards.link import Buffers
-from hw.cells import Cells
 from hw.config import ArrayConfig
 
 __all__ = ["TOP_NAME", "BoardTop"]

@@ -10,8 +10,8 @@ from rich.table import Table
 
 from hw.config import load_array
 from hw.errors import InputError
-from hw.gates.cells import Library
-from hw.gates.library import load_library, short_name
+from hw.gates.flow.cells import Library
+from hw.gates.flow.library import load_library, short_name
 
 __all__ = ["add_arguments", "add_parser", "gates"]
 
@@ -105,9 +105,9 @@ def _cross_check(options: Namespace, library: Library, progress: Progress, task)
 
 
 def _array(options: Namespace, library: Library, progress: Progress, task) -> list[dict]:
-    from hw.gates.designs import CORE, FORMATS, Design, operand_kind
+    from hw.gates.designs.candidates import CORE, FORMATS, Design, operand_kind
+    from hw.gates.designs.operands import recorded, synthetic
     from hw.gates.measure import SUM_LENGTH, best
-    from hw.gates.operands import recorded, synthetic
 
     config = load_array(options.array)
     bits = options.accumulator or config.accumulator_bits

@@ -6,18 +6,18 @@ from pathlib import Path
 import numpy as np
 
 from hw.artifact import read_artifact, write_artifact
-from hw.gates.bench import lane_bench
-from hw.gates.cells import Library
-from hw.gates.designs import Design, candidates, operand_kind
-from hw.gates.icarus import icarus_toggles
+from hw.gates.designs.bench import lane_bench
+from hw.gates.designs.candidates import Design, candidates, operand_kind
+from hw.gates.designs.operands import synthetic
+from hw.gates.flow.cells import Library
+from hw.gates.flow.event_simulation import simulate
+from hw.gates.flow.icarus import icarus_toggles
+from hw.gates.flow.netlist import Netlist, netlist_of
+from hw.gates.flow.open_sta import has_open_sta, open_sta_critical
+from hw.gates.flow.power import net_edges
+from hw.gates.flow.technology_mapping import synthesize
+from hw.gates.flow.timing import analyse
 from hw.gates.measure import SUM_LENGTH
-from hw.gates.netlist import Netlist, netlist_of
-from hw.gates.open_sta import has_open_sta, open_sta_critical
-from hw.gates.operands import synthetic
-from hw.gates.power import net_edges
-from hw.gates.simulate import simulate
-from hw.gates.synth import synthesize
-from hw.gates.timing import analyse
 
 __all__ = ["CROSS_CHECK", "cross_check"]
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from hw.artifact import read_artifact, write_text
 from hw.gates.cross_check import CROSS_CHECK
-from hw.gates.designs import FORMATS
-from hw.gates.library import short_name
+from hw.gates.designs.candidates import FORMATS
+from hw.gates.flow.library import short_name
 from hw.gates.table import RESULTS, STANDARD_BITS, STANDARD_ZEROS, read_table
 from hw.pages import markdown_table
 
@@ -227,7 +227,7 @@ def _cheapest_tree(tables: dict[str, dict]) -> str:
             found = {row["structure"]: row["dynamic_j"], **row["others"]}
             for structure, value in sorted(found.items(), key=lambda item: item[1]):
                 lines.append([f"{name}: {structure}", _figure(value * 1e15)])
-    note = """`TernaryColumn(rows, bits, "compressors")` in `hw/gates/columns.py`, the structure for an ASIC:
+    note = """`TernaryColumn(rows, bits, "compressors")` in `hw/gates/designs/columns.py`, the structure for an ASIC:
 
 - a lane's term is `u = (x & nonzero) ^ negative`, top bit inverted: unsigned, so nothing is sign-extended;
   `sum of u = sum of t * x + 128 * rows - (number of -1)`; the accumulator starts from what is owed for all vectors;

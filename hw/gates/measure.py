@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from hw.artifact import sha256_json, write_text
-from hw.gates.bench import array_bench, lane_bench
-from hw.gates.cells import Library
-from hw.gates.designs import Candidate, Design, candidates
-from hw.gates.netlist import netlist_of
-from hw.gates.operands import Operands
-from hw.gates.power import energy
-from hw.gates.simulate import simulate
-from hw.gates.synth import Recipe, flow_text, synthesize
-from hw.gates.timing import analyse
+from hw.gates.designs.bench import array_bench, lane_bench
+from hw.gates.designs.candidates import Candidate, Design, candidates
+from hw.gates.designs.operands import Operands
+from hw.gates.flow.cells import Library
+from hw.gates.flow.event_simulation import simulate
+from hw.gates.flow.netlist import netlist_of
+from hw.gates.flow.power import energy
+from hw.gates.flow.technology_mapping import Recipe, flow_text, synthesize
+from hw.gates.flow.timing import analyse
 
 __all__ = ["SUM_LENGTH", "Measurement", "best", "measure"]
 

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hw.artifact import read_artifact, sha256_file, write_artifact
-from hw.gates.cells import Library
-from hw.gates.designs import FORMATS, Design, operand_kind
+from hw.gates.designs.candidates import FORMATS, Design, operand_kind
+from hw.gates.designs.operands import Operands, recorded, synthetic
+from hw.gates.flow.cells import Library
 from hw.gates.measure import SUM_LENGTH, best
-from hw.gates.operands import Operands, recorded, synthetic
 
 __all__ = ["RESULTS", "SCHEMA", "Point", "points", "read_table", "run_table"]
 

@@ -3,12 +3,12 @@
 from amaranth import Cat, Module, Signal
 from amaranth.lib.wiring import Component, In, Out
 
-from hw.cells import Cells
-from hw.column import Column
+from hw.arithmetic.adders import Cells
+from hw.arithmetic.lane import ACTIVATION_BITS, TritCode
 from hw.config import ArrayConfig
-from hw.delay import delayed
-from hw.lane import ACTIVATION_BITS, TritCode
-from hw.ports import negatives_layout, tile_layout, totals_layout, vector_layout
+from hw.gateware.column import Column
+from hw.gateware.ports import negatives_layout, tile_layout, totals_layout, vector_layout
+from hw.gateware.registers import delayed
 
 __all__ = ["Array"]
 

@@ -3,15 +3,15 @@
 from amaranth import Cat, ClockDomain, ClockSignal, Const, Module, ResetInserter, ResetSignal, Signal, Value
 from amaranth.lib.wiring import Component, In, Out
 
-from hw.axi_lite import AxiLiteRegisters, axi_lite_members
-from hw.cells import Cells
+from hw.arithmetic.adders import Cells
 from hw.config import ArrayConfig
-from hw.core import Core
-from hw.counters import CAUSES
 from hw.errors import InputError
 from hw.formats import SCALE_BITS, SHIFT_BITS
-from hw.ports import SIZE_BITS, format_fields, results_layout
-from hw.sequencer import Status
+from hw.gateware.axi_lite import AxiLiteRegisters, axi_lite_members
+from hw.gateware.core import Core
+from hw.gateware.counters import CAUSES
+from hw.gateware.ports import SIZE_BITS, format_fields, results_layout
+from hw.gateware.sequencer import Status
 
 __all__ = ["CONTROL_BITS", "FORMAT_BITS", "IDENTITY", "REGISTERS", "SCALES", "STATUS_BITS", "AxiCore", "result_bits"]
 

@@ -4,13 +4,13 @@ from amaranth import Const, Module
 from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out
 
-from hw.cells import Cells, TermAdder
-from hw.compressor_tree import compressor_tree
+from hw.arithmetic.adders import Cells, TermAdder
+from hw.arithmetic.lane import TERM_RANGE, TritCode, term
+from hw.arithmetic.operand import Operand
 from hw.config import ArrayConfig
-from hw.lane import TERM_RANGE, TritCode, term
-from hw.operand import Operand
-from hw.pair_tree import pair_tree
-from hw.ports import total_shape, vector_layout
+from hw.gateware.compressor_tree import compressor_tree
+from hw.gateware.pair_tree import pair_tree
+from hw.gateware.ports import total_shape, vector_layout
 
 __all__ = ["Column"]
 

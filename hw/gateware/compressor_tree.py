@@ -6,11 +6,11 @@ Registers between the levels of a tree cost more energy than the glitches that t
 from amaranth import Cat, Const, Module, Value
 from amaranth.lib.data import View
 
+from hw.arithmetic.compressors import add_rows, compress
+from hw.arithmetic.lane import TERM_RANGE, term
+from hw.arithmetic.operand import Operand
 from hw.config import ArrayConfig
-from hw.gates.compress import add_rows, compress
-from hw.lane import TERM_RANGE, term
-from hw.operand import Operand
-from hw.ports import total_shape
+from hw.gateware.ports import total_shape
 
 __all__ = ["compressor_tree"]
 

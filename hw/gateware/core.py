@@ -4,16 +4,16 @@ from amaranth import Module, Mux, Signal
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
-from hw.accumulator import Accumulator
-from hw.array import Array
-from hw.cells import Cells, check_cells
+from hw.arithmetic.adders import Cells, check_cells
 from hw.config import ArrayConfig
-from hw.counters import CounterPorts, Counters
-from hw.grid import Grid
-from hw.ports import descriptor_layout, results_layout, scales_layout, vector_layout
-from hw.scales import ActivationSum, ScaleQueue, TileShifter
-from hw.sequencer import Sequencer, Status
-from hw.weights import WeightTiles
+from hw.gateware.accumulator import Accumulator
+from hw.gateware.array import Array
+from hw.gateware.counters import CounterPorts, Counters
+from hw.gateware.grid import Grid
+from hw.gateware.ports import descriptor_layout, results_layout, scales_layout, vector_layout
+from hw.gateware.scales import ActivationSum, ScaleQueue, TileShifter
+from hw.gateware.sequencer import Sequencer, Status
+from hw.gateware.weights import WeightTiles
 
 __all__ = ["Core"]
 

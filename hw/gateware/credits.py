@@ -5,7 +5,7 @@ from amaranth.lib import stream
 from amaranth.lib.wiring import Component, Member, Out
 
 from hw.config import ArrayConfig
-from hw.ports import results_layout
+from hw.gateware.ports import results_layout
 
 __all__ = ["count_credits", "result_ports"]
 

@@ -7,12 +7,12 @@ from amaranth import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import Component, In, Out
 
-from hw.cells import Cells, TermAdder
+from hw.arithmetic.adders import Cells, TermAdder
+from hw.arithmetic.lane import ACTIVATION_BITS, TritCode
 from hw.config import ArrayConfig
-from hw.credits import count_credits, result_ports
-from hw.delay import delayed
-from hw.lane import ACTIVATION_BITS, TritCode
-from hw.ports import tile_layout, token_shape, vector_layout
+from hw.gateware.credits import count_credits, result_ports
+from hw.gateware.ports import tile_layout, token_shape, vector_layout
+from hw.gateware.registers import delayed
 
 __all__ = ["Element", "Grid"]
 

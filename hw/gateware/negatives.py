@@ -7,7 +7,7 @@ from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out
 
 from hw.config import ArrayConfig
-from hw.ports import beat_shape, negatives_layout, trits_per_word
+from hw.gateware.ports import beat_shape, negatives_layout, trits_per_word
 
 __all__ = ["NegativesCounter"]
 

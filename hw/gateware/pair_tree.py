@@ -5,10 +5,10 @@ from functools import reduce
 from amaranth import Module, Value
 from amaranth.lib.data import View
 
-from hw.cells import PairAdder, TermAdder, TripleAdder
+from hw.arithmetic.adders import PairAdder, TermAdder, TripleAdder
+from hw.arithmetic.lane import TERM_RANGE
+from hw.arithmetic.operand import Operand
 from hw.config import ArrayConfig
-from hw.lane import TERM_RANGE
-from hw.operand import Operand
 
 __all__ = ["pair_tree"]
 

@@ -4,9 +4,9 @@ from amaranth import Shape, signed
 from amaranth.lib import data
 from amaranth.utils import bits_for
 
+from hw.arithmetic.lane import ACTIVATION_BITS, TritCode
 from hw.config import ArrayConfig
 from hw.formats import SCALE_BITS, SHIFT_BITS
-from hw.lane import ACTIVATION_BITS, TritCode
 
 __all__ = [
     "SIZE_BITS",

@@ -10,9 +10,9 @@ from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out
 
 from hw.config import ArrayConfig
-from hw.delay import delayed
 from hw.formats import INT8_LIMIT, SCALE_BITS, SHIFT_BITS
-from hw.ports import results_layout, scales_layout, sums_layout
+from hw.gateware.ports import results_layout, scales_layout, sums_layout
+from hw.gateware.registers import delayed
 
 __all__ = ["Requantizer", "RequantizerColumn", "rounded", "shifted"]
 

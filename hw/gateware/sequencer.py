@@ -5,8 +5,8 @@ from amaranth.lib import data, enum, stream
 from amaranth.lib.wiring import Component, In, Out
 
 from hw.config import ArrayConfig
-from hw.ports import beat_shape, descriptor_layout, format_fields, token_shape
-from hw.tile_walk import TileWalk
+from hw.gateware.ports import beat_shape, descriptor_layout, format_fields, token_shape
+from hw.gateware.tile_walk import TileWalk
 
 __all__ = ["Sequencer", "Status"]
 
@@ -27,7 +27,7 @@ class Sequencer(Component):
     descriptor : one per GEMM; ready while nothing runs.
     status, running : of the latest descriptor.
     start : this edge starts a GEMM (edge 0).
-    formats : fields of its descriptor behind the sizes, see ``hw.ports.format_fields``.
+    formats : fields of its descriptor behind the sizes, see ``hw.gateware.ports.format_fields``.
     weight_valid, weight_ready, beat : handshake of the weight stream, and the number of the beat inside its tile.
     accept, accept_trits : this edge accepts a beat, one of trits.
     exponents_end, scales_end : that beat is the last with exponents, with scales of its tile.

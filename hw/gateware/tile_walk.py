@@ -4,7 +4,7 @@ from amaranth import Const, Module, Mux, Signal, Value
 from amaranth.lib.wiring import Component, In, Out
 
 from hw.config import ArrayConfig
-from hw.ports import SIZE_BITS, Descriptor, token_shape
+from hw.gateware.ports import SIZE_BITS, Descriptor, token_shape
 
 __all__ = ["Countdown", "TileWalk"]
 

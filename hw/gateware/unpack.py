@@ -4,9 +4,9 @@ from amaranth import Cat, Module, Signal
 from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out
 
+from hw.arithmetic.lane import TritCode
 from hw.config import ArrayConfig
-from hw.lane import TritCode
-from hw.ports import trits_per_word
+from hw.gateware.ports import trits_per_word
 
 __all__ = ["Unpacker"]
 

@@ -6,9 +6,9 @@ from amaranth import Cat, Module, Signal, Value
 from amaranth.lib.wiring import Component, In, Out
 
 from hw.config import ArrayConfig
-from hw.negatives import NegativesCounter
-from hw.ports import beat_shape, negatives_layout, tile_layout, trits_per_word
-from hw.unpack import Unpacker
+from hw.gateware.negatives import NegativesCounter
+from hw.gateware.ports import beat_shape, negatives_layout, tile_layout, trits_per_word
+from hw.gateware.unpack import Unpacker
 
 __all__ = ["WeightTiles"]
 

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from hw.config import ArrayConfig
-from hw.ports import (
+from hw.gateware.ports import (
     addends_layout,
     descriptor_layout,
     exponents_layout,

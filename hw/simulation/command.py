@@ -34,14 +34,14 @@ def add_parser(commands: _SubParsersAction) -> None:
 def _wave(options: Namespace) -> None:
     # Amaranth is imported only by the command that elaborates.
     if options.docs:
-        from hw.timing_diagram import timing_svg
+        from hw.simulation.timing_diagram import timing_svg
 
         write_text(_PICTURE, timing_svg())
         print(_PICTURE)
         return
     from hw.formats import GemmFormat
     from hw.job import CoreJob
-    from hw.waveform import play
+    from hw.simulation.waveform import play
 
     config, (m, n, k) = load_array(options.array), _sizes(options.gemm)
     offers = [_pattern(name, getattr(options, name)) for name in ("weights", "activations", "results")]

@@ -25,8 +25,8 @@ def add_parser(commands: _SubParsersAction) -> None:
 
 def _diagram(options: Namespace) -> None:
     # Amaranth is imported only by the commands that need its shapes.
-    from hw.block_diagram import block_svg
-    from hw.timing_diagram import example
+    from hw.simulation.block_diagram import block_svg
+    from hw.simulation.timing_diagram import example
 
     config = example()[0] if options.docs else load_array(options.array)
     path = PICTURE if options.docs else options.out or _BUILD / f"{config.name}.svg"

@@ -5,7 +5,7 @@ import numpy as np
 from hw.config import ArrayConfig
 from hw.golden import tiles
 from hw.job import CoreJob
-from hw.waveform import Edge, play
+from hw.simulation.waveform import Edge, play
 
 __all__ = ["example", "timing_svg"]
 

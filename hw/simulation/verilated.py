@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from hw.config import ArrayConfig
-from hw.counters import CAUSES
+from hw.gateware.counters import CAUSES
+from hw.gateware.ports import descriptor_layout, results_layout
 from hw.job import CoreJob, descriptor_bits, matrix, vector_stream, weight_stream
-from hw.ports import descriptor_layout, results_layout
-from hw.verilator import CACHE, compile_program
+from hw.simulation.verilator import CACHE, compile_program
 from hw.verilog import CORE_NAME, core_verilog
 
 __all__ = ["Product", "VerilatedCore", "build_core"]

@@ -11,11 +11,11 @@ from amaranth.sim import Simulator, SimulatorContext
 
 from hw.artifact import atomic_path
 from hw.config import ArrayConfig
-from hw.core import Core
-from hw.counters import CAUSES
+from hw.gateware.core import Core
+from hw.gateware.counters import CAUSES
+from hw.gateware.ports import results_layout
+from hw.gateware.sequencer import Sequencer
 from hw.job import CoreJob, descriptor_bits, golden_results, matrix, vector_stream, weight_stream
-from hw.ports import results_layout
-from hw.sequencer import Sequencer
 
 __all__ = ["Edge", "play"]
 

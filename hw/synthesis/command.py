@@ -9,8 +9,8 @@ from rich.console import Console
 from hw.artifact import write_text
 from hw.config import ArrayConfig, load_array, required_accumulator_bits
 from hw.errors import InputError
-from hw.option_costs import option_table
 from hw.pages import fill_blocks, markdown_table
+from hw.synthesis.option_costs import option_table
 
 __all__ = ["PAGE", "RESULTS", "add_parser", "asic_table", "rendered", "resource_table", "resources"]
 
@@ -52,8 +52,8 @@ def resources(options: Namespace) -> None:
     if options.table:
         print(resource_table(options.out))
         return
-    from hw.cells import check_cells
-    from hw.resources import FAMILIES, ROUTERS, family_of, measure  # imports Amaranth
+    from hw.arithmetic.adders import check_cells
+    from hw.synthesis.resources import FAMILIES, ROUTERS, family_of, measure  # imports Amaranth
 
     check_cells(options.cells)
     family = options.family or family_of(options.cells)

@@ -37,8 +37,8 @@ def add_parser(commands: _SubParsersAction) -> None:
 
 def _options(options: Namespace) -> None:
     """Synthesize a core per variant and write what it takes."""
-    from hw.core import Core  # Amaranth is imported only by the command that elaborates
-    from hw.resources import synthesize
+    from hw.gateware.core import Core  # Amaranth is imported only by the command that elaborates
+    from hw.synthesis.resources import synthesize
 
     found = {}
     with stage_bars() as report:

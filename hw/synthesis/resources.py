@@ -15,15 +15,15 @@ from amaranth import Cat, Module, Signal, Value
 from amaranth.back import rtlil
 from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
-from hw.array import Array
-from hw.cells import Cells, GatedAdder
+from hw.arithmetic.adders import Cells, GatedAdder
 from hw.config import ArrayConfig
-from hw.core import Core
 from hw.errors import InputError
-from hw.gates.yosys import HIDE_FIELDS, run_yosys
-from hw.grid import Grid
-from hw.ports import negatives_layout, sums_layout, tile_layout, vector_layout
-from hw.weights import WeightTiles
+from hw.gateware.array import Array
+from hw.gateware.core import Core
+from hw.gateware.grid import Grid
+from hw.gateware.ports import negatives_layout, sums_layout, tile_layout, vector_layout
+from hw.gateware.weights import WeightTiles
+from hw.synthesis.yosys import HIDE_FIELDS, run_yosys
 
 __all__ = [
     "FAMILIES",

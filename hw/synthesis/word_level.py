@@ -4,7 +4,7 @@ import json
 import tempfile
 from pathlib import Path
 
-from hw.gates.yosys import run_yosys
+from hw.synthesis.yosys import run_yosys
 
 __all__ = ["MULTIPLIERS", "word_level_cells"]
 

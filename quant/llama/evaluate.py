@@ -10,8 +10,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from hw.errors import InputError
-from quant.forward import hidden_states
-from quant.llama import Tokenizer, logits_of
+from quant.llama.blocks import Tokenizer, logits_of
+from quant.llama.forward import hidden_states
 
 __all__ = ["LastWord", "last_word_accuracy", "last_words", "perplexity"]
 

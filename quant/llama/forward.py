@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from quant.llama import blocks, embed, int8_activations, run_block, streams, working_block
+from quant.llama.blocks import blocks, embed, int8_activations, run_block, streams, working_block
 
 __all__ = ["hidden_states"]
 

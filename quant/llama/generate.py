@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from quant.forward import Progress
-from quant.llama import streams
+from quant.llama.blocks import streams
+from quant.llama.forward import Progress
 
 __all__ = ["generate_windows", "rows_that_fit"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from hw.golden import quantize_tokens
-from quant.llama2c import read_header, read_weights
+from quant.llama.llama2c import read_header, read_weights
 
 __all__ = ["Engine", "IntegerLlama"]
 
@@ -24,7 +24,7 @@ class IntegerLlama:
     """One token at a time, with a KV cache.
 
     ``path``: a llama2.c checkpoint; its decoder linears are quantized into two ternary planes with group scales (PTQTP,
-    see ``quant.ptqtp``), which needs torch. ``engine`` gives their integers.
+    see ``quant.methods.ptqtp``), which needs torch. ``engine`` gives their integers.
 
     Raises:
         InputError: not a llama2.c checkpoint.
@@ -94,7 +94,7 @@ def _planes(weight: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, slice]]:
     """Trits int8 ``(n, group)``, scales float32 ``(n,)`` and columns of every plane and group of a quantized linear."""
     import torch
 
-    from quant.ptqtp import Options, solve
+    from quant.methods.ptqtp import Options, solve
 
     solution = solve(torch.from_numpy(weight.copy()), None, Options())
     k = weight.shape[1]

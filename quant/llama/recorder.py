@@ -6,8 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from quant.checkpoint import Checkpoint, TernaryLinear
-from quant.llama import (
+from quant.llama.blocks import (
     LoadedModel,
     block_inputs,
     block_linears,
@@ -27,6 +26,7 @@ from quant.recording import (
     prefill_statistics,
     sums_digest,
 )
+from quant.weights.checkpoint import Checkpoint, TernaryLinear
 
 __all__ = ["integer_sums", "record_pass"]
 

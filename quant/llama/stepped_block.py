@@ -1,7 +1,7 @@
 """A decoder layer taken step by step, from the input of one linear to that of the next, as calibration needs it.
 
-Every step is a call of the layer's own modules, so its results are those of ``quant.llama.run_block`` bit for bit. The
-modules' names are those of transformers' LLaMA relatives, as in ``quant.llama``.
+Every step is a call of the layer's own modules, so its results are those of ``quant.llama.blocks.run_block`` bit for
+bit. The modules' names are those of transformers' LLaMA relatives, as in ``quant.llama.blocks``.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from contextlib import suppress
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from quant.llama import (
+from quant.llama.blocks import (
     InputsTaken,
     block_inputs,
     block_linears,

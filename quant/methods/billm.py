@@ -12,9 +12,9 @@ from typing import Annotated, Literal, NamedTuple
 import torch
 from pydantic import Field
 
-from quant.hessian import prepare, push_error, spans
+from quant.methods.hessian import prepare, push_error, spans
 from quant.registry import WeightOnlyOptions
-from quant.solution import LinearSolution, as_stored
+from quant.weights.solution import LinearSolution, as_stored
 
 __all__ = ["Binarized", "Options", "binarize", "choose_split", "choose_zones", "solve"]
 
@@ -132,7 +132,7 @@ def solve(weight: torch.Tensor, hessian: torch.Tensor | None, options: Options) 
     """Quantize one linear; see ``quant.registry.Solver``.
 
     Raises:
-        InputError: weights or a Hessian that ``quant.hessian.prepare`` refuses.
+        InputError: weights or a Hessian that ``quant.methods.hessian.prepare`` refuses.
     """
     work, damped = prepare(weight, hessian, options.damping)
     planes, scales, offsets = [], [], []

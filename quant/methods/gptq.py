@@ -11,10 +11,10 @@ from typing import Annotated, ClassVar, Literal
 import torch
 from pydantic import Field
 
-from quant.hessian import compensate, prepare, spans
+from quant.methods.hessian import compensate, prepare, spans
+from quant.methods.two_bit import clip_search, min_max, quantize_codes, two_bit_solution
 from quant.registry import WeightOnlyOptions
-from quant.solution import LinearSolution, as_stored
-from quant.two_bit import clip_search, min_max, quantize_codes, two_bit_solution
+from quant.weights.solution import LinearSolution, as_stored
 
 __all__ = ["Options", "least_squares_scale", "solve", "twn_scale"]
 
@@ -35,7 +35,7 @@ def solve(weight: torch.Tensor, hessian: torch.Tensor | None, options: Options) 
     """Quantize one linear; see ``quant.registry.Solver``.
 
     Raises:
-        InputError: weights or a Hessian that ``quant.hessian.prepare`` refuses.
+        InputError: weights or a Hessian that ``quant.methods.hessian.prepare`` refuses.
     """
     work, damped = prepare(weight, hessian, options.damping)
     if options.levels == "2bit":

@@ -2,11 +2,11 @@
 
 Ref: Shao et al., arXiv 2308.13137, section 3.2, eq. 2; code OpenGVLab/OmniQuant ``quantize/quantizer.py``: both ends
 of a group times a sigmoid that starts at ``sigmoid(4) = 0.98``, straight-through rounding, a zero point without
-gradient, AdamW. With the objective "block" the loss is the transformer block's, as in the paper (``quant.block_fit``;
-a step takes four windows, one there). With "linear" it is the linear's own output error over the calibration inputs,
-through the Hessian; each row keeps the best clipping that it met, and the rate is 5e-2 (1e-2 there, for far more
-steps). Differences in both: a group's range includes zero, so that the zero point is one of the four codes; scales
-are float16. Learnable equivalent transformation is not part of it.
+gradient, AdamW. With the objective "block" the loss is the transformer block's, as in the paper
+(``quant.procedures.blockwise``; a step takes four windows, one there). With "linear" it is the linear's own output
+error over the calibration inputs, through the Hessian; each row keeps the best clipping that it met, and the rate is
+5e-2 (1e-2 there, for far more steps). Differences in both: a group's range includes zero, so that the zero point is
+one of the four codes; scales are float16. Learnable equivalent transformation is not part of it.
 """
 
 from typing import Annotated, NamedTuple
@@ -14,10 +14,10 @@ from typing import Annotated, NamedTuple
 import torch
 from pydantic import Field
 
-from quant.block_fit import BlockOptions
-from quant.hessian import output_error, prepare
-from quant.solution import LinearSolution, as_stored
-from quant.two_bit import quantize_codes, two_bit_solution
+from quant.methods.hessian import output_error, prepare
+from quant.methods.two_bit import quantize_codes, two_bit_solution
+from quant.procedures.blockwise import BlockOptions
+from quant.weights.solution import LinearSolution, as_stored
 
 __all__ = ["ClippedWeight", "Options", "learned_weight", "rounded", "solve"]
 
@@ -40,7 +40,7 @@ def solve(weight: torch.Tensor, hessian: torch.Tensor | None, options: Options) 
     """Quantize one linear; see ``quant.registry.Solver``.
 
     Raises:
-        InputError: weights or a Hessian that ``quant.hessian.prepare`` refuses.
+        InputError: weights or a Hessian that ``quant.methods.hessian.prepare`` refuses.
     """
     work, damped = prepare(weight, hessian, options.damping)
     n, k = work.shape
@@ -98,10 +98,10 @@ class ClippedWeight(NamedTuple):
 
 
 def learned_weight(weight: torch.Tensor, hessian: torch.Tensor | None, options: Options) -> ClippedWeight:
-    """Where ``quant.block_fit`` starts.
+    """Where ``quant.procedures.blockwise`` starts.
 
     Raises:
-        InputError: weights or a Hessian that ``quant.hessian.prepare`` refuses.
+        InputError: weights or a Hessian that ``quant.methods.hessian.prepare`` refuses.
     """
     return _first(prepare(weight, hessian, options.damping)[0], options.group)
 

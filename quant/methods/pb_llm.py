@@ -10,10 +10,10 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field
 
-from quant.hessian import compensate, prepare, spans
+from quant.methods.hessian import compensate, prepare, spans
 from quant.registry import WeightOnlyOptions
-from quant.side_data import Outliers
-from quant.solution import LinearSolution, as_stored
+from quant.weights.side_data import Outliers
+from quant.weights.solution import LinearSolution, as_stored
 
 __all__ = ["EightBit", "Options", "salient_weights", "solve"]
 
@@ -56,7 +56,7 @@ def solve(weight: torch.Tensor, hessian: torch.Tensor | None, options: Options) 
     """Quantize one linear; see ``quant.registry.Solver``.
 
     Raises:
-        InputError: weights or a Hessian that ``quant.hessian.prepare`` refuses.
+        InputError: weights or a Hessian that ``quant.methods.hessian.prepare`` refuses.
     """
     work, damped = prepare(weight, hessian, options.damping)
     n, k = work.shape

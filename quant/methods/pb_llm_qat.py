@@ -5,8 +5,8 @@ weights with a straight-through sign, one scale per tensor, recomputed from them
 a cosine schedule. For fixed signs b of the weights w the optimal scale is ``w.b / b.b = mean|w|``. Differences: the
 official code trains the language model for thousands of steps; here, for the objective "linear", the loss is the
 linear's own output error over the calibration inputs, through the Hessian, and the best state met is kept; for
-"block" it is the transformer block's (``quant.block_fit``, a constant rate). The 8-bit weights have a proper minimum
-(the official code rounds it to an integer, which clips); scales are float16.
+"block" it is the transformer block's (``quant.procedures.blockwise``, a constant rate). The 8-bit weights have a
+proper minimum (the official code rounds it to an integer, which clips); scales are float16.
 """
 
 import math
@@ -15,11 +15,11 @@ from typing import Annotated, Literal, NamedTuple
 import torch
 from pydantic import Field
 
-from quant.block_fit import BlockOptions
-from quant.hessian import DampedHessian, output_error, prepare
-from quant.pb_llm import EightBit, salient_weights
-from quant.side_data import Outliers
-from quant.solution import LinearSolution, as_stored
+from quant.methods.hessian import DampedHessian, output_error, prepare
+from quant.methods.pb_llm import EightBit, salient_weights
+from quant.procedures.blockwise import BlockOptions
+from quant.weights.side_data import Outliers
+from quant.weights.solution import LinearSolution, as_stored
 
 __all__ = ["Options", "SignWeight", "learned_weight", "solve"]
 
@@ -43,7 +43,7 @@ def solve(weight: torch.Tensor, hessian: torch.Tensor | None, options: Options) 
     """Quantize one linear; see ``quant.registry.Solver``.
 
     Raises:
-        InputError: weights or a Hessian that ``quant.hessian.prepare`` refuses.
+        InputError: weights or a Hessian that ``quant.methods.hessian.prepare`` refuses.
     """
     work, damped = prepare(weight, hessian, options.damping)
     frozen = _frozen(work, damped, options)
@@ -87,10 +87,10 @@ class SignWeight(NamedTuple):
 
 
 def learned_weight(weight: torch.Tensor, hessian: torch.Tensor | None, options: Options) -> SignWeight:
-    """Where ``quant.block_fit`` starts.
+    """Where ``quant.procedures.blockwise`` starts.
 
     Raises:
-        InputError: weights or a Hessian that ``quant.hessian.prepare`` refuses.
+        InputError: weights or a Hessian that ``quant.methods.hessian.prepare`` refuses.
     """
     work, damped = prepare(weight, hessian, options.damping)
     frozen = _frozen(work, damped, options)

@@ -12,9 +12,9 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field
 
-from quant.hessian import compensate, prepare, push_error
+from quant.methods.hessian import compensate, prepare, push_error
 from quant.registry import WeightOnlyOptions
-from quant.solution import LinearSolution, as_stored
+from quant.weights.solution import LinearSolution, as_stored
 
 __all__ = ["Options", "align_grid", "fit_ternary", "most_similar", "solve"]
 
@@ -35,7 +35,7 @@ def solve(weight: torch.Tensor, hessian: torch.Tensor | None, options: Options) 
     """Quantize one linear; see ``quant.registry.Solver``.
 
     Raises:
-        InputError: weights or a Hessian that ``quant.hessian.prepare`` refuses.
+        InputError: weights or a Hessian that ``quant.methods.hessian.prepare`` refuses.
     """
     work, damped = prepare(weight, hessian, options.damping)
     inverse = damped.upper.double().T @ damped.upper.double()

@@ -7,7 +7,7 @@ the least-squares sense, both judged on the output error. Stage 2 ("optimizes th
 algorithm ... minimizing output error"): columns are rounded one by one and their errors compensated by later columns;
 then single codes are flipped while that lowers the output error under a shrunk Hessian, and scales are fitted to it.
 
-The strength "full" starts here and goes on to reconstruct whole transformer blocks (``quant.reconstruct``).
+The strength "full" starts here and goes on to reconstruct whole transformer blocks (``quant.procedures.reconstruct``).
 """
 
 from typing import Annotated, ClassVar, Literal
@@ -15,9 +15,9 @@ from typing import Annotated, ClassVar, Literal
 import torch
 from pydantic import Field, model_validator
 
-from quant.hessian import compensate, output_error, prepare, spans
+from quant.methods.hessian import compensate, output_error, prepare, spans
 from quant.registry import MethodOptions
-from quant.solution import LinearSolution, as_stored
+from quant.weights.solution import LinearSolution, as_stored
 
 __all__ = ["Options", "fit_scales", "flip_codes", "search_threshold", "snap_scales", "solve"]
 
@@ -42,8 +42,9 @@ class Options(MethodOptions):
     ``sequential``, strength "fast" only: inputs of a block's later linears are taken after its earlier ones are
     quantized.
 
-    ``refit``, strength "fast" only: how far scales and norm gains are fitted towards the outputs of the full-precision
-    model instead of each linear's own (``quant.refit``); above 0, inputs are always taken one after the other.
+    ``refit``, strength "fast" only: how far scales and norm gains are fitted towards the outputs of the
+    full-precision model instead of each linear's own (``quant.procedures.refit``); above 0, inputs are always taken
+    one after the other.
 
     ``flips``: most flips per row and round; ``shrink``: share of the Hessian's off-diagonal that flips do not trust.
 
@@ -111,7 +112,7 @@ def solve(weight: torch.Tensor, hessian: torch.Tensor | None, options: Options) 
     """Quantize one linear; see ``quant.registry.Solver``.
 
     Raises:
-        InputError: weights or a Hessian that ``quant.hessian.prepare`` refuses.
+        InputError: weights or a Hessian that ``quant.methods.hessian.prepare`` refuses.
     """
     work, damped = prepare(weight, hessian, options.damping)
     target = work.clone()

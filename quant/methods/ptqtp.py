@@ -11,9 +11,9 @@ from typing import Annotated
 import torch
 from pydantic import Field
 
-from quant.hessian import check_weights, spans
+from quant.methods.hessian import check_weights, spans
 from quant.registry import MethodOptions
-from quant.solution import LinearSolution, as_stored
+from quant.weights.solution import LinearSolution, as_stored
 
 __all__ = ["Options", "fit_free", "fit_tied", "solve"]
 

@@ -9,9 +9,9 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field
 
-from quant.hessian import spans
+from quant.methods.hessian import spans
 from quant.registry import MethodOptions
-from quant.solution import LinearSolution, as_stored
+from quant.weights.solution import LinearSolution, as_stored
 
 __all__ = ["Options", "solve"]
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from quant.solution import LinearSolution, as_stored
+from quant.weights.solution import LinearSolution, as_stored
 
 __all__ = ["clip_search", "min_max", "quantize_codes", "two_bit_solution"]
 

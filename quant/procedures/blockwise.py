@@ -13,15 +13,15 @@ from pydantic import Field
 from torch import Tensor
 
 from hw.errors import InputError
-from quant.calibrate import CalibrationBlock, block_hessians
-from quant.checkpoint import Checkpoint, write_checkpoint
-from quant.latent import BlockFunction, BlockTensors, block_function, block_tensors, rotary_tables
-from quant.llama import LoadedModel, block_linears, blocks, embed, working_block
+from quant.llama.blocks import LoadedModel, block_linears, blocks, embed, working_block
 from quant.pipeline import Progress
-from quant.reconstruct import mixed_precision, run_in_place
+from quant.procedures.calibrate import CalibrationBlock, block_hessians
+from quant.procedures.latent import BlockFunction, BlockTensors, block_function, block_tensors, rotary_tables
+from quant.procedures.reconstruct import mixed_precision, run_in_place
 from quant.registry import WeightOnlyOptions
 from quant.shapes import LINEAR_KINDS
-from quant.solution import LinearSolution
+from quant.weights.checkpoint import Checkpoint, write_checkpoint
+from quant.weights.solution import LinearSolution
 
 __all__ = ["BlockOptions", "LearnedWeight", "fit_blocks"]
 
@@ -39,7 +39,7 @@ class BlockOptions(WeightOnlyOptions):
 
 
 class LearnedWeight(Protocol):
-    """A weight (n, k) under way, a tuple of tensors as ``quant.latent.LatentWeight`` is."""
+    """A weight (n, k) under way, a tuple of tensors as ``quant.procedures.latent.LatentWeight`` is."""
 
     def dense(self) -> Tensor:
         """Its value, differentiable in what is learned."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from hw.errors import InputError
-from quant.llama import (
+from quant.llama.blocks import (
     DecoderLinear,
     InputsTaken,
     block_inputs,
@@ -24,9 +24,9 @@ from quant.llama import (
     run_block,
     working_block,
 )
+from quant.llama.stepped_block import SteppedBlock
 from quant.recording import FIRST_KINDS, INPUT_OF_KIND
-from quant.steps import SteppedBlock
-from quant.stopwatch import stage
+from quant.results.stopwatch import stage
 
 __all__ = [
     "CalibrationBlock",

@@ -19,11 +19,11 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 from hw.errors import InputError
-from quant.forward import Progress
-from quant.latent import BlockFunction, BlockTensors, block_function, rotary_tables
-from quant.llama import embed
-from quant.reconstruct import TrainingPlan, advance, hardness, mixed_precision, trainer
-from quant.stopwatch import stage
+from quant.llama.blocks import embed
+from quant.llama.forward import Progress
+from quant.procedures.latent import BlockFunction, BlockTensors, block_function, rotary_tables
+from quant.procedures.reconstruct import TrainingPlan, advance, hardness, mixed_precision, trainer
+from quant.results.stopwatch import stage
 
 __all__ = ["Corpus", "distill"]
 
@@ -69,7 +69,7 @@ def distill(
     ``model`` gives embedding, head, final norm and rotary tables. Latent weights train with scales and norms; where all
     codes of the student are frozen, in the little memory that the module describes. Loss: KL(teacher || student) of
     every token; ``plan.range_penalty`` adds to it that many times the mean over blocks of the ranges of
-    ``quant.latent.block_function``.
+    ``quant.procedures.latent.block_function``.
 
     Raises:
         InputError: a loss that is not finite, with the step and the remedy.

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from quant.llama import block_linears, quantize_dequantize
+from quant.llama.blocks import block_linears, quantize_dequantize
 from quant.shapes import LINEAR_KINDS
-from quant.side_data import LowRank
-from quant.solution import LinearSolution
+from quant.weights.side_data import LowRank
+from quant.weights.solution import LinearSolution
 
 __all__ = [
     "BlockFunction",

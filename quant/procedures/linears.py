@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import torch
 
 from hw.errors import InputError
-from quant.llama import DecoderLinear
+from quant.llama.blocks import DecoderLinear
 from quant.recording import INPUT_OF_KIND
 from quant.registry import MethodOptions
-from quant.solution import LinearSolution
+from quant.weights.solution import LinearSolution
 
 __all__ = ["solve_linears"]
 

@@ -11,20 +11,20 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from hw.artifact import atomic_path, sha256_json
-from quant.calibrate import CalibrationBlock, block_hessians
-from quant.checkpoint import write_checkpoint
-from quant.distill import Corpus, distill
-from quant.generate import generate_windows
-from quant.latent import BlockTensors, block_function, block_tensors, latent_weight, rotary_tables
-from quant.layerwise import solve_linears
-from quant.llama import LoadedModel, block_linears, blocks, embed, streams, working_block
+from quant.llama.blocks import LoadedModel, block_linears, blocks, embed, streams, working_block
+from quant.llama.generate import generate_windows
+from quant.methods.pt_bitnet import Options, solve
 from quant.pipeline import Progress
-from quant.pt_bitnet import Options, solve
-from quant.reconstruct import TrainingPlan, reconstruct, run_in_place
+from quant.procedures.calibrate import CalibrationBlock, block_hessians
+from quant.procedures.distill import Corpus, distill
+from quant.procedures.latent import BlockTensors, block_function, block_tensors, latent_weight, rotary_tables
+from quant.procedures.linears import solve_linears
+from quant.procedures.reconstruct import TrainingPlan, reconstruct, run_in_place
+from quant.procedures.unfinished_blocks import read_window, write_window
+from quant.results.stopwatch import stage
 from quant.shapes import LINEAR_KINDS
 from quant.source import weights_sha256
-from quant.stopwatch import stage
-from quant.window_parts import read_window, write_window
+from quant.weights.checkpoint import write_checkpoint
 
 __all__ = ["GENERATED_LENGTH", "distill_blocks", "full_strength", "reconstruct_blocks"]
 

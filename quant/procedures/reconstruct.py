@@ -1,10 +1,10 @@
 """Block reconstruction: latent weights and scales of a block, or a few in a row, are trained towards float outputs.
 
 Ref: PT-BitNet's abstract, "we optimize the weight elements in a block-wise manner" (a reconstruction, see
-``quant.pt_bitnet``); the form is that of OmniQuant (arXiv 2308.13137, section 3.1) and EfficientQAT's Block-AP (arXiv
-2407.11062, section 3.2), of several blocks at once that of CBQ (arXiv 2312.07950, section 3.2). Inputs come from the
-quantized prefix, targets from the full-precision one; the error of each token counts relative to the token's own size,
-because a few tokens carry activations a thousand times the others.
+``quant.methods.pt_bitnet``); the form is that of OmniQuant (arXiv 2308.13137, section 3.1) and EfficientQAT's
+Block-AP (arXiv 2407.11062, section 3.2), of several blocks at once that of CBQ (arXiv 2312.07950, section 3.2).
+Inputs come from the quantized prefix, targets from the full-precision one; the error of each token counts relative to
+the token's own size, because a few tokens carry activations a thousand times the others.
 """
 
 import math
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from hw.errors import InputError
-from quant.latent import BlockFunction, BlockTensors
+from quant.procedures.latent import BlockFunction, BlockTensors
 
 __all__ = [
     "TrainingPlan",

@@ -15,21 +15,21 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from quant.calibrate import CalibrationBlock, forward_block, in_passes
-from quant.hessian import spans
-from quant.layerwise import solve_linears
-from quant.llama import DecoderLinear, block_norms, embed, norm_weights, product_precision, quantize_dequantize
+from quant.llama.blocks import DecoderLinear, block_norms, embed, norm_weights, product_precision, quantize_dequantize
+from quant.llama.stepped_block import SteppedBlock
+from quant.methods.hessian import spans
+from quant.procedures.calibrate import CalibrationBlock, forward_block, in_passes
+from quant.procedures.linears import solve_linears
 from quant.registry import MethodOptions
-from quant.solution import LinearSolution, as_stored
-from quant.steps import SteppedBlock
-from quant.stopwatch import stage
+from quant.results.stopwatch import stage
+from quant.weights.solution import LinearSolution, as_stored
 
 __all__ = ["FloatStream", "Moments", "fit_gains", "fit_scales_towards", "wanted_products"]
 
 _RIDGE = 0.1  # pull towards what stands, in means of the diagonal
 
 Solutions = dict[tuple[int, str], LinearSolution]
-Gains = dict[str, Tensor]  # by name, as in ``quant.llama.norm_weights``
+Gains = dict[str, Tensor]  # by name, as in ``quant.llama.blocks.norm_weights``
 
 
 class Moments(NamedTuple):
@@ -90,7 +90,7 @@ def fit_gains(dense: Tensor, hessian: Tensor, wanted: Tensor) -> Tensor:
 
 
 class FloatStream:
-    """The full-precision model beside a quantized one that ``quant.calibrate.calibration_blocks`` walks."""
+    """The full-precision model beside a quantized one that ``quant.procedures.calibrate.calibration_blocks`` walks."""
 
     @torch.no_grad()
     def __init__(self, model: PreTrainedModel, windows: Tensor, share: float) -> None:

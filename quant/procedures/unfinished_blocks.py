@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from hw.artifact import atomic_path
-from quant.latent import BlockTensors, LatentWeight
-from quant.pt_bitnet import Options
+from quant.methods.pt_bitnet import Options
+from quant.procedures.latent import BlockTensors, LatentWeight
 from quant.shapes import LINEAR_KINDS
 
 __all__ = ["read_window", "write_window"]

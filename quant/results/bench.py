@@ -1,7 +1,7 @@
 """Time and memory of quantization at a model's dimensions: random weights and tokens through the product's own code.
 
 Every matrix product, column loop and training step costs what it costs on trained weights; perplexities would mean
-nothing and are not taken. Where only some blocks or steps run, ``quant.bench_report`` extrapolates.
+nothing and are not taken. Where only some blocks or steps run, ``quant.results.bench_report`` extrapolates.
 """
 
 import resource
@@ -16,17 +16,17 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from hw.errors import InputError
-from quant.bench_report import BenchReport, StageCost
-from quant.full_strength import GENERATED_LENGTH, distill_blocks, reconstruct_blocks
-from quant.generate import generate_windows, rows_that_fit
-from quant.latent import BlockTensors
-from quant.llama import LoadedModel, first_blocks, must_stream, place
-from quant.loading import random_llama, usable_device
+from quant.llama.blocks import LoadedModel, first_blocks, must_stream, place
+from quant.llama.generate import generate_windows, rows_that_fit
+from quant.llama.loading import random_llama, usable_device
 from quant.pipeline import Progress
+from quant.procedures.latent import BlockTensors
+from quant.procedures.modelwise import GENERATED_LENGTH, distill_blocks, reconstruct_blocks
 from quant.quantizer import quantize_blocks
 from quant.registry import options_for
+from quant.results.bench_report import BenchReport, StageCost
+from quant.results.stopwatch import Lap, measured, stage
 from quant.shapes import ModelShape, load_shape
-from quant.stopwatch import Lap, measured, stage
 
 __all__ = ["BenchJob", "run_bench"]
 

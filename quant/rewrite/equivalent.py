@@ -10,11 +10,11 @@ goes into what produces the channel: the gain of the norm, the rows of v (for o)
 
 Both only change numbers, so the hardware runs the result as it runs the original. What no weight in front of it can
 take up stays as it is: the inputs of o across heads and of down across channels are products of two others, and
-rotating them needs adders at run time (``quant.online_rotation``).
+rotating them needs adders at run time (``quant.rewrite.online_rotation``).
 
 Ref: SpinQuant (arXiv 2405.16406) section 3.1, R1 and R2; QuaRot (arXiv 2404.00456) section 4; AWQ (arXiv 2306.00978)
 section 3.2; SmoothQuant (arXiv 2211.10438) equation 4. Module names are those of transformers' LLaMA relatives, as in
-``quant.llama``.
+``quant.llama.blocks``.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,10 +24,10 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from quant.calibrate import CalibrationBlock, calibration_blocks, in_passes
-from quant.hadamard import RandomHadamard
-from quant.llama import block_inputs, block_linears, block_norms, blocks, run_block
+from quant.llama.blocks import block_inputs, block_linears, block_norms, blocks, run_block
+from quant.procedures.calibrate import CalibrationBlock, calibration_blocks, in_passes
 from quant.recording import FIRST_KINDS, INPUT_OF_KIND
+from quant.rewrite.hadamard import RandomHadamard
 from quant.shapes import ModelShape
 
 __all__ = ["Exponents", "balance", "rotate", "weight_kurtosis"]

@@ -2,7 +2,7 @@
 
 The result is a Hugging Face directory: ``config.json``, ``model.safetensors``, the tokenizer's files, and
 ``rewrite.json`` with what was done. Weights are float32, or keep their file's type where the model is too large to be
-held whole (see ``quant.llama``).
+held whole (see ``quant.llama.blocks``).
 """
 
 import os
@@ -20,11 +20,11 @@ from transformers import PreTrainedModel
 
 from hw.artifact import write_artifact
 from hw.errors import InputError
-from quant.calibrate import token_windows
-from quant.equivalent import Exponents, balance, rotate, weight_kurtosis
-from quant.forward import hidden_states
-from quant.llama import LoadedModel, blocks, logits_of
-from quant.loading import load_model, load_tokenizer, save_tokenizer
+from quant.llama.blocks import LoadedModel, blocks, logits_of
+from quant.llama.forward import hidden_states
+from quant.llama.loading import load_model, load_tokenizer, save_tokenizer
+from quant.procedures.calibrate import token_windows
+from quant.rewrite.equivalent import Exponents, balance, rotate, weight_kurtosis
 from quant.shapes import ModelShape
 from quant.source import resolve, weights_sha256
 from quant.text import calibration_text

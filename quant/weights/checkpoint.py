@@ -1,7 +1,7 @@
 """``ternary.safetensors``: the packed linears of a quantized model and its retrained norms; read with NumPy alone.
 
-Tensors are named ``layers.<layer>.<kind>.<array>`` with the arrays of ``quant.storage``, and ``norms.<name>``. The
-file's one metadata entry holds the ``LinearHeader`` of every linear.
+Tensors are named ``layers.<layer>.<kind>.<array>`` with the arrays of ``quant.weights.storage``, and
+``norms.<name>``. The file's one metadata entry holds the ``LinearHeader`` of every linear.
 """
 
 import json
@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 from hw.artifact import atomic_path
 from hw.errors import InputError
 from quant.manifest import LinearEntry
-from quant.storage import (
+from quant.weights.storage import (
     LinearHeader,
     load_linear,
     read_low_rank,
@@ -29,7 +29,7 @@ from quant.storage import (
 )
 
 if TYPE_CHECKING:
-    from quant.solution import LinearSolution
+    from quant.weights.solution import LinearSolution
 
 __all__ = ["Checkpoint", "TernaryLinear", "join_checkpoints", "write_checkpoint"]
 

@@ -9,7 +9,7 @@ import torch
 
 from hw.errors import InputError
 from hw.trit import packed_bytes
-from quant.side_data import LowRank, Outliers, check_tensor
+from quant.weights.side_data import LowRank, Outliers, check_tensor
 
 __all__ = ["CodeLayout", "LinearSolution", "ScaleKind", "StoredBits", "as_stored", "field_bits"]
 
@@ -186,7 +186,7 @@ class LinearSolution:
         return found
 
     def bits(self) -> StoredBits:
-        """Bits of what is stored (``quant.storage`` writes exactly these)."""
+        """Bits of what is stored (``quant.weights.storage`` writes exactly these)."""
         n, k, groups = self.n, self.k, self.groups
         bitmap = n * -(-k // 8) * 8
         salient = 0 if self.outliers is None else int(self.outliers.mask.sum())

@@ -17,7 +17,7 @@ from hw.trit import unpack
 if TYPE_CHECKING:
     import torch
 
-    from quant.solution import LinearSolution
+    from quant.weights.solution import LinearSolution
 
 __all__ = [
     "LinearHeader",
@@ -34,7 +34,7 @@ _ZERO_POINT_BITS = 2
 
 
 class LinearHeader(BaseModel):
-    """What the arrays of one linear mean; see ``quant.solution.LinearSolution`` for the fields."""
+    """What the arrays of one linear mean; see ``quant.weights.solution.LinearSolution`` for the fields."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -176,8 +176,8 @@ def load_linear(header: LinearHeader, arrays: Mapping[str, np.ndarray]) -> "Line
     """
     import torch
 
-    from quant.side_data import LowRank, Outliers
-    from quant.solution import LinearSolution
+    from quant.weights.side_data import LowRank, Outliers
+    from quant.weights.solution import LinearSolution
 
     def tensor(value: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.array(value))

@@ -10,11 +10,11 @@ from hw.config import load_array
 from hw.errors import InputError
 from hw.pages import fill_blocks, markdown_table
 from quant.shapes import load_shape
-from sim.bench import bench, cost_curve
-from sim.explain import explain, explanation_lines
-from sim.gantt import layer_gantt
 from sim.memory import load_memory, memory_names, stream_table
-from sim.references import ASSUMPTIONS, agreements
+from sim.references.bench import bench, cost_curve
+from sim.references.figures import ASSUMPTIONS, agreements
+from sim.reports.explain import explain, explanation_lines
+from sim.reports.gantt import layer_gantt
 from sim.result import SimResult
 from sim.simulator import simulate
 

@@ -9,10 +9,10 @@ from rich.progress import track
 from rich.table import Table
 
 from hw.config import ArrayConfig, load_array
-from quant.checkpoint import Checkpoint
 from quant.recording import read_recording
+from quant.weights.checkpoint import Checkpoint
 from sim.replay import LinearReplay, mean_skipping, recording_origin, replay, replay_statistics
-from sim.trace import TraceStatistics
+from sim.trace.build import TraceStatistics
 
 __all__ = ["add_parser", "replayed"]
 

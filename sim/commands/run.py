@@ -13,19 +13,19 @@ from hw.document import load_document, validate_document
 from hw.errors import InputError
 from quant.manifest import read_manifest
 from quant.shapes import load_shape
+from sim.commands.replay import replayed
 from sim.cores import CoreGroup
 from sim.execution import Execution
-from sim.explain import explain, explanation_json, explanation_lines
 from sim.host import Host
-from sim.mappings import as_grid
 from sim.memory import load_memory
-from sim.replay_command import replayed
+from sim.references.mappings import as_grid
+from sim.reports.explain import explain, explanation_json, explanation_lines
+from sim.reports.screen import op_table, phase_table, run_json
+from sim.reports.timeline import write_timeline
 from sim.result import write_result
-from sim.screen import op_table, phase_table, run_json
 from sim.simulator import array_formats, simulate_trace
-from sim.timeline import write_timeline
-from sim.trace import build_trace
-from sim.trace_file import read_trace, write_trace
+from sim.trace.build import build_trace
+from sim.trace.file import read_trace, write_trace
 
 __all__ = ["add_parser"]
 

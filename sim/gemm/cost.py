@@ -6,9 +6,7 @@ from typing import NamedTuple
 from hw.config import ArrayConfig
 from sim.cores import ONE_CORE, CoreGroup
 from sim.counts import ActionCounts
-from sim.memory import MemoryConfig
-from sim.result import CAUSES
-from sim.schedule import (
+from sim.gemm.schedule import (
     GemmJob,
     Schedule,
     candidates,
@@ -19,6 +17,8 @@ from sim.schedule import (
     stays_on_chip,
     step_mapping,
 )
+from sim.memory import MemoryConfig
+from sim.result import CAUSES
 
 __all__ = ["Cost", "GemmJob", "forget_schedules", "gemm_cost", "stays_on_chip"]
 
@@ -46,7 +46,7 @@ class Cost(NamedTuple):
 
 
 def gemm_cost(job: GemmJob, array: ArrayConfig, memory: MemoryConfig, cores: CoreGroup = ONE_CORE) -> Cost:
-    """Cycles, causes and counts of one GEMM under the best of the mappings that ``sim.schedule`` enumerates.
+    """Cycles, causes and counts of one GEMM under the best of the mappings that ``sim.gemm.schedule`` enumerates.
 
     Among those within 1 % of the fewest cycles, the one with the least DRAM traffic wins: energy is worth more than
     the last cycles.

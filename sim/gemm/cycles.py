@@ -7,8 +7,8 @@ import numpy as np
 from hw.config import ArrayConfig
 from hw.formats import PLAIN, GemmFormat
 from quant.shapes import Gemm
-from sim.analytic import CycleCounts, TileGrid, fold_positions
-from sim.core import step_cycles
+from sim.gemm.closed_form import CycleCounts, TileGrid, fold_positions
+from sim.kernels.tiles import step_cycles
 
 __all__ = ["count_cycles", "tile_sequence"]
 

@@ -9,8 +9,8 @@ import numpy as np
 from hw.config import ArrayConfig
 from hw.errors import InputError
 from quant.shapes import Gemm
-from sim.core import TICKS_PER_CYCLE, step_tiles
 from sim.cores import CoreGroup
+from sim.kernels.tiles import TICKS_PER_CYCLE, step_tiles
 from sim.memory import MemoryConfig
 
 __all__ = [

@@ -1,7 +1,7 @@
 """Numba kernels: one GEMM stepped edge by edge (as the RTL counts), and tile by tile with DRAM behind the weight bus.
 
 Bare integers and int64 arrays in and out, so that the kernels give the same with and without compilation. Meaning and
-units are in ``sim.cycles`` and ``sim.gemm``, which call them.
+units are in ``sim.gemm.cycles`` and ``sim.gemm.cost``, which call them.
 """
 
 import numpy as np

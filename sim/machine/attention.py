@@ -4,10 +4,10 @@ import numpy as np
 
 from quant.shapes import Gemm
 from sim.counts import ActionCounts
-from sim.gemm import Cost, GemmJob, gemm_cost
-from sim.ops import AttentionOp
-from sim.resources import Resources
+from sim.gemm.cost import Cost, GemmJob, gemm_cost
+from sim.machine.resources import Resources
 from sim.result import CAUSES
+from sim.trace.ops import AttentionOp
 
 __all__ = ["attention_cost"]
 

@@ -3,11 +3,11 @@
 import math
 
 from sim.counts import ActionCounts
-from sim.gemm import Cost, GemmJob, gemm_cost
-from sim.ops import LinearOp
-from sim.resources import Resources
+from sim.gemm.cost import Cost, GemmJob, gemm_cost
+from sim.machine.resources import Resources
 from sim.result import Statistics
-from sim.statistics import RANDOM_TOGGLE_RATE, assumed_statistics
+from sim.trace.ops import LinearOp
+from sim.trace.statistics import RANDOM_TOGGLE_RATE, assumed_statistics
 
 __all__ = ["linear_cost"]
 

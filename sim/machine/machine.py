@@ -1,11 +1,11 @@
 """``Machine``: what each kind of op of a trace costs on one array with one memory."""
 
-from sim.attention import attention_cost
 from sim.counts import ActionCounts
-from sim.gemm import Cost, stays_on_chip
-from sim.linear import linear_cost
-from sim.ops import AttentionOp, EmbeddingOp, LinearOp, VectorOp
-from sim.resources import Resources
+from sim.gemm.cost import Cost, stays_on_chip
+from sim.machine.attention import attention_cost
+from sim.machine.linear import linear_cost
+from sim.machine.resources import Resources
+from sim.trace.ops import AttentionOp, EmbeddingOp, LinearOp, VectorOp
 
 __all__ = ["Machine"]
 

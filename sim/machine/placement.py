@@ -2,8 +2,8 @@
 
 from hw.config import ArrayConfig
 from hw.errors import InputError
-from sim.ops import AttentionOp, EmbeddingOp, LinearOp, Op, VectorOp
-from sim.trace import Trace
+from sim.trace.build import Trace
+from sim.trace.ops import AttentionOp, EmbeddingOp, LinearOp, Op, VectorOp
 
 __all__ = ["allowed_places", "check_placement"]
 

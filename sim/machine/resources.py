@@ -8,10 +8,10 @@ from hw.config import ArrayConfig
 from sim.cores import ONE_CORE, CoreGroup
 from sim.counts import ActionCounts
 from sim.execution import Execution
-from sim.gemm import Cost, GemmJob
+from sim.gemm.cost import Cost, GemmJob
 from sim.memory import MemoryConfig
-from sim.ops import AttentionOp, Formats, LinearOp, Op, VectorOp
 from sim.result import CAUSES
+from sim.trace.ops import AttentionOp, Formats, LinearOp, Op, VectorOp
 
 __all__ = ["Resources"]
 

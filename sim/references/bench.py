@@ -8,15 +8,15 @@ from typing import NamedTuple, TypeVar
 
 from hw.config import load_array
 from quant.shapes import Gemm, load_shape
-from sim.analytic import scale_sim_cycles
-from sim.cycles import count_cycles
-from sim.gemm import GemmJob, forget_schedules, gemm_cost
+from sim.gemm.closed_form import scale_sim_cycles
+from sim.gemm.cost import GemmJob, forget_schedules, gemm_cost
+from sim.gemm.cycles import count_cycles
+from sim.gemm.schedule import stepped_schedules
 from sim.memory import load_memory
-from sim.references import zigzag_machine
-from sim.scale_sim import run_scale_sim
-from sim.schedule import stepped_schedules
+from sim.references.figures import zigzag_machine
+from sim.references.scale_sim import run_scale_sim
+from sim.references.zigzag import run_zigzag
 from sim.simulator import simulate
-from sim.zigzag import run_zigzag
 
 __all__ = ["BenchRow", "CurvePoint", "bench", "cost_curve"]
 

@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 from hw.config import ArrayConfig
 from quant.shapes import LINEAR_KINDS, Gemm, load_shape
-from sim.analytic import scale_sim_cycles
-from sim.gemm import GemmJob, gemm_cost
+from sim.gemm.closed_form import scale_sim_cycles
+from sim.gemm.cost import GemmJob, gemm_cost
 from sim.memory import MemoryConfig, load_memory
-from sim.ops import Formats
 from sim.result import SimResult
 from sim.simulator import simulate
+from sim.trace.ops import Formats
 
 __all__ = ["ASSUMPTIONS", "Agreement", "agreements", "zigzag_machine"]
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from hw.config import ArrayConfig
 from quant.shapes import LINEAR_KINDS, Gemm, ModelShape
-from sim.analytic import TileGrid, closed_form, fold_positions, scale_sim_cycles
-from sim.core import step_tiles
+from sim.gemm.closed_form import TileGrid, closed_form, fold_positions, scale_sim_cycles
+from sim.kernels.tiles import step_tiles
 
 __all__ = ["MAPPINGS", "LinearMapping", "as_grid", "linear_mappings"]
 
@@ -41,7 +41,7 @@ class LinearMapping(NamedTuple):
 def linear_mappings(shape: ModelShape, array: ArrayConfig, tokens: int) -> list[LinearMapping]:
     """The distinct linears of a layer for ``tokens`` tokens under every mapping.
 
-    The systolic ones are SCALE-Sim's cycles (``sim.analytic``): folds do not overlap, and weights cost no bus.
+    The systolic ones are SCALE-Sim's cycles (``sim.gemm.closed_form``): folds do not overlap, and weights cost no bus.
     """
     linears: dict[tuple[int, int], str] = {}
     for kind in LINEAR_KINDS:

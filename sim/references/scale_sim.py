@@ -1,4 +1,4 @@
-"""Runs SCALE-Sim, where a Python has it installed, as the reference of ``sim.analytic`` and of the benchmark.
+"""Runs SCALE-Sim, where a Python has it installed, as the reference of ``sim.gemm.closed_form`` and of the benchmark.
 
 Ref: ``scalesim`` 3.0.0 of the package index; it wants numpy 1.26, so it lives in an environment of its own:
 ``python3 -m venv scale && scale/bin/pip install scalesim==3.0.0 numpy==1.26.4``.

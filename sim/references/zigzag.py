@@ -1,4 +1,4 @@
-"""Runs ZigZag, where a Python has it installed, on one GEMM and the machine of ``sim.references``, for the benchmark.
+"""Runs ZigZag, where a Python has it installed, on one GEMM and the machine of ``sim.references.figures``.
 
 Ref: ``zigzag-dse`` 3.9.1 of the package index, in an environment of its own:
 ``python3 -m venv zigzag && zigzag/bin/pip install zigzag-dse==3.9.1 six``.
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hw.errors import InputError
 from quant.shapes import Gemm
-from sim.scale_sim import ToolRun
+from sim.references.scale_sim import ToolRun
 
 __all__ = ["run_zigzag"]
 

@@ -3,8 +3,8 @@
 import math
 from html import escape
 
+from sim.reports.timeline import Span, step_spans, tracks
 from sim.result import PhaseResult, SimResult
-from sim.timeline import Span, step_spans, tracks
 
 __all__ = ["layer_gantt"]
 

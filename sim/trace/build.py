@@ -12,10 +12,10 @@ from hw.errors import InputError
 from quant.manifest import LinearEntry, Manifest
 from quant.shapes import Gemm, ModelShape
 from sim.execution import Execution
-from sim.ops import AttentionOp, EmbeddingOp, Formats, Frozen, LinearOp, Op, Positive, VectorOp
 from sim.result import Statistics
-from sim.rewrites import fuse_projections, ride_along
-from sim.statistics import Order, assumed_statistics
+from sim.trace.fusion import fuse_projections, ride_along
+from sim.trace.ops import AttentionOp, EmbeddingOp, Formats, Frozen, LinearOp, Op, Positive, VectorOp
+from sim.trace.statistics import Order, assumed_statistics
 
 __all__ = ["Phase", "Trace", "TraceStatistics", "build_trace"]
 

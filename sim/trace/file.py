@@ -8,7 +8,7 @@ from hw.artifact import read_artifact, write_artifact
 from hw.config import ArrayConfig
 from hw.errors import InputError
 from quant.shapes import ModelShape
-from sim.trace import Trace
+from sim.trace.build import Trace
 
 __all__ = ["read_trace", "write_trace"]
 

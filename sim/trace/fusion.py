@@ -1,6 +1,6 @@
 """Rewrites of a step's ops: projections fused into one GEMM, and a prompt's chunk that rides along with decode."""
 
-from sim.ops import AttentionOp, LinearOp, Op
+from sim.trace.ops import AttentionOp, LinearOp, Op
 
 __all__ = ["fuse_projections", "ride_along"]
 

@@ -7,9 +7,9 @@ import sys
 import pytest
 
 from energy.__main__ import main
+from energy.costs.sources import load_source
 from energy.job import Job, simulate_machines
 from energy.model import energy_of
-from energy.sources import load_source
 from hw.errors import InputError
 from quant.shapes import load_shape
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from energy.costs import load_costs
+from energy.costs.sources import OperatorSource, load_source
+from energy.costs.tables import load_costs
 from energy.model import energy_of
-from energy.sources import OperatorSource, load_source
 from energy.summary import summarize
 from hw.config import ArrayConfig, sized
 from quant.shapes import load_shape

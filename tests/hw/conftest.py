@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from hw.gates.library import load_library
+from hw.gates.flow.library import load_library
 
-TINY = Path(__file__).parent / "gates" / "tiny.lib"
+TINY = Path(__file__).parent / "gates" / "flow" / "tiny.lib"
 _REAL = Path(__file__).parents[3] / "shared" / "data" / "liberty"
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from hw.artifact import read_artifact
 from hw.config import ArrayConfig, load_array
-from hw.core import Core
 from hw.errors import InputError
+from hw.gateware.core import Core
 from hw.verilog import axi_verilog, core_rtlil, core_verilog, write_verilog
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hw.errors import InputError
-from quant.loading import load_model
+from quant.llama.loading import load_model
 from quant.source import resolve, weights_path
 from tests.quant.tiny import TEXT, save_tiny_llama
 

@@ -13,7 +13,7 @@ import torch
 from hw.errors import InputError
 from hw.golden import group_sums
 from quant import pipeline
-from quant.loading import load_model
+from quant.llama.loading import load_model
 from quant.pipeline import QuantJob, quantize
 from quant.quantizer import apply_checkpoint
 from quant.shapes import load_shape
@@ -112,7 +112,7 @@ def test_out_of_memory_says_how_to_go_on(job, monkeypatch):
     def exhausted(*arguments):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore")
 
-    monkeypatch.setattr("quant.rtn.solve", exhausted)
+    monkeypatch.setattr("quant.methods.rtn.solve", exhausted)
     with pytest.raises(InputError, match=r"out of memory on cpu \(.*2\.00 GiB\.\); use shorter or fewer windows"):
         quantize(job(method="rtn"))
 
@@ -176,7 +176,7 @@ def test_streamed_models_give_the_same_files(job, method, tmp_path, monkeypatch)
     options = small | {"generated_windows": 0} if method == "pt-bitnet-full" else {}
     whole = quantize(job(method=method, options=options))
     monkeypatch.setattr(pipeline, "MODELS_FOLDER", tmp_path / "again")
-    monkeypatch.setattr("quant.llama._RESIDENT_BYTES", 0)
+    monkeypatch.setattr("quant.llama.blocks._RESIDENT_BYTES", 0)
     streamed = quantize(job(method=method, options=options))
     assert streamed.checkpoint.path.read_bytes() == whole.checkpoint.path.read_bytes()
     assert streamed.manifest.perplexity == whole.manifest.perplexity

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from quant.calibrate import token_windows
-from quant.evaluate import perplexity
+from quant.llama.evaluate import perplexity
+from quant.procedures.calibrate import token_windows
 from quant.shapes import load_shape
 from quant.source import resolve, weights_path
 from quant.text import NamedText, evaluation_text

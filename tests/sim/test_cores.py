@@ -5,13 +5,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from energy.costs.sources import load_source
 from energy.model import energy_of
-from energy.sources import load_source
 from hw.config import ArrayConfig, load_array, sized
 from hw.errors import InputError
 from quant.shapes import Gemm, load_shape
 from sim.cores import CoreGroup
-from sim.gemm import GemmJob, gemm_cost
+from sim.gemm.cost import GemmJob, gemm_cost
 from sim.memory import MemoryConfig, load_memory
 from sim.simulator import simulate
 

@@ -11,11 +11,11 @@ from hw.config import load_array
 from hw.errors import InputError
 from hw.golden import gemm
 from hw.job import CoreJob
-from hw.verilated import Product
+from hw.simulation.verilated import Product
 from quant.shapes import Gemm
 from sim.__main__ import main
-from sim.analytic import closed_form
 from sim.demo import RtlEngine, piece_text
+from sim.gemm.closed_form import closed_form
 
 STORIES = Path(__file__).parents[3] / "shared" / "data" / "models" / "stories260K.bin"
 

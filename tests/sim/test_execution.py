@@ -10,7 +10,7 @@ from hw.config import load_array, sized
 from hw.errors import InputError
 from quant.shapes import LINEAR_KINDS, Gemm, ModelShape, load_shape
 from sim.execution import Execution
-from sim.gemm import GemmJob, gemm_cost
+from sim.gemm.cost import GemmJob, gemm_cost
 from sim.memory import MemoryConfig, load_memory
 from sim.simulator import simulate
 

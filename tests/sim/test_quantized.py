@@ -6,19 +6,19 @@ import pytest
 
 from hw.config import sized
 from hw.errors import InputError
-from quant.checkpoint import Checkpoint, write_checkpoint
 from quant.manifest import Manifest, read_manifest, write_manifest
 from quant.shapes import LINEAR_KINDS, ModelShape
+from quant.weights.checkpoint import Checkpoint, write_checkpoint
 from sim.execution import Execution
-from sim.gemm import GemmJob
+from sim.gemm.cost import GemmJob
 from sim.memory import MemoryConfig
 from sim.simulator import simulate
-from sim.trace import build_trace
+from sim.trace.build import build_trace
 
 torch = pytest.importorskip("torch")
 
-from quant.side_data import LowRank, Outliers  # noqa: E402
-from quant.solution import LinearSolution  # noqa: E402
+from quant.weights.side_data import LowRank, Outliers  # noqa: E402
+from quant.weights.solution import LinearSolution  # noqa: E402
 
 SHAPE = ModelShape(
     name="tiny", source="made up", hidden_size=24, intermediate_size=40, layers=3, heads=4, kv_heads=2, head_dim=6,

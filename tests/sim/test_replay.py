@@ -8,8 +8,8 @@ import pytest
 from hw.artifact import sha256_file
 from hw.config import sized
 from hw.errors import InputError
-from quant.checkpoint import Checkpoint, write_checkpoint
 from quant.recording import LinearRecord, OperandStatistics, Recording, input_name, sums_digest, write_recording
+from quant.weights.checkpoint import Checkpoint, write_checkpoint
 from sim.__main__ import main
 from sim.replay import replay, replay_statistics
 
@@ -21,7 +21,7 @@ TOKENS, N, K, GROUP = 6, 7, 20, 8
 @pytest.fixture
 def recorded(tmp_path):
     """A permuted two-plane linear: its checkpoint, and the recording of a pass computed by torch in int64."""
-    from quant.solution import LinearSolution
+    from quant.weights.solution import LinearSolution
 
     generator = torch.Generator().manual_seed(3)
     solution = LinearSolution(

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hw.config import ArrayConfig, load_array, sized
 from hw.errors import InputError
 from quant.shapes import LINEAR_KINDS, Gemm, ModelShape, load_shape
-from sim.analytic import closed_form
-from sim.gemm import GemmJob, gemm_cost
+from sim.gemm.closed_form import closed_form
+from sim.gemm.cost import GemmJob, gemm_cost
 from sim.memory import MemoryConfig, load_memory
 from sim.result import CAUSES
 from sim.simulator import simulate

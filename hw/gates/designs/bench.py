@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hw.gates.float_designs import FloatColumn, FloatLane
-from hw.gates.float_reference import decode, float_column, float_lane
-from hw.gates.operands import Operands
+from hw.gates.designs.float_columns import FloatColumn, FloatLane
+from hw.gates.designs.float_reference import decode, float_column, float_lane
+from hw.gates.designs.operands import Operands
 from hw.golden import gemm
 
 __all__ = ["Bench", "array_bench", "lane_bench"]

@@ -12,13 +12,13 @@ from amaranth.back import rtlil
 from amaranth.lib import wiring
 
 from hw.errors import InputError
-from hw.gates.array import ColumnArray, array_rtlil
-from hw.gates.cells import Library
-from hw.gates.columns import CoreColumn, IntegerColumn, TernaryColumn
-from hw.gates.float_designs import FloatColumn, FloatLane
-from hw.gates.floats import BF16, FP16, FP32, FloatFormat
-from hw.gates.lanes import IntegerLane, TernaryLane
-from hw.gates.synth import Recipe, has_adder_cell
+from hw.gates.designs.array import ColumnArray, array_rtlil
+from hw.gates.designs.columns import CoreColumn, IntegerColumn, TernaryColumn
+from hw.gates.designs.float_columns import FloatColumn, FloatLane
+from hw.gates.designs.floats import BF16, FP16, FP32, FloatFormat
+from hw.gates.designs.lanes import IntegerLane, TernaryLane
+from hw.gates.flow.cells import Library
+from hw.gates.flow.technology_mapping import Recipe, has_adder_cell
 
 __all__ = ["CORE", "FORMATS", "Candidate", "Design", "candidates", "operand_kind"]
 

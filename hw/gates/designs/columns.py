@@ -6,9 +6,9 @@ from amaranth import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.column import Column
+from hw.arithmetic.compressors import add_rows, compress, merge, products
 from hw.config import ArrayConfig
-from hw.gates.compress import add_rows, compress, merge, products
+from hw.gateware.column import Column
 
 __all__ = ["CoreColumn", "IntegerColumn", "TernaryColumn"]
 

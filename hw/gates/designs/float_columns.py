@@ -4,8 +4,8 @@ from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.gates.compress import add_rows, compress, merge
-from hw.gates.floats import FloatFormat, add, leading_zeros, maximum, multiply, pack, shift_right
+from hw.arithmetic.compressors import add_rows, compress, merge
+from hw.gates.designs.floats import FloatFormat, add, leading_zeros, maximum, multiply, pack, shift_right
 
 __all__ = ["WINDOW_BITS", "FloatColumn", "FloatLane"]
 

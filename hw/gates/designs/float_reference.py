@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from hw.gates.float_designs import WINDOW_BITS
-from hw.gates.floats import BF16, FP16, FP32, FloatFormat
+from hw.gates.designs.float_columns import WINDOW_BITS
+from hw.gates.designs.floats import BF16, FP16, FP32, FloatFormat
 
 __all__ = ["decode", "encode", "float_column", "float_lane", "flush"]
 

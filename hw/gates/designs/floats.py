@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from amaranth import Cat, Const, Module, Mux, Signal, Value
 
-from hw.gates.compress import add_rows, compress, products
+from hw.arithmetic.compressors import add_rows, compress, products
 
 __all__ = [
     "BF16",

@@ -4,7 +4,7 @@ from amaranth import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.gates.compress import add_rows, compress, merge, products
+from hw.arithmetic.compressors import add_rows, compress, merge, products
 
 __all__ = ["IntegerLane", "TernaryLane", "add_selected"]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from hw.errors import InputError
-from hw.gates.float_reference import encode
-from hw.gates.floats import FloatFormat
+from hw.gates.designs.float_reference import encode
+from hw.gates.designs.floats import FloatFormat
 
 __all__ = ["Operands", "recorded", "synthetic"]
 

@@ -6,8 +6,8 @@ One small file replaces five (ASAP7) or twenty megabytes (GF180), so mapping sta
 import re
 
 from hw.errors import InputError
-from hw.gates.cells import Cell, Library, Table, TimingArc
-from hw.gates.logic import truth_table
+from hw.gates.flow.cells import Cell, Library, Table, TimingArc
+from hw.gates.flow.logic import truth_table
 
 __all__ = ["MAX_INPUTS", "buffer_cell", "clock_gate_cell", "combinational_cells", "flip_flop_cells", "mapping_liberty"]
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
-from hw.gates.netlist import CONST_1, Netlist
-from hw.gates.timing import Timing
+from hw.gates.flow.netlist import CONST_1, Netlist
+from hw.gates.flow.timing import Timing
 
 __all__ = ["Activity", "simulate"]
 

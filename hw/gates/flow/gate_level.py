@@ -8,10 +8,10 @@ import json
 import tempfile
 from pathlib import Path
 
-from hw.gates.cells import Cell, Library
-from hw.gates.logic import truth_table
-from hw.gates.synth import Recipe, synthesize
-from hw.gates.yosys import run_yosys
+from hw.gates.flow.cells import Cell, Library
+from hw.gates.flow.logic import truth_table
+from hw.gates.flow.technology_mapping import Recipe, synthesize
+from hw.synthesis.yosys import run_yosys
 
 __all__ = ["generic_netlist", "mapped_netlist"]
 

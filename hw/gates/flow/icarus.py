@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from hw.errors import InputError
-from hw.gates.netlist import Netlist
-from hw.gates.timing import Timing
+from hw.gates.flow.netlist import Netlist
+from hw.gates.flow.timing import Timing
 
 __all__ = ["icarus_toggles"]
 

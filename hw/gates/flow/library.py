@@ -8,8 +8,8 @@ from pathlib import Path
 
 from hw.artifact import sha256_file, sha256_json, write_text
 from hw.errors import InputError
-from hw.gates.cells import Cell, FlipFlop, Library, Pin, PowerArc, Table, TimingArc
-from hw.gates.liberty import Group, parse_group, read_text
+from hw.gates.flow.cells import Cell, FlipFlop, Library, Pin, PowerArc, Table, TimingArc
+from hw.gates.flow.liberty import Group, parse_group, read_text
 
 __all__ = ["load_library", "short_name"]
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hw.errors import InputError
-from hw.gates.cells import Cell, Library
-from hw.gates.logic import truth_table
-from hw.gates.mapping import buffer_cell
+from hw.gates.flow.cell_choice import buffer_cell
+from hw.gates.flow.cells import Cell, Library
+from hw.gates.flow.logic import truth_table
 
 __all__ = ["ClockGate", "FlipFlop", "Gate", "Netlist", "netlist_of"]
 

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hw.errors import InputError
-from hw.gates.cells import Cell
-from hw.gates.netlist import Netlist
-from hw.gates.power import inactive_levels
-from hw.gates.timing import clock_slew
+from hw.gates.flow.cells import Cell
+from hw.gates.flow.netlist import Netlist
+from hw.gates.flow.power import inactive_levels
+from hw.gates.flow.timing import clock_slew
 
 __all__ = ["has_open_sta", "open_sta_critical"]
 

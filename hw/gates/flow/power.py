@@ -11,11 +11,11 @@ from functools import cache
 
 import numpy as np
 
-from hw.gates.cells import Cell, PowerArc, Table
-from hw.gates.logic import names_in, truth_table
-from hw.gates.netlist import Netlist
-from hw.gates.simulate import Activity
-from hw.gates.timing import Timing, clock_slew
+from hw.gates.flow.cells import Cell, PowerArc, Table
+from hw.gates.flow.event_simulation import Activity
+from hw.gates.flow.logic import names_in, truth_table
+from hw.gates.flow.netlist import Netlist
+from hw.gates.flow.timing import Timing, clock_slew
 
 __all__ = ["Energy", "energy", "inactive_levels", "net_edges"]
 

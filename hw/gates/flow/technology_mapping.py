@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from hw.gates.cells import Cell, Library
-from hw.gates.compress import FULL_ADDER_VERILOG
-from hw.gates.logic import truth_table
-from hw.gates.mapping import clock_gate_cell, combinational_cells, flip_flop_cells, mapping_liberty
-from hw.gates.yosys import run_yosys
+from hw.arithmetic.compressors import FULL_ADDER_VERILOG
+from hw.gates.flow.cell_choice import clock_gate_cell, combinational_cells, flip_flop_cells, mapping_liberty
+from hw.gates.flow.cells import Cell, Library
+from hw.gates.flow.logic import truth_table
+from hw.synthesis.yosys import run_yosys
 
 __all__ = ["Recipe", "flow_text", "full_adder_verilog", "has_adder_cell", "synthesize"]
 

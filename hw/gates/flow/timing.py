@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hw.gates.cells import Library, TimingArc
-from hw.gates.mapping import flip_flop_cells
-from hw.gates.netlist import FlipFlop, Gate, Netlist
+from hw.gates.flow.cell_choice import flip_flop_cells
+from hw.gates.flow.cells import Library, TimingArc
+from hw.gates.flow.netlist import FlipFlop, Gate, Netlist
 
 __all__ = ["Timing", "analyse", "clock_slew"]
 

@@ -2,16 +2,16 @@
 
 import pytest
 
-from energy.gates import GateRow, GateSource, gate_names, load_gates
+from energy.costs.gates import GateRow, GateSource, gate_names, load_gates
+from energy.costs.sources import load_source, source_names
 from energy.model import energy_of
-from energy.sources import load_source, source_names
+from energy.reports.rows import gating_line
 from energy.summary import summarize
-from energy.table import gating_line
 from hw.config import load_array
 from hw.errors import InputError
 from sim.counts import ActionCounts
-from sim.mappings import as_grid
-from sim.statistics import assumed_statistics
+from sim.references.mappings import as_grid
+from sim.trace.statistics import assumed_statistics
 from tests.energy.test_model import COUNTS, CYCLES, _result
 
 SRAM = load_source("horowitz-45nm").sram

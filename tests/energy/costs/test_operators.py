@@ -2,10 +2,10 @@
 
 import pytest
 
-from energy.arithmetic import mac_cost, paper_recipes, tree_adder_bits
-from energy.costs import load_costs
+from energy.costs.operators import mac_cost, paper_recipes, tree_adder_bits
+from energy.costs.tables import load_costs
 from hw.config import load_array
-from sim.mappings import as_grid
+from sim.references.mappings import as_grid
 
 HOROWITZ = load_costs("horowitz-45nm")
 

@@ -5,7 +5,7 @@ import re
 import pytest
 import yaml
 
-from energy.costs import TECH_FOLDER, Cost, cost_names, load_costs, load_dram, load_sram
+from energy.costs.tables import TECH_FOLDER, Cost, cost_names, load_costs, load_dram, load_sram
 from hw.errors import InputError
 from sim.memory import load_memory, memory_names
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from energy.docs import PAGES as RENDERED
-from energy.docs import render_file
+from energy.reports.docs import PAGES as RENDERED
+from energy.reports.docs import render_file
 from hw.errors import InputError
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 

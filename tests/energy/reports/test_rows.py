@@ -2,7 +2,7 @@
 
 import pytest
 
-from energy.table import percent, si
+from energy.reports.rows import percent, si
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,12 @@ from amaranth import Module
 from amaranth.back import rtlil
 from amaranth.lib.wiring import Component, In, Out
 
-from hw.cells import GatedAdder, PairAdder, TermAdder, TripleAdder
+from hw.arithmetic.adders import GatedAdder, PairAdder, TermAdder, TripleAdder
 from hw.config import load_array
 from hw.errors import InputError
-from hw.gates.yosys import run_yosys
+from hw.synthesis.yosys import run_yosys
 from hw.verilog import core_verilog
-from tests.hw.rtl import VENDOR_MODELS
+from tests.hw.gateware.rtl import VENDOR_MODELS
 
 
 class Legal(Component):

@@ -15,7 +15,7 @@ from hw.boards.catalog import BAUD, Board, board_config, load_board
 from hw.boards.project import write_board
 from hw.boards.top import TOP_NAME
 from hw.golden import gemm
-from tests.hw.rtl import VENDOR_MODELS, assert_passed
+from tests.hw.gateware.rtl import VENDOR_MODELS, assert_passed
 
 ARRAY = """
 name: small
@@ -33,9 +33,7 @@ def play(board: Board, scenarios: list[dict], folder: Path) -> list[dict]:
     plan = {"baud": BAUD, "clock_ps": 2 * round(0.5e12 / board.clock_hz), "scenarios": scenarios}
     (folder / "plan.json").write_text(json.dumps(plan))
     runner = get_runner("icarus")
-    models = (
-        [*VENDOR_MODELS["ecp5"], Path(__file__).parents[1] / "data" / "ehxplll.v"] if board.family == "ecp5" else []
-    )
+    models = [*VENDOR_MODELS["ecp5"], Path(__file__).parent / "data" / "ehxplll.v"] if board.family == "ecp5" else []
     runner.build(
         sources=[paths[0], *models],
         hdl_toplevel=TOP_NAME,

@@ -16,7 +16,7 @@ from hw.boards.catalog import BOARDS, board_config, load_board
 from hw.boards.project import write_board
 from hw.verilog import core_rtlil
 
-PINNED = Path(__file__).parents[1] / "data" / "boards.json"
+PINNED = Path(__file__).parent / "data" / "boards.json"
 
 
 def basis() -> dict[str, str]:

@@ -11,10 +11,10 @@ pytest.importorskip("amaranth")
 
 from hw.errors import InputError
 from hw.gates import table
-from hw.gates.designs import Design
+from hw.gates.designs.candidates import Design
+from hw.gates.designs.operands import recorded, synthetic
 from hw.gates.document import document
 from hw.gates.measure import Measurement
-from hw.gates.operands import recorded, synthetic
 from tests.hw.conftest import TINY
 
 ROOT = Path(__file__).parents[3]

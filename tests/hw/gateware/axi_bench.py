@@ -18,12 +18,12 @@ from cocotbext.axi import (
     AxiStreamSource,
 )
 
-from hw.axi import CONTROL_BITS, FORMAT_BITS, IDENTITY, REGISTERS, SCALES, STATUS_BITS, result_bits
 from hw.config import ArrayConfig
+from hw.gateware.axi import CONTROL_BITS, FORMAT_BITS, IDENTITY, REGISTERS, SCALES, STATUS_BITS, result_bits
 from hw.job import golden_results
 from quant.shapes import Gemm
-from sim.analytic import closed_form
-from tests.hw.rtl import Case, activation_vectors, random_case, weight_words
+from sim.gemm.closed_form import closed_form
+from tests.hw.gateware.rtl import Case, activation_vectors, random_case, weight_words
 
 CONFIG = ArrayConfig.model_validate_json(os.environ["TRITFORGE_ARRAY"])
 

@@ -1,6 +1,6 @@
 """Cocotb bench of the core: plays GEMMs with stall patterns, obeys and checks the stream rules, records what it saw.
 
-It judges nothing but the rules; ``tests/hw/rtl.py`` starts it and hands its record to the tests.
+It judges nothing but the rules; ``tests/hw/gateware/rtl.py`` starts it and hands its record to the tests.
 """
 
 import json

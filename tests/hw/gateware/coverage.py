@@ -1,8 +1,8 @@
 """Functional coverage: which tile shapes, stalls and formats the random GEMMs under Icarus have hit.
 
-``python -m tests.hw.coverage`` runs them on every tree and grid of ``random_gemms.py`` and prints a line per array,
-whose RTL counters equal every cycle model, then how many cases fell into each declared bin; ``--cases 90`` runs as many
-per array as the slow tests do.
+``python -m tests.hw.gateware.coverage`` runs them on every tree and grid of ``random_gemms.py`` and prints a line per
+array, whose RTL counters equal every cycle model, then how many cases fell into each declared bin; ``--cases 90``
+runs as many per array as the slow tests do.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hw.config import ArrayConfig
 from hw.golden import gemm
-from tests.hw.rtl import Case, Record
+from tests.hw.gateware.rtl import Case, Record
 
 __all__ = ["BINS", "Hits", "cover", "empty_bins"]
 
@@ -158,7 +158,7 @@ def empty_bins(hits: Hits, organisation: str) -> list[tuple[str, str]]:
 
 def main() -> None:
     """Play, check and print."""
-    from tests.hw.random_gemms import GRIDS, TREES, array_name, check, played
+    from tests.hw.gateware.random_gemms import GRIDS, TREES, array_name, check, played
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", type=int, default=24, help="random GEMMs per array")

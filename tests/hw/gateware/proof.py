@@ -5,7 +5,7 @@ from pathlib import Path
 from amaranth.back import rtlil
 from amaranth.lib.wiring import Component
 
-from hw.gates.yosys import run_yosys
+from hw.synthesis.yosys import run_yosys
 
 
 def prove(design: Component, folder: Path, steps: int, from_reset: bool) -> None:

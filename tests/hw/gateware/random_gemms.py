@@ -4,15 +4,15 @@ from pathlib import Path
 
 import numpy as np
 
-from hw.cells import Cells
+from hw.arithmetic.adders import Cells
 from hw.config import ArrayConfig
 from hw.job import golden_results
 from quant.shapes import Gemm
-from sim.analytic import closed_form
-from sim.cycles import count_cycles
+from sim.gemm.closed_form import closed_form
+from sim.gemm.cycles import count_cycles
 from tests import naive
-from tests.hw.rtl import Case, Record, play, random_case
-from tests.sim.naive_grid import naive_grid_cycles
+from tests.hw.gateware.rtl import Case, Record, play, random_case
+from tests.sim.kernels.naive_grid import naive_grid_cycles
 
 __all__ = ["GRIDS", "TREES", "array_name", "check", "grid", "played", "random_cases", "tree"]
 

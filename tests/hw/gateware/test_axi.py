@@ -9,7 +9,7 @@ from cocotb_tools.runner import get_runner
 from hw.config import ArrayConfig, load_array
 from hw.errors import InputError
 from hw.verilog import AXI_NAME, axi_verilog, write_verilog
-from tests.hw.rtl import assert_passed
+from tests.hw.gateware.rtl import assert_passed
 
 ARRAYS = [
     ArrayConfig(name="4x3", rows=4, cols=3, weight_bus_bits=16, token_tile=4),
@@ -35,7 +35,7 @@ def test_software_and_dma_engines_can_use_it(config, tmp_path):
     with suppress(SystemExit):  # the runner's exit says less than the report
         runner.test(
             hdl_toplevel=AXI_NAME,
-            test_module="tests.hw.axi_bench",
+            test_module="tests.hw.gateware.axi_bench",
             build_dir=tmp_path / "build",
             test_dir=tmp_path,
             results_xml=report,

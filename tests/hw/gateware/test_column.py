@@ -5,9 +5,9 @@ import pytest
 from amaranth.hdl import Const, Module, Signal
 from amaranth.sim import Simulator
 
-from hw.column import Column
+from hw.arithmetic.lane import TritCode, term
 from hw.config import ArrayConfig
-from hw.lane import TritCode, term
+from hw.gateware.column import Column
 from hw.trit import pack
 
 SHAPES = [(1, 1, 1), (2, 1, 1), (3, 1, 2), (5, 2, 1), (8, 1, 3), (9, 4, 2), (16, 4, 2), (7, 7, 1), (32, 1, 2)]

@@ -5,10 +5,10 @@ import pytest
 
 from hw.formats import GemmFormat
 from hw.golden import fixed_point, gemm
-from tests.hw.coverage import Hits, cover, empty_bins
-from tests.hw.random_gemms import TREES, array_name, check, played, tree
-from tests.hw.record_tiles import DATA, KINDS
-from tests.hw.rtl import Case, play, random_case, random_offers
+from tests.hw.gateware.coverage import Hits, cover, empty_bins
+from tests.hw.gateware.random_gemms import TREES, array_name, check, played, tree
+from tests.hw.gateware.record_tiles import DATA, KINDS
+from tests.hw.gateware.rtl import Case, play, random_case, random_offers
 
 
 @pytest.fixture(scope="module")

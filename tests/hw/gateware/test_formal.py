@@ -9,11 +9,11 @@ import pytest
 from amaranth import Cat, Module, Mux, Signal, signed
 from amaranth.lib.wiring import Component, In, Out
 
-from hw.accumulator import Accumulator
-from hw.axi_lite import AxiLiteRegisters
-from hw.column import Column
 from hw.config import ArrayConfig
-from tests.hw.proof import prove
+from hw.gateware.accumulator import Accumulator
+from hw.gateware.axi_lite import AxiLiteRegisters
+from hw.gateware.column import Column
+from tests.hw.gateware.proof import prove
 
 
 class ColumnSpec(Component):

@@ -8,9 +8,9 @@ from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib.wiring import Component, In, Out
 
 from hw.config import ArrayConfig
-from hw.delay import delayed
-from hw.sequencer import Sequencer
-from tests.hw.proof import prove
+from hw.gateware.registers import delayed
+from hw.gateware.sequencer import Sequencer
+from tests.hw.gateware.proof import prove
 
 STEPS = 13  # a GEMM of up to four tiles, with its stalls
 STREAMS = {"descriptor_valid": In(1), "weight_valid": In(1), "activation_valid": In(1)}

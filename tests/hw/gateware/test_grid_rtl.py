@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from hw.cells import Cells
+from hw.arithmetic.adders import Cells
 from hw.config import ArrayConfig
 from hw.job import vector_stream
-from tests.hw.coverage import Hits, cover, empty_bins
-from tests.hw.random_gemms import GRIDS, array_name, check, played, random_cases
-from tests.hw.rtl import Case, activation_vectors, play
+from tests.hw.gateware.coverage import Hits, cover, empty_bins
+from tests.hw.gateware.random_gemms import GRIDS, array_name, check, played, random_cases
+from tests.hw.gateware.rtl import Case, activation_vectors, play
 
 CARRY_CELLS: list[tuple[ArrayConfig, Cells]] = [(GRIDS[1], "ecp5"), (GRIDS[1], "lut6")]
 

@@ -8,12 +8,12 @@ import pytest
 from amaranth.back import rtlil
 
 from hw.config import ArrayConfig
-from hw.core import Core
-from hw.gates.gate_level import generic_netlist, mapped_netlist
-from hw.gates.synth import Recipe
+from hw.gates.flow.gate_level import generic_netlist, mapped_netlist
+from hw.gates.flow.technology_mapping import Recipe
+from hw.gateware.core import Core
 from hw.verilog import CORE_NAME
-from tests.hw.random_gemms import check
-from tests.hw.rtl import play_verilog, random_case
+from tests.hw.gateware.random_gemms import check
+from tests.hw.gateware.rtl import play_verilog, random_case
 
 PLAIN = ArrayConfig(name="plain", rows=4, cols=3, chain_lanes=2, weight_bus_bits=16, token_tile=4, accumulator_bits=14)
 OPTIONS = ArrayConfig(

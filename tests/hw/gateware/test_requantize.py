@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from hw.config import ArrayConfig
 from hw.errors import InputError
+from hw.gateware.requantize import Requantizer, RequantizerColumn, rounded, shifted
 from hw.golden import fixed_point, requantize
-from hw.requantize import Requantizer, RequantizerColumn, rounded, shifted
-from tests.hw.proof import prove
+from tests.hw.gateware.proof import prove
 
 
 def exact(acc: int, multiplier: int, shift: int, x_sum: int = 0, offset: int = 0) -> int:

@@ -4,7 +4,7 @@ import pytest
 from amaranth.sim import Simulator
 
 from hw.config import ArrayConfig
-from hw.unpack import Unpacker
+from hw.gateware.unpack import Unpacker
 from tests import naive
 
 PACKERS = {"2bit": (naive.pack_2bit, 4), "5in8": (naive.pack_5in8, 5)}

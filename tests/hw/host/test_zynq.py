@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
-from hw.axi import CONTROL_BITS, IDENTITY, REGISTERS, STATUS_BITS, AxiCore
 from hw.config import ArrayConfig
 from hw.errors import InputError
+from hw.gateware.axi import CONTROL_BITS, IDENTITY, REGISTERS, STATUS_BITS, AxiCore
 from hw.golden import gemm
 from hw.host import zynq
 from hw.host.line import LinkError
 from hw.host.zynq import Accelerator
 from hw.job import golden_results
 from hw.verilog import write_config
-from tests.hw.rtl import random_case
+from tests.hw.gateware.rtl import random_case
 
 CONFIG = ArrayConfig(name="4x3", rows=4, cols=3, weight_bus_bits=16, token_tile=4)
 

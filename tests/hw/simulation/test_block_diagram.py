@@ -7,11 +7,11 @@ from xml.etree import ElementTree
 import pytest
 
 from hw.__main__ import main
-from hw.block_diagram import block_svg
 from hw.config import ArrayConfig, load_array
-from hw.diagram_command import PICTURE
 from hw.errors import InputError
-from hw.timing_diagram import example
+from hw.simulation.block_diagram import block_svg
+from hw.simulation.diagram_command import PICTURE
+from hw.simulation.timing_diagram import example
 from hw.verilog import core_rtlil
 
 OPTIONS = {"planes": 2, "group_exponent_bits": 2, "sum_of_x": True, "results": "int8", "packing": "5in8"}

@@ -5,11 +5,11 @@ import pytest
 
 from hw.config import ArrayConfig
 from hw.job import descriptor_bits, golden_results, vector_stream, weight_stream
-from hw.verilated import VerilatedCore, build_core
+from hw.simulation.verilated import VerilatedCore, build_core
 from quant.shapes import Gemm
-from sim.analytic import closed_form
+from sim.gemm.closed_form import closed_form
 from tests import naive
-from tests.hw.rtl import Case, activation_vectors, descriptor, random_case, weight_words
+from tests.hw.gateware.rtl import Case, activation_vectors, descriptor, random_case, weight_words
 
 CONFIG = ArrayConfig(
     name="v", rows=6, cols=3, chain_lanes=2, packing="5in8", weight_bus_bits=16, accumulator_bits=19, token_tile=5

@@ -10,11 +10,11 @@ from hw.__main__ import main
 from hw.config import ArrayConfig
 from hw.errors import InputError
 from hw.job import golden_results
-from hw.timing_diagram import timing_svg
-from hw.waveform import play
-from hw.waveform_command import _PICTURE
+from hw.simulation.command import _PICTURE
+from hw.simulation.timing_diagram import timing_svg
+from hw.simulation.waveform import play
 from tests import naive
-from tests.hw.rtl import random_case
+from tests.hw.gateware.rtl import random_case
 
 PLAIN = ArrayConfig(name="p", rows=4, cols=3, chain_lanes=2, weight_bus_bits=8, token_tile=3)
 OPTIONS = {"planes": 2, "group_exponent_bits": 2, "sum_of_x": True, "results": "int8", "packing": "5in8"}
@@ -37,7 +37,7 @@ def test_random_gemms_in_the_amaranth_simulator(config):
 
 def test_wrong_results_are_not_passed_over(monkeypatch):
     case = random_case(np.random.default_rng(0), PLAIN, stalls=False)
-    monkeypatch.setattr("hw.waveform.golden_results", lambda job, config: golden_results(job, config) + 1)
+    monkeypatch.setattr("hw.simulation.waveform.golden_results", lambda job, config: golden_results(job, config) + 1)
     with pytest.raises(RuntimeError, match="results differ"):
         play(PLAIN, case.job)
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from hw.cells import Cells
+from hw.arithmetic.adders import Cells
 from hw.config import ArrayConfig
-from hw.resources import Accumulated, family_of, synthesize
-from hw.resources_command import PAGE, RESULTS, rendered
+from hw.synthesis.command import PAGE, RESULTS, rendered
+from hw.synthesis.resources import Accumulated, family_of, synthesize
 
 PEER = ArrayConfig(
     name="16x4", rows=16, cols=4, chain_lanes=4, adders_per_register=1, accumulator_bits=20, weight_bus_bits=16

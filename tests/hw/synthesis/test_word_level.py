@@ -6,7 +6,7 @@ from amaranth.hdl import Module
 from amaranth.lib.wiring import Component, In, Out
 
 from hw.config import ArrayConfig
-from hw.synthesis import MULTIPLIERS, word_level_cells
+from hw.synthesis.word_level import MULTIPLIERS, word_level_cells
 from hw.verilog import core_rtlil
 
 

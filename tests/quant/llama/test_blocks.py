@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from hw.errors import InputError
 from hw.golden import quantize_tokens as golden_quantize_tokens
-from quant.llama import (
+from quant.llama.blocks import (
     InputsTaken,
     block_inputs,
     block_linears,
@@ -24,7 +24,7 @@ from quant.llama import (
     run_block,
     working_block,
 )
-from quant.loading import load_model
+from quant.llama.loading import load_model
 from quant.source import resolve
 from tests.quant.tiny import TEXT
 

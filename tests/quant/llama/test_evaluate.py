@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from hw.errors import InputError
-from quant.calibrate import token_windows
-from quant.evaluate import LastWord, last_word_accuracy, last_words, perplexity
+from quant.llama.evaluate import LastWord, last_word_accuracy, last_words, perplexity
+from quant.procedures.calibrate import token_windows
 from tests.quant.tiny import TEXT
 
 

@@ -2,10 +2,10 @@
 
 import torch
 
-from quant.calibrate import token_windows
-from quant.forward import hidden_states
-from quant.llama import int8_activations, logits_of
-from quant.loading import load_model
+from quant.llama.blocks import int8_activations, logits_of
+from quant.llama.forward import hidden_states
+from quant.llama.loading import load_model
+from quant.procedures.calibrate import token_windows
 from quant.source import resolve
 from tests.quant.tiny import TEXT
 

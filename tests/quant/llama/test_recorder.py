@@ -6,12 +6,12 @@ import torch
 
 from hw.artifact import sha256_file
 from hw.golden import group_sums
-from quant.checkpoint import Checkpoint, write_checkpoint
-from quant.llama import block_linears, blocks
+from quant.llama.blocks import block_linears, blocks
+from quant.llama.recorder import record_pass
 from quant.quantizer import apply_checkpoint
-from quant.recorder import record_pass
-from quant.side_data import LowRank
-from quant.solution import LinearSolution
+from quant.weights.checkpoint import Checkpoint, write_checkpoint
+from quant.weights.side_data import LowRank
+from quant.weights.solution import LinearSolution
 from tests.quant.recorded import assert_sums_are_golden
 
 TOKENS = [3, 1, 4, 1, 5, 9, 2, 6]

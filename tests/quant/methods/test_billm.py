@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from hw.errors import InputError
-from quant.billm import Options, binarize, choose_split, choose_zones, solve
-from quant.solution import StoredBits
-from tests.quant.problems import absmean, output_error, problem
+from quant.methods.billm import Options, binarize, choose_split, choose_zones, solve
+from quant.weights.solution import StoredBits
+from tests.quant.methods.problems import absmean, output_error, problem
 
 
 def naive_binarize(weight, mask, order):

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from quant.calibrate import block_hessians, calibration_blocks, token_windows
-from quant.checkpoint import Checkpoint
+from quant.procedures.calibrate import block_hessians, calibration_blocks, token_windows
 from quant.quantizer import quantize_blocks
 from quant.registry import METHODS, WeightOnlyOptions, options_for, solver
+from quant.weights.checkpoint import Checkpoint
 from tests.quant.tiny import TEXT
 
 

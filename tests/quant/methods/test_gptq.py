@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from hw.errors import InputError
-from quant.gptq import Options, least_squares_scale, solve, twn_scale
+from quant.methods.gptq import Options, least_squares_scale, solve, twn_scale
 from quant.registry import options_for
-from quant.solution import StoredBits
-from tests.quant.problems import absmean, output_error, problem
+from quant.weights.solution import StoredBits
+from tests.quant.methods.problems import absmean, output_error, problem
 
 
 def optimal_brain(weight, hessian, group, damping=0.01):

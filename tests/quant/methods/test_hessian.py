@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from hw.errors import InputError
-from quant.hessian import compensate, damp, output_error, prepare, push_error, spans
-from tests.quant.problems import problem
+from quant.methods.hessian import compensate, damp, output_error, prepare, push_error, spans
+from tests.quant.methods.problems import problem
 
 
 def test_upper_factors_the_damped_inverse_and_dead_inputs_stand_alone():

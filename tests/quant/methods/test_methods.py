@@ -7,8 +7,8 @@ import torch
 from hw.errors import InputError
 from hw.golden import group_sums, quantize_tokens
 from quant.registry import method_names, options_for, solver
-from quant.storage import load_linear, store_linear
-from tests.quant.problems import absmean, output_error, problem
+from quant.weights.storage import load_linear, store_linear
+from tests.quant.methods.problems import absmean, output_error, problem
 
 GROUP = 32  # 72 inputs: the last group has 8
 WITHOUT_GROUPS = {"pb-llm", "pb-llm-qat"}

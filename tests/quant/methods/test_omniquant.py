@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from hw.errors import InputError
-from quant.omniquant import Options, rounded, solve
-from quant.two_bit import two_bit_solution
-from tests.quant.problems import absmean, output_error, problem
+from quant.methods.omniquant import Options, rounded, solve
+from quant.methods.two_bit import two_bit_solution
+from tests.quant.methods.problems import absmean, output_error, problem
 
 
 def test_more_steps_never_lose():

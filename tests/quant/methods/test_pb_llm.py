@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from hw.errors import InputError
-from quant.pb_llm import EightBit, Options, salient_weights, solve
-from quant.solution import StoredBits
-from tests.quant.problems import absmean, output_error, problem
+from quant.methods.pb_llm import EightBit, Options, salient_weights, solve
+from quant.weights.solution import StoredBits
+from tests.quant.methods.problems import absmean, output_error, problem
 
 
 def naive(weight, hessian, fraction):

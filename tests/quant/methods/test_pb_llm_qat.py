@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from hw.errors import InputError
-from quant import pb_llm
-from quant.pb_llm_qat import Options, solve
-from tests.quant.problems import output_error, problem
+from quant.methods import pb_llm
+from quant.methods.pb_llm_qat import Options, solve
+from tests.quant.methods.problems import output_error, problem
 
 
 def test_no_steps_is_the_sign_times_the_mean_magnitude():

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from hw.errors import InputError
-from quant.pt2_llm import Options, align_grid, fit_ternary, most_similar, solve
-from quant.solution import StoredBits
-from tests.quant.problems import absmean, output_error, problem
+from quant.methods.pt2_llm import Options, align_grid, fit_ternary, most_similar, solve
+from quant.weights.solution import StoredBits
+from tests.quant.methods.problems import absmean, output_error, problem
 
 
 def test_fit_is_a_fixed_point_of_regression_and_rounding():

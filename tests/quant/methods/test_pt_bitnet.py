@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from hw.errors import InputError
-from quant.gptq import Options as GptqOptions
-from quant.gptq import solve as gptq
-from quant.pt_bitnet import Options, fit_scales, flip_codes, search_threshold, solve
-from tests.quant.problems import output_error, problem
+from quant.methods.gptq import Options as GptqOptions
+from quant.methods.gptq import solve as gptq
+from quant.methods.pt_bitnet import Options, fit_scales, flip_codes, search_threshold, solve
+from tests.quant.methods.problems import output_error, problem
 
 
 def errors(weight, scale, trits, hessian):

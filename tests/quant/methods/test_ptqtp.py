@@ -5,10 +5,10 @@ import itertools
 import pytest
 import torch
 
-from quant.ptqtp import Options, fit_free, fit_tied, solve
+from quant.methods.ptqtp import Options, fit_free, fit_tied, solve
 from quant.registry import options_for
-from quant.solution import StoredBits
-from tests.quant.problems import absmean, problem
+from quant.weights.solution import StoredBits
+from tests.quant.methods.problems import absmean, problem
 
 
 def weights(n=6, columns=40, seed=0):

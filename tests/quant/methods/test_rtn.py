@@ -2,7 +2,7 @@
 
 import torch
 
-from quant.rtn import Options, solve
+from quant.methods.rtn import Options, solve
 
 
 def test_tensor_scale_by_hand():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from quant.two_bit import clip_search, min_max, quantize_codes, two_bit_solution
+from quant.methods.two_bit import clip_search, min_max, quantize_codes, two_bit_solution
 
 
 def test_min_max_covers_the_row_and_zero():

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from hw.errors import InputError
-from quant import omniquant, pb_llm_qat
-from quant.block_fit import fit_blocks
-from quant.calibrate import token_windows
-from quant.checkpoint import Checkpoint
-from quant.latent import block_function, block_tensors, rotary_tables
-from quant.llama import blocks, embed
+from quant.llama.blocks import blocks, embed
+from quant.methods import omniquant, pb_llm_qat
+from quant.procedures.blockwise import fit_blocks
+from quant.procedures.calibrate import token_windows
+from quant.procedures.latent import block_function, block_tensors, rotary_tables
 from quant.shapes import LINEAR_KINDS
-from tests.quant.problems import problem
+from quant.weights.checkpoint import Checkpoint
+from tests.quant.methods.problems import problem
 from tests.quant.tiny import TEXT
 
 METHODS = [(omniquant, {"group": 16, "block_rate": 0.1}), (pb_llm_qat, {"block_rate": 0.02})]

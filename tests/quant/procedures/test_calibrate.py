@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from hw.errors import InputError
-from quant.calibrate import (
+from quant.llama.blocks import block_inputs, block_linears, blocks, int8_activations
+from quant.procedures.calibrate import (
     block_hessians,
     calibration_blocks,
     forward_block,
     hessians_in_turn,
     token_windows,
 )
-from quant.llama import block_inputs, block_linears, blocks, int8_activations
 from tests.quant.tiny import TEXT
 
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch._dynamo.testing import CompileCounter
 
-from quant import pt_bitnet, rtn
-from quant.latent import block_function, block_tensors, latent_weight, rotary_tables
-from quant.llama import block_inputs, block_linears, blocks, embed, int8_activations, run_block
-from quant.solution import LinearSolution
-from tests.quant.problems import problem
+from quant.llama.blocks import block_inputs, block_linears, blocks, embed, int8_activations, run_block
+from quant.methods import pt_bitnet, rtn
+from quant.procedures.latent import block_function, block_tensors, latent_weight, rotary_tables
+from quant.weights.solution import LinearSolution
+from tests.quant.methods.problems import problem
 
 
 @pytest.mark.parametrize("int8", [False, True])

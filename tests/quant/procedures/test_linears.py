@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from hw.errors import InputError
-from quant import gptq, pt_bitnet
-from quant.layerwise import solve_linears
-from quant.llama import block_linears, blocks
+from quant.llama.blocks import block_linears, blocks
+from quant.methods import gptq, pt_bitnet
+from quant.procedures.linears import solve_linears
 from quant.recording import INPUT_OF_KIND
-from tests.quant.problems import problem
+from tests.quant.methods.problems import problem
 
 
 def hessians():

@@ -6,19 +6,19 @@ import pytest
 import torch
 
 from hw.errors import InputError
-from quant.calibrate import token_windows
-from quant.checkpoint import join_checkpoints
-from quant.distill import Corpus, distill
-from quant.full_strength import full_strength
-from quant.generate import generate_windows
-from quant.latent import BlockTensors, block_function, block_tensors, latent_weight, rotary_tables
-from quant.llama import block_linears, blocks, embed
-from quant.loading import load_model
-from quant.pt_bitnet import Options
-from quant.reconstruct import TrainingPlan, hardness, learning_rate, reconstruct
-from quant.rtn import Options as RtnOptions
-from quant.rtn import solve as rtn
+from quant.llama.blocks import block_linears, blocks, embed
+from quant.llama.generate import generate_windows
+from quant.llama.loading import load_model
+from quant.methods.pt_bitnet import Options
+from quant.methods.rtn import Options as RtnOptions
+from quant.methods.rtn import solve as rtn
+from quant.procedures.calibrate import token_windows
+from quant.procedures.distill import Corpus, distill
+from quant.procedures.latent import BlockTensors, block_function, block_tensors, latent_weight, rotary_tables
+from quant.procedures.modelwise import full_strength
+from quant.procedures.reconstruct import TrainingPlan, hardness, learning_rate, reconstruct
 from quant.source import resolve
+from quant.weights.checkpoint import join_checkpoints
 from tests.quant.tiny import TEXT, save_tiny_llama
 
 OPTIONS = Options(

@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from quant.calibrate import calibration_blocks, token_windows
-from quant.checkpoint import Checkpoint
-from quant.forward import hidden_states
-from quant.llama import norm_weights
-from quant.pt_bitnet import Options, solve
+from quant.llama.blocks import norm_weights
+from quant.llama.forward import hidden_states
+from quant.methods.pt_bitnet import Options, solve
+from quant.procedures.calibrate import calibration_blocks, token_windows
+from quant.procedures.refit import FloatStream, Moments, fit_gains, fit_scales_towards, wanted_products
 from quant.quantizer import quantize_blocks
-from quant.refit import FloatStream, Moments, fit_gains, fit_scales_towards, wanted_products
-from tests.quant.problems import problem
+from quant.weights.checkpoint import Checkpoint
+from tests.quant.methods.problems import problem
 from tests.quant.tiny import TEXT
 
 RIDGE = 0.1

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from hw.errors import InputError
-from quant import llama
-from quant.bench import BenchJob, run_bench
-from quant.bench_report import BenchReport, StageCost, add_reports, bench_markdown, read_report, read_reports
-from quant.llama import place
-from quant.loading import random_llama
+from quant.llama import blocks as llama
+from quant.llama.blocks import place
+from quant.llama.loading import random_llama
+from quant.results.bench import BenchJob, run_bench
+from quant.results.bench_report import BenchReport, StageCost, add_reports, bench_markdown, read_report, read_reports
 from quant.shapes import load_shape
 
 FULL = {"epochs": 1, "distill_steps": 40, "distill_length": 32, "distill_tokens_per_step": 64, "generated_windows": 3}
@@ -94,7 +94,7 @@ def test_reports_come_back_and_replace_their_like(tmp_path):
 def test_command_prints_a_report_and_refuses_in_one_line(tmp_path):
     command = [sys.executable, "-m", "quant", "bench", "--model", "stories260K", "--blocks", "1", "--windows", "2"]
     command += ["--length", "16", "--json"]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
 
     def run(*arguments):
         return subprocess.run(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hw.errors import InputError
-from quant.results import RESULTS_FILE, Results, Row, add_row, read_results, results_markdown
+from quant.results.table import RESULTS_FILE, Results, Row, add_row, read_results, results_markdown
 
 ROW = Row(
     model="m",
@@ -63,7 +63,7 @@ def test_damaged_file_is_refused(tmp_path):
 
 def test_committed_results_meet_the_accuracy_targets():
     # The headline: one plane, at most 1.75 bits, int8 activations.
-    rows = read_results(Path(__file__).parents[2] / RESULTS_FILE).rows
+    rows = read_results(Path(__file__).parents[3] / RESULTS_FILE).rows
     best = min((row for row in rows if row.model == "smollm2-135m"), key=lambda row: row.perplexity.get("a8", 1e9))
     assert best.true_bits <= 1.75
     assert best.perplexity["a8"] <= 38

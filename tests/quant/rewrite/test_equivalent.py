@@ -7,8 +7,8 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from hw.errors import InputError
-from quant.equivalent import Exponents, balance, rotate, weight_kurtosis
-from quant.llama import block_inputs, block_linears, blocks, decoder_linears, norm_weights, place
+from quant.llama.blocks import block_inputs, block_linears, blocks, decoder_linears, norm_weights, place
+from quant.rewrite.equivalent import Exponents, balance, rotate, weight_kurtosis
 from quant.shapes import ModelShape
 
 VOCABULARY = 40

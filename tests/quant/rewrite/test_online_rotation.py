@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from quant.online_rotation import online_adds, online_markdown
+from quant.rewrite.online_rotation import online_adds, online_markdown
 from quant.shapes import load_shape
 
 

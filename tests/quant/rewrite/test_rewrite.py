@@ -11,9 +11,9 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from hw.errors import InputError
 from quant import pipeline
 from quant.__main__ import main
-from quant.loading import load_model
+from quant.llama.loading import load_model
 from quant.pipeline import QuantJob, quantize
-from quant.rewrite import RewriteJob, rewrite
+from quant.rewrite.rewrite import RewriteJob, rewrite
 from quant.source import resolve
 from tests.quant.tiny import TEXT, VOCABULARY
 
@@ -140,7 +140,7 @@ def test_nothing_stays_of_an_interrupted_rewrite(job, tmp_path, monkeypatch):
     def kill(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("quant.rewrite.save_tokenizer", kill)
+    monkeypatch.setattr("quant.rewrite.rewrite.save_tokenizer", kill)
     before = sorted(tmp_path.iterdir())
     with pytest.raises(KeyboardInterrupt):
         rewrite(job(rotate=0))

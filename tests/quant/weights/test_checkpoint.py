@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from hw.errors import InputError
-from quant.checkpoint import Checkpoint, write_checkpoint
-from quant.side_data import LowRank
-from quant.solution import LinearSolution
+from quant.weights.checkpoint import Checkpoint, write_checkpoint
+from quant.weights.side_data import LowRank
+from quant.weights.solution import LinearSolution
 
 
 def solution(n=6, k=20, group=8, planes=1, seed=0, permuted=False, rank=0):

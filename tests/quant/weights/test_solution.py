@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from hw.errors import InputError
-from quant.side_data import LowRank, Outliers
-from quant.solution import LinearSolution, StoredBits, field_bits
+from quant.weights.side_data import LowRank, Outliers
+from quant.weights.solution import LinearSolution, StoredBits, field_bits
 
 
 def ternary(n=3, k=10, group=4, planes=1, **fields):

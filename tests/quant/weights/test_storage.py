@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from hw.errors import InputError
 from hw.trit import pack
-from quant.side_data import LowRank, Outliers
-from quant.solution import LinearSolution
-from quant.storage import load_linear, read_offsets, read_scales, read_trits, store_linear
+from quant.weights.side_data import LowRank, Outliers
+from quant.weights.solution import LinearSolution
+from quant.weights.storage import load_linear, read_offsets, read_scales, read_trits, store_linear
 
 N, K, GROUP = 5, 23, 8
 

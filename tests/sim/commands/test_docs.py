@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from hw.errors import InputError
-from sim.docs import draw_timeline, load_results, render_file
+from sim.commands.docs import draw_timeline, load_results, render_file
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[3] / "docs"
 
 
 def test_the_page_is_what_the_committed_results_render_to():

@@ -8,11 +8,11 @@ from hw.config import ArrayConfig, sized
 from hw.errors import InputError
 from hw.formats import GemmFormat
 from quant.shapes import Gemm, load_shape
-from sim.analytic import closed_form
 from sim.cores import ONE_CORE
-from sim.gemm import GemmJob, gemm_cost
+from sim.gemm.closed_form import closed_form
+from sim.gemm.cost import GemmJob, gemm_cost
+from sim.gemm.schedule import Mapping, candidates
 from sim.memory import load_memory
-from sim.schedule import Mapping, candidates
 from sim.simulator import simulate
 
 LPDDR5 = load_memory("lpddr5-6400")

@@ -5,7 +5,7 @@ from collections import Counter, deque
 from hw.config import ArrayConfig
 from hw.golden import tiles
 from quant.shapes import Gemm
-from tests.sim.naive_streams import ResultQueue, WeightBus
+from tests.sim.kernels.naive_streams import ResultQueue, WeightBus
 
 __all__ = ["naive_cycles"]
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim.dram_core import serve_bursts
+from sim.kernels.dram import serve_bursts
 
 pytestmark = pytest.mark.kernels
 

@@ -4,12 +4,12 @@ import pytest
 
 from hw.config import ArrayConfig, load_array
 from quant.shapes import LINEAR_KINDS, Gemm, load_shape
-from sim.analytic import CycleCounts, closed_form
-from sim.cycles import count_cycles
-from sim.gemm import GemmJob, gemm_cost
+from sim.gemm.closed_form import CycleCounts, closed_form
+from sim.gemm.cost import GemmJob, gemm_cost
+from sim.gemm.cycles import count_cycles
 from sim.memory import load_memory
 from sim.simulator import simulate
-from tests.sim.test_core import grid
+from tests.sim.kernels.test_tiles import grid
 
 pytestmark = pytest.mark.kernels
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hw.config import sized
 from hw.golden import tiles
-from sim.mappings import as_grid
+from sim.references.mappings import as_grid
 from sim.replay import linear_sums, measure_skipping, measure_toggles
 from tests.naive import gemm_sums
 

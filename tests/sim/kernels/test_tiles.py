@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from hw.config import ArrayConfig, sized
 from quant.shapes import Gemm
-from sim.analytic import CycleCounts, TileGrid, closed_form, fold_positions
-from sim.core import TICKS_PER_CYCLE, step_tiles
-from sim.cycles import count_cycles
-from tests.sim.naive_array import naive_cycles
-from tests.sim.naive_grid import naive_grid_cycles
+from sim.gemm.closed_form import CycleCounts, TileGrid, closed_form, fold_positions
+from sim.gemm.cycles import count_cycles
+from sim.kernels.tiles import TICKS_PER_CYCLE, step_tiles
+from tests.sim.kernels.naive_array import naive_cycles
+from tests.sim.kernels.naive_grid import naive_grid_cycles
 
 pytestmark = pytest.mark.kernels
 

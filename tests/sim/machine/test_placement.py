@@ -5,8 +5,8 @@ import math
 
 import pytest
 
+from energy.costs.sources import load_source
 from energy.model import energy_of
-from energy.sources import load_source
 from hw.config import sized
 from hw.errors import InputError
 from quant.shapes import load_shape

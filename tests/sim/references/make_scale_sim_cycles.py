@@ -1,4 +1,4 @@
-"""``python -m tests.sim.make_scale_sim_cycles PYTHON``: cycles that SCALE-Sim itself reports, for test_scale_sim.py.
+"""``python -m tests.sim.references.make_scale_sim_cycles PYTHON``: SCALE-Sim's own cycles for test_scale_sim.py.
 
 Random shapes and arrays, primes and ones among them, small enough for the tool.
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hw.artifact import write_artifact
 from quant.shapes import Gemm
-from sim.scale_sim import run_scale_sim
+from sim.references.scale_sim import run_scale_sim
 
 PATH = Path(__file__).parent / "data" / "scale_sim_cycles.json"
 SCHEMA, VERSION = "tritforge.scale_sim_cycles", 1

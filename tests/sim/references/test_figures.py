@@ -2,7 +2,7 @@
 
 import pytest
 
-from sim.references import ASSUMPTIONS, agreements
+from sim.references.figures import ASSUMPTIONS, agreements
 
 ROWS = agreements()
 

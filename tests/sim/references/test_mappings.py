@@ -2,10 +2,10 @@
 
 from hw.config import load_array
 from quant.shapes import Gemm, load_shape
-from sim.analytic import closed_form
-from sim.gemm import GemmJob, gemm_cost
-from sim.mappings import MAPPINGS, as_grid, linear_mappings
+from sim.gemm.closed_form import closed_form
+from sim.gemm.cost import GemmJob, gemm_cost
 from sim.memory import load_memory
+from sim.references.mappings import MAPPINGS, as_grid, linear_mappings
 
 EDGE = load_array("edge-32x32")
 

@@ -1,6 +1,6 @@
 """The closed forms of the systolic baseline equal what SCALE-Sim 3.0.0 reports: committed numbers, and the tool itself.
 
-The second test runs where TRITFORGE_SCALE_SIM names a Python that has the tool (see ``sim.scale_sim``).
+The second test runs where TRITFORGE_SCALE_SIM names a Python that has the tool (see ``sim.references.scale_sim``).
 """
 
 import os
@@ -11,9 +11,9 @@ import pytest
 from hw.artifact import read_artifact
 from hw.errors import InputError
 from quant.shapes import Gemm
-from sim.analytic import scale_sim_cycles
-from sim.scale_sim import run_scale_sim
-from tests.sim.make_scale_sim_cycles import PATH, SCHEMA, VERSION, cases
+from sim.gemm.closed_form import scale_sim_cycles
+from sim.references.scale_sim import run_scale_sim
+from tests.sim.references.make_scale_sim_cycles import PATH, SCHEMA, VERSION, cases
 
 
 def test_closed_forms_equal_the_recorded_cycles_of_the_tool():

@@ -8,8 +8,8 @@ from hw.config import load_array
 from quant.shapes import load_shape
 from sim.cores import ONE_CORE
 from sim.execution import Execution
-from sim.explain import explain, explanation_json, explanation_lines
 from sim.memory import load_memory
+from sim.reports.explain import explain, explanation_json, explanation_lines
 from sim.simulator import simulate
 
 EDGE, HBM3 = load_array("edge-32x32"), load_memory("hbm3-6400")

@@ -14,10 +14,10 @@ import pytest
 from hw.config import load_array
 from quant.shapes import load_shape
 from sim.execution import Execution
-from sim.gantt import layer_gantt
 from sim.memory import load_memory
+from sim.reports.gantt import layer_gantt
+from sim.reports.timeline import step_spans, timeline_events, tracks, write_timeline
 from sim.simulator import simulate
-from sim.timeline import step_spans, timeline_events, tracks, write_timeline
 
 
 @pytest.mark.parametrize("mac", ["ternary", "fp16"])

@@ -9,10 +9,10 @@ from hw.errors import InputError
 from quant.shapes import load_shape
 from sim.execution import Execution
 from sim.memory import load_memory
-from sim.ops import Formats
 from sim.simulator import simulate, simulate_trace
-from sim.trace import build_trace
-from sim.trace_file import read_trace, write_trace
+from sim.trace.build import build_trace
+from sim.trace.file import read_trace, write_trace
+from sim.trace.ops import Formats
 
 SHAPE, ARRAY = load_shape("stories260K"), sized(8, 8)
 

@@ -6,20 +6,20 @@ import pytest
 pytest.importorskip("amaranth")
 pytest.importorskip("pyosys")
 
+from hw.arithmetic.compressors import FULL_ADDER
 from hw.errors import InputError
-from hw.gates.bench import array_bench, lane_bench
-from hw.gates.compress import FULL_ADDER
-from hw.gates.designs import Candidate, Design, candidates, operand_kind
-from hw.gates.float_designs import FloatColumn, FloatLane
-from hw.gates.floats import BF16, FP16, FP32
-from hw.gates.icarus import icarus_toggles
+from hw.gates.designs.bench import array_bench, lane_bench
+from hw.gates.designs.candidates import Candidate, Design, candidates, operand_kind
+from hw.gates.designs.float_columns import FloatColumn, FloatLane
+from hw.gates.designs.floats import BF16, FP16, FP32
+from hw.gates.designs.operands import Operands, synthetic
+from hw.gates.flow.event_simulation import simulate
+from hw.gates.flow.icarus import icarus_toggles
+from hw.gates.flow.netlist import netlist_of
+from hw.gates.flow.power import net_edges
+from hw.gates.flow.technology_mapping import Recipe, full_adder_verilog, synthesize
+from hw.gates.flow.timing import analyse
 from hw.gates.measure import best, measure
-from hw.gates.netlist import netlist_of
-from hw.gates.operands import Operands, synthetic
-from hw.gates.power import net_edges
-from hw.gates.simulate import simulate
-from hw.gates.synth import Recipe, full_adder_verilog, synthesize
-from hw.gates.timing import analyse
 
 CYCLES = 256
 
@@ -60,14 +60,14 @@ def test_integer_designs_are_exact_in_any_library(tiny, organisation, format_, r
 
 @pytest.mark.parametrize("style", ["adders", "compressors"])
 def test_ternary_columns_hold_at_the_ends_of_the_range(tiny, style):
-    from hw.gates.columns import TernaryColumn
+    from hw.gates.designs.columns import TernaryColumn
 
     assert wrong_outputs(TernaryColumn(6, 12, style), extreme("ternary", 6, 2, 1), tiny, cols=2) == 0
 
 
 @pytest.mark.parametrize("registers", [False, True])
 def test_integer_columns_hold_at_the_ends_of_the_range(tiny, registers):
-    from hw.gates.columns import IntegerColumn
+    from hw.gates.designs.columns import IntegerColumn
 
     assert wrong_outputs(IntegerColumn(2, 8, 17, registers), extreme("int8", 2, 1, 128), tiny, cols=1) == 0
 

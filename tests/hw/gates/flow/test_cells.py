@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from hw.errors import InputError
-from hw.gates.cells import Table
-from hw.gates.library import load_library
-from hw.gates.mapping import buffer_cell, clock_gate_cell, flip_flop_cells
+from hw.gates.flow.cell_choice import buffer_cell, clock_gate_cell, flip_flop_cells
+from hw.gates.flow.cells import Table
+from hw.gates.flow.library import load_library
 from tests.hw.conftest import TINY
 
 # The default absolute tolerance, 1e-12, is larger than a femtojoule.

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hw.errors import InputError
-from hw.gates.logic import truth_table
+from hw.gates.flow.logic import truth_table
 
 
 def expressions():

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from hw.gates.designs import Design, candidates
-from hw.gates.library import load_library
-from hw.gates.netlist import netlist_of
-from hw.gates.open_sta import open_sta_critical
-from hw.gates.synth import synthesize
-from hw.gates.timing import analyse
+from hw.gates.designs.candidates import Design, candidates
+from hw.gates.flow.library import load_library
+from hw.gates.flow.netlist import netlist_of
+from hw.gates.flow.open_sta import open_sta_critical
+from hw.gates.flow.technology_mapping import synthesize
+from hw.gates.flow.timing import analyse
 
-LIBERTY = Path(__file__).parents[3] / ".." / "shared" / "data" / "liberty"
+LIBERTY = Path(__file__).parents[4] / ".." / "shared" / "data" / "liberty"
 
 pytestmark = pytest.mark.skipif(not shutil.which("sta"), reason="needs OpenSTA: apt install opensta")
 

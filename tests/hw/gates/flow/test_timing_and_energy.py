@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from hw.errors import InputError
-from hw.gates.netlist import FlipFlop, Gate, Netlist
-from hw.gates.power import energy
-from hw.gates.simulate import simulate
-from hw.gates.timing import analyse
+from hw.gates.flow.event_simulation import simulate
+from hw.gates.flow.netlist import FlipFlop, Gate, Netlist
+from hw.gates.flow.power import energy
+from hw.gates.flow.timing import analyse
 
 # The default absolute tolerance, 1e-12, is larger than a femtojoule.
 close = partial(pytest.approx, rel=1e-6, abs=0)

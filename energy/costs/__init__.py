@@ -1,0 +1,1 @@
+"""Cost per action: tables, operators, gates, and the sources that join them."""

@@ -1,0 +1,1 @@
+"""What a run shows: page, screen, markdown, rows, studies, comparisons, generated docs."""

@@ -1,0 +1,1 @@
+"""Decoder models as torch modules: loading, stepped forward, evaluation, generation, recording."""

@@ -1,0 +1,1 @@
+"""One file per quantization method, and the contract that they keep (``method``)."""

@@ -1,0 +1,1 @@
+"""Committed result files of quantization and their tables."""

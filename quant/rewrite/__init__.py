@@ -1,0 +1,1 @@
+"""Other weights, the same function: rotations and channel balance before quantization."""

@@ -1,0 +1,1 @@
+"""Quantized weights: the solution of a linear, its storage, the packed checkpoint."""

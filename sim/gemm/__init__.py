@@ -1,0 +1,1 @@
+"""Cycles and costs of one matrix product: closed form, schedule, counts."""

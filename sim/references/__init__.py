@@ -1,0 +1,1 @@
+"""Other simulators and published figures beside ours."""

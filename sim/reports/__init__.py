@@ -1,0 +1,1 @@
+"""What a run shows: tables, explanation, timeline, Gantt chart."""
