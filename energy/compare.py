@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
 from energy.costs.sources import CostSource, load_source
 from energy.job import Job
 from energy.model import energy_of
 from energy.weights import quantize_model
 from hw.artifact import sha256_file, write_artifact
 from hw.config import ArrayConfig, load_array
+from hw.document import Record
 from hw.errors import InputError
 from hw.progress import StageReport
 from quant.manifest import Manifest, read_manifest
@@ -24,10 +23,8 @@ __all__ = ["Comparison", "MethodRow", "compare_manifests", "compare_methods", "w
 _SCHEMA, _VERSION = "tritforge.comparison", 1
 
 
-class MethodRow(BaseModel):
+class MethodRow(Record):
     """One method: what it stores, how well it does, what it costs per decoded token."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     method: str
     true_bits: float
@@ -40,10 +37,8 @@ class MethodRow(BaseModel):
     decode_array_j_per_token: float
 
 
-class Comparison(BaseModel):
+class Comparison(Record):
     """All methods on one model and machine; the first row is the unquantized model on an FP16 array."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str
     array: str

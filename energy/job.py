@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from energy.costs.sources import load_source
 from energy.costs.tables import OpTable, cost_names, load_costs
@@ -13,6 +13,7 @@ from energy.summary import JobSummary, summarize
 from energy.weights import Measured
 from hw.artifact import sha256_json, write_artifact, write_text
 from hw.config import ArrayConfig, load_array
+from hw.document import Record
 from quant.shapes import ModelShape
 from sim.cores import CoreGroup, CoreSplit
 from sim.memory import MemoryConfig, load_memory
@@ -27,10 +28,8 @@ BASELINES = ("int8", "fp16")
 _SCHEMA, _VERSION = "tritforge.energy", 1
 
 
-class Job(BaseModel):
+class Job(Record):
     """What to simulate. Names are of shipped documents, or ``.yaml`` files."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str = "llama2-7b"
     array: str = "edge-32x32"

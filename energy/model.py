@@ -1,10 +1,9 @@
 """Energy of a simulated run: action counts times costs, plus leakage power times time; joined here and nowhere else."""
 
-from pydantic import BaseModel, ConfigDict
-
 from energy.costs.sources import CostSource
 from energy.costs.tables import ZERO, Cost, load_dram, load_host, load_sram
 from hw.config import ArrayConfig
+from hw.document import Record
 from sim.counts import ActionCounts
 from sim.result import PhaseResult, SimResult
 
@@ -14,10 +13,8 @@ PARTS = ("array", "vector", "host", "sram", "dram", "leakage")
 COMPUTE = ("array", "vector")
 
 
-class PhaseEnergy(BaseModel):
+class PhaseEnergy(Record):
     """Energy of one phase by part, J."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     tokens: int
@@ -40,10 +37,8 @@ class PhaseEnergy(BaseModel):
         return self.total.typical / self.tokens
 
 
-class EnergyResult(BaseModel):
+class EnergyResult(Record):
     """Energy of a run, with the recipe of every part."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str
     array: str

@@ -6,14 +6,14 @@ from math import prod
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from energy.costs.sources import load_source
 from energy.job import Job
 from energy.model import energy_of
 from hw.artifact import sha256_json, write_artifact
 from hw.config import ArrayConfig, load_array
-from hw.document import load_document, validate_document
+from hw.document import Record, load_document, validate_document
 from hw.errors import InputError
 from quant.shapes import load_shape
 from sim.memory import load_memory
@@ -41,10 +41,8 @@ _AXES = (*Job.model_fields, *(f"array.{name}" for name in _ARRAY_FIELDS))
 Value = int | float | str
 
 
-class Study(BaseModel):
+class Study(Record):
     """A study file. ``axes`` maps a job field, or ``array.<field>``, to the values to try."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     description: str = ""
@@ -71,20 +69,16 @@ class Study(BaseModel):
         return names
 
 
-class StudyPoint(BaseModel):
+class StudyPoint(Record):
     """One combination and its metrics."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     values: dict[str, Value]
     metrics: dict[str, float]
     pareto: bool
 
 
-class StudyResult(BaseModel):
+class StudyResult(Record):
     """All combinations of a study."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     study: Study
     points: list[StudyPoint]

@@ -1,11 +1,10 @@
 """``JobSummary``: every number that the screen, the Markdown and the HTML report show, computed once."""
 
-from pydantic import BaseModel, ConfigDict
-
 from energy.costs.operators import paper_recipes
 from energy.costs.sources import CostSource
 from energy.costs.tables import Cost, OpTable
 from energy.model import EnergyResult, PhaseEnergy, energy_of
+from hw.document import Record
 from quant.manifest import Manifest
 from sim.result import PhaseResult, SimResult, Statistics
 
@@ -21,11 +20,7 @@ __all__ = [
 ]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class OpSummary(_Strict):
+class OpSummary(Record):
     """Share of one kind of op in a phase."""
 
     name: str
@@ -35,7 +30,7 @@ class OpSummary(_Strict):
     causes: dict[str, int]
 
 
-class PhaseSummary(_Strict):
+class PhaseSummary(Record):
     """One phase on one machine."""
 
     name: str
@@ -50,7 +45,7 @@ class PhaseSummary(_Strict):
     ops: list[OpSummary]
 
 
-class MachineSummary(_Strict):
+class MachineSummary(Record):
     """One array with its memory."""
 
     name: str
@@ -65,7 +60,7 @@ class MachineSummary(_Strict):
         return next(phase for phase in self.phases if phase.name == name)
 
 
-class Reduction(_Strict):
+class Reduction(Record):
     """What the ternary array saves against one baseline in one phase: 1 - ternary / baseline, typical costs."""
 
     baseline: str
@@ -77,7 +72,7 @@ class Reduction(_Strict):
     recipe: str
 
 
-class PaperLine(_Strict):
+class PaperLine(Record):
     """Single-operator arithmetic from a published table, as papers print it."""
 
     recipe: str
@@ -85,7 +80,7 @@ class PaperLine(_Strict):
     reduction: float
 
 
-class ClockGating(_Strict):
+class ClockGating(Record):
     """What resting the clocks of lanes whose operand stays could save at most, on recorded data."""
 
     phase: str
@@ -94,7 +89,7 @@ class ClockGating(_Strict):
     saved: float  # of the array's energy, at most
 
 
-class Quality(_Strict):
+class Quality(Record):
     """What quantization cost, where weights were quantized."""
 
     method: str
@@ -105,7 +100,7 @@ class Quality(_Strict):
     perplexity: dict[str, float]
 
 
-class JobSummary(_Strict):
+class JobSummary(Record):
     """The main job's result."""
 
     model: str

@@ -5,10 +5,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from hw.artifact import sha256_json
-from hw.document import load_named, names_in
+from hw.document import Record, load_named, names_in
 from hw.errors import InputError
 from hw.formats import SCALE_BITS, Results
 from hw.trit import TRIT_BITS, Packing
@@ -34,14 +34,12 @@ def required_accumulator_bits(k: int) -> int:
     return (127 * k).bit_length() + 1
 
 
-class ArrayConfig(BaseModel):
+class ArrayConfig(Record):
     """A dot-product array of ``rows`` lanes (along K) x ``cols`` outputs (along N), its buses, buffers and clock.
 
     The microarchitecture whose cycles these fields fix is described in ``docs/architecture.md``. Widths in bits,
     buffers in bytes, clock in Hz.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     description: str = ""

@@ -5,13 +5,29 @@ from pathlib import Path
 from typing import TypeVar
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from hw.artifact import read_artifact
 from hw.errors import InputError
 
-__all__ = ["load_document", "load_json", "load_named", "names_in", "validate_document"]
+__all__ = [
+    "Record",
+    "load_document",
+    "load_json",
+    "load_named",
+    "names_in",
+    "read_record",
+    "record_of",
+    "validate_document",
+]
 
 Model = TypeVar("Model", bound=BaseModel)
+
+
+class Record(BaseModel):
+    """Base of every config, job, artifact and report: a field never changes once set, and unknown ones are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def validate_document(value: object, model: type[Model], origin: str) -> Model:
@@ -60,6 +76,28 @@ def load_json(path: Path, model: type[Model]) -> Model:
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as JSON ({error})") from None
     return validate_document(value, model, str(path))
+
+
+def read_record(path: Path, schema: str, version: int, model: type[Model], remedy: str) -> Model:
+    """Read a JSON artifact of ``hw.artifact.write_artifact`` as ``model``; ``remedy`` ends every error message.
+
+    Raises:
+        InputError: a file that ``hw.artifact.read_artifact`` refuses, a missing or wrong field.
+    """
+    return record_of(read_artifact(path, schema, version, remedy), model, path, remedy)
+
+
+def record_of(artifact: dict, model: type[Model], path: Path, remedy: str) -> Model:
+    """The fields of ``model`` among those of an artifact, which also holds a header and may hold derived figures.
+
+    Raises:
+        InputError: a missing or wrong field.
+    """
+    fields = {name: artifact[name] for name in model.model_fields if name in artifact}
+    try:
+        return validate_document(fields, model, str(path))
+    except InputError as error:
+        raise InputError(f"{error}; {remedy}") from None
 
 
 def names_in(folder: Path) -> list[str]:

@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
 from hw.artifact import read_artifact, write_artifact
-from hw.errors import InputError
+from hw.document import Record, record_of
 from hw.trit import Packing
 from quant.shapes import ModelShape
 
@@ -16,10 +14,8 @@ _OUTLIER_ZERO_BITS = 8  # per row, see quant.side_data.Outliers
 _REMEDY = "quantize again: make quant MODEL=..."
 
 
-class LinearEntry(BaseModel):
+class LinearEntry(Record):
     """One quantized decoder linear. Bits are of what is stored, padding included."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     layer: int
     kind: str  # one of quant.shapes.LINEAR_KINDS
@@ -55,10 +51,8 @@ class LinearEntry(BaseModel):
         return self.offset_bits > (_OUTLIER_ZERO_BITS * self.n if self.outliers else 0)
 
 
-class Manifest(BaseModel):
+class Manifest(Record):
     """A quantized model: how it was made, what it stores, how well it does."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str
     shape: ModelShape
@@ -109,12 +103,7 @@ def read_manifest(path: Path) -> Manifest:
         InputError: missing, damaged, or of another version.
     """
     document = read_artifact(path, _SCHEMA, _VERSION, _REMEDY)
-    fields = {name: document[name] for name in Manifest.model_fields if name in document}
     once = {name: document[name] for name in ("group", "scale_kind") if name in document}
-    try:
-        return Manifest.model_validate(fields | {"linears": [once | dict(entry) for entry in document["linears"]]})
-    except ValidationError as error:
-        fault = f"{error.error_count()} faulty fields"
-    except (KeyError, TypeError, ValueError):
-        fault = "no list of linears"
-    raise InputError(f"{path}: damaged manifest ({fault}); {_REMEDY}")
+    if once and isinstance(linears := document.get("linears"), list):
+        document["linears"] = [once | entry if isinstance(entry, dict) else entry for entry in linears]
+    return record_of(document, Manifest, path, _REMEDY)

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from hw.artifact import sha256_json
+from hw.document import Record
 from quant.manifest import Manifest, read_manifest
 from quant.recording import Recording, read_recording
 from quant.registry import check_method
@@ -34,10 +35,8 @@ Progress = Callable[[str, int, int], None]  # stage, done, total
 Count = Annotated[int, Field(ge=1)]
 
 
-class QuantJob(BaseModel):
+class QuantJob(Record):
     """What to quantize and how. ``options`` are the method's own; windows and lengths in tokens."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str
     method: str = "pt-bitnet"
@@ -54,10 +53,8 @@ class QuantJob(BaseModel):
     device: str = "cpu"
 
 
-class Quantized(BaseModel):
+class Quantized(Record):
     """A finished folder."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     folder: Path
 
@@ -77,10 +74,8 @@ class Quantized(BaseModel):
         return read_recording(self.folder)
 
 
-class Texts(BaseModel):
+class Texts(Record):
     """Calibration and evaluation of a job, with every default resolved."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     calibration: NamedText
     calibration_windows: int | None  # None: as many as the text has, at most the papers' 128

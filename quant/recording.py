@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from hw.artifact import atomic_path, read_artifact, sha256_file, write_artifact
+from hw.artifact import atomic_path, sha256_file, write_artifact
+from hw.document import Record, read_record
 from hw.errors import InputError
 
 __all__ = [
@@ -51,19 +51,15 @@ INPUT_OF_KIND = {
 FIRST_KINDS = ("q_proj", "o_proj", "gate_proj", "down_proj")
 
 
-class OperandStatistics(BaseModel):
+class OperandStatistics(Record):
     """Bit toggles per bit and issue: of the selected operand (+x, -x, 0) and of the activation before selection."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     toggle_rate: float
     input_toggle_rate: float
 
 
-class LinearRecord(BaseModel):
+class LinearRecord(Record):
     """One quantized linear of the recorded pass."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     layer: int
     kind: str
@@ -78,10 +74,8 @@ class LinearRecord(BaseModel):
     decode: OperandStatistics  # one token, weights change
 
 
-class _Header(BaseModel):
+class _Header(Record):
     """Fields of ``recording.json``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str
     method: str
@@ -200,13 +194,7 @@ def read_recording(folder: Path) -> Recording:
         InputError: a missing, damaged or mismatching file.
     """
     folder = Path(folder)
-    document = read_artifact(folder / "recording.json", _SCHEMA, _VERSION, _REMEDY)
-    try:
-        header = _Header.model_validate({name: document.get(name) for name in _Header.model_fields})
-    except ValidationError as error:
-        raise InputError(
-            f"{folder / 'recording.json'}: damaged recording ({error.error_count()} faulty fields); {_REMEDY}"
-        ) from None
+    header = read_record(folder / "recording.json", _SCHEMA, _VERSION, _Header, _REMEDY)
     path = folder / "recording.safetensors"
     try:
         if sha256_file(path) != header.tensors_sha256:

@@ -3,9 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict
-
-from hw.document import validate_document
+from hw.document import Record, validate_document
 from hw.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,13 +24,11 @@ __all__ = [
 ]
 
 
-class MethodOptions(BaseModel):
+class MethodOptions(Record):
     """Base of every method's options: frozen, unknown ones refused.
 
     ``rows_apart``: each row of weights is solved by itself, so linears with one input may be solved as one.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     rows_apart: ClassVar[bool] = False
 

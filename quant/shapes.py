@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from hw.artifact import sha256_json
-from hw.document import load_named, names_in, validate_document
+from hw.document import Record, load_named, names_in, validate_document
 from hw.errors import InputError
 
 __all__ = ["LINEAR_KINDS", "MODEL_FOLDER", "Gemm", "ModelShape", "load_shape", "model_names", "shape_from_hf_config"]
@@ -33,10 +33,8 @@ class Gemm(NamedTuple):
         return self.m * self.n * self.k
 
 
-class ModelShape(BaseModel):
+class ModelShape(Record):
     """Dimensions of one decoder-only LLaMA, named as in its ``config.json`` where that has a name."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     source: str  # where the dimensions were read

@@ -3,9 +3,10 @@
 import math
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from hw.config import ArrayConfig
+from hw.document import Record
 from hw.errors import InputError
 
 __all__ = ["ONE_CORE", "CoreGroup", "CoreSplit"]
@@ -13,7 +14,7 @@ __all__ = ["ONE_CORE", "CoreGroup", "CoreSplit"]
 CoreSplit = Literal["auto", "columns", "rows"]
 
 
-class CoreGroup(BaseModel):
+class CoreGroup(Record):
     """``count`` cores of one ``ArrayConfig``, in step with each other.
 
     Each core has its lanes, accumulators, vector unit and a weight bus of its own. Shared are DRAM and the two buffers,
@@ -21,8 +22,6 @@ class CoreGroup(BaseModel):
     they take different folds over K, and a tree of adders reduces their partial sums, over links of ``link_bits`` per
     cycle from core to core. ``auto``: whatever mixture of both takes the fewest cycles, GEMM by GEMM.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     count: Annotated[int, Field(ge=1, le=1024)] = 1
     split: CoreSplit = "auto"

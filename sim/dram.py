@@ -3,8 +3,9 @@
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from hw.document import Record
 from sim.kernels.dram import serve_bursts
 
 __all__ = ["AddressMap", "DramChannel", "StreamResult"]
@@ -26,10 +27,8 @@ class StreamResult(NamedTuple):
     row_hits: float  # share of bursts that found their row open
 
 
-class DramChannel(BaseModel):
+class DramChannel(Record):
     """One channel (or pseudo-channel). Times in clocks of ``clock_ps``; a burst moves one access."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     source: str
     clock_ps: Annotated[float, Field(gt=0)]

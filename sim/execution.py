@@ -2,17 +2,16 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from hw.document import Record
 from sim.host import Host
 
 __all__ = ["Execution"]
 
 
-class Execution(BaseModel):
+class Execution(Record):
     """Choices of a run that neither the model nor the hardware fixes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     # prompt tokens of each sequence that run together; None = the whole prompt at once
     prefill_chunk: Annotated[int, Field(ge=1)] | None = None

@@ -2,17 +2,17 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from hw.document import Record
 
 __all__ = ["Host"]
 
 Rate = Annotated[float, Field(gt=0)]
 
 
-class Host(BaseModel):
+class Host(Record):
     """A processor behind a link. The defaults are assumed: four 2 GHz cores with two 128-bit vector units each."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     source: str = "assumed: four cores at 2 GHz, two 128-bit vector units each"
     macs_per_s: Rate = 256e9  # int8 dot products: 4 cores x 2 GHz x 2 units x 16

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from hw.document import load_named, names_in
+from hw.document import Record, load_named, names_in
 from hw.errors import InputError
 from sim.dram import DramChannel
 
@@ -14,10 +14,8 @@ __all__ = ["MEMORY_FOLDER", "MemoryConfig", "load_memory", "memory_names", "stre
 MEMORY_FOLDER = Path(__file__).parent / "memories"
 
 
-class MemoryConfig(BaseModel):
+class MemoryConfig(Record):
     """One DRAM system. ``peak_bytes_per_s`` is of one channel's pins."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     source: str

@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
-from hw.artifact import read_artifact, write_artifact
+from hw.artifact import write_artifact
 from hw.config import ArrayConfig
+from hw.document import Record, read_record
 from quant.shapes import ModelShape
 from sim.cores import ONE_CORE, CoreGroup
 from sim.counts import ActionCounts
@@ -28,10 +27,8 @@ CAUSES = (
 )
 
 
-class Statistics(BaseModel):
+class Statistics(Record):
     """What the operands of a GEMM look like, and where that was learned."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     zero_fraction: float  # share of zero trits
     toggle_rate: float  # bit toggles of a lane's selected operand per bit and issue; random dense operands: 0.5
@@ -41,10 +38,8 @@ class Statistics(BaseModel):
     origin: str
 
 
-class OpResult(BaseModel):
+class OpResult(Record):
     """One kind of op of a phase, summed over layers and steps."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str  # e.g. "q_proj", "attention_scores", "rms_norm", "lm_head"
     unit: str  # "array", "vector", "host" or "dram"
@@ -57,10 +52,8 @@ class OpResult(BaseModel):
     tried: dict[str, int] = {}  # cycles of one execution under each mapping that was tried, the chosen one first
 
 
-class PhaseResult(BaseModel):
+class PhaseResult(Record):
     """Prefill or decode, whole."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str  # "prefill" or "decode"
     tokens: int  # prompt tokens x batch, or steps x batch
@@ -83,10 +76,8 @@ class PhaseResult(BaseModel):
         return sum((op.counts for op in self.ops), ActionCounts())
 
 
-class SimResult(BaseModel):
+class SimResult(Record):
     """A whole run of one model on one machine."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str
     shape: ModelShape
@@ -140,5 +131,4 @@ def read_result(path: Path) -> SimResult:
     Raises:
         InputError: missing, damaged, or of another version.
     """
-    document = read_artifact(path, _SCHEMA, _VERSION, "simulate again: make sim MODEL=...")
-    return SimResult.model_validate({name: document[name] for name in SimResult.model_fields if name in document})
+    return read_record(path, _SCHEMA, _VERSION, SimResult, "simulate again: make sim MODEL=...")

@@ -11,7 +11,7 @@ from energy.costs.operators import MacCost
 from energy.costs.tables import TECH_FOLDER, Cost, SramChoice
 from hw.artifact import read_artifact, sha256_json
 from hw.config import ArrayConfig, Mac
-from hw.document import load_document
+from hw.document import Record, load_document
 from hw.errors import InputError
 from sim.counts import ActionCounts
 from sim.trace.statistics import RANDOM_TOGGLE_RATE
@@ -29,18 +29,14 @@ _TREE_FORMATS: dict[Mac, str] = {"ternary": "ternary", "int8": "int8", "fp16": "
 _NEEDED = {("tree", name) for name in _TREE_FORMATS.values()} | {("lane", "int8"), ("lane", "fp16-fp32")}
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class LibraryEntry(_Strict):
+class LibraryEntry(Record):
     """What goes with a cell library beside its gate figures."""
 
     node_nm: float
     sram: SramChoice
 
 
-class LibraryTable(_Strict):
+class LibraryTable(Record):
     """All cell libraries."""
 
     libraries: dict[str, LibraryEntry]

@@ -5,9 +5,9 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from hw.document import load_document, load_named, names_in
+from hw.document import Record, load_document, load_named, names_in
 from hw.errors import InputError
 
 __all__ = [
@@ -59,11 +59,7 @@ class Cost(NamedTuple):
 ZERO = Cost(0.0, 0.0, 0.0)
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Operator(_Strict):
+class Operator(Record):
     """Energy of one arithmetic operator in pJ."""
 
     value: Pico
@@ -71,7 +67,7 @@ class Operator(_Strict):
     source: str = ""
 
 
-class Spread(_Strict):
+class Spread(Record):
     """Factors from a typical figure to its low and high ends."""
 
     low: Annotated[float, Field(gt=0, le=1)]
@@ -80,7 +76,7 @@ class Spread(_Strict):
     source: str
 
 
-class Share(_Strict):
+class Share(Record):
     """A ratio with its range."""
 
     low: float
@@ -90,7 +86,7 @@ class Share(_Strict):
     source: str
 
 
-class SramChoice(_Strict):
+class SramChoice(Record):
     """Which SRAM table goes with the operators; ``low_table`` gives the low end."""
 
     table: str
@@ -101,7 +97,7 @@ class SramChoice(_Strict):
     source: str
 
 
-class OpTable(_Strict):
+class OpTable(Record):
     """Energies of arithmetic operators at one node, and the SRAM that goes with them."""
 
     name: str
@@ -128,7 +124,7 @@ class OpTable(_Strict):
         return self.ranged((add8 + (add32 - add8) * (bits - 8) / 24) * _PJ)
 
 
-class SramPoint(_Strict):
+class SramPoint(Record):
     """One array that was modelled; energies per access of ``word_bits``."""
 
     kib: Annotated[float, Field(gt=0)]
@@ -138,7 +134,7 @@ class SramPoint(_Strict):
     cycle_ns: Annotated[float, Field(gt=0)]
 
 
-class SramTable(_Strict):
+class SramTable(Record):
     """Energies of SRAM arrays over capacity, for one cell type and node."""
 
     name: str
@@ -169,7 +165,7 @@ class DramEntry(Share):
     """pJ per bit of one standard."""
 
 
-class DramTable(_Strict):
+class DramTable(Record):
     """Energy per bit of DRAM standards."""
 
     name: str
@@ -192,7 +188,7 @@ class DramTable(_Strict):
         return entry.low, entry.typical, entry.high
 
 
-class HostTable(_Strict):
+class HostTable(Record):
     """What the processor beside the arrays spends."""
 
     name: str

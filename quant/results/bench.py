@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Annotated
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from hw.document import Record
 from hw.errors import InputError
 from quant.llama.blocks import LoadedModel, first_blocks, must_stream, place
 from quant.llama.generate import generate_windows, rows_that_fit
@@ -35,10 +36,8 @@ _UNITS = {"distill step": "step", "generate text": "batch", "bring teacher": "mo
 Count = Annotated[int, Field(ge=1)]
 
 
-class BenchJob(BaseModel):
+class BenchJob(Record):
     """What to time. ``blocks``: how many of the model's run, None = all; ``steps`` of distillation that run."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str = "llama2-7b"
     method: str = "pt-bitnet"

@@ -7,10 +7,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
 from hw.artifact import write_text
-from hw.document import load_json
+from hw.document import Record, load_json
 from hw.pages import markdown_table
 from quant.shapes import load_shape
 
@@ -22,14 +20,12 @@ BENCH_FILE = Path("docs") / "results" / "quant-bench.json"
 _PLURALS = {"block": "blocks", "step": "steps", "batch": "batches", "model": "models"}
 
 
-class StageCost(BaseModel):
+class StageCost(Record):
     """One stage: what ran, and how often a whole job runs it.
 
     ``first``: seconds of its first block or step, with compilation and warming up; ``later``: mean seconds of the ones
     after it, the first where there is only one.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     stage: str
     unit: str  # "block", "step", "batch" of generated text, or "model"
@@ -49,10 +45,8 @@ class StageCost(BaseModel):
         return self.first + (self.whole - 1) * self.later
 
 
-class BenchReport(BaseModel):
+class BenchReport(Record):
     """One benchmark on random weights and tokens. Peak bytes on the device are by phase, absent on a CPU."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str
     method: str
@@ -86,9 +80,7 @@ class BenchReport(BaseModel):
         return sum(stage.whole_seconds for stage in self.stages) + between * self.blocks / self.blocks_run
 
 
-class _Reports(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+class _Reports(Record):
     reports: list[BenchReport]
 
 

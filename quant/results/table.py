@@ -5,10 +5,8 @@ from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
 from hw.artifact import write_text
-from hw.document import load_json
+from hw.document import Record, load_json
 from quant.manifest import Manifest
 
 __all__ = ["RESULTS_FILE", "Results", "Row", "add_row", "read_results", "results_markdown", "row_of"]
@@ -22,10 +20,8 @@ _HEADER = (
 _WORDS = ("model", "method", "options", "machine")
 
 
-class Row(BaseModel):
+class Row(Record):
     """One run. Perplexities and accuracies that were not measured are absent from their dictionaries."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str
     method: str
@@ -41,10 +37,8 @@ class Row(BaseModel):
     device: str
 
 
-class Results(BaseModel):
+class Results(Record):
     """All rows, in the order of the table."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     rows: list[Row]
 

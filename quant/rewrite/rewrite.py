@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Annotated
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
 from hw.artifact import write_artifact
+from hw.document import Record
 from hw.errors import InputError
 from quant.llama.blocks import LoadedModel, blocks, logits_of
 from quant.llama.forward import hidden_states
@@ -38,14 +39,12 @@ _SCHEMA, _VERSION = "tritforge.rewrite", 1
 _COMPARED_TOKENS = 64  # whose logits are compared before and after
 
 
-class RewriteJob(BaseModel):
+class RewriteJob(Record):
     """What to rewrite and how: ``rotate`` is a seed, ``balance`` or ``smooth`` an exponent; one of them is given.
 
     ``balance`` B: ``s = mean|x|^B`` (AWQ); ``smooth`` A: ``s = mean|x|^A / rms(w)^(1 - A)`` (SmoothQuant, with means
     for its maxima).
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str
     out: Path
@@ -65,10 +64,8 @@ class RewriteJob(BaseModel):
         return None if self.balance is None else Exponents(self.balance)
 
 
-class Rewritten(BaseModel):
+class Rewritten(Record):
     """A finished folder, and how it differs from the model that it was made of."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     folder: Path
     shape: ModelShape

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
+from hw.document import Record
 from hw.errors import InputError
 from hw.trit import unpack
 
@@ -33,10 +33,8 @@ __all__ = [
 _ZERO_POINT_BITS = 2
 
 
-class LinearHeader(BaseModel):
+class LinearHeader(Record):
     """What the arrays of one linear mean; see ``quant.weights.solution.LinearSolution`` for the fields."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     planes: int
     n: int

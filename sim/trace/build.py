@@ -8,13 +8,14 @@ add, divide, two multiplies), squared-ReLU-gate 3, GELU-gate 8 (tanh form), quan
 from collections.abc import Mapping
 from typing import Literal
 
+from hw.document import Record
 from hw.errors import InputError
 from quant.manifest import LinearEntry, Manifest
 from quant.shapes import Gemm, ModelShape
 from sim.execution import Execution
 from sim.result import Statistics
 from sim.trace.fusion import fuse_projections, ride_along
-from sim.trace.ops import AttentionOp, EmbeddingOp, Formats, Frozen, LinearOp, Op, Positive, VectorOp
+from sim.trace.ops import AttentionOp, EmbeddingOp, Formats, LinearOp, Op, Positive, VectorOp
 from sim.trace.statistics import Order, assumed_statistics
 
 __all__ = ["Phase", "Trace", "TraceStatistics", "build_trace"]
@@ -29,7 +30,7 @@ _OUTLIER_BITS = 8  # of a weight, see quant.side_data.Outliers
 _NORM_OPERATIONS, _ROPE_OPERATIONS, _QUANTIZE_OPERATIONS = 3, 3, 2
 
 
-class Phase(Frozen):
+class Phase(Record):
     """The ops of one step, in order; a layer's ops carry ``count`` = layers; ``steps`` steps follow each other."""
 
     name: Literal["prefill", "decode", "mixed"]
@@ -38,7 +39,7 @@ class Phase(Frozen):
     ops: list[Op]
 
 
-class Trace(Frozen):
+class Trace(Record):
     """Everything that a run executes; phases of one name follow each other and are reported as one."""
 
     shape: ModelShape

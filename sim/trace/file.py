@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from hw.artifact import read_artifact, write_artifact
 from hw.config import ArrayConfig
+from hw.document import record_of
 from hw.errors import InputError
 from quant.shapes import ModelShape
 from sim.trace.build import Trace
@@ -35,7 +34,4 @@ def read_trace(path: Path, shape: ModelShape, array: ArrayConfig) -> Trace:
             raise InputError(
                 f"{path}: must be a trace of {what} {name!r} ({expected[:12]}), not {str(found)[:12]}; {_REMEDY}"
             )
-    try:
-        return Trace.model_validate({name: document.get(name) for name in Trace.model_fields})
-    except ValidationError as error:
-        raise InputError(f"{path}: damaged trace ({error.error_count()} faulty fields); {_REMEDY}") from None
+    return record_of(document, Trace, path, _REMEDY)

@@ -2,23 +2,18 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from hw.document import Record
 from quant.shapes import Gemm
 from sim.result import Statistics
 
-__all__ = ["AttentionOp", "EmbeddingOp", "Formats", "Frozen", "LinearOp", "Op", "Positive", "VectorOp"]
+__all__ = ["AttentionOp", "EmbeddingOp", "Formats", "LinearOp", "Op", "Positive", "VectorOp"]
 
 Positive = Annotated[int, Field(ge=1)]
 
 
-class Frozen(BaseModel):
-    """A record that never changes and has no unknown fields."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Formats(Frozen):
+class Formats(Record):
     """Bits of what is stored beside the decoder linears' weights."""
 
     activation_bits: Literal[8, 16] = 8  # inputs of linears; 8 costs a quantize op before each
@@ -28,7 +23,7 @@ class Formats(Frozen):
     residual_bits: Literal[16] = 16  # outputs of linears and everything on the vector unit
 
 
-class LinearOp(Frozen):
+class LinearOp(Record):
     """``count`` GEMMs of one shape, weights from the model; ``lm_head`` among them."""
 
     kind: Literal["linear"] = "linear"
@@ -48,7 +43,7 @@ class LinearOp(Frozen):
     statistics: Statistics | None = None  # None: dense weights of the array's own format
 
 
-class AttentionOp(Frozen):
+class AttentionOp(Record):
     """Products of ``queries`` tokens per sequence with a KV cache that grows by them in each of ``steps``."""
 
     kind: Literal["attention"] = "attention"
@@ -64,7 +59,7 @@ class AttentionOp(Frozen):
     window: Positive | None = None
 
 
-class VectorOp(Frozen):
+class VectorOp(Record):
     """Element operations on the vector unit, per token."""
 
     kind: Literal["vector"] = "vector"
@@ -77,7 +72,7 @@ class VectorOp(Frozen):
     dram_write_bits: int = 0  # per token, always to DRAM (the KV cache)
 
 
-class EmbeddingOp(Frozen):
+class EmbeddingOp(Record):
     """Rows of the embedding table read from DRAM."""
 
     kind: Literal["embedding"] = "embedding"

@@ -1,14 +1,14 @@
 """YAML documents: every fault is one line that names file, place and what is allowed."""
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, ValidationError
 
-from hw.document import load_document, load_json, load_named, names_in, validate_document
+from hw.artifact import write_artifact
+from hw.document import Record, load_document, load_json, load_named, names_in, read_record, validate_document
 from hw.errors import InputError
 
 
-class Lamp(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class Lamp(Record):
     watts: float = Field(gt=0)
     colour: str = "white"
 
@@ -60,6 +60,34 @@ def test_a_json_file_is_validated_or_refused_by_its_name(tmp_path, content):
     with pytest.raises(InputError, match=f"^{path}: ") as caught:
         load_json(path, Lamp)
     assert "\n" not in str(caught.value)
+
+
+def test_a_record_never_changes():
+    with pytest.raises(ValidationError, match="frozen"):
+        Lamp(watts=4).watts = 5
+
+
+def test_a_record_is_read_out_of_an_artifact_with_more_in_it(tmp_path):
+    path = tmp_path / "lamp.json"
+    write_artifact(path, "lamp", 2, {"watts": 4, "derived": {"joules": 14400}}, {})
+    assert read_record(path, "lamp", 2, Lamp, "buy one") == Lamp(watts=4)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "no such file"),
+        ('{"schema": "lamp", "version": 2}', "field 'watts' is missing"),
+        ('{"schema": "lamp", "version": 2, "watts": -1}', "field 'watts' should be greater than 0, not -1"),
+        ('{"schema": "lamp", "version": 1, "watts": 4}', "schema must be lamp version 2, not lamp version 1"),
+    ],
+)
+def test_a_faulty_record_is_refused_with_the_remedy(tmp_path, content, message):
+    path = tmp_path / "lamp.json"
+    if content:
+        path.write_text(content)
+    with pytest.raises(InputError, match=f"^{path}: {message}; buy one$"):
+        read_record(path, "lamp", 2, Lamp, "buy one")
 
 
 def test_the_origin_stands_in_front():

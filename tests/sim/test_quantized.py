@@ -95,12 +95,19 @@ def test_a_manifest_that_names_its_group_once_is_still_read(tmp_path):
     assert read_manifest(path) == same
 
 
-@pytest.mark.parametrize("linears", [None, [3], [{"layer": 0}]])
-def test_a_manifest_without_its_linears_is_refused(tmp_path, linears):
+@pytest.mark.parametrize(
+    ("linears", "fault"),
+    [
+        (None, "'linears' should be a valid list, not None"),
+        ([3], r"'linears\.0' should be .*, not 3"),
+        ([{"layer": 0}], r"'linears\.0\.kind' is missing \(and \d+ more\)"),
+    ],
+)
+def test_a_manifest_without_its_linears_is_refused(tmp_path, linears, fault):
     manifest(tmp_path, lambda *_: {})
     path = tmp_path / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"linears": linears}))
-    with pytest.raises(InputError, match="damaged manifest"):
+    with pytest.raises(InputError, match=f"manifest.json: field {fault}; quantize again"):
         read_manifest(path)
 
 
