@@ -84,10 +84,11 @@ test-nojit: $(VENV)/.test ## the kernels' tests without compilation
 test-bounds: $(VENV)/.test ## the kernels' tests with bounds checks
 	@NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=build/numba-bounds $(PY) -m pytest -m "kernels and not slow" $(ARGS)
 
-lint: $(VENV)/.test ## ruff and the import order
+lint: $(VENV)/.test ## ruff, the import order, and the types of the vocabulary files
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/lint-imports
+	@$(VENV)/bin/mypy
 
 bench: $(VENV)/.core ## speed as ratios in one run
 	@$(PY) -m sim bench $(call switch,JSON,--json) $(ARGS)

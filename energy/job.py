@@ -12,7 +12,7 @@ from energy.reports.page import summary_html
 from energy.summary import JobSummary, summarize
 from energy.weights import Measured
 from hw.artifact import sha256_json, write_artifact, write_text
-from hw.config import ArrayConfig, load_array
+from hw.config import ArrayConfig, Mac, load_array
 from hw.document import Record
 from quant.shapes import ModelShape
 from sim.cores import CoreGroup, CoreSplit
@@ -23,7 +23,7 @@ from sim.simulator import simulate
 
 __all__ = ["BASELINES", "Job", "simulate_machines", "write_job"]
 
-BASELINES = ("int8", "fp16")
+BASELINES: tuple[Mac, ...] = ("int8", "fp16")
 
 _SCHEMA, _VERSION = "tritforge.energy", 1
 

@@ -221,10 +221,12 @@ def _clock_gating(result: SimResult, costs: CostSource) -> list[ClockGating]:
     found = []
     for phase in result.phases:
         measured = [
-            (op.statistics, op.macs) for op in phase.ops if op.statistics and op.statistics.steady_operands is not None
+            (op.statistics.steady_operands, op.macs)
+            for op in phase.ops
+            if op.statistics and op.statistics.steady_operands is not None
         ]
         if share is not None and measured:
-            steady = sum(one.steady_operands * macs for one, macs in measured) / sum(macs for _, macs in measured)
+            steady = sum(steady * macs for steady, macs in measured) / sum(macs for _, macs in measured)
             found.append(ClockGating(phase=phase.name, steady_operands=steady, clock_share=share, saved=steady * share))
     return found
 

@@ -84,10 +84,12 @@ def golden_results(job: CoreJob, config: ArrayConfig) -> np.ndarray:
     if config.results == "sums":
         return np.concatenate([sums, x_sum[:, None]], axis=1) if config.sum_of_x else sums
     formats = job.formats
-    multiplier = job.multipliers if formats.row_scales else formats.multiplier
+    multiplier: np.ndarray | int = formats.multiplier
+    offset: np.ndarray | int = formats.offset
+    if formats.row_scales and job.multipliers is not None:
+        multiplier, offset = job.multipliers, 0 if job.offsets is None else job.offsets
     if not config.sum_of_x:
         return requantize(sums, multiplier, formats.shift)
-    offset = job.offsets if formats.row_scales else formats.offset
     return requantize(sums, multiplier, formats.shift, x_sum, offset)
 
 
@@ -179,7 +181,7 @@ def _exponents(job: CoreJob, config: ArrayConfig, plane: int, fold: int, columns
 
 def _scales(job: CoreJob, config: ArrayConfig, columns: slice) -> bytes:
     """The words behind the last fold of a column tile: per column its multiplier, then its offset."""
-    if not job.formats.row_scales:
+    if not job.formats.row_scales or job.multipliers is None:
         return b""
     fields = []
     for index in range(columns.start, columns.stop):

@@ -90,7 +90,7 @@ def tile_stream(tile: np.ndarray, packing: Packing, bus_bits: int) -> list[int]:
     ``tile``: int8 ``(cols, rows)``, i.e. ``t[n, k]`` of one tile, edge tiles already padded with zeros. Each word is
     a Python integer of ``bus_bits`` bits.
     """
-    data = pack(tile.reshape(-1), packing)
+    packed = pack(tile.reshape(-1), packing)
     word_bytes = bus_bits // 8
-    data = np.pad(data, (0, -data.size % word_bytes)).tobytes()
+    data = np.pad(packed, (0, -packed.size % word_bytes)).tobytes()
     return [int.from_bytes(data[i : i + word_bytes], "little") for i in range(0, len(data), word_bytes)]

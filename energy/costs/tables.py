@@ -29,6 +29,7 @@ _HOST = TECH_FOLDER / "host" / "processor.yaml"
 _DRAM = TECH_FOLDER / "dram" / "dram-pj-per-bit.yaml"
 
 Kind = Literal["measured", "published", "derived", "assumed"]
+OperatorName = Literal["int8_add", "int32_add", "int8_mul", "fp16_add", "fp32_add", "fp16_mul", "fp32_mul"]
 Pico = Annotated[float, Field(ge=0)]
 
 _PJ = 1e-12  # J per pJ
@@ -105,12 +106,12 @@ class OpTable(Record):
     node_nm: float
     source: str
     note: str
-    ops_pj: dict[Literal["int8_add", "int32_add", "int8_mul", "fp16_add", "fp32_add", "fp16_mul", "fp32_mul"], Operator]
+    ops_pj: dict[OperatorName, Operator]
     spread: Spread
     sram: SramChoice
     logic_leakage_share: Share
 
-    def op(self, name: str) -> Cost:
+    def op(self, name: OperatorName) -> Cost:
         """Energy of one operator, J."""
         return self.ranged(self.ops_pj[name].value * _PJ)
 
