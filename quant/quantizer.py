@@ -25,9 +25,9 @@ from quant.procedures.calibrate import (
 from quant.procedures.linears import solve_linears
 from quant.procedures.modelwise import full_strength
 from quant.procedures.refit import FloatStream
+from quant.procedures.stopwatch import stage
 from quant.recording import write_recording
 from quant.registry import MethodOptions, options_for, solver
-from quant.results.stopwatch import stage
 from quant.source import Source, weights_sha256
 from quant.text import NamedText
 from quant.weights.checkpoint import Checkpoint, join_checkpoints, write_checkpoint

@@ -17,7 +17,7 @@ import gguf
 from hw.artifact import atomic_path, sha256_file, sha256_json
 from hw.document import validate_document
 from hw.errors import InputError
-from quant.llama.llama2c import read_header
+from quant.llama2c import read_header
 from quant.shapes import ModelShape, load_shape, model_names, shape_from_hf_config
 
 __all__ = ["Source", "check_safetensors", "extras_needed", "resolve", "weights_path", "weights_sha256"]

@@ -18,8 +18,8 @@ from hw.errors import InputError
 from hw.golden import gemm
 from hw.job import CoreJob
 from hw.simulation.verilated import VerilatedCore, build_core
-from quant.llama.integer import IntegerLlama
-from quant.llama.llama2c import Llama2cTokenizer, read_header
+from quant.integer_llama import IntegerLlama
+from quant.llama2c import Llama2cTokenizer, read_header
 from quant.shapes import Gemm
 from sim.gemm.cycles import count_cycles
 

@@ -15,10 +15,8 @@ from hw.artifact import atomic_path, write_text
 from hw.config import load_array
 from hw.errors import InputError
 from hw.pages import fill_blocks, markdown_table
-from quant.results.bench_report import BENCH_FILE, bench_markdown, read_reports
-from quant.results.table import read_results, results_markdown
-from quant.rewrite.online_rotation import online_markdown
 from quant.shapes import load_shape
+from quant.tables import TABLES
 
 __all__ = ["PAGES", "RESULTS", "draw_picture", "measure", "render_file"]
 
@@ -171,7 +169,5 @@ _TABLES: dict[str, Callable[[], str]] = {
     "sources": _sources_table,
     "agreement": _agreement_table,
     "methods": _methods_table,
-    "quantization": lambda: results_markdown(read_results(RESULTS / "quantization.json")),
-    "online-rotation": online_markdown,
-    "quant-bench": lambda: bench_markdown(read_reports(BENCH_FILE)),
+    **TABLES,
 }

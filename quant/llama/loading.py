@@ -15,7 +15,7 @@ from transformers.utils import logging as transformers_logging
 
 from hw.errors import InputError
 from quant.llama.blocks import LoadedModel, Tokenizer, must_stream, place
-from quant.llama.llama2c import Llama2cTokenizer, read_weights
+from quant.llama2c import Llama2cTokenizer, read_weights
 from quant.shapes import ModelShape
 from quant.source import Source, weights_path
 

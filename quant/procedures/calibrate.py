@@ -25,8 +25,8 @@ from quant.llama.blocks import (
     working_block,
 )
 from quant.llama.stepped_block import SteppedBlock
+from quant.procedures.stopwatch import stage
 from quant.recording import FIRST_KINDS, INPUT_OF_KIND
-from quant.results.stopwatch import stage
 
 __all__ = [
     "CalibrationBlock",

@@ -23,7 +23,7 @@ from quant.llama.blocks import embed
 from quant.llama.forward import Progress
 from quant.procedures.latent import BlockFunction, BlockTensors, block_function, rotary_tables
 from quant.procedures.reconstruct import TrainingPlan, advance, hardness, mixed_precision, trainer
-from quant.results.stopwatch import stage
+from quant.procedures.stopwatch import stage
 
 __all__ = ["Corpus", "distill"]
 

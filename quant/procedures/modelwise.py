@@ -20,8 +20,8 @@ from quant.procedures.distill import Corpus, distill
 from quant.procedures.latent import BlockTensors, block_function, block_tensors, latent_weight, rotary_tables
 from quant.procedures.linears import solve_linears
 from quant.procedures.reconstruct import TrainingPlan, reconstruct, run_in_place
+from quant.procedures.stopwatch import stage
 from quant.procedures.unfinished_blocks import read_window, write_window
-from quant.results.stopwatch import stage
 from quant.shapes import LINEAR_KINDS
 from quant.source import weights_sha256
 from quant.weights.checkpoint import write_checkpoint

@@ -20,8 +20,8 @@ from quant.llama.stepped_block import SteppedBlock
 from quant.methods.hessian import spans
 from quant.procedures.calibrate import CalibrationBlock, forward_block, in_passes
 from quant.procedures.linears import solve_linears
+from quant.procedures.stopwatch import stage
 from quant.registry import MethodOptions
-from quant.results.stopwatch import stage
 from quant.weights.solution import LinearSolution, as_stored
 
 __all__ = ["FloatStream", "Moments", "fit_gains", "fit_scales_towards", "wanted_products"]

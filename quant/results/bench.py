@@ -23,10 +23,10 @@ from quant.llama.loading import random_llama, usable_device
 from quant.pipeline import Progress
 from quant.procedures.latent import BlockTensors
 from quant.procedures.modelwise import GENERATED_LENGTH, distill_blocks, reconstruct_blocks
+from quant.procedures.stopwatch import Lap, measured, stage
 from quant.quantizer import quantize_blocks
 from quant.registry import options_for
 from quant.results.bench_report import BenchReport, StageCost
-from quant.results.stopwatch import Lap, measured, stage
 from quant.shapes import ModelShape, load_shape
 
 __all__ = ["BenchJob", "run_bench"]

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from hw.golden import quantize_tokens
-from quant.llama.llama2c import read_header, read_weights
+from quant.llama2c import read_header, read_weights
 
 __all__ = ["Engine", "IntegerLlama"]
 

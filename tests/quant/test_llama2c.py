@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from hw.errors import InputError
-from quant.llama.llama2c import Llama2cTokenizer, read_header
 from quant.llama.loading import load_model
+from quant.llama2c import Llama2cTokenizer, read_header
 from quant.source import resolve
 
 DIM, HIDDEN, LAYERS, HEADS, KV_HEADS, VOCAB, CONTEXT = 16, 24, 2, 4, 2, 11, 8

@@ -1,0 +1,15 @@
+"""The generated tables of the documentation that this package makes, by the name of their block on the page."""
+
+from collections.abc import Callable
+
+from quant.results.bench_report import BENCH_FILE, bench_markdown, read_reports
+from quant.results.table import RESULTS_FILE, read_results, results_markdown
+from quant.rewrite.online_rotation import online_markdown
+
+__all__ = ["TABLES"]
+
+TABLES: dict[str, Callable[[], str]] = {
+    "quantization": lambda: results_markdown(read_results(RESULTS_FILE)),
+    "online-rotation": online_markdown,
+    "quant-bench": lambda: bench_markdown(read_reports(BENCH_FILE)),
+}
