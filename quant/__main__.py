@@ -166,7 +166,8 @@ def _print_manifest(manifest: Manifest, folder: Path, seconds: float) -> None:
 
 
 def _rewrite(options: Namespace) -> None:
-    from quant.rewrite.rewrite import RewriteJob, rewrite  # imports torch
+    from quant.rewrite.job import RewriteJob
+    from quant.rewrite.rewrite import rewrite  # imports torch
 
     names = ("model", "out", "rotate", "balance", "smooth", "calib", "calibration_windows", "length", "device")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
@@ -222,7 +223,8 @@ def _bench(options: Namespace) -> None:
         add_reports(BENCH_FILE, [read_report(path) for path in options.add])
         print(bench_markdown(read_reports(BENCH_FILE)))
         return
-    from quant.results.bench import BenchJob, run_bench  # imports torch
+    from quant.results.bench import run_bench  # imports torch
+    from quant.results.bench_job import BenchJob
 
     names = ("model", "method", "blocks", "steps", "windows", "length", "device")
     fields = {name: getattr(options, name) for name in names} | {"options": _pairs(options.option)}

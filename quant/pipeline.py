@@ -38,19 +38,35 @@ Count = Annotated[int, Field(ge=1)]
 class QuantJob(Record):
     """What to quantize and how. ``options`` are the method's own; windows and lengths in tokens."""
 
-    model: str
-    method: str = "pt-bitnet"
-    options: dict[str, float | int | str | bool | None] = {}
-    text: Path | None = None  # evaluated; None = a slice of pydoc_data.topics
-    more_texts: tuple[Path, ...] = ()  # perplexity is measured on them too
-    calib: Path | None = None  # calibrated on; None = another slice of it
-    prose: Path | None = None  # last-word accuracy is measured on it; None = not measured
-    windows: Count | None = None  # evaluated; None = all of a given file, 8 of the built-in text
-    length: Annotated[int, Field(ge=2)] | None = None  # of every window; None = 2048 for files, 512 built in
-    calibration_windows: Count | None = None  # None = 128 of a given file (or what it has), 16 of the built-in text
-    recorded_tokens: Annotated[int, Field(ge=2)] = 64
-    seed: int = 0
-    device: str = "cpu"
+    model: str = Field(description="shipped name, Hugging Face directory or hub id, .gguf or llama2.c .bin file")
+    method: str = Field("pt-bitnet", description="method of quantization (tritforge list methods)")
+    options: dict[str, float | int | str | bool | None] = Field(
+        {}, description="option of the method, such as group=64 (tritforge list options)"
+    )
+    text: Path | None = Field(
+        None, description="text that perplexities are measured on; by default a slice of the stdlib's pydoc_data.topics"
+    )
+    more_texts: tuple[Path, ...] = Field((), description="further text that perplexities are measured on")
+    calib: Path | None = Field(
+        None, description="text to calibrate on; by default another slice of the stdlib's pydoc_data.topics"
+    )
+    prose: Path | None = Field(
+        None, description="text whose sentences' last words are to be predicted; by default that is not measured"
+    )
+    windows: Count | None = Field(
+        None, description="evaluated windows; by default all of a file, 8 of the built-in text"
+    )
+    length: Annotated[int, Field(ge=2)] | None = Field(
+        None, description="tokens per window, of both texts; by default 2048 for files, 512 for the built-in text"
+    )
+    calibration_windows: Count | None = Field(
+        None, description="calibration windows; by default up to 128 of a file, 16 of the built-in text"
+    )
+    recorded_tokens: Annotated[int, Field(ge=2)] = Field(
+        64, description="tokens whose integers are recorded in every linear, for the replay on the array"
+    )
+    seed: int = Field(0, description="seed of everything that is drawn at random")
+    device: str = Field("cpu", description="torch device of the work: cpu or cuda")
 
 
 class Quantized(Record):

@@ -23,9 +23,17 @@ class CoreGroup(Record):
     cycle from core to core. ``auto``: whatever mixture of both takes the fewest cycles, GEMM by GEMM.
     """
 
-    count: Annotated[int, Field(ge=1, le=1024)] = 1
-    split: CoreSplit = "auto"
-    link_bits: Annotated[int, Field(ge=1)] | None = None  # None: a result vector per cycle
+    count: Annotated[int, Field(ge=1, le=1024)] = Field(
+        1, description="arrays side by side behind the same two buffers and the same DRAM"
+    )
+    split: CoreSplit = Field(
+        "auto",
+        description="what the cores share out: column tiles of a GEMM, folds over its rows of K, or whatever mixture "
+        "takes the fewest cycles",
+    )
+    link_bits: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="bits of partial sums per cycle from core to core; by default a result vector per cycle"
+    )
 
     def check(self, array: ArrayConfig) -> None:
         """Refuse cores that the shared weight buffer cannot feed.

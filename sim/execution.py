@@ -9,30 +9,55 @@ from sim.host import Host
 
 __all__ = ["Execution"]
 
+Count = Annotated[int, Field(ge=1)]
+Unit = Literal["array", "vector", "host"]
+
 
 class Execution(Record):
     """Choices of a run that neither the model nor the hardware fixes."""
 
-    # prompt tokens of each sequence that run together; None = the whole prompt at once
-    prefill_chunk: Annotated[int, Field(ge=1)] | None = None
-    # also simulate one step that decodes the batch while the last tokens of one more prompt, this many, run along
-    mixed_chunk: Annotated[int, Field(ge=1)] | None = None
-    # one GEMM for q, k and v, and one for gate and up: fewer descriptors, inputs fetched once
-    fuse_projections: bool = False
-    # weights, embedding, lm_head and KV cache live in the weight buffer and never come from DRAM
-    on_chip: bool = False
-    # attention products and lm_head: on the array where it multiplies dense operands, or always on the vector unit
-    dense_products: Literal["array", "vector"] = "array"
-    # op name -> where it runs, beyond that; ``sim.machine.placement`` says which ops may run where
-    placement: dict[str, Literal["array", "vector", "host"]] = {}
-    host: Host = Host()
-    # while an op leaves DRAM idle, the first weight tiles of the next GEMM come into the weight buffer
-    prefetch_across_ops: bool = False
-    # the next weight tile streams in while the active one is used
-    double_buffer: bool = True
-    # outermost loop of every GEMM (``sim.gemm.schedule.Mapping``), or whichever takes the fewest cycles
-    mapping: Literal["auto", "tokens", "columns"] = "auto"
-    # tokens of a GEMM that pass the array under one descriptor; None = whichever number takes the fewest cycles
-    descriptor_tokens: Annotated[int, Field(ge=1)] | None = None
-    # weight tiles, per core, that DRAM may be ahead of the bus; None = as many as the weight buffer holds
-    prefetch_tiles: Annotated[int, Field(ge=1)] | None = None
+    prefill_chunk: Count | None = Field(
+        None, description="prompt tokens of each sequence that run together; by default the whole prompt at once"
+    )
+    mixed_chunk: Count | None = Field(
+        None,
+        description="also simulate one step that decodes the batch while the last tokens of one more prompt, this "
+        "many, run along",
+    )
+    fuse_projections: bool = Field(
+        False,
+        description="run q, k and v as one GEMM, and gate and up as another: fewer descriptors, inputs fetched once",
+    )
+    on_chip: bool = Field(
+        False,
+        description="keep weights, embedding, lm_head and KV cache in the weight buffer, so that none comes from DRAM; "
+        "refused with the bytes that are needed where they do not fit",
+    )
+    dense_products: Literal["array", "vector"] = Field(
+        "array",
+        description="where attention products and lm_head run: on the array where it multiplies dense operands, or "
+        "always on the vector unit",
+    )
+    # beyond dense_products; ``sim.machine.placement`` says which ops may run where
+    placement: dict[str, Unit] = Field(
+        {}, description="op that is moved to the array, the vector unit or the host, such as lm_head=host"
+    )
+    host: Host = Field(Host(), description="the processor that runs the ops placed on the host")
+    prefetch_across_ops: bool = Field(
+        False, description="fetch the first weight tiles of the next GEMM while an op leaves DRAM idle"
+    )
+    double_buffer: bool = Field(True, description="stream the next weight tile in while the active one is used")
+    # ``sim.gemm.schedule.Mapping``
+    mapping: Literal["auto", "tokens", "columns"] = Field(
+        "auto", description="outermost loop of every GEMM; auto takes whichever needs the fewest cycles"
+    )
+    descriptor_tokens: Count | None = Field(
+        None,
+        description="tokens of a GEMM that pass the array under one descriptor; by default whichever number takes the "
+        "fewest cycles",
+    )
+    prefetch_tiles: Count | None = Field(
+        None,
+        description="weight tiles, per core, that DRAM may be ahead of the bus; by default as many as the weight "
+        "buffer holds",
+    )

@@ -10,12 +10,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
 
 import torch
-from pydantic import Field
 
-from hw.document import Record
 from hw.errors import InputError
 from quant.llama.blocks import LoadedModel, first_blocks, must_stream, place
 from quant.llama.generate import generate_windows, rows_that_fit
@@ -26,27 +23,13 @@ from quant.procedures.modelwise import GENERATED_LENGTH, distill_blocks, reconst
 from quant.procedures.stopwatch import Lap, measured, stage
 from quant.quantizer import quantize_blocks
 from quant.registry import options_for
+from quant.results.bench_job import BenchJob
 from quant.results.bench_report import BenchReport, StageCost
 from quant.shapes import ModelShape, load_shape
 
-__all__ = ["BenchJob", "run_bench"]
+__all__ = ["run_bench"]
 
 _UNITS = {"distill step": "step", "generate text": "batch", "bring teacher": "model"}  # of the others: "block"
-
-Count = Annotated[int, Field(ge=1)]
-
-
-class BenchJob(Record):
-    """What to time. ``blocks``: how many of the model's run, None = all; ``steps`` of distillation that run."""
-
-    model: str = "llama2-7b"
-    method: str = "pt-bitnet"
-    options: dict[str, float | int | str | bool | None] = {}
-    blocks: Count | None = None
-    steps: Count = 5
-    windows: Count = 128
-    length: Annotated[int, Field(ge=2)] = 2048
-    device: str = "cpu"
 
 
 def run_bench(job: BenchJob, progress: Progress) -> BenchReport:

@@ -11,10 +11,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
 
 import torch
-from pydantic import Field
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
@@ -26,42 +24,17 @@ from quant.llama.forward import hidden_states
 from quant.llama.loading import load_model, load_tokenizer, save_tokenizer
 from quant.procedures.calibrate import token_windows
 from quant.rewrite.equivalent import Exponents, balance, rotate, weight_kurtosis
+from quant.rewrite.job import RewriteJob
 from quant.shapes import ModelShape
 from quant.source import resolve, weights_sha256
 from quant.text import calibration_text
 
-__all__ = ["RewriteJob", "Rewritten", "rewrite"]
+__all__ = ["Rewritten", "rewrite"]
 
 Progress = Callable[[str, int, int], None]  # stage, done, total
-Count = Annotated[int, Field(ge=1)]
 
 _SCHEMA, _VERSION = "tritforge.rewrite", 1
 _COMPARED_TOKENS = 64  # whose logits are compared before and after
-
-
-class RewriteJob(Record):
-    """What to rewrite and how: ``rotate`` is a seed, ``balance`` or ``smooth`` an exponent; one of them is given.
-
-    ``balance`` B: ``s = mean|x|^B`` (AWQ); ``smooth`` A: ``s = mean|x|^A / rms(w)^(1 - A)`` (SmoothQuant, with means
-    for its maxima).
-    """
-
-    model: str
-    out: Path
-    rotate: Annotated[int, Field(ge=0, lt=2**63)] | None = None
-    balance: Annotated[float, Field(ge=0, le=1)] | None = None
-    smooth: Annotated[float, Field(ge=0, le=1)] | None = None
-    calib: Path | None = None  # channels are measured on it; None = the built-in text that `quantize` calibrates on
-    calibration_windows: Count = 16
-    length: Annotated[int, Field(ge=2)] = 512  # tokens per window, at most the model's context
-    device: str = "cpu"
-
-    @property
-    def exponents(self) -> Exponents | None:
-        """Those of the balancing factors, where channels are balanced at all."""
-        if self.smooth is not None:
-            return Exponents(self.smooth, 1 - self.smooth)
-        return None if self.balance is None else Exponents(self.balance)
 
 
 class Rewritten(Record):
@@ -84,7 +57,7 @@ def rewrite(job: RewriteJob, progress: Progress | None = None) -> Rewritten:
             matrix, or what loading a model or a text refuses.
     """
     report = progress or (lambda *_: None)
-    if job.rotate is None and job.exponents is None:
+    if job.rotate is None and _exponents(job) is None:
         raise InputError("rewrite: nothing to do; give --rotate SEED, --balance BETA or --smooth ALPHA")
     if job.balance is not None and job.smooth is not None:
         raise InputError("rewrite: --balance and --smooth are two ways to choose the same factors; give one of them")
@@ -101,10 +74,10 @@ def rewrite(job: RewriteJob, progress: Progress | None = None) -> Rewritten:
     before, kurtosis_before = _logits(model, compared), weight_kurtosis(model)
     if job.rotate is not None:
         rotate(model, shape, job.rotate, report)
-    if job.exponents is not None:
+    if _exponents(job) is not None:
         length = min(job.length, shape.max_positions)
         windows = token_windows(tokens, length, job.calibration_windows, f"calibration text {text.name!r}")
-        balance(model, shape, windows, job.exponents, report)
+        balance(model, shape, windows, _exponents(job), report)
     differ = ((_logits(model, compared) - before).norm() / before.norm()).item()
     facts = {
         "shape": shape.model_copy(update={"tie_embeddings": model.config.tie_word_embeddings}),
@@ -142,9 +115,16 @@ def _write_weights(model: PreTrainedModel, folder: Path) -> str:
     return str(dtype).removeprefix("torch.")
 
 
+def _exponents(job: RewriteJob) -> Exponents | None:
+    """Those of the balancing factors, where channels are balanced at all."""
+    if job.smooth is not None:
+        return Exponents(job.smooth, 1 - job.smooth)
+    return None if job.balance is None else Exponents(job.balance)
+
+
 def _write_facts(job: RewriteJob, loaded: LoadedModel, facts: dict[str, object], folder: Path) -> None:
     done = job.model_dump(include={"rotate", "balance", "smooth"})
-    if job.exponents is not None:
+    if _exponents(job) is not None:
         text = calibration_text(job.calib)
         windows = f"{job.calibration_windows} windows of {min(job.length, loaded.shape.max_positions)} tokens"
         done["calibration"] = f"{text.name} ({text.sha256[:12]}), {windows}"

@@ -13,7 +13,8 @@ from hw.errors import InputError
 from quant.llama import blocks as llama
 from quant.llama.blocks import place
 from quant.llama.loading import random_llama
-from quant.results.bench import BenchJob, run_bench
+from quant.results.bench import run_bench
+from quant.results.bench_job import BenchJob
 from quant.results.bench_report import BenchReport, StageCost, add_reports, bench_markdown, read_report, read_reports
 from quant.shapes import load_shape
 

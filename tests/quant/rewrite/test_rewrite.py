@@ -13,7 +13,8 @@ from quant import pipeline
 from quant.__main__ import main
 from quant.llama.loading import load_model
 from quant.pipeline import QuantJob, quantize
-from quant.rewrite.rewrite import RewriteJob, rewrite
+from quant.rewrite.job import RewriteJob
+from quant.rewrite.rewrite import rewrite
 from quant.source import resolve
 from tests.quant.tiny import TEXT, VOCABULARY
 
