@@ -11,8 +11,9 @@ from energy.reports.markdown import summary_markdown
 from energy.reports.page import summary_html
 from energy.summary import JobSummary, summarize
 from energy.weights import Measured
+from hw.arithmetics import Mac
 from hw.artifact import sha256_json, write_artifact, write_text
-from hw.config import ArrayConfig, Mac, load_array
+from hw.config import ArrayConfig, load_array
 from hw.document import Record
 from quant.shapes import ModelShape
 from sim.cores import CoreGroup, CoreSplit
@@ -94,7 +95,7 @@ def _simulate(
         batch=job.batch,
         cores=job.core_group,
         trace_statistics=measured and measured.statistics,
-        manifest=measured.manifest if measured and array.mac == "ternary" else None,
+        manifest=measured.manifest if measured and array.arithmetic.stores_trits else None,
     )
 
 

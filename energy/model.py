@@ -88,7 +88,7 @@ def _phase_energy(result: SimResult, phase: PhaseResult, costs: CostSource) -> P
 def _vector_energy(array: ArrayConfig, counts: ActionCounts, costs: CostSource) -> Cost:
     """MACs, element operations and scale multiplies of the vector unit; low-rank corrections as FP16 MACs."""
     return (
-        costs.vector_mac(array.mac).scaled(counts.vector_macs)
+        costs.vector_mac(array.arithmetic.vector_mac).scaled(counts.vector_macs)
         + costs.vector_mac("fp16").scaled(counts.vector_float_macs)
         + costs.element().scaled(counts.vector_ops)
         + costs.scale().scaled(counts.scale_multiplies)
@@ -120,7 +120,7 @@ def _sram_energy(array: ArrayConfig, counts: ActionCounts, costs: CostSource) ->
 
 def _leakage_power(array: ArrayConfig, cores: int, costs: CostSource) -> Cost:
     """Leakage in W of the buffers, from the SRAM table, and of the array's logic; accumulators and logic per core."""
-    accumulators = 0 if array.organisation == "systolic" else cores * array.accumulator_buffer_bits / 8  # registers
+    accumulators = 0 if array.structure.outputs_stationary else cores * array.accumulator_buffer_bits / 8  # registers
     capacity = array.weight_buffer_bytes + array.activation_buffer_bytes + accumulators
     table, low_table = load_sram(costs.sram.table), load_sram(costs.sram.low_table)
     sram = Cost(low_table.leakage_w(capacity), table.leakage_w(capacity), table.leakage_w(capacity))

@@ -7,23 +7,22 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from hw.arithmetics import ARITHMETICS, Arithmetic, Mac
 from hw.artifact import sha256_json
 from hw.document import Record, load_named, names_in
 from hw.errors import InputError
 from hw.formats import SCALE_BITS, Results
+from hw.organisations import ORGANISATIONS, Organisation, OrganisationName
 from hw.trit import TRIT_BITS, Packing
 
-__all__ = ["ARRAY_FOLDER", "ArrayConfig", "Mac", "array_names", "load_array", "required_accumulator_bits"]
+__all__ = ["ARRAY_FOLDER", "ArrayConfig", "array_names", "load_array", "required_accumulator_bits"]
 
 ARRAY_FOLDER = Path(__file__).parent / "arrays"
 
-Mac = Literal["ternary", "int8", "fp16"]
 Positive = Annotated[int, Field(ge=1)]
 
-_WEIGHT_BITS = {"int8": 8.0, "fp16": 16.0}  # the baselines; trits take TRIT_BITS[packing]
 _REQUANTIZER_STAGES = 4  # operands, product, shift, rounding
 _QUEUE_SLACK = 2  # result slots beyond the pipeline's depth, so that one result per cycle never waits for credits
-_SYSTOLIC_STAGES = 4  # edges to the first result beside the skew of the columns
 _MAX_DIMENSION = 1024
 _MAX_REQUANTIZED_BITS = 32  # products of a multiplier then stay exact in int64, offsets included
 _OPTIONS = ("planes", "group_exponent_bits", "sum_of_x", "results")  # beyond plain sums of one plane
@@ -43,7 +42,7 @@ class ArrayConfig(Record):
 
     name: str
     description: str = ""
-    organisation: Literal["tree", "systolic"] = "tree"
+    organisation: OrganisationName = "tree"
     mac: Mac = "ternary"
     rows: Annotated[int, Field(ge=1, le=_MAX_DIMENSION)]
     cols: Annotated[int, Field(ge=1, le=_MAX_DIMENSION)]
@@ -64,7 +63,7 @@ class ArrayConfig(Record):
 
     @model_validator(mode="after")
     def _can_work(self) -> "ArrayConfig":
-        if self.mac != "fp16" and self.accumulator_bits < (need := self._accumulator_bits_for(self.rows)):
+        if not self.arithmetic.is_float and self.accumulator_bits < (need := self._sum_bits(self.rows)):
             raise ValueError(
                 f"accumulator_bits must be at least {need} for a tile of {self.rows} lanes, not {self.accumulator_bits}"
             )
@@ -73,23 +72,30 @@ class ArrayConfig(Record):
                 f"accumulator_bits must be at most {_MAX_REQUANTIZED_BITS} where results are int8, "
                 f"not {self.accumulator_bits}"
             )
-        if self.options and (self.mac != "ternary" or self.organisation != "tree"):
+        if self.options and not (self.arithmetic.stores_trits and self.structure.has_options):
             raise ValueError(
                 f"{self.options[0]} must keep its default but for mac ternary and organisation tree, "
                 f"not {self.mac} and {self.organisation}"
             )
         if self.chain_lanes > self.rows:
             raise ValueError(f"chain_lanes must be at most rows = {self.rows}, not {self.chain_lanes}")
-        if self.organisation == "systolic" and (self.token_tile, self.chain_lanes) != (self.rows, 1):
-            raise ValueError(
-                f"token_tile must be rows = {self.rows} and chain_lanes 1 where organisation is systolic, "
-                f"not {self.token_tile} and {self.chain_lanes}"
-            )
+        if refusal := self.structure.refusal(self):
+            raise ValueError(refusal)
         if self.weight_buffer_bytes < 2 * self.tile_bytes:
             raise ValueError(
                 f"weight_buffer_bytes must hold two tiles (2 x {self.tile_bytes} bytes), not {self.weight_buffer_bytes}"
             )
         return self
+
+    @property
+    def structure(self) -> Organisation:
+        """The organisation itself: its limits, cycle model, gateware and cost key."""
+        return ORGANISATIONS[self.organisation]
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """The multiply-accumulate itself: its formats, limits and cost keys."""
+        return ARITHMETICS[self.mac]
 
     @property
     def lanes(self) -> int:
@@ -99,12 +105,12 @@ class ArrayConfig(Record):
     @property
     def activation_bits(self) -> int:
         """Bits of one activation on its stream."""
-        return 16 if self.mac == "fp16" else 8
+        return self.arithmetic.activation_bits
 
     @property
     def weight_bits(self) -> float:
         """Stored bits of one weight, padding to bytes not included."""
-        return TRIT_BITS[self.packing] if self.mac == "ternary" else _WEIGHT_BITS[self.mac]
+        return self.arithmetic.weight_bits(self.packing)
 
     @property
     def tile_bytes(self) -> int:
@@ -177,21 +183,13 @@ class ArrayConfig(Record):
 
     @property
     def pipeline_latency(self) -> int:
-        """Edges from the one that accepts an activation vector to the first that can transfer its result.
-
-        Tree: the registers to the accumulator, one for the accumulator and the result queue that it writes, those of
-        the requantizer, and the transfer itself. Systolic: from the last position of K, through vector register, skew,
-        accumulator, readout and queue.
-        """
-        if self.organisation == "systolic":
-            return self.cols + _SYSTOLIC_STAGES
-        return self.total_stages + 1 + self.requantizer_stages + 1
+        """Edges from the one that accepts an activation vector to the first that can transfer its result."""
+        return self.structure.pipeline_latency(self)
 
     @property
     def result_queue_depth(self) -> int:
         """Slots of the result queue: enough credits for a result every cycle."""
-        at_once = self.rows if self.organisation == "systolic" else 1  # most results that one issue releases
-        return self.pipeline_latency + _QUEUE_SLACK + at_once - 1
+        return self.pipeline_latency + _QUEUE_SLACK + self.structure.results_at_once(self) - 1
 
     @property
     def accumulator_buffer_bits(self) -> int:
@@ -200,17 +198,17 @@ class ArrayConfig(Record):
 
     @property
     def max_k(self) -> int:
-        """The largest K, over all planes, whose sums cannot overflow the accumulator (|q| <= 127, |t| <= 1)."""
-        return (2 ** (self.accumulator_bits - 1) - 1) // (127 << self.max_exponent)
+        """The largest K, over all planes, whose sums cannot overflow the accumulator."""
+        return self.arithmetic.max_k(self.accumulator_bits, self.max_exponent)
 
     @property
     def max_exponent(self) -> int:
         """The largest power-of-two scale of a tile's column: its sum is shifted left by so many bits."""
         return 2**self.group_exponent_bits - 1
 
-    def _accumulator_bits_for(self, k: int) -> int:
+    def _sum_bits(self, k: int) -> int:
         """Accumulator bits that hold every sum over ``k`` lanes with the largest power-of-two scale."""
-        return (127 * k << self.max_exponent).bit_length() + 1
+        return self.arithmetic.sum_bits(k, self.max_exponent)
 
     @cached_property
     def sha256(self) -> str:
@@ -223,12 +221,18 @@ class ArrayConfig(Record):
         The weight buffer grows to two tiles where the wider format needs it; that is said in the description.
         """
         fields = self.model_dump() | {"name": f"{self.name}/{mac}", "mac": mac, "description": f"{mac} baseline"}
-        if mac != "ternary":
+        arithmetic = ARITHMETICS[mac]
+        if not arithmetic.stores_trits:
             fields |= {name: type(self).model_fields[name].default for name in _OPTIONS}
-        fields["accumulator_bits"] = 32 if mac != "ternary" else self.accumulator_bits
-        wide_tile = math.ceil(self.lanes * _WEIGHT_BITS.get(mac, 2.0) / 8)
+        fields["accumulator_bits"] = arithmetic.baseline_accumulator_bits or self.accumulator_bits
+        wide_tile = math.ceil(self.lanes * arithmetic.weight_bits(self.packing) / 8)
         fields["weight_buffer_bytes"] = max(self.weight_buffer_bytes, 2 * wide_tile)
         return ArrayConfig(**fields)
+
+    def reorganised(self, organisation: OrganisationName) -> "ArrayConfig":
+        """The same lanes, bus and buffers in another organisation."""
+        fields = {"organisation": organisation, "name": f"{self.name}/{organisation}"}
+        return ArrayConfig(**self.model_dump() | fields | ORGANISATIONS[organisation].fixed_fields(self.rows))
 
     def check_ternary(self) -> None:
         """Refuse an array that only the simulator knows.
@@ -236,7 +240,7 @@ class ArrayConfig(Record):
         Raises:
             InputError: naming the array and its multiply-accumulate.
         """
-        if self.mac != "ternary":
+        if not self.arithmetic.stores_trits:
             raise InputError(f"array {self.name!r}: mac must be ternary for gateware, not {self.mac}")
 
     def check_k(self, k: int, where: str) -> None:
@@ -245,9 +249,9 @@ class ArrayConfig(Record):
         Raises:
             InputError: naming ``where``, both widths and the way out.
         """
-        if self.mac != "fp16" and k > self.max_k:
+        if not self.arithmetic.is_float and k > self.max_k:
             raise InputError(
-                f"{where}: K = {k} needs accumulator_bits of at least {self._accumulator_bits_for(k)}, "
+                f"{where}: K = {k} needs accumulator_bits of at least {self._sum_bits(k)}, "
                 f"not {self.accumulator_bits} of array {self.name!r} (good for K <= {self.max_k})"
             )
 

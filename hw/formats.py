@@ -6,12 +6,13 @@ activations), signed integers of ``SCALE_BITS`` bits, over the power of two ``sh
 
 from typing import Literal, NamedTuple
 
-__all__ = ["INT8_LIMIT", "PLAIN", "SCALE_BITS", "SHIFT_BITS", "GemmFormat", "Results"]
+__all__ = ["INT8_BITS", "INT8_LIMIT", "PLAIN", "SCALE_BITS", "SHIFT_BITS", "GemmFormat", "Results"]
 
 Results = Literal["sums", "int8"]  # what a result beat holds per output: the accumulator, or its requantized value
 
 SCALE_BITS = 16  # of a multiplier and of an offset, two's complement
 SHIFT_BITS = 6
+INT8_BITS = 8  # of an activation, and of a requantized result
 INT8_LIMIT = 127  # results saturate at plus and minus this, as activations do: a negation never overflows
 
 

@@ -126,11 +126,11 @@ def weight_stream(job: CoreJob, config: ArrayConfig) -> bytes:
 def vector_stream(job: CoreJob, config: ArrayConfig) -> bytes:
     """All activation vectors in stream order; every column tile and plane takes them again.
 
-    A vector is a token's lanes of one fold, or where systolic a position of K of all tokens of the token tile.
+    A vector is a token's lanes of one fold, or (outputs stationary) a position of K of all tokens of the tile.
     """
     (m, n, k), q = job.sizes, job.q
     again = -(-n // config.cols) * len(job.planes)
-    if config.organisation == "systolic":
+    if config.structure.outputs_stationary:
         padded = np.pad(q, ((0, -m % config.rows), (0, 0)))
         tiles_of_tokens = padded.reshape(-1, config.rows, k).transpose(0, 2, 1)
         return b"".join(np.ascontiguousarray(tokens).tobytes() * again for tokens in tiles_of_tokens)

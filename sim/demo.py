@@ -95,7 +95,7 @@ def demo(options: Namespace) -> None:
     if not options.model.is_file():
         raise InputError(f"model {str(options.model)!r} is no file with weights: {_HINT}")
     shape, config = read_header(options.model), load_array(options.array)
-    if config.options or config.organisation != "tree":
+    if config.options or config.structure.outputs_stationary:
         raise InputError(f"array {config.name!r} must be a tree that gives plain sums of one plane")
     config.check_k(max(shape.hidden_size, shape.intermediate_size), "demo")
     pieces = Llama2cTokenizer(options.model.with_name(f"tok{shape.vocab_size}.bin"), shape.vocab_size).pieces

@@ -3,14 +3,15 @@
 from functools import cache
 from pathlib import Path
 from statistics import linear_regression
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from pydantic import BaseModel, ConfigDict
 
 from energy.costs.operators import MacCost
 from energy.costs.tables import TECH_FOLDER, Cost, SramChoice
+from hw.arithmetics import ARITHMETICS, VectorMac
 from hw.artifact import read_artifact, sha256_json
-from hw.config import ArrayConfig, Mac
+from hw.config import ArrayConfig
 from hw.document import Record, load_document
 from hw.errors import InputError
 from sim.counts import ActionCounts
@@ -23,10 +24,8 @@ GATES_PREFIX = "gates:"
 _RESULTS = Path(__file__).parents[2] / "hw" / "gates" / "results"
 _SCHEMA, _VERSION = "tritforge.gates", 1
 _TYPICAL_ZEROS = 0.4  # between absmean rounding (0.31) and the threshold of least error (0.46)
-_ORGANISATIONS = {"tree": "tree", "systolic": "lane"}  # a grid's element is a lane with an accumulator of its own
-_TREE_FORMATS: dict[Mac, str] = {"ternary": "ternary", "int8": "int8", "fp16": "fp16-fp32"}
-
-_NEEDED = {("tree", name) for name in _TREE_FORMATS.values()} | {("lane", "int8"), ("lane", "fp16-fp32")}
+_VECTOR = {name: ("lane", ARITHMETICS[name].gate_format) for name in get_args(VectorMac)}
+_NEEDED = {("tree", arithmetic.gate_format) for arithmetic in ARITHMETICS.values()} | {*_VECTOR.values()}
 
 
 class LibraryEntry(Record):
@@ -79,11 +78,10 @@ class GateSource:
 
     def mac(self, array: ArrayConfig) -> MacCost:
         """One MAC of an adder tree or of a grid's element, registers and clock pins included, with its operands."""
-        organisation = _ORGANISATIONS[array.organisation]
-        rows = self._nearest(organisation, _TREE_FORMATS[array.mac], array.accumulator_bits)
+        rows = self._of(array)
         first = rows[0]
-        width = f"{first.accumulator_bits}-bit accumulator, " if array.mac != "fp16" else ""
-        design = f"{first.format} {organisation} {first.rows}x{first.cols}"
+        width = "" if array.arithmetic.is_float else f"{first.accumulator_bits}-bit accumulator, "
+        design = f"{first.format} {first.organisation} {first.rows}x{first.cols}"
         recipe = f"{design}, {width}registers and clock pins, {self.name}"
         return MacCost(_range([row.dynamic_j for row in rows]), recipe)
 
@@ -104,7 +102,7 @@ class GateSource:
 
     def clock_share(self, array: ArrayConfig) -> float | None:
         """Of the most representative row."""
-        row = self._nearest(_ORGANISATIONS[array.organisation], _TREE_FORMATS[array.mac], array.accumulator_bits)[0]
+        row = self._of(array)[0]
         return row.clock_j / row.dynamic_j
 
     def _switching(self, array: ArrayConfig) -> "_Switching | None":
@@ -112,10 +110,11 @@ class GateSource:
 
         Where the nearest accumulator has one figure only, the line of another width is scaled to pass through it.
         """
-        if (array.organisation, array.mac) != ("tree", "ternary"):
+        if array.structure.outputs_stationary or not array.arithmetic.stores_trits:
             return None
-        rows = [row for row in self._nearest("tree", "ternary", array.accumulator_bits) if row.operands == "synthetic"]
-        synthetic = [row for row in self._rows if (row.organisation, row.format) == ("tree", "ternary")]
+        rows = [row for row in self._of(array) if row.operands == "synthetic"]
+        design = array.structure.gate_design, array.arithmetic.gate_format
+        synthetic = [row for row in self._rows if (row.organisation, row.format) == design]
         synthetic = [row for row in synthetic if row.operands == "synthetic" and row.zero_fraction is not None]
         widths = {
             row.accumulator_bits: [r for r in synthetic if r.accumulator_bits == row.accumulator_bits]
@@ -131,14 +130,14 @@ class GateSource:
         scale = (here.dynamic_j - here.clock_j) / (intercept + slope * _toggles(here))
         return _Switching(here.clock_j, scale * intercept, scale * slope)
 
-    def vector_mac(self, mac: Mac) -> Cost:
+    def vector_mac(self, mac: VectorMac) -> Cost:
         """A lane: int8 with the widest sum that was measured, or FP16 into FP32."""
-        rows = self._nearest("lane", "fp16-fp32" if mac == "fp16" else "int8", 32)
+        rows = self._nearest(*_VECTOR[mac], 32)
         return _range([row.dynamic_j for row in rows])
 
     def reduction(self, array: ArrayConfig) -> Cost:
         """At most a lane of the vector unit, whose adder is as wide and has a product before it."""
-        return self.vector_mac(array.mac)
+        return self.vector_mac(array.arithmetic.vector_mac)
 
     def element(self) -> Cost:
         """From an int8 lane to an FP16 -> FP32 lane; typically half of the latter, one of its two operators."""
@@ -151,9 +150,7 @@ class GateSource:
 
     def logic_leakage_w(self, array: ArrayConfig) -> Cost:
         """Leakage of every lane of the array, W."""
-        organisation = _ORGANISATIONS[array.organisation]
-        rows = self._nearest(organisation, _TREE_FORMATS[array.mac], array.accumulator_bits)
-        return Cost.exact(rows[0].leakage_w * array.lanes)
+        return Cost.exact(self._of(array)[0].leakage_w * array.lanes)
 
     def leakage_recipe(self) -> str:
         """Measured, as the array's own cells leak."""
@@ -162,6 +159,10 @@ class GateSource:
     def sha256(self) -> str:
         """Hash of every row."""
         return sha256_json([row.model_dump() for row in self._rows])
+
+    def _of(self, array: ArrayConfig) -> list[GateRow]:
+        """Rows of the design that stands for ``array``."""
+        return self._nearest(array.structure.gate_design, array.arithmetic.gate_format, array.accumulator_bits)
 
     def _nearest(self, organisation: str, format_: str, accumulator_bits: int) -> list[GateRow]:
         """Rows of one design: the accumulator width nearest to the wanted one, real operands first."""

@@ -3,11 +3,10 @@
 from typing import NamedTuple
 
 from energy.costs.tables import ZERO, Cost, OpTable
-from hw.config import ArrayConfig, Mac
+from hw.arithmetics import ARITHMETICS, VectorMac
+from hw.config import ArrayConfig
 
 __all__ = ["MacCost", "PaperRecipe", "mac_cost", "paper_recipes", "tree_adder_bits"]
-
-_OPERAND_BITS = {"ternary": 8, "int8": 16}  # term that enters the adder tree: +-x, or an int8 x int8 product
 
 
 class MacCost(NamedTuple):
@@ -47,32 +46,26 @@ def mac_cost(array: ArrayConfig, table: OpTable) -> MacCost:
     A tree over R lanes has R - 1 adders and one accumulator adder per R MACs; a processing element of a systolic grid
     has an accumulator adder of its own. Integer adders are costed at their own widths, FP16 products summed in FP32.
     """
-    rows = array.rows
-    if array.mac == "fp16":
-        energy = table.op("fp16_mul") + table.op("fp32_add")
-        return MacCost(energy, "fp16_mul + fp32_add")
-    if array.organisation == "systolic":
-        energy, recipe = table.integer_add(array.accumulator_bits), f"{array.accumulator_bits}-bit accumulator adder"
-        if array.mac == "int8":
-            return MacCost(energy + table.op("int8_mul"), f"int8_mul + {recipe}")
-        return MacCost(energy, recipe)
-    widths = tree_adder_bits(rows, _OPERAND_BITS[array.mac])
-    tree = ZERO
-    for bits in widths:
-        tree = tree + table.integer_add(bits)
-    total = (tree + table.integer_add(array.accumulator_bits)).scaled(1 / rows)
-    span = f"{min(widths)}..{max(widths)}-bit tree adders + " if widths else ""
-    recipe = f"{span}1/{rows} of a {array.accumulator_bits}-bit accumulator"
-    if array.mac == "int8":
-        return MacCost(total + table.op("int8_mul"), f"int8_mul + {recipe}")
-    return MacCost(total, recipe)
+    rows, arithmetic = array.rows, array.arithmetic
+    parts: list[str] = [*arithmetic.product_ops]
+    total = sum(map(table.op, arithmetic.product_ops), ZERO)
+    if arithmetic.term_bits is None:
+        return MacCost(total, " + ".join(parts))
+    if array.structure.outputs_stationary:
+        total = total + table.integer_add(array.accumulator_bits)
+        return MacCost(total, " + ".join([*parts, f"{array.accumulator_bits}-bit accumulator adder"]))
+    widths = tree_adder_bits(rows, arithmetic.term_bits)
+    tree = sum(map(table.integer_add, widths), ZERO)
+    total = (tree + table.integer_add(array.accumulator_bits)).scaled(1 / rows) + total
+    parts += [f"{min(widths)}..{max(widths)}-bit tree adders"] if widths else []
+    return MacCost(total, " + ".join([*parts, f"1/{rows} of a {array.accumulator_bits}-bit accumulator"]))
 
 
-def vector_mac_cost(mac: Mac, table: OpTable) -> Cost:
+def vector_mac_cost(mac: VectorMac, table: OpTable) -> Cost:
     """Energy of a multiply-accumulate on the vector unit: int8 with a 32-bit sum, or FP16 with an FP32 sum."""
-    if mac == "fp16":
-        return table.op("fp16_mul") + table.op("fp32_add")
-    return table.op("int8_mul") + table.op("int32_add")
+    arithmetic = ARITHMETICS[mac]
+    product = sum(map(table.op, arithmetic.product_ops), ZERO)
+    return product if arithmetic.is_float else product + table.op("int32_add")
 
 
 def paper_recipes(table: OpTable) -> list[PaperRecipe]:

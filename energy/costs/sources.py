@@ -5,8 +5,9 @@ from typing import Protocol
 from energy.costs.gates import GATES_PREFIX, GateSource, gate_names, load_gates
 from energy.costs.operators import MacCost, mac_cost, vector_mac_cost
 from energy.costs.tables import Cost, OpTable, SramChoice, cost_names, load_costs
+from hw.arithmetics import VectorMac
 from hw.artifact import sha256_json
-from hw.config import ArrayConfig, Mac
+from hw.config import ArrayConfig
 from hw.errors import InputError
 from sim.counts import ActionCounts
 
@@ -32,7 +33,7 @@ class CostSource(Protocol):
         """Share of a multiply-accumulate's energy that its registers' clocks take; None where the source has none."""
         ...
 
-    def vector_mac(self, mac: Mac) -> Cost:
+    def vector_mac(self, mac: VectorMac) -> Cost:
         """One multiply-accumulate of the vector unit."""
         ...
 
@@ -83,13 +84,15 @@ class OperatorSource:
         """Operators have no registers."""
         return None
 
-    def vector_mac(self, mac: Mac) -> Cost:
+    def vector_mac(self, mac: VectorMac) -> Cost:
         """Int8 with a 32-bit sum, or FP16 with an FP32 sum."""
         return vector_mac_cost(mac, self.table)
 
     def reduction(self, array: ArrayConfig) -> Cost:
         """An adder as wide as the accumulator, or an FP32 add."""
-        return self.table.op("fp32_add") if array.mac == "fp16" else self.table.integer_add(array.accumulator_bits)
+        if array.arithmetic.is_float:
+            return self.table.op("fp32_add")
+        return self.table.integer_add(array.accumulator_bits)
 
     def element(self) -> Cost:
         """From an FP16 add to an FP32 multiply, typically an FP16 multiply."""

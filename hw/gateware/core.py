@@ -1,17 +1,13 @@
 """The whole core: descriptor, packed weights and activations in, exact sums out, every cycle accounted for."""
 
-from amaranth import Module, Mux, Signal
-from amaranth.lib import data, stream
+from amaranth import Module
+from amaranth.lib import stream
 from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
 from hw.arithmetic.adders import Cells, check_cells
 from hw.config import ArrayConfig
-from hw.gateware.accumulator import Accumulator
-from hw.gateware.array import Array
 from hw.gateware.counters import CounterPorts, Counters
-from hw.gateware.grid import Grid
-from hw.gateware.ports import descriptor_layout, results_layout, scales_layout, vector_layout
-from hw.gateware.scales import ActivationSum, ScaleQueue, TileShifter
+from hw.gateware.ports import descriptor_layout, results_layout, vector_layout
 from hw.gateware.sequencer import Sequencer, Status
 from hw.gateware.weights import WeightTiles
 
@@ -62,8 +58,7 @@ class Core(Component):
         m = Module()
         m.submodules.sequencer = sequencer = Sequencer(self.config)
         m.submodules.tiles = tiles = WeightTiles(self.config)
-        systolic = self.config.organisation == "systolic"
-        sums = self._grid(m, sequencer, tiles) if systolic else self._tree(m, sequencer, tiles)
+        sums = self.config.structure.gateware("datapath")(m, self, sequencer, tiles)
         m.submodules.counters = counters = Counters()
 
         connect(m, flipped(self.descriptor), sequencer.descriptor)
@@ -100,78 +95,3 @@ class Core(Component):
             self.illegal_weights.eq(tiles.illegal),
         ]
         return m
-
-    def _grid(self, m: Module, sequencer: Sequencer, tiles: WeightTiles) -> Grid:
-        """The systolic organisation."""
-        m.submodules.grid = grid = Grid(self.config, self.cells)
-        self._issue(m, sequencer, grid)
-        m.d.comb += [
-            grid.step.eq(sequencer.token),
-            grid.final.eq(sequencer.column_end),
-            grid.last_token.eq(sequencer.last_token),
-            grid.trits.eq(tiles.trits),
-        ]
-        return grid
-
-    def _tree(self, m: Module, sequencer: Sequencer, tiles: WeightTiles) -> Accumulator:
-        """The tree organisation: array, accumulator, and the options between and behind them."""
-        m.submodules.array = array = Array(self.config, self.cells)
-        m.submodules.accumulator = accumulator = Accumulator(self.config, self.cells)
-        self._issue(m, sequencer, array)
-        m.d.comb += [
-            array.trits.eq(tiles.trits),
-            array.negatives.eq(tiles.negatives),
-            accumulator.issue.eq(sequencer.issue),
-            accumulator.first.eq(sequencer.first),
-            accumulator.last.eq(sequencer.last),
-            accumulator.token.eq(sequencer.token),
-        ]
-        totals = self._totals(m, sequencer, array)
-        m.d.comb += [addend.eq(total) for addend, total in zip(accumulator.totals, totals, strict=True)]
-        if self.config.sum_of_x:
-            m.submodules.activation_sum = activation_sum = ActivationSum(self.config)
-            self._issue(m, sequencer, activation_sum)
-            m.d.comb += [
-                activation_sum.skip.eq(sequencer.second),
-                accumulator.x_total.eq(activation_sum.total),
-            ]
-        if self.config.results == "int8":
-            self._scales(m, sequencer, accumulator)
-        return accumulator
-
-    def _issue(self, m: Module, sequencer: Sequencer, datapath: Grid | Array | ActivationSum) -> None:
-        """Every vector that is accepted enters ``datapath``."""
-        m.d.comb += [datapath.vector.eq(self.activations.payload), datapath.issue.eq(sequencer.issue)]
-
-    def _totals(self, m: Module, sequencer: Sequencer, array: Array) -> data.View:
-        """What the columns add: the array's totals, shifted by the tile's exponents where it has some."""
-        if not self.config.group_exponent_bits:
-            return array.totals
-        m.submodules.shifter = shifter = TileShifter(self.config)
-        m.d.comb += [
-            shifter.word.eq(self.weights.payload),
-            shifter.accept.eq(sequencer.accept),
-            shifter.beat_last.eq(sequencer.exponents_end),
-            shifter.tile_end.eq(sequencer.tile_end),
-            shifter.totals.eq(array.totals),
-        ]
-        return shifter.shifted
-
-    def _scales(self, m: Module, sequencer: Sequencer, accumulator: Accumulator) -> None:
-        """The requantizer's numbers: from the descriptor for all outputs, or of each from behind its weights."""
-        layout, formats = scales_layout(self.config), sequencer.formats
-        m.submodules.scales = queue = ScaleQueue(self.config, layout.size, self.config.tiles_in_flight)
-        m.d.comb += [
-            queue.word.eq(self.weights.payload),
-            queue.accept.eq(sequencer.accept),
-            queue.last.eq(sequencer.scales_end),
-            queue.take.eq(accumulator.scales_taken & formats.row_scales),
-            accumulator.shift.eq(formats.shift),
-            accumulator.column_end.eq(sequencer.column_end),
-        ]
-        queued = Signal(layout)
-        m.d.comb += queued.as_value().eq(queue.head)
-        for column in range(self.config.cols):
-            for name in layout.elem_shape.members:
-                one = Mux(formats.row_scales, getattr(queued[column], name), getattr(formats, name))
-                m.d.comb += getattr(accumulator.scales[column], name).eq(one)

@@ -2,6 +2,7 @@
 
 from functools import reduce
 from operator import or_
+from typing import TYPE_CHECKING
 
 from amaranth import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib.fifo import SyncFIFO
@@ -13,8 +14,13 @@ from hw.config import ArrayConfig
 from hw.gateware.credits import count_credits, result_ports
 from hw.gateware.ports import tile_layout, token_shape, vector_layout
 from hw.gateware.registers import delayed
+from hw.gateware.sequencer import Sequencer
+from hw.gateware.weights import WeightTiles
 
-__all__ = ["Element", "Grid"]
+if TYPE_CHECKING:
+    from hw.gateware.core import Core
+
+__all__ = ["Element", "Grid", "connect_grid"]
 
 
 class Element(Component):
@@ -187,3 +193,17 @@ class Grid(Component):
 def _picked(values: list[Value], index: Value) -> Value:
     """One of ``values``, bit by bit."""
     return Cat(Cat(value[bit] for value in values).bit_select(index, 1) for bit in range(len(values[0])))
+
+
+def connect_grid(m: Module, core: "Core", sequencer: Sequencer, tiles: WeightTiles) -> Grid:
+    """Add the datapath of the systolic organisation to ``m``; the grid gives the results."""
+    m.submodules.grid = grid = Grid(core.config, core.cells)
+    m.d.comb += [
+        grid.vector.eq(core.activations.payload),
+        grid.issue.eq(sequencer.issue),
+        grid.step.eq(sequencer.token),
+        grid.final.eq(sequencer.column_end),
+        grid.last_token.eq(sequencer.last_token),
+        grid.trits.eq(tiles.trits),
+    ]
+    return grid

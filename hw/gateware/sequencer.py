@@ -37,7 +37,7 @@ class Sequencer(Component):
     tile_end, second : it is the last of its tile; it meets the second plane.
     last_token : of its token tile.
     credit_missing : the vector that is issued next needs what ``free`` says is missing.
-    restarting : systolic: the edge before made the last issue of a column tile, so that this one makes none.
+    restarting : outputs stationary: the edge before made the last issue of a column tile, so that this one makes none.
     free, drained : from the accumulator.
     weight_final, issue_final : the weight beat, the vector that is accepted next is the GEMM's last.
     shadow_full, active, all_issued : state, for the counters.
@@ -126,7 +126,7 @@ class Sequencer(Component):
             self.all_issued.eq(~walk.more),
             self.swap.eq(self.shadow_full & (~self.active | last_issue)),
         ]
-        if self.config.organisation == "systolic":  # a column tile's last issue releases its results, all at once
+        if self.config.structure.outputs_stationary:  # a column tile's last issue releases its results, all at once
             m.d.comb += self.credit_missing.eq(walk.last & last_token & ~self.free)
             m.d.sync += self.restarting.eq(self.column_end)
         else:

@@ -59,7 +59,7 @@ class TileWalk(Component):
     second : that tile is of the second plane.
     final : that tile is the last of the GEMM.
     last_token : number of the last token of that tile.
-    last_issue : number of the last vector that it takes: of that token, or of its last position of K where systolic.
+    last_issue : number of the last vector that it takes: of that token, or its last position of K (outputs stationary).
     """
 
     def __init__(self, config: ArrayConfig):
@@ -98,9 +98,8 @@ class TileWalk(Component):
             self.last.eq(folds.last & self._last_plane(m, self.step & folds.last)),
             self.final.eq(self.last & columns.last & tokens.last),
         ]
-        systolic = config.organisation == "systolic"
         positions = Mux(folds.last, (folds.left - 1)[: len(self.last_issue)], config.rows - 1)
-        m.d.comb += self.last_issue.eq(positions if systolic else self.last_token)
+        m.d.comb += self.last_issue.eq(positions if config.structure.outputs_stationary else self.last_token)
         for counter in (folds, columns, tokens):
             m.d.comb += counter.start.eq(self.start)
         with m.If(self.start):

@@ -42,7 +42,7 @@ class WeightTiles(Component):
                 "trits": Out(tile_layout(config)),
                 "illegal": Out(1),
             }
-            | ({"negatives": Out(negatives_layout(config))} if config.organisation == "tree" else {})
+            | ({"negatives": Out(negatives_layout(config))} if config.structure.counts_negatives else {})
         )
 
     def elaborate(self, platform) -> Module:
@@ -71,7 +71,7 @@ class WeightTiles(Component):
                 active = _copy(m, shadow, f"active{position}_{number}", swap)
                 trits.update((i, active.word_select(place, 2)) for place, i in enumerate(mine))
         m.d.comb += self.trits.as_value().eq(Cat(trits[i] for i in range(config.lanes)))
-        if config.organisation == "tree":
+        if config.structure.counts_negatives:
             self._count_negatives(m, unpacker)
         return m
 

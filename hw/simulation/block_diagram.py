@@ -18,14 +18,14 @@ from hw.gateware.ports import (
     vector_layout,
 )
 
-__all__ = ["block_svg"]
+__all__ = ["Box", "block_svg", "grid_row", "tree_row"]
 
 _BOX, _GAP, _MARGIN, _HEIGHT = 128, 58, 104, 62  # pixels: width of a box, between boxes, of the ports, height of a box
 _UPPER, _LOWER, _CONTROL = 44, 152, 268  # pixels: tops of the rows of weights and scales, of activations, of control
 _WEIGHTS, _DATA, _SUMS, _SCALES, _SEQUENCER = "#c6dbef", "#c7e9c0", "#fdd0a2", "#dadaeb", "#eeeeee"
 
 
-class _Box(NamedTuple):
+class Box(NamedTuple):
     """A block of the row of activations, with what it gives to the next and what stands above it."""
 
     name: str
@@ -44,9 +44,9 @@ def block_svg(config: ArrayConfig) -> str:
         InputError: the array is not a ternary one.
     """
     config.check_ternary()
-    row = _grid_row(config) if config.organisation == "systolic" else _tree_row(config)
+    row = config.structure.gateware("diagram")(config)
     picture = _Picture(config, len(row) + 1)
-    picture.weights(config, "elements" if config.organisation == "systolic" else "columns")
+    picture.weights(config, "columns" if config.structure.counts_negatives else "elements")
     picture.port(_LOWER, "activations", vector_layout(config).size, 1)
     for number, box in enumerate(row):
         picture.block(number + 1, box, last=number == len(row) - 1)
@@ -54,7 +54,7 @@ def block_svg(config: ArrayConfig) -> str:
     return picture.text()
 
 
-def _tree_row(config: ArrayConfig) -> list[_Box]:
+def tree_row(config: ArrayConfig) -> list[Box]:
     """Vector register to result queue of a tree."""
     sums, ready = sums_layout(config).size, 1 + config.total_stages
     first = ("vector register", f"{config.rows} x 8 bits")
@@ -62,8 +62,8 @@ def _tree_row(config: ArrayConfig) -> list[_Box]:
         first = ("vectors, their sum", f"{config.rows} x 8, {total_shape(config).width} bits")
     chains = f"{config.chains} chains of {config.chain_lanes}" if config.chain_lanes > 1 else f"{config.rows} lanes"
     row = [
-        _Box(first[0], (first[1], "edge e"), _DATA, vector_layout(config).size, "issue"),
-        _Box(
+        Box(first[0], (first[1], "edge e"), _DATA, vector_layout(config).size, "issue"),
+        Box(
             f"{config.cols} columns",
             (f"{chains}, tree", _edges(1, config.column_stages)),
             _DATA,
@@ -73,34 +73,34 @@ def _tree_row(config: ArrayConfig) -> list[_Box]:
     if config.group_exponent_bits:
         exponents = ("exponents", f"{config.tiles_in_flight} x {exponents_layout(config).size} bits", "from weights")
         shifted = (f"0 to {config.max_exponent} bits left", _edges(ready - 1, ready - 1))
-        row.append(_Box("shifters", shifted, _SUMS, addends_layout(config).size, above=exponents))
+        row.append(Box("shifters", shifted, _SUMS, addends_layout(config).size, above=exponents))
     count = config.cols + config.sum_of_x
     buffer = ("accumulator buffer", f"{config.token_tile} tokens x {sums} bits", "in RAM")
     adders = (f"{config.accumulator_bits} bits each", _edges(ready, ready))
-    row.append(_Box(f"{count} adders", adders, _SUMS, sums, "first, last, token", buffer, True))
+    row.append(Box(f"{count} adders", adders, _SUMS, sums, "first, last, token", buffer, True))
     results = results_layout(config).size
     if config.results == "int8":
         scales = ("scales", f"{config.tiles_in_flight} x {scales_layout(config).size} bits", "from weights")
         lines = ("to int8", _edges(ready + 1, ready + config.requantizer_stages))
-        row.append(_Box("requantizer", lines, _SUMS, results, "shift", scales))
+        row.append(Box("requantizer", lines, _SUMS, results, "shift", scales))
     return [*row, _queue(config, results)]
 
 
-def _grid_row(config: ArrayConfig) -> list[_Box]:
+def grid_row(config: ArrayConfig) -> list[Box]:
     """Vector register to result queue of a grid."""
     sums = sums_layout(config).size
     elements = (f"sums of {config.accumulator_bits} bits", "edge e + 2 + r + c")
     return [
-        _Box("vectors, skewed", (f"{config.rows} x 8 bits", "edge e"), _DATA, vector_layout(config).size, "issue"),
-        _Box(f"{config.rows} x {config.cols} elements", elements, _SUMS, config.rows * sums, "final"),
-        _Box("readout", ("a token per edge", "from edge e + 3"), _SUMS, sums),
+        Box("vectors, skewed", (f"{config.rows} x 8 bits", "edge e"), _DATA, vector_layout(config).size, "issue"),
+        Box(f"{config.rows} x {config.cols} elements", elements, _SUMS, config.rows * sums, "final"),
+        Box("readout", ("a token per edge", "from edge e + 3"), _SUMS, sums),
         _queue(config, sums),
     ]
 
 
-def _queue(config: ArrayConfig, bits: int) -> _Box:
+def _queue(config: ArrayConfig, bits: int) -> Box:
     lines = (f"{config.result_queue_depth} x {bits} bits", f"out from e + {config.pipeline_latency}")
-    return _Box("result queue", lines, _SUMS, bits, "credits")
+    return Box("result queue", lines, _SUMS, bits, "credits")
 
 
 def _edges(first: int, last: int) -> str:
@@ -135,7 +135,7 @@ class _Picture:
         self._label(12, middle - 6, name, "start")
         self._label(12, middle + 15, f"{bits} bits", "start")
 
-    def block(self, place: int, box: _Box, last: bool) -> None:
+    def block(self, place: int, box: Box, last: bool) -> None:
         """A box of the row of activations, the stream behind it, and what stands above it."""
         middle, right = self._middle(_LOWER), self._right(place)
         self._box(place, _LOWER, box.name, box.lines, box.colour)
@@ -154,7 +154,7 @@ class _Picture:
             if box.both_ways:
                 self._arrow((x - 14, _LOWER), (x - 14, _UPPER + _HEIGHT))
 
-    def sequencer(self, descriptor_bits: int, row: list[_Box]) -> None:
+    def sequencer(self, descriptor_bits: int, row: list[Box]) -> None:
         """The box below everything, and what it tells the others."""
         left, width = self._left(0), self._right(self.places - 1) - self._left(0)
         self.port(_CONTROL, "descriptor", descriptor_bits, 0)

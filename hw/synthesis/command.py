@@ -9,6 +9,7 @@ from rich.console import Console
 from hw.artifact import write_text
 from hw.config import ArrayConfig, load_array, required_accumulator_bits
 from hw.errors import InputError
+from hw.organisations import ORGANISATIONS, OrganisationName
 from hw.pages import fill_blocks, markdown_table
 from hw.synthesis.option_costs import option_table
 
@@ -25,7 +26,7 @@ def add_parser(commands) -> None:
     parser.add_argument(
         "--array", default="16x4", help="a name, RxC (20-bit accumulators, eight beats), or a .yaml file"
     )
-    parser.add_argument("--organisation", choices=("tree", "systolic"), default="tree", help="of the array (with RxC)")
+    parser.add_argument("--organisation", choices=tuple(ORGANISATIONS), default="tree", help="of the array (with RxC)")
     parser.add_argument("--chain", type=int, default=4, help="lanes that add in turn before the tree (with RxC)")
     parser.add_argument("--cells", default="ecp5", help="portable, ecp5 or lut6")
     parser.add_argument("--family", help="ecp5, ice40 or xc7 (synthesis only); default: that of the cells")
@@ -67,7 +68,7 @@ def resources(options: Namespace) -> None:
         raise InputError(f"--router must be one of {', '.join(ROUTERS)}, not {options.router!r}")
     config = _config(options.array, options.chain, options.organisation)
     seeds = [_seed(text) for text in options.seeds.split(",") if text] if parts else []
-    shape = "grid" if config.organisation == "systolic" else f"chain{config.chain_lanes}"
+    shape = config.structure.file_label(config.chain_lanes)
     name = f"fpga-{family}-{config.name}-{shape}-{options.cells}"
     with Console(stderr=True).status(f"{name}: synthesis, then place and route with {len(seeds)} seeds (minutes)"):
         result = measure(config, options.cells, family, part, seeds, options.router)
@@ -106,8 +107,7 @@ def resource_table(folder: Path) -> str:
 
 def _shape(result: dict) -> str:
     """Organisation of an array: grid, or tree with chains of so many lanes."""
-    grid = result["array"]["organisation"] == "systolic"
-    return "grid" if grid else f"tree, chains of {result['array']['chain_lanes']}"
+    return ORGANISATIONS[result["array"]["organisation"]].label(result["array"]["chain_lanes"])
 
 
 def asic_table(folder: Path) -> str:
@@ -132,7 +132,7 @@ def rendered(page: str, folder: Path) -> str:
     return fill_blocks(page, blocks, str(PAGE))
 
 
-def _config(name: str, chain: int, organisation: str = "tree") -> ArrayConfig:
+def _config(name: str, chain: int, organisation: OrganisationName = "tree") -> ArrayConfig:
     """The array to measure; ``RxC`` with the widths that the peers have."""
     config = load_array(name)
     if name.endswith((".yaml", ".yml")) or config.name != f"{config.rows}x{config.cols}":
@@ -141,12 +141,12 @@ def _config(name: str, chain: int, organisation: str = "tree") -> ArrayConfig:
         raise InputError(f"--chain must be 1 to {config.rows} for array {name}, not {chain}")
     fields = config.model_dump() | {
         "accumulator_bits": max(_ACCUMULATOR_BITS, required_accumulator_bits(config.rows)),
-        "chain_lanes": chain if organisation == "tree" else 1,
+        "chain_lanes": chain,
         "adders_per_register": 1,
-        "token_tile": 16 if organisation == "tree" else config.rows,
+        "token_tile": 16,
         "organisation": organisation,
     }
-    return ArrayConfig(**fields)
+    return ArrayConfig(**fields | ORGANISATIONS[organisation].fixed_fields(config.rows))
 
 
 def _seed(text: str) -> int:

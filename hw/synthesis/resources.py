@@ -20,7 +20,6 @@ from hw.config import ArrayConfig
 from hw.errors import InputError
 from hw.gateware.array import Array
 from hw.gateware.core import Core
-from hw.gateware.grid import Grid
 from hw.gateware.ports import negatives_layout, sums_layout, tile_layout, vector_layout
 from hw.gateware.weights import WeightTiles
 from hw.synthesis.yosys import HIDE_FIELDS, run_yosys
@@ -130,7 +129,7 @@ class Accumulated(Component):
 
 def array_of(config: ArrayConfig, cells: Cells) -> Component:
     """What is measured as the array: ``Accumulated``, or the grid with its readout and the control of its queue."""
-    return Grid(config, cells) if config.organisation == "systolic" else Accumulated(config, cells)
+    return config.structure.gateware("bare_array")(config, cells)
 
 
 class Datapath(Component):

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from hw.arithmetics import ARITHMETICS
 from hw.artifact import sha256_json
 from hw.config import ArrayConfig, load_array
 from hw.document import load_document, validate_document
 from hw.errors import InputError
+from hw.organisations import ORGANISATIONS
 from quant.manifest import read_manifest
 from quant.shapes import load_shape
 from sim.commands.replay import replayed
@@ -18,7 +20,6 @@ from sim.cores import CoreGroup
 from sim.execution import Execution
 from sim.host import Host
 from sim.memory import load_memory
-from sim.references.mappings import as_grid
 from sim.reports.explain import explain, explanation_json, explanation_lines
 from sim.reports.screen import op_table, phase_table, run_json
 from sim.reports.timeline import write_timeline
@@ -36,9 +37,9 @@ def add_parser(commands: _SubParsersAction) -> None:
     parser.add_argument("--model", default="llama2-7b", help="a known model or a .yaml file")
     parser.add_argument("--array", default="edge-32x32", help="a known array, RxC, or a .yaml file")
     parser.add_argument(
-        "--organisation", choices=("tree", "systolic"), help="the same lanes as adder trees or as a grid"
+        "--organisation", choices=tuple(ORGANISATIONS), help="the same lanes as adder trees or as a grid"
     )
-    parser.add_argument("--mac", choices=("ternary", "int8", "fp16"), help="baseline arithmetic of the same array")
+    parser.add_argument("--mac", choices=tuple(ARITHMETICS), help="baseline arithmetic of the same array")
     parser.add_argument("--memory", default="lpddr5-6400", help="a known memory or a .yaml file")
     parser.add_argument("--prefill", type=int, default=512, help="prompt tokens per sequence")
     parser.add_argument("--decode", type=int, default=128, help="steps of one token per sequence")
@@ -120,18 +121,10 @@ def _run(options: Namespace) -> None:
 
 
 def _array(options: Namespace) -> ArrayConfig:
-    """The array that was named, in the organisation and with the arithmetic that were asked for.
-
-    Raises:
-        InputError: a grid that is to run as trees.
-    """
+    """The array that was named, in the organisation and with the arithmetic that were asked for."""
     array = load_array(options.array)
-    if options.organisation == "systolic" and array.organisation != "systolic":
-        array = as_grid(array)
-    if options.organisation == "tree" and array.organisation != "tree":
-        raise InputError(
-            f"organisation of array {options.array!r} must be tree to run as one, not {array.organisation}"
-        )
+    if options.organisation not in (None, array.organisation):
+        array = array.reorganised(options.organisation)
     return array if options.mac in (None, array.mac) else array.baseline(options.mac)
 
 

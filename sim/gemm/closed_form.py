@@ -64,7 +64,7 @@ def closed_form(gemm: Gemm, array: ArrayConfig, formats: GemmFormat = PLAIN) -> 
     while tile j works on its m_j tokens; a last fold brings the scales of its rows along where the format has them.
     The systolic organisation follows its own recurrence (docs/architecture.md).
     """
-    if array.organisation == "systolic":
+    if array.structure.outputs_stationary:
         return _grid_form(gemm, array, formats)
     grid, beats = TileGrid.of(gemm, array, formats.planes), array.weight_beats
     last_beats = beats + array.scale_beats * formats.row_scales

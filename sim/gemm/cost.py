@@ -81,7 +81,7 @@ def _counts(job: GemmJob, schedule: Schedule, array: ArrayConfig) -> ActionCount
     """
     m, n, k = job.gemm
     columns, folds, fold_cores = math.ceil(n / array.cols), job.folds(array.rows), schedule.mapping.fold_cores
-    grid = array.organisation == "systolic"
+    grid = array.structure.outputs_stationary
     # vectors that enter, summed over the cores: one per token, or one of ``rows`` tokens per position of K
     issues = columns * (math.ceil(m / array.rows) * sum(job.positions(array.rows)) if grid else m * folds)
     operands = m * k * job.planes * columns if grid else issues * array.rows
@@ -103,7 +103,7 @@ def _counts(job: GemmJob, schedule: Schedule, array: ArrayConfig) -> ActionCount
         accumulations=issues * (array.lanes if grid else array.cols),
         result_vectors=m * columns,
         reductions=reductions,
-        scale_multiplies=0 if array.mac == "fp16" else m * n * job.planes,
+        scale_multiplies=0 if array.arithmetic.output_scales == 0 else m * n * job.planes,
         weight_buffer_read_bits=streamed_bits,
         weight_buffer_write_bits=matrix_bits * schedule.weight_fetches,
         activation_buffer_read_bits=operands * array.activation_bits + (output_bits if spilled_bits else 0),

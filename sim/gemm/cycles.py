@@ -38,7 +38,7 @@ def count_cycles(
     pattern's end counts as 1, so an empty pattern never stalls.
     """
     tokens, last = tile_sequence(gemm, array, formats)
-    systolic = array.organisation == "systolic"
+    systolic = array.structure.outputs_stationary
     vectors = tokens
     if systolic:
         column = np.array(fold_positions(gemm.k, array, formats.planes), np.int64)

@@ -201,7 +201,7 @@ def step_mapping(
             array.token_tile,
             block,
             folds,
-            job.positions(array.rows) if array.organisation == "systolic" else (),
+            job.positions(array.rows) if array.structure.outputs_stationary else (),
             mapping.column_cores,
             mapping.fold_cores,
             array.weight_beats,

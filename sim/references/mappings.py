@@ -9,7 +9,7 @@ from quant.shapes import LINEAR_KINDS, Gemm, ModelShape
 from sim.gemm.closed_form import TileGrid, closed_form, fold_positions, scale_sim_cycles
 from sim.kernels.tiles import step_tiles
 
-__all__ = ["MAPPINGS", "LinearMapping", "as_grid", "linear_mappings"]
+__all__ = ["MAPPINGS", "LinearMapping", "linear_mappings"]
 
 MAPPINGS = (
     "tree, double-buffered",  # this project's array
@@ -63,15 +63,9 @@ def _map(kind: str, gemm: Gemm, array: ArrayConfig) -> LinearMapping:
     )
 
 
-def as_grid(array: ArrayConfig) -> ArrayConfig:
-    """The same lanes, bus and buffers as a systolic grid."""
-    fields = {"organisation": "systolic", "token_tile": array.rows, "chain_lanes": 1, "name": f"{array.name}/systolic"}
-    return ArrayConfig(**array.model_dump() | fields)
-
-
 def _grid_cycles(gemm: Gemm, array: ArrayConfig) -> int:
     """Cycles of the systolic organisation; stepped, since its recurrence has no shorter form."""
-    machine = as_grid(array)
+    machine = array.reorganised("systolic")
     tiles = TileGrid.of(gemm, machine)
     positions = np.array(fold_positions(gemm.k, machine), np.int64)
     counts = step_tiles(

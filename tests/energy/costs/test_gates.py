@@ -10,7 +10,6 @@ from energy.summary import summarize
 from hw.config import load_array
 from hw.errors import InputError
 from sim.counts import ActionCounts
-from sim.references.mappings import as_grid
 from sim.trace.statistics import assumed_statistics
 from tests.energy.test_model import COUNTS, CYCLES, _result
 
@@ -85,7 +84,7 @@ def test_a_design_with_one_figure_keeps_it(source, close):
     single = GateSource("one", rows, SRAM)
     counts = ActionCounts(array_macs=1000, array_macs_active=10)
     assert single.array_energy(load_array("edge-32x32").baseline("int8"), counts).typical == close(7e-9)
-    assert single.array_energy(as_grid(load_array("edge-32x32")), counts).typical == close(5e-9)
+    assert single.array_energy(load_array("edge-32x32").reorganised("systolic"), counts).typical == close(5e-9)
 
 
 def test_a_format_that_was_not_measured_is_refused_with_the_way_out(source):

@@ -5,7 +5,6 @@ import pytest
 from energy.costs.operators import mac_cost, paper_recipes, tree_adder_bits
 from energy.costs.tables import load_costs
 from hw.config import load_array
-from sim.references.mappings import as_grid
 
 HOROWITZ = load_costs("horowitz-45nm")
 
@@ -55,7 +54,7 @@ def test_published_71x_of_bitnet_b158_is_reproduced(close):
 def test_an_element_of_a_grid_pays_its_whole_accumulator(close):
     """24-bit adder of the 45 nm table, 0.03 + 0.07 * 16 / 24 pJ; the tree of 32 lanes is narrower and cheaper."""
     table = load_costs("horowitz-45nm")
-    grid = as_grid(load_array("edge-32x32"))
+    grid = load_array("edge-32x32").reorganised("systolic")
     assert mac_cost(grid, table).energy.typical == close((0.03 + 0.07 * 16 / 24) * 1e-12)
     assert mac_cost(grid.baseline("int8"), table).energy.typical == close((0.2 + 0.1) * 1e-12)
     assert mac_cost(load_array("edge-32x32"), table).energy.typical < mac_cost(grid, table).energy.typical

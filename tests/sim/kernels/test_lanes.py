@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from hw.config import sized
 from hw.golden import tiles
-from sim.references.mappings import as_grid
 from sim.replay import linear_sums, measure_skipping, measure_toggles
 from tests.naive import gemm_sums
 
@@ -94,7 +93,7 @@ def walked_grid_toggles(q, trits, array):
 @settings(max_examples=60, deadline=None)
 @given(operands(), st.integers(1, 5), st.integers(1, 4))
 def test_toggles_of_a_grid_are_those_of_a_walk_over_its_elements(data, rows, cols):
-    array = as_grid(sized(rows, cols))
+    array = sized(rows, cols).reorganised("systolic")
     assert measure_toggles(*data, array) == pytest.approx(walked_grid_toggles(*data, array))
 
 
