@@ -9,6 +9,7 @@ import numpy as np
 from hw.artifact import sha256_file
 from hw.config import ArrayConfig
 from hw.errors import InputError
+from hw.formats import INT8_BITS
 from quant.recording import LinearRecord, Recording, sums_digest
 from quant.weights.checkpoint import Checkpoint
 from sim.kernels.lanes import array_sums, boundary_toggles, grid_toggles, stream_toggles
@@ -27,7 +28,6 @@ __all__ = [
     "replay_statistics",
 ]
 
-_BITS = 8  # of an activation
 _DECODE_TOKENS = 2  # recorded tokens whose decode order is walked
 
 
@@ -105,10 +105,10 @@ def measure_toggles(q: np.ndarray, trits: np.ndarray, array: ArrayConfig) -> Tog
     activations = q.astype(np.int32)
     (m, k), (planes, n, _) = q.shape, trits.shape
     issued = planes * m * n * k
-    if array.organisation == "systolic":
+    if array.structure.outputs_stationary:
         masks = [*zip(*_masks(trits), strict=True)]
         counts = sum(grid_toggles(token, *plane, array.cols) for token in activations for plane in masks)
-        return Toggles(counts[0] / (_BITS * issued), counts[1] / (_BITS * issued), counts[2] / issued)
+        return Toggles(counts[0] / (INT8_BITS * issued), counts[1] / (INT8_BITS * issued), counts[2] / issued)
     within, same = stream_toggles(activations, array.token_tile)  # (k,) each; a lane of trit -1 toggles the same bits
     nonzero = np.count_nonzero(trits, axis=(0, 1))  # (k,)
     selected = int((nonzero * within).sum())
@@ -122,7 +122,7 @@ def measure_toggles(q: np.ndarray, trits: np.ndarray, array: ArrayConfig) -> Tog
             selected += int(edges[0])
             entered += int(edges[1])
             steady += int(edges[2])
-    return Toggles(selected / (_BITS * issued), entered / (_BITS * issued), steady / issued)
+    return Toggles(selected / (INT8_BITS * issued), entered / (INT8_BITS * issued), steady / issued)
 
 
 def measure_skipping(trits: np.ndarray, array: ArrayConfig) -> Skipping:
@@ -158,7 +158,7 @@ def _replay_linear(
     sums = linear_sums(q, linear.trits, record.group, array)
     if sums_digest(sums) != record.sums_sha256:
         raise RuntimeError(f"replayed sums of {record.kind} of layer {record.layer} differ from the recorded ones")
-    tokens = _DECODE_TOKENS if array.organisation == "systolic" else len(q)  # all alike on a grid
+    tokens = _DECODE_TOKENS if array.structure.outputs_stationary else len(q)  # all alike on a grid
     single = [
         measure_toggles(q[token : token + 1], linear.trits, array) for token in range(min(_DECODE_TOKENS, len(q)))
     ]

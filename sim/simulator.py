@@ -8,41 +8,21 @@ from quant.manifest import Manifest
 from quant.shapes import ModelShape
 from sim.cores import ONE_CORE, CoreGroup
 from sim.execution import Execution
-from sim.gemm.cost import Cost
-from sim.machine.machine import Machine
+from sim.machine.cost import op_cost
 from sim.machine.placement import check_placement
+from sim.machine.resources import Resources
 from sim.memory import MemoryConfig
+from sim.reports.notes import run_notes
 from sim.result import CAUSES, OpResult, PhaseResult, SimResult
 from sim.trace.build import Phase, Trace, TraceStatistics, build_trace
-from sim.trace.ops import AttentionOp, EmbeddingOp, Formats, LinearOp, Op
+from sim.trace.ops import AttentionOp, Formats, LinearOp, Op
 
 __all__ = ["array_formats", "simulate", "simulate_trace"]
-
-_BETWEEN_OPS = (
-    "ops run one after another: within an op the array, the vector unit, the weight bus and DRAM overlap, and weights "
-    "are prefetched as far as the weight buffer reaches; between ops nothing overlaps"
-)
-_PREFETCH = (
-    "ops run one after another: within an op the array, the vector unit, the weight bus and DRAM overlap; weights are "
-    "prefetched as far as the weight buffer reaches, also while an op that is not a GEMM leaves DRAM idle"
-)
-_BESIDE = (
-    "weights that are no trits (float16 low-rank corrections, 8-bit outliers with their bitmap) come from DRAM once "
-    "per token tile and are multiplied on the vector unit while the array works"
-)
-_NOTES = (
-    "dequantization streams through the vector unit while the array works",
-    "attention blocks (scores, online softmax, values) stay on chip; K and V come from DRAM once per query tile",
-    "tensors larger than half of the activation buffer go to DRAM and back between ops",
-    "lm_head runs for the last token of each sequence; sampling is not simulated",
-)
 
 
 def array_formats(array: ArrayConfig) -> Formats:
     """Formats that suit an array: int8 activations and lm_head, fp16 for an fp16 array; fp16 KV cache."""
-    if array.mac == "fp16":
-        return Formats(activation_bits=16, head_bits=16)
-    return Formats()
+    return Formats(activation_bits=array.activation_bits, head_bits=array.arithmetic.head_bits)
 
 
 def simulate(
@@ -81,29 +61,14 @@ def simulate_trace(trace: Trace, array: ArrayConfig, memory: MemoryConfig, cores
     if trace.execution.on_chip:
         _check_residence(trace, array)
     check_placement(trace, array)
-    machine = Machine(array, memory, trace.formats, trace.execution, cores)
-    units = {op.name: machine.place(op) for phase in trace.phases for op in phase.ops}
-    linears = [op for phase in trace.phases for op in phase.ops if isinstance(op, LinearOp)]
-    beside = [op for op in linears if array.mac == "ternary" and (op.float_macs or op.int8_macs)]
-    if array.results == "int8" and (late := [op.name for op in beside if units[op.name] == "array"]):
+    resources = Resources(array, memory, trace.formats, trace.execution, cores)
+    units = {op.name: resources.place(op) for phase in trace.phases for op in phase.ops}
+    side_products = _ops_with_side_products(trace, array)
+    if array.results == "int8" and (late := [name for name in side_products if units[name] == "array"]):
         raise InputError(
             f"array {array.name!r} with results int8 rounds the sums of {late[0]!r} before products of low-rank "
             "factors or 8-bit outliers could be added; use results sums, or a method without them"
         )
-    names = {"array": "the array", "vector": "the vector unit", "host": f"the host ({trace.execution.host.source})"}
-    products, head = names[units["attention_scores"]], names[units["lm_head"]]
-    places = f"attention products and lm_head run on {products}"
-    if products != head:
-        places = f"attention scores run on {products}, lm_head on {head}"
-    notes = [
-        _PREFETCH if trace.execution.prefetch_across_ops else _BETWEEN_OPS,
-        *_NOTES,
-        f"{places}; KV cache {trace.formats.kv_bits} bits, "
-        f"lm_head {array.weight_bits if units['lm_head'] == 'array' else trace.formats.head_bits:g} bits, "
-        f"embedding {trace.formats.embedding_bits} bits",
-    ]
-    if beside:
-        notes.append(_BESIDE)
     return SimResult(
         model=trace.shape.name,
         shape=trace.shape,
@@ -115,9 +80,20 @@ def simulate_trace(trace: Trace, array: ArrayConfig, memory: MemoryConfig, cores
         decode=trace.decode,
         batch=trace.batch,
         execution=trace.execution,
-        phases=_merged([_run_phase(phase, machine) for phase in trace.phases]),
-        notes=notes,
+        phases=_merged([_run_phase(phase, resources) for phase in trace.phases]),
+        notes=run_notes(trace, array, units, bool(side_products)),
     )
+
+
+def _linears(phase: Phase) -> list[LinearOp]:
+    return [op for op in phase.ops if isinstance(op, LinearOp)]
+
+
+def _ops_with_side_products(trace: Trace, array: ArrayConfig) -> list[str]:
+    """Linears some of whose weights are non-ternary and multiplied on the vector unit; a dense array has none."""
+    if not array.arithmetic.stores_trits:
+        return []
+    return [op.name for phase in trace.phases for op in _linears(phase) if op.float_macs or op.int8_macs]
 
 
 def _check_residence(trace: Trace, array: ArrayConfig) -> None:
@@ -128,13 +104,13 @@ def _check_residence(trace: Trace, array: ArrayConfig) -> None:
     """
     shape, formats = trace.shape, trace.formats
     cached_tokens = (trace.prefill + trace.decode) * trace.batch
-    on_array = array.mac != "ternary" and trace.execution.dense_products == "array"
-    head_bits = array.weight_bits if on_array else formats.head_bits
-    planes = max((op.planes for phase in trace.phases for op in phase.ops if isinstance(op, LinearOp)), default=1)
-    bits = shape.linear_parameters * array.weight_bits * (planes if array.mac == "ternary" else 1)
-    if array.mac == "ternary":
-        linears = ((op for op in phase.ops if isinstance(op, LinearOp)) for phase in trace.phases)
-        bits += max(sum(op.count * (op.scale_bits + op.side_bits) for op in ops) for ops in linears)
+    head_bits = formats.head_bits
+    if array.arithmetic.dense and trace.execution.dense_products == "array":
+        head_bits = array.weight_bits
+    bits = shape.linear_parameters * array.weight_bits
+    if array.arithmetic.stores_trits:
+        bits *= max((op.planes for phase in trace.phases for op in _linears(phase)), default=1)
+        bits += max(sum(op.count * (op.scale_bits + op.side_bits) for op in _linears(phase)) for phase in trace.phases)
     bits += shape.embedding_parameters * (head_bits + formats.embedding_bits)
     bits += 2 * shape.layers * shape.kv_heads * shape.head_dim * cached_tokens * formats.kv_bits
     needed = math.ceil(bits / 8)
@@ -175,40 +151,32 @@ def _summed(a: OpResult, b: OpResult) -> OpResult:
     )
 
 
-def _run_phase(phase: Phase, machine: Machine) -> PhaseResult:
+def _run_phase(phase: Phase, resources: Resources) -> PhaseResult:
     ops: list[OpResult] = []
     idle = 0  # cycles since the last GEMM, in one layer of one step, in which DRAM had nothing to do
     for op in phase.ops:
-        result = _run_op(op, phase, machine, idle if machine.execution.prefetch_across_ops else 0)
+        result = _run_op(op, phase, resources, idle if resources.execution.prefetch_across_ops else 0)
         if result.unit == "array":
             idle = 0  # its own tiles fill the weight buffer
         else:
-            idle += math.floor(max(0.0, result.cycles - machine.dram_cycles(result.counts)) / result.count)
+            idle += math.floor(max(0.0, result.cycles - resources.dram_cycles(result.counts)) / result.count)
         ops.append(result)
     return PhaseResult(name=phase.name, tokens=phase.tokens, steps=phase.steps, ops=ops)
 
 
-def _run_op(op: Op, phase: Phase, machine: Machine, head_start: int) -> OpResult:
+def _run_op(op: Op, phase: Phase, resources: Resources, head_start: int) -> OpResult:
     """All executions of an op: a step's cost times the steps, except attention, whose steps differ."""
-    statistics = None
-    match op:
-        case AttentionOp():
-            cost: Cost = machine.attention(op)
-        case LinearOp():
-            cost = machine.linear(op, head_start).scaled(phase.steps)
-            statistics = op.statistics
-        case EmbeddingOp():
-            cost = machine.embedding(op).scaled(phase.steps)
-        case _:
-            cost = machine.vector(op).scaled(phase.steps)
+    cost = op_cost(resources, op, head_start)
+    if not isinstance(op, AttentionOp):
+        cost = cost.scaled(phase.steps)
     return OpResult(
         name=op.name,
-        unit=machine.place(op),
+        unit=resources.place(op),
         count=op.count * phase.steps,
         macs=cost.macs,
         cycles=cost.cycles,
         causes=cost.causes,
         counts=cost.counts,
-        statistics=statistics,
+        statistics=op.statistics if isinstance(op, LinearOp) else None,
         tried=cost.tried or {},
     )

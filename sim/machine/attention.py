@@ -4,7 +4,8 @@ import numpy as np
 
 from quant.shapes import Gemm
 from sim.counts import ActionCounts
-from sim.gemm.cost import Cost, GemmJob, gemm_cost
+from sim.gemm.cost import Cost, gemm_cost
+from sim.gemm.schedule import GemmJob
 from sim.machine.resources import Resources
 from sim.result import CAUSES
 from sim.trace.ops import AttentionOp
@@ -48,7 +49,7 @@ def _on_vector_unit(resources: Resources, op: AttentionOp) -> Cost:
         vector_macs=macs,
         activation_buffer_read_bits=macs * resources.formats.kv_bits + query_bits,
         activation_buffer_write_bits=cache_bits + query_bits,
-        dram_read_bits=resources.stored(cache_bits),
+        dram_read_bits=resources.dram_bits(cache_bits),
     )
     cost = resources.vector_steps(counts)
     return cost._replace(macs=int(macs.sum()))
@@ -70,7 +71,9 @@ def _on_array(resources: Resources, op: AttentionOp) -> Cost:
                 inputs_on_chip=True,
                 outputs_on_chip=True,
             )
-            total += gemm_cost(resources.job(job), resources.array, resources.memory, resources.cores).scaled(heads)
+            total += gemm_cost(resources.executed(job), resources.array, resources.memory, resources.cores).scaled(
+                heads
+            )
     useful = int(_score_pairs(op).sum()) * heads * op.group * op.head_dim
     masked = total.counts.array_macs - useful
     counts = total.counts._replace(
@@ -88,7 +91,7 @@ def _on_the_host(resources: Resources, op: AttentionOp) -> Cost:
     cache = _cache_reads(op, resources.array.token_tile) * heads * op.head_dim * resources.formats.kv_bits
     vectors = op.batch * op.queries * op.kv_heads * op.group * op.head_dim
     link_bits = (scores + vectors) * resources.formats.residual_bits
-    return resources.on_host(scores * op.head_dim, 0, link_bits, resources.stored(cache))
+    return resources.on_host(scores * op.head_dim, 0, link_bits, resources.dram_bits(cache))
 
 
 def _score_pairs(op: AttentionOp) -> np.ndarray:

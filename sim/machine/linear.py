@@ -2,16 +2,16 @@
 
 import math
 
+from hw.formats import INT8_BITS
 from sim.counts import ActionCounts
-from sim.gemm.cost import Cost, GemmJob, gemm_cost
+from sim.gemm.cost import Cost, gemm_cost
+from sim.gemm.schedule import GemmJob
 from sim.machine.resources import Resources
 from sim.result import Statistics
 from sim.trace.ops import LinearOp
 from sim.trace.statistics import RANDOM_TOGGLE_RATE, assumed_statistics
 
 __all__ = ["linear_cost"]
-
-_INT8 = 8  # bits
 
 
 def linear_cost(resources: Resources, op: LinearOp, head_start: int = 0) -> Cost:
@@ -24,22 +24,20 @@ def linear_cost(resources: Resources, op: LinearOp, head_start: int = 0) -> Cost
         return _on_the_host(resources, op).scaled(op.count)
     if place == "vector":
         return _on_vector_unit(resources, op).scaled(op.count)
-    dense = resources.array.mac != "ternary"
-    planes = 1 if dense else op.planes
-    group = None if dense else op.group
+    ternary = resources.array.arithmetic.stores_trits
+    planes = op.planes if ternary else 1
+    group = op.group if ternary else None
     requantizes = resources.array.results == "int8"  # in the array: no multiply of a scale is left to the vector unit
-    output_bits = _INT8 if requantizes else resources.formats.residual_bits
-    job = resources.job(GemmJob(op.gemm, planes=planes, group=group, head_start=head_start, output_bits=output_bits))
+    output_bits = INT8_BITS if requantizes else resources.formats.residual_bits
+    job = resources.executed(
+        GemmJob(op.gemm, planes=planes, group=group, head_start=head_start, output_bits=output_bits)
+    )
     cost = gemm_cost(job, resources.array, resources.memory, resources.cores)
     toggles = _operand_toggles(resources, op.statistics)
     m, n, k = op.gemm
-    match resources.array.mac:
-        case "fp16":
-            scales, offsets = 0, 0  # outputs are what they are
-        case "int8":
-            scales, offsets = 1, 0
-        case _:
-            scales, offsets = op.scale_groups * planes, op.offset_groups
+    scales, offsets = resources.array.arithmetic.output_scales, 0
+    if scales is None:
+        scales, offsets = op.scale_groups * planes, op.offset_groups
     beside = _beside(resources, op)
     counts = beside + cost.counts._replace(
         array_macs_active=cost.counts.array_macs * toggles / RANDOM_TOGGLE_RATE,
@@ -62,7 +60,7 @@ def _beside(resources: Resources, op: LinearOp) -> ActionCounts:
     whole weights.
     """
     array = resources.array
-    if array.mac != "ternary":
+    if not array.arithmetic.stores_trits:
         return ActionCounts()
     m, _, k = op.gemm
     scales_are_weights = bool(array.group_exponent_bits or array.scale_bits)
@@ -72,10 +70,10 @@ def _beside(resources: Resources, op: LinearOp) -> ActionCounts:
         vector_macs=m * op.int8_macs,
         vector_float_macs=m * op.float_macs,
         vector_ops=m * k * op.permuted,
-        weight_buffer_write_bits=resources.stored(bits),
+        weight_buffer_write_bits=resources.dram_bits(bits),
         weight_buffer_read_bits=bits,
         activation_buffer_read_bits=m * operand_bits,
-        dram_read_bits=resources.stored(bits),
+        dram_read_bits=resources.dram_bits(bits),
     )
 
 
@@ -83,9 +81,9 @@ def _operand_toggles(resources: Resources, statistics: Statistics | None) -> flo
     """Toggle rate of the operand that a lane adds or multiplies."""
     if statistics is None:
         return RANDOM_TOGGLE_RATE
-    if resources.array.mac != "ternary":
+    if not resources.array.arithmetic.stores_trits:
         return statistics.input_toggle_rate
-    if resources.array.organisation == "systolic" and not statistics.measured:  # every issue brings new trits
+    if resources.array.structure.outputs_stationary and not statistics.measured:  # every issue brings new trits
         return assumed_statistics("decode", statistics.zero_fraction).toggle_rate
     return statistics.toggle_rate
 
@@ -103,11 +101,11 @@ def _on_vector_unit(resources: Resources, op: LinearOp) -> Cost:
     counts = ActionCounts(
         vector_macs=gemm.macs,
         scale_multiplies=outputs,
-        weight_buffer_write_bits=resources.stored(bits),
+        weight_buffer_write_bits=resources.dram_bits(bits),
         weight_buffer_read_bits=bits,
         activation_buffer_read_bits=gemm.macs * resources.formats.residual_bits,
         activation_buffer_write_bits=outputs * resources.formats.residual_bits,
-        dram_read_bits=resources.stored(bits),
+        dram_read_bits=resources.dram_bits(bits),
     )
     return resources.vector_cost(counts + _beside(resources, op))._replace(macs=gemm.macs)
 
@@ -118,5 +116,5 @@ def _on_the_host(resources: Resources, op: LinearOp) -> Cost:
     link_bits = m * (k * resources.formats.activation_bits + n * resources.formats.residual_bits)
     beside = _beside(resources, op)
     macs, operations = op.gemm.macs + beside.vector_macs, 2 * beside.vector_float_macs + beside.vector_ops
-    weights = resources.stored(n * k * _weight_bits(resources, op) + op.scale_bits + op.side_bits)
+    weights = resources.dram_bits(n * k * _weight_bits(resources, op) + op.scale_bits + op.side_bits)
     return resources.on_host(macs, operations, link_bits, weights)

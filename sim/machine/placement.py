@@ -16,10 +16,10 @@ def allowed_places(op: Op, array: ArrayConfig) -> tuple[str, ...]:
     """
     match op:
         case LinearOp():
-            on_array = op.statistics is not None or array.mac != "ternary"
+            on_array = op.statistics is not None or array.arithmetic.dense
             return ("array", "vector", "host") if on_array else ("vector", "host")
         case AttentionOp():
-            on_array = array.mac != "ternary" and op.name != "softmax"
+            on_array = array.arithmetic.dense and op.name != "softmax"
             return ("array", "vector", "host") if on_array else ("vector", "host")
         case VectorOp() if op.operations:
             return ("vector", "host")

@@ -8,7 +8,8 @@ from hw.config import ArrayConfig
 from sim.cores import ONE_CORE, CoreGroup
 from sim.counts import ActionCounts
 from sim.execution import Execution
-from sim.gemm.cost import Cost, GemmJob
+from sim.gemm.cost import Cost
+from sim.gemm.schedule import GemmJob
 from sim.memory import MemoryConfig
 from sim.result import CAUSES
 from sim.trace.ops import AttentionOp, Formats, LinearOp, Op, VectorOp
@@ -50,7 +51,7 @@ class Resources:
         """Where an op runs: "array", "vector", "host" or "dram"."""
         if op.name in self.execution.placement:
             return self.execution.placement[op.name]
-        dense = "array" if self.array.mac != "ternary" and self.execution.dense_products == "array" else "vector"
+        dense = "array" if self.array.arithmetic.dense and self.execution.dense_products == "array" else "vector"
         match op:
             case LinearOp():
                 return "array" if op.statistics is not None else dense
@@ -61,8 +62,8 @@ class Resources:
             case _:
                 return "dram"
 
-    def job(self, job: GemmJob) -> GemmJob:
-        """``job`` as this run executes it."""
+    def executed(self, job: GemmJob) -> GemmJob:
+        """``job`` with the choices of this run's execution."""
         execution = self.execution
         return job._replace(
             weights_on_chip=execution.on_chip,
@@ -72,12 +73,12 @@ class Resources:
             prefetch_rounds=execution.prefetch_tiles,
         )
 
-    def stored(self, bits: np.ndarray | float) -> np.ndarray | float:
-        """DRAM traffic of weights, KV cache or embedding of that many bits."""
+    def dram_bits(self, bits: np.ndarray | float) -> np.ndarray | float:
+        """DRAM traffic of weights, KV cache or embedding of so many stored bits: none where they live on chip."""
         return bits * (not self.execution.on_chip)
 
     def on_host(self, macs, operations, link_bits, dram_bits) -> Cost:
-        """Cost of steps after one another, each argument a number or one per step; work, link and DRAM overlap."""
+        """Cost of sequential steps, each argument a number or one per step; work, link and DRAM overlap."""
         host = self.execution.host
         macs, operations, link_bits, dram_bits = np.broadcast_arrays(
             *(np.atleast_1d(np.asarray(value, np.float64)) for value in (macs, operations, link_bits, dram_bits))
@@ -105,7 +106,7 @@ class Resources:
         return self.vector_steps(ActionCounts(*(np.array([value], np.float64) for value in counts)))
 
     def vector_steps(self, counts: ActionCounts) -> Cost:
-        """Cost of steps after one another; each field of ``counts`` holds one value per step."""
+        """Cost of sequential steps; each field of ``counts`` holds one value per step."""
         compute = np.ceil(np.asarray(counts.vector_work) / self.vector_lanes).astype(np.int64)
         moved = np.asarray(counts.dram_read_bits + self.memory.write_cost * counts.dram_write_bits) / 8
         waits = np.where(np.asarray(counts.dram_read_bits) > 0, self._latency_cycles, 0)

@@ -1,0 +1,45 @@
+"""What a reader of a result must know: what overlaps, what stays on chip, and where the products ran, in sentences."""
+
+from hw.config import ArrayConfig
+from sim.trace.build import Trace
+
+__all__ = ["run_notes"]
+
+_BETWEEN_OPS = (
+    "ops run one after another: within an op the array, the vector unit, the weight bus and DRAM overlap, and weights "
+    "are prefetched as far as the weight buffer reaches; between ops nothing overlaps"
+)
+_PREFETCH = (
+    "ops run one after another: within an op the array, the vector unit, the weight bus and DRAM overlap; weights are "
+    "prefetched as far as the weight buffer reaches, also while an op that is not a GEMM leaves DRAM idle"
+)
+_SIDE_PRODUCTS = (
+    "weights that are no trits (float16 low-rank corrections, 8-bit outliers with their bitmap) come from DRAM once "
+    "per token tile and are multiplied on the vector unit while the array works"
+)
+_ALWAYS = (
+    "dequantization streams through the vector unit while the array works",
+    "attention blocks (scores, online softmax, values) stay on chip; K and V come from DRAM once per query tile",
+    "tensors larger than half of the activation buffer go to DRAM and back between ops",
+    "lm_head runs for the last token of each sequence; sampling is not simulated",
+)
+
+
+def run_notes(trace: Trace, array: ArrayConfig, units: dict[str, str], side_products: bool) -> list[str]:
+    """Sentences about a run of ``trace`` on ``array``.
+
+    ``units``: name of an op -> where it runs. ``side_products``: whether non-ternary weights are multiplied on the
+    vector unit beside the array.
+    """
+    names = {"array": "the array", "vector": "the vector unit", "host": f"the host ({trace.execution.host.source})"}
+    products, head = names[units["attention_scores"]], names[units["lm_head"]]
+    places = f"attention products and lm_head run on {products}"
+    if products != head:
+        places = f"attention scores run on {products}, lm_head on {head}"
+    head_bits = array.weight_bits if units["lm_head"] == "array" else trace.formats.head_bits
+    formats = (
+        f"{places}; KV cache {trace.formats.kv_bits} bits, lm_head {head_bits:g} bits, "
+        f"embedding {trace.formats.embedding_bits} bits"
+    )
+    overlap = _PREFETCH if trace.execution.prefetch_across_ops else _BETWEEN_OPS
+    return [overlap, *_ALWAYS, formats, *([_SIDE_PRODUCTS] if side_products else [])]
