@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from hw.document import Record
-from sim.kernels.dram import serve_bursts
+from sim.kernels.dram import BURST, DramTiming, Queues, serve_bursts
 
 __all__ = ["AddressMap", "DramChannel", "StreamResult"]
 
@@ -28,7 +28,7 @@ class StreamResult(NamedTuple):
 
 
 class DramChannel(Record):
-    """One channel (or pseudo-channel). Times in clocks of ``clock_ps``; a burst moves one access."""
+    """One channel (or pseudo-channel). Times in clocks of ``clock_ps``, named as in JEDEC's standards."""
 
     source: str
     clock_ps: Annotated[float, Field(gt=0)]
@@ -38,30 +38,30 @@ class DramChannel(Record):
     address_map: AddressMap  # most significant first; the second spreads neighbouring bursts over bank groups
     lookahead: Positive = 1  # bursts that the controller may reorder; 1 = in order
     write_buffer: Positive = 16  # bursts that wait until all are written together
-    burst: Positive
-    cas_short: Positive  # tCCD_S
-    cas_long: Positive  # tCCD_L, inside a bank group
-    activate_to_cas: Positive  # tRCD
-    precharge: Positive  # tRP
-    row_active: Positive  # tRAS
-    activate_short: Positive  # tRRD_S
-    activate_long: Positive  # tRRD_L
-    four_activates: Positive  # tFAW
-    read_to_precharge: Positive  # tRTP
-    read_latency: Positive  # CL
-    write_latency: Positive  # CWL
-    write_recovery: Positive  # tWR
-    write_to_read_short: Positive  # tWTR_S
-    write_to_read_long: Positive  # tWTR_L
-    refresh: Positive  # tRFC
-    refresh_interval: Positive  # tREFI
+    burst: Positive  # BL/2 of a double data rate
+    tCCD_S: Positive  # column command to column command, other bank group
+    tCCD_L: Positive  # same bank group
+    tRCD: Positive  # activate to column command
+    tRP: Positive  # precharge to activate
+    tRAS: Positive  # activate to precharge
+    tRRD_S: Positive  # activate to activate, other bank group
+    tRRD_L: Positive  # same bank group
+    tFAW: Positive  # first to fifth activate
+    tRTP: Positive  # read to precharge
+    CL: Positive  # read to its data
+    CWL: Positive  # write to its data
+    tWR: Positive  # end of a write's data to precharge
+    tWTR_S: Positive  # end of a write's data to read, other bank group
+    tWTR_L: Positive  # same bank group
+    tRFC: Positive  # refresh to activate
+    tREFI: Positive  # refresh to refresh
 
     @model_validator(mode="after")
     def _can_serve(self) -> "DramChannel":
-        busy = self.refresh + self.precharge + self.activate_to_cas + self.row_active
-        if self.refresh_interval <= busy:
+        busy = self.tRFC + self.tRP + self.tRCD + self.tRAS
+        if self.tREFI <= busy:
             raise ValueError(
-                f"refresh_interval must be longer than a refresh and an access ({busy}), not {self.refresh_interval}"
+                f"tREFI must be longer than tRFC + tRP + tRCD + tRAS, a refresh and an access: {busy}, not {self.tREFI}"
             )
         return self
 
@@ -84,38 +84,40 @@ class DramChannel(Record):
         """
         return (self.sequential().efficiency / self.mixed(0.75).efficiency - 0.75) / 0.25
 
+    @property
+    def timing(self) -> DramTiming:
+        """Times as the kernel takes them."""
+        return DramTiming(*(getattr(self, name) for name in DramTiming._fields))
+
     def _measure(self, read_share: float, run: int = 1, bank_shift: int = 0) -> StreamResult:
         """Step a stream with and without refresh; the difference is what refresh costs."""
-        count = _REFRESH_INTERVALS * self.refresh_interval // self.burst
-        efficiency, hits = self._step(count, read_share, run, bank_shift, self.refresh_interval)
-        unrefreshed, _ = self._step(_BURSTS_WITHOUT_REFRESH, read_share, run, bank_shift, 0)
+        count = _REFRESH_INTERVALS * self.tREFI // self.burst
+        efficiency, hits = self._step(self._stream(count, read_share, run, bank_shift), self.timing)
+        short = self._stream(_BURSTS_WITHOUT_REFRESH, read_share, run, bank_shift)
+        unrefreshed, _ = self._step(short, self.timing._replace(tREFI=0))
         return StreamResult(efficiency, 1 - unrefreshed, unrefreshed - efficiency, hits)
 
-    def _step(
-        self, count: int, read_share: float, run: int, bank_shift: int, refresh_interval: int
-    ) -> tuple[float, float]:
-        """Efficiency and row hits of ``count`` bursts."""
-        number = np.arange(count, dtype=np.int64) // run
-        reads = np.floor((number + 1) * read_share).astype(np.int64) - np.floor(number * read_share).astype(np.int64)
-        writes = 1 - reads
-        place = np.where(writes == 1, np.cumsum(writes) - 1, np.cumsum(reads) - 1)
-        group, bank, row = self.locate(place, np.where(writes == 1, bank_shift, 0))
-        row += np.where(writes == 1, _ROWS_OF_WRITES, 0)
-        issued, activates, _ = serve_bursts(
-            group, bank, row, writes, self.lookahead, self.write_buffer, self.burst, self.cas_short, self.cas_long,
-            self.activate_to_cas, self.precharge, self.row_active, self.activate_short, self.activate_long,
-            self.four_activates, self.read_to_precharge, self.read_latency, self.write_latency, self.write_recovery,
-            self.write_to_read_short, self.write_to_read_long, self.refresh, refresh_interval,
-        )  # fmt: skip
-        clocks = int(issued.max()) - int(issued.min()) + self.burst
-        return count * self.burst / clocks, 1 - activates / count
+    def _stream(self, count: int, read_share: float, run: int, bank_shift: int) -> np.ndarray:
+        """``count`` bursts: runs of reads and of writes, each at consecutive addresses of its own."""
+        number = np.arange(count, dtype=np.int64)
+        reads_before = np.floor(np.arange(count // run + 2) * read_share).astype(np.int64)  # in runs
+        write = 1 - np.diff(reads_before)[number // run]
+        writes = np.cumsum(write)  # up to and with each burst
+        group, bank, row = self.locate(np.where(write, writes - 1, number - writes), write * bank_shift)
+        return np.rec.fromarrays([group, bank, row + write * _ROWS_OF_WRITES, write], dtype=BURST)
+
+    def _step(self, bursts: np.ndarray, timing: DramTiming) -> tuple[float, float]:
+        """Efficiency and row hits of a stream."""
+        served = serve_bursts(bursts, Queues(self.lookahead, self.write_buffer), timing)
+        count, clocks = bursts.size, int(served.issued.max()) - int(served.issued.min()) + self.burst
+        return count * self.burst / clocks, 1 - served.activates / count
 
     def locate(self, place: np.ndarray, bank_shift: np.ndarray | int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Bank group, bank (numbered over all groups) and row of the burst at each sequential place, int64."""
         if self.address_map == "row-bank-group-column":
-            above_column = place // self.bursts_per_row
-            group, above = above_column % self.bank_groups, above_column // self.bank_groups
+            above, group = np.divmod(place // self.bursts_per_row, self.bank_groups)
         else:
-            group, above = place % self.bank_groups, place // (self.bank_groups * self.bursts_per_row)
-        bank = (above + bank_shift) % self.banks_per_group
-        return group, group * self.banks_per_group + bank, above // self.banks_per_group
+            above, group = np.divmod(place, self.bank_groups)
+            above //= self.bursts_per_row
+        row, bank = np.divmod(above, self.banks_per_group)
+        return group, group * self.banks_per_group + (bank + bank_shift) % self.banks_per_group, row

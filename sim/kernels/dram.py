@@ -1,125 +1,214 @@
-"""Numba kernel of one DRAM channel: bursts served first-ready within a look-ahead, under bank and group timing."""
+"""Numba kernel of one DRAM channel: bursts served first-ready within a look-ahead, under bank and group timing.
+
+Names of times are JEDEC's (JESD79-4 for DDR4). From read to write it counts CL + burst + 2 - CWL, as Ramulator2 does.
+"""
+
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
-__all__ = ["serve_bursts"]
+__all__ = ["BURST", "DramTiming", "Queues", "Served", "serve_bursts"]
 
 _NEVER = -(1 << 40)  # a clock before everything
+_FOREVER = 1 << 60  # a clock behind everything
+_CLOSED = -1  # row of a bank that is precharged
+_FOUR = 4  # activates that one tFAW covers
+_BUS_TURNAROUND = 2  # clocks between a read's data and a write's: a postamble and a preamble
+
+BURST = np.dtype([("group", np.int64), ("bank", np.int64), ("row", np.int64), ("write", np.int64)])
+"""One access: bank group, bank (numbered over all groups), row, and whether it is a write (0 or 1)."""
+
+_BANK = np.dtype(
+    [
+        ("open_row", np.int64),
+        ("column_from", np.int64),  # earliest clock of a column command
+        ("activate_from", np.int64),
+        ("precharge_from", np.int64),
+        ("seen", np.int64),  # number of the last scan that met the bank
+    ]
+)
+_GROUP = np.dtype([("last_column", np.int64), ("last_activate", np.int64)])  # clocks of a bank group's commands
+
+
+class Queues(NamedTuple):
+    """How many bursts of each direction the controller sees at once."""
+
+    reads: int  # 1 = in order
+    writes: int  # they wait until so many are there, then all are written
+
+
+class DramTiming(NamedTuple):
+    """Least distances between commands, clocks."""
+
+    burst: int  # data of one burst on the pins, BL/2 of a double data rate
+    tCCD_S: int  # column command to column command in another bank group
+    tCCD_L: int  # in the same bank group
+    tRCD: int  # activate to column command
+    tRP: int  # precharge to activate
+    tRAS: int  # activate to precharge
+    tRRD_S: int  # activate to activate in another bank group
+    tRRD_L: int  # in the same bank group
+    tFAW: int  # first to fifth activate
+    tRTP: int  # read to precharge
+    CL: int  # read to its first data
+    CWL: int  # write to its first data
+    tWR: int  # a write's last data to precharge
+    tWTR_S: int  # a write's last data to a read in another bank group
+    tWTR_L: int  # in the same bank group
+    tRFC: int  # refresh to activate
+    tREFI: int  # refresh to refresh; 0: never refreshed
+
+
+class Served(NamedTuple):
+    """What became of a stream."""
+
+    issued: np.ndarray  # int64, clock of each burst's column command, in the order of the stream
+    activates: int
+    refreshes: int
+
+
+class _Column(NamedTuple):
+    """A column command."""
+
+    clock: int
+    group: int
+    write: int
 
 
 @njit(cache=True)
-def serve_bursts(
-    groups: np.ndarray,
-    banks: np.ndarray,
-    rows: np.ndarray,
-    writes: np.ndarray,
-    lookahead: int,
-    write_buffer: int,
-    burst: int,
-    cas_short: int,
-    cas_long: int,
-    activate_to_cas: int,
-    precharge: int,
-    row_active: int,
-    activate_short: int,
-    activate_long: int,
-    four_activates: int,
-    read_to_precharge: int,
-    read_latency: int,
-    write_latency: int,
-    write_recovery: int,
-    write_to_read_short: int,
-    write_to_read_long: int,
-    refresh: int,
-    refresh_interval: int,
-) -> tuple[np.ndarray, int, int]:
-    """Clock of each burst's column command (int64, in the order of the stream), activates and refreshes.
+def serve_bursts(bursts: np.ndarray, queues: Queues, timing: DramTiming) -> Served:
+    """Serve a stream to its end: ``bursts`` of dtype ``BURST``, all waiting from clock 0.
 
-    ``groups``, ``banks`` (numbered over all groups), ``rows``, ``writes`` (0 or 1): int64, one entry per burst, all
-    waiting from clock 0. Bursts become visible in order, as long as fewer than ``lookahead`` reads and ``write_buffer``
-    writes wait. Reads go before writes until the write buffer is full or no read is visible; then the buffered writes
-    drain. Of the visible bursts of the direction, the one whose column command can go first goes next, the oldest of
-    equals; a bank opens the row of its oldest such burst as soon as timing allows. Times in clocks;
-    ``refresh_interval`` 0: never refreshed.
+    Bursts become visible in order, as long as their direction's queue has room. Reads go before writes until the write
+    queue is full or no read is visible; then the queued writes drain. Of the visible bursts of the direction, the one
+    whose column command can go first goes next, the oldest of equals; a bank opens the row of its oldest such burst as
+    soon as timing allows.
     """
-    count = groups.size
-    issued = np.full(count, _NEVER, np.int64)
-    total_banks, total_groups = banks.max() + 1, groups.max() + 1
-    open_row = np.full(total_banks, -1, np.int64)
-    cas_from = np.zeros(total_banks, np.int64)
-    precharge_from = np.zeros(total_banks, np.int64)
-    activate_from = np.zeros(total_banks, np.int64)
-    seen = np.zeros(total_banks, np.int64)  # number of the last scan that met the bank
-    last_cas_of = np.full(total_groups, _NEVER, np.int64)
-    last_activate_of = np.full(total_groups, _NEVER, np.int64)
-    recent_activates = np.full(4, _NEVER, np.int64)
-    limits = (lookahead, write_buffer)
-    windows = np.zeros((2, max(lookahead, write_buffer)), np.int64)  # visible reads, visible writes
+    issued = np.full(bursts.size, _NEVER, np.int64)
+    banks, groups = _idle(bursts)
+    recent_activates = np.full(_FOUR, _NEVER, np.int64)  # ring
+    windows = np.zeros((2, max(queues.reads, queues.writes)), np.int64)  # visible reads, visible writes
     visible = np.zeros(2, np.int64)
-    following, draining = 0, 0
-    last_cas, last_activate, last_group, last_write = _NEVER, _NEVER, 0, 0
-    now, served, scan, activates, refreshes = 0, 0, 0, 0, 0
-    next_refresh = refresh_interval if refresh_interval > 0 else 1 << 60
-    while served < count:
-        while following < count and visible[writes[following]] < limits[writes[following]]:
-            windows[writes[following], visible[writes[following]]] = following
-            visible[writes[following]] += 1
-            following += 1
-        if draining == 0 and (visible[0] == 0 or visible[1] == write_buffer):
+    last = _Column(np.int64(_NEVER), np.int64(0), np.int64(0))
+    following, draining, now, scan, activates, refreshes = 0, 0, 0, 0, 0, 0
+    next_refresh = timing.tREFI if timing.tREFI > 0 else _FOREVER
+    served = 0
+    while served < bursts.size:
+        following = _admit(bursts, queues, windows, visible, following)
+        if draining == 0 and (visible[0] == 0 or visible[1] == queues.writes):
             draining = visible[1]
         direction = 1 if draining > 0 else 0
         scan += 1
-        best, best_at = -1, 1 << 60
+        best, best_clock = -1, _FOREVER
         for place in range(visible[direction]):
-            item = windows[direction, place]
-            bank, group = banks[item], groups[item]
-            if open_row[bank] != rows[item] and seen[bank] != scan:
-                at = max(now, activate_from[bank])
-                if open_row[bank] >= 0:
-                    at = max(at, precharge_from[bank] + precharge)
-                at = max(at, last_activate + activate_short, last_activate_of[group] + activate_long)
-                at = max(at, recent_activates[activates % 4] + four_activates)
-                recent_activates[activates % 4] = at
-                last_activate, last_activate_of[group] = at, at
+            burst = bursts[windows[direction, place]]
+            bank, group = banks[burst["bank"]], groups[burst["group"]]
+            if bank["open_row"] != burst["row"] and bank["seen"] != scan:
+                clock = _activate_clock(timing, bank, group, recent_activates, activates, now)
+                _open(timing, bank, burst["row"], clock)
+                group["last_activate"] = recent_activates[activates % _FOUR] = clock
                 activates += 1
-                open_row[bank] = rows[item]
-                cas_from[bank], precharge_from[bank] = at + activate_to_cas, at + row_active
-            seen[bank] = scan
-            if open_row[bank] != rows[item]:
-                continue
-            at = max(now, cas_from[bank], last_cas + cas_short, last_cas_of[group] + cas_long)
-            if last_cas != _NEVER and writes[item] != last_write:
-                if last_write:
-                    wait = write_to_read_long if group == last_group else write_to_read_short
-                    at = max(at, last_cas + write_latency + burst + wait)
-                else:
-                    at = max(at, last_cas + read_latency + burst + 2 - write_latency)
-            if at < best_at:
-                best, best_at = place, at
-        if best_at >= next_refresh:
-            at = max(now, next_refresh)
-            for bank in range(total_banks):
-                if open_row[bank] >= 0:
-                    at = max(at, precharge_from[bank])
-            at += precharge
-            for bank in range(total_banks):
-                open_row[bank] = -1
-                activate_from[bank] = at + refresh
+            bank["seen"] = scan
+            if bank["open_row"] == burst["row"]:
+                clock = _column_clock(timing, bank, group, burst, last, now)
+                if clock < best_clock:
+                    best, best_clock = place, clock
+        if best_clock >= next_refresh:
+            now = _refresh(timing, banks, max(now, next_refresh))
+            next_refresh += timing.tREFI
             refreshes += 1
-            now = at
-            next_refresh += refresh_interval
             continue
         item = windows[direction, best]
-        bank, group = banks[item], groups[item]
-        issued[item] = best_at
-        now, last_cas, last_group, last_write = best_at, best_at, group, writes[item]
-        last_cas_of[group] = best_at
-        freed = best_at + (write_latency + burst + write_recovery if last_write else read_to_precharge)
-        precharge_from[bank] = max(precharge_from[bank], freed)
-        visible[direction] -= 1
+        burst = bursts[item]
+        now = issued[item] = best_clock
+        last = _Column(best_clock, burst["group"], burst["write"])
+        groups[burst["group"]]["last_column"] = now
+        _hold_open(timing, banks[burst["bank"]], last)
+        _leave(windows, visible, direction, best)
         draining -= direction
-        for place in range(best, visible[direction]):
-            windows[direction, place] = windows[direction, place + 1]
         served += 1
-    return issued, activates, refreshes
+    return Served(issued, activates, refreshes)
+
+
+@njit(cache=True)
+def _idle(bursts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The banks and bank groups of a stream, nothing open."""
+    banks, groups = np.zeros(bursts["bank"].max() + 1, _BANK), np.zeros(bursts["group"].max() + 1, _GROUP)
+    banks["open_row"][:] = _CLOSED
+    groups["last_column"][:] = _NEVER
+    groups["last_activate"][:] = _NEVER
+    return banks, groups
+
+
+@njit(cache=True)
+def _admit(bursts: np.ndarray, queues: Queues, windows: np.ndarray, visible: np.ndarray, following: int) -> int:
+    """Make bursts visible from number ``following`` on; the number of the first that has no room."""
+    while following < bursts.size:
+        direction = bursts[following]["write"]
+        if visible[direction] == (queues.writes if direction else queues.reads):
+            break
+        windows[direction, visible[direction]] = following
+        visible[direction] += 1
+        following += 1
+    return following
+
+
+@njit(cache=True)
+def _leave(windows: np.ndarray, visible: np.ndarray, direction: int, place: int) -> None:
+    """Take the burst at ``place`` out of its direction's window; the younger ones move up."""
+    visible[direction] -= 1
+    for later in range(place, visible[direction]):
+        windows[direction, later] = windows[direction, later + 1]
+
+
+@njit(cache=True)
+def _activate_clock(
+    timing: DramTiming, bank: np.void, group: np.void, recent: np.ndarray, activates: int, now: int
+) -> int:
+    """Earliest activate of a bank, which may have to close another row first."""
+    clock = max(now, bank["activate_from"])
+    if bank["open_row"] != _CLOSED:
+        clock = max(clock, bank["precharge_from"] + timing.tRP)
+    last, fourth_last = recent[(activates - 1) % _FOUR], recent[activates % _FOUR]
+    clock = max(clock, last + timing.tRRD_S, group["last_activate"] + timing.tRRD_L)
+    return max(clock, fourth_last + timing.tFAW)
+
+
+@njit(cache=True)
+def _open(timing: DramTiming, bank: np.void, row: int, clock: int) -> None:
+    """Activate a row."""
+    bank["open_row"] = row
+    bank["column_from"] = clock + timing.tRCD
+    bank["precharge_from"] = clock + timing.tRAS
+
+
+@njit(cache=True)
+def _column_clock(timing: DramTiming, bank: np.void, group: np.void, burst: np.void, last: _Column, now: int) -> int:
+    """Earliest column command to the open row of a bank."""
+    clock = max(now, bank["column_from"], last.clock + timing.tCCD_S, group["last_column"] + timing.tCCD_L)
+    if last.clock == _NEVER or burst["write"] == last.write:
+        return clock
+    if last.write:
+        to_read = timing.tWTR_L if burst["group"] == last.group else timing.tWTR_S
+        return max(clock, last.clock + timing.CWL + timing.burst + to_read)
+    return max(clock, last.clock + timing.CL + timing.burst + _BUS_TURNAROUND - timing.CWL)
+
+
+@njit(cache=True)
+def _hold_open(timing: DramTiming, bank: np.void, column: _Column) -> None:
+    """No precharge of the bank before the data of its column command are through."""
+    through = timing.CWL + timing.burst + timing.tWR if column.write else timing.tRTP
+    bank["precharge_from"] = max(bank["precharge_from"], column.clock + through)
+
+
+@njit(cache=True)
+def _refresh(timing: DramTiming, banks: np.ndarray, clock: int) -> int:
+    """Close every bank from ``clock`` on and refresh: the clock of the refresh command."""
+    for bank in banks:
+        if bank["open_row"] != _CLOSED:
+            clock = max(clock, bank["precharge_from"])
+    clock += timing.tRP
+    for bank in banks:
+        bank["open_row"], bank["activate_from"] = _CLOSED, clock + timing.tRFC
+    return clock

@@ -5,21 +5,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim.kernels.dram import serve_bursts
+from sim.kernels.dram import BURST, DramTiming, Queues, serve_bursts
 
 pytestmark = pytest.mark.kernels
 
-TIMING = dict(
-    burst=4, cas_short=4, cas_long=6, activate_to_cas=10, precharge=11, row_active=30, activate_short=4,
-    activate_long=7, four_activates=100, read_to_precharge=8, read_latency=12, write_latency=9, write_recovery=15,
-    write_to_read_short=3, write_to_read_long=8, refresh=200, refresh_interval=0,
+TIMING = DramTiming(
+    burst=4, tCCD_S=4, tCCD_L=6, tRCD=10, tRP=11, tRAS=30, tRRD_S=4, tRRD_L=7, tFAW=100, tRTP=8, CL=12, CWL=9, tWR=15,
+    tWTR_S=3, tWTR_L=8, tRFC=200, tREFI=0,
 )  # fmt: skip
 
 
-def serve(bursts, lookahead=1, write_buffer=1, **changes):
-    """``bursts``: (group, bank, row, write) each."""
-    columns = [np.array(column, np.int64) for column in zip(*bursts, strict=True)]
-    return serve_bursts(*columns, lookahead, write_buffer, *(TIMING | changes).values())
+def serve(bursts, reads=1, writes=1, **changes):
+    """``bursts``: (group, bank, row, write) each; ``reads``, ``writes``: that the controller sees."""
+    return serve_bursts(np.array(bursts, BURST), Queues(reads, writes), TIMING._replace(**changes))
 
 
 def test_a_row_opens_then_hits_follow_at_the_long_interval():
@@ -30,38 +28,38 @@ def test_a_row_opens_then_hits_follow_at_the_long_interval():
 
 def test_another_row_of_the_bank_waits_for_precharge():
     """Read at 10 may close at 18, but tRAS says 30; precharge 11, activate at 41, read at 51."""
-    assert serve([(0, 0, 5, 0), (0, 0, 6, 0)])[0].tolist() == [10, 51]
+    assert serve([(0, 0, 5, 0), (0, 0, 6, 0)]).issued.tolist() == [10, 51]
 
 
 def test_another_group_may_follow_at_the_short_interval_when_it_is_visible():
     """Seen together, bank 4 activates tRRD_S = 4 after bank 0 and its read follows 4 after the first."""
-    assert serve([(0, 0, 5, 0), (1, 4, 5, 0)], lookahead=2)[0].tolist() == [10, 14]
-    assert serve([(0, 0, 5, 0), (1, 4, 5, 0)], lookahead=1)[0].tolist() == [10, 20]  # activates once it is seen
+    assert serve([(0, 0, 5, 0), (1, 4, 5, 0)], reads=2).issued.tolist() == [10, 14]
+    assert serve([(0, 0, 5, 0), (1, 4, 5, 0)], reads=1).issued.tolist() == [10, 20]  # activates once it is seen
 
 
 def test_the_fifth_activate_waits_for_the_window_of_four():
-    issued = serve([(b % 2, b, 5, 0) for b in range(5)], lookahead=5, four_activates=40)[0]
+    issued = serve([(b % 2, b, 5, 0) for b in range(5)], reads=5, tFAW=40).issued
     assert issued[4] == 40 + 10
 
 
 def test_turning_from_write_to_read_and_back():
     """A full buffer of one goes first, at 10; reads after CWL + burst + tWTR_L = 21."""
-    assert serve([(0, 0, 5, 1), (0, 0, 5, 0)])[0].tolist() == [10, 31]
+    assert serve([(0, 0, 5, 1), (0, 0, 5, 0)]).issued.tolist() == [10, 31]
 
 
 def test_a_write_waits_for_reads_while_its_buffer_is_not_full():
     """Two reads at 10 and 16, then the write after CL + burst + 2 - CWL = 9 more: the buffer of two is never full."""
-    assert serve([(0, 0, 5, 0), (0, 0, 5, 1), (0, 0, 5, 0)], 2, 2)[0].tolist() == [10, 25, 16]
+    assert serve([(0, 0, 5, 0), (0, 0, 5, 1), (0, 0, 5, 0)], 2, 2).issued.tolist() == [10, 25, 16]
 
 
 def test_a_full_write_buffer_drains_whole_before_the_next_read():
     """Writes at 10 and 16; the read that both overtook comes after CWL + burst + tWTR_L = 21 more."""
-    assert serve([(0, 0, 5, 0), (0, 0, 5, 1), (0, 0, 5, 1)], 1, 2)[0].tolist() == [37, 10, 16]
+    assert serve([(0, 0, 5, 0), (0, 0, 5, 1), (0, 0, 5, 1)], 1, 2).issued.tolist() == [37, 10, 16]
 
 
 def test_refresh_closes_the_banks_and_holds_them():
     """Reads every 6 from 10 to 94; the one at 100 waits: the row may close at 94 + 8, precharge 11, refresh 30."""
-    issued, activates, refreshes = serve([(0, 0, 5, 0)] * 16, refresh=30, refresh_interval=100)
+    issued, activates, refreshes = serve([(0, 0, 5, 0)] * 16, tRFC=30, tREFI=100)
     assert issued.tolist() == [*range(10, 95, 6), 102 + 11 + 30 + 10]
     assert (activates, refreshes) == (2, 1)
 
@@ -71,9 +69,9 @@ def test_refresh_closes_the_banks_and_holds_them():
 def test_every_burst_is_served_once_and_never_faster_than_the_bus(bursts, lookahead):
     issued, activates, _ = serve([(bank // 4, bank, row, 0) for bank, row in bursts], lookahead)
     order = np.sort(issued)
-    assert (np.diff(order) >= TIMING["cas_short"]).all()
-    assert order[0] >= TIMING["activate_to_cas"]
+    assert (np.diff(order) >= TIMING.tCCD_S).all()
+    assert order[0] >= TIMING.tRCD
     for bank in {bank for bank, _ in bursts}:
         same_group = np.sort(issued[[b // 4 == bank // 4 for b, _ in bursts]])
-        assert (np.diff(same_group) >= TIMING["cas_long"]).all()
+        assert (np.diff(same_group) >= TIMING.tCCD_L).all()
     assert activates >= len({bank for bank, _ in bursts})
