@@ -7,10 +7,10 @@ from hw.document import Record, record_of
 from hw.trit import Packing
 from quant.shapes import ModelShape
 
-__all__ = ["LinearEntry", "Manifest", "read_manifest", "write_manifest"]
+__all__ = ["OUTLIER_BITS", "LinearEntry", "Manifest", "read_manifest", "write_manifest"]
 
 _SCHEMA, _VERSION = "tritforge.manifest", 1
-_OUTLIER_ZERO_BITS = 8  # per row, see quant.side_data.Outliers
+OUTLIER_BITS = 8  # of a weight, and of its row's zero point, see quant.weights.side_data.Outliers
 _REMEDY = "quantize again: make quant MODEL=..."
 
 
@@ -41,6 +41,11 @@ class LinearEntry(Record):
         return self.code_bits + self.scale_bits + beside
 
     @property
+    def side_bits(self) -> int:
+        """Of ``bits``, the non-ternary weights: low-rank factors, outliers and the bitmap that says where they are."""
+        return self.low_rank_bits + (OUTLIER_BITS * self.outliers + self.mask_bits if self.outliers else 0)
+
+    @property
     def groups(self) -> int:
         """Scale groups per row."""
         return -(-self.k // self.group) if self.group else 1
@@ -48,7 +53,7 @@ class LinearEntry(Record):
     @property
     def has_offsets(self) -> bool:
         """Whether groups have offsets: the hardware needs the sum of their activations."""
-        return self.offset_bits > (_OUTLIER_ZERO_BITS * self.n if self.outliers else 0)
+        return self.offset_bits > (OUTLIER_BITS * self.n if self.outliers else 0)
 
 
 class Manifest(Record):

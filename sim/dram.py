@@ -65,6 +65,10 @@ class DramChannel(Record):
             )
         return self
 
+    def interleaved(self) -> "DramChannel":
+        """The same banks with an address map that spreads neighbouring bursts over bank groups."""
+        return self.model_copy(update={"address_map": "row-bank-column-group"})
+
     def sequential(self) -> StreamResult:
         """Reads of consecutive addresses."""
         return self._measure(1.0)

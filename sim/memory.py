@@ -65,7 +65,7 @@ def stream_table(memory: MemoryConfig) -> dict[str, float]:
     if memory.dram is None:
         raise InputError(f"memory {memory.name!r}: field 'dram' must describe its banks")
     sequential = memory.dram.sequential()
-    interleaved = memory.dram.model_copy(update={"address_map": "row-bank-column-group"}).sequential()
+    interleaved = memory.dram.interleaved().sequential()
     in_order = memory.dram.model_copy(update={"lookahead": 1}).sequential()
     return {
         "used": memory.sequential_efficiency,

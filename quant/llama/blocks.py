@@ -29,7 +29,6 @@ __all__ = [
     "embed",
     "first_blocks",
     "int8_activations",
-    "linear_name",
     "logits_of",
     "must_stream",
     "norm_weights",
@@ -76,12 +75,7 @@ class DecoderLinear(NamedTuple):
     @property
     def name(self) -> str:
         """Its module's path, for messages."""
-        return linear_name(self.layer, self.kind)
-
-
-def linear_name(layer: int, kind: str) -> str:
-    """Path of a decoder linear's module inside the model."""
-    return f"model.layers.{layer}.{_SUBMODULE[kind]}.{kind}"
+        return f"model.layers.{self.layer}.{_SUBMODULE[self.kind]}.{self.kind}"
 
 
 def must_stream(shape: ModelShape) -> bool:

@@ -168,8 +168,7 @@ def _interleaving(memory: MemoryConfig) -> float:
     """What another address map would make of a sequential stream; 1 where no banks are described."""
     if memory.dram is None:
         return 1.0
-    interleaved = memory.dram.model_copy(update={"address_map": "row-bank-column-group"})
-    return interleaved.sequential().efficiency / memory.dram.sequential().efficiency
+    return memory.dram.interleaved().sequential().efficiency / memory.dram.sequential().efficiency
 
 
 def _doubled(

@@ -1,15 +1,18 @@
-"""Rewrites of a step's ops: projections fused into one GEMM, and a prompt's chunk that rides along with decode."""
+"""Rewrites of a step's ops: projections fused into one GEMM, and a prompt's chunk piggybacked on decode.
+
+Ref: Agrawal et al., SARATHI (arXiv 2308.16369), chunked prefills with piggybacked decodes.
+"""
 
 from sim.trace.ops import AttentionOp, LinearOp, Op
 
-__all__ = ["fuse_projections", "ride_along"]
+__all__ = ["fuse_projections", "piggyback"]
 
-_ADD_UP = ("scale_bits", "float_macs", "int8_macs", "side_bits")
+_SUMMED_FIELDS = ("scale_bits", "float_macs", "int8_macs", "side_bits")
 _FUSED = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))  # linears of one input
 
 
-def ride_along(decode: list[Op], prefill: list[Op]) -> list[Op]:
-    """One step that does both: tokens of both pass each linear together, attention of both follows each other.
+def piggyback(decode: list[Op], prefill: list[Op]) -> list[Op]:
+    """One step that does both: tokens of both pass each linear together, attention of both runs sequentially.
 
     The lists name the same ops in the same order. Statistics of the linears are those of ``prefill``, where weights
     rest while tokens pass.
@@ -40,7 +43,7 @@ def fuse_projections(ops: list[Op]) -> list[Op]:
             and isinstance(last, LinearOp)
             and last.name.rpartition("+")[2] in together
             and op.name != together[0]
-            and _kin(op) == _kin(last)
+            and _fusion_key(op) == _fusion_key(last)
             and not op.permuted  # every linear has an order of its own
         ):
             fused[-1] = _joined(last, op)
@@ -49,8 +52,8 @@ def fuse_projections(ops: list[Op]) -> list[Op]:
     return fused
 
 
-def _kin(op: LinearOp) -> tuple:
-    """What two linears must share to run as one GEMM."""
+def _fusion_key(op: LinearOp) -> tuple:
+    """What two linears must have in common to run as one GEMM."""
     return op.count, op.gemm.m, op.gemm.k, op.planes, op.group, op.scale_groups, op.offset_groups, op.permuted
 
 
@@ -64,5 +67,5 @@ def _joined(a: LinearOp, b: LinearOp) -> LinearOp:
         }
         statistics = a.statistics.model_copy(update=rates)
     gemm = a.gemm._replace(n=n)
-    side = {name: getattr(a, name) + getattr(b, name) for name in _ADD_UP}
+    side = {name: getattr(a, name) + getattr(b, name) for name in _SUMMED_FIELDS}
     return a.model_copy(update={"name": f"{a.name}+{b.name}", "gemm": gemm, "statistics": statistics} | side)
