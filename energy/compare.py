@@ -13,10 +13,7 @@ from hw.errors import InputError
 from hw.progress import StageReport
 from quant.manifest import Manifest, read_manifest
 from quant.pipeline import QuantJob
-from quant.shapes import ModelShape
-from sim.memory import load_memory
 from sim.result import SimResult
-from sim.simulator import simulate
 
 __all__ = ["Comparison", "MethodRow", "compare_manifests", "compare_methods", "write_comparison"]
 
@@ -87,7 +84,7 @@ def compare_manifests(job: Job, paths: list[Path]) -> Comparison:
                 )
     rows = [_unquantized(job, first, array, costs)]
     for manifest in manifests:
-        result = _simulate(job, manifest.shape, array, manifest)
+        result = job.simulate(manifest.shape, array, manifest)
         label = _label(manifest, [one for one in manifests if one.method == manifest.method])
         rows.append(_row(label, result, costs, manifest.true_bits, _planes(manifest), manifest.perplexity))
     return Comparison(
@@ -126,22 +123,9 @@ def _planes(manifest: Manifest) -> float:
 
 def _unquantized(job: Job, manifest: Manifest, array: ArrayConfig, costs: CostSource) -> MethodRow:
     """The FP16 model on an FP16 array of the same organisation; perplexities before quantization."""
-    result = _simulate(job, manifest.shape, job.core_group.fed(array.baseline("fp16")), None)
+    result = job.simulate(manifest.shape, job.core_group.fed(array.baseline("fp16")))
     before = {"a16": manifest.perplexity["fp"], "a8": manifest.perplexity["fp_a8"]}
     return _row("unquantized (fp16 array)", result, costs, 16.0, 0.0, before)
-
-
-def _simulate(job: Job, shape: ModelShape, array: ArrayConfig, manifest: Manifest | None) -> SimResult:
-    return simulate(
-        shape,
-        array,
-        load_memory(job.memory),
-        prefill=job.prefill,
-        decode=job.decode,
-        batch=job.batch,
-        manifest=manifest,
-        cores=job.core_group,
-    )
 
 
 def _row(

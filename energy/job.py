@@ -15,12 +15,14 @@ from hw.arithmetics import Mac
 from hw.artifact import sha256_json, write_artifact, write_text
 from hw.config import ArrayConfig, load_array
 from hw.document import Record
+from quant.manifest import Manifest
 from quant.shapes import ModelShape
 from sim.cores import CoreGroup, CoreSplit
-from sim.memory import MemoryConfig, load_memory
+from sim.memory import load_memory
 from sim.reports.gantt import layer_gantt
 from sim.result import SimResult, write_result
 from sim.simulator import simulate
+from sim.trace.build import TraceStatistics
 
 __all__ = ["BASELINES", "Job", "simulate_machines", "write_job"]
 
@@ -36,11 +38,35 @@ class Job(Record):
     array: str = "edge-32x32"
     memory: str = "lpddr5-6400"
     costs: str = "horowitz-45nm"
-    prefill: Annotated[int, Field(ge=0)] = 512
+    prefill: Annotated[int, Field(ge=1)] = 512
     decode: Annotated[int, Field(ge=0)] = 128
     batch: Annotated[int, Field(ge=1)] = 1
     cores: Annotated[int, Field(ge=1)] = 1
     core_split: CoreSplit = "auto"
+
+    def simulate(
+        self,
+        shape: ModelShape,
+        array: ArrayConfig,
+        manifest: Manifest | None = None,
+        statistics: TraceStatistics | None = None,
+    ) -> SimResult:
+        """Simulate the job's sizes on ``array``, which stores the weights that ``manifest`` describes.
+
+        Raises:
+            InputError: an unknown memory, or sizes that the model cannot run.
+        """
+        return simulate(
+            shape,
+            array,
+            load_memory(self.memory),
+            prefill=self.prefill,
+            decode=self.decode,
+            batch=self.batch,
+            cores=self.core_group,
+            manifest=manifest,
+            trace_statistics=statistics,
+        )
 
     @property
     def core_group(self) -> CoreGroup:
@@ -56,12 +82,14 @@ def simulate_machines(
     Raises:
         InputError: an unknown name, or sizes that the model cannot run.
     """
-    array, memory, costs = load_array(job.array), load_memory(job.memory), load_source(job.costs)
-    results = [
-        _simulate(job, shape, machine, memory, measured)
-        for machine in (array, *(job.core_group.fed(array.baseline(mac)) for mac in BASELINES))
+    array, costs = load_array(job.array), load_source(job.costs)
+    manifest, statistics = (measured.manifest, measured.statistics) if measured else (None, None)
+    machines = [array, *(job.core_group.fed(array.baseline(mac)) for mac in BASELINES)]
+    results = [  # a baseline stores its own format, whatever the manifest says
+        job.simulate(shape, machine, manifest if machine.arithmetic.stores_trits else None, statistics)
+        for machine in machines
     ]
-    return summarize(results, costs, _published_tables(), measured and measured.manifest), results
+    return summarize(results, costs, _published_tables(), manifest), results
 
 
 def write_job(folder: Path, summary: JobSummary, results: list[SimResult]) -> dict[str, Path]:
@@ -80,23 +108,6 @@ def write_job(folder: Path, summary: JobSummary, results: list[SimResult]) -> di
     charts = [layer_gantt(results[0], phase) for phase in results[0].phases]
     write_text(paths["html"], summary_html(summary, charts))
     return paths
-
-
-def _simulate(
-    job: Job, shape: ModelShape, array: ArrayConfig, memory: MemoryConfig, measured: Measured | None
-) -> SimResult:
-    """One machine; only the ternary array stores what the manifest says, a baseline stores its own format."""
-    return simulate(
-        shape,
-        array,
-        memory,
-        prefill=job.prefill,
-        decode=job.decode,
-        batch=job.batch,
-        cores=job.core_group,
-        trace_statistics=measured and measured.statistics,
-        manifest=measured.manifest if measured and array.arithmetic.stores_trits else None,
-    )
 
 
 def _published_tables() -> list[OpTable]:

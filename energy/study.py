@@ -18,7 +18,6 @@ from hw.errors import InputError
 from quant.shapes import load_shape
 from sim.memory import load_memory
 from sim.result import SimResult
-from sim.simulator import simulate
 
 __all__ = ["METRICS", "Study", "StudyPoint", "StudyResult", "load_study", "pareto_front", "run_study", "write_study"]
 
@@ -146,22 +145,13 @@ def _machine(study: Study, values: dict[str, Value], origin: str) -> tuple[Job, 
         array = validate_document(array.model_dump() | changed, ArrayConfig, where)
     load_shape(job.model), load_memory(job.memory), load_source(job.costs)
     job.core_group.check(array)
-    if job.prefill == 0 or job.decode == 0:
-        raise InputError(f"{where}: prefill and decode must be at least 1 in a study")
+    if job.decode == 0:
+        raise InputError(f"{where}: decode must be at least 1 in a study, not 0")
     return job, array
 
 
 def _metrics(job: Job, array: ArrayConfig) -> dict[str, float]:
-    result = simulate(
-        load_shape(job.model),
-        array,
-        load_memory(job.memory),
-        prefill=job.prefill,
-        decode=job.decode,
-        batch=job.batch,
-        cores=job.core_group,
-    )
-    return _figures(result, job)
+    return _figures(job.simulate(load_shape(job.model), array), job)
 
 
 def _figures(result: SimResult, job: Job) -> dict[str, float]:
