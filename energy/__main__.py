@@ -27,7 +27,7 @@ from hw.config import load_array
 from hw.document import validate_document
 from hw.progress import stage_bars
 from quant.pipeline import QuantJob
-from quant.registry import check_method, method_names
+from quant.registry import AUTO, check_method, method_names
 from quant.source import resolve
 
 _BUILD = Path("build")
@@ -40,7 +40,12 @@ def _parser() -> CommandParser:
     sim = commands.add_parser("sim", help="simulate a model on a ternary array and its baselines")
     for name, field in Job.model_fields.items():
         sim.add_argument(f"--{name.replace('_', '-')}", default=field.default, help=f"default: {field.default}")
-    sim.add_argument("--method", default="pt-bitnet", help="quantization of a model with weights (default: pt-bitnet)")
+    sim.add_argument(
+        "--method",
+        default=AUTO,
+        help="quantization of a model with weights (default: native for a checkpoint that is ternary already, else "
+        "pt-bitnet)",
+    )
     sim.add_argument("--text", help="text for the perplexities (default: a slice of the stdlib's pydoc_data.topics)")
     sim.add_argument("--calib", help="calibration text (default: another slice of the same)")
     sim.add_argument("--device", default="cpu", help="torch device of quantization (default: cpu)")

@@ -17,7 +17,7 @@ from hw.errors import InputError
 from hw.progress import stage_bars
 from quant.manifest import Manifest, read_manifest
 from quant.pipeline import QuantJob, quantize
-from quant.registry import method_names
+from quant.registry import AUTO, method_names
 from quant.results.bench_report import BENCH_FILE, add_reports, bench_markdown, read_report, read_reports
 from quant.results.published import published_for
 from quant.results.table import RESULTS_FILE, add_row, read_results, results_markdown, row_of
@@ -34,7 +34,12 @@ def _parser() -> CommandParser:
     job.add_argument(
         "--model", required=True, help="shipped name, Hugging Face directory or hub id, .gguf or .bin file"
     )
-    job.add_argument("--method", default="pt-bitnet", help=f"one of {', '.join(method_names())} (default: pt-bitnet)")
+    job.add_argument(
+        "--method",
+        default=AUTO,
+        help=f"one of {', '.join(method_names())}; or native, which stores the trits of a BitNet or ternary GGUF "
+        "checkpoint as they are (default: native for such a checkpoint, else pt-bitnet)",
+    )
     job.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="option of the method; repeat")
     job.add_argument(
         "--text",

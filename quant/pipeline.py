@@ -13,8 +13,9 @@ from pydantic import Field
 from hw.artifact import sha256_json
 from hw.document import Record
 from quant.manifest import Manifest, read_manifest
+from quant.native.detect import method_for
 from quant.recording import Recording, read_recording
-from quant.registry import check_method
+from quant.registry import AUTO, NATIVE, check_method
 from quant.source import Source, resolve, weights_path, weights_sha256
 from quant.text import NamedText, calibration_text, evaluation_text, read_text
 from quant.weights.checkpoint import Checkpoint
@@ -39,7 +40,11 @@ class QuantJob(Record):
     """What to quantize and how. ``options`` are the method's own; windows and lengths in tokens."""
 
     model: str = Field(description="shipped name, Hugging Face directory or hub id, .gguf or llama2.c .bin file")
-    method: str = Field("pt-bitnet", description="method of quantization (tritforge list methods)")
+    method: str = Field(
+        AUTO,
+        description="method of quantization (tritforge list methods); by default pt-bitnet, or native for a checkpoint "
+        "that is ternary already",
+    )
     options: dict[str, float | int | str | bool | None] = Field(
         {}, description="option of the method, such as group=64 (tritforge list options)"
     )
@@ -137,6 +142,7 @@ def quantize(job: QuantJob, progress: Progress | None = None) -> Quantized:
     check_method(job.method)
     source = resolve(job.model)
     path = weights_path(source)
+    job = job.model_copy(update={"method": method_for(job.method, path)})
     texts = _texts(job, source)
     folder = _folder(job, source, weights_sha256(path), texts)
     if not _is_complete(folder, texts):
@@ -173,7 +179,7 @@ def _folder(job: QuantJob, source: Source, weights: str, texts: Texts) -> Path:
             "weights": weights,
             "method": job.method,
             "options": dict(job.options),
-            "calibration": texts.calibration_name,
+            "calibration": None if job.method == NATIVE else texts.calibration_name,
             "seed": job.seed,
         }
     )

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from itertools import groupby
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from quant.llama.evaluate import LastWord, last_word_accuracy, last_words, perpl
 from quant.llama.loading import load_model
 from quant.llama.recorder import record_pass
 from quant.manifest import Manifest, write_manifest
+from quant.native.checkpoint import native_solutions
 from quant.pipeline import Progress, QuantJob, Texts
 from quant.procedures.blockwise import fit_blocks
 from quant.procedures.calibrate import (
@@ -27,7 +29,7 @@ from quant.procedures.modelwise import full_strength
 from quant.procedures.refit import FloatStream
 from quant.procedures.stopwatch import stage
 from quant.recording import write_recording
-from quant.registry import MethodOptions, options_for, solver
+from quant.registry import NATIVE, MethodOptions, options_for, solver
 from quant.source import Source, weights_sha256
 from quant.text import NamedText
 from quant.weights.checkpoint import Checkpoint, join_checkpoints, write_checkpoint
@@ -36,6 +38,7 @@ from quant.weights.solution import LinearSolution
 __all__ = ["apply_checkpoint", "quantize_blocks", "run_job"]
 
 _PASSAGES = 500  # whose last word is to be predicted
+_NOT_CALIBRATED = "nothing: trits and scales are the file's"
 _REFERENCE_SCHEMA, _REFERENCE_VERSION = "tritforge.reference", 1
 
 _log = logging.getLogger(__name__)
@@ -74,8 +77,11 @@ def _run_job(job: QuantJob, source: Source, texts: Texts, folder: Path, model_fo
     if path.is_file():
         apply_checkpoint(loaded, Checkpoint(path))
     else:
-        windows, parts, norms = _calibration_windows(loaded, texts), folder / "parts", {}
-        if getattr(options, "strength", "fast") == "full":
+        parts, norms = folder / "parts", {}
+        windows = None if job.method == NATIVE else _calibration_windows(loaded, texts)
+        if windows is None:
+            written = _store_native(loaded, parts, progress)
+        elif getattr(options, "strength", "fast") == "full":
             written, norms = full_strength(loaded, options, windows, parts, model_folder, job.seed, progress)
         elif getattr(options, "objective", "linear") == "block":
             start = solver(job.method).learned_weight
@@ -110,7 +116,7 @@ def _run_job(job: QuantJob, source: Source, texts: Texts, folder: Path, model_fo
         linears=checkpoint.entries(),
         weights_sha256=weights,
         source_sha256=weights_sha256(loaded.path),
-        calibration=texts.calibration_name,
+        calibration=_NOT_CALIBRATED if job.method == NATIVE else texts.calibration_name,
         evaluation=texts.evaluation_name,
         perplexity=figures.pop(texts.evaluation_name),
         more_perplexity=figures,
@@ -118,6 +124,16 @@ def _run_job(job: QuantJob, source: Source, texts: Texts, folder: Path, model_fo
         last_word=guessed,
     )
     write_manifest(folder / "manifest.json", manifest)
+
+
+def _store_native(loaded: LoadedModel, parts: Path, progress: Progress) -> list[Path]:
+    """The trits and scales of a native ternary checkpoint, a part per layer."""
+    written = []
+    for layer, found in groupby(native_solutions(loaded.path, loaded.shape), key=lambda item: item[0][0]):
+        written.append(parts / f"{layer}.safetensors")
+        write_checkpoint(written[-1], dict(found))
+        progress("store", layer + 1, loaded.shape.layers)
+    return written
 
 
 @torch.no_grad()

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from quant.weights.solution import LinearSolution
 
 __all__ = [
+    "AUTO",
     "METHODS",
+    "NATIVE",
     "MethodOptions",
     "Solver",
     "WeightOnlyOptions",
@@ -70,6 +72,9 @@ class Solver(Protocol):
         ...
 
 
+AUTO = "auto"  # the choice left to the weights: native where they are ternary already, else pt-bitnet
+NATIVE = "native"  # no quantization: the trits and scales of a native ternary checkpoint, as they are
+
 METHODS: dict[str, tuple[str, dict[str, object]]] = {}  # name -> module, options that the name fixes
 
 
@@ -125,10 +130,10 @@ def check_method(name: str) -> None:
     Raises:
         InputError: the known ones are listed.
     """
-    if name not in METHODS:
-        raise InputError(f"method must be one of {', '.join(METHODS)}, not {name!r}")
+    if name not in (*METHODS, NATIVE, AUTO):
+        raise InputError(f"method must be one of {', '.join((*METHODS, NATIVE, AUTO))}, not {name!r}")
 
 
 def _entry(name: str) -> tuple[str, dict[str, object]]:
     check_method(name)
-    return METHODS[name]
+    return ("quant.methods.native", {}) if name == NATIVE else METHODS[name]

@@ -12,12 +12,11 @@ import zipfile
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import gguf
-
 from hw.artifact import atomic_path, sha256_file, sha256_json
 from hw.document import validate_document
 from hw.errors import InputError
 from quant.llama2c import read_header
+from quant.native.gguf_file import BITNET_ACTIVATIONS, open_gguf
 from quant.shapes import ModelShape, load_shape, model_names, shape_from_hf_config
 
 __all__ = ["Source", "check_safetensors", "extras_needed", "resolve", "weights_path", "weights_sha256"]
@@ -26,7 +25,7 @@ WEIGHTS_FOLDER = Path("build") / "weights"
 
 Form = Literal["shape", "wheel", "directory", "gguf", "llama2c", "hub"]
 
-_GGUF_ARCHITECTURES = ("llama", "qwen2", "mistral")
+_GGUF_ARCHITECTURES = ("llama", "qwen2", "mistral", *BITNET_ACTIVATIONS)
 
 
 class Wheel(NamedTuple):
@@ -192,12 +191,7 @@ def _hub_complaint(model: str, error: Exception) -> str:
 
 
 def _gguf_shape(path: Path) -> ModelShape:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    try:
-        reader = gguf.GGUFReader(path)
-    except Exception as error:
-        raise InputError(f"{path}: must be a whole .gguf file; it is damaged or truncated ({error})") from None
+    reader = open_gguf(path)
 
     def value(key: str, default: object = None) -> object:
         field = reader.get_field(key)
@@ -228,6 +222,8 @@ def _gguf_shape(path: Path) -> ModelShape:
         "qkv_bias": "blk.0.attn_q.bias" in tensors,
         "rope_theta": value(f"{kind}.rope.freq_base", 10000.0),
         "rms_norm_eps": value(f"{kind}.attention.layer_norm_rms_epsilon", 1e-5),
+        "sub_norms": "blk.0.attn_sub_norm.weight" in tensors,
+        "activation": BITNET_ACTIVATIONS.get(kind, "silu"),
     }
     return validate_document(fields, ModelShape, str(path))
 

@@ -29,6 +29,7 @@ __all__ = [
     "embed",
     "first_blocks",
     "int8_activations",
+    "linear_name",
     "logits_of",
     "must_stream",
     "norm_weights",
@@ -75,7 +76,12 @@ class DecoderLinear(NamedTuple):
     @property
     def name(self) -> str:
         """Its module's path, for messages."""
-        return f"model.layers.{self.layer}.{_SUBMODULE[self.kind]}.{self.kind}"
+        return linear_name(self.layer, self.kind)
+
+
+def linear_name(layer: int, kind: str) -> str:
+    """Path of a decoder linear's module inside the model."""
+    return f"model.layers.{layer}.{_SUBMODULE[kind]}.{kind}"
 
 
 def must_stream(shape: ModelShape) -> bool:

@@ -16,6 +16,9 @@ from transformers.utils import logging as transformers_logging
 from hw.errors import InputError
 from quant.llama.blocks import LoadedModel, Tokenizer, must_stream, place
 from quant.llama2c import Llama2cTokenizer, read_weights
+from quant.native.checkpoint import native_model
+from quant.native.detect import is_native
+from quant.native.gguf_file import plain_tokenizer, transformers_reads
 from quant.shapes import ModelShape
 from quant.source import Source, weights_path
 
@@ -45,6 +48,8 @@ def load_model(source: Source, device: str = "cpu", streamed: bool | None = None
     if streamed is None:
         streamed = must_stream(source.shape)
     loader = _load_llama2c if source.form == "llama2c" else _load_transformers
+    if is_native(path) and (path.is_dir() or not transformers_reads(path)):
+        loader = _load_native
     model, tokenizer = loader(path, source, "auto" if streamed else torch.float32)
     for name, value in model.named_parameters():
         if not torch.isfinite(value).all():
@@ -137,6 +142,9 @@ def _load_transformers(path: Path, source: Source, dtype: torch.dtype | str) -> 
 
 
 def _transformers_tokenizer(path: Path) -> transformers.PreTrainedTokenizerBase:
+    if path.suffix == ".gguf" and not transformers_reads(path):
+        with plain_tokenizer(path) as plain:
+            return _transformers_tokenizer(plain)
     folder, options = (path, {}) if path.is_dir() else (path.parent, {"gguf_file": path.name})
     with _quiet_transformers(), redirect_stderr(StringIO()):
         try:
@@ -145,6 +153,10 @@ def _transformers_tokenizer(path: Path) -> transformers.PreTrainedTokenizerBase:
             raise InputError(
                 f"{path}: has no usable tokenizer (tokenizer.json); copy it there ({_line(error)})"
             ) from None
+
+
+def _load_native(path: Path, source: Source, dtype: torch.dtype | str) -> tuple[PreTrainedModel, Tokenizer]:
+    return native_model(path, source.shape, half=dtype == "auto"), load_tokenizer(path, source.shape)
 
 
 def _llama2c_vocabulary(path: Path, shape: ModelShape) -> Path:

@@ -8,17 +8,19 @@ from hw.errors import InputError
 
 __all__ = ["LowRank", "Outliers", "check_tensor"]
 
+_NAMES = {torch.float16: "float16", torch.float32: "float32"}
+
 
 def check_tensor(name: str, value: torch.Tensor, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
-    """Refuse a stored tensor of another dtype or shape, or one that is not finite in float16.
+    """Refuse a stored tensor of another dtype or shape, or one that is not finite.
 
     Raises:
         InputError: with ``name``, what it must be and what it is.
     """
     if value.dtype != dtype or tuple(value.shape) != shape:
         raise InputError(f"{name} must be {dtype} {shape}, not {value.dtype} {tuple(value.shape)}")
-    if dtype == torch.float16 and not torch.isfinite(value).all():
-        raise InputError(f"{name} must be finite in float16, not {value.float().abs().max().item()}")
+    if dtype.is_floating_point and not torch.isfinite(value).all():
+        raise InputError(f"{name} must be finite in {_NAMES[dtype]}, not {value.float().abs().max().item()}")
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,8 @@ class LinearSolution:
     all of this a ``low_rank`` correction is added, in the order of the inputs.
 
     - ``trits``: int8 (planes, n, k) in {-1, 0, 1}.
-    - ``scales``: float16 (planes, n, groups), or (1, n, groups) with ``ratios``.
+    - ``scales``: float16 (planes, n, groups), or (1, n, groups) with ``ratios``; a native checkpoint's one scale per
+      tensor is float32.
     - ``group``: columns per scale group, the last may be short; None = the whole row.
     - ``ratios``: tied planes: plane p counts ``ratios[p]`` times, one scale serves all.
     - ``offsets``: float16 (n, groups), added for each input of the group (hardware: times the group's sum of x).
@@ -199,7 +200,7 @@ class LinearSolution:
         mask = bitmap + field_bits(k, 1) if self.layout == "zones" else 0
         stored_planes = self.scales.shape[0]
         if self.scale_kind == "tensor":
-            scale = _SCALE_BITS * stored_planes
+            scale = 8 * self.scales.element_size() * stored_planes
         elif self.scale_kind == "pow2":
             scale = _SCALE_BITS * n + field_bits(n * groups, int(self.exponents().max()).bit_length())
         else:
@@ -230,7 +231,9 @@ class LinearSolution:
 
     def _check_scales(self) -> None:
         stored_planes = self.planes if self.ratios is None else 1
-        check_tensor("scales", self.scales, torch.float16, (stored_planes, self.n, self.groups))
+        whole = self.scale_kind == "tensor" and self.scales.dtype == torch.float32
+        dtype = torch.float32 if whole else torch.float16
+        check_tensor("scales", self.scales, dtype, (stored_planes, self.n, self.groups))
         if self.ratios is not None and (len(self.ratios) != self.planes or min(self.ratios) < 1):
             raise InputError(f"ratios must be {self.planes} positive integers, one per plane, not {self.ratios}")
         if self.offsets is not None and self.zeros is not None:

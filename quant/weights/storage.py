@@ -52,7 +52,7 @@ class LinearHeader(Record):
 
 
 def store_linear(solution: "LinearSolution") -> tuple[LinearHeader, dict[str, np.ndarray]]:
-    """Arrays to store, uint8 or float16, whose bytes are exactly ``solution.bits()``, and their header."""
+    """Arrays to store, whose bytes are exactly ``solution.bits()``, and their header."""
     header = LinearHeader(
         planes=solution.planes,
         n=solution.n,
@@ -120,7 +120,7 @@ def read_trits(header: LinearHeader, arrays: Mapping[str, np.ndarray]) -> np.nda
 
 
 def read_scales(header: LinearHeader, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Scales as ``LinearSolution.scales`` holds them: float16 (planes, n, groups), (1, n, groups) for tied planes."""
+    """Scales as ``LinearSolution.scales`` holds them: (planes, n, groups), (1, n, groups) for tied planes."""
     stored = 1 if header.ratios is not None else header.planes
     shape = (stored, header.n, header.groups)
     scales = _array(arrays, "scales")
