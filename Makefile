@@ -1,107 +1,108 @@
 # Tritforge. `make help` lists what a person types. Every target sets up what it needs in .venv by itself.
+# `make X NAME=value ...` is `tritforge X --name value ...`: the command knows its options and refuses any other.
 
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
+TRITFORGE := $(VENV)/bin/tritforge
 PIP := $(PY) -m pip install -qq --disable-pip-version-check
 
-# Defaults: of MODEL here, of everything else in `python -m energy sim --help`.
-MODEL ?= llama2-7b
-STUDY ?= studies/array_and_memory.yaml
-
-VARIABLES := PYTHON MODEL STUDY ARRAY MEMORY COSTS PREFILL DECODE BATCH METHOD METHODS TEXT CALIB DEVICE BOARD LIB OUT JSON ARGS
-given := $(foreach word,$(MAKEOVERRIDES),$(if $(findstring =,$(word)),$(firstword $(subst =, ,$(word)))))
-unknown := $(filter-out $(VARIABLES),$(given))
-ifneq ($(unknown),)
-$(error unknown option $(firstword $(unknown)); known options: $(VARIABLES))
-endif
-
-# $(call option,NAME,--flag) passes --flag 'value' when NAME was given.
-option = $(if $($(1)),$(2) '$($(1))')
-switch = $(if $($(1)),$(2))
+# The variables that were given on make's command line, and those of them that are not make's own business.
+given := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
+options := $(sort $(filter-out PYTHON VENV ARGS MAKE% MFLAGS -%,$(given)))
+# $(call quoted,TEXT) is one word of the shell, whatever TEXT holds.
+quoted = '$(subst ','\'',$(1))'
+# What goes to the command: NAME=value for every option that has a value, then ARGS as it stands.
+words = $(foreach name,$(options),$(if $(value $(name)),$(call quoted,$(name)=$(value $(name))))) $(ARGS)
+# Refuse options of a target that has none.
+plain = $(if $(options),$(error $(firstword $(options)) is no option of make $@, which takes $(or $(1),none)))
 
 .DEFAULT_GOAL := help
-.PHONY: help sim quant verilog bitstream gates whatif compare demo models costs test test-slow test-rtl test-nojit test-bounds lint bench bench-quant docs clean
+.PHONY: help sim quant verilog bitstream gates whatif compare demo list run rewrite results replay mappings dram \
+  references bench bench-quant host simulate boards resources wave diagram array-options completion docs \
+  test test-fast test-slow test-rtl test-nojit test-bounds lint clean
 
-help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
-	@echo "options: $(VARIABLES)"
+help: ## this list; `make X NAME=value` is `tritforge X --name value`
+	$(plain)
+	@sed -n 's/^\([a-z -]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+	@echo "options of a command: .venv/bin/tritforge COMMAND --help; ARGS='...' is passed on as it stands"
 
 sim: $(VENV)/.core ## simulate MODEL on ARRAY and MEMORY beside INT8 and FP16 baselines; report in build/sim/
-	@extras=$$($(PY) -m quant extras --model '$(MODEL)') || exit 2; \
-	if [ -n "$$extras" ]; then $(MAKE) -s --no-print-directory $(VENV)/.quant || exit 2; fi; \
-	$(PY) -m energy sim --model '$(MODEL)' $(call option,ARRAY,--array) $(call option,MEMORY,--memory) \
-	  $(call option,COSTS,--costs) $(call option,PREFILL,--prefill) $(call option,DECODE,--decode) \
-	  $(call option,BATCH,--batch) $(call option,METHOD,--method) $(call option,TEXT,--text) \
-	  $(call option,CALIB,--calib) $(call option,DEVICE,--device) $(call option,OUT,--out) \
-	  $(call switch,JSON,--json) $(ARGS)
+	@$(if $(value MODEL),extras=$$($(TRITFORGE) extras $(call quoted,MODEL=$(value MODEL))) || exit 2; \
+	if [ -n "$$extras" ]; then $(MAKE) -s --no-print-directory $(VENV)/.quant || exit 2; fi;) \
+	$(TRITFORGE) $@ $(words)
 
 quant: $(VENV)/.quant ## quantize MODEL by METHOD: packed checkpoint, manifest, perplexity before and after
-	@$(PY) -m quant quantize --model '$(MODEL)' $(call option,METHOD,--method) $(call option,TEXT,--text) \
-	  $(call option,CALIB,--calib) $(call option,DEVICE,--device) $(call switch,JSON,--json) $(ARGS)
+	@$(TRITFORGE) $@ $(words)
 
 verilog: $(VENV)/.hw ## Verilog of ARRAY=RxC, or of an array that fits BOARD with its top level and constraints
-	@$(PY) -m hw verilog $(call option,BOARD,--board) $(call option,ARRAY,--array) $(call option,OUT,--out) \
-	  $(call switch,JSON,--json) $(ARGS)
+	@$(TRITFORGE) $@ $(words)
 
 bitstream: $(VENV)/.boards ## place and route for BOARD: bitstream, timing and resource table
-	@$(PY) -m hw bitstream $(call option,BOARD,--board) $(call option,ARRAY,--array) $(call option,OUT,--out) \
-	  $(call switch,JSON,--json) $(ARGS)
+	@$(TRITFORGE) $@ $(words)
 
 gates: $(VENV)/.hw ## area, timing and energy of ARRAY in the cells of LIB=file.lib[.gz]
-	@$(PY) -m hw gates $(call option,ARRAY,--array) $(if $(LIB),--lib $(LIB)) $(call switch,JSON,--json) $(ARGS)
+	@$(TRITFORGE) $@ $(words)
 
 whatif: $(VENV)/.core ## simulate every combination of STUDY; Pareto front and plot in build/whatif/
-	@$(PY) -m energy whatif --study '$(STUDY)' $(call option,OUT,--out) $(call switch,JSON,--json) $(ARGS)
+	@$(TRITFORGE) $@ $(words)
 
 compare: $(VENV)/.quant ## METHODS of quantization on MODEL: accuracy beside bits beside energy and latency
-	@$(PY) -m energy compare --model '$(MODEL)' $(call option,METHODS,--methods) $(call option,TEXT,--text) \
-	  $(call option,CALIB,--calib) $(call option,DEVICE,--device) $(call option,ARRAY,--array) \
-	  $(call option,MEMORY,--memory) $(call option,COSTS,--costs) $(call option,OUT,--out) \
-	  $(call switch,JSON,--json) $(ARGS)
+	@$(TRITFORGE) $@ $(words)
 
 demo: $(VENV)/.quant $(VENV)/.hw ## MODEL=file.bin (llama2.c) writes on the compiled RTL; cycles beside the simulator's
-	@$(PY) -m sim demo --model '$(MODEL)' $(call option,ARRAY,--array) $(call switch,JSON,--json) $(ARGS)
+	@$(TRITFORGE) $@ $(words)
 
-models: $(VENV)/.core ## the models known by name
-	@$(PY) -m quant models $(call switch,JSON,--json)
+list: $(VENV)/.core ## what is known by name: WHAT=models, arrays, memories, costs, methods, boards, studies, ...
+	@$(TRITFORGE) $@ $(words)
 
-costs: $(VENV)/.core ## the cost tables and their sources
-	@$(PY) -m energy costs $(call switch,JSON,--json)
+run mappings dram references bench completion boards results: $(VENV)/.core
+	@$(TRITFORGE) $@ $(words)
+
+rewrite replay bench-quant: $(VENV)/.quant
+	@$(TRITFORGE) $@ $(words)
+
+host simulate resources wave diagram array-options: $(VENV)/.hw
+	@$(TRITFORGE) $@ $(words)
 
 test: $(VENV)/.test ## everything that a fresh machine needs, then the suite
+	$(call plain,ARGS)
 	@$(PY) -m pytest -m "not slow" $(ARGS)
 
+test-fast: $(VENV)/.test ## the edit-test loop: what neither compiles, synthesizes nor loads torch
+	$(call plain,ARGS)
+	@$(PY) -m pytest --fast $(ARGS)
+
 test-slow: $(VENV)/.test ## the longer tests
+	$(call plain,ARGS)
 	@$(PY) -m pytest -m slow $(ARGS) || [ $$? -eq 5 ] # 5: no slow tests
 
 test-rtl: $(VENV)/.test ## the gateware's tests
+	$(call plain,ARGS)
 	@$(PY) -m pytest tests/hw $(ARGS)
 
 test-nojit: $(VENV)/.test ## the kernels' tests without compilation
+	$(call plain,ARGS)
 	@NUMBA_DISABLE_JIT=1 $(PY) -m pytest -m "kernels and not slow" $(ARGS)
 
 test-bounds: $(VENV)/.test ## the kernels' tests with bounds checks
+	$(call plain,ARGS)
 	@NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=build/numba-bounds $(PY) -m pytest -m "kernels and not slow" $(ARGS)
 
 lint: $(VENV)/.test ## ruff, the import order, and the types of the vocabulary files
+	$(plain)
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/lint-imports
 	@$(VENV)/bin/mypy
 
-bench: $(VENV)/.core ## speed as ratios in one run
-	@$(PY) -m sim bench $(call switch,JSON,--json) $(ARGS)
-
-bench-quant: $(VENV)/.quant ## time and memory of quantizing MODEL by METHOD on DEVICE: its dimensions, random weights
-	@$(PY) -m quant bench --model '$(MODEL)' $(call option,METHOD,--method) $(call option,DEVICE,--device) \
-	  $(call switch,JSON,--json) $(ARGS)
-
 docs: $(VENV)/.hw ## the generated tables and pictures of README and docs
+	$(plain)
 	@$(PIP) -e '.[docs]' && $(PY) -m energy docs && $(PY) -m sim docs && \
 	$(PY) -m hw gates --document && $(PY) -m hw resources --docs && $(PY) -m hw wave --docs && $(PY) -m hw diagram --docs && $(PY) -m hw boards --docs
 
 clean: ## remove build/ (results, caches, fetched weights), not .venv
+	$(plain)
 	@rm -rf build
 
 # --- set-up: each stamp is one set of packages ---

@@ -1,7 +1,6 @@
 """The main job: model -> (quantized weights) -> trace -> cycles on three arrays -> energy -> report."""
 
 from pathlib import Path
-from typing import Annotated
 
 from pydantic import Field
 
@@ -13,16 +12,11 @@ from energy.summary import JobSummary, summarize
 from energy.weights import Measured
 from hw.arithmetics import Mac
 from hw.artifact import sha256_json, write_artifact, write_text
-from hw.config import ArrayConfig, load_array
-from hw.document import Record
-from quant.manifest import Manifest
+from hw.config import load_array
 from quant.shapes import ModelShape
-from sim.cores import CoreGroup, CoreSplit
-from sim.memory import load_memory
+from sim.job import SimJob
 from sim.reports.gantt import layer_gantt
 from sim.result import SimResult, write_result
-from sim.simulator import simulate
-from sim.trace.build import TraceStatistics
 
 __all__ = ["BASELINES", "Job", "simulate_machines", "write_job"]
 
@@ -31,47 +25,10 @@ BASELINES: tuple[Mac, ...] = ("int8", "fp16")
 _SCHEMA, _VERSION = "tritforge.energy", 1
 
 
-class Job(Record):
-    """What to simulate. Names are of shipped documents, or ``.yaml`` files."""
+class Job(SimJob):
+    """A ``SimJob`` on the ternary array and on its baselines, with costs."""
 
-    model: str = "llama2-7b"
-    array: str = "edge-32x32"
-    memory: str = "lpddr5-6400"
-    costs: str = "horowitz-45nm"
-    prefill: Annotated[int, Field(ge=1)] = 512
-    decode: Annotated[int, Field(ge=0)] = 128
-    batch: Annotated[int, Field(ge=1)] = 1
-    cores: Annotated[int, Field(ge=1)] = 1
-    core_split: CoreSplit = "auto"
-
-    def simulate(
-        self,
-        shape: ModelShape,
-        array: ArrayConfig,
-        manifest: Manifest | None = None,
-        statistics: TraceStatistics | None = None,
-    ) -> SimResult:
-        """Simulate the job's sizes on ``array``, which stores the weights that ``manifest`` describes.
-
-        Raises:
-            InputError: an unknown memory, or sizes that the model cannot run.
-        """
-        return simulate(
-            shape,
-            array,
-            load_memory(self.memory),
-            prefill=self.prefill,
-            decode=self.decode,
-            batch=self.batch,
-            cores=self.core_group,
-            manifest=manifest,
-            trace_statistics=statistics,
-        )
-
-    @property
-    def core_group(self) -> CoreGroup:
-        """The cores as the simulator takes them."""
-        return CoreGroup(count=self.cores, split=self.core_split)
+    costs: str = Field("horowitz-45nm", description="cost table (tritforge list costs), gates:LIBRARY, or a .yaml file")
 
 
 def simulate_machines(

@@ -13,13 +13,27 @@ from energy.job import Job
 from energy.model import energy_of
 from hw.artifact import sha256_json, write_artifact
 from hw.config import ArrayConfig, load_array
-from hw.document import Record, load_document, validate_document
+from hw.document import Record, load_named, names_in, validate_document
 from hw.errors import InputError
 from quant.shapes import load_shape
+from sim.execution import Execution
+from sim.host import Host
 from sim.memory import load_memory
 from sim.result import SimResult
 
-__all__ = ["METRICS", "Study", "StudyPoint", "StudyResult", "load_study", "pareto_front", "run_study", "write_study"]
+__all__ = [
+    "METRICS",
+    "Study",
+    "StudyPoint",
+    "StudyResult",
+    "load_study",
+    "pareto_front",
+    "run_study",
+    "study_names",
+    "write_study",
+]
+
+STUDY_FOLDER = Path(__file__).parent / "studies"
 
 _SCHEMA, _VERSION = "tritforge.study", 1
 _MAX_POINTS = 10_000
@@ -35,9 +49,13 @@ METRICS = {
 }
 
 _ARRAY_FIELDS = tuple(name for name in ArrayConfig.model_fields if name not in ("name", "description"))
-_AXES = (*Job.model_fields, *(f"array.{name}" for name in _ARRAY_FIELDS))
+_AXES = (
+    *sorted(Job.model_fields, key=Execution.model_fields.__contains__),  # the machine before how it runs
+    *(f"host.{name}" for name in Host.model_fields),
+    *(f"array.{name}" for name in _ARRAY_FIELDS),
+)
 
-Value = int | float | str
+Value = bool | int | float | str | None
 
 
 class Study(Record):
@@ -48,6 +66,11 @@ class Study(Record):
     base: Job
     axes: Annotated[dict[str, Annotated[list[Value], Field(min_length=1)]], Field(min_length=1)]
     minimize: Annotated[list[str], Field(min_length=2, max_length=3)] = ["decode_s_per_token", "decode_j_per_token"]
+
+    @property
+    def points(self) -> int:
+        """Combinations that it simulates."""
+        return prod(map(len, self.axes.values()))
 
     @field_validator("axes")
     @classmethod
@@ -83,13 +106,18 @@ class StudyResult(Record):
     points: list[StudyPoint]
 
 
-def load_study(path: Path) -> Study:
-    """Read a study file.
+def study_names() -> list[str]:
+    """Names of the studies that ship with the project."""
+    return names_in(STUDY_FOLDER)
+
+
+def load_study(name: str) -> Study:
+    """A shipped study by name, or a ``.yaml`` file.
 
     Raises:
-        InputError: missing file, unknown field, axis or metric.
+        InputError: unknown name (the known ones are listed), missing file, unknown field, axis or metric.
     """
-    return load_document(path, Study)
+    return load_named(name, STUDY_FOLDER, Study, "study")
 
 
 def run_study(study: Study, origin: str, tick: Callable[[int, int], None] = lambda done, total: None) -> StudyResult:
@@ -138,16 +166,23 @@ def _combinations(study: Study) -> Iterator[dict[str, Value]]:
 def _machine(study: Study, values: dict[str, Value], origin: str) -> tuple[Job, ArrayConfig]:
     """The job and the array of one combination, validated."""
     where = f"{origin}: point {', '.join(f'{name}={value}' for name, value in values.items())}"
-    fields = {name: value for name, value in values.items() if not name.startswith("array.")}
-    job = validate_document(study.base.model_dump() | fields, Job, where)
+    host = _fields_of("host.", values)
+    fields = {name: value for name, value in values.items() if "." not in name}
+    base = study.base.model_dump()
+    job = validate_document(base | {"host": base["host"] | host} | fields, Job, where)
     array = load_array(job.array)
-    if changed := {name.removeprefix("array."): value for name, value in values.items() if name.startswith("array.")}:
+    if changed := _fields_of("array.", values):
         array = validate_document(array.model_dump() | changed, ArrayConfig, where)
     load_shape(job.model), load_memory(job.memory), load_source(job.costs)
     job.core_group.check(array)
     if job.decode == 0:
         raise InputError(f"{where}: decode must be at least 1 in a study, not 0")
     return job, array
+
+
+def _fields_of(prefix: str, values: dict[str, Value]) -> dict[str, Value]:
+    """Axes under ``prefix``, without it."""
+    return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
 
 
 def _metrics(job: Job, array: ArrayConfig) -> dict[str, float]:

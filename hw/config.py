@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from hw.arithmetics import ARITHMETICS, Arithmetic, Mac
 from hw.artifact import sha256_json
 from hw.document import Record, load_named, names_in
-from hw.errors import InputError
+from hw.errors import InputError, did_you_mean
 from hw.formats import SCALE_BITS, Results
 from hw.organisations import ORGANISATIONS, Organisation, OrganisationName
 from hw.trit import TRIT_BITS, Packing
@@ -274,7 +274,8 @@ def load_array(name: str) -> ArrayConfig:
         return sized(int(rows), int(cols))
     if name not in array_names() and not name.endswith((".yaml", ".yml")):
         raise InputError(
-            f"array must be RxC (e.g. 8x8), one of {', '.join(array_names())}, or a .yaml file, not {name!r}"
+            f"array must be RxC (e.g. 8x8), one of {', '.join(array_names())}, or a .yaml file, "
+            f"not {name!r}{did_you_mean(name, array_names())}"
         )
     return load_named(name, ARRAY_FOLDER, ArrayConfig, "array")
 

@@ -8,12 +8,13 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hw.artifact import read_artifact
-from hw.errors import InputError
+from hw.errors import InputError, did_you_mean
 
 __all__ = [
     "Record",
     "load_document",
     "load_json",
+    "load_mapping",
     "load_named",
     "names_in",
     "read_record",
@@ -50,6 +51,22 @@ def load_document(path: Path, model: type[Model]) -> Model:
     Raises:
         InputError: missing file, bad YAML, unknown or wrong field.
     """
+    return validate_document(_read_yaml(path), model, str(path))
+
+
+def load_mapping(path: Path) -> dict:
+    """Read one YAML file of fields that are validated later.
+
+    Raises:
+        InputError: missing file, bad YAML, anything but a mapping.
+    """
+    value = _read_yaml(path)
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: must be a mapping of fields, not {type(value).__name__}")
+    return value
+
+
+def _read_yaml(path: Path) -> object:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
@@ -57,12 +74,11 @@ def load_document(path: Path, model: type[Model]) -> Model:
     except UnicodeDecodeError:
         raise InputError(f"{path}: must be UTF-8 YAML text, not binary data") from None
     try:
-        value = yaml.safe_load(text)
+        return yaml.safe_load(text)
     except yaml.YAMLError as error:
         line = getattr(getattr(error, "problem_mark", None), "line", None)
         where = f" line {line + 1}" if line is not None else ""
         raise InputError(f"{path}:{where} is not valid YAML ({getattr(error, 'problem', error)})") from None
-    return validate_document(value, model, str(path))
 
 
 def load_json(path: Path, model: type[Model]) -> Model:
@@ -114,7 +130,8 @@ def load_named(name: str, folder: Path, model: type[Model], what: str) -> Model:
     if name.endswith((".yaml", ".yml")):
         return load_document(Path(name), model)
     if name not in (known := names_in(folder)):
-        raise InputError(f"{what} must be one of {', '.join(known)} or a .yaml file, not {name!r}")
+        meant = did_you_mean(name, known)
+        raise InputError(f"{what} must be one of {', '.join(known)} or a .yaml file, not {name!r}{meant}")
     return load_document(folder / f"{name}.yaml", model)
 
 
@@ -125,7 +142,9 @@ def _first_fault(error: ValidationError, model: type[BaseModel]) -> str:
     field = ".".join(str(part) for part in fault["loc"])
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     if fault["type"] == "extra_forbidden":
-        known = f"; known fields: {', '.join(model.model_fields)}" if len(fault["loc"]) == 1 else ""
+        known = ""
+        if len(fault["loc"]) == 1:
+            known = f"; known fields: {', '.join(model.model_fields)}{did_you_mean(field, model.model_fields)}"
         return f"unknown field {field!r} = {fault['input']!r}{known}{more}"
     if fault["type"] == "missing":
         return f"field {field!r} is missing{more}"

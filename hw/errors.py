@@ -1,6 +1,8 @@
 """The one exception that means "the input is wrong", raised by every package and shown without a traceback."""
 
-__all__ = ["InputError"]
+from collections.abc import Iterable
+
+__all__ = ["InputError", "did_you_mean"]
 
 
 class InputError(ValueError):
@@ -10,3 +12,12 @@ class InputError(ValueError):
     ``error:`` and exit with status 2; anything else that escapes is a defect of this project and keeps its
     traceback.
     """
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown ``word``: the known one that is closest, or nothing where none is close."""
+    from difflib import get_close_matches  # only a wrong word pays for it
+
+    cased = {name.lower(): name for name in known}
+    close = get_close_matches(word.lower(), cased, n=1)
+    return f"; did you mean {cased[close[0]]!r}?" if close else ""

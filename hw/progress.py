@@ -3,18 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-
-__all__ = ["StageReport", "stage_bars"]
+__all__ = ["StageReport", "spinner", "stage_bars"]
 
 StageReport = Callable[[str, int, int], None]  # stage, done, total
 
@@ -22,6 +11,18 @@ StageReport = Callable[[str, int, int], None]  # stage, done, total
 @contextmanager
 def stage_bars() -> Iterator[StageReport]:
     """Yield a function that long work calls; its bars disappear at the end."""
+    # Imported here, since a command that is done at once shows nothing.
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TaskID,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -43,3 +44,15 @@ def stage_bars() -> Iterator[StageReport]:
     finally:
         if tasks:
             bars.stop()
+
+
+@contextmanager
+def spinner(subject: str) -> Iterator[Callable[[str], None]]:
+    """Yield a function that says what is being done to ``subject``; for work whose length nobody knows."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(subject, total=None)
+        yield lambda stage: progress.update(task, description=f"{subject}: {stage}")

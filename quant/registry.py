@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 from hw.document import Record, validate_document
-from hw.errors import InputError
+from hw.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     import torch
@@ -130,8 +130,9 @@ def check_method(name: str) -> None:
     Raises:
         InputError: the known ones are listed.
     """
-    if name not in (*METHODS, NATIVE, AUTO):
-        raise InputError(f"method must be one of {', '.join((*METHODS, NATIVE, AUTO))}, not {name!r}")
+    known = (*METHODS, NATIVE, AUTO)
+    if name not in known:
+        raise InputError(f"method must be one of {', '.join(known)}, not {name!r}{did_you_mean(name, known)}")
 
 
 def _entry(name: str) -> tuple[str, dict[str, object]]:

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 
 from hw.artifact import atomic_path, sha256_file, sha256_json
 from hw.document import validate_document
-from hw.errors import InputError
+from hw.errors import InputError, did_you_mean
 from quant.llama2c import read_header
 from quant.native.gguf_file import BITNET_ACTIVATIONS, open_gguf
 from quant.shapes import ModelShape, load_shape, model_names, shape_from_hf_config
@@ -82,7 +82,7 @@ def resolve(model: str) -> Source:
         return _from_hub(model)
     raise InputError(
         f"model must be one of {', '.join(model_names())}, a directory with config.json, a config.json, .gguf, .bin or "
-        f".yaml file, or a hub id such as meta-llama/Llama-2-7b-hf, not {model!r}"
+        f".yaml file, or a hub id such as meta-llama/Llama-2-7b-hf, not {model!r}{did_you_mean(model, model_names())}"
     )
 
 

@@ -8,7 +8,7 @@ from energy.costs.tables import Cost, OpTable, SramChoice, cost_names, load_cost
 from hw.arithmetics import VectorMac
 from hw.artifact import sha256_json
 from hw.config import ArrayConfig
-from hw.errors import InputError
+from hw.errors import InputError, did_you_mean
 from sim.counts import ActionCounts
 
 __all__ = ["CostSource", "OperatorSource", "load_source", "source_names"]
@@ -134,5 +134,6 @@ def load_source(name: str) -> CostSource:
         source: GateSource = load_gates(name.removeprefix(GATES_PREFIX))
         return source
     if name not in source_names() and not name.endswith((".yaml", ".yml")):
-        raise InputError(f"costs must be one of {', '.join(source_names())} or a .yaml file, not {name!r}")
+        meant = did_you_mean(name, source_names())
+        raise InputError(f"costs must be one of {', '.join(source_names())} or a .yaml file, not {name!r}{meant}")
     return OperatorSource(load_costs(name))

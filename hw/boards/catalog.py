@@ -4,7 +4,7 @@ import math
 from typing import Literal, NamedTuple
 
 from hw.config import ArrayConfig, load_array, required_accumulator_bits
-from hw.errors import InputError
+from hw.errors import InputError, did_you_mean
 
 __all__ = ["BAUD", "BOARDS", "Board", "Family", "Pin", "Room", "board_array", "board_config", "load_board"]
 
@@ -191,7 +191,7 @@ def load_board(name: str) -> Board:
         InputError: unknown name; the known ones are listed.
     """
     if name not in BOARDS:
-        raise InputError(f"board must be one of {', '.join(BOARDS)}, not {name!r}")
+        raise InputError(f"board must be one of {', '.join(BOARDS)}, not {name!r}{did_you_mean(name, BOARDS)}")
     return BOARDS[name]
 
 

@@ -1,4 +1,4 @@
-"""``python -m hw bitstream``, ``simulate`` and ``boards``: bitstreams, boards without the board, and their table."""
+"""``tritforge bitstream``, ``simulate`` and ``boards``: bitstreams, boards without the board, and their table."""
 
 import json
 from argparse import ArgumentParser, Namespace
@@ -6,39 +6,61 @@ from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from hw.artifact import write_text
 from hw.boards.catalog import board_config, load_board
 from hw.boards.results import RESULTS, BoardResult, load_results, markdown, result_path, table
 from hw.boards.tools import TOOLS
 from hw.errors import InputError
+from hw.progress import spinner
 
-__all__ = ["add_parsers"]
+__all__ = ["add_bitstream", "add_boards", "add_simulate"]
 
 _BUILD = Path("build/boards")
 _PAGE = Path("docs/boards.md")
 
 
-def add_parsers(commands) -> None:
-    """Add the sub-commands ``bitstream`` and ``boards`` to the sub-parsers of ``python -m hw``."""
-    parser: ArgumentParser = commands.add_parser("bitstream", help="synthesize, place, route and pack for a board")
-    parser.add_argument("--board", required=True, help="a board of `python -m hw verilog --list`")
-    parser.add_argument("--array", help="a name, RxC, or a .yaml file; default: what fits the board")
-    parser.add_argument("--seeds", type=int, default=3, help="placements to try until the clock is reached")
-    parser.add_argument("--estimate", action="store_true", help="synthesis only (all there is for Xilinx and Gowin)")
-    parser.add_argument("--out", type=Path, help=f"folder; default: {_BUILD}/BOARD-ARRAY")
+def add_bitstream(parser: ArgumentParser) -> None:
+    """Options of ``bitstream``."""
+    _add_board(parser)
+    parser.add_argument("--array", help="a name, RxC, or a .yaml file (default: what fits the board)")
+    parser.add_argument(
+        "--seeds", type=int, default=3, metavar="N", help="placements to try until the clock is reached (default: 3)"
+    )
+    parser.add_argument(
+        "--estimate", action="store_true", help="stop after synthesis, which is all there is for Xilinx and Gowin"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FOLDER", help=f"folder of the files (default: {_BUILD}/BOARD-ARRAY)"
+    )
     parser.add_argument("--save", action="store_true", help=f"keep the result in {RESULTS} for the docs")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    _add_json(parser)
     parser.set_defaults(run=_bitstream)
-    parser = commands.add_parser("simulate", help="a board's top level, Verilated, behind a virtual serial port")
-    parser.add_argument("--board", required=True, help="a board of `python -m hw verilog --list`")
-    parser.add_argument("--array", default="4x4", help="a name, RxC, or a .yaml file; small ones run fast")
+
+
+def add_simulate(parser: ArgumentParser) -> None:
+    """Options of ``simulate``."""
+    _add_board(parser)
+    parser.add_argument(
+        "--array", default="4x4", help="a name, RxC, or a .yaml file; small ones run fast (default: 4x4)"
+    )
+    _add_json(parser)
     parser.set_defaults(run=_simulate)
-    parser = commands.add_parser("boards", help="the results of all boards")
-    parser.add_argument("--docs", action="store_true", help=f"write them into {_PAGE}")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def add_boards(parser: ArgumentParser) -> None:
+    """Options of ``boards``."""
+    parser.add_argument("--docs", action="store_true", help=f"write the results into {_PAGE} instead")
+    _add_json(parser)
     parser.set_defaults(run=_boards)
+
+
+def _add_board(parser: ArgumentParser) -> None:
+    parser.add_argument("--board", required=True, help="the board (tritforge list boards)")
+
+
+def _add_json(parser: ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
 def _bitstream(options: Namespace) -> None:
@@ -50,13 +72,7 @@ def _bitstream(options: Namespace) -> None:
     folder = options.out or _BUILD / f"{board.name}-{config.name}"
     from hw.boards.bitstream import build, estimate  # Amaranth is imported only by the command that elaborates
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=options.json) as progress:
-        task = progress.add_task(board.name, total=None)
-
-        def say(stage: str) -> None:
-            progress.update(task, description=f"{board.name} {config.name}: {stage}")
-
+    with spinner(f"{board.name} {config.name}") as say:
         if options.estimate or board.family not in TOOLS:
             result = estimate(board, config, folder, say)
         else:
@@ -77,8 +93,11 @@ def _simulate(options: Namespace) -> None:
     with Console(stderr=True).status(f"{board.name} {config.name}: compiling (once, under a minute)"):
         simulated = SimulatedBoard(board, config)
     with simulated:
-        print(f"{board.name} {config.name} on {simulated.port}; Ctrl-C ends it. In another terminal:", flush=True)
-        print(f"  python -m hw host --port {simulated.port} --selftest --timeout 60", flush=True)
+        if options.json:
+            print(json.dumps({"board": board.name, "array": config.name, "port": str(simulated.port)}), flush=True)
+        else:
+            print(f"{board.name} {config.name} on {simulated.port}; Ctrl-C ends it. In another terminal:", flush=True)
+            print(f"  tritforge host --port {simulated.port} --selftest --timeout 60", flush=True)
         with suppress(KeyboardInterrupt):
             simulated.wait()
 
@@ -89,7 +108,7 @@ def _boards(options: Namespace) -> None:
     if options.docs:
         page = _PAGE.read_text(encoding="utf-8")
         write_text(_PAGE, markdown(page, results))
-        print(_PAGE)
+        print(json.dumps({"files": [str(_PAGE)]}) if options.json else _PAGE)
         return
     _show(results, options.json)
 

@@ -88,7 +88,7 @@ def load_results() -> list[BoardResult]:
     """
     paths = [path for name in BOARDS if (path := result_path(name)).exists()]
     if not paths:
-        raise InputError(f"{RESULTS}: no results; make one with `python -m hw bitstream --board NAME --save`")
+        raise InputError(f"{RESULTS}: no results; make one with `tritforge bitstream --board NAME --save`")
     return [BoardResult.from_json(json.loads(path.read_text(encoding="utf-8"))) for path in paths]
 
 

@@ -46,7 +46,7 @@ def tools_of(board: Board) -> Tools:
     if board.family not in TOOLS:
         raise InputError(
             f"board {board.name}: no open place and route for {board.part} here; "
-            f"`python -m hw verilog --board {board.name}` writes the script for the vendor's tool"
+            f"`tritforge verilog --board {board.name}` writes the script for the vendor's tool"
         )
     return TOOLS[board.family]
 

@@ -1,49 +1,68 @@
-"""``python -m hw gates``: area, timing and energy of an array in a cell library, and the table of all formats."""
+"""``tritforge gates``: area, timing and energy of an array in a cell library, and the table of all formats."""
 
 import json
 from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
 from hw.config import load_array
 from hw.errors import InputError
 from hw.gates.flow.cells import Library
 from hw.gates.flow.library import load_library, short_name
+from hw.progress import spinner
 
-__all__ = ["add_arguments", "add_parser", "gates"]
+__all__ = ["add_gates", "gates"]
 
 CACHE = Path("build/gates")
 _VECTORS = 2048
 _DOCUMENT = Path(__file__).parents[2] / "docs" / "gates.md"
 
 
-def add_parser(commands) -> None:
-    """Add the sub-command ``gates`` to the sub-parsers of ``python -m hw``."""
-    add_arguments(commands.add_parser("gates", help="area, timing and energy in a standard-cell library"))
-
-
-def add_arguments(parser: ArgumentParser) -> None:
+def add_gates(parser: ArgumentParser) -> None:
     """Options of ``gates``."""
-    parser.add_argument("--array", default="16x4", help="lanes x columns of the adder-tree array, or an array's name")
-    parser.add_argument("--lib", type=Path, nargs="+", help="Liberty files of one library (.lib or .lib.gz)")
-    parser.add_argument("--format", default="ternary", help="ternary, core, int4, int8, fp16-fp32, ..., all")
     parser.add_argument(
-        "--accumulator", type=int, help="accumulator bits; default: those of the array, 20 in the table"
+        "--array", default="16x4", help="lanes x columns of the adder-tree array, or an array's name (default: 16x4)"
     )
-    parser.add_argument("--zeros", type=float, default=0.4, help="share of zero trits in synthetic weights")
-    parser.add_argument("--cycles", type=int, default=_VECTORS, help="vectors to simulate")
-    parser.add_argument("--activations", type=Path, help=".npy of recorded activations, int8 (tokens, k)")
-    parser.add_argument("--weights", type=Path, help=".npy of trits, int8 (n, k)")
+    parser.add_argument(
+        "--lib", type=Path, nargs="+", metavar="FILE", help="Liberty files of one library (.lib or .lib.gz)"
+    )
+    parser.add_argument(
+        "--format",
+        default="ternary",
+        help="arithmetic: ternary, core, int4, int8, fp16-fp32, ..., all (default: ternary)",
+    )
+    parser.add_argument(
+        "--accumulator",
+        type=int,
+        metavar="BITS",
+        help="accumulator bits (default: those of the array, 20 in the table)",
+    )
+    parser.add_argument(
+        "--zeros",
+        type=float,
+        default=0.4,
+        metavar="SHARE",
+        help="share of zeros in synthetic weights (default: 0.4)",
+    )
+    parser.add_argument(
+        "--cycles", type=int, default=_VECTORS, metavar="N", help=f"vectors to simulate (default: {_VECTORS})"
+    )
+    parser.add_argument(
+        "--activations", type=Path, metavar="FILE", help=".npy of recorded activations, int8 (tokens, k)"
+    )
+    parser.add_argument("--weights", type=Path, metavar="FILE", help=".npy of trits, int8 (n, k)")
     parser.add_argument("--table", action="store_true", help="measure all formats, widths and zero fractions; resumes")
-    parser.add_argument("--results", type=Path, help="folder of the table's JSON; default: the committed one")
+    parser.add_argument(
+        "--results", type=Path, metavar="FOLDER", help="folder of the table's JSON (default: the committed one)"
+    )
     parser.add_argument(
         "--cross-check", action="store_true", help="compare lanes with Icarus (energy) and OpenSTA (timing)"
     )
     parser.add_argument("--document", action="store_true", help="write docs/gates.md from the committed tables")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.set_defaults(run=gates)
 
 
@@ -57,7 +76,8 @@ def gates(options: Namespace) -> None:
         from hw.gates.document import write_document
 
         write_document(_DOCUMENT)
-        print(f"wrote {_DOCUMENT.relative_to(_DOCUMENT.parents[1])}")
+        written = str(_DOCUMENT.relative_to(_DOCUMENT.parents[1]))
+        print(json.dumps({"files": [written]}) if options.json else f"wrote {written}")
         return
     if not options.lib:
         raise InputError("gates needs --lib with the Liberty file of a cell library (SKY130, IHP, GF180, ASAP7, GT2N)")
@@ -67,14 +87,13 @@ def gates(options: Namespace) -> None:
         raise InputError(f"--zeros must be a share between 0 and 1, not {options.zeros}")
     if options.cycles < 4 * 64:
         raise InputError(f"--cycles must be at least 256, four weight tiles, not {options.cycles}")
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("reading the library", total=None)
+    with spinner("gates") as say:
+        say("reading the library")
         library = load_library(options.lib, CACHE / "libraries")
         if options.cross_check:
-            rows = _cross_check(options, library, progress, task)
+            rows = _cross_check(options, library, say)
         else:
-            measure = _table if options.table else _array
-            rows = measure(options, library, progress, task)
+            rows = (_table if options.table else _array)(options, library, say)
     if options.json or options.cross_check:
         print(json.dumps(rows))
     else:
@@ -85,26 +104,26 @@ def _files(options: Namespace) -> tuple[Path, Path] | None:
     return (options.activations, options.weights) if options.activations else None
 
 
-def _table(options: Namespace, library: Library, progress: Progress, task) -> list[dict]:
+def _table(options: Namespace, library: Library, say: Callable[[str], None]) -> list[dict]:
     from hw.gates.table import RESULTS, read_table, run_table
 
     def show(text: str, done: int, total: int) -> None:
-        progress.update(task, description=text, completed=done, total=total)
+        say(f"{text}, {done} of {total}")
 
     folder = options.results or RESULTS
     path = run_table(library, short_name(library.name), folder, CACHE / "netlists", _files(options), show)
     return list(read_table(path)["rows"].values())
 
 
-def _cross_check(options: Namespace, library: Library, progress: Progress, task) -> list[dict]:
+def _cross_check(options: Namespace, library: Library, say: Callable[[str], None]) -> list[dict]:
     from hw.gates.cross_check import cross_check
     from hw.gates.table import RESULTS
 
     path = (options.results or RESULTS) / "cross_check.json"
-    return cross_check(library, options.lib, path, lambda text: progress.update(task, description=text))
+    return cross_check(library, options.lib, path, say)
 
 
-def _array(options: Namespace, library: Library, progress: Progress, task) -> list[dict]:
+def _array(options: Namespace, library: Library, say: Callable[[str], None]) -> list[dict]:
     from hw.gates.designs.candidates import CORE, FORMATS, Design, operand_kind
     from hw.gates.designs.operands import recorded, synthetic
     from hw.gates.measure import SUM_LENGTH, best
@@ -115,18 +134,14 @@ def _array(options: Namespace, library: Library, progress: Progress, task) -> li
         raise InputError(f"--format must be one of {', '.join(FORMATS)}, {CORE} or all, not {options.format!r}")
     formats = FORMATS if options.format == "all" else (options.format,)
     rows = []
-    for at, name in enumerate(formats):
+    for name in formats:
         design = Design("tree", name, bits, config.rows, config.cols)
         size = (options.cycles // SUM_LENGTH * SUM_LENGTH, SUM_LENGTH, config.rows, config.cols)
         if options.activations and name in ("ternary", CORE):
             operands = recorded(options.activations, options.weights, *size)
         else:
             operands = synthetic(operand_kind(name), *size, options.zeros)
-
-        def show(text: str, at: int = at) -> None:
-            progress.update(task, description=text, completed=at, total=len(formats))
-
-        rows.append(best(design, library, operands, CACHE / "netlists", progress=show).row())
+        rows.append(best(design, library, operands, CACHE / "netlists", progress=say).row())
     return rows
 
 

@@ -61,7 +61,7 @@ def read_table(path: Path) -> dict:
     Raises:
         InputError: missing, or another schema.
     """
-    return read_artifact(path, SCHEMA, VERSION, remedy="measure again: python -m hw gates --table --lib PATH")
+    return read_artifact(path, SCHEMA, VERSION, remedy="measure again: tritforge gates --table --lib PATH")
 
 
 def run_table(

@@ -1,4 +1,4 @@
-"""``python -m hw host``: a matrix product or the self-test on a board behind a serial port."""
+"""``tritforge host``: a matrix product or the self-test on a board behind a serial port."""
 
 import json
 from argparse import ArgumentParser, Namespace
@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from rich.box import SIMPLE
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
 from hw.artifact import atomic_path, read_artifact
@@ -19,24 +18,30 @@ from hw.host.line import LinkError, SerialLine
 from hw.host.protocol import CAUSES
 from hw.host.selftest import Verdict, cases, run_case
 from hw.host.session import TIMEOUT_S, Session
+from hw.progress import stage_bars
 
-__all__ = ["add_parser"]
+__all__ = ["add_host"]
 
 
-def add_parser(commands) -> None:
-    """Add the sub-command ``host`` to the sub-parsers of ``python -m hw``."""
-    parser: ArgumentParser = commands.add_parser("host", help="run a product or the self-test on a board")
+def add_host(parser: ArgumentParser) -> None:
+    """Options of ``host``."""
     parser.add_argument("--port", required=True, help="serial port of the board, such as /dev/ttyUSB0 or COM3")
     parser.add_argument(
-        "--config", type=Path, help="config.json beside the board's Verilog: baud rate, array to expect"
+        "--config", type=Path, metavar="FILE", help="config.json beside the board's Verilog: baud rate, array to expect"
     )
-    parser.add_argument("--baud", type=int, help=f"default: that of --config, or {BAUD}")
-    parser.add_argument("--timeout", type=float, default=TIMEOUT_S, help="seconds to wait for an answer")
+    parser.add_argument("--baud", type=int, metavar="N", help=f"bits per second (default: that of --config, or {BAUD})")
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=TIMEOUT_S,
+        metavar="SECONDS",
+        help=f"seconds to wait for an answer (default: {TIMEOUT_S:g})",
+    )
     parser.add_argument("--selftest", action="store_true", help="compare products with the golden model")
-    parser.add_argument("--weights", type=Path, help=".npy of trits, int8 (n, k)")
-    parser.add_argument("--activations", type=Path, help=".npy of activations, int8 (m, k)")
-    parser.add_argument("--out", type=Path, help=".npy for the sums, int64 (m, n)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help=".npy of trits, int8 (n, k)")
+    parser.add_argument("--activations", type=Path, metavar="FILE", help=".npy of activations, int8 (m, k)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help=".npy for the sums, int64 (m, n)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of lines")
     parser.set_defaults(run=_host)
 
 
@@ -67,7 +72,7 @@ def _host(options: Namespace) -> None:
 
 def _read_config(path: Path) -> dict:
     """A board's ``config.json``."""
-    return read_artifact(path, "tritforge.verilog", 1, "give the one that `python -m hw verilog --board` wrote")
+    return read_artifact(path, "tritforge.verilog", 1, "give the one that `tritforge verilog --board` wrote")
 
 
 def _check_array(session: Session, described: dict, path: Path | None) -> None:
@@ -106,10 +111,11 @@ def _product(session: Session, operands: tuple[np.ndarray, np.ndarray], options:
 
 def _selftest(session: Session, as_json: bool) -> None:
     """Run every case; an error names the first that failed."""
-    errors = Console(stderr=True)
-    todo = list(cases(session.config))
-    with Progress(console=errors, disable=as_json, transient=True) as progress:
-        verdicts = [run_case(session, case) for case in progress.track(todo, description="self-test")]
+    todo, verdicts = list(cases(session.config)), []
+    with stage_bars() as report:
+        for case in todo:
+            report("self-test", len(verdicts), len(todo))
+            verdicts.append(run_case(session, case))
     if as_json:
         body = {"array": session.config.name, "cases": [asdict(v) for v in verdicts]}
         print(json.dumps(body | {"repetitions": session.repetitions, "noise_bytes": session.noise}))

@@ -46,7 +46,7 @@ FAULTS = {  # bits of the status register
     7: "the array has no use for this format",
 }
 _IDENTITY = 0x54460002
-_REMEDY = "give the one that `python -m hw verilog` wrote beside tritforge_axi.v"
+_REMEDY = "give the one that `tritforge verilog` wrote beside tritforge_axi.v"
 
 
 class Registers(Protocol):

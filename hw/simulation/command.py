@@ -1,7 +1,7 @@
-"""``python -m hw wave``: every signal of one GEMM as a waveform, and the timing diagram of the documentation."""
+"""``tritforge wave`` and ``diagram``: every signal of one GEMM as a waveform; a core's blocks as a picture."""
 
 import json
-from argparse import Namespace, _SubParsersAction
+from argparse import ArgumentParser, Namespace
 from collections import Counter
 from pathlib import Path
 
@@ -11,24 +11,37 @@ from hw.artifact import write_text
 from hw.config import load_array
 from hw.errors import InputError
 
-__all__ = ["add_parser"]
+__all__ = ["PICTURE", "add_diagram", "add_wave"]
 
-_BUILD = Path("build/wave")
+_WAVES, _DIAGRAMS = Path("build/wave"), Path("build/diagram")
 _PICTURE = Path("docs/images/timing.svg")
+PICTURE = Path("docs/images/core.svg")
 
 
-def add_parser(commands: _SubParsersAction) -> None:
-    """Add the command."""
-    parser = commands.add_parser("wave", help="simulate one GEMM and write a waveform (.vcd) of every signal")
-    parser.add_argument("--array", default="4x4", help="a name, RxC, or a .yaml file")
-    parser.add_argument("--gemm", default="3x8x6", metavar="MxNxK", help="tokens x outputs x inputs, random operands")
-    parser.add_argument("--seed", type=int, default=0, help="of the operands")
+def add_wave(parser: ArgumentParser) -> None:
+    """Options of ``wave``."""
+    parser.add_argument("--array", default="4x4", help="a name, RxC, or a .yaml file (default: 4x4)")
+    parser.add_argument(
+        "--gemm", default="3x8x6", metavar="MxNxK", help="tokens x outputs x inputs, random operands (default: 3x8x6)"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the operands (default: 0)")
     for stream in ("weights", "activations", "results"):
-        parser.add_argument(f"--{stream}", default="", metavar="BITS", help="0 or 1 per edge, then all 1: stalls")
-    parser.add_argument("--out", type=Path, help="the .vcd file; default: build/wave/ARRAY-MxNxK.vcd")
+        parser.add_argument(
+            f"--{stream}", default="", metavar="BITS", help=f"0 or 1 per edge, then all 1: where {stream} stall"
+        )
+    parser.add_argument("--out", type=Path, metavar="FILE", help=f"the .vcd file (default: {_WAVES}/ARRAY-MxNxK.vcd)")
     parser.add_argument("--docs", action="store_true", help=f"write {_PICTURE} instead")
     parser.add_argument("--json", action="store_true", help="print what every edge did as JSON")
     parser.set_defaults(run=_wave)
+
+
+def add_diagram(parser: ArgumentParser) -> None:
+    """Options of ``diagram``."""
+    parser.add_argument("--array", default="4x4", help="a name, RxC, or a .yaml file (default: 4x4)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help=f"the .svg file (default: {_DIAGRAMS}/ARRAY.svg)")
+    parser.add_argument("--docs", action="store_true", help=f"write {PICTURE} instead: the array of the timing diagram")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of the file's name")
+    parser.set_defaults(run=_diagram)
 
 
 def _wave(options: Namespace) -> None:
@@ -37,7 +50,7 @@ def _wave(options: Namespace) -> None:
         from hw.simulation.timing_diagram import timing_svg
 
         write_text(_PICTURE, timing_svg())
-        print(_PICTURE)
+        print(json.dumps({"files": [str(_PICTURE)]}) if options.json else _PICTURE)
         return
     from hw.formats import GemmFormat
     from hw.job import CoreJob
@@ -48,13 +61,24 @@ def _wave(options: Namespace) -> None:
     rng = np.random.default_rng(options.seed)
     planes = rng.integers(-1, 2, (config.planes, n, k), dtype=np.int8)
     job = CoreJob(rng.integers(-127, 128, (m, k), dtype=np.int8), planes, GemmFormat(config.planes))
-    path = options.out or _BUILD / f"{config.name}-{options.gemm}.vcd"
+    path = options.out or _WAVES / f"{config.name}-{options.gemm}.vcd"
     edges = play(config, job, offers, path)
     if options.json:
         print(json.dumps({"waveform": str(path), "edges": [edge._asdict() for edge in edges]}))
         return
     causes = ", ".join(f"{name} {count}" for name, count in Counter(edge.cause for edge in edges).items())
     print(f"{path}: {len(edges)} edges ({causes}); open it with GTKWave or Surfer")
+
+
+def _diagram(options: Namespace) -> None:
+    # Amaranth is imported only by the commands that need its shapes.
+    from hw.simulation.block_diagram import block_svg
+    from hw.simulation.timing_diagram import example
+
+    config = example()[0] if options.docs else load_array(options.array)
+    path = PICTURE if options.docs else options.out or _DIAGRAMS / f"{config.name}.svg"
+    write_text(path, block_svg(config))
+    print(json.dumps({"array": config.name, "file": str(path)}) if options.json else path)
 
 
 def _sizes(text: str) -> tuple[int, int, int]:

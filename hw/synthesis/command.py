@@ -1,4 +1,4 @@
-"""``python -m hw resources``: synthesize and route an array on an FPGA family, keep the result, print all results."""
+"""``tritforge resources``: synthesize and route an array on an FPGA family, keep the result, print all results."""
 
 import json
 from argparse import ArgumentParser, Namespace
@@ -13,30 +13,50 @@ from hw.organisations import ORGANISATIONS, OrganisationName
 from hw.pages import fill_blocks, markdown_table
 from hw.synthesis.option_costs import option_table
 
-__all__ = ["PAGE", "RESULTS", "add_parser", "asic_table", "rendered", "resource_table", "resources"]
+__all__ = ["PAGE", "RESULTS", "add_resources", "asic_table", "rendered", "resource_table", "resources"]
 
 RESULTS = Path("docs") / "results"
 PAGE = Path("docs") / "hardware.md"
 _ACCUMULATOR_BITS = 20  # K up to 4128, as the peers that are compared with
 
 
-def add_parser(commands) -> None:
-    """Add the sub-command ``resources`` to the sub-parsers of ``python -m hw``."""
-    parser: ArgumentParser = commands.add_parser("resources", help="tables, flip-flops and clock of an array on FPGAs")
+def add_resources(parser: ArgumentParser) -> None:
+    """Options of ``resources``."""
     parser.add_argument(
-        "--array", default="16x4", help="a name, RxC (20-bit accumulators, eight beats), or a .yaml file"
+        "--array",
+        default="16x4",
+        help="a name, RxC (20-bit accumulators, eight beats), or a .yaml file (default: 16x4)",
     )
-    parser.add_argument("--organisation", choices=tuple(ORGANISATIONS), default="tree", help="of the array (with RxC)")
-    parser.add_argument("--chain", type=int, default=4, help="lanes that add in turn before the tree (with RxC)")
-    parser.add_argument("--cells", default="ecp5", help="portable, ecp5 or lut6")
-    parser.add_argument("--family", help="ecp5, ice40 or xc7 (synthesis only); default: that of the cells")
-    parser.add_argument("--part", help="the part to route on; default: the family's first")
-    parser.add_argument("--seeds", default="1", help="placement seeds to route with, e.g. 1,2,3; empty: synthesis only")
-    parser.add_argument("--router", default="router1", help="of nextpnr: router1, or router2 for arrays above 16x16")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the result files")
+    parser.add_argument(
+        "--organisation",
+        choices=tuple(ORGANISATIONS),
+        default="tree",
+        help="organisation of an array given as RxC (default: tree)",
+    )
+    parser.add_argument(
+        "--chain",
+        type=int,
+        default=4,
+        metavar="N",
+        help="lanes that add in sequence before the tree of an array given as RxC (default: 4)",
+    )
+    parser.add_argument("--cells", default="ecp5", help="adders of the array: portable, ecp5 or lut6 (default: ecp5)")
+    parser.add_argument(
+        "--family", help="FPGA family: ecp5, ice40 or xc7, the last for synthesis only (default: that of the cells)"
+    )
+    parser.add_argument("--part", help="the part to route on (default: the family's first)")
+    parser.add_argument(
+        "--seeds", default="1", help="placement seeds to route with, e.g. 1,2,3; empty: synthesis only (default: 1)"
+    )
+    parser.add_argument(
+        "--router", default="router1", help="router of nextpnr: router1, or router2 for arrays above 16x16"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=RESULTS, metavar="FOLDER", help=f"folder of the result files (default: {RESULTS})"
+    )
     parser.add_argument("--table", action="store_true", help="print the table of the results in --out, measure nothing")
     parser.add_argument("--docs", action="store_true", help=f"write that table into {PAGE}, measure nothing")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.set_defaults(run=resources)
 
 
@@ -48,10 +68,10 @@ def resources(options: Namespace) -> None:
     """
     if options.docs:
         write_text(PAGE, rendered(PAGE.read_text(encoding="utf-8"), options.out))
-        print(f"wrote {PAGE}")
+        print(json.dumps({"files": [str(PAGE)]}) if options.json else f"wrote {PAGE}")
         return
     if options.table:
-        print(resource_table(options.out))
+        print(json.dumps(_results(options.out)) if options.json else resource_table(options.out))
         return
     from hw.arithmetic.adders import check_cells
     from hw.synthesis.resources import FAMILIES, ROUTERS, family_of, measure  # imports Amaranth
@@ -79,7 +99,7 @@ def resources(options: Namespace) -> None:
 
 def resource_table(folder: Path) -> str:
     """Markdown table of every ``fpga-*.json`` in ``folder``: by family, then smallest array first."""
-    results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("fpga-*.json"))]
+    results = _results(folder)
     results.sort(key=lambda r: (r["family"], r["array"]["rows"] * r["array"]["cols"], r["cells"], _shape(r)))
     header = [
         "family",
@@ -105,13 +125,17 @@ def resource_table(folder: Path) -> str:
     return markdown_table(header, rows)
 
 
+def _results(folder: Path) -> list[dict]:
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("fpga-*.json"))]
+
+
 def _shape(result: dict) -> str:
     """Organisation of an array: grid, or tree with chains of so many lanes."""
     return ORGANISATIONS[result["array"]["organisation"]].label(result["array"]["chain_lanes"])
 
 
 def asic_table(folder: Path) -> str:
-    """Markdown table of ``gates-core-16x4.json``: rows of ``python -m hw gates --format core --json``."""
+    """Markdown table of ``gates-core-16x4.json``: rows of ``tritforge gates --format core --json``."""
     header = ["library", "fJ/MAC", "logic", "registers", "clock", "um2/MAC", "FF", "period, ns"]
     rows = []
     for result in json.loads((folder / "gates-core-16x4.json").read_text(encoding="utf-8")):

@@ -1,7 +1,7 @@
-"""``python -m hw options``: what each option of ``ArrayConfig`` adds to a core on ECP5, after synthesis."""
+"""``tritforge options``: what each option of ``ArrayConfig`` adds to a core on ECP5, after synthesis."""
 
 import json
-from argparse import Namespace, _SubParsersAction
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from hw.artifact import write_text
@@ -9,7 +9,7 @@ from hw.config import ArrayConfig
 from hw.pages import markdown_table
 from hw.progress import stage_bars
 
-__all__ = ["VARIANTS", "add_parser", "option_table"]
+__all__ = ["VARIANTS", "add_options", "option_table"]
 
 _RESULTS = Path("docs") / "results"
 _FILE = "core-options.json"
@@ -27,11 +27,12 @@ VARIANTS: dict[str, dict[str, object]] = {
 }
 
 
-def add_parser(commands: _SubParsersAction) -> None:
-    """Add the command."""
-    parser = commands.add_parser("options", help="what each option of an array costs on ECP5 (minutes)")
-    parser.add_argument("--out", type=Path, default=_RESULTS, help=f"folder of {_FILE}")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+def add_options(parser: ArgumentParser) -> None:
+    """Options of ``options``."""
+    parser.add_argument(
+        "--out", type=Path, default=_RESULTS, metavar="FOLDER", help=f"folder of {_FILE} (default: {_RESULTS})"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.set_defaults(run=_options)
 
 

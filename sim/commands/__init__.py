@@ -1,1 +1,1 @@
-"""One file per command of ``python -m sim``."""
+"""One file per command of ``python -m sim`` and ``tritforge``."""

@@ -1,6 +1,7 @@
 """Generated parts of docs/simulator.md: results in one committed JSON file, tables and a picture made from it."""
 
 import json
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ from hw.config import load_array
 from hw.errors import InputError
 from hw.pages import fill_blocks, markdown_table
 from quant.shapes import load_shape
+from sim.commands.tables import add_rivals
 from sim.memory import load_memory, memory_names, stream_table
 from sim.references.bench import bench, cost_curve
 from sim.references.figures import ASSUMPTIONS, agreements
@@ -18,9 +20,28 @@ from sim.reports.gantt import layer_gantt
 from sim.result import SimResult
 from sim.simulator import simulate
 
-__all__ = ["draw_timeline", "load_results", "measure", "render_file", "write_results"]
+__all__ = ["add_docs", "draw_timeline", "load_results", "measure", "render_file", "write_results"]
 
+_RESULTS, _PAGE = Path("docs/results/simulator.json"), Path("docs/simulator.md")
+_PICTURE = Path("docs/images/timeline.svg")
 _MODEL, _ARRAY, _MEMORY = "llama2-7b", "edge-32x32", "lpddr5-6400"
+
+
+def add_docs(parser: ArgumentParser) -> None:
+    """Options of ``docs``."""
+    parser.add_argument("--measure", action="store_true", help="measure the results again before they are written")
+    add_rivals(parser)
+    parser.add_argument("--json", action="store_true", help="print the files that were written as JSON")
+    parser.set_defaults(run=_docs)
+
+
+def _docs(options: Namespace) -> None:
+    if options.measure:
+        write_results(_RESULTS, measure(options.scale_sim, options.zigzag))
+        draw_timeline(_PICTURE)
+    write_text(_PAGE, render_file(_PAGE, load_results(_RESULTS)))
+    if options.json:
+        print(json.dumps({"files": [str(_PAGE), *([str(_RESULTS), str(_PICTURE)] if options.measure else [])]}))
 
 
 def measure(scale_sim_python: Path | None = None, zigzag_python: Path | None = None) -> dict:

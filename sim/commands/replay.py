@@ -1,29 +1,32 @@
-"""``python -m sim replay``: a recorded pass on the array, its sums bit for bit and what its operands look like."""
+"""``tritforge replay``: a recorded pass on the array, its sums bit for bit and what its operands look like."""
 
 import json
-from argparse import Namespace, _SubParsersAction
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from hw.config import ArrayConfig, load_array
+from hw.progress import stage_bars
 from quant.recording import read_recording
 from quant.weights.checkpoint import Checkpoint
 from sim.replay import LinearReplay, mean_skipping, recording_origin, replay, replay_statistics
 from sim.trace.build import TraceStatistics
 
-__all__ = ["add_parser", "replayed"]
+__all__ = ["add_replay", "replayed"]
 
 
-def add_parser(commands: _SubParsersAction) -> None:
-    """Add ``replay`` to the simulator's command line."""
-    parser = commands.add_parser("replay", help="replay a recorded pass: sums bit for bit, zero fractions, toggles")
-    parser.add_argument("folder", type=Path, help="folder of ternary.safetensors and the recording")
-    parser.add_argument("--array", default="edge-32x32", help="a known array, RxC, or a .yaml file")
+def add_replay(parser: ArgumentParser) -> None:
+    """Options of ``replay``."""
+    parser.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="folder of ternary.safetensors and the recording (tritforge quant)"
+    )
+    parser.add_argument(
+        "--array", default="edge-32x32", help="a known array, RxC, or a .yaml file (default: edge-32x32)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.set_defaults(action=_replay)
+    parser.set_defaults(run=_replay)
 
 
 def replayed(folder: Path, array: ArrayConfig) -> tuple[list[LinearReplay], TraceStatistics]:
@@ -33,9 +36,11 @@ def replayed(folder: Path, array: ArrayConfig) -> tuple[list[LinearReplay], Trac
         InputError: no recording, or one of another checkpoint.
     """
     recording = read_recording(folder)
-    replays = replay(recording, Checkpoint(folder / "ternary.safetensors"), array)
-    bar = track(replays, "replay", total=len(recording.linears), console=Console(stderr=True), transient=True)
-    done = list(bar)
+    done: list[LinearReplay] = []
+    with stage_bars() as report:
+        for one in replay(recording, Checkpoint(folder / "ternary.safetensors"), array):
+            done.append(one)
+            report("replay on the array", len(done), len(recording.linears))
     return done, replay_statistics(done, recording_origin(recording, array))
 
 
@@ -65,6 +70,6 @@ def _replay(options: Namespace) -> None:
         f"{skipping.speed_bound:.2f} times faster"
     )
     console.print(
-        "gating clocks: the last parser columns are the share of issues in which a lane's operand stays as it was, "
+        "gating clocks: the last two columns are the share of issues in which a lane's operand stays as it was, "
         "zero trits among them; make sim COSTS=gates:... says what that is worth"
     )

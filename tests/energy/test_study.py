@@ -19,7 +19,7 @@ STUDY = {
 def _write(tmp_path, **changes):
     path = tmp_path / "study.yaml"
     path.write_text(yaml.safe_dump(STUDY | changes))
-    return path
+    return str(path)
 
 
 def test_every_combination_is_simulated_once(tmp_path):
@@ -39,14 +39,14 @@ def test_more_bandwidth_never_decodes_slower(tmp_path):
 
 
 def test_command_writes_json_and_page(tmp_path, capsys):
-    main(["whatif", "--study", str(_write(tmp_path)), "--out", str(tmp_path / "out"), "--json"])
+    main(["whatif", "--study", _write(tmp_path), "--out", str(tmp_path / "out"), "--json"])
     printed = json.loads(capsys.readouterr().out)
     assert len(printed["points"]) == 4
     assert "Pareto front" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_the_shipped_study_is_valid():
-    load_study("studies/array_and_memory.yaml")
+    assert load_study("array_and_memory").points == 4 * 2 * 3
 
 
 @pytest.mark.parametrize(
@@ -64,15 +64,15 @@ def test_faulty_studies_name_file_and_field(tmp_path, changes, message):
     path = _write(tmp_path, **changes)
     with pytest.raises(InputError, match=message) as caught:
         load_study(path)
-    assert str(path) in str(caught.value)
+    assert path in str(caught.value)
 
 
 def test_an_impossible_point_is_named_before_anything_runs(tmp_path):
     path = _write(tmp_path, axes={"array.token_tile": [8, 0]})
     with pytest.raises(InputError, match=r"point array.token_tile=0.*token_tile"):
-        run_study(load_study(path), str(path), tick=lambda done, total: pytest.fail("simulated"))
+        run_study(load_study(path), path, tick=lambda done, total: pytest.fail("simulated"))
 
 
 def test_missing_file(tmp_path):
     with pytest.raises(InputError, match=r"nowhere\.yaml: cannot be read"):
-        load_study(tmp_path / "nowhere.yaml")
+        load_study(str(tmp_path / "nowhere.yaml"))

@@ -22,7 +22,9 @@ def test_a_good_document_loads(tmp_path):
 
 def test_an_unknown_name_lists_the_known_ones(tmp_path):
     (tmp_path / "desk.yaml").write_text("watts: 4\n")
-    with pytest.raises(InputError, match=r"^lamp must be one of desk or a \.yaml file, not 'dusk'$"):
+    with pytest.raises(
+        InputError, match=r"^lamp must be one of desk or a \.yaml file, not 'dusk'; did you mean 'desk'\?$"
+    ):
         load_named("dusk", tmp_path, Lamp, "lamp")
 
 
@@ -35,7 +37,7 @@ def test_an_unknown_name_lists_the_known_ones(tmp_path):
         (b"\xff\xfe\x00", r" must be UTF-8 YAML text, not binary data$"),
         (b"watts: 0\n", r" field 'watts' should be greater than 0, not 0$"),
         (b"colour: red\n", r" field 'watts' is missing$"),
-        (b"watts: 1\nwats: 2\n", r" unknown field 'wats' = 2; known fields: watts, colour$"),
+        (b"watts: 1\nwats: 2\n", r" unknown field 'wats' = 2; known fields: watts, colour; did you mean 'watts'\?$"),
         (b"watts: x\nwats: 2\n", r" field 'watts' should be a valid number.*, not 'x' \(and 1 more\)$"),
     ],
 )

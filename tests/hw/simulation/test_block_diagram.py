@@ -10,7 +10,7 @@ from hw.__main__ import main
 from hw.config import ArrayConfig, load_array
 from hw.errors import InputError
 from hw.simulation.block_diagram import block_svg
-from hw.simulation.diagram_command import PICTURE
+from hw.simulation.command import PICTURE
 from hw.simulation.timing_diagram import example
 from hw.verilog import core_rtlil
 

@@ -103,10 +103,10 @@ def test_the_command_line_places_ops_and_reads_a_host(tmp_path, capsys):
     path = tmp_path / "host.yaml"
     path.write_text("source: test\nmacs_per_s: 2.0e+9\nlatency_s: 0\n", encoding="utf-8")
     arguments = ["run", "--model", "stories260K", "--prefill", "9", "--decode", "2"]
-    main([*arguments, "--place", "lm_head=host", "--place", "rope=host", "--host", str(path), "--json"])
+    main([*arguments, "--placement", "lm_head=host", "--placement", "rope=host", "--host", str(path), "--json"])
     phases = json.loads(capsys.readouterr().out)["phases"]
     assert {op["name"] for op in phases[1]["ops"] if op["unit"] == "host"} == {"lm_head", "rope"}
-    with pytest.raises(InputError, match="place must be OP=UNIT"):
-        main([*arguments, "--place", "lm_head"])
+    with pytest.raises(InputError, match="placement must be NAME=VALUE"):
+        main([*arguments, "--placement", "lm_head"])
     with pytest.raises(InputError, match=r"placement\.lm_head"):
-        main([*arguments, "--place", "lm_head=moon"])
+        main([*arguments, "--placement", "lm_head=moon"])

@@ -1,0 +1,50 @@
+"""``tritforge sim``: a model on a ternary array and its baselines, with energies; the main job."""
+
+from argparse import ArgumentParser, Namespace
+from functools import partial
+from pathlib import Path
+
+from energy.commands.show import BUILD, show
+from energy.job import Job, simulate_machines, write_job
+from energy.reports.screen import print_summary
+from energy.weights import measure_weights
+from hw.config import load_array
+from hw.document import validate_document
+from hw.fields import add_fields, add_job_file, given_fields, options_origin
+from hw.progress import stage_bars
+from quant.pipeline import QuantJob
+from quant.registry import check_method
+from quant.source import resolve
+from sim.execution import Execution
+
+__all__ = ["add_sim"]
+
+
+def add_sim(parser: ArgumentParser) -> None:
+    """Options of ``sim``."""
+    add_job_file(parser, "the job and of its quantization")
+    add_fields(parser, Job, "model and machine", leave_out=Execution.model_fields)
+    add_fields(parser, Execution, "how the machine runs it")
+    add_fields(parser, QuantJob, "quantization of a model with weights", leave_out=["model"])
+    parser.add_argument("--shapes-only", action="store_true", help="do not quantize, even if the model has weights")
+    parser.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="folder of the results (default: build/sim/MODEL-ARRAY)"
+    )
+    parser.add_argument("--json", action="store_true", help="print energy.json instead of tables")
+    parser.set_defaults(run=_sim)
+
+
+def _sim(options: Namespace) -> None:
+    fields, quant_fields = given_fields(options, Job, QuantJob)
+    job = validate_document(fields, Job, options_origin(options))
+    quant_job = validate_document(quant_fields | {"model": job.model}, QuantJob, options_origin(options))
+    check_method(quant_job.method)
+    source = resolve(job.model)
+    measured = None
+    if source.has_weights and not options.shapes_only:
+        with stage_bars() as report:
+            measured = measure_weights(load_array(job.array), quant_job, report)
+    summary, results = simulate_machines(job, source.shape, measured)
+    folder = options.out or BUILD / "sim" / f"{source.name.replace('/', '--')}-{results[0].machine.replace(' ', '')}"
+    paths = write_job(folder, summary, results)
+    show(options, paths["energy"], partial(print_summary, summary), [path.name for path in paths.values()])

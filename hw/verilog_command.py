@@ -1,0 +1,53 @@
+"""``tritforge verilog``: Verilog of an array, or of a board's top level with its constraints and build script."""
+
+import json
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from hw.boards.catalog import board_config, load_board
+from hw.config import load_array
+
+__all__ = ["add_verilog"]
+
+_BUILD = Path("build/verilog")
+
+
+def add_verilog(parser: ArgumentParser) -> None:
+    """Options of ``verilog``."""
+    parser.add_argument("--array", help="a name, RxC, or a .yaml file (default: 8x8, or what fits the board)")
+    parser.add_argument(
+        "--board",
+        help="also write a top level, constraints and a build script for this board (tritforge list boards)",
+    )
+    parser.add_argument(
+        "--top",
+        choices=("core", "axi"),
+        metavar="{core,axi}",
+        default="core",
+        help="bare streams, or AXI4-Stream with AXI4-Lite registers; not with --board (default: core)",
+    )
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help=f"folder of the files (default: {_BUILD}/NAME)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of lines")
+    parser.set_defaults(run=_verilog)
+
+
+def _verilog(options: Namespace) -> None:
+    """Write the files and name them."""
+    board = load_board(options.board) if options.board else None
+    config = board_config(board, options.array) if board else load_array(options.array or "8x8")
+    folder = options.out or _BUILD / (f"{board.name}-{config.name}" if board else config.name)
+    # Amaranth is imported only by the command that elaborates.
+    if board:
+        from hw.boards.project import write_board
+
+        paths = write_board(board, config, folder)
+    else:
+        from hw.verilog import write_verilog
+
+        paths = write_verilog(config, folder, options.top)
+    if options.json:
+        print(json.dumps({"array": config.name, "board": board and board.name, "files": [str(path) for path in paths]}))
+        return
+    print(f"{config.name}: {config.rows} lanes x {config.cols} columns, latency {config.pipeline_latency} edges")
+    for path in paths:
+        print(f"  {path}")

@@ -1,0 +1,68 @@
+"""``tritforge results`` and ``bench-quant``: the table of committed results; time and memory of quantization."""
+
+import json
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from hw.document import validate_document
+from hw.fields import add_fields, given_fields
+from hw.progress import stage_bars
+from quant.manifest import read_manifest
+from quant.pipeline import QuantJob
+from quant.results.bench_job import BenchJob
+from quant.results.bench_report import BENCH_FILE, add_reports, bench_markdown, read_report, read_reports
+from quant.results.table import RESULTS_FILE, add_row, read_results, results_markdown, row_of
+
+__all__ = ["add_bench", "add_results"]
+
+
+def add_results(parser: ArgumentParser) -> None:
+    """Options of ``results``."""
+    parser.add_argument(
+        "--add", type=Path, metavar="FOLDER", help="add a finished run to the table: its folder, with manifest.json"
+    )
+    parser.add_argument("--seconds", type=float, metavar="X", help="wall time of the command that made it")
+    parser.add_argument("--machine", default="", metavar="WORDS", help="what it ran on, in words")
+    kept = ("options", "seed")
+    add_fields(
+        parser, QuantJob, "what it was given", leave_out=[name for name in QuantJob.model_fields if name not in kept]
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.set_defaults(run=_results)
+
+
+def add_bench(parser: ArgumentParser) -> None:
+    """Options of ``bench``."""
+    add_fields(parser, BenchJob)
+    parser.add_argument(
+        "--add", type=Path, nargs="+", metavar="FILE", help=f"add such reports to {BENCH_FILE} and run nothing"
+    )
+    parser.add_argument("--json", action="store_true", help="print the report as JSON instead of tables")
+    parser.set_defaults(run=_bench)
+
+
+def _results(options: Namespace) -> None:
+    (given,) = given_fields(options, QuantJob)
+    if options.add is not None:
+        manifest = read_manifest(options.add / "manifest.json")
+        row = row_of(manifest, given.get("options", {}), int(given.get("seed", 0)), options.seconds, options.machine)
+        add_row(RESULTS_FILE, row)
+    results = read_results(RESULTS_FILE)
+    print(results.model_dump_json(indent=1) if options.json else results_markdown(results))
+
+
+def _bench(options: Namespace) -> None:
+    if options.add:
+        add_reports(BENCH_FILE, [read_report(path) for path in options.add])
+        reports = read_reports(BENCH_FILE)
+    else:
+        from quant.results.bench import run_bench  # imports torch
+
+        (fields,) = given_fields(options, BenchJob)
+        with stage_bars() as progress:
+            reports = [run_bench(validate_document(fields, BenchJob, "options"), progress)]
+    if options.json:
+        dumped = [report.model_dump() for report in reports]
+        print(json.dumps(dumped if options.add else dumped[0], indent=1))
+    else:
+        print(bench_markdown(reports))

@@ -1,0 +1,83 @@
+"""``SimJob``: a model's prefill and decode on one machine; options, YAML and Python fill the same fields."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from hw.config import ArrayConfig
+from quant.manifest import Manifest
+from quant.shapes import ModelShape
+from sim.cores import CoreGroup, CoreSplit
+from sim.execution import Execution
+from sim.memory import load_memory
+from sim.result import SimResult
+from sim.simulator import array_formats, simulate
+from sim.trace.build import TraceStatistics
+from sim.trace.ops import Formats
+
+__all__ = ["SimJob"]
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class SimJob(Execution):
+    """What to simulate, and how the machine runs it. Names are of shipped documents, or ``.yaml`` files."""
+
+    model: str = Field("llama2-7b", description="shipped model (tritforge list models), or a file or hub id of one")
+    array: str = Field("edge-32x32", description="shipped array (tritforge list arrays), RxC, or a .yaml file")
+    memory: str = Field("lpddr5-6400", description="shipped memory (tritforge list memories) or a .yaml file")
+    prefill: Count = Field(512, description="prompt tokens per sequence")
+    decode: Annotated[int, Field(ge=0)] = Field(128, description="steps of one token per sequence")
+    batch: Count = Field(1, description="sequences that run together")
+    kv_bits: Literal[4, 8, 16] = Field(16, description="bits of a KV cache element in DRAM")
+    cores: Count = Field(1, description="arrays side by side behind the same two buffers and the same DRAM")
+    core_split: CoreSplit = Field(
+        "auto",
+        description="what the cores share out: column tiles of a GEMM, folds over its K, or whatever mixture takes "
+        "the fewest cycles",
+    )
+    core_link_bits: Count | None = Field(
+        None, description="bits of partial sums per cycle from core to core; by default a result vector per cycle"
+    )
+
+    @property
+    def core_group(self) -> CoreGroup:
+        """The cores as the simulator takes them."""
+        return CoreGroup(count=self.cores, split=self.core_split, link_bits=self.core_link_bits)
+
+    @property
+    def execution(self) -> Execution:
+        """How the machine runs, without what it runs."""
+        return Execution(**{name: getattr(self, name) for name in Execution.model_fields})
+
+    def formats(self, array: ArrayConfig) -> Formats:
+        """What suits ``array``, with this job's KV cache."""
+        return array_formats(array).model_copy(update={"kv_bits": self.kv_bits})
+
+    def simulate(
+        self,
+        shape: ModelShape,
+        array: ArrayConfig,
+        manifest: Manifest | None = None,
+        statistics: TraceStatistics | None = None,
+    ) -> SimResult:
+        """Simulate ``shape`` on ``array``, which stores the weights that ``manifest`` describes.
+
+        ``statistics``: measured zero fractions and toggles of those weights.
+
+        Raises:
+            InputError: an unknown memory, or sizes that the model or the machine cannot run.
+        """
+        return simulate(
+            shape,
+            array,
+            load_memory(self.memory),
+            prefill=self.prefill,
+            decode=self.decode,
+            batch=self.batch,
+            trace_statistics=statistics,
+            manifest=manifest,
+            formats=self.formats(array),
+            execution=self.execution,
+            cores=self.core_group,
+        )
