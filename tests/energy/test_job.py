@@ -102,7 +102,7 @@ def test_report_needs_no_network(tmp_path):
         (["--memory", "core-memory"], "memory must be one of .*ddr4-2400.*not 'core-memory'"),
         (["--costs", "free"], "costs must be one of .*horowitz-45nm.*not 'free'"),
         (["--method", "magic"], "method must be one of rtn.*not 'magic'"),
-        (["--batch", "0"], "options: field 'batch' .*not '0'"),
+        (["--batch", "0"], "options: field 'batch' .*not 0"),
         (["--prefill", "many"], "options: field 'prefill' .*not 'many'"),
         (["--prefill", "4096"], "4096"),
     ],
