@@ -11,8 +11,8 @@ from hw.config import ArrayConfig, load_array
 from hw.document import Record
 from hw.errors import InputError
 from hw.progress import StageReport
+from quant.job import QuantJob
 from quant.manifest import Manifest, read_manifest
-from quant.pipeline import QuantJob
 from sim.result import SimResult
 
 __all__ = ["Comparison", "MethodRow", "compare_manifests", "compare_methods", "write_comparison"]

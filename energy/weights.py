@@ -7,8 +7,9 @@ from hw.artifact import read_artifact, sha256_file, write_artifact
 from hw.config import ArrayConfig
 from hw.errors import InputError
 from hw.progress import StageReport
+from quant.job import QuantJob
 from quant.manifest import Manifest
-from quant.pipeline import Quantized, QuantJob, quantize
+from quant.pipeline import Quantized, quantize
 from sim.replay import recording_origin, replay, replay_statistics
 from sim.result import Statistics
 from sim.trace.build import TraceStatistics

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["StageReport", "spinner", "stage_bars"]
+__all__ = ["CountReport", "StageReport", "spinner", "stage_bars"]
 
 StageReport = Callable[[str, int, int], None]  # stage, done, total
+CountReport = Callable[[int, int], None]  # done, total, of one stage
 
 
 @contextmanager

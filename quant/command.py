@@ -12,8 +12,9 @@ from rich.table import Table
 from hw.document import validate_document
 from hw.fields import add_fields, add_job_file, given_fields, options_origin
 from hw.progress import stage_bars
+from quant.job import QuantJob
 from quant.manifest import Manifest
-from quant.pipeline import QuantJob, quantize
+from quant.pipeline import quantize
 from quant.results.published import published_for
 from quant.source import extras_needed
 

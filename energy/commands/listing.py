@@ -122,7 +122,7 @@ def _methods() -> Rows:
 
 
 def _options() -> Rows:
-    from quant.registry import METHODS, solver  # solvers import torch
+    from quant.registry import METHODS, load_method  # imports torch
 
     return [
         {
@@ -133,7 +133,7 @@ def _options() -> Rows:
             "about": field.description or "",
         }
         for name in METHODS
-        for option, field in solver(name).Options.model_fields.items()
+        for option, field in load_method(name).Options.model_fields.items()
     ]
 
 

@@ -12,7 +12,7 @@ from hw.config import load_array
 from hw.document import validate_document
 from hw.fields import add_fields, add_job_file, given_fields, options_origin
 from hw.progress import stage_bars
-from quant.pipeline import QuantJob
+from quant.job import QuantJob
 from quant.registry import check_method
 from quant.source import resolve
 from sim.execution import Execution

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from quant.shapes import LINEAR_KINDS, ModelShape
+from quant.shapes import LINEAR_KINDS, LINEAR_MODULES, ModelShape, linear_name
 
 __all__ = [
     "DecoderLinear",
@@ -29,7 +29,6 @@ __all__ = [
     "embed",
     "first_blocks",
     "int8_activations",
-    "linear_name",
     "logits_of",
     "must_stream",
     "norm_weights",
@@ -46,8 +45,6 @@ __all__ = [
 _RESIDENT_BYTES = 8 << 30  # of the largest model that is held whole in float32
 _STREAMS = "blocks_wait_on_the_host"  # attribute of a streamed model
 
-_SUBMODULE = {kind: "self_attn" if kind in ("q_proj", "k_proj", "v_proj", "o_proj") else "mlp" for kind in LINEAR_KINDS}
-
 
 class Tokenizer(Protocol):
     """What evaluation and calibration need of a tokenizer."""
@@ -58,12 +55,16 @@ class Tokenizer(Protocol):
 
 
 class LoadedModel(NamedTuple):
-    """A model in evaluation mode (see ``place``), its tokenizer, and where both came from."""
+    """A model in evaluation mode (see ``place``), its tokenizer, and where both came from.
+
+    ``weights_sha256``: of the weights at ``path``, as ``quant.source.located`` takes it.
+    """
 
     model: PreTrainedModel
     tokenizer: Tokenizer
     path: Path
     shape: ModelShape
+    weights_sha256: str
 
 
 class DecoderLinear(NamedTuple):
@@ -77,11 +78,6 @@ class DecoderLinear(NamedTuple):
     def name(self) -> str:
         """Its module's path, for messages."""
         return linear_name(self.layer, self.kind)
-
-
-def linear_name(layer: int, kind: str) -> str:
-    """Path of a decoder linear's module inside the model."""
-    return f"model.layers.{layer}.{_SUBMODULE[kind]}.{kind}"
 
 
 def must_stream(shape: ModelShape) -> bool:
@@ -133,7 +129,7 @@ def first_blocks(model: PreTrainedModel, count: int) -> Iterator[None]:
 
 def block_linears(block: nn.Module, layer: int) -> list[DecoderLinear]:
     """The seven linears of one decoder layer, in the order in which a token meets them."""
-    return [DecoderLinear(layer, kind, block.get_submodule(f"{_SUBMODULE[kind]}.{kind}")) for kind in LINEAR_KINDS]
+    return [DecoderLinear(layer, kind, block.get_submodule(LINEAR_MODULES[kind])) for kind in LINEAR_KINDS]
 
 
 def decoder_linears(model: PreTrainedModel) -> Iterator[DecoderLinear]:

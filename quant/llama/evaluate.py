@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -10,12 +10,11 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from hw.errors import InputError
+from hw.progress import CountReport
 from quant.llama.blocks import Tokenizer, logits_of
 from quant.llama.forward import hidden_states
 
 __all__ = ["LastWord", "last_word_accuracy", "last_words", "perplexity"]
-
-Progress = Callable[[int, int], None]  # done, total
 
 _SENTENCE_END = re.compile(r"(?<=[a-z])[.!?](?=[\"')\]]*\s)")
 _TOKENS_PER_PASS = 4096
@@ -30,7 +29,7 @@ class LastWord(NamedTuple):
 
 
 @torch.no_grad()
-def perplexity(model: PreTrainedModel, windows: Tensor, int8: bool, progress: Progress | None = None) -> float:
+def perplexity(model: PreTrainedModel, windows: Tensor, int8: bool, progress: CountReport | None = None) -> float:
     """``exp`` of the mean negative log-likelihood of every token but the first of each window.
 
     ``windows``: int64 ``(count, length)``; ``int8``: per-token int8 activations (A8), else float (A16).
@@ -83,7 +82,7 @@ def last_words(tokenizer: Tokenizer, text: str, passages: int, context_words: in
 
 @torch.no_grad()
 def last_word_accuracy(
-    model: PreTrainedModel, passages: Sequence[LastWord], int8: bool, progress: Progress | None = None
+    model: PreTrainedModel, passages: Sequence[LastWord], int8: bool, progress: CountReport | None = None
 ) -> float:
     """Share of passages whose last word's tokens are all the model's first choice."""
     device = next(model.parameters()).device

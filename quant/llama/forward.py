@@ -1,20 +1,19 @@
 """A whole model's forward pass, batch by batch, or for a streamed model block by block."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from hw.progress import CountReport
 from quant.llama.blocks import blocks, embed, int8_activations, run_block, streams, working_block
 
 __all__ = ["hidden_states"]
 
-Progress = Callable[[int, int], None]  # done, total
-
 
 def hidden_states(
-    model: PreTrainedModel, batches: Sequence[Tensor], int8: bool, progress: Progress | None = None
+    model: PreTrainedModel, batches: Sequence[Tensor], int8: bool, progress: CountReport | None = None
 ) -> Iterator[Tensor]:
     """Outputs of the last block, before the final norm: ``(rows, length, hidden)`` for each batch, in order.
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from hw.progress import CountReport
 from quant.llama.blocks import streams
-from quant.llama.forward import Progress
 
 __all__ = ["generate_windows", "rows_that_fit"]
 
@@ -19,7 +19,7 @@ _GPU_BYTES = 37e9  # for weights and the keys and values of all windows of a bat
 
 @torch.no_grad()
 def generate_windows(
-    model: PreTrainedModel, windows: Tensor, count: int, length: int, seed: int, progress: Progress
+    model: PreTrainedModel, windows: Tensor, count: int, length: int, seed: int, progress: CountReport
 ) -> Tensor:
     """Text that the model samples: int64 ``(count, length)``; every row starts with 1 to 48 tokens of the slice.
 

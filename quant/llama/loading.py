@@ -20,7 +20,7 @@ from quant.native.checkpoint import native_model
 from quant.native.detect import is_native
 from quant.native.gguf_file import plain_tokenizer, transformers_reads
 from quant.shapes import ModelShape
-from quant.source import Source, weights_path
+from quant.source import Source, located
 
 __all__ = ["load_model", "load_tokenizer", "random_llama", "save_tokenizer", "usable_device"]
 
@@ -43,7 +43,8 @@ def load_model(source: Source, device: str = "cpu", streamed: bool | None = None
     Raises:
         InputError: no weights, damaged weights, weights that are not finite, no tokenizer, or an unknown device.
     """
-    path = weights_path(source)
+    source = located(source)
+    path = source.path
     target = usable_device(device)
     if streamed is None:
         streamed = must_stream(source.shape)
@@ -56,7 +57,7 @@ def load_model(source: Source, device: str = "cpu", streamed: bool | None = None
             raise InputError(
                 f"{path}: tensor {name!r} must be finite; it holds NaN or infinity: fetch the weights again"
             )
-    return LoadedModel(place(model, target, streamed), tokenizer, path, source.shape)
+    return LoadedModel(place(model, target, streamed), tokenizer, path, source.shape, source.sha256)
 
 
 def load_tokenizer(path: Path, shape: ModelShape) -> Tokenizer:

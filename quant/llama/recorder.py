@@ -1,11 +1,12 @@
 """Records one real forward pass of a quantized model: int8 activations, and group sums by torch's integers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from hw.progress import CountReport
 from quant.llama.blocks import (
     LoadedModel,
     block_inputs,
@@ -39,7 +40,7 @@ def record_pass(
     tokens: Sequence[int],
     method: str,
     text: str,
-    progress: Callable[[int, int], None] | None = None,
+    progress: CountReport | None = None,
 ) -> Recording:
     """Run ``tokens`` through the model, whose linears already hold the checkpoint's weights, in int8 activations.
 

@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 
 from quant.methods.hessian import prepare, push_error, spans
-from quant.registry import WeightOnlyOptions
+from quant.methods.method import WeightOnlyOptions
 from quant.weights.solution import LinearSolution, as_stored
 
 __all__ = ["Binarized", "Options", "binarize", "choose_split", "choose_zones", "solve"]
@@ -129,7 +129,7 @@ def _gain(count: torch.Tensor, mean: torch.Tensor, distance: torch.Tensor) -> to
 
 
 def solve(weight: torch.Tensor, hessian: torch.Tensor | None, options: Options) -> LinearSolution:
-    """Quantize one linear; see ``quant.registry.Solver``.
+    """Quantize one linear; see ``quant.methods.method.Solver``.
 
     Raises:
         InputError: weights or a Hessian that ``quant.methods.hessian.prepare`` refuses.

@@ -12,8 +12,8 @@ import torch
 from pydantic import Field
 
 from quant.methods.hessian import compensate, prepare, spans
+from quant.methods.method import WeightOnlyOptions
 from quant.methods.two_bit import clip_search, min_max, quantize_codes, two_bit_solution
-from quant.registry import WeightOnlyOptions
 from quant.weights.solution import LinearSolution, as_stored
 
 __all__ = ["Options", "least_squares_scale", "solve", "twn_scale"]
@@ -32,7 +32,7 @@ class Options(WeightOnlyOptions):
 
 
 def solve(weight: torch.Tensor, hessian: torch.Tensor | None, options: Options) -> LinearSolution:
-    """Quantize one linear; see ``quant.registry.Solver``.
+    """Quantize one linear; see ``quant.methods.method.Solver``.
 
     Raises:
         InputError: weights or a Hessian that ``quant.methods.hessian.prepare`` refuses.

@@ -15,8 +15,8 @@ import torch
 from pydantic import Field
 
 from quant.methods.hessian import output_error, prepare
+from quant.methods.method import ObjectiveOptions
 from quant.methods.two_bit import quantize_codes, two_bit_solution
-from quant.procedures.blockwise import BlockOptions
 from quant.weights.solution import LinearSolution, as_stored
 
 __all__ = ["ClippedWeight", "Options", "learned_weight", "rounded", "solve"]
@@ -26,7 +26,7 @@ _LARGEST = 3  # codes 0..3
 _LEAST_SCALE = 1e-5
 
 
-class Options(BlockOptions):
+class Options(ObjectiveOptions):
     """``steps`` of AdamW at ``learning_rate`` on two logits per group, for the objective "linear"."""
 
     group: Annotated[int, Field(ge=1)] | None = 128
@@ -37,7 +37,7 @@ class Options(BlockOptions):
 
 @torch.enable_grad()
 def solve(weight: torch.Tensor, hessian: torch.Tensor | None, options: Options) -> LinearSolution:
-    """Quantize one linear; see ``quant.registry.Solver``.
+    """Quantize one linear; see ``quant.methods.method.Solver``.
 
     Raises:
         InputError: weights or a Hessian that ``quant.methods.hessian.prepare`` refuses.

@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 
 from quant.methods.hessian import compensate, prepare, spans
-from quant.registry import WeightOnlyOptions
+from quant.methods.method import WeightOnlyOptions
 from quant.weights.side_data import Outliers
 from quant.weights.solution import LinearSolution, as_stored
 
@@ -53,7 +53,7 @@ class EightBit:
 
 
 def solve(weight: torch.Tensor, hessian: torch.Tensor | None, options: Options) -> LinearSolution:
-    """Quantize one linear; see ``quant.registry.Solver``.
+    """Quantize one linear; see ``quant.methods.method.Solver``.
 
     Raises:
         InputError: weights or a Hessian that ``quant.methods.hessian.prepare`` refuses.

@@ -16,15 +16,15 @@ import torch
 from pydantic import Field
 
 from quant.methods.hessian import DampedHessian, output_error, prepare
+from quant.methods.method import ObjectiveOptions
 from quant.methods.pb_llm import EightBit, salient_weights
-from quant.procedures.blockwise import BlockOptions
 from quant.weights.side_data import Outliers
 from quant.weights.solution import LinearSolution, as_stored
 
 __all__ = ["Options", "SignWeight", "learned_weight", "solve"]
 
 
-class Options(BlockOptions):
+class Options(ObjectiveOptions):
     """``scale``: one per tensor (official) or per row; rates in first scales.
 
     ``steps`` of Adam, at ``learning_rate`` in the beginning, are for the objective "linear".
@@ -40,7 +40,7 @@ class Options(BlockOptions):
 
 
 def solve(weight: torch.Tensor, hessian: torch.Tensor | None, options: Options) -> LinearSolution:
-    """Quantize one linear; see ``quant.registry.Solver``.
+    """Quantize one linear; see ``quant.methods.method.Solver``.
 
     Raises:
         InputError: weights or a Hessian that ``quant.methods.hessian.prepare`` refuses.

@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 
 from quant.methods.hessian import compensate, prepare, push_error
-from quant.registry import WeightOnlyOptions
+from quant.methods.method import WeightOnlyOptions
 from quant.weights.solution import LinearSolution, as_stored
 
 __all__ = ["Options", "align_grid", "fit_ternary", "most_similar", "solve"]
@@ -32,7 +32,7 @@ class Options(WeightOnlyOptions):
 
 
 def solve(weight: torch.Tensor, hessian: torch.Tensor | None, options: Options) -> LinearSolution:
-    """Quantize one linear; see ``quant.registry.Solver``.
+    """Quantize one linear; see ``quant.methods.method.Solver``.
 
     Raises:
         InputError: weights or a Hessian that ``quant.methods.hessian.prepare`` refuses.

@@ -7,109 +7,74 @@ the least-squares sense, both judged on the output error. Stage 2 ("optimizes th
 algorithm ... minimizing output error"): columns are rounded one by one and their errors compensated by later columns;
 then single codes are flipped while that lowers the output error under a shrunk Hessian, and scales are fitted to it.
 
-The strength "full" starts here and goes on to reconstruct whole transformer blocks (``quant.procedures.reconstruct``).
+``quant.methods.pt_bitnet_full`` starts here and goes on to train whole transformer blocks and the model.
 """
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from quant.methods.hessian import compensate, output_error, prepare, spans
-from quant.registry import MethodOptions
+from quant.methods.method import MethodOptions
 from quant.weights.solution import LinearSolution, as_stored
 
-__all__ = ["Options", "fit_scales", "flip_codes", "search_threshold", "snap_scales", "solve"]
+__all__ = ["ClosedForm", "Options", "fit_scales", "flip_codes", "search_threshold", "snap_scales", "solve"]
 
 _BASE_THRESHOLD = 0.75  # of mean|w|: Li et al., Ternary Weight Networks, arXiv 1605.04711, section 2.3
 _FACTORS = torch.linspace(0.5, 1.5, 21).tolist()
 _ATTENTION_KINDS = ("q_proj", "k_proj", "v_proj", "o_proj")
 _ROUNDS = 2  # of flips and fits
-_FAST_ONLY = {"sequential", "refit"}
-_FULL_ONLY = {
-    *("epochs", "block_rate", "block_tokens_per_step", "window", "soften", "rank"),
-    *("distilled", "distill_steps", "distill_rate", "distill_length", "distill_tokens_per_step", "distill_soften"),
-    *("generated_windows", "real_share", "range_penalty"),
-}
 _LARGEST_EXPONENT = 7  # shifts of group scales: three stored bits
 
 
-class Options(MethodOptions):
-    """``group``: columns per scale, None = the row; ``attention_group``: those of q, k, v and o, None = as ``group``;
-    ``damping`` in means of the Hessian's diagonal.
+class ClosedForm(MethodOptions):
+    """Options of the closed form, with which full strength starts too.
 
-    ``scales`` "pow2": a row scale times a power of two per group, so that the hardware shifts instead of multiplying.
-    ``sequential``, strength "fast" only: inputs of a block's later linears are taken after its earlier ones are
-    quantized.
-
-    ``refit``, strength "fast" only: how far scales and norm gains are fitted towards the outputs of the
-    full-precision model instead of each linear's own (``quant.procedures.refit``); above 0, inputs are always taken
-    one after the other.
-
-    ``flips``: most flips per row and round; ``shrink``: share of the Hessian's off-diagonal that flips do not trust.
-
-    Only for strength "full": ``epochs`` of reconstruction per block over the calibration text; ``distill_steps`` over
-    windows of ``distill_length`` tokens, ``real_share`` of them calibration text, the others out of
-    ``generated_windows`` of 512 tokens that the model writes; tokens per step and peak learning rates of both, in
-    units of codes. ``distilled``: "all" trains latent weights, scales and norms; "scales" leaves the codes as block
-    reconstruction made them, which is all that one GPU has room for at 7 B parameters.
-
-    Only for strength "full" too, each off by default:
-
-    ``soften``, ``distill_soften``: share of the steps of a block's reconstruction, or of distillation, over which
-    weights harden linearly from clamped latent ones to their codes (from soft to hard as in Gong et al.,
-    Differentiable Soft Quantization, arXiv 1908.05033, with another curve).
-    ``window``: consecutive blocks reconstructed together, towards the outputs of the last; the first is then done and
-    the window moves on by one block (CBQ, arXiv 2312.07950, section 3.2).
-    ``rank`` of a correction added to each linear's codes times scales, float16 factors of 16 (n + k) bits per rank,
-    trained at the rate of the scales (low-rank compensation: Yao et al., ZeroQuant-V2, arXiv 2303.08302).
-    ``range_penalty``: what distillation adds to its loss, in nats, per unit of the mean over inputs of linears and
-    tokens of ln(largest magnitude / root mean square), so that int8 loses less (Kundu et al., R2 Loss, arXiv
-    2303.08253, restrict ranges of weights so).
+    ``group``: columns per scale, None = the row; ``attention_group``: those of q, k, v and o, None = as ``group``;
+    ``damping`` in means of the Hessian's diagonal. ``scales`` "pow2": a row scale times a power of two per group, so
+    that the hardware shifts instead of multiplying. ``flips``: most flips per row and round; ``shrink``: share of the
+    Hessian's off-diagonal that flips do not trust.
     """
 
     rows_apart: ClassVar[bool] = True
 
-    strength: Literal["fast", "full"] = "fast"
     group: Annotated[int, Field(ge=1)] | None = 128
     attention_group: Annotated[int, Field(ge=1)] | None = None
     scales: Literal["free", "pow2"] = "free"
-    sequential: bool = True
-    refit: Annotated[float, Field(ge=0, le=1)] = 0.5
     damping: Annotated[float, Field(gt=0)] = 0.01
     flips: Annotated[int, Field(ge=0)] = 64
     shrink: Annotated[float, Field(ge=0, le=1)] = 0.1
-    epochs: Annotated[int, Field(ge=0)] = 12
-    block_rate: Annotated[float, Field(gt=0)] = 0.01
-    distilled: Literal["all", "scales"] = "all"
-    distill_steps: Annotated[int, Field(ge=0)] = 2600
-    distill_rate: Annotated[float, Field(gt=0)] = 0.002
-    distill_length: Annotated[int, Field(ge=2)] = 1024
-    generated_windows: Annotated[int, Field(ge=0)] = 3072
-    real_share: Annotated[float, Field(ge=0, le=1)] = 0.25
-    block_tokens_per_step: Annotated[int, Field(ge=1)] = 8192
-    distill_tokens_per_step: Annotated[int, Field(ge=1)] = 16384
-    soften: Annotated[float, Field(ge=0, le=1)] = 0.0
-    distill_soften: Annotated[float, Field(ge=0, le=1)] = 0.0
-    window: Annotated[int, Field(ge=1)] = 1
-    rank: Annotated[int, Field(ge=0)] = 0
-    range_penalty: Annotated[float, Field(ge=0)] = 0.0
 
-    @model_validator(mode="after")
-    def _check_strength(self) -> "Options":
-        fields, method = (_FULL_ONLY, "pt-bitnet-full") if self.strength == "fast" else (_FAST_ONLY, "pt-bitnet")
-        if given := sorted(self.model_fields_set & fields):
-            raise ValueError(f"{', '.join(given)}: for the method {method} alone; take that, or leave this out")
-        return self
-
-    def for_kind(self, kind: str) -> "Options":
+    def for_kind(self, kind: str) -> Self:
         """Those of one linear, its group among them."""
         own = self.attention_group if kind in _ATTENTION_KINDS else None
         return self if own is None else self.model_copy(update={"group": own})
 
 
-def solve(weight: torch.Tensor, hessian: torch.Tensor | None, options: Options) -> LinearSolution:
-    """Quantize one linear; see ``quant.registry.Solver``.
+class Options(ClosedForm):
+    """``sequential``: inputs of a block's later linears are taken after its earlier ones are quantized.
+
+    ``refit``: how far scales and norm gains are fitted towards the outputs of the full-precision model instead of each
+    linear's own (``quant.procedures.refit``); above 0, inputs are always taken sequentially.
+    """
+
+    sequential: bool = True
+    refit: Annotated[float, Field(ge=0, le=1)] = 0.5
+
+    @property
+    def inputs_in_turn(self) -> bool:
+        """See ``MethodOptions``."""
+        return self.sequential
+
+    @property
+    def refit_share(self) -> float:
+        """See ``MethodOptions``."""
+        return self.refit
+
+
+def solve(weight: torch.Tensor, hessian: torch.Tensor | None, options: ClosedForm) -> LinearSolution:
+    """Quantize one linear; see ``quant.methods.method.Solver``.
 
     Raises:
         InputError: weights or a Hessian that ``quant.methods.hessian.prepare`` refuses.

@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 
 from quant.methods.hessian import check_weights, spans
-from quant.registry import MethodOptions
+from quant.methods.method import MethodOptions
 from quant.weights.solution import LinearSolution, as_stored
 
 __all__ = ["Options", "fit_free", "fit_tied", "solve"]
@@ -31,7 +31,7 @@ class Options(MethodOptions):
 
 
 def solve(weight: torch.Tensor, hessian: torch.Tensor | None, options: Options) -> LinearSolution:
-    """Quantize one linear; ``hessian`` is not used. See ``quant.registry.Solver``.
+    """Quantize one linear; ``hessian`` is not used. See ``quant.methods.method.Solver``.
 
     Raises:
         InputError: weights that are not finite.

@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 
 from quant.methods.hessian import spans
-from quant.registry import MethodOptions
+from quant.methods.method import MethodOptions
 from quant.weights.solution import LinearSolution, as_stored
 
 __all__ = ["Options", "solve"]
@@ -24,7 +24,7 @@ class Options(MethodOptions):
 
 
 def solve(weight: torch.Tensor, hessian: torch.Tensor | None, options: Options) -> LinearSolution:
-    """Quantize one linear; ``hessian`` is not used. See ``quant.registry.Solver``."""
+    """Quantize one linear; ``hessian`` is not used. See ``quant.methods.method.Solver``."""
     n, k = weight.shape
     weight = weight.float()
     if options.scale == "tensor":

@@ -8,11 +8,10 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, BitNetConfig, LlamaConfig, PreTrainedConfig, PreTrainedModel
 
 from hw.errors import InputError
-from quant.llama.blocks import linear_name
 from quant.native.bitnet import BitnetFolder
 from quant.native.bitnet_config import bitnet_form
 from quant.native.gguf_file import BITNET_ACTIVATIONS, GgufLinear, architecture, beside_linears, open_gguf, read_linear
-from quant.shapes import LINEAR_KINDS, ModelShape
+from quant.shapes import LINEAR_KINDS, ModelShape, linear_name
 from quant.weights.solution import LinearSolution
 
 __all__ = ["native_model", "native_solutions"]

@@ -13,7 +13,7 @@ _DEFAULT = "pt-bitnet"
 
 
 def is_native(path: Path) -> bool:
-    """Whether ``path`` (see ``quant.source.weights_path``) is a BitNet directory or a ternary .gguf file.
+    """Whether ``path`` (see ``quant.source.located``) is a BitNet directory or a ternary .gguf file.
 
     Raises:
         InputError: one with settings that are not supported, or a damaged file.

@@ -4,75 +4,33 @@ Ref: Shao et al., OmniQuant, arXiv 2308.13137, section 3.1: inputs come from the
 block's outputs on the float prefix, the loss is their mean squared difference, AdamW without weight decay.
 """
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Annotated, Literal, Protocol
+from collections.abc import Iterator
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from hw.errors import InputError
-from quant.llama.blocks import LoadedModel, block_linears, blocks, embed, working_block
-from quant.pipeline import Progress
+from quant.llama.blocks import block_linears, blocks, embed, working_block
+from quant.methods.method import BlockOptions, LearnedWeight
 from quant.procedures.calibrate import CalibrationBlock, block_hessians
 from quant.procedures.latent import BlockFunction, BlockTensors, block_function, block_tensors, rotary_tables
 from quant.procedures.reconstruct import mixed_precision, run_in_place
-from quant.registry import WeightOnlyOptions
+from quant.procedures.stopwatch import stage
+from quant.procedures.work import Work, Written
 from quant.shapes import LINEAR_KINDS
 from quant.weights.checkpoint import Checkpoint, write_checkpoint
-from quant.weights.solution import LinearSolution
 
-__all__ = ["BlockOptions", "LearnedWeight", "fit_blocks"]
-
-
-class BlockOptions(WeightOnlyOptions):
-    """``objective``: what learning lowers, the "linear"'s own output error or that of the transformer "block".
-
-    For "block": ``epochs`` over the calibration text, in steps of ``block_tokens_per_step`` at ``block_rate``.
-    """
-
-    objective: Literal["linear", "block"] = "linear"
-    epochs: Annotated[int, Field(ge=0)] = 20
-    block_rate: Annotated[float, Field(gt=0)] = 0.01
-    block_tokens_per_step: Annotated[int, Field(ge=1)] = 8192
+__all__ = ["fit_blocks"]
 
 
-class LearnedWeight(Protocol):
-    """A weight (n, k) under way, a tuple of tensors as ``quant.procedures.latent.LatentWeight`` is."""
-
-    def dense(self) -> Tensor:
-        """Its value, differentiable in what is learned."""
-        ...
-
-    def learned(self, rate: float) -> tuple[Tensor, float]:
-        """What is learned, and its learning rate where the option says ``rate``."""
-        ...
-
-    def solution(self) -> LinearSolution:
-        """What is stored."""
-        ...
-
-
-def fit_blocks(
-    loaded: LoadedModel,
-    start: Callable[[Tensor, Tensor, BlockOptions], LearnedWeight],
-    options: BlockOptions,
-    windows: Tensor,
-    parts: Path,
-    seed: int,
-    progress: Progress,
-) -> list[Path]:
-    """Quantize every block; the paths of their checkpoints in ``parts``, from which a later call goes on.
-
-    ``start(weight, hessian, options)``: the method's first state of one linear; ``windows``: calibration tokens, int64
-    ``(count, length)``.
+def fit_blocks(work: Work) -> Written:
+    """Quantize every block, and keep each as a checkpoint; a later call takes it from there.
 
     Raises:
-        InputError: what the method refuses, or a loss that is not finite.
+        InputError: what the method refuses, with the linear's name, or a loss that is not finite.
     """
-    model = loaded.model
-    windows = windows.to(next(model.parameters()).device)
+    model, options = work.loaded.model, work.options
+    windows = work.windows.to(next(model.parameters()).device)
     compiled = windows.device.type == "cuda"
     teach, learn = (block_function(model, int8, compiled) for int8 in (False, options.int8_calibration))
     tables = rotary_tables(model, windows.shape[1])
@@ -80,34 +38,39 @@ def fit_blocks(
         targets = embed(model, windows)
     inputs, written = targets.clone(), []
     for layer in range(len(blocks(model))):
-        block = working_block(model, layer)
+        with stage("bring block", layer):
+            block = working_block(model, layer)
         plain = block_tensors(block)
-        run_in_place(teach, targets, tables, plain)
-        part = parts / f"{layer}.safetensors"
+        with stage("forward", layer):
+            run_in_place(teach, targets, tables, plain)
+        part = work.parts / f"{layer}.safetensors"
         if not part.is_file():
             item = CalibrationBlock(layer, block, block_linears(block, layer), inputs)
-            weights = _start(loaded, item, start, options)
-            _fit(
-                learn, tables, plain._replace(weights=weights), inputs, targets, options, seed, f"model.layers.{layer}"
-            )
+            weights = _start(work, item)
+            where = f"model.layers.{layer}"
+            with stage("fit", layer):
+                _fit(learn, tables, plain._replace(weights=weights), inputs, targets, options, work.seed, where)
             solved = zip(LINEAR_KINDS, weights, strict=True)
-            write_checkpoint(part, {(layer, kind): weight.solution() for kind, weight in solved})
+            with stage("write", layer):
+                write_checkpoint(part, {(layer, kind): weight.solution() for kind, weight in solved})
         stored = Checkpoint(part)
         dense = tuple(stored.solution(layer, kind).to(windows.device).dense() for kind in LINEAR_KINDS)
-        run_in_place(learn, inputs, tables, plain._replace(weights=dense))
+        with stage("forward", layer):
+            run_in_place(learn, inputs, tables, plain._replace(weights=dense))
         written.append(part)
-        progress("quantize", layer + 1, loaded.shape.layers)
-    return written
+        work.progress("quantize", layer + 1, work.loaded.shape.layers)
+    return Written(written, {})
 
 
 @torch.no_grad()
-def _start(
-    loaded: LoadedModel, item: CalibrationBlock, start: Callable[..., LearnedWeight], options: BlockOptions
-) -> tuple[LearnedWeight, ...]:
-    hessians, weights = block_hessians(loaded.model, item, options.int8_calibration), []
+def _start(work: Work, item: CalibrationBlock) -> tuple[LearnedWeight, ...]:
+    with stage("Hessians", item.layer):
+        hessians = block_hessians(work.loaded.model, item, work.options.int8_calibration)
+    weights = []
     for linear in item.linears:
+        options = work.options.for_kind(linear.kind)
         try:
-            weights.append(start(linear.module.weight, hessians[linear.kind], options))
+            weights.append(work.method.learned_weight(linear.module.weight, hessians[linear.kind], options))
         except InputError as error:
             raise InputError(f"{linear.name}: {error}") from None
     return tuple(weights)

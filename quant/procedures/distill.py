@@ -19,8 +19,8 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 from hw.errors import InputError
+from hw.progress import CountReport
 from quant.llama.blocks import embed
-from quant.llama.forward import Progress
 from quant.procedures.latent import BlockFunction, BlockTensors, block_function, rotary_tables
 from quant.procedures.reconstruct import TrainingPlan, advance, hardness, mixed_precision, trainer
 from quant.procedures.stopwatch import stage
@@ -62,7 +62,7 @@ def distill(
     corpus: Corpus,
     steps: int,
     plan: TrainingPlan,
-    progress: Progress,
+    progress: CountReport,
 ) -> float:
     """Train ``student`` and ``student_norm`` in place; the mean loss of the last tenth of the steps.
 
@@ -85,7 +85,7 @@ def distill(
     batch = max(1, plan.tokens_per_step // length)
     rows_per_pass = max(1, _TOKENS_PER_PASS // length) if frozen else batch
     losses, hard = (torch.zeros((), device=device) for _ in range(2))
-    pupil = [block.soften(hard) for block in student] if plan.soften else student
+    softened = [block.soften(hard) for block in student] if plan.soften else student
     last = max(1, steps // 10)
     for step, rows in zip(range(steps), corpus.batches(batch, plan.seed), strict=False):
         with stage("distill step", step):
@@ -95,9 +95,9 @@ def distill(
                 hidden = embed(model, tokens)
                 with mixed_precision(device):
                     with torch.no_grad():
-                        wanted, _ = _through(teach, teacher, hidden, tables, False)
-                    states, ranges = _through(learn, pupil, hidden, tables, frozen)
-                    part = divergence(wanted, states) + plan.range_penalty * ranges
+                        teacher_states, _ = _through(teach, teacher, hidden, tables, False)
+                    student_states, ranges = _through(learn, softened, hidden, tables, frozen)
+                    part = divergence(teacher_states, student_states) + plan.range_penalty * ranges
                 part = part * (len(tokens) / batch)
                 part.backward()
                 loss += part.detach()
@@ -145,26 +145,28 @@ class _Divergence:
         compiled = self._head.device.type == "cuda"
         self._mean: Callable[..., Tensor] = torch.compile(_divergence, dynamic=False) if compiled else _divergence
 
-    def __call__(self, wanted: Tensor, hidden: Tensor) -> Tensor:
+    def __call__(self, teacher_states: Tensor, student_states: Tensor) -> Tensor:
         arguments = (*self._norms, self._head, self._eps)
         if not self._in_chunks:
-            return self._mean(wanted, hidden, *arguments)
-        pieces = [states.flatten(0, -2).split(_TOKENS_OF_LOGITS) for states in (wanted, hidden)]
-        total = torch.zeros((), device=hidden.device)
-        for ours, theirs in zip(*pieces, strict=True):
-            mean = checkpoint(self._mean, ours, theirs, *arguments, use_reentrant=False, preserve_rng_state=False)
-            total = total + mean * len(ours)
-        return total / hidden[..., 0].numel()
+            return self._mean(teacher_states, student_states, *arguments)
+        pieces = [states.flatten(0, -2).split(_TOKENS_OF_LOGITS) for states in (teacher_states, student_states)]
+        total = torch.zeros((), device=student_states.device)
+        for teacher, student in zip(*pieces, strict=True):
+            mean = checkpoint(self._mean, teacher, student, *arguments, use_reentrant=False, preserve_rng_state=False)
+            total = total + mean * len(student)
+        return total / student_states[..., 0].numel()
 
 
-def _divergence(wanted: Tensor, hidden: Tensor, gain: Tensor, norm: Tensor, head: Tensor, eps: float) -> Tensor:
+def _divergence(
+    teacher_states: Tensor, student_states: Tensor, teacher_gain: Tensor, student_gain: Tensor, head: Tensor, eps: float
+) -> Tensor:
     def log_chances(x: Tensor, weight: Tensor) -> Tensor:
         x = x.float()
         normed = weight * (x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps))
         return torch.nn.functional.linear(normed, head).float().log_softmax(-1)
 
-    target = log_chances(wanted, gain)
-    return (target.exp() * (target - log_chances(hidden, norm))).sum(-1).mean()
+    target = log_chances(teacher_states, teacher_gain)
+    return (target.exp() * (target - log_chances(student_states, student_gain))).sum(-1).mean()
 
 
 def _endless(windows: Tensor, generator: torch.Generator) -> Iterator[Tensor]:

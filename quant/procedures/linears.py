@@ -6,8 +6,8 @@ import torch
 
 from hw.errors import InputError
 from quant.llama.blocks import DecoderLinear
+from quant.methods.method import MethodOptions
 from quant.recording import INPUT_OF_KIND
-from quant.registry import MethodOptions
 from quant.weights.solution import LinearSolution
 
 __all__ = ["solve_linears"]

@@ -1,8 +1,9 @@
-"""PT-BitNet at full strength: closed form, then reconstruction block by block, then distillation of the whole model."""
+"""Methods that are trained as a whole: solved in closed form, reconstructed block by block, distilled at the end."""
 
 import hashlib
 import logging
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from hw.artifact import atomic_path, sha256_json
+from hw.errors import InputError
 from quant.llama.blocks import LoadedModel, block_linears, blocks, embed, streams, working_block
 from quant.llama.generate import generate_windows
-from quant.methods.pt_bitnet import Options, solve
-from quant.pipeline import Progress
 from quant.procedures.calibrate import CalibrationBlock, block_hessians
 from quant.procedures.distill import Corpus, distill
 from quant.procedures.latent import BlockTensors, block_function, block_tensors, latent_weight, rotary_tables
@@ -22,111 +22,87 @@ from quant.procedures.linears import solve_linears
 from quant.procedures.reconstruct import TrainingPlan, reconstruct, run_in_place
 from quant.procedures.stopwatch import stage
 from quant.procedures.unfinished_blocks import read_window, write_window
+from quant.procedures.work import Work, Written
 from quant.shapes import LINEAR_KINDS
-from quant.source import weights_sha256
 from quant.weights.checkpoint import write_checkpoint
+from quant.weights.solution import LinearSolution
 
-__all__ = ["GENERATED_LENGTH", "distill_blocks", "full_strength", "reconstruct_blocks"]
+__all__ = ["GENERATED_LENGTH", "distill_blocks", "reconstruct_blocks", "train_model"]
 
 GENERATED_LENGTH = 512  # tokens that the model writes in one go; distillation packs them into longer windows
 
 _log = logging.getLogger(__name__)
 
 
-def full_strength(
-    loaded: LoadedModel,
-    options: Options,
-    windows: Tensor,
-    parts: Path,
-    texts_folder: Path,
-    seed: int,
-    progress: Progress,
-) -> tuple[list[Path], dict[str, np.ndarray]]:
-    """Quantize all blocks: the paths of their checkpoints, and retrained norm gains by name.
+def train_model(work: Work) -> Written:
+    """Quantize all blocks, whose norms are retrained too; the options are ``quant.methods.method.ModelOptions``.
 
-    ``windows``: calibration tokens, int64 ``(count, length)``. Each reconstructed block is kept in ``parts``, and a
-    later call goes on after it with the same bits; text that the model wrote is kept in ``texts_folder``. The model
-    itself stays as it is: it is the teacher.
+    Each reconstructed block is kept, and a later call goes on after it with the same bits; text that the model wrote is
+    kept as well. The model itself stays as it is: it is the teacher.
 
     Raises:
-        InputError: what a solver refuses, or a loss that is not finite.
+        InputError: what the method refuses, or a loss that is not finite.
     """
-    model = loaded.model
-    windows = windows.to(next(model.parameters()).device)
-    generated = windows[:0]
+    model, options = work.loaded.model, work.options
+    work = work._replace(windows=work.windows.to(next(model.parameters()).device))
+    generated = work.windows[:0]
     if options.distill_steps and options.generated_windows:
-        generated = _generated(loaded, windows, options.generated_windows, texts_folder, seed, progress)
-    student = list(reconstruct_blocks(loaded, options, windows, parts, seed, progress))
+        generated = _generated(work, options.generated_windows)
+    student = list(reconstruct_blocks(work))
     last_norm = model.model.norm.weight.detach().clone()
     if options.distill_steps:
-        distill_blocks(loaded, options, student, last_norm, windows, generated, seed, progress)
-    return _write_blocks(student, parts), _norms(student, last_norm)
+        distill_blocks(work, student, last_norm, generated)
+    return Written(_write_blocks(student, work.parts), _norms(student, last_norm))
 
 
-def distill_blocks(
-    loaded: LoadedModel,
-    options: Options,
-    student: list[BlockTensors],
-    last_norm: Tensor,
-    windows: Tensor,
-    generated: Tensor,
-    seed: int,
-    progress: Progress,
-) -> None:
-    """Distill the model into ``student`` and ``last_norm``; both texts are tokens, int64 ``(windows, any length)``.
+def distill_blocks(work: Work, student: list[BlockTensors], last_norm: Tensor, generated: Tensor) -> None:
+    """Distill the model into ``student`` and ``last_norm``, on the calibration text and on ``generated``.
+
+    Both texts are tokens on the model's device, int64 ``(windows, any length)``.
 
     Raises:
         InputError: a loss that is not finite.
     """
-    length = min(options.distill_length, windows.numel() // 2)
+    options = work.options
+    length = min(options.distill_length, work.windows.numel() // 2)
     real, written = (
-        tokens.flatten()[: tokens.numel() // length * length].view(-1, length) for tokens in (windows, generated)
+        tokens.flatten()[: tokens.numel() // length * length].view(-1, length) for tokens in (work.windows, generated)
     )
     with stage("bring teacher", 0):
-        teacher = _teacher(loaded)
+        teacher = _teacher(work.loaded)
     plan = TrainingPlan(
         epochs=1,
         rate=options.distill_rate,
         tokens_per_step=options.distill_tokens_per_step,
-        seed=seed,
+        seed=work.seed,
         soften=options.distill_soften,
         range_penalty=options.range_penalty,
     )
-    distill(
-        loaded.model,
-        teacher,
-        student,
-        last_norm,
-        Corpus(real, written, options.real_share),
-        options.distill_steps,
-        plan,
-        lambda done, total: progress("distill", done, total),
-    )
+    corpus, report = Corpus(real, written, options.real_share), partial(work.progress, "distill")
+    distill(work.loaded.model, teacher, student, last_norm, corpus, options.distill_steps, plan, report)
 
 
-def reconstruct_blocks(
-    loaded: LoadedModel, options: Options, windows: Tensor, parts: Path, seed: int, progress: Progress
-) -> Iterator[BlockTensors]:
+def reconstruct_blocks(work: Work) -> Iterator[BlockTensors]:
     """Blocks in order, each solved in closed form and trained; with frozen codes where distillation keeps them.
 
-    ``windows``: calibration tokens on the model's device. The states of all of them are held twice, of the float and of
-    the quantized prefix; once more for a moment where ``options.window`` blocks are trained together. A block enters
-    training in closed form, on the inputs that the drafts before it give, and stays a draft until it is the first.
+    ``work.windows`` are on the model's device. The states of all of them are held twice, of the float and of the
+    quantized prefix; once more for a moment where ``window`` blocks are trained together. A block enters training in
+    closed form, on the inputs that the drafts before it give, and stays a draft until it is the first.
 
     Raises:
-        InputError: what a solver refuses, or a loss that is not finite.
+        InputError: what the method refuses, or a loss that is not finite.
     """
-    model = loaded.model
+    model, options, windows = work.loaded.model, work.options, work.windows
     compiled = windows.device.type == "cuda"
-    teach, learn = (block_function(model, int8, compiled) for int8 in (False, True))
+    teach, learn = (block_function(model, int8, compiled) for int8 in (False, options.int8_calibration))
     tables = rotary_tables(model, windows.shape[1])
-    plan = TrainingPlan(options.epochs, options.block_rate, options.block_tokens_per_step, seed, options.soften)
+    plan = TrainingPlan(options.epochs, options.block_rate, options.block_tokens_per_step, work.seed, options.soften)
     with torch.no_grad():
         targets = embed(model, windows)
     inputs, count, taught = targets.clone(), len(blocks(model)), 0
     window: list[BlockTensors] = []
     for layer in range(count):
-        part = parts / f"{layer}.window.safetensors"
+        part = work.parts / f"{layer}.window.safetensors"
         for entering in range(taught, min(layer + options.window, count)):
             with stage("bring block", entering):
                 block = working_block(model, entering)
@@ -137,10 +113,10 @@ def reconstruct_blocks(
                 for tensors in window:
                     run_in_place(learn, states, tables, tensors)
                 item = CalibrationBlock(entering, block, block_linears(block, entering), states)
-                window.append(_closed_form(loaded, item, options))
+                window.append(_closed_form(work, item))
             taught = entering + 1
         if part.is_file():
-            window = read_window(part, options, windows.device)
+            window = read_window(part, windows.device)
         else:
             where = f"model.layers.{layer}"
             if options.epochs:
@@ -155,7 +131,7 @@ def reconstruct_blocks(
         with stage("forward", layer):
             run_in_place(learn, inputs, tables, done)
         yield done
-        progress("reconstruct", layer + 1, loaded.shape.layers)
+        work.progress("reconstruct", layer + 1, work.loaded.shape.layers)
 
 
 def _teacher(loaded: LoadedModel) -> list[BlockTensors]:
@@ -171,30 +147,33 @@ def _teacher(loaded: LoadedModel) -> list[BlockTensors]:
     return found
 
 
-def _generated(loaded: LoadedModel, windows: Tensor, count: int, folder: Path, seed: int, progress: Progress) -> Tensor:
+def _generated(work: Work, count: int) -> Tensor:
     """Windows that the model writes, or wrote for an earlier job."""
+    loaded, windows = work.loaded, work.windows
     length = min(GENERATED_LENGTH, loaded.shape.max_positions)
-    source = hashlib.sha256(windows.cpu().numpy().tobytes()).hexdigest()
-    key = sha256_json({"weights": weights_sha256(loaded.path), "slice": source, "size": [count, length], "seed": seed})
-    path = folder / f"generated-{key[:12]}.safetensors"
+    slice_ = hashlib.sha256(windows.cpu().numpy().tobytes()).hexdigest()
+    key = sha256_json(
+        {"weights": loaded.weights_sha256, "slice": slice_, "size": [count, length], "seed": work.seed},
+    )
+    path = work.texts / f"generated-{key[:12]}.safetensors"
     if not path.is_file():
-        tokens = generate_windows(
-            loaded.model, windows, count, length, seed, lambda done, total: progress("generate text", done, total)
-        )
+        report = partial(work.progress, "generate text")
+        tokens = generate_windows(loaded.model, windows, count, length, work.seed, report)
         with atomic_path(path) as temporary:
             save_file({"tokens": tokens.int().cpu()}, temporary)
     return load_file(path)["tokens"].long().to(windows.device)
 
 
 @torch.no_grad()
-def _closed_form(loaded: LoadedModel, item: CalibrationBlock, options: Options) -> BlockTensors:
+def _closed_form(work: Work, item: CalibrationBlock) -> BlockTensors:
+    options = work.options
     with stage("Hessians", item.layer):
-        hessians = block_hessians(loaded.model, item)
+        hessians = block_hessians(work.loaded.model, item, options.int8_calibration)
+    solved = {}
     with stage("solve", item.layer):
-        solved = {
-            linear.kind: latent_weight(linear.module.weight, solution, options.rank)
-            for linear, solution in solve_linears(item.linears, hessians, solve, options)
-        }
+        for linear, solution in solve_linears(item.linears, hessians, work.method.solve, options):
+            _check_start(linear.name, solution)
+            solved[linear.kind] = latent_weight(linear.module.weight, solution, options.rank)
     plain = block_tensors(item.block)
     return BlockTensors(
         weights=tuple(solved[kind] for kind in LINEAR_KINDS),
@@ -202,6 +181,21 @@ def _closed_form(loaded: LoadedModel, item: CalibrationBlock, options: Options) 
         attention_norm=plain.attention_norm.detach().clone(),
         mlp_norm=plain.mlp_norm.detach().clone(),
     )
+
+
+def _check_start(name: str, solution: LinearSolution) -> None:
+    """Refuse a start that latent weights cannot take up."""
+    beside = [
+        name
+        for name in ("offsets", "zeros", "permutation", "outliers", "low_rank")
+        if getattr(solution, name) is not None
+    ]
+    if solution.planes != 1 or solution.layout != "trits" or beside:
+        found = ", ".join([f"{solution.planes} of layout {solution.layout!r}", *beside])
+        raise InputError(
+            f"{name}: training must start from one ternary plane and its scales, not {found}; "
+            "carry this method over the model by another procedure"
+        )
 
 
 def _write_blocks(student: list[BlockTensors], parts: Path) -> list[Path]:

@@ -18,10 +18,10 @@ from transformers import PreTrainedModel
 from quant.llama.blocks import DecoderLinear, block_norms, embed, norm_weights, product_precision, quantize_dequantize
 from quant.llama.stepped_block import SteppedBlock
 from quant.methods.hessian import spans
+from quant.methods.method import MethodOptions
 from quant.procedures.calibrate import CalibrationBlock, forward_block, in_passes
 from quant.procedures.linears import solve_linears
 from quant.procedures.stopwatch import stage
-from quant.registry import MethodOptions
 from quant.weights.solution import LinearSolution, as_stored
 
 __all__ = ["FloatStream", "Moments", "fit_gains", "fit_scales_towards", "wanted_products"]

@@ -1,17 +1,18 @@
-"""Blocks under way on disk: what a killed job of full strength goes on from, with the same bits.
+"""Blocks under way on disk: what a killed training goes on from, with the same bits.
 
-One file for each place of the sliding window: its first block, which is done, and the drafts of those after it.
+One file for each place of the sliding window: its first block, which is done, and the drafts of those after it. The
+columns per scale of each weight, 0 for whole rows, are in the file's metadata.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from hw.artifact import atomic_path
-from quant.methods.pt_bitnet import Options
 from quant.procedures.latent import BlockTensors, LatentWeight
 from quant.shapes import LINEAR_KINDS
 
@@ -20,24 +21,27 @@ __all__ = ["read_window", "write_window"]
 
 def write_window(path: Path, window: Sequence[BlockTensors]) -> None:
     """Keep all tensors of consecutive blocks, in one file that is there whole or not at all."""
-    stored = {}
+    stored, groups = {}, {}
     for place, tensors in enumerate(window):
         named = {"attention_norm": tensors.attention_norm, "mlp_norm": tensors.mlp_norm}
         for kind, weight, bias in zip(LINEAR_KINDS, tensors.weights, tensors.biases, strict=True):
             arrays = weight._asdict() | {"bias": bias}
             named |= {f"{kind}.{name}": value for name, value in arrays.items() if isinstance(value, Tensor)}
+            groups[f"{place}.{kind}"] = str(weight.group or 0)
         stored |= {f"{place}.{name}": value.detach().contiguous() for name, value in named.items()}
     with atomic_path(path) as temporary:
-        save_file(stored, temporary)
+        save_file(stored, temporary, metadata=groups)
 
 
-def read_window(path: Path, options: Options, device: torch.device) -> list[BlockTensors]:
-    """The blocks of ``write_window``; their groups of columns are those of ``options``."""
-    stored = load_file(path, device=str(device))
+def read_window(path: Path, device: torch.device) -> list[BlockTensors]:
+    """The blocks of ``write_window``."""
+    with safe_open(path, framework="pt", device=str(device)) as file:
+        groups = file.metadata()
+        stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is no mapping)
 
     def weight(place: int, kind: str) -> LatentWeight:
         arrays = {name: stored.get(f"{place}.{kind}.{name}") for name in LatentWeight._fields}
-        return LatentWeight(**arrays | {"group": options.for_kind(kind).group})
+        return LatentWeight(**arrays | {"group": int(groups[f"{place}.{kind}"]) or None})
 
     return [
         BlockTensors(

@@ -14,15 +14,16 @@ from pathlib import Path
 import torch
 
 from hw.errors import InputError
+from hw.progress import StageReport
 from quant.llama.blocks import LoadedModel, first_blocks, must_stream, place
 from quant.llama.generate import generate_windows, rows_that_fit
 from quant.llama.loading import random_llama, usable_device
-from quant.pipeline import Progress
+from quant.procedures.carry import carry
 from quant.procedures.latent import BlockTensors
 from quant.procedures.modelwise import GENERATED_LENGTH, distill_blocks, reconstruct_blocks
 from quant.procedures.stopwatch import Lap, measured, stage
-from quant.quantizer import quantize_blocks
-from quant.registry import options_for
+from quant.procedures.work import Work
+from quant.registry import load_method, options_for
 from quant.results.bench_job import BenchJob
 from quant.results.bench_report import BenchReport, StageCost
 from quant.shapes import ModelShape, load_shape
@@ -32,7 +33,7 @@ __all__ = ["run_bench"]
 _UNITS = {"distill step": "step", "generate text": "batch", "bring teacher": "model"}  # of the others: "block"
 
 
-def run_bench(job: BenchJob, progress: Progress) -> BenchReport:
+def run_bench(job: BenchJob, progress: StageReport) -> BenchReport:
     """Run what ``job`` asks for and report it.
 
     Raises:
@@ -51,7 +52,7 @@ def run_bench(job: BenchJob, progress: Progress) -> BenchReport:
 class _Bench:
     """One job under way: ``seconds`` and the device's peak bytes of each phase."""
 
-    def __init__(self, job: BenchJob, shape: ModelShape, device: torch.device, progress: Progress) -> None:
+    def __init__(self, job: BenchJob, shape: ModelShape, device: torch.device, progress: StageReport) -> None:
         self.job, self.shape, self.device, self.progress = job, shape, device, progress
         self.options = options_for(job.method, job.options)
         self.blocks_run = min(job.blocks or shape.layers, shape.layers)
@@ -59,18 +60,23 @@ class _Bench:
         self.device_bytes: dict[str, int] = {}
 
     def run(self) -> BenchReport:
-        full = getattr(self.options, "strength", "fast") == "full"
-        built = self.shape.layers if full and self.options.distill_steps else self.blocks_run
+        modelwise = self.options.procedure == "modelwise"
+        if self.options.procedure == "stored":
+            raise InputError(f"bench: method must be one that quantizes, not {self.job.method!r}")
+        built = self.shape.layers if modelwise and self.options.distill_steps else self.blocks_run
         loaded = self._random_model(built)
         generator = torch.Generator().manual_seed(0)
         windows = torch.randint(self.shape.vocab_size, (self.job.windows, self.job.length), generator=generator)
         counts = {"block": self.shape.layers, "model": 1}
         with tempfile.TemporaryDirectory() as folder, measured() as laps:
-            if full:
-                counts |= self._full(loaded, windows.to(self.device), Path(folder))
+            method, parts = load_method(self.job.method), Path(folder)
+            windows = windows.to(self.device)
+            work = Work(loaded, method, self.options, windows, parts, parts, 0, self.progress)
+            if modelwise:
+                counts |= self._train(work)
             else:
                 with self._phase("blocks"):
-                    quantize_blocks(loaded, self.job.method, self.options, windows, Path(folder), self.progress)
+                    carry(work)
         return BenchReport(
             **self.job.model_dump(include={"model", "method", "options", "windows", "length"}),
             blocks_run=self.blocks_run,
@@ -88,26 +94,27 @@ class _Bench:
         self.progress("make random weights", 0, 1)
         model = place(random_llama(shape, self.device), self.device, must_stream(self.shape))
         self.progress("make random weights", 1, 1)
-        return LoadedModel(model, None, Path(), shape)
+        return LoadedModel(model, None, Path(), shape, "")
 
-    def _full(self, loaded: LoadedModel, windows: torch.Tensor, folder: Path) -> dict[str, int]:
-        """All stages of full strength; how many steps and batches a whole job has."""
-        options, counts, generated = self.options, {}, windows[:0]
+    def _train(self, work: Work) -> dict[str, int]:
+        """All stages of a method that is trained as a whole; how many steps and batches a whole job has."""
+        options, model = self.options, work.loaded.model
+        counts, generated = {}, work.windows[:0]
         if options.distill_steps and options.generated_windows:
             length = min(GENERATED_LENGTH, self.shape.max_positions)
-            rows = min(rows_that_fit(loaded.model, length), options.generated_windows)
+            rows = min(rows_that_fit(model, length), options.generated_windows)
             counts["batch"] = -(-options.generated_windows // rows)
             with self._phase("generate text"), stage("generate text", 0):
-                generated = generate_windows(loaded.model, windows, rows, length, 0, lambda *_: None)
-        with self._phase("reconstruct"), first_blocks(loaded.model, self.blocks_run):
-            student = list(reconstruct_blocks(loaded, options, windows, folder, 0, self.progress))
+                generated = generate_windows(model, work.windows, rows, length, 0, lambda *_: None)
+        with self._phase("reconstruct"), first_blocks(model, self.blocks_run):
+            student = list(reconstruct_blocks(work))
         if options.distill_steps:
             counts["step"] = options.distill_steps
             student += [_copy(student[index % self.blocks_run]) for index in range(self.shape.layers - len(student))]
-            norm = loaded.model.model.norm.weight.detach().clone()
+            norm = model.model.norm.weight.detach().clone()
             some = options.model_copy(update={"distill_steps": min(self.job.steps, options.distill_steps)})
             with self._phase("distill"):
-                distill_blocks(loaded, some, student, norm, windows, generated, 0, self.progress)
+                distill_blocks(work._replace(options=some), student, norm, generated)
         return counts
 
     @contextmanager

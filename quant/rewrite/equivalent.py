@@ -17,13 +17,14 @@ section 3.2; SmoothQuant (arXiv 2211.10438) equation 4. Module names are those o
 ``quant.llama.blocks``.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from hw.progress import StageReport
 from quant.llama.blocks import block_inputs, block_linears, block_norms, blocks, run_block
 from quant.procedures.calibrate import CalibrationBlock, calibration_blocks, in_passes
 from quant.recording import FIRST_KINDS, INPUT_OF_KIND
@@ -31,8 +32,6 @@ from quant.rewrite.hadamard import RandomHadamard
 from quant.shapes import ModelShape
 
 __all__ = ["Exponents", "balance", "rotate", "weight_kurtosis"]
-
-Progress = Callable[[str, int, int], None]  # stage, done, total
 
 
 class Exponents(NamedTuple):
@@ -48,7 +47,7 @@ _LEAST = 1e-4  # of the mean over channels: what a channel that is always zero c
 
 
 @torch.no_grad()
-def rotate(model: PreTrainedModel, shape: ModelShape, seed: int, progress: Progress) -> None:
+def rotate(model: PreTrainedModel, shape: ModelShape, seed: int, progress: StageReport) -> None:
     """Rotate in place: the residual stream by one random Hadamard matrix, the values of every head by another.
 
     The head is untied from the embedding, whose rows have no gain to take up. Computed in float64, rounded once.
@@ -89,7 +88,7 @@ def rotate(model: PreTrainedModel, shape: ModelShape, seed: int, progress: Progr
 
 @torch.no_grad()
 def balance(
-    model: PreTrainedModel, shape: ModelShape, windows: Tensor, exponents: Exponents, progress: Progress
+    model: PreTrainedModel, shape: ModelShape, windows: Tensor, exponents: Exponents, progress: StageReport
 ) -> None:
     """Balance in place: ``x / s`` and ``W diag(s)`` with one factor s per input channel.
 

@@ -8,7 +8,7 @@ held whole (see ``quant.llama.blocks``).
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 from hw.artifact import write_artifact
 from hw.document import Record
 from hw.errors import InputError
+from hw.progress import StageReport
 from quant.llama.blocks import LoadedModel, blocks, logits_of
 from quant.llama.forward import hidden_states
 from quant.llama.loading import load_model, load_tokenizer, save_tokenizer
@@ -26,12 +27,11 @@ from quant.procedures.calibrate import token_windows
 from quant.rewrite.equivalent import Exponents, balance, rotate, weight_kurtosis
 from quant.rewrite.job import RewriteJob
 from quant.shapes import ModelShape
-from quant.source import resolve, weights_sha256
+from quant.source import resolve
 from quant.text import calibration_text
 
 __all__ = ["Rewritten", "rewrite"]
 
-Progress = Callable[[str, int, int], None]  # stage, done, total
 
 _SCHEMA, _VERSION = "tritforge.rewrite", 1
 _COMPARED_TOKENS = 64  # whose logits are compared before and after
@@ -49,7 +49,7 @@ class Rewritten(Record):
     kurtosis_after: float
 
 
-def rewrite(job: RewriteJob, progress: Progress | None = None) -> Rewritten:
+def rewrite(job: RewriteJob, progress: StageReport | None = None) -> Rewritten:
     """Load, rotate, then balance, then write ``job.out``, which appears whole or not at all.
 
     Raises:
@@ -129,7 +129,7 @@ def _write_facts(job: RewriteJob, loaded: LoadedModel, facts: dict[str, object],
         windows = f"{job.calibration_windows} windows of {min(job.length, loaded.shape.max_positions)} tokens"
         done["calibration"] = f"{text.name} ({text.sha256[:12]}), {windows}"
     body = done | {name: value for name, value in facts.items() if name != "shape"}
-    write_artifact(folder / "rewrite.json", _SCHEMA, _VERSION, body, {"source": weights_sha256(loaded.path)})
+    write_artifact(folder / "rewrite.json", _SCHEMA, _VERSION, body, {"source": loaded.weights_sha256})
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from energy.console import COMMANDS
 from energy.console import main as console_main
 from energy.job import Job
 from hw.cli import command_line
-from quant.pipeline import QuantJob
+from quant.job import QuantJob
 from quant.rewrite.job import RewriteJob
 from sim.execution import Execution
 from sim.host import Host

@@ -7,7 +7,7 @@ import torch
 
 from hw.errors import InputError
 from quant.llama.loading import load_model
-from quant.source import resolve, weights_path
+from quant.source import located, resolve
 from tests.quant.tiny import TEXT, save_tiny_llama
 
 
@@ -38,7 +38,7 @@ def tiny_text(tmp_path_factory):
 def smollm2():
     source = resolve("smollm2-135m")
     try:
-        weights_path(source)
+        located(source)
     except InputError as error:
         pytest.skip(str(error))
     return load_model(source)

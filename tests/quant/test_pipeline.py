@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from hw.artifact import sha256_file
 from hw.errors import InputError
 from hw.golden import group_sums
-from quant import pipeline
+from quant import pipeline, source
+from quant.job import QuantJob
 from quant.llama.loading import load_model
-from quant.pipeline import QuantJob, quantize
+from quant.pipeline import quantize
 from quant.quantizer import apply_checkpoint
 from quant.shapes import load_shape
 from quant.source import resolve
@@ -70,9 +72,9 @@ def test_second_run_works_no_more_and_imports_no_torch(job, tmp_path):
     first = quantize(job())
     stamp = (first.folder / "manifest.json").stat().st_mtime_ns
     code = (
-        "import sys; from pathlib import Path; from quant import pipeline; "
+        "import sys; from pathlib import Path; from quant import pipeline; from quant.job import QuantJob; "
         f"pipeline.MODELS_FOLDER = Path({str(tmp_path / 'models')!r}); "
-        f"job = pipeline.QuantJob.model_validate_json({job().model_dump_json()!r}); "
+        f"job = QuantJob.model_validate_json({job().model_dump_json()!r}); "
         "print(pipeline.quantize(job).folder); print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -232,3 +234,19 @@ def test_the_option_objective_learns_against_the_block(job, method):
     by_block, by_linear = quantize(job(method=method, options=options)), quantize(job(method=method))
     assert by_block.checkpoint.path.read_bytes() != by_linear.checkpoint.path.read_bytes()
     assert by_block.manifest.true_bits == by_linear.manifest.true_bits
+
+
+@pytest.mark.parametrize("method", ["rtn", "pt-bitnet-full"])
+def test_weights_are_hashed_once_per_run(job, tiny_folder, tiny_text, tmp_path, method, monkeypatch):
+    read = []
+
+    def counted(path):
+        read.append(Path(path))
+        return sha256_file(path)
+
+    monkeypatch.setattr(source, "sha256_file", counted)
+    other = tmp_path / "other.txt"
+    other.write_text(tiny_text.read_text()[5000:])
+    small = {"epochs": 1, "distill_steps": 1, "distill_length": 16, "generated_windows": 2}
+    quantize(job(method=method, more_texts=(other,), options=small if method == "pt-bitnet-full" else {}))
+    assert sorted(read) == sorted([tiny_folder / "config.json", *tiny_folder.glob("*.safetensors")])

@@ -6,14 +6,14 @@ import torch
 from quant.llama.evaluate import perplexity
 from quant.procedures.calibrate import token_windows
 from quant.shapes import load_shape
-from quant.source import resolve, weights_path
+from quant.source import located, resolve
 from quant.text import NamedText, evaluation_text
 
 pytestmark = pytest.mark.slow
 
 
 def test_header_of_the_file_is_the_shipped_shape(smollm2):
-    by_header = resolve(str(weights_path(resolve("smollm2-135m")))).shape
+    by_header = resolve(str(located(resolve("smollm2-135m")).path)).shape
     shipped = load_shape("smollm2-135m")
     ignored = {"name", "source", "parameters", "parameters_source", "rms_norm_eps"}
     assert by_header.model_dump(exclude=ignored) == shipped.model_dump(exclude=ignored)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hw.errors import InputError
-from quant.source import check_safetensors, extras_needed, resolve, weights_path, weights_sha256
+from quant.source import check_safetensors, extras_needed, located, resolve, weights_sha256
 
 
 def test_directory_config_and_shipped_name(tiny_folder):
@@ -37,7 +37,7 @@ def test_resolving_imports_no_torch(tiny_folder):
 
 def test_shape_without_weights_says_so():
     with pytest.raises(InputError, match="dimensions only"):
-        weights_path(resolve("llama2-7b"))
+        located(resolve("llama2-7b"))
 
 
 def test_unknown_name_lists_the_known_ones():

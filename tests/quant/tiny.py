@@ -1,4 +1,4 @@
-"""A tiny random LLaMA with a word tokenizer, written as a Hugging Face directory."""
+"""A tiny random LLaMA with a word tokenizer, written as a Hugging Face directory, and methods carried over it."""
 
 from pathlib import Path
 
@@ -7,6 +7,9 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from quant.procedures.work import Work
+from quant.registry import load_method, options_for
 
 VOCABULARY = 40
 TEXT = " ".join(f"w{(7 * i * i + 3 * i) % (VOCABULARY - 1)}" for i in range(3000))
@@ -35,3 +38,8 @@ def save_tiny_llama(folder: Path, seed: int = 0, layers: int = 2) -> Path:
     tokenizer.pre_tokenizer = Whitespace()
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>").save_pretrained(folder)
     return folder
+
+
+def work_on(loaded, method: str, windows: torch.Tensor, folder: Path, progress=lambda *_: None, **given) -> Work:
+    """A method by name, with options, over a loaded model; everything is kept in ``folder``."""
+    return Work(loaded, load_method(method), options_for(method, given), windows, folder, folder, 0, progress)

@@ -13,7 +13,8 @@ from sim.simulator import simulate
 torch = pytest.importorskip("torch", reason="the quant extra is not installed")
 
 from quant import pipeline  # noqa: E402
-from quant.pipeline import QuantJob, quantize  # noqa: E402
+from quant.job import QuantJob  # noqa: E402
+from quant.pipeline import quantize  # noqa: E402
 from tests.quant.tiny import TEXT, save_tiny_llama  # noqa: E402
 
 ARRAY = sized(8, 4)

@@ -3,18 +3,19 @@
 import pytest
 import torch
 
+from quant.methods.method import WeightOnlyOptions
 from quant.procedures.calibrate import block_hessians, calibration_blocks, token_windows
-from quant.quantizer import quantize_blocks
-from quant.registry import METHODS, WeightOnlyOptions, options_for, solver
+from quant.procedures.carry import carry
+from quant.registry import METHODS, load_method, options_for
 from quant.weights.checkpoint import Checkpoint
-from tests.quant.tiny import TEXT
+from tests.quant.tiny import TEXT, work_on
 
 
 def last_block(tiny, folder, method, **given):
     """Checkpoint of the second block, whose inputs came through a quantized one."""
     windows = token_windows(tiny.tokenizer.encode(TEXT), 32, 6, "words")
-    written = quantize_blocks(tiny, method, options_for(method, given), windows, folder, lambda *_: None)
-    return windows, Checkpoint(written[1])
+    written = carry(work_on(tiny, method, windows, folder, **given))
+    return windows, Checkpoint(written.parts[1])
 
 
 @pytest.mark.parametrize(("given", "int8"), [({}, False), ({"calibrated": "A16"}, False), ({"calibrated": "A8"}, True)])
@@ -25,12 +26,12 @@ def test_both_the_hessian_and_the_prefix_have_the_activations_asked_for(tiny, tm
     options = options_for("gptq", {"group": 8})
     for kind in ("q_proj", "k_proj", "v_proj"):  # the inputs of the others come through these, quantized by now
         weight, hessian = originals[1][kind], block_hessians(tiny.model, item, int8)[kind]
-        expected = solver("gptq").solve(weight, hessian, options)
+        expected = load_method("gptq").solve(weight, hessian, options)
         assert torch.equal(stored.solution(1, kind).dense(), expected.dense())
 
 
 def test_every_method_published_for_float_activations_says_so():
-    methods = {name for name in METHODS if issubclass(solver(name).Options, WeightOnlyOptions)}
+    methods = {name for name in METHODS if issubclass(load_method(name).Options, WeightOnlyOptions)}
     assert methods == {"gptq", "gptq-2bit", "pb-llm", "pb-llm-qat", "billm", "omniquant", "pt2-llm"}
     assert all(options_for(name, {}).calibrated == "A16" for name in methods)
 

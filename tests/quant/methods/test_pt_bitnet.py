@@ -83,9 +83,3 @@ def test_dead_inputs_and_odd_widths_work(group, kind):
 def test_missing_hessian_is_refused():
     with pytest.raises(InputError, match="needs the Hessian"):
         solve(torch.ones(2, 4), None, Options())
-
-
-@pytest.mark.parametrize(("strength", "given"), [("fast", {"window": 2, "rank": 0}), ("full", {"refit": 0.5})])
-def test_options_of_the_other_strength_are_refused_rather_than_ignored(strength, given):
-    with pytest.raises(ValueError, match=f"{', '.join(sorted(given))}: for the method pt-bitnet.* alone"):
-        Options(strength=strength, **given)

@@ -14,10 +14,11 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from hw.errors import InputError
 from quant import pipeline
-from quant.llama.blocks import decoder_linears, int8_activations, linear_name
+from quant.job import QuantJob
+from quant.llama.blocks import decoder_linears, int8_activations
 from quant.llama.loading import load_model
-from quant.pipeline import QuantJob, quantize
-from quant.shapes import LINEAR_KINDS
+from quant.pipeline import quantize
+from quant.shapes import LINEAR_KINDS, linear_name
 from quant.source import resolve
 from quant.weights.checkpoint import Checkpoint
 from tests.quant.native.bitnet_folders import FORMS, change_config, save_bitnet

@@ -8,14 +8,15 @@ import torch
 from hw.errors import InputError
 from quant.llama.blocks import blocks, embed
 from quant.methods import omniquant, pb_llm_qat
-from quant.procedures.blockwise import fit_blocks
 from quant.procedures.calibrate import token_windows
+from quant.procedures.carry import carry
 from quant.procedures.latent import block_function, block_tensors, rotary_tables
 from quant.shapes import LINEAR_KINDS
 from quant.weights.checkpoint import Checkpoint
 from tests.quant.methods.problems import problem
-from tests.quant.tiny import TEXT
+from tests.quant.tiny import TEXT, work_on
 
+NAMES = {omniquant: "omniquant", pb_llm_qat: "pb-llm-qat"}
 METHODS = [(omniquant, {"group": 16, "block_rate": 0.1}), (pb_llm_qat, {"block_rate": 0.02})]
 
 
@@ -25,8 +26,8 @@ def quiet(*arguments):
 
 def fit(tiny, method, folder, progress=quiet, **fields):
     windows = token_windows(tiny.tokenizer.encode(TEXT), 32, 12, "words")
-    options = method.Options(objective="block", block_tokens_per_step=128, **fields)
-    return fit_blocks(tiny, method.learned_weight, options, windows, folder, 0, progress)
+    given = {"objective": "block", "block_tokens_per_step": 128, **fields}
+    return carry(work_on(tiny, NAMES[method], windows, folder, progress, **given)).parts
 
 
 @pytest.mark.parametrize(("method", "fields"), METHODS)

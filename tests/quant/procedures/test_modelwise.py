@@ -9,22 +9,21 @@ from hw.errors import InputError
 from quant.llama.blocks import block_linears, blocks, embed
 from quant.llama.generate import generate_windows
 from quant.llama.loading import load_model
-from quant.methods.pt_bitnet import Options
 from quant.methods.rtn import Options as RtnOptions
 from quant.methods.rtn import solve as rtn
 from quant.procedures.calibrate import token_windows
+from quant.procedures.carry import carry
 from quant.procedures.distill import Corpus, distill
 from quant.procedures.latent import BlockTensors, block_function, block_tensors, latent_weight, rotary_tables
-from quant.procedures.modelwise import full_strength
 from quant.procedures.reconstruct import TrainingPlan, hardness, learning_rate, reconstruct
 from quant.source import resolve
 from quant.weights.checkpoint import join_checkpoints
-from tests.quant.tiny import TEXT, save_tiny_llama
+from tests.quant.tiny import TEXT, save_tiny_llama, work_on
 
-OPTIONS = Options(
-    strength="full", group=16, epochs=3, distill_steps=8, distill_length=16, generated_windows=6,
-    distill_tokens_per_step=128, block_tokens_per_step=128,
-)  # fmt: skip
+OPTIONS = {
+    "group": 16, "epochs": 3, "distill_steps": 8, "distill_length": 16, "generated_windows": 6,
+    "distill_tokens_per_step": 128, "block_tokens_per_step": 128,
+}  # fmt: skip
 
 
 def rounded(block, rank=0) -> BlockTensors:
@@ -176,9 +175,8 @@ CHANGES = [
 def quantized(loaded, folder, changes, progress=quiet) -> bytes:
     """The whole checkpoint of full strength."""
     windows = token_windows(loaded.tokenizer.encode(TEXT), 32, 12, "words")
-    options = OPTIONS.model_copy(update=changes)
-    parts, norms = full_strength(loaded, options, windows, folder, folder, 0, progress)
-    join_checkpoints(folder / "all.safetensors", parts, norms)
+    work = work_on(loaded, "pt-bitnet-full", windows, folder, progress, **OPTIONS | changes)
+    join_checkpoints(folder / "all.safetensors", *carry(work))
     return (folder / "all.safetensors").read_bytes()
 
 
@@ -204,5 +202,5 @@ def test_killed_reconstruction_goes_on_to_the_same_bits(three_blocks, tmp_path, 
 def test_teacher_stays_as_it_was(tiny, tmp_path):
     windows = token_windows(tiny.tokenizer.encode(TEXT), 32, 12, "words")
     before = {name: value.clone() for name, value in tiny.model.state_dict().items()}
-    full_strength(tiny, OPTIONS, windows, tmp_path, tmp_path, 0, quiet)
+    carry(work_on(tiny, "pt-bitnet-full", windows, tmp_path, **OPTIONS))
     assert all(torch.equal(value, before[name]) for name, value in tiny.model.state_dict().items())

@@ -7,11 +7,11 @@ from quant.llama.blocks import norm_weights
 from quant.llama.forward import hidden_states
 from quant.methods.pt_bitnet import Options, solve
 from quant.procedures.calibrate import calibration_blocks, token_windows
+from quant.procedures.carry import carry
 from quant.procedures.refit import FloatStream, Moments, fit_gains, fit_scales_towards, wanted_products
-from quant.quantizer import quantize_blocks
 from quant.weights.checkpoint import Checkpoint
 from tests.quant.methods.problems import problem
-from tests.quant.tiny import TEXT
+from tests.quant.tiny import TEXT, work_on
 
 RIDGE = 0.1
 
@@ -86,8 +86,7 @@ def test_a_refitted_model_is_nearer_to_the_float_one_and_resumes_to_the_same_byt
         folder = tmp_path / ("half" if name == "again" else name)
         if name == "again":
             (folder / "1.safetensors").unlink()
-        options = Options(group=8, refit=share)
-        parts = quantize_blocks(tiny, "pt-bitnet", options, windows, folder, lambda *_: None)
+        parts = carry(work_on(tiny, "pt-bitnet", windows, folder, group=8, refit=share)).parts
         files[name] = [path.read_bytes() for path in parts]
         tiny.model.load_state_dict(original)
         for part in parts:

@@ -11,8 +11,9 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from hw.errors import InputError
 from quant import pipeline
 from quant.__main__ import main
+from quant.job import QuantJob
 from quant.llama.loading import load_model
-from quant.pipeline import QuantJob, quantize
+from quant.pipeline import quantize
 from quant.rewrite.job import RewriteJob
 from quant.rewrite.rewrite import rewrite
 from quant.source import resolve

@@ -1,0 +1,208 @@
+"""The contract of a quantization method: a module with ``Options``, and the function that its procedure calls.
+
+A method says how it is carried over a model by ``MethodOptions.procedure``; the module then has
+
+=============  ============================================================  =====================
+procedure      what is solved or learned together                            the module has
+=============  ============================================================  =====================
+``layerwise``  one linear, on the outputs of the quantized blocks before it  ``solve``
+``blockwise``  the linears of a block, against the float block's outputs     ``learned_weight``
+``modelwise``  block by block from ``solve``, then the model as a whole      ``solve``
+``stored``     nothing: the weights are ternary already (``native`` alone)   nothing more
+=============  ============================================================  =====================
+
+See ``docs/methods.md`` for how to add one. Nothing here imports torch.
+"""
+
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol, Self
+
+from pydantic import Field
+
+from hw.document import Record
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from quant.weights.solution import LinearSolution
+
+__all__ = [
+    "BlockOptions",
+    "LearnedWeight",
+    "Learner",
+    "Method",
+    "MethodOptions",
+    "ModelOptions",
+    "ObjectiveOptions",
+    "Procedure",
+    "Solver",
+    "WeightOnlyOptions",
+]
+
+Procedure = Literal["layerwise", "blockwise", "modelwise", "stored"]
+
+
+class MethodOptions(Record):
+    """Base of every method's options, which also say what the procedures need to know of the method.
+
+    ``rows_apart``: each row of weights is solved by itself, so linears with one input may be solved as one.
+    """
+
+    rows_apart: ClassVar[bool] = False
+
+    @property
+    def procedure(self) -> Procedure:
+        """How the method is carried over a model."""
+        return "layerwise"
+
+    @property
+    def int8_calibration(self) -> bool:
+        """Whether linears see int8 activations while calibrating, as on the hardware."""
+        return True
+
+    @property
+    def inputs_in_turn(self) -> bool:
+        """Layerwise: whether the inputs of a block's later linears are taken after its earlier ones are quantized."""
+        return False
+
+    @property
+    def refit_share(self) -> float:
+        """Layerwise: how far, 0..1, scales and gains are fitted to full precision (``quant.procedures.refit``)."""
+        return 0.0
+
+    def for_kind(self, kind: str) -> Self:
+        """The options with which linears of one kind (``q_proj``) are solved: the same for all, unless overridden."""
+        return self
+
+
+class WeightOnlyOptions(MethodOptions):
+    """Base of the options of methods that were published for float activations.
+
+    ``calibrated``: the activations while calibrating: "A16" float, as in the papers; "A8" int8, as on the hardware.
+    """
+
+    calibrated: Literal["A16", "A8"] = "A16"
+
+    @property
+    def int8_calibration(self) -> bool:
+        """See ``MethodOptions``."""
+        return self.calibrated == "A8"
+
+
+class BlockOptions(WeightOnlyOptions):
+    """Base of the options of methods that are learned against the output of their transformer block.
+
+    ``epochs`` over the calibration text, in steps of ``block_tokens_per_step`` at ``block_rate``.
+    """
+
+    epochs: Annotated[int, Field(ge=0)] = 20
+    block_rate: Annotated[float, Field(gt=0)] = 0.01
+    block_tokens_per_step: Annotated[int, Field(ge=1)] = 8192
+
+    @property
+    def procedure(self) -> Procedure:
+        """See ``MethodOptions``."""
+        return "blockwise"
+
+
+class ObjectiveOptions(BlockOptions):
+    """Base of the options of methods that know both: their modules have ``solve`` and ``learned_weight``.
+
+    ``objective``: what learning lowers, the "linear"'s own output error or that of the transformer "block"; the
+    options of ``BlockOptions`` are for "block".
+    """
+
+    objective: Literal["linear", "block"] = "linear"
+
+    @property
+    def procedure(self) -> Procedure:
+        """See ``MethodOptions``."""
+        return "blockwise" if self.objective == "block" else "layerwise"
+
+
+class ModelOptions(MethodOptions):
+    """Base of the options of methods that are trained beyond ``solve``: blocks reconstructed, then the model distilled.
+
+    ``solve`` gives one ternary plane with scales, from which training starts.
+
+    ``epochs`` of reconstruction per block over the calibration text; ``distill_steps`` over windows of
+    ``distill_length`` tokens, ``real_share`` of them calibration text, the others out of ``generated_windows`` of 512
+    tokens that the model writes; tokens per step and peak learning rates of both, in units of codes. ``distilled``:
+    "all" trains latent weights, scales and norms; "scales" leaves the codes as block reconstruction made them, which
+    is all that one GPU has room for at 7 B parameters.
+
+    Off by default:
+
+    ``soften``, ``distill_soften``: share of the steps of a block's reconstruction, or of distillation, over which
+    weights harden linearly from clamped latent ones to their codes (from soft to hard as in Gong et al.,
+    Differentiable Soft Quantization, arXiv 1908.05033, with another curve).
+    ``window``: consecutive blocks reconstructed together, towards the outputs of the last; the first is then done and
+    the window moves on by one block (CBQ, arXiv 2312.07950, section 3.2).
+    ``rank`` of a correction added to each linear's codes times scales, float16 factors of 16 (n + k) bits per rank,
+    trained at the rate of the scales (low-rank compensation: Yao et al., ZeroQuant-V2, arXiv 2303.08302).
+    ``range_penalty``: what distillation adds to its loss, in nats, per unit of the mean over inputs of linears and
+    tokens of ln(largest magnitude / root mean square), so that int8 loses less (Kundu et al., R2 Loss, arXiv
+    2303.08253, restrict ranges of weights so).
+    """
+
+    epochs: Annotated[int, Field(ge=0)] = 12
+    block_rate: Annotated[float, Field(gt=0)] = 0.01
+    distilled: Literal["all", "scales"] = "all"
+    distill_steps: Annotated[int, Field(ge=0)] = 2600
+    distill_rate: Annotated[float, Field(gt=0)] = 0.002
+    distill_length: Annotated[int, Field(ge=2)] = 1024
+    generated_windows: Annotated[int, Field(ge=0)] = 3072
+    real_share: Annotated[float, Field(ge=0, le=1)] = 0.25
+    block_tokens_per_step: Annotated[int, Field(ge=1)] = 8192
+    distill_tokens_per_step: Annotated[int, Field(ge=1)] = 16384
+    soften: Annotated[float, Field(ge=0, le=1)] = 0.0
+    distill_soften: Annotated[float, Field(ge=0, le=1)] = 0.0
+    window: Annotated[int, Field(ge=1)] = 1
+    rank: Annotated[int, Field(ge=0)] = 0
+    range_penalty: Annotated[float, Field(ge=0)] = 0.0
+
+    @property
+    def procedure(self) -> Procedure:
+        """See ``MethodOptions``."""
+        return "modelwise"
+
+
+class Method(Protocol):
+    """A method as a module; which of ``Solver`` and ``Learner`` it is besides follows from its procedure."""
+
+    Options: type[MethodOptions]
+
+
+class Solver(Method, Protocol):
+    """A method with a pure function of one linear.
+
+    ``solve(weight, hessian, options)``: weight float32 (n, k); hessian float32 (k, k), ``X^T X`` of the linear's
+    calibration inputs up to a positive factor, or None where the method does not use it.
+    """
+
+    def solve(self, weight: "Tensor", hessian: "Tensor | None", options: MethodOptions) -> "LinearSolution":
+        """Quantize one linear."""
+        ...
+
+
+class Learner(Method, Protocol):
+    """A method whose linears are learned together; arguments as of ``Solver.solve``."""
+
+    def learned_weight(self, weight: "Tensor", hessian: "Tensor | None", options: MethodOptions) -> "LearnedWeight":
+        """Where learning starts."""
+        ...
+
+
+class LearnedWeight(Protocol):
+    """A weight (n, k) while it is learned: a tuple of tensors, as ``quant.procedures.latent.LatentWeight`` is."""
+
+    def dense(self) -> "Tensor":
+        """Its value, differentiable in what is learned."""
+        ...
+
+    def learned(self, rate: float) -> "tuple[Tensor, float]":
+        """What is learned, and its learning rate where the option says ``rate``."""
+        ...
+
+    def solution(self) -> "LinearSolution":
+        """What is stored."""
+        ...
