@@ -24,6 +24,8 @@ __all__ = [
 
 Model = TypeVar("Model", bound=BaseModel)
 
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where PyYAML was built with it: ten times as fast
+
 
 class Record(BaseModel):
     """Base of every config, job, artifact and report: a field never changes once set, and unknown ones are refused."""
@@ -74,7 +76,7 @@ def _read_yaml(path: Path) -> object:
     except UnicodeDecodeError:
         raise InputError(f"{path}: must be UTF-8 YAML text, not binary data") from None
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, Loader=_LOADER)
     except yaml.YAMLError as error:
         line = getattr(getattr(error, "problem_mark", None), "line", None)
         where = f" line {line + 1}" if line is not None else ""

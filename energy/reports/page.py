@@ -1,10 +1,13 @@
 """The result as one self-contained HTML page with charts."""
 
+import json
 from collections.abc import Sequence
+from functools import cache
 from html import escape
-
-import plotly.graph_objects as go
-from plotly.offline import get_plotlyjs
+from importlib.util import find_spec
+from itertools import count
+from pathlib import Path
+from typing import Any
 
 from energy.reports.rows import gating_line, headline, percent, reduction_rows, result_rows
 from energy.summary import JobSummary, MachineSummary
@@ -23,6 +26,7 @@ _PART_COLOURS = {
     "leakage": "#8a8a8a",
 }
 _OPS_SHOWN = 12
+_NUMBERS = count(1)  # of the charts, so that each has an id of its own
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1000px; margin: 2em auto; padding: 0 1em; }
@@ -36,7 +40,6 @@ tr.section td { font-weight: bold; color: #2a7f62; padding-top: .7em; } tr.stron
 
 _LAYOUT = {
     "barmode": "stack",
-    "template": "plotly_white",
     "height": 340,
     "margin": {"l": 90, "r": 20, "t": 50, "b": 40},
     "legend": {"orientation": "h", "y": -0.18, "traceorder": "normal"},
@@ -47,7 +50,7 @@ def html_page(title: str, body: str) -> str:
     """A page that needs no network: Plotly's script is inside."""
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>\n'
-        f"<style>{_STYLE}</style>\n<script>{get_plotlyjs()}</script></head>\n<body>{body}</body></html>\n"
+        f"<style>{_STYLE}</style>\n<script>{_plotly_file('plotly.min.js')}</script></head>\n<body>{body}</body></html>\n"
     )
 
 
@@ -58,9 +61,23 @@ def html_table(header: list[str], rows: list[tuple[str, list[str]]], css: str = 
     return f'<table class="{css}"><tr>{head}</tr>{"".join(lines)}</table>'
 
 
-def figure_html(figure: go.Figure) -> str:
-    """One chart as a fragment of the page."""
-    return figure.to_html(full_html=False, include_plotlyjs=False, config={"displaylogo": False})
+def figure_html(figure: Any) -> str:
+    """One chart as a fragment of the page: ``data`` and ``layout`` of Plotly's script, or a Figure that holds them."""
+    chart = figure if isinstance(figure, dict) else json.loads(figure.to_json())
+    layout = {"template": json.loads(_plotly_file("templates/plotly_white.json"))} | chart["layout"]
+    name, config = f"chart-{next(_NUMBERS)}", {"displaylogo": False, "responsive": True}
+    call = ", ".join(json.dumps(part).replace("</", "<\\/") for part in (name, chart["data"], layout, config))
+    return (
+        f'<div id="{name}" style="height:{layout.get("height", 450)}px"></div>\n<script>Plotly.newPlot({call})</script>'
+    )
+
+
+@cache
+def _plotly_file(name: str) -> str:
+    """A file of the package plotly, which itself takes longer to import than all of a page to write."""
+    package = find_spec("plotly")
+    (folder,) = package.submodule_search_locations if package else ()
+    return Path(folder, "package_data", name).read_text(encoding="utf-8")
 
 
 def summary_html(summary: JobSummary, gantts: Sequence[str] = ()) -> str:
@@ -140,57 +157,72 @@ def _statistics_rows(summary: JobSummary) -> list[tuple[str, list[str]]]:
     ]
 
 
-def _time_chart(summary: JobSummary, phase: str) -> go.Figure:
+def _time_chart(summary: JobSummary, phase: str) -> dict[str, object]:
     """Seconds of a phase by cause, one bar per machine."""
     machines = summary.machines
-    figure = go.Figure()
-    for cause, colour in _CAUSE_COLOURS.items():
-        seconds = [m.phase(phase).causes.get(cause, 0) / summary.clock_hz for m in machines]
-        figure.add_bar(
-            name=cause.replace("_", " "), y=[m.mac for m in machines], x=seconds, orientation="h", marker_color=colour
+    bars = [
+        _bar(
+            cause,
+            [m.mac for m in machines],
+            [m.phase(phase).causes.get(cause, 0) / summary.clock_hz for m in machines],
+            colour,
         )
-    figure.update_layout(title=f"{phase}: time by cause", xaxis_title="seconds", **_LAYOUT)
-    figure.update_yaxes(autorange="reversed")
-    return figure
+        for cause, colour in _CAUSE_COLOURS.items()
+    ]
+    return _chart(bars, f"{phase}: time by cause", "seconds")
 
 
-def _energy_chart(summary: JobSummary, phase: str) -> go.Figure:
+def _energy_chart(summary: JobSummary, phase: str) -> dict[str, object]:
     """Joules per token by part, one bar per machine, with the range of the total."""
     machines = [machine.phase(phase) for machine in summary.machines]
     names = [machine.mac for machine in summary.machines]
-    figure = go.Figure()
-    for part, colour in _PART_COLOURS.items():
-        values = [p.joules_per_token[part].typical for p in machines]
-        figure.add_bar(name=part, y=names, x=values, orientation="h", marker_color=colour)
+    bars = [
+        _bar(part, names, [p.joules_per_token[part].typical for p in machines], colour)
+        for part, colour in _PART_COLOURS.items()
+    ]
     totals = [p.total_j_per_token for p in machines]
-    figure.add_scatter(
-        name="low to high",
-        y=names,
-        x=[t.typical for t in totals],
-        mode="markers",
-        marker={"color": "#222", "symbol": "line-ns", "size": 1},
-        error_x={
+    ranges = {
+        "type": "scatter",
+        "name": "low to high",
+        "y": names,
+        "x": [t.typical for t in totals],
+        "mode": "markers",
+        "marker": {"color": "#222", "symbol": "line-ns", "size": 1},
+        "error_x": {
             "type": "data",
             "symmetric": False,
             "array": [t.high - t.typical for t in totals],
             "arrayminus": [t.typical - t.low for t in totals],
             "color": "#222",
         },
-    )
-    figure.update_layout(title=f"{phase}: energy per token by part", xaxis_title="joules per token", **_LAYOUT)
-    figure.update_yaxes(autorange="reversed")
-    return figure
+    }
+    return _chart([*bars, ranges], f"{phase}: energy per token by part", "joules per token")
 
 
-def _op_chart(summary: JobSummary, phase: str) -> go.Figure:
+def _op_chart(summary: JobSummary, phase: str) -> dict[str, object]:
     """Seconds by op and cause on the ternary array, longest ops first."""
     ops = sorted(summary.ternary.phase(phase).ops, key=lambda op: op.cycles, reverse=True)[:_OPS_SHOWN]
-    figure = go.Figure()
-    for cause, colour in _CAUSE_COLOURS.items():
-        seconds = [op.causes.get(cause, 0) / summary.clock_hz for op in ops]
-        figure.add_bar(
-            name=cause.replace("_", " "), y=[op.name for op in ops], x=seconds, orientation="h", marker_color=colour
-        )
-    figure.update_layout(title=f"{phase}: time by op", xaxis_title="seconds", **_LAYOUT | {"height": 440})
-    figure.update_yaxes(autorange="reversed")
-    return figure
+    bars = [
+        _bar(cause, [op.name for op in ops], [op.causes.get(cause, 0) / summary.clock_hz for op in ops], colour)
+        for cause, colour in _CAUSE_COLOURS.items()
+    ]
+    return _chart(bars, f"{phase}: time by op", "seconds", height=440)
+
+
+def _bar(name: str, labels: list[str], values: list[float], colour: str) -> dict[str, object]:
+    """One colour of horizontal stacked bars."""
+    marker = {"color": colour}
+    return {
+        "type": "bar",
+        "name": name.replace("_", " "),
+        "y": labels,
+        "x": values,
+        "orientation": "h",
+        "marker": marker,
+    }
+
+
+def _chart(data: list[dict[str, object]], title: str, unit: str, **layout: object) -> dict[str, object]:
+    """Horizontal bars, the first on top."""
+    axes = {"xaxis": {"title": {"text": unit}}, "yaxis": {"autorange": "reversed"}}
+    return {"data": data, "layout": _LAYOUT | {"title": {"text": title}} | axes | layout}
