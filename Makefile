@@ -24,7 +24,7 @@ plain = $(if $(options),$(error $(firstword $(options)) is no option of make $@,
 
 help: ## this list; `make X NAME=value` is `tritforge X --name value`
 	$(plain)
-	@sed -n 's/^\([a-z -]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 15
 	@echo "options of a command: .venv/bin/tritforge COMMAND --help; ARGS='...' is passed on as it stands"
 
 sim: $(VENV)/.core ## simulate MODEL on ARRAY and MEMORY beside INT8 and FP16 baselines; report in build/sim/
@@ -56,13 +56,55 @@ demo: $(VENV)/.quant $(VENV)/.hw ## MODEL=file.bin (llama2.c) writes on the comp
 list: $(VENV)/.core ## what is known by name: WHAT=models, arrays, memories, costs, methods, boards, studies, ...
 	@$(TRITFORGE) $@ $(words)
 
-run mappings dram references bench completion boards results: $(VENV)/.core
+run: $(VENV)/.core ## one machine without baselines and energies: ops, causes, timeline
 	@$(TRITFORGE) $@ $(words)
 
-rewrite replay bench-quant: $(VENV)/.quant
+rewrite: $(VENV)/.quant ## other weights with the same function: MODEL, OUT, and ROTATE or BALANCE
 	@$(TRITFORGE) $@ $(words)
 
-host simulate resources wave diagram array-options: $(VENV)/.hw
+replay: $(VENV)/.quant ## the recorded pass of FOLDER on ARRAY: sums bit for bit, toggles
+	@$(TRITFORGE) $@ $(words)
+
+mappings: $(VENV)/.core ## cycles of a model's linears under every mapping
+	@$(TRITFORGE) $@ $(words)
+
+dram: $(VENV)/.core ## bandwidth of streams on every memory's banks
+	@$(TRITFORGE) $@ $(words)
+
+references: $(VENV)/.core ## figures of other simulators and of a chip beside ours
+	@$(TRITFORGE) $@ $(words)
+
+results: $(VENV)/.core ## the table of committed quantization results
+	@$(TRITFORGE) $@ $(words)
+
+bench: $(VENV)/.core ## speed of the simulator as ratios in one run
+	@$(TRITFORGE) $@ $(words)
+
+bench-quant: $(VENV)/.quant ## time and memory of quantizing MODEL by METHOD on DEVICE: its dimensions, random weights
+	@$(TRITFORGE) $@ $(words)
+
+host: $(VENV)/.hw ## a product or the self-test on the board at PORT
+	@$(TRITFORGE) $@ $(words)
+
+simulate: $(VENV)/.hw ## BOARD's top level, Verilated, behind a virtual serial port
+	@$(TRITFORGE) $@ $(words)
+
+boards: $(VENV)/.core ## committed results of all boards
+	@$(TRITFORGE) $@ $(words)
+
+resources: $(VENV)/.hw ## tables, flip-flops and clock of ARRAY on an FPGA
+	@$(TRITFORGE) $@ $(words)
+
+wave: $(VENV)/.hw ## a waveform of every signal of one GEMM
+	@$(TRITFORGE) $@ $(words)
+
+diagram: $(VENV)/.hw ## the blocks of ARRAY with their widths, as SVG
+	@$(TRITFORGE) $@ $(words)
+
+array-options: $(VENV)/.hw ## what each option of an array costs on ECP5
+	@$(TRITFORGE) $@ $(words)
+
+completion: $(VENV)/.core ## what makes SHELL complete commands, options and names
 	@$(TRITFORGE) $@ $(words)
 
 test: $(VENV)/.test ## everything that a fresh machine needs, then the suite

@@ -47,7 +47,7 @@ def run_job(
         reason = str(error).strip().splitlines()[0]
         raise InputError(
             f"model {job.model!r}, method {job.method!r}: out of memory on {job.device} ({reason}); use shorter or "
-            "fewer windows (--length, --calibration-windows), with pt-bitnet-full --option distilled=scales, or "
+            "fewer windows (--length, --calibration-windows), with pt-bitnet-full --options distilled=scales, or "
             "--device cpu; finished blocks are kept"
         ) from None
 

@@ -12,7 +12,7 @@ from sim.trace.build import Trace
 __all__ = ["read_trace", "write_trace"]
 
 _SCHEMA, _VERSION = "tritforge.trace", 1
-_REMEDY = "make a new one: python -m sim run --model ... --array ... --save-trace FILE"
+_REMEDY = "make a new one: tritforge run --model ... --array ... --save-trace FILE"
 
 
 def write_trace(path: Path, trace: Trace, array: ArrayConfig) -> None:

@@ -23,6 +23,7 @@ def test_a_table_names_its_columns(kind, capsys):
     assert ("operator" if kind == "operators" else "name") in capsys.readouterr().out
 
 
+@pytest.mark.torch
 def test_options_of_a_method_come_with_their_defaults(capsys):
     pytest.importorskip("torch")
     main(["list", "options", "--method", "gptq-2bit", "--json"])

@@ -1,34 +1,42 @@
-"""Fixtures: a tiny LLaMA on disk, SmolLM2-135M from its wheel, llama2.c models beside the repository."""
+"""Fixtures: a tiny LLaMA on disk, SmolLM2-135M from its wheel, llama2.c models beside the repository.
 
+What needs torch imports it, so that the tests that do not stay quick.
+"""
+
+import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 from hw.errors import InputError
-from quant.llama.loading import load_model
 from quant.source import located, resolve
-from tests.quant.tiny import TEXT, save_tiny_llama
 
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():
-    torch.set_num_threads(1)
+    if torch := sys.modules.get("torch"):  # a test that needs it has imported it by now
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory):
+    from tests.quant.tiny import save_tiny_llama
+
     return save_tiny_llama(tmp_path_factory.mktemp("models") / "tiny-llama")
 
 
 @pytest.fixture
 def tiny(tiny_folder):
     """Loaded anew for each test, which may replace its weights."""
+    from quant.llama.loading import load_model
+
     return load_model(resolve(str(tiny_folder)))
 
 
 @pytest.fixture(scope="session")
 def tiny_text(tmp_path_factory):
+    from tests.quant.tiny import TEXT
+
     path = tmp_path_factory.mktemp("texts") / "words.txt"
     path.write_text(TEXT)
     return path
@@ -41,6 +49,8 @@ def smollm2():
         located(source)
     except InputError as error:
         pytest.skip(str(error))
+    from quant.llama.loading import load_model
+
     return load_model(source)
 
 

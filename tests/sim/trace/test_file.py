@@ -42,7 +42,7 @@ def test_a_stored_trace_comes_back_equal_and_simulates_as_before(stored):
     ],
 )
 def test_a_trace_of_another_model_or_array_is_refused(stored, shape, array, message):
-    with pytest.raises(InputError, match=message + ".*python -m sim run"):
+    with pytest.raises(InputError, match=message + ".*tritforge run"):
         read_trace(stored[0], shape, array)
 
 

@@ -1,0 +1,38 @@
+"""``pytest --fast`` (``make test-fast``): the edit-test loop, without what compiles, runs RTL or quantizes.
+
+A chosen set of files, since what makes a test long is what it loads: torch, Amaranth's simulator, Yosys, Verilator. It
+runs in one process: on two cores pytest-xdist would import everything and load the kernels twice, most of its time.
+"""
+
+from pathlib import Path
+
+import pytest
+
+_TESTS = Path(__file__).parent
+_LONG = (
+    *("hw/boards", "hw/gates", "hw/gateware", "hw/simulation", "hw/synthesis", "hw/host/test_zynq.py"),
+    *("hw/arithmetic/test_adders.py", "hw/test_verilog.py"),
+    *("quant/llama", "quant/methods", "quant/native", "quant/procedures", "quant/results/test_bench.py"),
+    *("quant/rewrite", "quant/test_pipeline.py", "quant/test_recording.py", "quant/test_smollm2.py", "quant/weights"),
+    *("sim/references", "sim/test_demo.py", "sim/test_methods.py", "sim/test_quantized.py"),
+    "energy/test_weights.py",
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option."""
+    parser.addoption("--fast", action="store_true", help="only the files and tests of the edit-test loop")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave the long files out before they import anything."""
+    here = collection_path.relative_to(_TESTS).as_posix() if collection_path.is_relative_to(_TESTS) else ""
+    return True if config.getoption("--fast") and here in _LONG else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out tests that are marked slow, or that torch makes slow."""
+    if config.getoption("--fast"):
+        left = [item for item in items if item.get_closest_marker("slow") or item.get_closest_marker("torch")]
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in left]
