@@ -18,7 +18,7 @@ words = $(foreach name,$(options),$(if $(value $(name)),$(call quoted,$(name)=$(
 plain = $(if $(options),$(error $(firstword $(options)) is no option of make $@, which takes $(or $(1),none)))
 
 .DEFAULT_GOAL := help
-.PHONY: help sim quant verilog bitstream gates whatif compare demo list run rewrite results replay mappings dram \
+.PHONY: help sim quant verilog bitstream gates whatif compare demo list run rewrite export results replay mappings dram \
   references bench bench-quant host simulate boards resources wave diagram array-options completion docs \
   test test-fast test-slow test-rtl test-nojit test-bounds lint clean
 
@@ -60,6 +60,9 @@ run: $(VENV)/.core ## one machine without baselines and energies: ops, causes, t
 	@$(TRITFORGE) $@ $(words)
 
 rewrite: $(VENV)/.quant ## other weights with the same function: MODEL, OUT, and ROTATE or BALANCE
+	@$(TRITFORGE) $@ $(words)
+
+export: $(VENV)/.quant ## a finished run of CHECKPOINT in FORMAT=hf, bitnet, gguf-tq2_0, ...: to folder OUT
 	@$(TRITFORGE) $@ $(words)
 
 replay: $(VENV)/.quant ## the recorded pass of FOLDER on ARRAY: sums bit for bit, toggles

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -12,7 +13,16 @@ from pathlib import Path
 
 from hw.errors import InputError
 
-__all__ = ["atomic_path", "read_artifact", "sha256_file", "sha256_json", "tool_version", "write_artifact", "write_text"]
+__all__ = [
+    "atomic_folder",
+    "atomic_path",
+    "read_artifact",
+    "sha256_file",
+    "sha256_json",
+    "tool_version",
+    "write_artifact",
+    "write_text",
+]
 
 _CHUNK_BYTES = 1 << 20
 
@@ -62,6 +72,27 @@ def atomic_path(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside ``target``, new or empty, that takes its place on success.
+
+    On any exception it is removed. Files and folder get the access rights that the umask gives.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
+    try:
+        yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o777 & ~umask)
+        for file in temporary.iterdir():
+            file.chmod(0o666 & ~umask)
+        temporary.replace(target)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
         raise
 
 

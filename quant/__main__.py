@@ -17,6 +17,11 @@ COMMANDS = {
         "quant.rewrite.command:add_rewrite",
         "smollm2-135m --out smollm2-135m-rotated --rotate 0",
     ),
+    "export": Command(
+        "write a finished run as a Hugging Face directory or a .gguf file",
+        "quant.exports.command:add_export",
+        "build/models/smollm2-135m/RUN --format hf --out smollm2-ternary",
+    ),
     "results": Command(
         "print the table of committed results, or add a finished run to it", "quant.results.command:add_results", ""
     ),

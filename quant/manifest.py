@@ -60,6 +60,7 @@ class Manifest(Record):
     """A quantized model: how it was made, what it stores, how well it does."""
 
     model: str
+    source: str = ""  # the model as the job named it: a name, a path or a hub id
     shape: ModelShape
     method: str
     options: dict[str, float | int | str | bool]

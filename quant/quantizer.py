@@ -93,6 +93,7 @@ def _run_job(
     write_recording(folder, recording)
     manifest = Manifest(
         model=loaded.shape.name,
+        source=job.model,
         shape=loaded.shape,
         method=job.method,
         options={name: value for name, value in options.model_dump().items() if value is not None},

@@ -27,6 +27,7 @@ __all__ = ["load_model", "load_tokenizer", "random_llama", "save_tokenizer", "us
 # What of a Hugging Face directory belongs to its tokenizer.
 _TOKENIZER_FILES = (
     "tokenizer*",
+    "chat_template*",
     "special_tokens_map.json",
     "added_tokens.json",
     "vocab.json",

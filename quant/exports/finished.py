@@ -1,0 +1,53 @@
+"""A finished run taken up again: the model that was quantized with the checkpoint's weights and norms in place."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from hw.errors import InputError
+from quant.llama.blocks import LoadedModel
+from quant.llama.loading import load_model
+from quant.manifest import Manifest, read_manifest
+from quant.quantizer import apply_checkpoint
+from quant.source import resolve, weights_path, weights_sha256
+from quant.weights.checkpoint import Checkpoint
+
+__all__ = ["Finished", "open_finished"]
+
+
+class Finished(NamedTuple):
+    """``loaded``: the quantized model on the CPU, float32; ``checkpoint``: its packed trits."""
+
+    loaded: LoadedModel
+    checkpoint: Checkpoint
+    manifest: Manifest
+
+
+def open_finished(run: Path, model: str | None = None) -> Finished:
+    """Load what a run left in its folder, and the model that it quantized, for embedding, head and tokenizer.
+
+    ``run``: the folder, or its ``ternary.safetensors``; ``model``: where the model is, if not where the run found it.
+
+    Raises:
+        InputError: no finished run, or another model than the one that was quantized.
+    """
+    folder = run.parent if run.is_file() else run
+    manifest, checkpoint = read_manifest(folder / "manifest.json"), Checkpoint(folder / "ternary.safetensors")
+    named = model or manifest.source or manifest.model
+    try:
+        source = resolve(named)
+        path = weights_path(source)
+    except InputError as error:
+        if model:
+            raise
+        raise InputError(
+            f"{folder}: embedding and tokenizer come from the model that was quantized, which is not found ({error}); "
+            "say where it is with --model"
+        ) from None
+    if weights_sha256(path) != manifest.source_sha256:
+        raise InputError(
+            f"model {named!r}: its weights are not those that {folder} was quantized from; give those with --model, or "
+            "quantize again"
+        )
+    loaded = load_model(source, streamed=False)
+    apply_checkpoint(loaded, checkpoint)
+    return Finished(loaded, checkpoint, manifest)
