@@ -8,7 +8,7 @@ from quant.llama.blocks import LoadedModel
 from quant.llama.loading import load_model
 from quant.manifest import Manifest, read_manifest
 from quant.quantizer import apply_checkpoint
-from quant.source import resolve, weights_path, weights_sha256
+from quant.source import located, resolve
 from quant.weights.checkpoint import Checkpoint
 
 __all__ = ["Finished", "open_finished"]
@@ -34,8 +34,7 @@ def open_finished(run: Path, model: str | None = None) -> Finished:
     manifest, checkpoint = read_manifest(folder / "manifest.json"), Checkpoint(folder / "ternary.safetensors")
     named = model or manifest.source or manifest.model
     try:
-        source = resolve(named)
-        path = weights_path(source)
+        source = located(resolve(named))
     except InputError as error:
         if model:
             raise
@@ -43,7 +42,7 @@ def open_finished(run: Path, model: str | None = None) -> Finished:
             f"{folder}: embedding and tokenizer come from the model that was quantized, which is not found ({error}); "
             "say where it is with --model"
         ) from None
-    if weights_sha256(path) != manifest.source_sha256:
+    if source.sha256 != manifest.source_sha256:
         raise InputError(
             f"model {named!r}: its weights are not those that {folder} was quantized from; give those with --model, or "
             "quantize again"

@@ -15,7 +15,8 @@ from quant.exports.finished import open_finished
 from quant.exports.job import ExportJob
 from quant.exports.llama_cpp import LlamaCpp
 from quant.llama.blocks import int8_activations, linear_name
-from quant.pipeline import QuantJob, quantize
+from quant.job import QuantJob
+from quant.pipeline import quantize
 from quant.registry import method_names
 from quant.shapes import LINEAR_KINDS
 from tests.quant.exports.byte_models import save_byte_llama
