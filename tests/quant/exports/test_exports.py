@@ -14,8 +14,8 @@ from quant.exports.export import export
 from quant.exports.finished import open_finished
 from quant.exports.job import ExportJob
 from quant.exports.llama_cpp import LlamaCpp
-from quant.llama.blocks import int8_activations, linear_name
 from quant.job import QuantJob
+from quant.llama.blocks import int8_activations, linear_name
 from quant.pipeline import quantize
 from quant.registry import method_names
 from quant.shapes import LINEAR_KINDS
