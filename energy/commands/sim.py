@@ -5,7 +5,8 @@ from functools import partial
 from pathlib import Path
 
 from energy.commands.show import BUILD, show
-from energy.job import Job, simulate_machines, write_job
+from energy.job import Job, simulate_machines
+from energy.reports.files import write_job
 from energy.reports.screen import print_summary
 from energy.weights import measure_weights
 from hw.config import load_array

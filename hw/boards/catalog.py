@@ -6,11 +6,9 @@ from typing import Literal, NamedTuple
 from hw.config import ArrayConfig, load_array, required_accumulator_bits
 from hw.errors import InputError, did_you_mean
 
-__all__ = ["BAUD", "BOARDS", "Board", "Family", "Pin", "Room", "board_array", "board_config", "load_board"]
+__all__ = ["BOARDS", "Board", "Family", "Pin", "Room", "board_array", "board_config", "load_board"]
 
 Family = Literal["ecp5", "ice40", "gowin", "xilinx7", "ultrascale+"]
-
-BAUD = 1_000_000  # exact on every USB bridge of these boards
 
 
 class Room(NamedTuple):

@@ -8,11 +8,12 @@ from typing import NamedTuple
 from amaranth.back import rtlil
 
 from hw.artifact import sha256_file, write_text
-from hw.boards.catalog import BAUD, Board
+from hw.boards.catalog import Board
 from hw.boards.pins import constraints, constraints_name, sites
 from hw.boards.room import check_room
 from hw.boards.top import TOP_NAME, BoardTop
 from hw.config import ArrayConfig
+from hw.host.protocol import BAUD
 from hw.synthesis.yosys import HIDE_FIELDS, run_yosys
 from hw.verilog import write_config
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from amaranth.back import rtlil
 
-from hw.boards.catalog import BAUD, Board
+from hw.boards.catalog import Board
 from hw.boards.device import GAP_S
 from hw.boards.top import TOP_NAME, BoardTop
 from hw.config import ArrayConfig
 from hw.errors import InputError
+from hw.host.protocol import BAUD
 from hw.simulation.verilator import compile_program
 from hw.synthesis.yosys import run_yosys
 

@@ -4,11 +4,12 @@ from amaranth import ClockDomain, Module
 from amaranth.lib.wiring import Component, In, Out
 
 from hw.arithmetic.adders import Cells
-from hw.boards.catalog import BAUD, Board
+from hw.boards.catalog import Board
 from hw.boards.clock import Clock
 from hw.boards.device import Device
 from hw.boards.link import Buffers
 from hw.config import ArrayConfig
+from hw.host.protocol import BAUD
 
 __all__ = ["TOP_NAME", "BoardTop"]
 

@@ -12,10 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from hw.artifact import atomic_path, read_artifact
-from hw.boards.catalog import BAUD
 from hw.errors import InputError
 from hw.host.line import LinkError, SerialLine
-from hw.host.protocol import CAUSES
+from hw.host.protocol import BAUD, CAUSES
 from hw.host.selftest import Verdict, cases, run_case
 from hw.host.session import TIMEOUT_S, Session
 from hw.progress import stage_bars

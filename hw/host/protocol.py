@@ -30,6 +30,7 @@ from hw.errors import InputError
 
 __all__ = [
     "ANSWER",
+    "BAUD",
     "CAUSES",
     "COUNTER_BYTES",
     "CRC_BYTES",
@@ -48,6 +49,7 @@ __all__ = [
 ]
 
 PROTOCOL = 1  # raised when the meaning of a frame changes
+BAUD = 1_000_000  # bits per second; exact on every USB bridge of the boards
 MAGIC = 0x54
 ANSWER = 0x80  # added to the kind of a request
 PAYLOAD_BYTES = 512  # the longest payload

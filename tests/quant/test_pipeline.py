@@ -205,7 +205,18 @@ def test_published_figures_stand_beside_a_llama2_7b(job, tmp_path):
     one, shape = job(), load_shape("llama2-7b")
     other = tmp_path / "c4.txt"
     other.write_text(one.text.read_text()[4000:])
-    command = [sys.executable, "-m", "quant", "quantize", "--model", one.model, "--text", one.text, "--text", other]
+    command = [
+        sys.executable,
+        "-m",
+        "quant",
+        "quantize",
+        "--model",
+        one.model,
+        "--text",
+        one.text,
+        "--more-texts",
+        other,
+    ]
     command += ["--calib", one.calib, "--length", "32", "--windows", "2", "--calibration-windows", "8"]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "COLUMNS": "200"}
 

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from cocotb_tools.runner import get_runner
 
-from hw.boards.catalog import BAUD, Board, board_config, load_board
+from hw.boards.catalog import Board, board_config, load_board
 from hw.boards.project import write_board
 from hw.boards.top import TOP_NAME
 from hw.golden import gemm
+from hw.host.protocol import BAUD
 from tests.hw.gateware.rtl import VENDOR_MODELS, assert_passed
 
 ARRAY = """

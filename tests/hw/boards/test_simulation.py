@@ -10,10 +10,11 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from hw.boards.catalog import BAUD, board_config, load_board
+from hw.boards.catalog import board_config, load_board
 from hw.boards.simulation import SimulatedBoard, simulation_verilog
 from hw.errors import InputError
 from hw.golden import gemm
+from hw.host.protocol import BAUD
 from hw.verilog import write_config
 
 pytestmark = pytest.mark.skipif(
