@@ -20,7 +20,7 @@ plain = $(if $(options),$(error $(firstword $(options)) is no option of make $@,
 .DEFAULT_GOAL := help
 .PHONY: help sim quant verilog bitstream gates whatif compare demo list run rewrite export results replay mappings dram \
   references bench bench-quant host simulate boards resources wave diagram array-options completion docs \
-  test test-fast test-slow test-rtl test-nojit test-bounds lint clean
+  test test-fast test-slow test-rtl test-nojit test-bounds mutate lint clean
 
 help: ## this list; `make X NAME=value` is `tritforge X --name value`
 	$(plain)
@@ -133,6 +133,11 @@ test-nojit: $(VENV)/.test ## the kernels' tests without compilation
 test-bounds: $(VENV)/.test ## the kernels' tests with bounds checks
 	$(call plain,ARGS)
 	@NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=build/numba-bounds $(PY) -m pytest -m "kernels and not slow" $(ARGS)
+
+mutate: $(VENV)/.test ## judge a seeded sample of one-line faults by the tests that run their lines: SAMPLE=200 SEED=0
+	$(if $(filter-out SAMPLE SEED,$(options)),$(error $(firstword $(filter-out SAMPLE SEED,$(options))) is no option of make $@, which takes SAMPLE, SEED, ARGS))
+	@[ -f build/mutation/lines.json ] || $(PY) -m tests.mutation --map
+	@$(PY) -m tests.mutation --sample $(or $(SAMPLE),200) --seed $(or $(SEED),0) $(ARGS)
 
 lint: $(VENV)/.test ## ruff, the import order, and the types of the vocabulary files
 	$(plain)

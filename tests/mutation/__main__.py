@@ -1,0 +1,207 @@
+"""``python -m tests.mutation``: a seeded sample of one-line faults, and how many the tests see.
+
+First ``--map`` runs the suite once and keeps which test runs which line; then each mutant of the sample is judged by
+the tests that run its line, the quickest first, until one fails. A runner of its own, since those of the index judge
+a mutant by one fixed command (cosmic-ray) or need every test to run inside one process (mutmut): here a
+mutant costs the few tests that could see it, and a kernel compiled by numba, whose lines no tracer sees, its room's.
+
+Mutants without effect are listed in ``equivalent.yaml`` with the reason and leave the count.
+"""
+
+import argparse
+import contextlib
+import importlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+import pytest
+import yaml
+
+from hw.artifact import write_text
+from tests.mutation.operators import Mutant, mutants
+
+ROOT = Path(__file__).parents[2]
+EQUIVALENT = Path(__file__).with_name("equivalent.yaml")
+LINES = Path("build") / "mutation" / "lines.json"
+RESULTS = Path("build") / "mutation" / "results.json"
+
+# Files that compute numbers which users read. Gateware has its own seeded faults; commands and pages only show.
+FILES = (
+    "energy/*.py",
+    "energy/costs/*.py",
+    "sim/*.py",
+    "sim/gemm/*.py",
+    "sim/kernels/*.py",
+    "sim/machine/*.py",
+    "sim/trace/*.py",
+    "sim/reports/explain.py",
+    "quant/*.py",
+    "quant/methods/*.py",
+    "quant/procedures/*.py",
+    "quant/weights/*.py",
+    "quant/llama/*.py",
+    "quant/rewrite/*.py",
+    "hw/*.py",
+    "hw/gates/flow/*.py",
+    "hw/host/protocol.py",
+    "hw/boards/clock.py",
+    "hw/boards/capacity.py",
+)
+EXCLUDED = ("__main__.py", "console.py", "cli.py", "pages.py", "progress.py", "errors.py", "completion.py")
+# Tests of code that numba compiles: tracers do not see its lines.
+COMPILED = {
+    "sim/kernels/": ["tests/sim/kernels", "tests/sim/test_dram.py", "tests/sim/gemm"],
+    "hw/gates/flow/event_simulation.py": ["tests/hw/gates/flow"],
+}
+_SHARE_OF_TIME = 90.0  # seconds of tests that judge one mutant, at most
+_LIMIT_S = 400
+_HEAVY = ("numpy", "numba", "pydantic", "rich.console", "torch", "safetensors.torch", "transformers", "hypothesis")
+
+
+class Case(NamedTuple):
+    """A mutant of a file."""
+
+    path: str
+    mutant: Mutant
+
+    @property
+    def key(self) -> str:
+        """What stands in the list of equivalents: file, the changed line's text, and the change."""
+        line = (ROOT / self.path).read_text(encoding="utf-8").splitlines()[self.mutant.line - 1].strip()
+        return f"{self.path}: {line}: {self.mutant.old.strip()} -> {self.mutant.text.strip() or 'nothing'}"
+
+
+def files() -> list[str]:
+    """Mutated files, by path from the root."""
+    found = {path for pattern in FILES for path in ROOT.glob(pattern) if path.name not in EXCLUDED}
+    return sorted(str(path.relative_to(ROOT)) for path in found if path.name != "__init__.py")
+
+
+def sample(count: int, seed: int, only: Sequence[str]) -> list[Case]:
+    """``count`` mutants: a random file in proportion to the square root of its mutants, then one of them.
+
+    So long files do not crowd out the many short ones.
+    """
+    known = equivalents()
+    pools = {}
+    for path in files():
+        if not only or any(path.startswith(start) for start in only):
+            found = mutants((ROOT / path).read_text(encoding="utf-8"))
+            pools[path] = [Case(path, one) for one in found]
+    chooser = random.Random(seed)
+    chosen: dict[str, Case] = {}
+    names = [path for path, pool in pools.items() if pool]
+    weights = [len(pools[path]) ** 0.5 for path in names]
+    while len(chosen) < min(count, sum(len(pool) for pool in pools.values())):
+        case = chooser.choice(pools[chooser.choices(names, weights)[0]])
+        if case.key not in known:
+            chosen.setdefault(f"{case.path}:{case.mutant.start}:{case.mutant.text}", case)
+    return list(chosen.values())
+
+
+def equivalents() -> dict[str, str]:
+    """Reason by key of the mutants that change nothing a user could see."""
+    return yaml.safe_load(EQUIVALENT.read_text(encoding="utf-8")) or {}
+
+
+def tests_for(case: Case, lines: dict) -> list[str]:
+    """Node ids or folders that judge a mutant, the quickest first."""
+    for start, folders in COMPILED.items():
+        if case.path.startswith(start):
+            return [folder for folder in folders if (ROOT / folder).exists()]
+    of_file = lines["lines"].get(case.path, {})
+    names = of_file.get(str(case.mutant.line)) or sorted({name for found in of_file.values() for name in found})
+    seconds = lines["seconds"]
+    chosen, total = [], 0.0
+    for name in sorted(names, key=lambda name: seconds.get(name, 1.0)):
+        total += seconds.get(name, 1.0)
+        if chosen and total > _SHARE_OF_TIME:
+            break
+        chosen.append(name)
+    return chosen
+
+
+def judge(case: Case, tests: list[str], tree: Path) -> str:
+    """``caught``, ``survived``, ``timeout`` (caught: the fault hangs) or ``untested``."""
+    if not tests:
+        return "untested"
+    path = tree / case.path
+    original = path.read_text(encoding="utf-8")
+    path.write_text(case.mutant.apply(original), encoding="utf-8")
+    try:
+        child = os.fork()
+        if child == 0:
+            _run_tests(tests, tree)
+        _, status = os.waitpid(child, 0)
+    finally:
+        path.write_text(original, encoding="utf-8")
+    if os.WIFSIGNALED(status):
+        return "timeout" if os.WTERMSIG(status) == signal.SIGALRM else "caught"
+    return "survived" if os.WEXITSTATUS(status) == 0 else "caught"
+
+
+def _run_tests(tests: list[str], tree: Path) -> NoReturn:
+    """In a child that has the heavy libraries already and imports the packages from ``tree``."""
+    signal.alarm(_LIMIT_S)
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("hw", "quant", "sim", "energy", "tests")]:
+        del sys.modules[name]
+    os.chdir(tree)
+    sys.path[0] = str(tree)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    os._exit(pytest.main(["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", *tests]))
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Map, or judge a sample and print the survivors."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
+    parser.add_argument("--sample", type=int, default=200, help="how many mutants (default: 200)")
+    parser.add_argument("--seed", type=int, default=0, help="of the sample (default: 0)")
+    parser.add_argument("--only", nargs="*", default=[], metavar="PATH", help="files or folders to mutate")
+    parser.add_argument(
+        "--map", nargs="*", metavar="TEST", help="run these tests (default: all) once; keep their lines"
+    )
+    parser.add_argument("--list", action="store_true", help="print the sample and its tests; judge nothing")
+    options = parser.parse_args(arguments)
+    if options.map is not None:
+        command = [sys.executable, "-m", "pytest", "-p", "tests.mutation.contexts", "--lines", str(LINES)]
+        raise SystemExit(subprocess.run([*command, "-m", "not slow", *options.map], check=False).returncode)
+    if not LINES.is_file():
+        raise SystemExit(f"error: {LINES} is missing; run python -m tests.mutation --map first")
+    lines = json.loads(LINES.read_text(encoding="utf-8"))
+    cases = sample(options.sample, options.seed, options.only)
+    for name in _HEAVY:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    found: list[dict] = []
+    with tempfile.TemporaryDirectory(prefix="mutation-") as folder:
+        tree = Path(folder) / "tree"
+        ignored = shutil.ignore_patterns(".git", ".venv", "build", "__pycache__", ".*cache*", ".hypothesis")
+        shutil.copytree(ROOT, tree, ignore=ignored)
+        for number, case in enumerate(cases, 1):
+            tests = tests_for(case, lines)
+            started = time.monotonic()
+            verdict = "listed" if options.list else judge(case, tests, tree)
+            row = {"key": case.key, "line": case.mutant.line, "verdict": verdict, "tests": len(tests)}
+            found.append(row | {"seconds": round(time.monotonic() - started, 1)})
+            print(f"{number:4d} {verdict:9s} {row['line']:4d} {case.key}", flush=True)
+            write_text(RESULTS, json.dumps({"seed": options.seed, "rows": found}, indent=1) + "\n")
+    missed = [row for row in found if row["verdict"] in ("survived", "untested")]
+    print(f"\n{len(found) - len(missed)} of {len(found)} caught: {1 - len(missed) / max(1, len(found)):.1%}")
+    for row in missed:
+        print(f"  {row['verdict']}: line {row['line']}: {row['key']}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,37 @@
+"""The operators of the mutation runner: which changes they make of a line, and which text they leave alone."""
+
+import ast
+
+from tests.mutation.operators import mutants
+
+
+def _changes(source: str) -> set[str]:
+    return {one.apply(source) for one in mutants(source)}
+
+
+def test_an_operator_is_swapped_and_a_second_term_dropped():
+    assert _changes("x = a + b") == {"x = a - b", "x = a"}
+    assert _changes("x = a * b") == {"x = a / b"}
+
+
+def test_boundaries_constants_and_ends_of_a_range_move():
+    assert _changes("x = a < b") == {"x = a <= b"}
+    assert _changes("x = f(3)") == {"x = f(4)"}
+    assert _changes("x = c.low") == {"x = c.typical"}
+    assert _changes("x = min(a, b)") == {"x = max(a, b)"}
+    assert _changes("x = not a") == {"x = a"}
+
+
+def test_error_messages_annotations_and_docstrings_stay():
+    source = (
+        '"""Doc 1 + 2."""\ndef f(x: Annotated[int, 3]) -> Literal[4]:\n    raise InputError(f"{x + 1} must be 2")\n'
+    )
+    assert _changes(source) == set()
+
+
+def test_every_change_parses_also_behind_letters_of_two_bytes():
+    source = 'x = "µ"; y = a + (b - c) ** 2 if not d else max(e.high, 0.5)\n'
+    found = mutants(source)
+    assert len(found) >= 6
+    for one in found:
+        ast.parse(one.apply(source))
