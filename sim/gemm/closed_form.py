@@ -5,56 +5,15 @@ times of a fold); the input-stationary form is derived from the weight-stationar
 """
 
 import math
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from hw.config import ArrayConfig
-from hw.errors import InputError
 from hw.formats import PLAIN, GemmFormat
 from quant.shapes import Gemm
+from sim.gemm.tiling import TileGrid, fold_positions
+from sim.kernels.causes import CycleCounts
 
-__all__ = ["CycleCounts", "TileGrid", "closed_form", "fold_positions", "scale_sim_cycles"]
-
-
-class CycleCounts(NamedTuple):
-    """Cycles of one GEMM and their causes, named as in docs/architecture.md; the causes sum to ``cycles``."""
-
-    cycles: int
-    ideal: int
-    fill_drain: int
-    weight_stall: int
-    input_stall: int = 0
-    output_stall: int = 0
-
-
-class TileGrid(NamedTuple):
-    """How one GEMM falls into tiles: token tiles (the last may be short), column tiles, folds over K and planes."""
-
-    token_tiles: tuple[int, ...]  # tokens of each
-    column_tiles: int
-    folds: int
-
-    @classmethod
-    def of(cls, gemm: Gemm, array: ArrayConfig, planes: int = 1) -> "TileGrid":
-        """The grid of ``gemm`` on ``array``; the folds of all ``planes`` follow one another.
-
-        Raises:
-            InputError: a dimension below one.
-        """
-        if min(gemm) < 1:
-            raise InputError(f"GEMM dimensions must be at least 1, not m = {gemm.m}, n = {gemm.n}, k = {gemm.k}")
-        full, rest = divmod(gemm.m, array.token_tile)
-        token_tiles = (array.token_tile,) * full + ((rest,) if rest else ())
-        return cls(token_tiles, math.ceil(gemm.n / array.cols), planes * math.ceil(gemm.k / array.rows))
-
-    @property
-    def tiles(self) -> int:
-        """Weight tiles that stream, over all token tiles."""
-        return len(self.token_tiles) * self.column_tiles * self.folds
-
-    @property
-    def issues(self) -> int:
-        """Activation vectors that a tree takes: its ideal cycles."""
-        return sum(self.token_tiles) * self.column_tiles * self.folds
+__all__ = ["closed_form", "scale_sim_cycles"]
 
 
 def closed_form(gemm: Gemm, array: ArrayConfig, formats: GemmFormat = PLAIN) -> CycleCounts:
@@ -78,18 +37,13 @@ def closed_form(gemm: Gemm, array: ArrayConfig, formats: GemmFormat = PLAIN) -> 
     return CycleCounts(grid.issues + fill_drain + weight_stall, grid.issues, fill_drain, weight_stall)
 
 
-def fold_positions(k: int, array: ArrayConfig, planes: int = 1) -> list[int]:
-    """Positions of K in each fold of all planes: ``rows``, and what is left in the last of a plane."""
-    return planes * [min(array.rows, k - first) for first in range(0, k, array.rows)]
-
-
 def _grid_form(gemm: Gemm, array: ArrayConfig, formats: GemmFormat) -> CycleCounts:
     """The systolic recurrence, tile after tile.
 
     w_j = max(w_(j-1) + b_j, d_(j-1)), d_j = max(w_j, d_(j-1) + f) + s_j, at least d_i + m_i where a column tile ends.
     """
     grid = TileGrid.of(gemm, array, formats.planes)
-    positions = fold_positions(gemm.k, array, formats.planes)
+    positions = fold_positions(gemm.k, array.rows, formats.planes)
     beats = [array.weight_beats] * grid.folds
     beats[-1] += array.scale_beats * formats.row_scales
     swap, done, restart, free = 1, 0, 0, 0

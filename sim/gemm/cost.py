@@ -17,6 +17,7 @@ from sim.gemm.schedule import (
     stays_on_chip,
     step_mapping,
 )
+from sim.gemm.tiling import fold_count
 from sim.memory import MemoryConfig
 from sim.result import CAUSES
 
@@ -89,7 +90,7 @@ def _counts(job: GemmJob, schedule: Schedule, array: ArrayConfig) -> ActionCount
     matrix_bits = 8 * matrix_bytes(job, array)
     beats = columns * (folds * array.weight_beats + array.scale_beats)
     streamed_bits = beats * schedule.weight_streams * array.weight_bus_bits
-    fetch_bits = 0 if inputs_on_chip(job, array) else m * math.ceil(k / array.rows) * array.rows * array.activation_bits
+    fetch_bits = 0 if inputs_on_chip(job, array) else m * fold_count(k, array.rows) * array.rows * array.activation_bits
     input_bits = fetch_bits * schedule.input_fetches
     output_bits = m * n * job.output_bits
     spilled_bits = 0 if outputs_on_chip(job, array) else m * columns * array.cols * job.output_bits

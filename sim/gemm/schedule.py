@@ -2,6 +2,7 @@
 
 import math
 from functools import lru_cache
+from itertools import product
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -10,7 +11,9 @@ from hw.config import ArrayConfig
 from hw.errors import InputError
 from quant.shapes import Gemm
 from sim.cores import CoreGroup
-from sim.kernels.tiles import TICKS_PER_CYCLE, step_tiles
+from sim.gemm.tiling import fold_count, fold_positions
+from sim.kernels.causes import TileCounts
+from sim.kernels.tiles import TICKS_PER_CYCLE, CoreTiming, DramFeed, Rounds, step_tiles
 from sim.memory import MemoryConfig
 
 __all__ = [
@@ -50,15 +53,11 @@ class GemmJob(NamedTuple):
 
     def folds(self, rows: int) -> int:
         """Weight tiles along K of one output column, all planes."""
-        k = self.gemm.k
-        full, rest = divmod(k, self.group or k)
-        return self.planes * (full * math.ceil((self.group or k) / rows) + math.ceil(rest / rows))
+        return fold_count(self.gemm.k, rows, self.planes, self.group)
 
     def positions(self, rows: int) -> tuple[int, ...]:
         """Positions of K in each of these tiles."""
-        k, group = self.gemm.k, self.group or self.gemm.k
-        ends = [(first, min(first + group, k)) for first in range(0, k, group)]
-        return self.planes * tuple(min(rows, end - at) for first, end in ends for at in range(first, end, rows))
+        return fold_positions(self.gemm.k, rows, self.planes, self.group)
 
 
 class Mapping(NamedTuple):
@@ -180,89 +179,106 @@ def matrix_bytes(job: GemmJob, array: ArrayConfig) -> int:
     return columns * (job.folds(array.rows) * _tile_bytes(job, array) + _scale_bytes(job, array))
 
 
+class _Descriptors(NamedTuple):
+    """Descriptors of one kind, which take the same cycles."""
+
+    count: int
+    tokens: int
+    block: int  # column tiles
+    brings_weights: bool  # the first of its columns; else only those that did not stay in the weight buffer
+    first: bool  # of the GEMM
+
+
+def _descriptors(gemm_tokens: int, columns: int, mapping: Mapping) -> list[_Descriptors]:
+    """(First, further ones, a smaller last one) along the tokens x the same along the columns, where there are any."""
+    full, rest = divmod(gemm_tokens, mapping.tokens)
+    full_blocks, rest_block = divmod(columns, mapping.block)
+    along_tokens = [(1, mapping.tokens, True), (full - 1, mapping.tokens, False), (min(rest, 1), rest, False)]
+    along_columns = [(1, mapping.block, True), (full_blocks - 1, mapping.block, False)]
+    along_columns.append((min(rest_block, 1), rest_block, False))
+    return [
+        _Descriptors(times * blocks, tokens, block, first_tokens, first_tokens and first_block)
+        for (times, tokens, first_tokens), (blocks, block, first_block) in product(along_tokens, along_columns)
+        if times * blocks
+    ]
+
+
 def step_mapping(
     job: GemmJob, mapping: Mapping, array: ArrayConfig, memory: MemoryConfig, cores: CoreGroup
 ) -> Schedule:
-    """Step the distinct descriptors: the first, those like it, and the last, smaller ones."""
-    m, n, k = job.gemm
-    columns, folds, tile_bytes = math.ceil(n / array.cols), job.folds(array.rows), _tile_bytes(job, array)
-    weights_stay = mapping.block * (folds * tile_bytes + _scale_bytes(job, array)) <= array.weight_buffer_bytes
-    fetch_inputs = not inputs_on_chip(job, array)
-    slab_bits = min(mapping.tokens, array.token_tile) * (k * array.activation_bits + 2 * array.cols * job.output_bits)
-    inputs_stay = not fetch_inputs or slab_bits <= array.activation_buffer_bytes * 8
+    """Step one descriptor of each kind, and sum over all."""
+    m, n, _ = job.gemm
+    columns, folds = math.ceil(n / array.cols), job.folds(array.rows)
+    kinds = _descriptors(m, columns, mapping)
+    rounds = Rounds(m, array.token_tile, columns, folds, mapping.column_cores, mapping.fold_cores)
+    core = CoreTiming(
+        beats=array.weight_beats,
+        last_beats=array.weight_beats + array.scale_beats,
+        latency=array.pipeline_latency + cores.reduction_latency(mapping.fold_cores),
+        result_interval=cores.result_interval(array, mapping.fold_cores),
+        double_buffer=job.double_buffer,
+    )
+    feed = _dram_feed(job, mapping, array, memory)
+    resting = feed._replace(weight_bytes=0, scale_bytes=0) if feed.weights_stay else feed
+    positions = job.positions(array.rows) if array.structure.outputs_stationary else ()
+    totals = [0] * len(TileCounts._fields)
+    for kind in kinds:
+        fetched = feed if kind.brings_weights else resting
+        counts = _step(
+            rounds._replace(tokens=kind.tokens, column_tiles=kind.block),
+            core,
+            fetched._replace(head_start=job.head_start if kind.first else 0),
+            positions,
+        )
+        totals = [total + kind.count * value for total, value in zip(totals, counts, strict=True)]
+    total, descriptors = TileCounts(*totals), sum(kind.count for kind in kinds)
+    column_blocks = [kind for kind in kinds if kind.brings_weights]
+    blocks = sum(kind.count for kind in column_blocks)
+    token_tiles = sum(kind.count * math.ceil(kind.tokens / array.token_tile) for kind in kinds) // blocks
+    column_rounds = sum(kind.count * math.ceil(kind.block / mapping.column_cores) for kind in column_blocks)
+    return Schedule(
+        mapping=mapping,
+        cycles=total.cycles + descriptors,  # plus the edge that accepts each descriptor
+        ideal=total.ideal,
+        fill_drain=total.fill_drain + descriptors,
+        weight_stall=total.weight_stall,
+        dram_stall=total.dram_stall,
+        output_stall=total.output_stall,
+        weight_streams=token_tiles,
+        weight_fetches=0 if job.weights_on_chip else 1 if feed.weights_stay else token_tiles,
+        input_fetches=0 if inputs_on_chip(job, array) else blocks if feed.inputs_stay else column_rounds,
+    )
+
+
+def _dram_feed(job: GemmJob, mapping: Mapping, array: ArrayConfig, memory: MemoryConfig) -> DramFeed:
+    """What DRAM moves for a descriptor that brings its weights."""
+    folds, tile_bytes, scale_bytes = job.folds(array.rows), _tile_bytes(job, array), _scale_bytes(job, array)
     per_round = mapping.column_cores * mapping.fold_cores
     rounds = math.ceil(mapping.block / mapping.column_cores) * math.ceil(folds / mapping.fold_cores)
     buffer_rounds = array.weight_buffer_bytes // (per_round * max(tile_bytes, array.tile_bytes))
+    token_bits = job.gemm.k * array.activation_bits + 2 * array.cols * job.output_bits  # in, and two buffers out
+    fetch_inputs = not inputs_on_chip(job, array)
+    slab_bits = min(mapping.tokens, array.token_tile) * token_bits
     ticks_per_byte = TICKS_PER_CYCLE / memory.bytes_per_cycle(array.clock_hz)
-
-    def step(tokens: int, block: int, weight_bytes: int, head_start: int = 0) -> list[int]:
-        return _step(
-            tokens,
-            array.token_tile,
-            block,
-            folds,
-            job.positions(array.rows) if array.structure.outputs_stationary else (),
-            mapping.column_cores,
-            mapping.fold_cores,
-            array.weight_beats,
-            array.weight_beats + array.scale_beats,
-            array.pipeline_latency + cores.reduction_latency(mapping.fold_cores),
-            cores.result_interval(array, mapping.fold_cores),
-            min(buffer_rounds, rounds, job.prefetch_rounds or rounds),
-            round(ticks_per_byte),
-            round(ticks_per_byte * memory.write_cost),
-            round(memory.latency_s * array.clock_hz * TICKS_PER_CYCLE),
-            head_start,
-            weight_bytes,
-            _scale_bytes(job, array) if weight_bytes else 0,
-            weights_stay,
-            array.rows * array.activation_bits // 8 if fetch_inputs else 0,
-            inputs_stay,
-            0 if outputs_on_chip(job, array) else array.cols * job.output_bits // 8,
-            job.double_buffer,
-        )
-
-    full, rest = divmod(m, mapping.tokens)
-    again = 0 if weights_stay else tile_bytes
-    full_blocks, rest_block = divmod(columns, mapping.block)
-    parts = [(1, step(mapping.tokens, mapping.block, tile_bytes, job.head_start))]
-    if full_blocks > 1:
-        parts.append((full_blocks - 1, step(mapping.tokens, mapping.block, tile_bytes)))
-    parts.append((full_blocks * (full - 1), step(mapping.tokens, mapping.block, again)))
-    if rest:
-        parts.append((full_blocks, step(rest, mapping.block, again)))
-    if rest_block:
-        parts.append((1, step(mapping.tokens, rest_block, tile_bytes)))
-        parts.append((full - 1, step(mapping.tokens, rest_block, again)))
-        if rest:
-            parts.append((1, step(rest, rest_block, again)))
-    totals = [sum(times * part[i] for times, part in parts) for i in range(6)]
-    blocks = full_blocks + (rest_block > 0)
-    descriptors = blocks * (full + (rest > 0))
-    token_tiles = full * math.ceil(mapping.tokens / array.token_tile) + math.ceil(rest / array.token_tile)
-    column_rounds = full_blocks * math.ceil(mapping.block / mapping.column_cores)
-    column_rounds += math.ceil(rest_block / mapping.column_cores)
-    return Schedule(
-        mapping=mapping,
-        cycles=totals[0] + descriptors,  # plus the edge that accepts each descriptor
-        ideal=totals[1],
-        fill_drain=totals[2] + descriptors,
-        weight_stall=totals[3],
-        dram_stall=totals[4],
-        output_stall=totals[5],
-        weight_streams=token_tiles,
-        weight_fetches=0 if job.weights_on_chip else 1 if weights_stay else token_tiles,
-        input_fetches=0 if not fetch_inputs else blocks if inputs_stay else column_rounds,
+    return DramFeed(
+        buffer_rounds=min(buffer_rounds, rounds, job.prefetch_rounds or rounds),
+        ticks_per_byte=round(ticks_per_byte),
+        ticks_per_written_byte=round(ticks_per_byte * memory.write_cost),
+        first_word_ticks=round(memory.latency_s * array.clock_hz * TICKS_PER_CYCLE),
+        weight_bytes=tile_bytes,
+        scale_bytes=scale_bytes,
+        weights_stay=mapping.block * (folds * tile_bytes + scale_bytes) <= array.weight_buffer_bytes,
+        input_bytes=array.rows * array.activation_bits // 8 if fetch_inputs else 0,
+        inputs_stay=not fetch_inputs or slab_bits <= array.activation_buffer_bytes * 8,
+        output_bytes=0 if outputs_on_chip(job, array) else array.cols * job.output_bits // 8,
     )
 
 
 @lru_cache(maxsize=65536)
-def _step(
-    tokens: int, token_tile: int, block: int, folds: int, positions: tuple[int, ...], *rest: int | bool
-) -> list[int]:
+def _step(rounds: Rounds, core: CoreTiming, feed: DramFeed, positions: tuple[int, ...]) -> TileCounts:
     """``step_tiles``, once per distinct set of arguments."""
-    counts = step_tiles(tokens, token_tile, block, folds, np.array(positions, np.int64), *rest)
-    return [int(value) for value in counts]
+    counts = step_tiles(rounds, core, feed, np.array(positions, np.int64))
+    return TileCounts(*(int(value) for value in counts))
 
 
 def stepped_schedules() -> int:

@@ -1,210 +1,168 @@
-"""Numba kernels: one GEMM stepped edge by edge (as the RTL counts), and tile by tile with DRAM behind the weight bus.
+"""Numba kernel: one GEMM stepped weight tile by weight tile, with DRAM behind the weight bus.
 
-Bare integers and int64 arrays in and out, so that the kernels give the same with and without compilation. Meaning and
-units are in ``sim.gemm.cycles`` and ``sim.gemm.cost``, which call them.
+A round is the tiles that the cores use together: up to ``column_cores`` column tiles, up to ``fold_cores`` folds of
+each; one core has rounds of one tile. Round j of b_j beats, in edges after the descriptor's::
+
+    arrived a_j     when DRAM has moved the round's bytes, which it starts once a slot of the weight buffer is free
+    loaded  l_j  =  max(l_(j-1), w_(j-1) - 1, a_j) + b_j        the last of its beats on every core's bus
+    swapped w_j  =  max(l_j + 1, d_(j-1))                       the shadow tile becomes the active one
+    done    d_j  =  max(w_j, d_(j-1) + f) + s_j + (waits for results to leave)     its last vector enters
+
+with s_j issues, and f = 1 on a grid whose round j-1 ended a column tile, else 0: docs/architecture.md's recurrence.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
-__all__ = ["TICKS_PER_CYCLE", "step_cycles", "step_tiles"]
+from sim.kernels.causes import DRAM_STALL, FILL_DRAIN, IDEAL, OUTPUT_STALL, WEIGHT_STALL, TileCounts
+
+__all__ = ["NO_DRAM", "TICKS_PER_CYCLE", "CoreTiming", "DramFeed", "Rounds", "step_tiles"]
 
 TICKS_PER_CYCLE = 1 << 24  # time of the DRAM stream, so that a rate of any bytes per cycle is an integer
-_NEVER = 1 << 60  # an edge behind every GEMM
+_LONG_AGO = -(1 << 40)  # an edge before every GEMM
+
+
+class Rounds(NamedTuple):
+    """How a GEMM falls into rounds: token tiles outermost, then column tiles, then folds."""
+
+    tokens: int
+    token_tile: int  # tokens of a tile; the last may be short
+    column_tiles: int
+    folds: int  # of all planes
+    column_cores: int = 1
+    fold_cores: int = 1
+
+
+class CoreTiming(NamedTuple):
+    """What a core's timing depends on."""
+
+    beats: int  # of a tile on its weight bus
+    last_beats: int  # of the last fold's tile, which brings the scales of its rows
+    latency: int  # cycles from the last vector to its result, over the cores that reduce
+    result_interval: int = 1  # cycles from one result of a column tile to the next
+    double_buffer: bool = True  # a tile loads while another is used; else only after the other's last vector
+
+
+class DramFeed(NamedTuple):
+    """What DRAM moves, and how fast: one byte after another, in the order of the rounds."""
+
+    buffer_rounds: int = 1  # rounds that the weight buffer holds; a slot is free after its round's last beat
+    ticks_per_byte: int = 0
+    ticks_per_written_byte: int = 0
+    first_word_ticks: int = 0  # latency of the first fetch
+    head_start: int = 0  # cycles before the GEMM at which that starts
+    weight_bytes: int = 0  # of a tile
+    scale_bytes: int = 0  # more of a last fold's tile
+    weights_stay: bool = False  # weights are fetched with the first token tile only, else with each
+    input_bytes: int = 0  # per token of a fold
+    inputs_stay: bool = True  # inputs are fetched with the first column tiles only, else with each
+    output_bytes: int = 0  # per token of a column tile, charged with the last fold's round
+
+
+NO_DRAM = DramFeed()
+
+
+class _Round(NamedTuple):
+    """The tiles of one round."""
+
+    tokens: int
+    columns: int
+    folds: int
+    first_tokens: bool
+    first_columns: bool
+    last_folds: bool
 
 
 @njit(cache=True)
-def step_cycles(
-    tile_vectors: np.ndarray,
-    tile_results: np.ndarray,
-    tile_beats: np.ndarray,
-    systolic: bool,
-    latency: int,
-    queue_depth: int,
-    weights_valid: np.ndarray,
-    activations_valid: np.ndarray,
-    results_ready: np.ndarray,
-) -> np.ndarray:
-    """Step docs/architecture.md edge by edge.
+def step_tiles(rounds: Rounds, core: CoreTiming, feed: DramFeed, positions: np.ndarray) -> TileCounts:
+    """Step a GEMM to its last result.
 
-    ``tile_vectors``, ``tile_results``, ``tile_beats``: activation vectors, results (0 before a last fold) and weight
-    beats of each tile, in stream order. Tree: each vector of a last fold makes one result. ``systolic``: the last makes
-    them all. Patterns: 0 or 1 at edge 1, 2, ...; edges beyond a pattern's end count as 1. Returns int64 (6,): cycles,
-    ideal, fill_drain, weight_stall, input_stall, output_stall.
+    ``positions``: int64, positions of K in each fold where outputs are stationary: a tile takes a vector per position,
+    and the last of a column tile releases a result per token. Empty where weights are: a tile takes a vector per token,
+    and each of a last fold releases a result.
     """
-    tiles = tile_vectors.size
-    results_left = tile_results.sum()
-    in_flight = np.full(queue_depth, _NEVER, np.int64)  # ring: edge from which each result is valid
-    newest, oldest = 0, 0  # slots of the next result to be released, to be transferred
-    credits = queue_depth
-    loaded_tiles, shadow_beats, shadow_full = 0, 0, False
-    swaps, left = 0, 0  # left: vectors of the active tile
-    final_left, leaving = 0, 0  # with so many vectors left or fewer an issue is final: it releases ``leaving`` results
-    restart_edge, next_final_edge = _NEVER, 0  # systolic, after a final issue: no issue; no final one before
-    counts = np.zeros(6, np.int64)
-    edge = 0
-    while results_left > 0:
-        at = edge  # index into the patterns
-        edge += 1
-        weight_offer = at >= weights_valid.size or weights_valid[at] != 0
-        activation_offer = at >= activations_valid.size or activations_valid[at] != 0
-        result_taken = at >= results_ready.size or results_ready[at] != 0
-
-        active = left > 0
-        final = left <= final_left
-        room = credits >= leaving and edge >= next_final_edge
-        restart = edge == restart_edge
-        issue = active and activation_offer and (room or not final) and not restart
-        swap = shadow_full and (not active or (issue and left == 1))
-        beat = loaded_tiles < tiles and (not shadow_full or swap) and weight_offer
-        valid = in_flight[oldest] <= edge
-
-        if issue:
-            cause = 1
-        elif active:
-            cause = 2 if restart else 5 if final and not room else 4
-        elif swaps == tiles:
-            cause = 5 if valid and not result_taken else 2
-        elif swaps > 0:
-            cause = 3
-        else:
-            cause = 2 if shadow_full or beat else 3
-        counts[0] += 1
-        counts[cause] += 1
-
-        if valid and result_taken:
-            in_flight[oldest] = _NEVER
-            oldest = oldest + 1 if oldest + 1 < queue_depth else 0
-            credits += 1
-            results_left -= 1
-        if issue:
-            left -= 1
-            if final:
-                for result in range(leaving):
-                    in_flight[newest] = edge + latency + result
-                    newest = newest + 1 if newest + 1 < queue_depth else 0
-                credits -= leaving
-                if systolic:
-                    restart_edge, next_final_edge = edge + 1, edge + leaving
-        if swap:
-            left = tile_vectors[swaps]
-            if systolic:
-                final_left, leaving = min(tile_results[swaps], 1), tile_results[swaps]
-            else:
-                final_left, leaving = tile_results[swaps], 1
-            swaps += 1
-            shadow_full = False
-        if beat:
-            shadow_beats += 1
-            if shadow_beats == tile_beats[loaded_tiles]:
-                shadow_beats, shadow_full = 0, True
-                loaded_tiles += 1
-    return counts
-
-
-@njit(cache=True)
-def step_tiles(
-    tokens: int,
-    token_tile: int,
-    column_tiles: int,
-    folds: int,
-    positions: np.ndarray,
-    column_cores: int,
-    fold_cores: int,
-    beats: int,
-    last_beats: int,
-    latency: int,
-    result_interval: int,
-    buffer_rounds: int,
-    ticks_per_byte: int,
-    ticks_per_written_byte: int,
-    first_word_ticks: int,
-    head_start: int,
-    weight_bytes: int,
-    scale_bytes: int,
-    weights_stay: bool,
-    input_bytes: int,
-    inputs_stay: bool,
-    output_bytes: int,
-    double_buffer: bool,
-) -> np.ndarray:
-    """Step one GEMM round by round; DRAM fills a weight buffer of ``buffer_rounds``, each core's bus drains it.
-
-    A round is the tiles that the cores use together: up to ``column_cores`` column tiles, up to ``fold_cores`` folds of
-    each; one core has rounds of one tile. A round's bytes arrive together, in order, one after another at
-    ``ticks_per_byte``, once a slot of the buffer is free (a slot is free after its round's last beat); then ``beats``
-    go over every bus as in ``step_cycles``, ``last_beats`` for the last fold of a column, whose tile brings
-    ``scale_bytes`` of its rows' scales. ``weight_bytes`` of a tile are fetched in every token tile, or only in the
-    first when ``weights_stay``. ``input_bytes`` per token of a fold are fetched with every round of columns, or only
-    with the first when ``inputs_stay``. ``output_bytes`` per token and column tile are written at
-    ``ticks_per_written_byte``, charged with the last round of folds.
-
-    Tree: ``positions`` is empty, a tile takes a vector per token, and those of the last round of folds enter every
-    ``result_interval`` cycles. Systolic grid: a tile takes a vector per position of K, ``positions`` of each fold; the
-    last of a column tile releases a result per token every ``result_interval`` cycles, and an edge without issue
-    follows. ``first_word_ticks``: latency of the first fetch, which starts ``head_start`` cycles before the GEMM.
-    Without ``double_buffer`` a tile goes over the bus only after the last vector of the one before. Returns int64 (7,):
-    cycles, ideal, fill_drain, weight_stall, dram_stall, output_stall, bytes moved.
-    """
-    left_buffer = np.full(buffer_rounds, -head_start, np.int64)  # ring: edge of the last beat of the round in the slot
-    counts = np.zeros(7, np.int64)
-    dram_ticks = first_word_ticks - head_start * TICKS_PER_CYCLE
-    grid = positions.size > 0
-    load_end, swap, done = 0, 0, 0
-    restart, released, leaving = 0, -(1 << 40), 0  # of a grid: edge without issue, the last results and their number
-    number = 0
-    for first_token in range(0, tokens, token_tile):
-        tile_tokens = min(token_tile, tokens - first_token)
-        for column in range(0, column_tiles, column_cores):
-            wide = min(column_cores, column_tiles - column)
-            for fold in range(0, folds, fold_cores):
-                deep = min(fold_cores, folds - fold)
-                last = fold + deep == folds
-                read = 0
-                if first_token == 0 or not weights_stay:
-                    read += weight_bytes * wide * deep + (scale_bytes * wide if last else 0)
-                if column == 0 or not inputs_stay:
-                    read += input_bytes * tile_tokens * deep
-                written = output_bytes * tile_tokens * wide if last else 0
-                slot = number % buffer_rounds
+    slot_free = np.full(feed.buffer_rounds, -feed.head_start, np.int64)  # ring: edge of the last beat out of each slot
+    dram_ticks = feed.first_word_ticks - feed.head_start * TICKS_PER_CYCLE
+    stationary = positions.size > 0  # outputs are
+    loaded, swapped, done, restart = 0, 0, 0, 0
+    released, leaving = _LONG_AGO, 0  # of the last column tile: edge of its last issue, its results
+    counts = np.zeros(6, np.int64)  # cycles by cause
+    number, moved = 0, 0
+    for first_token in range(0, rounds.tokens, rounds.token_tile):
+        tokens = min(rounds.token_tile, rounds.tokens - first_token)
+        for first_column in range(0, rounds.column_tiles, rounds.column_cores):
+            columns = min(rounds.column_cores, rounds.column_tiles - first_column)
+            for first_fold in range(0, rounds.folds, rounds.fold_cores):
+                folds = min(rounds.fold_cores, rounds.folds - first_fold)
+                last = first_fold + folds == rounds.folds
+                tiles = _Round(tokens, columns, folds, first_token == 0, first_column == 0, last)
+                slot = number % feed.buffer_rounds
+                read, written = _bytes_read(feed, tiles), _bytes_written(feed, tiles)
                 arrived = 0
                 if read + written > 0:
-                    dram_ticks = max(dram_ticks, left_buffer[slot] * TICKS_PER_CYCLE)
-                    dram_ticks += read * ticks_per_byte + written * ticks_per_written_byte
+                    dram_ticks = max(dram_ticks, slot_free[slot] * TICKS_PER_CYCLE)
+                    dram_ticks += read * feed.ticks_per_byte + written * feed.ticks_per_written_byte
                     arrived = -(-dram_ticks // TICKS_PER_CYCLE)
-                    counts[6] += read + written
-                bus_free = max(load_end + 1, swap) if double_buffer else done + 1
+                    moved += read + written
+
+                bus_free = max(loaded + 1, swapped) if core.double_buffer else done + 1
                 load_start = max(bus_free, arrived + 1)
-                tile_beats = last_beats if last else beats
-                load_end = load_start + tile_beats - 1
-                left_buffer[slot] = load_end
-                swap = max(load_end + 1, done)
+                beats = core.last_beats if last else core.beats
+                slot_free[slot] = loaded = load_start + beats - 1
+                swapped = max(loaded + 1, done)
                 if number == 0:
-                    counts[2] += tile_beats + 1
-                    counts[4] += load_start - 1
+                    counts[FILL_DRAIN] += beats + 1
+                    counts[DRAM_STALL] += load_start - 1
                 else:
-                    gap = swap - done
+                    gap = swapped - done
                     for_dram = min(gap, load_start - bus_free)
-                    counts[4] += for_dram
-                    counts[3] += gap - for_dram
-                if grid:
-                    issues = positions[fold : fold + deep].max()
-                    idle = max(0, done + restart - swap)
-                    counts[2] += idle
-                    done = swap + idle + issues
-                    waits = max(0, released + leaving * result_interval - done) if last else 0
-                    restart = 1 if last else 0
+                    counts[DRAM_STALL] += for_dram
+                    counts[WEIGHT_STALL] += gap - for_dram
+
+                if stationary:
+                    idle = max(0, done + restart - swapped)
+                    issues = positions[first_fold : first_fold + folds].max()
+                    free = released + leaving * core.result_interval
+                    waits = max(0, free - (swapped + idle + issues)) if last else 0
                 else:
-                    issues = tile_tokens
-                    done = swap + issues
-                    waits = issues * (result_interval - 1) if last else 0
-                done += waits
+                    idle, issues = 0, tokens
+                    waits = issues * (core.result_interval - 1) if last else 0
+                done = swapped + idle + issues + waits
+                restart = 1 if stationary and last else 0
                 if last:
-                    released, leaving = done, tile_tokens
-                counts[1] += issues
-                counts[5] += waits
+                    released, leaving = done, tokens
+                counts[IDEAL] += issues
+                counts[FILL_DRAIN] += idle
+                counts[OUTPUT_STALL] += waits
                 number += 1
-    drain = latency + leaving - 1 if grid else latency
-    counts[2] += drain
-    counts[0] = done + drain
-    return counts
+    drain = core.latency + (leaving - 1 if stationary else 0)
+    counts[FILL_DRAIN] += drain
+    return TileCounts(
+        done + drain,
+        counts[IDEAL],
+        counts[FILL_DRAIN],
+        counts[WEIGHT_STALL],
+        counts[DRAM_STALL],
+        counts[OUTPUT_STALL],
+        moved,
+    )
+
+
+@njit(cache=True)
+def _bytes_read(feed: DramFeed, tiles: _Round) -> int:
+    """Weights, scales and inputs that come with a round."""
+    read = 0
+    if tiles.first_tokens or not feed.weights_stay:
+        read += feed.weight_bytes * tiles.columns * tiles.folds
+        read += feed.scale_bytes * tiles.columns if tiles.last_folds else 0
+    if tiles.first_columns or not feed.inputs_stay:
+        read += feed.input_bytes * tiles.tokens * tiles.folds
+    return read
+
+
+@njit(cache=True)
+def _bytes_written(feed: DramFeed, tiles: _Round) -> int:
+    """Outputs that are charged with a round."""
+    return feed.output_bytes * tiles.tokens * tiles.columns if tiles.last_folds else 0

@@ -6,8 +6,9 @@ import numpy as np
 
 from hw.config import ArrayConfig
 from quant.shapes import LINEAR_KINDS, Gemm, ModelShape
-from sim.gemm.closed_form import TileGrid, closed_form, fold_positions, scale_sim_cycles
-from sim.kernels.tiles import step_tiles
+from sim.gemm.closed_form import closed_form, scale_sim_cycles
+from sim.gemm.tiling import TileGrid, fold_positions
+from sim.kernels.tiles import NO_DRAM, CoreTiming, Rounds, step_tiles
 
 __all__ = ["MAPPINGS", "LinearMapping", "linear_mappings"]
 
@@ -67,9 +68,7 @@ def _grid_cycles(gemm: Gemm, array: ArrayConfig) -> int:
     """Cycles of the systolic organisation; stepped, since its recurrence has no shorter form."""
     machine = array.reorganised("systolic")
     tiles = TileGrid.of(gemm, machine)
-    positions = np.array(fold_positions(gemm.k, machine), np.int64)
-    counts = step_tiles(
-        gemm.m, machine.token_tile, tiles.column_tiles, tiles.folds, positions, 1, 1, machine.weight_beats,
-        machine.weight_beats, machine.pipeline_latency, 1, 1, 0, 0, 0, 0, 0, 0, True, 0, True, 0, True,
-    )  # fmt: skip
-    return int(counts[0])
+    rounds = Rounds(gemm.m, machine.token_tile, tiles.column_tiles, tiles.folds)
+    core = CoreTiming(machine.weight_beats, machine.weight_beats, machine.pipeline_latency)
+    positions = np.array(fold_positions(gemm.k, machine.rows), np.int64)
+    return int(step_tiles(rounds, core, NO_DRAM, positions).cycles)

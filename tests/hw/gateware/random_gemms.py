@@ -10,9 +10,8 @@ from hw.job import golden_results
 from quant.shapes import Gemm
 from sim.gemm.closed_form import closed_form
 from sim.gemm.cycles import count_cycles
-from tests import naive
 from tests.hw.gateware.rtl import Case, Record, play, random_case
-from tests.sim.kernels.naive_grid import naive_grid_cycles
+from tests.naive_cycles import naive_cycles
 
 __all__ = ["GRIDS", "TREES", "array_name", "check", "grid", "played", "random_cases", "tree"]
 
@@ -84,17 +83,8 @@ def check(config: ArrayConfig, case: Case, record: Record) -> None:
     assert record.illegal_weights == case.damaged
     assert record.counters["cycles"] == record.edges
     shape, patterns = Gemm(case.m, case.n, case.k), list(record.patterns.values())
-    assert record.counters == _naive_counters(config, case, shape, patterns)
+    formats = {"planes": case.formats.planes, "row_scales": case.formats.row_scales}
+    assert record.counters == naive_cycles(shape, config, *patterns, **formats)
     assert record.counters == count_cycles(shape, config, *patterns, case.formats)._asdict()
     if not (case.weight_offers or case.activation_offers or case.result_readies):
         assert record.counters == closed_form(shape, config, case.formats)._asdict()
-
-
-def _naive_counters(config: ArrayConfig, case: Case, shape: Gemm, patterns: list[list[int]]) -> dict[str, int]:
-    if config.organisation == "tree":
-        options = {"planes": case.formats.planes, "row_scales": case.formats.row_scales}
-        return naive.gemm_cycles(config, *shape, *patterns, **options)
-    offered = [lambda edge, bits=bits: edge > len(bits) or bool(bits[edge - 1]) for bits in patterns]
-    causes = naive_grid_cycles(shape, config, *offered)
-    names = ("ideal", "fill_drain", "weight_stall", "input_stall", "output_stall")
-    return {"cycles": causes.total()} | {name: causes[name] for name in names}

@@ -8,8 +8,8 @@ from hw.job import descriptor_bits, golden_results, vector_stream, weight_stream
 from hw.simulation.verilated import VerilatedCore, build_core
 from quant.shapes import Gemm
 from sim.gemm.closed_form import closed_form
-from tests import naive
 from tests.hw.gateware.rtl import Case, activation_vectors, descriptor, random_case, weight_words
+from tests.naive_cycles import naive_cycles
 
 CONFIG = ArrayConfig(
     name="v", rows=6, cols=3, chain_lanes=2, packing="5in8", weight_bus_bits=16, accumulator_bits=19, token_tile=5
@@ -55,4 +55,4 @@ def test_thousand_gemms_give_the_golden_results_in_the_predicted_cycles(config):
                 stalled = core.run(case.job, (b"", b"", readies.tobytes()))
                 np.testing.assert_array_equal(stalled.results, product.results)
                 options = {"planes": formats.planes, "row_scales": formats.row_scales}
-                assert stalled.counters == naive.gemm_cycles(config, *shape, results=readies.tolist(), **options)
+                assert stalled.counters == naive_cycles(shape, config, results=readies.tolist(), **options)

@@ -13,8 +13,8 @@ from hw.job import golden_results
 from hw.simulation.command import _PICTURE
 from hw.simulation.timing_diagram import timing_svg
 from hw.simulation.waveform import play
-from tests import naive
 from tests.hw.gateware.rtl import random_case
+from tests.naive_cycles import naive_cycles
 
 PLAIN = ArrayConfig(name="p", rows=4, cols=3, chain_lanes=2, weight_bus_bits=8, token_tile=3)
 OPTIONS = {"planes": 2, "group_exponent_bits": 2, "sum_of_x": True, "results": "int8", "packing": "5in8"}
@@ -30,7 +30,7 @@ def test_random_gemms_in_the_amaranth_simulator(config):
         edges = play(config, case.job, offers)
         options = {"planes": case.formats.planes, "row_scales": case.formats.row_scales}
         patterns = [[int(bit) for bit in text] for text in offers]
-        expected = naive.gemm_cycles(config, case.m, case.n, case.k, *patterns, **options)
+        expected = naive_cycles((case.m, case.n, case.k), config, *patterns, **options)
         causes = Counter(edge.cause for edge in edges)
         assert {name: causes[name] for name in expected if name != "cycles"} | {"cycles": len(edges)} == expected
 

@@ -1,12 +1,13 @@
-"""The systolic grid by hand and in whole models; what it shares with the tree is claimed in ``test_core.py``."""
+"""The systolic grid by hand and in whole models; what it shares with the tree is claimed in ``test_tiles.py``."""
 
 import pytest
 
 from hw.config import ArrayConfig, load_array
 from quant.shapes import LINEAR_KINDS, Gemm, load_shape
-from sim.gemm.closed_form import CycleCounts, closed_form
+from sim.gemm.closed_form import closed_form
 from sim.gemm.cost import GemmJob, gemm_cost
 from sim.gemm.cycles import count_cycles
+from sim.kernels.causes import CycleCounts
 from sim.memory import load_memory
 from sim.simulator import simulate
 from tests.sim.kernels.test_tiles import grid

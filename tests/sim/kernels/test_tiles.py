@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from hw.config import ArrayConfig, sized
 from quant.shapes import Gemm
-from sim.gemm.closed_form import CycleCounts, TileGrid, closed_form, fold_positions
+from sim.gemm.closed_form import closed_form
 from sim.gemm.cycles import count_cycles
-from sim.kernels.tiles import TICKS_PER_CYCLE, step_tiles
-from tests.sim.kernels.naive_array import naive_cycles
-from tests.sim.kernels.naive_grid import naive_grid_cycles
+from sim.gemm.tiling import TileGrid, fold_positions
+from sim.kernels.causes import CycleCounts, TileCounts
+from sim.kernels.tiles import TICKS_PER_CYCLE, CoreTiming, DramFeed, Rounds, step_tiles
+from tests.naive_cycles import naive_cycles
 
 pytestmark = pytest.mark.kernels
 
@@ -40,11 +41,6 @@ trees = st.builds(
 grids = st.builds(grid, st.integers(1, 5), st.integers(1, 4), st.integers(1, 3))
 patterns = st.lists(st.integers(0, 1), max_size=120) | st.integers(1, 120).map(lambda edges: [0] * edges)
 each_organisation = pytest.mark.parametrize("arrays", [trees, grids], ids=["tree", "systolic"])
-NAIVE = {"tree": naive_cycles, "systolic": naive_grid_cycles}
-
-
-def at_edge(pattern):
-    return lambda edge: edge > len(pattern) or pattern[edge - 1] == 1
 
 
 @each_organisation
@@ -52,10 +48,8 @@ def at_edge(pattern):
 @given(st.data(), gemms, patterns, patterns, patterns)
 def test_every_edge_has_the_cause_of_the_naive_machine(arrays, data, gemm, weights, activations, results):
     array = data.draw(arrays)
-    expected = NAIVE[array.organisation](gemm, array, at_edge(weights), at_edge(activations), at_edge(results))
     counts = count_cycles(gemm, array, weights, activations, results)
-    assert {name: value for name, value in counts._asdict().items() if name != "cycles" and value} == dict(expected)
-    assert counts.cycles == sum(expected.values())
+    assert counts._asdict() == naive_cycles(gemm, array, weights, activations, results)
 
 
 @each_organisation
@@ -79,15 +73,12 @@ def test_a_late_weight_beat_a_missing_vector_and_a_refused_result_by_hand():
     assert counts == CycleCounts(9, ideal=1, fill_drain=5, weight_stall=1, input_stall=1, output_stall=1)
 
 
-def tile_step(gemm, array, buffer_tiles=1, ticks_per_byte=0, first_word_ticks=0, weight_bytes=0):
+def tile_step(gemm, array, **feed):
     tiles = TileGrid.of(gemm, array)
-    systolic = array.organisation == "systolic"
-    positions = np.array(fold_positions(gemm.k, array) if systolic else [], np.int64)
-    return step_tiles(
-        gemm.m, array.token_tile, tiles.column_tiles, tiles.folds, positions, 1, 1, array.weight_beats,
-        array.weight_beats + array.scale_beats, array.pipeline_latency, 1, buffer_tiles, ticks_per_byte, ticks_per_byte,
-        first_word_ticks, 0, weight_bytes, 0, False, 0, True, 0, True,
-    )  # fmt: skip
+    rounds = Rounds(gemm.m, array.token_tile, tiles.column_tiles, tiles.folds)
+    core = CoreTiming(array.weight_beats, array.weight_beats + array.scale_beats, array.pipeline_latency)
+    positions = fold_positions(gemm.k, array.rows) if array.structure.outputs_stationary else ()
+    return step_tiles(rounds, core, DramFeed(**feed), np.array(positions, np.int64))
 
 
 @each_organisation
@@ -95,24 +86,21 @@ def tile_step(gemm, array, buffer_tiles=1, ticks_per_byte=0, first_word_ticks=0,
 @given(st.data(), gemms, st.integers(1, 4))
 def test_tile_stepping_without_dram_is_the_closed_form(arrays, data, gemm, buffer_tiles):
     array = data.draw(arrays)
-    cycles, ideal, fill_drain, weight_stall, dram_stall, output_stall, moved = tile_step(gemm, array, buffer_tiles)
-    assert CycleCounts(cycles, ideal, fill_drain, weight_stall, 0, output_stall) == closed_form(gemm, array)
-    assert (dram_stall, moved) == (0, 0)
+    counts = tile_step(gemm, array, buffer_rounds=buffer_tiles)
+    expected = closed_form(gemm, array)._asdict()
+    assert expected.pop("input_stall") == 0
+    assert counts == TileCounts(**expected, dram_stall=0, bytes_moved=0)
 
 
-class DramFeed:
+class SteppedDram:
     """Whole tiles fetched one after another into a buffer, edge by edge; a call offers the weight bus a beat.
 
     The naive machine asks only when it would take the beat, so each offer is a beat taken.
     """
 
     def __init__(self, array, tiles, buffer_tiles, cycles_per_tile, first_word_cycles):
-        self.beats, self.tiles, self.buffer_tiles, self.per_tile = (
-            array.weight_beats,
-            tiles,
-            buffer_tiles,
-            cycles_per_tile,
-        )
+        self.beats, self.tiles = array.weight_beats, tiles
+        self.buffer_tiles, self.per_tile = buffer_tiles, cycles_per_tile
         self.dram_free, self.edge, self.taken, self.arrivals = first_word_cycles, -1, 0, []
 
     def __call__(self, edge):
@@ -137,22 +125,26 @@ class DramFeed:
 def test_tile_stepping_is_edge_stepping_behind_the_same_dram(arrays, data, gemm, buffer_tiles, per_tile, first_word):
     array = data.draw(arrays)
     tiles = TileGrid.of(gemm, array).tiles
-    feed = DramFeed(array, tiles, buffer_tiles, per_tile, first_word)
-    edges = NAIVE[array.organisation](gemm, array, feed, lambda edge: True, lambda edge: True)
-    whole = tile_step(gemm, array, buffer_tiles, per_tile * TICKS_PER_CYCLE, first_word * TICKS_PER_CYCLE, 1)
-    cycles, ideal, fill_drain, weight_stall, dram_stall, output_stall, moved = whole
-    assert (ideal, fill_drain, output_stall) == (edges["ideal"], edges["fill_drain"], edges["output_stall"])
-    assert weight_stall + dram_stall == edges["weight_stall"]
-    assert (cycles, moved) == (sum(edges.values()), tiles)
+    feed = SteppedDram(array, tiles, buffer_tiles, per_tile, first_word)
+    edges = naive_cycles(gemm, array, weights=feed)
+    counts = tile_step(
+        gemm, array, buffer_rounds=buffer_tiles, ticks_per_byte=per_tile * TICKS_PER_CYCLE,
+        first_word_ticks=first_word * TICKS_PER_CYCLE, weight_bytes=1,
+    )  # fmt: skip
+    for cause in ("cycles", "ideal", "fill_drain", "output_stall"):
+        assert getattr(counts, cause) == edges[cause]
+    assert counts.weight_stall + counts.dram_stall == edges["weight_stall"]
+    assert counts.bytes_moved == tiles
 
 
 @settings(max_examples=200, deadline=None)
 @given(gemms, trees, st.integers(1, 4), st.integers(0, 1 << 26), st.integers(0, 1 << 26))
 def test_a_faster_memory_never_delays_a_gemm(gemm, array, buffer_tiles, ticks, fewer):
-    slow = tile_step(gemm, array, buffer_tiles, ticks + fewer, 0, 3)
-    assert slow[5] == 0  # output_stall: one core has nothing to reduce
-    assert tile_step(gemm, array, buffer_tiles, ticks, 0, 3)[0] <= slow[0]
-    assert tile_step(gemm, array, buffer_tiles + 1, ticks + fewer, 0, 3)[0] <= slow[0]
+    feed = {"buffer_rounds": buffer_tiles, "ticks_per_byte": ticks + fewer, "weight_bytes": 3}
+    slow = tile_step(gemm, array, **feed)
+    assert slow.output_stall == 0  # one core has nothing to reduce
+    assert tile_step(gemm, array, **feed | {"ticks_per_byte": ticks}).cycles <= slow.cycles
+    assert tile_step(gemm, array, **feed | {"buffer_rounds": buffer_tiles + 1}).cycles <= slow.cycles
 
 
 def test_waits_for_a_slow_memory_are_not_charged_to_the_bus():
@@ -161,15 +153,16 @@ def test_waits_for_a_slow_memory_are_not_charged_to_the_bus():
     Waits: 10 before the first beat, then from vector 13 to swap 22 and from 23 to 32: 9 each.
     """
     array = ArrayConfig(name="lane", rows=1, cols=1, weight_bus_bits=8)
-    counts = tile_step(Gemm(1, 3, 1), array, 4, 10 * TICKS_PER_CYCLE, 0, 1)
-    assert counts.tolist() == [36, 3, 5, 0, 28, 0, 3]
+    counts = tile_step(Gemm(1, 3, 1), array, buffer_rounds=4, ticks_per_byte=10 * TICKS_PER_CYCLE, weight_bytes=1)
+    assert counts == TileCounts(36, 3, 5, weight_stall=0, dram_stall=28, output_stall=0, bytes_moved=3)
 
 
 def test_waits_for_a_slow_bus_are_not_charged_to_the_memory():
     """Three four-beat tiles from a memory of one cycle each: beats 2..5, 6..9, 10..13; vectors at 7, 11, 15."""
     array = ArrayConfig(name="row", rows=16, cols=1, weight_bus_bits=8)
-    counts = tile_step(Gemm(1, 3, 16), array, 4, TICKS_PER_CYCLE, 0, 1)
-    assert counts.tolist() == [15 + array.pipeline_latency, 3, 5 + array.pipeline_latency, 6, 1, 0, 3]
+    counts = tile_step(Gemm(1, 3, 16), array, buffer_rounds=4, ticks_per_byte=TICKS_PER_CYCLE, weight_bytes=1)
+    drain = array.pipeline_latency
+    assert counts == TileCounts(15 + drain, 3, 5 + drain, weight_stall=6, dram_stall=1, output_stall=0, bytes_moved=3)
 
 
 def test_a_sink_that_takes_nothing_stops_the_array_when_its_credits_are_gone():
@@ -183,5 +176,5 @@ def test_a_sink_that_takes_nothing_stops_the_array_when_its_credits_are_gone():
 def test_rates_need_not_be_whole_cycles():
     """Ten tiles of 3 bytes at 2 bytes per cycle, bus and array faster: 15 cycles of DRAM, then beat, swap, issue."""
     array = ArrayConfig(name="lane", rows=1, cols=1, weight_bus_bits=8)
-    cycles = tile_step(Gemm(1, 10, 1), array, 10, TICKS_PER_CYCLE // 2, 0, 3)[0]
-    assert cycles == 15 + 1 + 1 + 1 + array.pipeline_latency
+    counts = tile_step(Gemm(1, 10, 1), array, buffer_rounds=10, ticks_per_byte=TICKS_PER_CYCLE // 2, weight_bytes=3)
+    assert counts.cycles == 15 + 1 + 1 + 1 + array.pipeline_latency
