@@ -32,7 +32,7 @@ def add_gates(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         default="ternary",
-        help="arithmetic: ternary, core, int4, int8, fp16-fp32, ..., all (default: ternary)",
+        help="arithmetic: ternary, core, int2, int4, int8, fp16-fp32, ..., all (default: ternary)",
     )
     parser.add_argument(
         "--accumulator",

@@ -56,8 +56,8 @@ tritforge gates --table --lib PATH                                              
 accumulator per column; energy per multiply-accumulate of the whole. The ternary tree adds ones' complement terms made
 unsigned; the constant that they owe is preloaded with the sum. Float trees align products to the largest exponent and
 sum them once, as tensor cores do (25-bit window, cut off); no subnormals, infinities or NaN, which favours them.
-Activations N(0, 36) in int8, floats N(0, 1), weights N(0, 36) int8, N(0, 2.5) int4, N(0, 0.03) floats; trits with the
-share of zeros given. Sums of 64 vectors.
+Activations N(0, 36) in int8, floats N(0, 1), weights N(0, 36) int8, N(0, 2.5) int4, N(0, 1) int2, N(0, 0.03) floats;
+trits with the share of zeros given. Sums of 64 vectors.
 """
 
 
@@ -84,7 +84,7 @@ def write_document(path: Path) -> None:
 
 
 def _key(organisation: str, name: str, bits: int = STANDARD_BITS, zeros: object = STANDARD_ZEROS) -> str:
-    width = f"-{bits}" if name in ("ternary", "int4", "int8") else ""
+    width = f"-{bits}" if "int" in name or name == "ternary" else ""
     size = f" {_SIZE}" if organisation == "tree" else ""
     return f"{organisation} {name}{width}{size} zeros {zeros}"
 
@@ -128,13 +128,13 @@ def _reductions(tables: dict[str, dict]) -> str:
             for bits in (STANDARD_BITS, 32):
                 ternary = rows.get(_key(organisation, "ternary", bits))
                 cells = []
-                for fmt in ("int4", "int8", "fp16-fp16", "bf16-fp32", "fp16-fp32"):
+                for fmt in ("int2", "int4", "int8", "fp16-fp16", "bf16-fp32", "fp16-fp32"):
                     other = rows.get(_key(organisation, fmt, bits if fmt == "int8" else STANDARD_BITS))
-                    missing = ternary is None or other is None or (fmt == "int4" and bits != STANDARD_BITS)
+                    missing = ternary is None or other is None or (fmt in ("int2", "int4") and bits != STANDARD_BITS)
                     cells.append("" if missing else f"{1 - ternary['dynamic_j'] / other['dynamic_j']:.1%}")
                 if any(cells):
                     lines.append([f"{name} {organisation}, ternary with {bits} bits", *cells])
-    header = ["dynamic energy saved against", "int4", "int8", "fp16 -> fp16", "bf16 -> fp32", "fp16 -> fp32"]
+    header = ["dynamic energy saved against", "int2", "int4", "int8", "fp16 -> fp16", "bf16 -> fp32", "fp16 -> fp32"]
     saved = {name: [] for name in ("lane", "tree")}
     shares = []
     for rows in tables.values():

@@ -20,6 +20,7 @@ _LANE_CYCLES = 2048
 _TREE_CYCLES = 512
 _ROWS, _COLS = 16, 4
 _OTHER_BITS = (16, 24, 32)
+_BASELINE_BITS = 32
 _OTHER_ZEROS = (0.3, 0.5, 0.6)
 
 
@@ -52,7 +53,8 @@ def points(with_recorded: bool) -> Iterator[Point]:
         yield Point(Design("tree", "ternary", bits, _ROWS, _COLS), STANDARD_ZEROS)
     for design in (tree for tree in trees if "fp" in tree.format):
         yield Point(design, STANDARD_ZEROS)
-    yield Point(Design("tree", "int8", 32, _ROWS, _COLS), STANDARD_ZEROS)
+    for name in ("int8", "int2", "int4"):  # the baselines' accumulators
+        yield Point(Design("tree", name, _BASELINE_BITS, _ROWS, _COLS), STANDARD_ZEROS)
 
 
 def read_table(path: Path) -> dict:
@@ -77,7 +79,10 @@ def run_table(
     Points beside the main comparison keep the structure that won it, so that only one thing changes at a time.
     """
     path = folder / f"{name}.json"
-    rows = read_table(path)["rows"] if path.is_file() else {}
+    before = read_table(path) if path.is_file() else {"rows": {}, "inputs": {}}
+    rows, inputs = before["rows"], before["inputs"] | {"library": library.sha256}
+    if operand_files:
+        inputs |= {file.name: sha256_file(file) for file in operand_files}
     plan = list(points(operand_files is not None))
     winners = {}
     for done, point in enumerate(plan):
@@ -93,9 +98,6 @@ def run_table(
                 progress=lambda text, at=done: progress(text, at, len(plan)),
             )
             rows[point.key] = measured.row()
-            inputs = {"library": library.sha256}
-            if operand_files:
-                inputs |= {file.name: sha256_file(file) for file in operand_files}
             body = {"library": library.name, "voltage": library.voltage, "rows": rows}
             write_artifact(path, SCHEMA, VERSION, body, inputs)
         winners.setdefault(family, rows[point.key]["structure"])

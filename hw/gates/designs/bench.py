@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hw.gates.designs.columns import CoreColumn, TernaryColumn
 from hw.gates.designs.float_columns import FloatColumn, FloatLane
 from hw.gates.designs.float_reference import decode, float_column, float_lane
+from hw.gates.designs.lanes import TernaryLane
 from hw.gates.designs.operands import Operands
 from hw.golden import gemm
 
@@ -44,8 +46,10 @@ def _bits(values: np.ndarray, width: int) -> np.ndarray:
     return ((values[..., None] >> np.arange(width)) & 1).astype(np.uint8).reshape(len(values), -1)
 
 
-def _codes(w: np.ndarray, weight_bits: int) -> np.ndarray:
-    return _TRIT_CODE[w + 1] if weight_bits == 2 else w
+def _codes(w: np.ndarray, component: object) -> np.ndarray:
+    """Weights as the component takes them: codes of trits, or two's complement."""
+    ternary = isinstance(component, TernaryLane | TernaryColumn | CoreColumn)
+    return _TRIT_CODE[w + 1] if ternary else w
 
 
 def lane_bench(lane, operands: Operands, interval: int) -> Bench:
@@ -58,12 +62,11 @@ def lane_bench(lane, operands: Operands, interval: int) -> Bench:
         bits, fmt, latency, width = lane.accumulator.bits, lane.accumulator, 3, lane.operand.bits
         codes = w
     else:
-        weight_bits = getattr(lane, "weight_bits", 2)
         product = np.array([gemm(np.array([[a]]), np.array([[b]]))[0, 0] for a, b in zip(x, w, strict=True)])
         expected = _running(product[:, None], interval)[:, 0]
         bits, fmt, width = lane.accumulator_bits, None, 8
         latency = 3 if getattr(lane, "pipelined", False) else 2
-        codes = _codes(w, weight_bits)
+        codes = _codes(w, lane)
     inputs = {
         "x": _bits(x, width),
         "w": _bits(codes, width if fmt else getattr(lane, "weight_bits", 2)),
@@ -93,7 +96,7 @@ def array_bench(column, operands: Operands) -> Bench:
         expected = _running(sums - owed[tile], run) + run * owed[tile]
         seen = np.maximum(np.arange(cycles) - latency + 1, 0) // run  # the accumulator takes it with its first sum
         inputs["start"] = _bits(run * owed[seen], bits)
-        codes = _codes(w, column.weight_bits)
+        codes = _codes(w, column)
     inputs["x"] = _bits(x, width)
     inputs["w"] = _bits(codes[tile].reshape(cycles, -1), column.weight_bits)
     return Bench(inputs, expected, latency, bits, fmt)

@@ -13,7 +13,7 @@ from amaranth.lib import wiring
 
 from hw.errors import InputError
 from hw.gates.designs.array import ColumnArray, array_rtlil
-from hw.gates.designs.columns import CoreColumn, IntegerColumn, TernaryColumn
+from hw.gates.designs.columns import CoreColumn, IntegerColumn, TernaryColumn, TwoBitColumn
 from hw.gates.designs.float_columns import FloatColumn, FloatLane
 from hw.gates.designs.floats import BF16, FP16, FP32, FloatFormat
 from hw.gates.designs.lanes import IntegerLane, TernaryLane
@@ -30,9 +30,9 @@ _FLOATS: dict[str, tuple[FloatFormat, FloatFormat]] = {
     "fp16-fp16": (FP16, FP16),
     "bf16-fp32": (BF16, FP32),
 }
-FORMATS = ("ternary", "int4", "int8", *_FLOATS)
+FORMATS = ("ternary", "int2", "int4", "int8", *_FLOATS)
 CORE = "core"  # the ternary column of the core itself; ``ternary`` is the best structure of a stand-alone one
-_WEIGHT_BITS = {"int4": 4, "int8": 8}
+_WEIGHT_BITS = {"int2": 2, "int4": 4, "int8": 8}
 
 
 @dataclass(frozen=True)
@@ -104,11 +104,11 @@ def _adders(design: Design, library: Library) -> list[tuple[str, bool]]:
     """How full adders are built.
 
     What abc makes of them is tried only where the library has no adder cell (it lost to adder cells in every lane of
-    SKY130 and ASAP7), and in trees only for the ternary ones: abc takes minutes for others.
+    SKY130 and ASAP7), and in trees only for ternary and 2-bit ones: abc takes minutes for others.
     """
     if has_adder_cell(library):
         return [("adder cells", True)]
-    mapped = [("adders by abc", False)] if design.organisation == "lane" or design.format == "ternary" else []
+    mapped = [("adders by abc", False)] if design.organisation == "lane" or design.format in ("ternary", "int2") else []
     return [("xor and nand adders", True), *mapped]
 
 
@@ -136,7 +136,9 @@ def _columns(design: Design) -> list[tuple[str, Callable[[], wiring.Component]]]
         ]
     if design.format in _WEIGHT_BITS:
         weight = _WEIGHT_BITS[design.format]
+        selected = [("selected multiples", lambda: TwoBitColumn(rows, bits))] if weight == 2 else []
         return [
+            *selected,
             ("one compressor tree", lambda: IntegerColumn(rows, weight, bits, product_registers=False)),
             ("product registers", lambda: IntegerColumn(rows, weight, bits, product_registers=True)),
         ]

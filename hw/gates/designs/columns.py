@@ -10,7 +10,7 @@ from hw.arithmetic.compressors import add_rows, compress, merge, products
 from hw.config import ArrayConfig
 from hw.gateware.column import Column
 
-__all__ = ["CoreColumn", "IntegerColumn", "TernaryColumn"]
+__all__ = ["CoreColumn", "IntegerColumn", "TernaryColumn", "TwoBitColumn"]
 
 
 class _Column(wiring.Component):
@@ -167,6 +167,38 @@ class IntegerColumn(_Column):
         total = _total(m, merge(parts), largest.bit_length(), "tree")
         self.accumulate(m, _registered(m, total, "root"), Const(0, 1), self.registers)
         return m
+
+
+class TwoBitColumn(_Column):
+    """Sum of x, 0, -x or -2x over the lanes: int8 x two's complement 2-bit weights without a multiplier.
+
+    A lane selects one term of 9 bits as radix-4 Booth recoding does with its single digit, where partial products would
+    be two rows of 8 bits; ones' complement with the sign bit inverted makes it unsigned, ``u = w*x + 256 - [w < 0]``.
+    """
+
+    registers = 1
+
+    def __init__(self, rows: int, accumulator_bits: int) -> None:
+        super().__init__(rows, 2, accumulator_bits)
+
+    def owed(self, negatives: int) -> int:
+        """What ``start`` must hold per vector of a sum, for a column with that many negative weights."""
+        return negatives - 256 * self.rows
+
+    def elaborate(self, platform):
+        """Build the column."""
+        m = Module()
+        terms = [self._term(x, w) for x, w in self.lanes(m)]
+        columns = [[term[i] if i < 8 else ~term[8] for term in terms] for i in range(9)]
+        width = (511 * self.rows).bit_length()
+        self.accumulate(m, _registered(m, _total(m, columns, width, "tree"), "root"), Const(0, 1), self.registers)
+        return m
+
+    @staticmethod
+    def _term(x: Value, w: Value) -> Value:
+        """``w * x - [w < 0]`` in 9 bits: x where the code is odd, 2x where it is -2, inverted where it is negative."""
+        odd, twice = w[0].replicate(9), (w[1] & ~w[0]).replicate(9)
+        return ((Cat(x, x[7]) & odd) | (Cat(Const(0, 1), x) & twice)) ^ w[1].replicate(9)
 
 
 def _total(m: Module, columns: list[list[Value]], width: int, name: str) -> Value:

@@ -14,8 +14,15 @@ __all__ = ["Operands", "recorded", "synthetic"]
 ACTIVATION_SIGMA = 36.0  # int8 steps: a normal distribution whose 3.5 sigma is the range
 INT8_WEIGHT_SIGMA = 36.0
 INT4_WEIGHT_SIGMA = 2.5
+INT2_WEIGHT_SIGMA = 1.0  # near the step of least error of a uniform 4-level quantizer of normal weights
 FLOAT_WEIGHT_SIGMA = 0.03  # a typical weight; float activations have sigma 1
 _SEED = 20
+
+_INTEGER_WEIGHTS = {  # sigma, lowest, highest; four levels are too few to leave one out for symmetry
+    "int8": (INT8_WEIGHT_SIGMA, -127, 127),
+    "int4": (INT4_WEIGHT_SIGMA, -7, 7),
+    "int2": (INT2_WEIGHT_SIGMA, -2, 1),
+}
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,7 @@ class Operands:
 def synthetic(
     weights: str | FloatFormat, vectors: int, run: int, rows: int, cols: int, zero_fraction: float = 0.4
 ) -> Operands:
-    """Normal activations; weights ``"ternary"``, ``"int4"``, ``"int8"`` or floats (activations are floats then too)."""
+    """Normal activations and weights: ``"ternary"``, ``"int2"``, ``"int4"``, ``"int8"``, or both of a float format."""
     rng = np.random.default_rng(_SEED)
     shape_x, shape_w = (vectors, rows), (vectors // run, cols, rows)
     if isinstance(weights, FloatFormat):
@@ -47,8 +54,8 @@ def synthetic(
         sign = 1 - 2 * rng.integers(0, 2, shape_w)
         w = np.where(rng.random(shape_w) < zero_fraction, 0, sign)
         return Operands(x, w, "synthetic", zero_fraction)
-    sigma, largest = (INT8_WEIGHT_SIGMA, 127) if weights == "int8" else (INT4_WEIGHT_SIGMA, 7)
-    w = np.clip(np.rint(rng.normal(0, sigma, shape_w)), -largest, largest).astype(np.int64)
+    sigma, low, high = _INTEGER_WEIGHTS[weights]
+    w = np.clip(np.rint(rng.normal(0, sigma, shape_w)), low, high).astype(np.int64)
     return Operands(x, w, "synthetic", None)
 
 

@@ -88,7 +88,7 @@ def run(*arguments):
 @pytest.mark.parametrize(("arguments", "message"), [
     ([], "needs --lib"),
     (["--lib", "absent.lib"], "no such Liberty file"),
-    (["--lib", TINY, "--format", "int2"], "--format must be one of"),
+    (["--lib", TINY, "--format", "int3"], "--format must be one of"),
     (["--lib", TINY, "--array", "0x4"], "array size must be"),
     (["--lib", TINY, "--zeros", "1.5"], "--zeros must be a share"),
     (["--lib", TINY, "--cycles", "8"], "--cycles must be at least 256"),

@@ -45,9 +45,11 @@ def extreme(kind, rows, cols, weight_limit):
 
 @pytest.mark.parametrize(("organisation", "format_", "rows", "cols"), [
     ("lane", "ternary", 1, 1),
+    ("lane", "int2", 1, 1),
     ("lane", "int4", 1, 1),
     ("tree", "ternary", 1, 2),
     ("tree", "ternary", 5, 2),
+    ("tree", "int2", 5, 2),
     ("tree", "int4", 3, 2),
     ("tree", "core", 5, 2),
 ])  # fmt: skip
@@ -63,6 +65,12 @@ def test_ternary_columns_hold_at_the_ends_of_the_range(tiny, style):
     from hw.gates.designs.columns import TernaryColumn
 
     assert wrong_outputs(TernaryColumn(6, 12, style), extreme("ternary", 6, 2, 1), tiny, cols=2) == 0
+
+
+def test_two_bit_columns_hold_at_the_ends_of_the_range(tiny):
+    from hw.gates.designs.columns import TwoBitColumn
+
+    assert wrong_outputs(TwoBitColumn(6, 13), extreme("int2", 6, 2, 2), tiny, cols=2) == 0
 
 
 @pytest.mark.parametrize("registers", [False, True])
@@ -143,8 +151,8 @@ def test_adder_cells_are_found_by_function(sky130):
 
 
 def test_unknown_formats_are_refused(tiny):
-    with pytest.raises(InputError, match="format must be one of ternary, int4"):
-        candidates(Design("lane", "int2", 20), tiny)
+    with pytest.raises(InputError, match="format must be one of ternary, int2, int4"):
+        candidates(Design("lane", "int3", 20), tiny)
 
 
 def test_sky130_tree_is_exact_with_adder_cells_and_clock_gates(sky130):
