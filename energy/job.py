@@ -1,20 +1,48 @@
 """The main job: model -> (quantized weights) -> trace -> cycles on three arrays -> energy -> report."""
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from energy.costs.sources import load_source
 from energy.costs.tables import OpTable, cost_names, load_costs
 from energy.summary import JobSummary, summarize
 from energy.weights import Measured
-from hw.arithmetics import Mac
-from hw.config import load_array
+from hw.arithmetics import ARITHMETICS, Mac
+from hw.config import ArrayConfig, RivalBus, load_array
+from hw.document import Record
 from quant.shapes import ModelShape
+from sim.cores import CoreGroup
 from sim.job import SimJob
 from sim.result import SimResult
 
-__all__ = ["BASELINES", "Job", "simulate_machines"]
+__all__ = ["BASELINES", "Job", "Rivals", "simulate_machines"]
 
 BASELINES: tuple[Mac, ...] = ("int8", "fp16")
+
+_DENSE: tuple[Mac, ...] = tuple(name for name, one in ARITHMETICS.items() if not one.stores_trits)
+
+
+class Rivals(Record):
+    """The machines that a job compares the ternary array with: its lanes, buffers and clock in other arithmetics."""
+
+    rivals: str = Field(
+        ",".join(BASELINES), description=f"arithmetics to compare with, separated by commas: {', '.join(_DENSE)}"
+    )
+    rival_bus: RivalBus = Field(
+        "same", description="their weight bus: the same bits per cycle, or (balanced) the same cycles per weight tile"
+    )
+
+    @field_validator("rivals")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        for name in value.split(","):
+            if name not in _DENSE:
+                raise ValueError(f"rivals must be of {', '.join(_DENSE)}, separated by commas, not {name!r}")
+        return value
+
+    def machines(self, array: ArrayConfig, cores: CoreGroup) -> list[ArrayConfig]:
+        """The rivals of ``array``, each with a weight buffer that feeds its cores."""
+        names = dict.fromkeys(self.rivals.split(","))
+        return [cores.fed(array.baseline(mac, self.rival_bus)) for mac in _DENSE if mac in names]
 
 
 class Job(SimJob):
@@ -24,16 +52,16 @@ class Job(SimJob):
 
 
 def simulate_machines(
-    job: Job, shape: ModelShape, measured: Measured | None = None
+    job: Job, shape: ModelShape, measured: Measured | None = None, rivals: Rivals | None = None
 ) -> tuple[JobSummary, list[SimResult]]:
-    """Simulate the ternary array and its baselines and join them with costs.
+    """Simulate the ternary array and its ``rivals`` (None: INT8 and FP16) and join them with costs.
 
     Raises:
         InputError: an unknown name, or sizes that the model cannot run.
     """
     array, costs = load_array(job.array), load_source(job.costs)
     manifest, statistics = (measured.manifest, measured.statistics) if measured else (None, None)
-    machines = [array, *(job.core_group.fed(array.baseline(mac)) for mac in BASELINES)]
+    machines = [array, *(rivals or Rivals()).machines(array, job.core_group)]
     results = [  # a baseline stores its own format, whatever the manifest says
         job.simulate(shape, machine, manifest if machine.arithmetic.stores_trits else None, statistics)
         for machine in machines

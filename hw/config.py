@@ -15,10 +15,11 @@ from hw.formats import SCALE_BITS, Results
 from hw.organisations import ORGANISATIONS, Organisation, OrganisationName
 from hw.trit import TRIT_BITS, Packing
 
-__all__ = ["ARRAY_FOLDER", "ArrayConfig", "array_names", "load_array", "required_accumulator_bits"]
+__all__ = ["ARRAY_FOLDER", "ArrayConfig", "RivalBus", "array_names", "load_array", "required_accumulator_bits"]
 
 ARRAY_FOLDER = Path(__file__).parent / "arrays"
 
+RivalBus = Literal["same", "balanced"]
 Positive = Annotated[int, Field(ge=1)]
 
 _REQUANTIZER_STAGES = 4  # operands, product, shift, rounding
@@ -215,17 +216,28 @@ class ArrayConfig(Record):
         """Hash of every field but the description: identifies the hardware."""
         return sha256_json(self.model_dump(exclude={"description"}))
 
-    def baseline(self, mac: Mac) -> "ArrayConfig":
-        """The same lanes, buses, buffers and clock with another multiply-accumulate and its own formats.
+    @property
+    def dense_array(self) -> "ArrayConfig":
+        """This array as attention products and lm_head see it, whose operands are not weights of its format."""
+        return self.model_copy(update={"mac": self.arithmetic.dense_mac or self.mac})
 
-        The weight buffer grows to two tiles where the wider format needs it; that is said in the description.
+    def baseline(self, mac: Mac, bus: RivalBus = "same") -> "ArrayConfig":
+        """The same lanes, buffers and clock with another multiply-accumulate and its own formats.
+
+        ``bus``: the weight bus stays the same, or (balanced) takes a tile in as many cycles as this array's does. The
+        weight buffer grows to two tiles where the wider format needs it.
         """
         fields = self.model_dump() | {"name": f"{self.name}/{mac}", "mac": mac, "description": f"{mac} baseline"}
         arithmetic = ARITHMETICS[mac]
         if not arithmetic.stores_trits:
             fields |= {name: type(self).model_fields[name].default for name in _OPTIONS}
         fields["accumulator_bits"] = arithmetic.baseline_accumulator_bits or self.accumulator_bits
-        wide_tile = math.ceil(self.lanes * arithmetic.weight_bits(self.packing) / 8)
+        bits = arithmetic.weight_bits(self.packing)
+        if bus == "balanced":
+            fields["weight_bus_bits"] = 8 * math.ceil(self.weight_bus_bits * bits / self.weight_bits / 8)
+        if arithmetic.dense_mac:
+            bits = max(bits, ARITHMETICS[arithmetic.dense_mac].weight_bits(self.packing))
+        wide_tile = math.ceil(self.lanes * bits / 8)
         fields["weight_buffer_bytes"] = max(self.weight_buffer_bytes, 2 * wide_tile)
         return ArrayConfig(**fields)
 

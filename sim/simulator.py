@@ -105,8 +105,8 @@ def _check_residence(trace: Trace, array: ArrayConfig) -> None:
     shape, formats = trace.shape, trace.formats
     cached_tokens = (trace.prefill + trace.decode) * trace.batch
     head_bits = formats.head_bits
-    if array.arithmetic.dense and trace.execution.dense_products == "array":
-        head_bits = array.weight_bits
+    if array.arithmetic.dense_mac and trace.execution.dense_products == "array":
+        head_bits = array.arithmetic.dense_bits
     bits = shape.linear_parameters * array.weight_bits
     if array.arithmetic.stores_trits:
         bits *= max((op.planes for phase in trace.phases for op in _linears(phase)), default=1)

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from energy.commands.show import BUILD, show
-from energy.job import Job, simulate_machines
+from energy.job import Job, Rivals, simulate_machines
 from energy.reports.files import write_job
 from energy.reports.screen import print_summary
 from energy.weights import measure_weights
@@ -26,6 +26,7 @@ def add_sim(parser: ArgumentParser) -> None:
     add_job_file(parser, "the job and of its quantization")
     add_fields(parser, Job, "model and machine", leave_out=Execution.model_fields)
     add_fields(parser, Execution, "how the machine runs it")
+    add_fields(parser, Rivals, "what it is compared with")
     add_fields(parser, QuantJob, "quantization of a model with weights", leave_out=["model"])
     parser.add_argument("--shapes-only", action="store_true", help="do not quantize, even if the model has weights")
     parser.add_argument(
@@ -36,7 +37,8 @@ def add_sim(parser: ArgumentParser) -> None:
 
 
 def _sim(options: Namespace) -> None:
-    fields, quant_fields = given_fields(options, Job, QuantJob)
+    fields, rival_fields, quant_fields = given_fields(options, Job, Rivals, QuantJob)
+    rivals = validate_document(rival_fields, Rivals, options_origin(options))
     job = validate_document(fields, Job, options_origin(options))
     quant_job = validate_document(quant_fields | {"model": job.model}, QuantJob, options_origin(options))
     check_method(quant_job.method)
@@ -45,7 +47,7 @@ def _sim(options: Namespace) -> None:
     if source.has_weights and not options.shapes_only:
         with stage_bars() as report:
             measured = measure_weights(load_array(job.array), quant_job, report)
-    summary, results = simulate_machines(job, source.shape, measured)
+    summary, results = simulate_machines(job, source.shape, measured, rivals)
     folder = options.out or BUILD / "sim" / f"{source.name.replace('/', '--')}-{results[0].machine.replace(' ', '')}"
     paths = write_job(folder, summary, results)
     show(options, paths["energy"], partial(print_summary, summary), [path.name for path in paths.values()])

@@ -44,11 +44,13 @@ def mac_cost(array: ArrayConfig, table: OpTable) -> MacCost:
     """Energy of one lane's share of a column: its product or selection, its tree adder, its part of the accumulator.
 
     A tree over R lanes has R - 1 adders and one accumulator adder per R MACs; a processing element of a systolic grid
-    has an accumulator adder of its own. Integer adders are costed at their own widths, FP16 products summed in FP32.
+    has an accumulator adder of its own. Integer adders are costed at their own widths, FP16 products summed in FP32; a
+    product with a narrower weight takes its share of the partial products of int8 x int8 (derived).
     """
     rows, arithmetic = array.rows, array.arithmetic
-    parts: list[str] = [*arithmetic.product_ops]
-    total = sum(map(table.op, arithmetic.product_ops), ZERO)
+    share = "" if arithmetic.product_share == 1 else f"{arithmetic.product_share:g} x "
+    parts: list[str] = [f"{share}{name}" for name in arithmetic.product_ops]
+    total = sum(map(table.op, arithmetic.product_ops), ZERO).scaled(arithmetic.product_share)
     if arithmetic.term_bits is None:
         return MacCost(total, " + ".join(parts))
     if array.structure.outputs_stationary:

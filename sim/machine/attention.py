@@ -56,7 +56,12 @@ def _on_vector_unit(resources: Resources, op: AttentionOp) -> Cost:
 
 
 def _on_array(resources: Resources, op: AttentionOp) -> Cost:
-    """A GEMM per KV head and query tile, K or V in the place of weights; masked products are padding."""
+    """A GEMM per KV head and query tile, K or V in the place of weights; masked products are padding.
+
+    Where the array takes them in several passes, each digit of K or V is a plane of weights; the digits' powers of two
+    are shifts, so that an output keeps one scale.
+    """
+    passes = resources.array.arithmetic.dense_passes
     total = Cost(0, dict.fromkeys(CAUSES, 0), ActionCounts())
     heads = op.batch * op.kv_heads
     for step in range(op.steps):
@@ -67,17 +72,21 @@ def _on_array(resources: Resources, op: AttentionOp) -> Cost:
             n, k = (context, op.head_dim) if op.name == "attention_scores" else (op.head_dim, context)
             job = GemmJob(
                 Gemm(tokens * op.group, n, k),
-                weight_dram_bits=resources.formats.kv_bits,
+                planes=passes,
+                weight_dram_bits=resources.formats.kv_bits / passes,
                 inputs_on_chip=True,
                 outputs_on_chip=True,
             )
-            total += gemm_cost(resources.executed(job), resources.array, resources.memory, resources.cores).scaled(
-                heads
-            )
-    useful = int(_score_pairs(op).sum()) * heads * op.group * op.head_dim
+            job = resources.executed(job)
+            cost = gemm_cost(job, resources.dense_array, resources.memory, resources.cores)
+            total += cost.scaled(heads)
+    useful = int(_score_pairs(op).sum()) * heads * op.group * op.head_dim * passes
     masked = total.counts.array_macs - useful
     counts = total.counts._replace(
-        array_macs=useful, array_macs_active=useful, array_macs_padding=total.counts.array_macs_padding + masked
+        array_macs=useful,
+        array_macs_active=useful,
+        array_macs_padding=total.counts.array_macs_padding + masked,
+        scale_multiplies=total.counts.scale_multiplies // passes,
     )
     return total._replace(counts=counts, macs=useful)
 

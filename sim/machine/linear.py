@@ -24,18 +24,19 @@ def linear_cost(resources: Resources, op: LinearOp, head_start: int = 0) -> Cost
         return _on_the_host(resources, op).scaled(op.count)
     if place == "vector":
         return _on_vector_unit(resources, op).scaled(op.count)
-    ternary = resources.array.arithmetic.stores_trits
-    planes = op.planes if ternary else 1
-    group = op.group if ternary else None
+    array, arithmetic = resources.array, resources.array.arithmetic
+    planes, group = (op.planes, op.group) if arithmetic.stores_trits else (1, None)
+    if op.statistics is None:  # dense weights of 8 or 16 bits
+        array, planes = resources.dense_array, arithmetic.dense_passes
     requantizes = resources.array.results == "int8"  # in the array: no multiply of a scale is left to the vector unit
     output_bits = INT8_BITS if requantizes else resources.formats.residual_bits
     job = resources.executed(
         GemmJob(op.gemm, planes=planes, group=group, head_start=head_start, output_bits=output_bits)
     )
-    cost = gemm_cost(job, resources.array, resources.memory, resources.cores)
+    cost = gemm_cost(job, array, resources.memory, resources.cores)
     toggles = _operand_toggles(resources, op.statistics)
     m, n, k = op.gemm
-    scales, offsets = resources.array.arithmetic.output_scales, 0
+    scales, offsets = array.arithmetic.output_scales, 0
     if scales is None:
         scales, offsets = op.scale_groups * planes, op.offset_groups
     beside = _beside(resources, op)

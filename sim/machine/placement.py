@@ -11,15 +11,15 @@ __all__ = ["allowed_places", "check_placement"]
 def allowed_places(op: Op, array: ArrayConfig) -> tuple[str, ...]:
     """Where ``op`` may run beside its default.
 
-    The array multiplies what it stores: trits, or, as an int8 or fp16 array, anything. Tables and the KV cache are
+    A ternary array multiplies trits alone, other arrays also K, V and lm_head. Tables and the KV cache are
     moved by DRAM alone.
     """
     match op:
         case LinearOp():
-            on_array = op.statistics is not None or array.arithmetic.dense
+            on_array = op.statistics is not None or array.arithmetic.dense_mac is not None
             return ("array", "vector", "host") if on_array else ("vector", "host")
         case AttentionOp():
-            on_array = array.arithmetic.dense and op.name != "softmax"
+            on_array = array.arithmetic.dense_mac is not None and op.name != "softmax"
             return ("array", "vector", "host") if on_array else ("vector", "host")
         case VectorOp() if op.operations:
             return ("vector", "host")

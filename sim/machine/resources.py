@@ -39,6 +39,7 @@ class Resources:
         """
         cores.check(array)
         self.array = array
+        self.dense_array = array.dense_array
         self.cores = cores
         self.execution = execution or Execution()
         self.memory = memory
@@ -51,7 +52,7 @@ class Resources:
         """Where an op runs: "array", "vector", "host" or "dram"."""
         if op.name in self.execution.placement:
             return self.execution.placement[op.name]
-        dense = "array" if self.array.arithmetic.dense and self.execution.dense_products == "array" else "vector"
+        dense = "array" if self.array.arithmetic.dense_mac and self.execution.dense_products == "array" else "vector"
         match op:
             case LinearOp():
                 return "array" if op.statistics is not None else dense

@@ -36,7 +36,7 @@ def run_notes(trace: Trace, array: ArrayConfig, units: dict[str, str], side_prod
     places = f"attention products and lm_head run on {products}"
     if products != head:
         places = f"attention scores run on {products}, lm_head on {head}"
-    head_bits = array.weight_bits if units["lm_head"] == "array" else trace.formats.head_bits
+    head_bits = array.arithmetic.dense_bits if units["lm_head"] == "array" else trace.formats.head_bits
     formats = (
         f"{places}; KV cache {trace.formats.kv_bits} bits, lm_head {head_bits:g} bits, "
         f"embedding {trace.formats.embedding_bits} bits"

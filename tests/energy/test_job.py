@@ -8,7 +8,7 @@ import pytest
 
 from energy.__main__ import main
 from energy.costs.sources import load_source
-from energy.job import Job, simulate_machines
+from energy.job import Job, Rivals, simulate_machines
 from energy.model import energy_of
 from hw.errors import InputError
 from quant.shapes import load_shape
@@ -32,6 +32,23 @@ def test_the_ternary_array_comes_first_and_the_baselines_share_lanes_and_clock(s
     summary, results = summary_and_results
     assert [machine.mac for machine in summary.machines] == ["ternary", "int8", "fp16"]
     assert len({(r.array.lanes, r.array.clock_hz, r.memory.name) for r in results}) == 1
+
+
+def test_rivals_are_chosen_by_name_and_reported_one_by_one(capsys, tmp_path):
+    job = ["--model", "stories260K", "--shapes-only", "--prefill", "4", "--decode", "2", "--array", "8x8"]
+    main(["sim", *job, "--rivals", "w2a8,int8", "--rival-bus", "balanced", "--out", str(tmp_path), "--json"])
+    document = json.loads(capsys.readouterr().out)
+    assert [(machine["mac"], machine["weight_bits"]) for machine in document["machines"]] == [
+        ("ternary", 2),
+        ("int8", 8),
+        ("w2a8", 2),
+    ]
+    assert json.loads((tmp_path / "sim-int8.json").read_text())["array"]["weight_bus_bits"] == 4 * 16
+
+
+def test_an_unknown_rival_is_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match=r"rivals must be of int8, fp16, w4a8, w2a8, w4a16, .*, not 'int3'"):
+        Rivals(rivals="int8,int3")
 
 
 def test_useful_macs_are_the_same_on_every_machine(summary_and_results):

@@ -95,7 +95,7 @@ def test_size_out_of_range_is_refused(name):
         ({"cols": -3}, r"field 'cols' should be greater than or equal to 1, not -3$"),
         ({"rows": "many"}, r"field 'rows' should be a valid integer.*, not 'many'$"),
         ({"packing": "3bit"}, r"field 'packing' should be '2bit' or '5in8', not '3bit'$"),
-        ({"mac": "int4"}, r"field 'mac' should be 'ternary', 'int8' or 'fp16', not 'int4'$"),
+        ({"mac": "int4"}, r"field 'mac' should be 'ternary', 'int8', 'fp16', 'w4a8', 'w2a8' or 'w4a16', not 'int4'$"),
         ({"weight_bus_bits": 12}, r"field 'weight_bus_bits' should be a multiple of 8, not 12$"),
         ({"token_tile": 0}, r"field 'token_tile' should be greater than or equal to 1, not 0$"),
         ({"wings": 2}, r"unknown field 'wings' = 2; known fields: name, description, "),

@@ -101,10 +101,10 @@ def test_unknown_library_names_the_known_ones():
 def test_committed_tables_price_every_array(name):
     source = load_gates(name)
     array = load_array("edge-32x32")
-    ternary, int8, fp16 = (
-        source.mac(machine).energy.typical for machine in (array, array.baseline("int8"), array.baseline("fp16"))
-    )
-    assert 0 < ternary < int8 < fp16
+    rivals = [array.baseline(mac) for mac in ("w2a8", "w4a8", "int8", "fp16")]
+    ternary, w2a8, w4a8, int8, fp16 = (source.mac(machine).energy.typical for machine in (array, *rivals))
+    assert 0 < ternary < w2a8 < w4a8 < int8 < fp16
+    assert source.mac(array.baseline("w4a16")).energy.typical == fp16
     assert f"gates:{name}" in source_names()
 
 

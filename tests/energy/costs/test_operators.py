@@ -36,6 +36,18 @@ def test_int8_mac_adds_the_multiplier_and_wider_adders(close):
     assert cost.recipe.startswith("int8_mul + ")
 
 
+@pytest.mark.parametrize(("mac", "weight_bits"), [("w4a8", 4), ("w2a8", 2)])
+def test_a_narrow_weight_takes_its_share_of_the_multiplier_and_narrower_adders(close, mac, weight_bits):
+    def adder(bits):
+        return 0.03 + 0.07 * (bits - 8) / 24
+
+    term = 8 + weight_bits
+    expected_pj = 0.2 * weight_bits / 8 + (2 * adder(term + 1) + adder(term + 2) + adder(32)) / 4
+    cost = mac_cost(load_array("4x4").baseline(mac), HOROWITZ)
+    assert cost.energy.typical == close(expected_pj * 1e-12)
+    assert cost.recipe.startswith(f"{weight_bits / 8:g} x int8_mul + ")
+
+
 def test_fp16_mac_is_one_multiply_and_one_fp32_add(close):
     assert mac_cost(load_array("4x4").baseline("fp16"), HOROWITZ).energy.typical == close(2.0e-12)
 
