@@ -18,7 +18,7 @@ words = $(foreach name,$(options),$(if $(value $(name)),$(call quoted,$(name)=$(
 plain = $(if $(options),$(error $(firstword $(options)) is no option of make $@, which takes $(or $(1),none)))
 
 .DEFAULT_GOAL := help
-.PHONY: help sim quant verilog bitstream gates whatif compare demo list run rewrite export results replay mappings dram \
+.PHONY: help sim quant verilog bitstream gates whatif compare demo list run integer rewrite export results replay mappings dram \
   references bench bench-quant host simulate boards resources wave diagram array-options completion docs \
   test test-fast test-slow test-rtl test-nojit test-bounds mutate lint clean
 
@@ -57,6 +57,9 @@ list: $(VENV)/.core ## what is known by name: WHAT=models, arrays, memories, cos
 	@$(TRITFORGE) $@ $(words)
 
 run: $(VENV)/.core ## one machine without baselines and energies: ops, causes, timeline
+	@$(TRITFORGE) $@ $(words)
+
+integer: $(VENV)/.quant ## MODEL in integers alone, embedding to greedy token: text, and perplexity on TEXT
 	@$(TRITFORGE) $@ $(words)
 
 rewrite: $(VENV)/.quant ## other weights with the same function: MODEL, OUT, and ROTATE or BALANCE

@@ -12,6 +12,11 @@ COMMANDS = {
         "quant.command:add_quantize",
         "--model smollm2-135m --method pt-bitnet",
     ),
+    "integer": Command(
+        "run a quantized model in integers alone, embedding to greedy token: text, and perplexity with --text",
+        "quant.token.command:add_integer",
+        "smollm2-135m --text wiki.test.raw --windows 16",
+    ),
     "rewrite": Command(
         "write other weights with the same function, rotated or balanced, to be quantized",
         "quant.rewrite.command:add_rewrite",

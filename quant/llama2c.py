@@ -5,6 +5,7 @@ separate classifier), then float32 arrays: token embedding, attention norms, wq,
 final norm, two RoPE tables (unused), and the classifier if separate. Rotary pairs are neighbours (2i, 2i + 1).
 """
 
+import re
 import struct
 from pathlib import Path
 
@@ -19,6 +20,7 @@ __all__ = ["Llama2cTokenizer", "read_header", "read_weights"]
 _HEADER = struct.Struct("<7i")
 _BOS = 1
 _BYTE_TOKENS = 3  # ids of raw bytes start after <unk>, <s>, </s>
+_BYTE_PIECE = re.compile(rb"<0x([0-9A-F]{2})>")
 
 
 def read_header(path: Path) -> ModelShape:
@@ -130,6 +132,17 @@ class Llama2cTokenizer:
                 self._merged[word] = self._merge(word)
             tokens += self._merged[word]
         return tokens
+
+    def decode(self, tokens: list[int]) -> str:
+        """The text of tokens in the middle of a text, the byte tokens among them joined to characters."""
+        return b"".join(self._bytes(token) for token in tokens).decode("utf-8", errors="replace")
+
+    def _bytes(self, token: int) -> bytes:
+        """Of a piece, or of a byte token (``<0x0A>``); nothing of <unk>, <s> and </s>."""
+        byte = _BYTE_PIECE.fullmatch(self.pieces[token])
+        if byte:
+            return bytes([int(byte[1], 16)])
+        return self.pieces[token] if token >= _BYTE_TOKENS else b""
 
     def _merge(self, text: str) -> list[int]:
         tokens: list[int] = []

@@ -42,6 +42,7 @@ register("omniquant", "quant.methods.omniquant")
 register("pt2-llm", "quant.methods.pt2_llm")
 register("ptqtp", "quant.methods.ptqtp")
 register("ptqtp-tied", "quant.methods.ptqtp", tied=True)
+register("digits", "quant.methods.digits")
 
 
 def method_names() -> list[str]:

@@ -21,7 +21,12 @@ from quant.tables import TABLES
 __all__ = ["PAGES", "RESULTS", "draw_picture", "measure", "render_file"]
 
 RESULTS = Path("docs") / "results"
-PAGES = (Path("README.md"), Path("docs") / "methods.md", Path("docs") / "quantization.md")  # those rendered here
+PAGES = (  # those rendered here
+    Path("README.md"),
+    Path("docs") / "methods.md",
+    Path("docs") / "quantization.md",
+    Path("docs") / "whole_token.md",
+)
 _MAIN_RESULT = RESULTS / "sim-llama2-7b.json"
 _JOBS = {  # what `make docs` simulates again
     _MAIN_RESULT: Job(model="llama2-7b"),

@@ -53,6 +53,10 @@ class Tokenizer(Protocol):
         """Token ids of a text."""
         ...
 
+    def decode(self, tokens: list[int]) -> str:
+        """The text of tokens in the middle of a text; bytes that are no UTF-8 by themselves come as U+FFFD."""
+        ...
+
 
 class LoadedModel(NamedTuple):
     """A model in evaluation mode (see ``place``), its tokenizer, and where both came from.

@@ -130,6 +130,9 @@ class _TransformersTokenizer:
     def encode(self, text: str) -> list[int]:
         return self._tokenizer(text, verbose=False).input_ids
 
+    def decode(self, tokens: list[int]) -> str:
+        return self._tokenizer.decode(tokens)
+
 
 def _load_transformers(path: Path, source: Source, dtype: torch.dtype | str) -> tuple[PreTrainedModel, Tokenizer]:
     folder, options = (path, {}) if path.is_dir() else (path.parent, {"gguf_file": path.name})

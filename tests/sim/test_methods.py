@@ -38,6 +38,7 @@ HARDWARE = {
     "pt2-llm": (1, True, False, True),
     "ptqtp": (2, False, False, False),
     "ptqtp-tied": (2, False, False, False),
+    "digits": (3, False, False, False),
 }
 
 

@@ -1,0 +1,79 @@
+"""Round to nearest in balanced-ternary digits: tied planes worth 1, 3, 9, ... of one step per row or group.
+
+``digits`` planes hold the ``3**digits`` integers of -limit..limit. The step of each row (or group) is fitted to the
+weights alone: from several starts, rounding and the least-squares step alternate until nothing changes.
+Ref: Lloyd, "Least squares quantization in PCM" (1982), for a uniform grid.
+"""
+
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+
+from quant.methods.hessian import check_weights, spans
+from quant.methods.method import MethodOptions
+from quant.weights.solution import LinearSolution, as_stored
+
+__all__ = ["Options", "fit_digits", "solve"]
+
+_STARTS = (0.4, 0.55, 0.7, 0.85, 1.0)  # first steps tried, as a share of max|w| / limit
+
+
+class Options(MethodOptions):
+    """``digits``: planes; ``group``: columns per step, None = the row; ``iterations`` of fitting at most."""
+
+    rows_apart: ClassVar[bool] = True
+
+    digits: Annotated[int, Field(ge=1, le=5)] = 3
+    group: Annotated[int, Field(ge=1)] | None = None
+    iterations: Annotated[int, Field(ge=1)] = 10
+
+
+def solve(weight: torch.Tensor, hessian: torch.Tensor | None, options: Options) -> LinearSolution:
+    """Quantize one linear; ``hessian`` is not used. See ``quant.registry.Solver``.
+
+    Raises:
+        InputError: weights that are not finite.
+    """
+    check_weights(weight)
+    codes, steps = [], []
+    for start, stop in spans(0, weight.shape[1], options.group or weight.shape[1]):
+        found, step = fit_digits(weight[:, start:stop].float(), options.digits, options.iterations)
+        codes.append(found)
+        steps.append(step)
+    rest, planes = torch.cat(codes, 1), []
+    for place in reversed(range(options.digits)):
+        plane = torch.round(rest / 3**place).clamp(-1, 1)
+        planes.append(plane)
+        rest = rest - plane * 3**place
+    return LinearSolution(
+        trits=torch.stack(planes).to(torch.int8),
+        scales=torch.stack(steps, 1).half()[None],
+        group=options.group,
+        scale_kind="row" if options.group is None else "group",
+        ratios=tuple(3**place for place in reversed(range(options.digits))),
+    )
+
+
+def fit_digits(weight: torch.Tensor, digits: int, iterations: int = 10) -> tuple[torch.Tensor, torch.Tensor]:
+    """Integers (n, k) of ``digits`` balanced-ternary digits and the float16-rounded step (n,) nearest to ``weight``."""
+    limit = (3**digits - 1) // 2
+    largest = weight.abs().amax(1)
+    best_error, best = torch.full_like(largest, torch.inf), torch.zeros_like(largest)
+    for start in _STARTS:
+        step = start * largest / limit
+        for _ in range(iterations):
+            codes = _codes(weight, step, limit)
+            fitted = (weight * codes).sum(1) / codes.square().sum(1).clamp_min(1)
+            if torch.equal(fitted, step):
+                break
+            step = fitted
+        step = as_stored(step)
+        error = (weight - step[:, None] * _codes(weight, step, limit)).square().sum(1)
+        best = torch.where(error < best_error, step, best)
+        best_error = torch.minimum(error, best_error)
+    return _codes(weight, best, limit), best
+
+
+def _codes(weight: torch.Tensor, step: torch.Tensor, limit: int) -> torch.Tensor:
+    return torch.round(weight / torch.where(step > 0, step, torch.inf)[:, None]).clamp(-limit, limit)

@@ -1,0 +1,115 @@
+"""A quantized LLaMA as a ``hw.token.model.TokenModel``: every weight and constant of the whole token."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from hw.errors import InputError
+from hw.progress import StageReport
+from hw.token.attention import attention_constants
+from hw.token.calibrate import calibrated
+from hw.token.decoder import FRACTION, Layer
+from hw.token.formats import check_accumulator
+from hw.token.model import TokenModel
+from hw.token.norm import norm_constants
+from hw.token.rope import neighbour_rows, rotary_table
+from hw.token.table import looked_up
+from quant.llama.blocks import LoadedModel, norm_weights
+from quant.shapes import ModelShape
+from quant.token.job import TokenFormat
+from quant.token.linears import parts_of
+from quant.token.table import table_in_digits
+from quant.weights.solution import LinearSolution
+
+__all__ = ["token_model"]
+
+
+def token_model(
+    loaded: LoadedModel,
+    solution: Callable[[int, str], LinearSolution],
+    form: TokenFormat,
+    windows: np.ndarray,
+    context: int,
+    progress: StageReport | None = None,
+) -> TokenModel:
+    """Build the integers of a model whose linears are ``solution(layer, kind)``; norms and tables are ``loaded``'s.
+
+    ``windows``: sample tokens ``(count, length)`` that the shifts are calibrated on; ``context``: the longest one.
+
+    Raises:
+        InputError: an architecture or a solution that the whole token has no kernels for, or formats that do not fit.
+    """
+    shape, model = loaded.shape, loaded.model
+    _check(shape, form, context)
+    gains = {name: gain.detach().double().cpu().numpy() for name, gain in norm_weights(model).items()}
+    embedding = table_in_digits(model.model.embed_tokens.weight.detach().cpu(), form.table_digits, FRACTION)
+    head = embedding
+    if not shape.tie_embeddings:
+        head = table_in_digits(model.lm_head.weight.detach().cpu(), form.table_digits, FRACTION)
+    rotary = rotary_table(context, shape.head_dim, shape.rope_theta)
+    x, layers = np.stack([looked_up(window, embedding) for window in windows]), []
+    for number in range(shape.layers):
+        layer = _layer(shape, number, solution, gains, form, context)
+        layer, x = calibrated(layer, x, rotary, form.attention, context)
+        layers.append(layer)
+        if progress:
+            progress("integers", number + 1, shape.layers)
+    return TokenModel(
+        embedding=embedding,
+        layers=layers,
+        last_norm=norm_constants(gains["norm"] * head.channels(), shape.rms_norm_eps, FRACTION),
+        head=head,
+        rotary=rotary,
+        form=form.attention,
+        kv_heads=shape.kv_heads,
+    )
+
+
+def _layer(
+    shape: ModelShape,
+    number: int,
+    solution: Callable[[int, str], LinearSolution],
+    gains: dict[str, np.ndarray],
+    form: TokenFormat,
+    context: int,
+) -> Layer:
+    """One layer before its calibration."""
+    orders = {
+        "q_proj": neighbour_rows(shape.heads, shape.head_dim),
+        "k_proj": neighbour_rows(shape.kv_heads, shape.head_dim),
+    }
+
+    def parts(kind: str):
+        return parts_of(solution(number, kind), FRACTION, f"layer {number}, {kind}", orders.get(kind))
+
+    def norm(name: str):
+        return norm_constants(gains[f"layers.{number}.{name}"], shape.rms_norm_eps, FRACTION)
+
+    return Layer(
+        input_norm=norm("input_layernorm"),
+        q=parts("q_proj"),
+        k=parts("k_proj"),
+        v=parts("v_proj"),
+        o=parts("o_proj"),
+        post_norm=norm("post_attention_layernorm"),
+        gate=parts("gate_proj"),
+        up=parts("up_proj"),
+        down=parts("down_proj"),
+        attention=attention_constants(form.attention, shape.head_dim, context, FRACTION, 0, 0),
+        up_fraction=FRACTION,
+    )
+
+
+def _check(shape: ModelShape, form: TokenFormat, context: int) -> None:
+    wrong = {
+        f"activation {shape.activation!r}": shape.activation != "silu",
+        "norms before o_proj and down_proj": shape.sub_norms,
+        "biases of q, k and v": shape.qkv_bias,
+        f"heads of {shape.head_dim}": shape.head_dim % 2 == 1,
+        f"a window of {shape.sliding_window} tokens": (shape.sliding_window or context) < context,
+    }
+    if found := [what for what, there in wrong.items() if there]:
+        raise InputError(f"model {shape.name!r}: the whole token has no kernels for {found[0]}; use a LLaMA with SiLU")
+    if context > shape.max_positions:
+        raise InputError(f"context must be at most the model's {shape.max_positions} positions, not {context}")
+    check_accumulator(shape.hidden_size, form.table_digits, f"logits of {shape.hidden_size} channels")

@@ -1,0 +1,127 @@
+"""A ``TokenJob`` carried out: trits out of the cache or made, integers built, text written, perplexity measured."""
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from hw.artifact import sha256_json
+from hw.progress import StageReport
+from hw.token.model import TokenModel
+from quant.job import QuantJob
+from quant.llama.blocks import LoadedModel
+from quant.llama.loading import load_model
+from quant.pipeline import quantize
+from quant.procedures.calibrate import token_windows
+from quant.quantizer import apply_checkpoint
+from quant.source import resolve
+from quant.text import NamedText, calibration_text, read_text
+from quant.token.build import token_model
+from quant.token.job import TokenJob
+from quant.token.perplexity import float_losses, integer_losses
+from quant.token.results import TokenRow
+
+__all__ = ["TokenRun", "prepare"]
+
+
+@dataclass
+class TokenRun:
+    """An integer model beside the float model with the same trits, both of one job."""
+
+    job: TokenJob
+    loaded: LoadedModel
+    model: TokenModel
+    folder: Path
+
+    def prompt(self) -> list[int]:
+        """Ids to go on from."""
+        ids = self.job.prompt_ids
+        return list(ids) if ids is not None else self.loaded.tokenizer.encode(self.job.prompt)
+
+    def write(self) -> Iterator[int]:
+        """The job's greedy tokens, each as soon as it is known."""
+        prompt = self.prompt()
+        return self.model.generate(prompt, self.job.tokens, self.model.state(len(prompt) + self.job.tokens))
+
+    def measure(self, report: StageReport) -> TokenRow:
+        """Perplexity on the job's text, beside the float models with the same trits (kept for the next format)."""
+        job, text = self.job, read_text(self.job.text)
+        windows = _windows(self.loaded, text, job.length, job.windows)
+        losses = {
+            "float table": self._float("float table", windows, text, report),
+            "same trits": self._float(f"table of {job.form.table_digits} digits", windows, text, report),
+        }
+        integer = []
+        for number, window in enumerate(windows):
+            integer.append(integer_losses(self.model, window).mean())
+            report("perplexity, integers", number + 1, len(windows))
+        change = np.array(integer) - losses["same trits"]
+        error = change.std(ddof=1) / math.sqrt(len(change)) if len(change) > 1 else math.nan
+        return TokenRow(
+            model=self.loaded.shape.name,
+            method=job.method,
+            options=job.options,
+            form=job.form,
+            text=f"{text.name} ({text.sha256[:12]})",
+            windows=len(windows),
+            length=job.length,
+            float_attention=math.exp(losses["float table"].mean()),
+            same_trits=math.exp(losses["same trits"].mean()),
+            integer=math.exp(np.mean(integer)),
+            change=math.expm1(change.mean()),
+            standard_error=error if math.isfinite(error) else None,
+            saturated=self.model.flags.saturated,
+        )
+
+    def _float(self, name: str, windows: np.ndarray, text: NamedText, report: StageReport) -> np.ndarray:
+        """Mean loss of every window of a float model, float64; measured once per checkpoint, table and text."""
+        own = name == "float table"
+        key = sha256_json([name, text.sha256, list(windows.shape)])[:12]
+        path = self.folder / f"token-reference-{key}.json"
+        if path.is_file():
+            return np.array(json.loads(path.read_text(encoding="utf-8")))
+        tables, found = None if own else (self.model.embedding, self.model.head), []
+        for number, window in enumerate(windows):
+            found.append(float(float_losses(self.loaded, window, tables).mean()))
+            report(f"perplexity A8, {name}", number + 1, len(windows))
+        path.write_text(json.dumps(found), encoding="utf-8")
+        return np.array(found)
+
+
+def prepare(job: TokenJob, report: StageReport) -> TokenRun:
+    """Quantize, or take from the cache, and build the integers.
+
+    Raises:
+        InputError: see ``quant.pipeline.quantize`` and ``quant.token.build.token_model``.
+    """
+    source = resolve(job.model)
+    length = min(job.length, source.shape.max_positions)
+    quantized = quantize(
+        QuantJob(
+            model=job.model,
+            method=job.method,
+            options=job.options,
+            calib=job.calib,
+            windows=1,
+            length=length,
+            calibration_windows=None if job.calib is None else job.calibration_windows,
+        ),
+        report,
+    )
+    loaded = load_model(source, "cpu")
+    checkpoint = quantized.checkpoint
+    apply_checkpoint(loaded, checkpoint)
+    run = TokenRun(job.model_copy(update={"length": length}), loaded, None, quantized.folder)
+    context = max(length, len(run.prompt()) + job.tokens)
+    samples = _windows(loaded, calibration_text(job.calib), length, job.calibration_windows)
+    run.model = token_model(loaded, checkpoint.solution, job.form, samples, context, report)
+    return run
+
+
+def _windows(loaded: LoadedModel, text: NamedText, length: int, count: int | None) -> np.ndarray:
+    windows: torch.Tensor = token_windows(loaded.tokenizer.encode(text.text), length, count, f"text {text.name!r}")
+    return windows.numpy()
