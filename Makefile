@@ -10,6 +10,8 @@ PIP := $(PY) -m pip install -qq --disable-pip-version-check
 # The variables that were given on make's command line, and those of them that are not make's own business.
 given := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 options := $(sort $(filter-out PYTHON VENV ARGS MAKE% MFLAGS -%,$(given)))
+# A recipe's environment would hold them expanded, with what $(shell ...) in a value does.
+unexport $(options)
 # $(call quoted,TEXT) is one word of the shell, whatever TEXT holds.
 quoted = '$(subst ','\'',$(1))'
 # What goes to the command: NAME=value for every option that has a value, then ARGS as it stands.

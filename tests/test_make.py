@@ -45,6 +45,7 @@ def test_a_value_arrives_as_it_was_typed(make, value):
     done = make("sim", f"OUT={value}", "KV_BITS=8")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == ["sim", "KV_BITS=8", f"OUT={value}"]
+    assert not (ROOT / "no").exists()  # nothing of the value was run
 
 
 def test_an_empty_value_is_not_given_and_ARGS_stands_last(make):
