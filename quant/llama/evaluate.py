@@ -19,6 +19,8 @@ __all__ = ["LastWord", "last_word_accuracy", "last_words", "perplexity"]
 _SENTENCE_END = re.compile(r"(?<=[a-z])[.!?](?=[\"')\]]*\s)")
 _TOKENS_PER_PASS = 4096
 _PASSAGES_PER_PASS = 20
+_LARGEST_MEAN_LOSS = 700.0  # nats; the exponential of a little more is no double
+_CHARACTERS_PER_WORD = 12  # more than any text has on average, so that a slice holds the words wanted
 
 
 class LastWord(NamedTuple):
@@ -30,7 +32,7 @@ class LastWord(NamedTuple):
 
 @torch.no_grad()
 def perplexity(model: PreTrainedModel, windows: Tensor, int8: bool, progress: CountReport | None = None) -> float:
-    """``exp`` of the mean negative log-likelihood of every token but the first of each window.
+    """``exp`` of the mean negative log-likelihood of every token but the first of each window; at most ``exp(700)``.
 
     ``windows``: int64 ``(count, length)``; ``int8``: per-token int8 activations (A8), else float (A16).
 
@@ -51,7 +53,7 @@ def perplexity(model: PreTrainedModel, windows: Tensor, int8: bool, progress: Co
                 f"loss of evaluation window {number * batch} must be finite, not {loss}: the weights are damaged"
             )
         total += loss
-    return math.exp(min(total / (len(windows) * (windows.shape[1] - 1)), 700.0))
+    return math.exp(min(total / (len(windows) * (windows.shape[1] - 1)), _LARGEST_MEAN_LOSS))
 
 
 def last_words(tokenizer: Tokenizer, text: str, passages: int, context_words: int = 60) -> list[LastWord]:
@@ -64,7 +66,9 @@ def last_words(tokenizer: Tokenizer, text: str, passages: int, context_words: in
         InputError: a text with fewer such sentences.
     """
     ends = [match.start() for match in _SENTENCE_END.finditer(text)]
-    usable = [end for end in ends if len(text[:end][-12 * context_words :].split()) > context_words + 1]
+    usable = [
+        end for end in ends if len(text[:end][-_CHARACTERS_PER_WORD * context_words :].split()) > context_words + 1
+    ]
     if len(usable) < passages:
         raise InputError(
             f"text for last words must hold {passages} sentences after {context_words} words, not {len(usable)}"
@@ -72,7 +76,7 @@ def last_words(tokenizer: Tokenizer, text: str, passages: int, context_words: in
     chosen = [usable[i * len(usable) // passages] for i in range(passages)]
     found = []
     for end in chosen:
-        words = text[max(0, end - 12 * context_words) : end].split()[-context_words - 1 :]
+        words = text[max(0, end - _CHARACTERS_PER_WORD * context_words) : end].split()[-context_words - 1 :]
         before = tokenizer.encode(" ".join(words[:-1]))
         whole = tokenizer.encode(" ".join(words))
         if whole[: len(before)] == before and len(whole) > len(before):

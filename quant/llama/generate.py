@@ -14,7 +14,7 @@ __all__ = ["generate_windows", "rows_that_fit"]
 _PROMPT_TOKENS = 48  # longest prompt; its length is uniform from 1
 _TEMPERATURE = 0.95
 _BATCH = 3072  # windows generated side by side on a GPU, where they fit
-_GPU_BYTES = 37e9  # for weights and the keys and values of all windows of a batch
+_GPU_BYTES = 37e9  # of a 40 GB card: for weights and the keys and values of all windows of a batch
 
 
 @torch.no_grad()

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from quant.methods.hessian import compensate, prepare, spans
 from quant.methods.method import WeightOnlyOptions
+from quant.methods.twn import TWN_THRESHOLD
 from quant.methods.two_bit import clip_search, min_max, quantize_codes, two_bit_solution
 from quant.weights.solution import LinearSolution, as_stored
 
@@ -60,7 +61,7 @@ def twn_scale(weight: torch.Tensor) -> torch.Tensor:
     Ref: Li et al., Ternary Weight Networks, arXiv 1605.04711, section 2.3.
     """
     magnitude = weight.abs()
-    kept = magnitude > 0.75 * magnitude.mean(1, keepdim=True)
+    kept = magnitude > TWN_THRESHOLD * magnitude.mean(1, keepdim=True)
     return (magnitude * kept).sum(1) / kept.sum(1).clamp_min(1)
 
 

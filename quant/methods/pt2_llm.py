@@ -14,6 +14,7 @@ from pydantic import Field
 
 from quant.methods.hessian import compensate, prepare, push_error
 from quant.methods.method import WeightOnlyOptions
+from quant.methods.twn import TWN_THRESHOLD
 from quant.weights.solution import LinearSolution, as_stored
 
 __all__ = ["Options", "align_grid", "fit_ternary", "most_similar", "solve"]
@@ -96,7 +97,7 @@ def fit_ternary(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch
     columns = weight.shape[1]
     offset = weight.mean(1)
     centred = weight - offset[:, None]
-    levels = torch.sign(centred) * (centred.abs() > 0.75 * centred.abs().mean(1, keepdim=True))
+    levels = torch.sign(centred) * (centred.abs() > TWN_THRESHOLD * centred.abs().mean(1, keepdim=True))
     scale = (levels * centred).sum(1) / levels.abs().sum(1).clamp_min(1)
     for _ in range(_MOST_FITS):
         a, b, c, d = (weight * levels).sum(1), levels.sum(1), weight.sum(1), levels.square().sum(1)

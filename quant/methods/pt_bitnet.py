@@ -17,14 +17,15 @@ from pydantic import Field
 
 from quant.methods.hessian import compensate, output_error, prepare, spans
 from quant.methods.method import MethodOptions
+from quant.methods.twn import TWN_THRESHOLD
 from quant.weights.solution import LinearSolution, as_stored
 
 __all__ = ["ClosedForm", "Options", "fit_scales", "flip_codes", "search_threshold", "snap_scales", "solve"]
 
-_BASE_THRESHOLD = 0.75  # of mean|w|: Li et al., Ternary Weight Networks, arXiv 1605.04711, section 2.3
 _FACTORS = torch.linspace(0.5, 1.5, 21).tolist()
 _ATTENTION_KINDS = ("q_proj", "k_proj", "v_proj", "o_proj")
 _ROUNDS = 2  # of flips and fits
+_SWEEPS = 3  # of coordinate descent over the groups in each fit
 _LARGEST_EXPONENT = 7  # shifts of group scales: three stored bits
 
 
@@ -99,7 +100,7 @@ def search_threshold(weight: torch.Tensor, metric: torch.Tensor) -> torch.Tensor
     ``weight``: (n, columns); ``metric``: (columns, columns), the output error that the group's error causes.
     """
     magnitude = weight.abs()
-    base = _BASE_THRESHOLD * magnitude.mean(1, keepdim=True)
+    base = TWN_THRESHOLD * magnitude.mean(1, keepdim=True)
     best_error = torch.full_like(base[:, 0], torch.inf)
     best_scale = torch.zeros_like(best_error)
     for factor in _FACTORS:
@@ -143,7 +144,7 @@ def fit_scales(
     scales = scales.clone()
     gradient = (weight - _spread(scales, trits, group) * trits) @ hessian
     pieces = list(spans(0, weight.shape[1], group or weight.shape[1]))
-    for index, (start, stop) in list(enumerate(pieces)) * 3:
+    for index, (start, stop) in list(enumerate(pieces)) * _SWEEPS:
         codes = trits[:, start:stop]
         pushed = codes @ hessian[start:stop]
         curvature = (pushed[:, start:stop] * codes).sum(1)

@@ -32,6 +32,7 @@ BlockFunction = Callable[..., Tensor | tuple[Tensor, Tensor]]  # see block_funct
 
 _COMPILATIONS = 64  # of the block function: teacher or student, trained or not, shapes; torch's own limit is 8
 
+_LARGEST = 1.5  # where a latent weight starts at most: as far beyond its code as the edge of rounding is before it
 _EDGE = 0.51  # where a latent weight starts that must round to another code than its weight does
 
 
@@ -132,7 +133,7 @@ def latent_weight(weight: Tensor, solution: LinearSolution, rank: int = 0) -> La
     latent = weight.float() / torch.where(spread > 0, spread, torch.inf)
     codes = solution.trits[0].float()
     inside = latent.clamp(_EDGE - 1, 1 - _EDGE)
-    outside = codes * (codes * latent).clamp(_EDGE, 1.5)
+    outside = codes * (codes * latent).clamp(_EDGE, _LARGEST)
     latent = torch.where(codes == 0, inside, outside)
     if solution.scale_kind == "pow2":
         powers = torch.exp2(-solution.exponents().float())

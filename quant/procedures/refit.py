@@ -1,9 +1,15 @@
 """Scales and norm gains fitted towards the full-precision model, which runs beside the quantized one, block by block.
 
-A solver sees the inputs that the quantized prefix gives and keeps its own linear's outputs on them. Errors made before
-a block stay: codes that also had to undo them fit the calibration text and little else. The scales and the gains of the
-norms are few, so they may: each linear's scales, then the gains of the norm before it, are the least-squares answer to
-outputs part of the way to the full-precision model's. The last norm's gains are fitted to its outputs outright.
+A solver keeps its own linear's outputs on the inputs x that the quantized prefix gives, so errors made before a block
+stay: codes that also had to undo them fit the calibration text and little else. Scales and gains are few, so they may.
+With f the input in full precision and r what the residual stream is short of where the output is added:
+
+    target         y = (1 - share) W x + share (W f + r)
+    target moment  T = E[y x^T] = (1 - share) W E[x x^T] + share (W E[f x^T] + E[r x^T])
+    scales         a = argmin E|y - w(a) x|^2 + ridge, w(a) = a * codes        (``fit_scales_towards``)
+    gains          s = argmin E|y - w (s * x)|^2 + ridge, of the norm before   (``fit_gains``)
+
+The last norm's gains are fitted to the full-precision model's outputs outright.
 """
 
 import copy
@@ -24,7 +30,7 @@ from quant.procedures.linears import solve_linears
 from quant.procedures.stopwatch import stage
 from quant.weights.solution import LinearSolution, as_stored
 
-__all__ = ["FloatStream", "Moments", "fit_gains", "fit_scales_towards", "wanted_products"]
+__all__ = ["FloatStream", "Moments", "fit_gains", "fit_scales_towards", "target_moment"]
 
 _RIDGE = 0.1  # pull towards what stands, in means of the diagonal
 
@@ -35,20 +41,20 @@ Gains = dict[str, Tensor]  # by name, as in ``quant.llama.blocks.norm_weights``
 class Moments(NamedTuple):
     """Means over tokens of products of a linear's inputs x, in the quantized model.
 
-    ``hessian``: ``x x^T``, (k, k); ``cross``: ``x f^T`` with f the input of full precision, (k, k); ``carried``:
+    ``hessian``: ``x x^T``, (k, k); ``cross``: ``x f^T`` with f the input of full precision, (k, k); ``residual``:
     ``x r^T`` with r what the residual stream lacks where the linear's output is added, (k, n), or None.
     """
 
     hessian: Tensor
     cross: Tensor
-    carried: Tensor | None = None
+    residual: Tensor | None = None
 
 
-def wanted_products(weight: Tensor, moments: Moments, share: float) -> Tensor:
+def target_moment(weight: Tensor, moments: Moments, share: float) -> Tensor:
     """``E[y x^T]`` (n, k) of the outputs y aimed at: ``share`` of the way from ``W x`` to ``W f + r``."""
     full = weight @ moments.cross.T
-    if moments.carried is not None:
-        full = full + moments.carried.T
+    if moments.residual is not None:
+        full = full + moments.residual.T
     return torch.lerp(weight @ moments.hessian, full, share)
 
 
@@ -71,9 +77,9 @@ def fit_scales_towards(solution: LinearSolution, hessian: Tensor, wanted: Tensor
         ],
         1,
     )
-    pull = torch.stack([(codes[:, start:stop] * wanted[:, start:stop]).sum(1) for start, stop in pieces], 1)
+    target = torch.stack([(codes[:, start:stop] * wanted[:, start:stop]).sum(1) for start, stop in pieces], 1)
     ridge = _RIDGE * gram.diagonal(dim1=1, dim2=2).mean(1, keepdim=True) + torch.finfo(torch.float32).tiny
-    fitted = torch.linalg.solve(gram + torch.diag_embed(ridge.expand_as(scales)), pull + ridge * scales)
+    fitted = torch.linalg.solve(gram + torch.diag_embed(ridge.expand_as(scales)), target + ridge * scales)
     fitted = as_stored(fitted.clamp_min(0))
     return replace(solution, scales=(fitted if powers is None else fitted * powers).half()[None])
 
@@ -94,7 +100,7 @@ class FloatStream:
 
     @torch.no_grad()
     def __init__(self, model: PreTrainedModel, windows: Tensor, share: float) -> None:
-        """``windows``: calibration tokens, int64 ``(count, length)``; ``share``: see ``wanted_products``."""
+        """``windows``: calibration tokens, int64 ``(count, length)``; ``share``: see ``target_moment``."""
         self._model, self._share = model, share
         self._hidden = embed(model, windows.to(next(model.parameters()).device)).clone()
 
@@ -171,7 +177,7 @@ class FloatStream:
         originals = {linear.kind: linear.module.weight.clone() for linear in linears}
         dense, wanted = [], []
         for linear, solution in solve_linears(linears, dict.fromkeys(originals, seen.hessian), solve, options):
-            wanted.append(wanted_products(originals[linear.kind], seen, self._share))
+            wanted.append(target_moment(originals[linear.kind], seen, self._share))
             solution = fit_scales_towards(solution, seen.hessian, wanted[-1])
             dense.append(solution.dense())
             linear.module.weight.copy_(dense[-1])
@@ -180,11 +186,11 @@ class FloatStream:
             gain.mul_(fit_gains(torch.cat(dense), seen.hessian, torch.cat(wanted)))
 
 
-def _products(x: Tensor, full: Tensor, lacking: Tensor | None) -> tuple[Moments, int]:
+def _products(x: Tensor, full: Tensor, missing: Tensor | None) -> tuple[Moments, int]:
     """Sums over the tokens of one batch, and their number."""
     x, full = x.flatten(0, -2), full.flatten(0, -2)
-    carried = None if lacking is None else x.T @ lacking.flatten(0, -2)
-    return Moments(x.T @ x, x.T @ full, carried), len(x)
+    residual = None if missing is None else x.T @ missing.flatten(0, -2)
+    return Moments(x.T @ x, x.T @ full, residual), len(x)
 
 
 def _mean(batches: Iterator[tuple[Moments, int]]) -> Moments:

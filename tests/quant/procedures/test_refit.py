@@ -8,7 +8,7 @@ from quant.llama.forward import hidden_states
 from quant.methods.pt_bitnet import Options, solve
 from quant.procedures.calibrate import calibration_blocks, token_windows
 from quant.procedures.carry import carry
-from quant.procedures.refit import FloatStream, Moments, fit_gains, fit_scales_towards, wanted_products
+from quant.procedures.refit import FloatStream, Moments, fit_gains, fit_scales_towards, target_moment
 from quant.weights.checkpoint import Checkpoint
 from tests.quant.methods.problems import problem
 from tests.quant.tiny import TEXT, work_on
@@ -71,7 +71,7 @@ def test_the_share_goes_from_the_own_outputs_to_those_of_full_precision():
     own, theirs = inputs @ weight.T, full @ weight.T + lacking
     for share in (0.0, 0.25, 1.0):
         aim = (1 - share) * own + share * theirs
-        assert torch.allclose(wanted_products(weight, moments, share), aim.T @ inputs, rtol=1e-3, atol=1e-2)
+        assert torch.allclose(target_moment(weight, moments, share), aim.T @ inputs, rtol=1e-3, atol=1e-2)
 
 
 def test_a_refitted_model_is_nearer_to_the_float_one_and_resumes_to_the_same_bytes(tiny, tiny_folder, tmp_path):
