@@ -9,7 +9,9 @@ import torch
 
 from hw.errors import InputError
 from hw.trit import packed_bytes
+from quant.manifest import OUTLIER_BITS
 from quant.weights.side_data import LowRank, Outliers, check_tensor
+from quant.weights.widths import SCALE_BITS, ZERO_POINT_BITS
 
 __all__ = ["CodeLayout", "LinearSolution", "ScaleKind", "StoredBits", "as_stored", "field_bits"]
 
@@ -24,10 +26,6 @@ ScaleKind = Literal["tensor", "row", "group", "pow2"]
 CodeLayout = Literal["trits", "bits", "signs", "zones"]
 
 ZONE_PLANES = ("low signs", "high signs", "salient signs", "second salient signs", "high zone", "salient columns")
-
-_SCALE_BITS = 16
-_OUTLIER_BITS = 8
-ZERO_POINT_BITS = 2
 
 
 class StoredBits(NamedTuple):
@@ -202,18 +200,18 @@ class LinearSolution:
         if self.scale_kind == "tensor":
             scale = 8 * self.scales.element_size() * stored_planes
         elif self.scale_kind == "pow2":
-            scale = _SCALE_BITS * n + field_bits(n * groups, int(self.exponents().max()).bit_length())
+            scale = SCALE_BITS * n + field_bits(n * groups, int(self.exponents().max()).bit_length())
         else:
-            scale = _SCALE_BITS * stored_planes * n * groups
-        offset = 0 if self.offsets is None else _SCALE_BITS * n * groups
+            scale = SCALE_BITS * stored_planes * n * groups
+        offset = 0 if self.offsets is None else SCALE_BITS * n * groups
         offset += 0 if self.zeros is None else field_bits(n * groups, ZERO_POINT_BITS)
         if self.outliers is not None:
-            code += _OUTLIER_BITS * salient
+            code += OUTLIER_BITS * salient
             mask += bitmap
-            scale += _SCALE_BITS * n
-            offset += _OUTLIER_BITS * n
+            scale += SCALE_BITS * n
+            offset += OUTLIER_BITS * n
         permutation = 0 if self.permutation is None else field_bits(k, max(1, (k - 1).bit_length()))
-        low_rank = 0 if self.low_rank is None else _SCALE_BITS * self.low_rank.rank * (n + k)
+        low_rank = 0 if self.low_rank is None else SCALE_BITS * self.low_rank.rank * (n + k)
         return StoredBits(code, scale, offset, mask, permutation, low_rank)
 
     def _check_codes(self) -> None:

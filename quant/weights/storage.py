@@ -13,6 +13,7 @@ import numpy as np
 from hw.document import Record
 from hw.errors import InputError
 from hw.trit import unpack
+from quant.weights.widths import ZERO_POINT_BITS
 
 if TYPE_CHECKING:
     import torch
@@ -29,8 +30,6 @@ __all__ = [
     "read_trits",
     "store_linear",
 ]
-
-_ZERO_POINT_BITS = 2
 
 
 class LinearHeader(Record):
@@ -75,7 +74,7 @@ def store_linear(solution: "LinearSolution") -> tuple[LinearHeader, dict[str, np
     if solution.offsets is not None:
         arrays["offsets"] = solution.offsets.cpu().numpy()
     if solution.zeros is not None:
-        arrays["zeros"] = _pack_fields(solution.zeros.cpu().numpy(), _ZERO_POINT_BITS)
+        arrays["zeros"] = _pack_fields(solution.zeros.cpu().numpy(), ZERO_POINT_BITS)
     if solution.permutation is not None:
         arrays["permutation"] = _pack_fields(solution.permutation.cpu().numpy(), _index_bits(solution.k))
     if solution.outliers is not None:
@@ -138,7 +137,7 @@ def read_offsets(header: LinearHeader, arrays: Mapping[str, np.ndarray]) -> np.n
         return arrays["offsets"].astype(np.float32)
     if "zeros" not in arrays:
         return None
-    zeros = _unpack_fields(arrays["zeros"], (header.n, header.groups), _ZERO_POINT_BITS)
+    zeros = _unpack_fields(arrays["zeros"], (header.n, header.groups), ZERO_POINT_BITS)
     return -read_scales(header, arrays)[0].astype(np.float32) * zeros.astype(np.float32)
 
 
@@ -183,7 +182,7 @@ def load_linear(header: LinearHeader, arrays: Mapping[str, np.ndarray]) -> "Line
     n, k = header.n, header.k
     zeros = permutation = outliers = None
     if "zeros" in arrays:
-        zeros = tensor(_unpack_fields(arrays["zeros"], (n, header.groups), _ZERO_POINT_BITS).astype(np.uint8))
+        zeros = tensor(_unpack_fields(arrays["zeros"], (n, header.groups), ZERO_POINT_BITS).astype(np.uint8))
     if "permutation" in arrays:
         permutation = tensor(_unpack_fields(arrays["permutation"], (k,), _index_bits(k)))
     if "outlier_mask" in arrays:
