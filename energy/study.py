@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from itertools import product
 from math import prod
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field, field_validator
 
@@ -60,6 +60,8 @@ Value = bool | int | float | str | None
 
 class Study(Record):
     """A study file. ``axes`` maps a job field, or ``array.<field>``, to the values to try."""
+
+    file_schema: ClassVar[str | None] = "tritforge.whatif.1"
 
     name: str
     description: str = ""

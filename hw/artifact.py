@@ -16,6 +16,7 @@ from hw.errors import InputError
 __all__ = [
     "atomic_folder",
     "atomic_path",
+    "file_name",
     "read_artifact",
     "sha256_file",
     "sha256_json",
@@ -25,6 +26,7 @@ __all__ = [
 ]
 
 _CHUNK_BYTES = 1 << 20
+_NAME_BYTES = 120  # of a name in a path; file systems take 255 with what is put before and after it
 
 
 def tool_version() -> str:
@@ -48,6 +50,20 @@ def sha256_json(value: object) -> str:
     """SHA-256 of a JSON value in canonical form (sorted keys, no spaces), as 64 hexadecimal digits."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def file_name(name: str) -> str:
+    """A name that a user gave, as one part of a path: ``/`` as ``--``, other signs as ``%`` and their number.
+
+    Letters and digits of any alphabet and ``. _ - +`` stay, but for a dot in front, so that no name leaves its folder
+    or hides in it. Long names are cut and end in a hash.
+    """
+    safe = "".join(c if c.isalnum() or c in "._-+" else "--" if c == "/" else f"%{ord(c):02X}" for c in name)
+    safe = f"%2E{safe[1:]}" if safe.startswith(".") else safe or "unnamed"
+    if len(safe.encode()) <= _NAME_BYTES:
+        return safe
+    kept = safe.encode()[: _NAME_BYTES - 13].decode(errors="ignore")
+    return f"{kept}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
 
 @contextmanager
@@ -134,13 +150,17 @@ def read_artifact(path: Path, schema: str, schema_version: int, remedy: str = "w
         document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; {remedy}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); {remedy}") from None
+    except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, a number or a nesting that Python cannot hold
         raise InputError(f"{path}: must be a JSON artifact, not damaged text ({error}); {remedy}") from None
     found = (document.get("schema"), document.get("version")) if isinstance(document, dict) else (None, None)
     if found != (schema, schema_version):
         raise InputError(
             f"{path}: schema must be {schema} version {schema_version}, not {found[0]} version {found[1]}; {remedy}"
         )
+    if not isinstance(document.setdefault("inputs", {}), dict):
+        raise InputError(f"{path}: field 'inputs' must be a mapping of hashes; {remedy}")
     return document
 
 

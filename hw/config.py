@@ -3,7 +3,7 @@
 import math
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -40,6 +40,8 @@ class ArrayConfig(Record):
     The microarchitecture whose cycles these fields fix is described in ``docs/architecture.md``. Widths in bits,
     buffers in bytes, clock in Hz.
     """
+
+    file_schema: ClassVar[str | None] = "tritforge.array.1"
 
     name: str
     description: str = ""

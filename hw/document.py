@@ -2,13 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hw.artifact import read_artifact
 from hw.errors import InputError, did_you_mean
+from hw.yaml_file import read_yaml
 
 __all__ = [
     "Record",
@@ -24,13 +24,18 @@ __all__ = [
 
 Model = TypeVar("Model", bound=BaseModel)
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where PyYAML was built with it: ten times as fast
+_SHOWN_CHARACTERS = 200  # of a refused value
 
 
 class Record(BaseModel):
-    """Base of every config, job, artifact and report: a field never changes once set, and unknown ones are refused."""
+    """Base of every config, job, artifact and report: a field never changes once set, and unknown ones are refused.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    ``file_schema``: what the line ``schema:`` of a YAML file of this record says, such as ``tritforge.array.1``; the
+    number is raised when a field changes its meaning. A file without the line is taken as of version 1.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    file_schema: ClassVar[str | None] = None
 
 
 def validate_document(value: object, model: type[Model], origin: str) -> Model:
@@ -53,34 +58,36 @@ def load_document(path: Path, model: type[Model]) -> Model:
     Raises:
         InputError: missing file, bad YAML, unknown or wrong field.
     """
-    return validate_document(_read_yaml(path), model, str(path))
+    return validate_document(_of_schema(read_yaml(path), getattr(model, "file_schema", None), path), model, str(path))
 
 
-def load_mapping(path: Path) -> dict:
-    """Read one YAML file of fields that are validated later.
+def load_mapping(path: Path, schema: str) -> dict:
+    """Read one YAML file of fields that are validated later; it may say ``schema`` in a line of that name.
 
     Raises:
-        InputError: missing file, bad YAML, anything but a mapping.
+        InputError: missing file, bad YAML, anything but a mapping, another schema.
     """
-    value = _read_yaml(path)
+    value = read_yaml(path)
     if not isinstance(value, dict):
         raise InputError(f"{path}: must be a mapping of fields, not {type(value).__name__}")
-    return value
+    return _of_schema(value, schema, path)
 
 
-def _read_yaml(path: Path) -> object:
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: must be UTF-8 YAML text, not binary data") from None
-    try:
-        return yaml.load(text, Loader=_LOADER)
-    except yaml.YAMLError as error:
-        line = getattr(getattr(error, "problem_mark", None), "line", None)
-        where = f" line {line + 1}" if line is not None else ""
-        raise InputError(f"{path}:{where} is not valid YAML ({getattr(error, 'problem', error)})") from None
+def _of_schema(value: object, schema: str | None, path: Path) -> object:
+    """``value`` without its line ``schema``, where it has one.
+
+    Raises:
+        InputError: a schema that is not ``schema``: a file of another kind, or of a version that this program lacks.
+    """
+    if schema is None or not isinstance(value, dict) or "schema" not in value:
+        return value
+    if value["schema"] != schema:
+        kind = schema.rpartition(".")[0]
+        raise InputError(
+            f"{path}: schema must be {schema}, not {_shown(value['schema'])}; give a file of kind {kind}, or leave "
+            "the line out if it is one"
+        )
+    return {name: field for name, field in value.items() if name != "schema"}
 
 
 def load_json(path: Path, model: type[Model]) -> Model:
@@ -91,7 +98,7 @@ def load_json(path: Path, model: type[Model]) -> Model:
     """
     try:
         value = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as JSON ({error})") from None
     return validate_document(value, model, str(path))
 
@@ -147,10 +154,16 @@ def _first_fault(error: ValidationError, model: type[BaseModel]) -> str:
         known = ""
         if len(fault["loc"]) == 1:
             known = f"; known fields: {', '.join(model.model_fields)}{did_you_mean(field, model.model_fields)}"
-        return f"unknown field {field!r} = {fault['input']!r}{known}{more}"
+        return f"unknown field {field!r} = {_shown(fault['input'])}{known}{more}"
     if fault["type"] == "missing":
         return f"field {field!r} is missing{more}"
     message = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
     if not field:
         return f"{message}{more}"
-    return f"field {field!r} {message}, not {fault['input']!r}{more}"
+    return f"field {field!r} {message}, not {_shown(fault['input'])}{more}"
+
+
+def _shown(value: object) -> str:
+    """A value as Python writes it, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."

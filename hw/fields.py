@@ -20,6 +20,7 @@ from hw.errors import InputError, did_you_mean
 
 __all__ = ["add_fields", "add_job_file", "given_fields", "kinds_of", "options_origin"]
 
+_JOB_SCHEMA = "tritforge.job.1"  # of --job FILE, whatever the command
 _METAVARS = {int: "N", float: "X", Path: "FILE"}
 
 
@@ -59,7 +60,7 @@ def given_fields(options: Namespace, *models: type[BaseModel]) -> list[dict[str,
         InputError: a file that cannot be read or has a field of none of the ``models``; a pair without ``=``.
     """
     path = getattr(options, "job", None)
-    filed = load_mapping(path) if path else {}
+    filed = load_mapping(path, _JOB_SCHEMA) if path else {}
     known = [name for model in models for name in model.model_fields]
     for name in filed:
         if name not in known:

@@ -4,6 +4,7 @@ import json
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from hw.artifact import file_name
 from hw.boards.catalog import board_config, load_board
 from hw.config import load_array
 
@@ -35,7 +36,7 @@ def _verilog(options: Namespace) -> None:
     """Write the files and name them."""
     board = load_board(options.board) if options.board else None
     config = board_config(board, options.array) if board else load_array(options.array or "8x8")
-    folder = options.out or _BUILD / (f"{board.name}-{config.name}" if board else config.name)
+    folder = options.out or _BUILD / file_name(f"{board.name}-{config.name}" if board else config.name)
     # Amaranth is imported only by the command that elaborates.
     if board:
         from hw.boards.project import write_board

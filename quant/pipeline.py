@@ -6,7 +6,7 @@ Looking at what is cached needs no torch; only work does.
 import shutil
 from pathlib import Path
 
-from hw.artifact import sha256_json
+from hw.artifact import file_name, sha256_json
 from hw.document import Record
 from hw.progress import StageReport
 from quant.job import QuantJob, Texts, texts_of
@@ -64,7 +64,7 @@ def quantize(job: QuantJob, progress: StageReport | None = None) -> Quantized:
     if not _is_complete(folder, texts):
         from quant.quantizer import run_job  # imports torch
 
-        run_job(job, source, texts, folder, MODELS_FOLDER / _file_name(source.name), progress or (lambda *_: None))
+        run_job(job, source, texts, folder, MODELS_FOLDER / file_name(source.name), progress or (lambda *_: None))
         shutil.rmtree(folder / "parts", ignore_errors=True)
     return Quantized(folder=folder)
 
@@ -81,7 +81,7 @@ def _folder(job: QuantJob, source: Source, texts: Texts) -> Path:
             "seed": job.seed,
         }
     )
-    return MODELS_FOLDER / _file_name(source.name) / f"{job.method}-{key[:12]}"
+    return MODELS_FOLDER / file_name(source.name) / f"{job.method}-{key[:12]}"
 
 
 def _is_complete(folder: Path, texts: Texts) -> bool:
@@ -94,7 +94,3 @@ def _is_complete(folder: Path, texts: Texts) -> bool:
         and wanted <= set(manifest.more_perplexity)
         and texts.prose_name in ("", manifest.last_word_text)
     )
-
-
-def _file_name(model: str) -> str:
-    return model.replace("/", "--")

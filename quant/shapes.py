@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -48,6 +48,8 @@ class Gemm(NamedTuple):
 
 class ModelShape(Record):
     """Dimensions of one decoder-only LLaMA, named as in its ``config.json`` where that has a name."""
+
+    file_schema: ClassVar[str | None] = "tritforge.model.1"
 
     name: str
     source: str  # where the dimensions were read

@@ -1,6 +1,6 @@
 """``Host``: the processor beside the arrays, for ops that are placed there, and what one of its steps takes."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -13,6 +13,8 @@ Rate = Annotated[float, Field(gt=0)]
 
 class Host(Record):
     """A processor behind a link. The defaults are assumed: four 2 GHz cores with two 128-bit vector units each."""
+
+    file_schema: ClassVar[str | None] = "tritforge.host.1"
 
     source: str = Field(
         "assumed: four cores at 2 GHz, two 128-bit vector units each", description="where the host's figures come from"

@@ -1,7 +1,7 @@
 """DRAM: presets with their source, and the bytes per core cycle that a sequential stream gets."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -16,6 +16,8 @@ MEMORY_FOLDER = Path(__file__).parent / "memories"
 
 class MemoryConfig(Record):
     """One DRAM system. ``peak_bytes_per_s`` is of one channel's pins."""
+
+    file_schema: ClassVar[str | None] = "tritforge.memory.1"
 
     name: str
     source: str

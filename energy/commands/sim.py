@@ -9,6 +9,7 @@ from energy.job import Job, Rivals, simulate_machines
 from energy.reports.files import write_job
 from energy.reports.screen import print_summary
 from energy.weights import measure_weights
+from hw.artifact import file_name
 from hw.config import load_array
 from hw.document import validate_document
 from hw.fields import add_fields, add_job_file, given_fields, options_origin
@@ -48,6 +49,6 @@ def _sim(options: Namespace) -> None:
         with stage_bars() as report:
             measured = measure_weights(load_array(job.array), quant_job, report)
     summary, results = simulate_machines(job, source.shape, measured, rivals)
-    folder = options.out or BUILD / "sim" / f"{source.name.replace('/', '--')}-{results[0].machine.replace(' ', '')}"
+    folder = options.out or BUILD / "sim" / file_name(f"{source.name}-{results[0].machine.replace(' ', '')}")
     paths = write_job(folder, summary, results)
     show(options, paths["energy"], partial(print_summary, summary), [path.name for path in paths.values()])

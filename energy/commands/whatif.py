@@ -7,7 +7,7 @@ from pathlib import Path
 from energy.commands.show import BUILD, show
 from energy.reports.study import print_study, study_html
 from energy.study import load_study, run_study, write_study
-from hw.artifact import write_text
+from hw.artifact import file_name, write_text
 from hw.progress import stage_bars
 
 __all__ = ["add_whatif"]
@@ -29,7 +29,7 @@ def _whatif(options: Namespace) -> None:
     study = load_study(options.study)
     with stage_bars() as report:
         result = run_study(study, options.study, partial(report, study.name))
-    folder = options.out or BUILD / "whatif" / study.name
+    folder = options.out or BUILD / "whatif" / file_name(study.name)
     write_study(folder / "study.json", result)
     write_text(folder / "report.html", study_html(result))
     show(options, folder / "study.json", partial(print_study, result), ["study.json", "report.html"])

@@ -3,7 +3,7 @@
 from functools import cache
 from pathlib import Path
 from statistics import linear_regression
-from typing import NamedTuple, get_args
+from typing import ClassVar, NamedTuple, get_args
 
 from pydantic import BaseModel, ConfigDict
 
@@ -37,6 +37,8 @@ class LibraryEntry(Record):
 
 class LibraryTable(Record):
     """All cell libraries."""
+
+    file_schema: ClassVar[str | None] = "tritforge.cell-libraries.1"
 
     libraries: dict[str, LibraryEntry]
 

@@ -3,7 +3,7 @@
 import math
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -101,6 +101,8 @@ class SramChoice(Record):
 class OpTable(Record):
     """Energies of arithmetic operators at one node, and the SRAM that goes with them."""
 
+    file_schema: ClassVar[str | None] = "tritforge.costs.1"
+
     name: str
     kind: Kind
     node_nm: float
@@ -138,6 +140,8 @@ class SramPoint(Record):
 class SramTable(Record):
     """Energies of SRAM arrays over capacity, for one cell type and node."""
 
+    file_schema: ClassVar[str | None] = "tritforge.sram-costs.1"
+
     name: str
     kind: Kind
     source: str
@@ -169,6 +173,8 @@ class DramEntry(Share):
 class DramTable(Record):
     """Energy per bit of DRAM standards."""
 
+    file_schema: ClassVar[str | None] = "tritforge.dram-costs.1"
+
     name: str
     kind: Kind
     note: str
@@ -191,6 +197,8 @@ class DramTable(Record):
 
 class HostTable(Record):
     """What the processor beside the arrays spends."""
+
+    file_schema: ClassVar[str | None] = "tritforge.host-costs.1"
 
     name: str
     note: str

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from hw.artifact import write_text
+from hw.artifact import file_name, write_text
 from hw.boards.catalog import board_config, load_board
 from hw.boards.results import RESULTS, BoardResult, load_results, markdown, result_path, table
 from hw.boards.tools import TOOLS
@@ -69,7 +69,7 @@ def _bitstream(options: Namespace) -> None:
     if options.seeds < 1:
         raise InputError(f"--seeds must be at least 1, not {options.seeds}")
     config = board_config(board, options.array)
-    folder = options.out or _BUILD / f"{board.name}-{config.name}"
+    folder = options.out or _BUILD / file_name(f"{board.name}-{config.name}")
     from hw.boards.bitstream import build, estimate  # Amaranth is imported only by the command that elaborates
 
     with spinner(f"{board.name} {config.name}") as say:

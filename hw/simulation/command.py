@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hw.artifact import write_text
+from hw.artifact import file_name, write_text
 from hw.config import load_array
 from hw.errors import InputError
 
@@ -61,7 +61,7 @@ def _wave(options: Namespace) -> None:
     rng = np.random.default_rng(options.seed)
     planes = rng.integers(-1, 2, (config.planes, n, k), dtype=np.int8)
     job = CoreJob(rng.integers(-127, 128, (m, k), dtype=np.int8), planes, GemmFormat(config.planes))
-    path = options.out or _WAVES / f"{config.name}-{options.gemm}.vcd"
+    path = options.out or _WAVES / f"{file_name(config.name)}-{options.gemm}.vcd"
     edges = play(config, job, offers, path)
     if options.json:
         print(json.dumps({"waveform": str(path), "edges": [edge._asdict() for edge in edges]}))
@@ -76,7 +76,7 @@ def _diagram(options: Namespace) -> None:
     from hw.simulation.timing_diagram import example
 
     config = example()[0] if options.docs else load_array(options.array)
-    path = PICTURE if options.docs else options.out or _DIAGRAMS / f"{config.name}.svg"
+    path = PICTURE if options.docs else options.out or _DIAGRAMS / f"{file_name(config.name)}.svg"
     write_text(path, block_svg(config))
     print(json.dumps({"array": config.name, "file": str(path)}) if options.json else path)
 

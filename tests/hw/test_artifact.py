@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from hw.artifact import atomic_path, read_artifact, sha256_file, sha256_json, write_artifact, write_text
+from hw.artifact import atomic_path, file_name, read_artifact, sha256_file, sha256_json, write_artifact, write_text
 from hw.errors import InputError
 
 
@@ -105,3 +105,48 @@ def test_hashes_are_sha256(tmp_path):
     known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2, appendix B.1
     assert sha256_file(tmp_path / "f") == known
     assert sha256_json(json.loads('{"b": 1, "a": 2}')) == sha256_json({"a": 2, "b": 1})
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("llama2-7b", "llama2-7b"),
+        ("meta-llama/Llama-2-7b-hf", "meta-llama--Llama-2-7b-hf"),
+        ("../../etc/passwd", "%2E.--..--etc--passwd"),
+        ("..", "%2E."),
+        ("/", "--"),
+        ("", "unnamed"),
+        ("it's a \n\0 name", "it%27s%20a%20%0A%00%20name"),
+        ("größe-Ω", "größe-Ω"),
+    ],
+)
+def test_a_name_in_a_path_stays_in_its_folder(name, written, tmp_path):
+    assert file_name(name) == written
+    (tmp_path / file_name(name)).mkdir()
+    assert [path.name for path in tmp_path.iterdir()] == [written]
+
+
+def test_long_names_in_paths_differ_where_the_names_do(tmp_path):
+    names = [f"{'ß' * 400}{i}" for i in range(3)]
+    assert len({file_name(name) for name in names}) == 3
+    assert all(len(file_name(name).encode()) <= 120 for name in names)
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"schema": ' + "9" * 5000 + "}", "\ud800", "{}"])
+def test_json_that_python_cannot_hold_is_refused_in_one_line(tmp_path, content):
+    path = tmp_path / "file.json"
+    path.write_text(content, encoding="utf-8", errors="surrogatepass")
+    with pytest.raises(InputError, match=r"file\.json: .*; write it again$"):
+        read_artifact(path, "tritforge.sim", 1)
+
+
+def test_a_folder_in_place_of_an_artifact_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"cannot be read \(Is a directory\); write it again$"):
+        read_artifact(tmp_path, "tritforge.sim", 1)
+
+
+def test_an_artifact_whose_hashes_are_none_is_refused(tmp_path):
+    path = tmp_path / "file.json"
+    path.write_text('{"schema": "tritforge.sim", "version": 1, "inputs": []}')
+    with pytest.raises(InputError, match="field 'inputs' must be a mapping of hashes; write it again"):
+        read_artifact(path, "tritforge.sim", 1)

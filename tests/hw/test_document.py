@@ -1,10 +1,21 @@
 """YAML documents: every fault is one line that names file, place and what is allowed."""
 
+from pathlib import Path
+
 import pytest
 from pydantic import Field, ValidationError
 
 from hw.artifact import write_artifact
-from hw.document import Record, load_document, load_json, load_named, names_in, read_record, validate_document
+from hw.document import (
+    Record,
+    load_document,
+    load_json,
+    load_mapping,
+    load_named,
+    names_in,
+    read_record,
+    validate_document,
+)
 from hw.errors import InputError
 
 
@@ -47,6 +58,66 @@ def test_faults_are_one_line(tmp_path, content, message):
     with pytest.raises(InputError, match=f"^{path}:{message}") as caught:
         load_document(path, Lamp)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("watts: 1\nwatts: 2\n", r" line 2 is not valid YAML \(key 'watts' is given twice, first in line 1; keep one"),
+        ("watts: {a: 1, b: 2, 'a': 3}\n", r" line 1 is not valid YAML \(key 'a' is given twice, first in line 1"),
+        ("watts: &a [*a]\n", r" line 1 is not valid YAML \(an alias must not stand inside what it names\)$"),
+        ("watts: 2020-99-99\n", r" holds a value that cannot be read \(month must be in 1\.\.12\)$"),
+        (f"watts: {'9' * 5000}\n", r" holds a value that cannot be read \(Exceeds the limit .*\)$"),
+        ("watts: .inf\n", r" field 'watts' should be a finite number, not inf$"),
+        (f"watts: {'x' * 5000}\n", r" field 'watts' should be a valid number, .*, not 'x{199}\.\.\.$"),
+        ("- " * 5000, r".* is not valid YAML \(exceeded maximum nesting depth\)$"),
+    ],
+    ids=["twice", "twice inside", "cycle", "date", "digits", "infinite", "long", "deep"],
+)
+def test_yaml_that_hides_something_is_refused(tmp_path, content, message):
+    path = tmp_path / "lamp.yaml"
+    path.write_text(content)
+    with pytest.raises(InputError, match=f"^{path}:{message}"):
+        load_document(path, Lamp)
+
+
+def test_aliases_that_unfold_to_billions_are_refused_by_their_line(tmp_path):
+    path = tmp_path / "lamp.yaml"
+    path.write_text("a: &a0 [x, x]\n" + "".join(f"b{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 40)))
+    with pytest.raises(InputError, match=r"line 17 .*must unfold to at most 200000 values"):
+        load_document(path, Lamp)
+
+
+def test_a_merged_mapping_may_be_overridden(tmp_path):
+    path = tmp_path / "lamp.yaml"
+    path.write_text("<<: &lamp {watts: 1, colour: red}\nwatts: 2\n")
+    assert load_document(path, Lamp) == Lamp(watts=2, colour="red")
+
+
+class Desk(Lamp):
+    file_schema = "tritforge.desk.1"
+
+
+def test_a_file_may_say_its_schema_and_then_must_be_of_it(tmp_path):
+    path = tmp_path / "desk.yaml"
+    path.write_text("schema: tritforge.desk.1\nwatts: 4\n")
+    assert load_document(path, Desk) == Desk(watts=4)
+    assert load_mapping(path, "tritforge.desk.1") == {"watts": 4}
+    path.write_text("watts: 4\n")
+    assert load_document(path, Desk) == Desk(watts=4)
+    for other in ("tritforge.desk.2", "tritforge.array.1", "[1]"):
+        path.write_text(f"schema: {other}\nwatts: 4\n")
+        for read in (lambda: load_document(path, Desk), lambda: load_mapping(path, "tritforge.desk.1")):
+            with pytest.raises(InputError, match=r"desk\.yaml: schema must be tritforge\.desk\.1, not .*; give a file"):
+                read()
+
+
+def test_every_shipped_document_says_its_schema():
+    root = Path(__file__).parents[2]
+    folders = ("hw/arrays", "quant/models", "sim/memories", "energy/studies", "energy/tech")
+    files = [path for folder in folders for path in (root / folder).rglob("*.yaml")]
+    assert len(files) > 30
+    assert [path.name for path in files if not path.read_text().startswith("schema: tritforge.")] == []
 
 
 def test_a_missing_file_is_named(tmp_path):
