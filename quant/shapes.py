@@ -1,25 +1,23 @@
 """Shapes of LLaMA-family models: dimensions, the GEMMs of a layer, and parameter counts."""
 
-import json
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
 from hw.artifact import sha256_json
-from hw.document import Record, load_named, names_in, validate_document
-from hw.errors import InputError
+from hw.document import Record, load_named, names_in
 
 __all__ = [
     "LINEAR_KINDS",
     "LINEAR_MODULES",
     "MODEL_FOLDER",
+    "Experts",
     "Gemm",
     "ModelShape",
     "linear_name",
     "load_shape",
     "model_names",
-    "shape_from_hf_config",
 ]
 
 MODEL_FOLDER = Path(__file__).parent / "models"
@@ -27,10 +25,13 @@ MODEL_FOLDER = Path(__file__).parent / "models"
 # The decoder linears that are quantized, in the order in which a token meets them.
 LINEAR_KINDS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
-# Where transformers and checkpoints keep each of them inside its layer.
+# Where transformers and checkpoints keep each of them inside its layer, unless the family packs it with others.
 LINEAR_MODULES = {kind: f"{'self_attn' if kind in LINEAR_KINDS[:4] else 'mlp'}.{kind}" for kind in LINEAR_KINDS}
 
+_MLP_KINDS = LINEAR_KINDS[4:]
+
 Positive = Annotated[int, Field(ge=1)]
+Layer = Annotated[int, Field(ge=0)]
 
 
 class Gemm(NamedTuple):
@@ -46,8 +47,24 @@ class Gemm(NamedTuple):
         return self.m * self.n * self.k
 
 
+class Experts(Record):
+    """A mixture in the place of a layer's MLP: a router sends every token to ``per_token`` of ``count`` MLPs."""
+
+    count: Positive
+    per_token: Positive
+    size: Positive  # intermediate size of each
+    shared_size: Positive | None = None  # of one more MLP that every token passes, with a gate of one output
+    dense_layers: tuple[Layer, ...] = ()  # layers that have one MLP of the model's intermediate_size instead
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Experts":
+        if self.per_token > self.count:
+            raise ValueError(f"experts per token must be at most the {self.count} experts, not {self.per_token}")
+        return self
+
+
 class ModelShape(Record):
-    """Dimensions of one decoder-only LLaMA, named as in its ``config.json`` where that has a name."""
+    """Dimensions of one decoder-only LLaMA relative, named as in its ``config.json`` where that has a name."""
 
     file_schema: ClassVar[str | None] = "tritforge.model.1"
 
@@ -63,11 +80,24 @@ class ModelShape(Record):
     max_positions: Positive
     tie_embeddings: bool = False
     qkv_bias: bool = False
-    sub_norms: bool = False  # BitNet b1.58 2B: extra RMSNorm before o_proj and before down_proj
-    activation: Literal["silu", "relu2", "gelu"] = "silu"
+    o_bias: bool = False
+    mlp_bias: bool = False
+    sub_norms: bool = False  # BitNet b1.58: extra RMSNorm before o_proj and before down_proj
+    pre_norms: bool = True  # RMSNorm before attention and before the MLP
+    post_norms: bool = False  # RMSNorm of what attention and the MLP add to the residual stream (Gemma, OLMo 2)
+    query_key_norm: Literal["head", "width"] | None = None  # RMSNorm of each head (Qwen3), or of all together (OLMo 2)
+    activation: Literal["silu", "relu2", "gelu"] = "silu"  # gelu: the tanh form
     rope_theta: Annotated[float, Field(gt=0)] = 10000.0
+    rope_scaling: str | None = None  # how its frequencies are scaled, such as llama3 or yarn; no count depends on it
+    rotary_dim: Positive | None = None  # of each head; None: head_dim
+    layers_without_rope: tuple[Layer, ...] = ()
     rms_norm_eps: Annotated[float, Field(gt=0)] = 1e-5
     sliding_window: Positive | None = None
+    windowed_layers: tuple[Layer, ...] | None = None  # whose attention has the sliding window; None: all
+    attention_softcap: bool = False  # scores pass c tanh(x / c)
+    logit_softcap: bool = False
+    scaled: tuple[Literal["embedding", "residual", "logits"], ...] = ()  # multiplied by a constant of the model
+    experts: Experts | None = None
     parameters: Positive | None = None  # the published count, where one is; a test reproduces it
     parameters_source: str | None = None
 
@@ -75,10 +105,16 @@ class ModelShape(Record):
     def _consistent(self) -> "ModelShape":
         if self.heads % self.kv_heads:
             raise ValueError(f"heads must be a multiple of kv_heads, not {self.heads} of {self.kv_heads}")
+        if self.windowed_layers is not None and self.sliding_window is None:
+            raise ValueError("windowed_layers need a sliding_window")
+        dense = () if self.experts is None else self.experts.dense_layers
+        for layer in (*(self.windowed_layers or ()), *self.layers_without_rope, *dense):
+            if layer >= self.layers:
+                raise ValueError(f"layer numbers must be below the {self.layers} layers, not {layer}")
         return self
 
     def linear(self, kind: str) -> tuple[int, int]:
-        """``(n, k)`` = (outputs, inputs) of one decoder linear."""
+        """``(n, k)`` = (outputs, inputs) of one decoder linear; of the MLP where a layer has one."""
         q, kv, h, f = (
             self.heads * self.head_dim,
             self.kv_heads * self.head_dim,
@@ -96,10 +132,34 @@ class ModelShape(Record):
         }
         return shapes[kind]
 
+    def window(self, layer: int) -> int | None:
+        """Tokens that a token of this layer sees, itself included; None: all before it."""
+        windowed = self.windowed_layers is None or layer in self.windowed_layers
+        return self.sliding_window if windowed else None
+
+    @property
+    def windows(self) -> dict[int | None, int]:
+        """How many layers have each window, in the order of the layers."""
+        counted: dict[int | None, int] = {}
+        for window in map(self.window, range(self.layers)):
+            counted[window] = counted.get(window, 0) + 1
+        return counted
+
+    @property
+    def mixture_layers(self) -> int:
+        """Layers whose MLP is a mixture of experts."""
+        return 0 if self.experts is None else self.layers - len(set(self.experts.dense_layers))
+
     @property
     def linear_parameters(self) -> int:
-        """Weights of all decoder linears: what is quantized."""
-        return self.layers * sum(n * k for n, k in map(self.linear, LINEAR_KINDS))
+        """Weights of all decoder linears, of all experts: what is quantized."""
+        attention = sum(n * k for n, k in map(self.linear, LINEAR_KINDS[:4]))
+        dense = (self.layers - self.mixture_layers) * self._mlp_weights()
+        total = self.layers * attention + dense
+        if self.experts is not None:
+            width = self.experts.count * self.experts.size + (self.experts.shared_size or 0)
+            total += self.mixture_layers * len(_MLP_KINDS) * self.hidden_size * width
+        return total
 
     @property
     def embedding_parameters(self) -> int:
@@ -107,24 +167,40 @@ class ModelShape(Record):
         return self.vocab_size * self.hidden_size
 
     @property
+    def router_parameters(self) -> int:
+        """Weights of all routers, and of the gates of shared experts."""
+        if self.experts is None:
+            return 0
+        outputs = self.experts.count + (self.experts.shared_size is not None)
+        return self.mixture_layers * outputs * self.hidden_size
+
+    @property
     def total_parameters(self) -> int:
-        """Every parameter: linears, biases, norms, embedding, and lm_head unless tied."""
-        biases = (self.heads + 2 * self.kv_heads) * self.head_dim if self.qkv_bias else 0
-        norms = 2 * self.hidden_size
-        if self.sub_norms:
-            norms += self.heads * self.head_dim + self.intermediate_size
+        """Every parameter: linears, routers, biases, norms, embedding, and lm_head unless tied."""
         tables = self.embedding_parameters * (1 if self.tie_embeddings else 2)
-        return self.linear_parameters + self.layers * (biases + norms) + self.hidden_size + tables
+        layers = self.layers * (self._biases() + self._norms())
+        return self.linear_parameters + self.router_parameters + layers + self.hidden_size + tables
 
     @property
     def sha256(self) -> str:
         """Hash of the dimensions, not of the name or the source."""
-        return sha256_json(self.model_dump(exclude={"name", "source", "parameters", "parameters_source"}))
+        return sha256_json(self.model_dump(exclude={"name", "source", "parameters", "parameters_source"}, mode="json"))
 
+    def _mlp_weights(self) -> int:
+        return sum(n * k for n, k in map(self.linear, _MLP_KINDS))
 
-def linear_name(layer: int, kind: str) -> str:
-    """Path of a decoder linear's module inside the model: ``model.layers.3.self_attn.q_proj``."""
-    return f"model.layers.{layer}.{LINEAR_MODULES[kind]}"
+    def _biases(self) -> int:
+        """Of one layer."""
+        present = {"q_proj": self.qkv_bias, "k_proj": self.qkv_bias, "v_proj": self.qkv_bias, "o_proj": self.o_bias}
+        kinds = [kind for kind in LINEAR_KINDS if present.get(kind, self.mlp_bias)]
+        return sum(self.linear(kind)[0] for kind in kinds)
+
+    def _norms(self) -> int:
+        """Gains of one layer."""
+        q, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        gains = 2 * self.hidden_size * (self.pre_norms + self.post_norms)
+        gains += q + self.intermediate_size if self.sub_norms else 0
+        return gains + {None: 0, "head": 2 * self.head_dim, "width": q + kv}[self.query_key_norm]
 
 
 def model_names() -> list[str]:
@@ -141,43 +217,6 @@ def load_shape(name: str) -> ModelShape:
     return load_named(name, MODEL_FOLDER, ModelShape, "model")
 
 
-def shape_from_hf_config(path: Path) -> ModelShape:
-    """Read the dimensions out of a Hugging Face ``config.json``.
-
-    Raises:
-        InputError: unreadable file, an architecture that is not a LLaMA relative, a missing or wrong field.
-    """
-    path = Path(path)
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: must be a readable Hugging Face config.json ({error})") from None
-    known = {"llama", "mistral", "qwen2", "bitnet", "smollm"}
-    if not isinstance(config, dict) or (kind := config.get("model_type")) not in known:
-        found = config.get("model_type") if isinstance(config, dict) else type(config).__name__
-        raise InputError(f"{path}: field 'model_type' must be one of {', '.join(sorted(known))}, not {found!r}")
-    fields = {
-        "hidden_size": "hidden_size",
-        "intermediate_size": "intermediate_size",
-        "layers": "num_hidden_layers",
-        "heads": "num_attention_heads",
-        "vocab_size": "vocab_size",
-        "max_positions": "max_position_embeddings",
-    }
-    if missing := [theirs for theirs in fields.values() if not isinstance(config.get(theirs), int)]:
-        raise InputError(f"{path}: field {missing[0]!r} must be an integer, not {config.get(missing[0])!r}")
-    if config["num_attention_heads"] < 1:
-        raise InputError(f"{path}: field 'num_attention_heads' must be at least 1, not {config['num_attention_heads']}")
-    ours = {mine: config[theirs] for mine, theirs in fields.items()}
-    ours["kv_heads"] = config.get("num_key_value_heads") or ours["heads"]
-    ours["head_dim"] = config.get("head_dim") or ours["hidden_size"] // ours["heads"]
-    ours["tie_embeddings"] = bool(config.get("tie_word_embeddings", False))
-    ours["qkv_bias"] = kind == "qwen2" or bool(config.get("attention_bias", False))
-    ours["sub_norms"] = kind == "bitnet"
-    ours["activation"] = {"relu2": "relu2", "gelu": "gelu"}.get(config.get("hidden_act", "silu"), "silu")
-    rope = config.get("rope_parameters") or {}
-    ours["rope_theta"] = config.get("rope_theta") or rope.get("rope_theta") or 10000.0
-    ours["rms_norm_eps"] = config.get("rms_norm_eps", 1e-6)
-    return validate_document(
-        {"name": path.resolve().parent.name, "source": f"{path.name} of the given model", **ours}, ModelShape, str(path)
-    )
+def linear_name(layer: int, kind: str) -> str:
+    """Path of a decoder linear's module inside the model: ``model.layers.3.self_attn.q_proj``."""
+    return f"model.layers.{layer}.{LINEAR_MODULES[kind]}"

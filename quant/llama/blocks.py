@@ -5,7 +5,7 @@ the type of their file, and ``working_block`` brings one at a time to the device
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from quant.shapes import LINEAR_KINDS, LINEAR_MODULES, ModelShape, linear_name
+from quant.shapes import LINEAR_KINDS, ModelShape, linear_name
 
 __all__ = [
     "DecoderLinear",
@@ -29,14 +29,15 @@ __all__ = [
     "embed",
     "first_blocks",
     "int8_activations",
+    "layer_arguments",
     "logits_of",
     "must_stream",
+    "norm_names",
     "norm_weights",
     "place",
     "product_precision",
     "quantize_dequantize",
     "quantize_tokens",
-    "rotary_arguments",
     "run_block",
     "streams",
     "working_block",
@@ -44,6 +45,8 @@ __all__ = [
 
 _RESIDENT_BYTES = 8 << 30  # of the largest model that is held whole in float32
 _STREAMS = "blocks_wait_on_the_host"  # attribute of a streamed model
+
+_ARGUMENTS = "arguments_of_the_layers"  # attribute: the last length and device, and what its layers get
 
 
 class Tokenizer(Protocol):
@@ -133,7 +136,8 @@ def first_blocks(model: PreTrainedModel, count: int) -> Iterator[None]:
 
 def block_linears(block: nn.Module, layer: int) -> list[DecoderLinear]:
     """The seven linears of one decoder layer, in the order in which a token meets them."""
-    return [DecoderLinear(layer, kind, block.get_submodule(LINEAR_MODULES[kind])) for kind in LINEAR_KINDS]
+    named = {name.rpartition(".")[2]: module for name, module in block.named_modules()}
+    return [DecoderLinear(layer, kind, named[kind]) for kind in LINEAR_KINDS]
 
 
 def decoder_linears(model: PreTrainedModel) -> Iterator[DecoderLinear]:
@@ -149,10 +153,23 @@ def norm_weights(model: PreTrainedModel) -> dict[str, nn.Parameter]:
 
 
 def block_norms(block: nn.Module, layer: int) -> dict[str, nn.Parameter]:
-    """The gains of one decoder layer's two norms, before attention and before the MLP, by the names of the model's."""
-    gains = (block.input_layernorm.weight, block.post_attention_layernorm.weight)
-    names = ("input_layernorm", "post_attention_layernorm")
-    return {f"layers.{layer}.{name}": gain for name, gain in zip(names, gains, strict=True)}
+    """The gains of the norms before attention and before the MLP, by the names of the model's; none in OLMo 2."""
+    names = [name for name in norm_names(block)[::2] if name is not None]
+    return {f"layers.{layer}.{name}": block.get_submodule(name).weight for name in names}
+
+
+def norm_names(block: nn.Module) -> tuple[str | None, str | None, str | None, str | None]:
+    """Names of the norms before and after attention, before and after the MLP; None where there is none.
+
+    LLaMA has the first and the third, Gemma all, OLMo 2 the second and the fourth. The third's name says little:
+    ``post_attention_layernorm`` stands before LLaMA's MLP and after Gemma's attention.
+    """
+    present = dict(block.named_children())
+    first, after = ("input_layernorm" if "input_layernorm" in present else None), "post_attention_layernorm"
+    if "post_feedforward_layernorm" not in present:
+        return first, None, after, None
+    before = "pre_feedforward_layernorm" if "pre_feedforward_layernorm" in present else None
+    return first, after, before, "post_feedforward_layernorm"
 
 
 def quantize_tokens(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -187,26 +204,67 @@ def _fake_quantize(module: nn.Module, arguments: tuple[Tensor]) -> tuple[Tensor]
 
 def embed(model: PreTrainedModel, tokens: Tensor) -> Tensor:
     """Input of the first block: int64 ``(batch, length)`` -> ``(batch, length, hidden)``."""
-    return model.model.embed_tokens(tokens)
+    seen: list[Tensor] = []
+
+    def keep(layer: int, hidden: Tensor, arguments: dict[str, object]) -> Tensor:
+        seen.append(hidden)
+        return hidden
+
+    with _layers_as(model, keep):
+        model.model(input_ids=tokens, use_cache=False)
+    return seen[0]
 
 
 def logits_of(model: PreTrainedModel, hidden: Tensor) -> Tensor:
-    """Final norm and head: ``(..., hidden)`` -> ``(..., vocab)``."""
-    return model.lm_head(model.model.norm(hidden))
+    """Final norm, head, and what the family does to the logits: ``(..., hidden)`` -> ``(..., vocab)``."""
+    states = hidden.reshape(-1, 1, hidden.shape[-1])  # as many sequences of one token
+    with _layers_as(model, lambda layer, _, arguments: states):
+        logits = model(inputs_embeds=states, use_cache=False).logits
+    return logits.reshape(*hidden.shape[:-1], -1)
 
 
 def run_block(model: PreTrainedModel, block: nn.Module, hidden: Tensor) -> Tensor:
-    """One decoder layer with causal attention over whole rows: ``(batch, length, hidden)`` to the same."""
+    """One decoder layer over whole rows: ``(batch, length, hidden)`` to the same."""
     with product_precision(model):
-        output = block(hidden, **rotary_arguments(model, hidden))
+        output = block(hidden, **layer_arguments(model, block, hidden))
     return output[0] if isinstance(output, tuple) else output
 
 
-def rotary_arguments(model: PreTrainedModel, hidden: Tensor) -> dict[str, object]:
-    """What a decoder layer and its attention need beside ``hidden``: causal attention over whole rows."""
-    positions = torch.arange(hidden.shape[1], device=hidden.device)[None]
-    rotary = model.model.rotary_emb(hidden, positions)
-    return {"attention_mask": None, "position_ids": positions, "position_embeddings": rotary}
+def layer_arguments(model: PreTrainedModel, block: nn.Module, hidden: Tensor) -> dict[str, object]:
+    """What the model itself gives this decoder layer beside ``hidden``: mask, positions, rotary tables.
+
+    They are taken from a pass of transformers' own model in which the layers do nothing, so windows, layers of
+    different kinds and rotary scaling are as the family defines them.
+    """
+    key = hidden.shape[1], hidden.device
+    last, found = getattr(model, _ARGUMENTS, (None, []))
+    if last != key:
+        found = []
+
+        def keep(layer: int, states: Tensor, arguments: dict[str, object]) -> Tensor:
+            found.append(arguments)
+            return states
+
+        with _layers_as(model, keep), torch.no_grad():
+            model.model(inputs_embeds=torch.zeros_like(hidden[:1], dtype=torch.float32), use_cache=False)
+        setattr(model, _ARGUMENTS, (key, found))
+    return found[block.self_attn.layer_idx]
+
+
+@contextmanager
+def _layers_as(model: PreTrainedModel, stand_in: Callable[[int, Tensor, dict[str, object]], Tensor]) -> Iterator[None]:
+    """Inside, each decoder layer is ``stand_in(layer, hidden, arguments)``."""
+
+    def forward(layer: int) -> Callable[..., Tensor]:
+        return lambda hidden, **arguments: stand_in(layer, hidden, arguments)
+
+    for layer, block in enumerate(blocks(model)):
+        block.forward = forward(layer)
+    try:
+        yield
+    finally:
+        for block in blocks(model):
+            del block.forward
 
 
 @contextmanager

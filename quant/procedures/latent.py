@@ -13,7 +13,17 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from quant.llama.blocks import block_linears, quantize_dequantize
+from hw.errors import InputError
+from quant.llama.blocks import (
+    LoadedModel,
+    block_linears,
+    blocks,
+    embed,
+    quantize_dequantize,
+    run_block,
+    working_block,
+)
+from quant.llama.self_test import probe_tokens
 from quant.shapes import LINEAR_KINDS
 from quant.weights.side_data import LowRank
 from quant.weights.solution import LinearSolution
@@ -24,6 +34,7 @@ __all__ = [
     "LatentWeight",
     "block_function",
     "block_tensors",
+    "check_blocks",
     "latent_weight",
     "rotary_tables",
 ]
@@ -33,6 +44,8 @@ BlockFunction = Callable[..., Tensor | tuple[Tensor, Tensor]]  # see block_funct
 _COMPILATIONS = 64  # of the block function: teacher or student, trained or not, shapes; torch's own limit is 8
 
 _LARGEST = 1.5  # where a latent weight starts at most: as far beyond its code as the edge of rounding is before it
+_BLOCK_TOLERANCE = 2e-2  # of the outputs' norm; TF32 on a GPU is within it, another function is not
+
 _EDGE = 0.51  # where a latent weight starts that must round to another code than its weight does
 
 
@@ -164,6 +177,39 @@ def rotary_tables(model: PreTrainedModel, length: int) -> tuple[Tensor, Tensor]:
     positions = torch.arange(length, device=device)[None]
     cosine, sine = model.model.rotary_emb(torch.zeros(1, device=device), positions)
     return cosine[0], sine[0]
+
+
+@torch.no_grad()
+def check_blocks(loaded: LoadedModel, length: int) -> None:
+    """Compare ``block_function`` with every block of the model; ``length``: of the longest window it will be given.
+
+    Raises:
+        InputError: a block of another form than LLaMA's, or a sliding window shorter than ``length``.
+    """
+    model, shape = loaded.model, loaded.shape
+    remedy = "give a method that solves linear by linear, such as pt-bitnet, gptq or rtn"
+    if short := [window for window in shape.windows if window is not None and window < length]:
+        raise InputError(
+            f"model {shape.name!r}: training whole blocks needs windows of at most the {short[0]} tokens that its "
+            f"attention sees, not {length}; use --length {short[0]}, or {remedy}"
+        )
+    tokens = probe_tokens(shape).to(model.lm_head.weight.device)
+    hidden, tables = embed(model, tokens), None
+    plain = shape.pre_norms and not (shape.post_norms or shape.logit_softcap or "logits" in shape.scaled)
+    for layer in range(len(blocks(model))):
+        block = working_block(model, layer)
+        wanted = run_block(model, block, hidden)
+        difference = 1.0
+        if plain:
+            tables = tables or rotary_tables(model, tokens.shape[1])
+            found = block_function(model, int8=False, compiled=False)(hidden, *tables, block_tensors(block))
+            difference = ((found - wanted).norm() / wanted.norm()).item()
+        if difference > _BLOCK_TOLERANCE:  # what is not finite is named where it is met
+            raise InputError(
+                f"model {shape.name!r}: layer {layer} of a {model.config.model_type} model must be a block of LLaMA's "
+                f"form for methods that train whole blocks; {remedy}"
+            )
+        hidden = wanted
 
 
 def block_function(model: PreTrainedModel, int8: bool, compiled: bool, ranges: bool = False) -> BlockFunction:

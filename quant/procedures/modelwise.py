@@ -17,7 +17,14 @@ from quant.llama.blocks import LoadedModel, block_linears, blocks, embed, stream
 from quant.llama.generate import generate_windows
 from quant.procedures.calibrate import CalibrationBlock, block_hessians
 from quant.procedures.distill import Corpus, distill
-from quant.procedures.latent import BlockTensors, block_function, block_tensors, latent_weight, rotary_tables
+from quant.procedures.latent import (
+    BlockTensors,
+    block_function,
+    block_tensors,
+    check_blocks,
+    latent_weight,
+    rotary_tables,
+)
 from quant.procedures.linears import solve_linears
 from quant.procedures.reconstruct import TrainingPlan, reconstruct, run_in_place
 from quant.procedures.stopwatch import stage
@@ -44,6 +51,7 @@ def train_model(work: Work) -> Written:
         InputError: what the method refuses, or a loss that is not finite.
     """
     model, options = work.loaded.model, work.options
+    check_blocks(work.loaded, max(work.windows.shape[1], options.distill_length if options.distill_steps else 0))
     work = work._replace(windows=work.windows.to(next(model.parameters()).device))
     generated = work.windows[:0]
     if options.distill_steps and options.generated_windows:

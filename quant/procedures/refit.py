@@ -123,16 +123,19 @@ class FloatStream:
         full = SteppedBlock(self._model, copy.deepcopy(item.block), int8=False)
         ours = SteppedBlock(self._model, item.block, int8=True)
         found, gains = {}, {name: gain.detach() for name, gain in block_norms(item.block, item.layer).items()}
-        attention_gain, mlp_gain = gains.values()
+        attention_gain, mlp_gain = tuple(gains.values()) or (None, None)
         outputs = item.hidden.clone()
         states, full_states = in_passes(outputs), in_passes(self._hidden)
 
         def moments(step: Callable[[SteppedBlock, Tensor], Tensor], adds: bool) -> Moments:
             with stage("Hessians", item.layer), product_precision(self._model):
                 return _mean(
-                    _products(quantize_dequantize(step(ours, mine)), step(full, other), other - mine if adds else None)
+                    _products(quantize_dequantize(step(ours, mine)), step(full, other), lacking(mine, other, adds))
                     for mine, other in zip(states, full_states, strict=True)
                 )
+
+        def lacking(mine: Tensor, other: Tensor, adds: bool) -> Tensor | None:
+            return (other - mine) / ours.adds if adds and ours.adds is not None else None
 
         def replace_linears(kinds: Sequence[str], seen: Moments, gain: Tensor | None = None) -> None:
             linears = [linear for linear in item.linears if linear.kind in kinds]

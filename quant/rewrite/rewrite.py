@@ -20,6 +20,7 @@ from hw.artifact import write_artifact
 from hw.document import Record
 from hw.errors import InputError
 from hw.progress import StageReport
+from quant.llama.adapt import file_state
 from quant.llama.blocks import LoadedModel, blocks, logits_of
 from quant.llama.forward import hidden_states
 from quant.llama.loading import load_model, load_tokenizer, save_tokenizer
@@ -106,9 +107,7 @@ def _logits(model: PreTrainedModel, windows: torch.Tensor) -> torch.Tensor:
 def _write_weights(model: PreTrainedModel, folder: Path) -> str:
     """``model.safetensors`` and ``config.json``; the name of the weights' type."""
     dtype = next(blocks(model)[0].parameters()).dtype
-    tensors = {name: value.to("cpu", dtype).contiguous() for name, value in model.state_dict().items()}
-    if model.config.tie_word_embeddings:
-        del tensors["lm_head.weight"]
+    tensors = {name: value.to("cpu", dtype).contiguous() for name, value in file_state(model).items()}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     model.config.dtype = dtype
     model.config.save_pretrained(folder)

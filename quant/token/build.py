@@ -104,7 +104,13 @@ def _check(shape: ModelShape, form: TokenFormat, context: int) -> None:
     wrong = {
         f"activation {shape.activation!r}": shape.activation != "silu",
         "norms before o_proj and down_proj": shape.sub_norms,
-        "biases of q, k and v": shape.qkv_bias,
+        "biases": shape.qkv_bias or shape.o_bias or shape.mlp_bias,
+        "norms of queries and keys": shape.query_key_norm is not None,
+        "norms behind attention and MLP": shape.post_norms or not shape.pre_norms,
+        "soft caps": shape.attention_softcap or shape.logit_softcap,
+        f"constants that scale {' and '.join(shape.scaled)}": bool(shape.scaled),
+        f"rotary positions scaled by {shape.rope_scaling}": shape.rope_scaling is not None,
+        "heads or layers without rotary positions": bool(shape.layers_without_rope) or shape.rotary_dim is not None,
         f"heads of {shape.head_dim}": shape.head_dim % 2 == 1,
         f"a window of {shape.sliding_window} tokens": (shape.sliding_window or context) < context,
     }

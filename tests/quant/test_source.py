@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from hw.errors import InputError
-from quant.source import check_safetensors, extras_needed, located, resolve, weights_sha256
+from quant.safetensors_files import check_safetensors
+from quant.source import extras_needed, located, resolve, weights_sha256
 
 
 def test_directory_config_and_shipped_name(tiny_folder):

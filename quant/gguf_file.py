@@ -1,0 +1,211 @@
+"""GGUF files: metadata and the table of tensors, read without trusting a size that the file does not have.
+
+Ref: ggml-org/ggml docs/gguf.md. Values of tensors are dequantized by the ``gguf`` package.
+"""
+
+import math
+import mmap
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import gguf
+import numpy as np
+
+from hw.errors import InputError
+
+__all__ = ["GgufFile", "GgufTensor", "Strings", "read_gguf", "tensor_values"]
+
+_SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+_STRING, _ARRAY = 8, 9
+_VERSIONS = (2, 3)
+_MOST_DIMENSIONS = 4
+_ALIGNMENT = 32  # of the data where the metadata say nothing
+
+
+class Strings(NamedTuple):
+    """An array of strings, of which only the length is kept."""
+
+    count: int
+
+
+class GgufTensor(NamedTuple):
+    """An entry of the table of tensors."""
+
+    shape: tuple[int, ...]  # rows first, as NumPy has them
+    kind: int  # number of its GGML type
+    start: int  # byte of the file
+
+    @property
+    def type_name(self) -> str:
+        """The GGML type's name, or its number where the gguf package knows none."""
+        try:
+            return gguf.GGMLQuantizationType(self.kind).name
+        except ValueError:
+            return str(self.kind)
+
+
+class GgufFile(NamedTuple):
+    """What stands in front of the data."""
+
+    path: Path
+    fields: Mapping[str, object]
+    tensors: Mapping[str, GgufTensor]
+
+
+class _Damaged(Exception):
+    """The file does not have what it says."""
+
+
+def read_gguf(path: Path) -> GgufFile:
+    """Metadata and table of tensors.
+
+    Raises:
+        InputError: no such file, not a GGUF file, another version or byte order, or a truncated one.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    size = path.stat().st_size
+    if size < 24:
+        raise InputError(f"{path}: must be a whole .gguf file; it is damaged or truncated ({size} bytes)")
+    with open(path, "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        if data[:4] != b"GGUF":
+            raise InputError(f"{path}: must be a .gguf file, not one that starts with {data[:4]!r}; damaged or another")
+        (version,) = struct.unpack_from("<I", data, 4)
+        if version not in _VERSIONS:
+            swapped = int.from_bytes(data[4:8], "big") in _VERSIONS
+            what = "big-endian byte order" if swapped else f"version {version}"
+            raise InputError(f"{path}: GGUF of {what} is not supported here; convert it to version 3, little-endian")
+        try:
+            return _read_header(path, _Cursor(data), size)
+        except (_Damaged, UnicodeDecodeError, RecursionError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"{path}: must be a whole .gguf file; it is damaged or truncated ({reason})") from None
+
+
+def tensor_values(file: GgufFile, name: str) -> np.ndarray:
+    """One tensor as float32 in its own shape.
+
+    Raises:
+        InputError: a type that cannot be turned into numbers here, named.
+    """
+    tensor = file.tensors[name]
+    try:
+        kind = gguf.GGMLQuantizationType(tensor.kind)
+        size = math.prod(tensor.shape[:-1]), _row_bytes(tensor, kind)
+        raw = np.memmap(file.path, np.uint8, "r", tensor.start, size)
+        values = gguf.quants.dequantize(_typed(raw, kind), kind)
+    except (NotImplementedError, ValueError):
+        raise InputError(
+            f"{file.path}: tensor {name!r} has GGML type {tensor.type_name}, which is not supported here; convert the "
+            "model to F16 or Q8_0"
+        ) from None
+    return np.asarray(values, np.float32).reshape(tensor.shape)
+
+
+class _Cursor:
+    """Reads values one after the other and stops at the end of the file."""
+
+    def __init__(self, data: mmap.mmap) -> None:
+        self._data, self.position = data, 8
+
+    def take(self, layout: str) -> object:
+        """One number."""
+        size = struct.calcsize(layout)
+        if self.position + size > len(self._data):
+            raise _Damaged("ends within its header")
+        (value,) = struct.unpack_from(f"<{layout}", self._data, self.position)
+        self.position += size
+        return value
+
+    def skip(self, count: int) -> int:
+        """Where these bytes start."""
+        start = self.position
+        if count > len(self._data) - start:
+            raise _Damaged("ends within its header")
+        self.position += count
+        return start
+
+    def text(self) -> str:
+        """A string: length, then UTF-8."""
+        length = self.take("Q")
+        start = self.skip(length)
+        return self._data[start : start + length].decode("utf-8")
+
+    def value(self, kind: int) -> object:
+        """A value of the metadata."""
+        if kind == _STRING:
+            return self.text()
+        if kind == _ARRAY:
+            return self._array(self.take("I"), self.take("Q"))
+        if kind not in _SCALARS:
+            raise _Damaged(f"metadata of type {kind}")
+        return self.take(_SCALARS[kind])
+
+    def _array(self, kind: int, count: int) -> object:
+        if kind == _STRING:
+            if count > (len(self._data) - self.position) // 8:
+                raise _Damaged("an array longer than the file")
+            for _ in range(count):
+                self.skip(self.take("Q"))
+            return Strings(count)
+        if kind not in _SCALARS:
+            raise _Damaged(f"an array of type {kind}")
+        size = struct.calcsize(_SCALARS[kind])
+        if count > (len(self._data) - self.position) // size:
+            raise _Damaged("an array longer than the file")
+        start = self.skip(count * size)
+        return np.frombuffer(self._data, np.dtype(f"<{_SCALARS[kind]}"), count, start).tolist()
+
+
+def _read_header(path: Path, cursor: _Cursor, size: int) -> GgufFile:
+    tensor_count, field_count = cursor.take("Q"), cursor.take("Q")
+    fields: dict[str, object] = {}
+    for _ in range(field_count):
+        name = cursor.text()
+        if name in fields:
+            raise _Damaged(f"field {name!r} twice")
+        fields[name] = cursor.value(cursor.take("I"))
+    entries: dict[str, tuple[tuple[int, ...], int, int]] = {}
+    for _ in range(tensor_count):
+        name, dimensions = cursor.text(), cursor.take("I")
+        if not 1 <= dimensions <= _MOST_DIMENSIONS or name in entries:
+            raise _Damaged(f"tensor {name!r} twice" if name in entries else f"a tensor of {dimensions} dimensions")
+        shape = tuple(cursor.take("Q") for _ in range(dimensions))[::-1]
+        entries[name] = shape, cursor.take("I"), cursor.take("Q")
+    alignment = fields.get("general.alignment", _ALIGNMENT)
+    if type(alignment) is not int or alignment < 1 or alignment % 8:
+        raise _Damaged(f"alignment {alignment!r}")
+    first = -(-cursor.position // alignment) * alignment
+    tensors = {}
+    for name, (shape, kind, offset) in entries.items():
+        tensors[name] = tensor = GgufTensor(shape, kind, first + offset)
+        if min(shape) < 1:
+            raise _Damaged(f"tensor {name!r} of shape {shape}")
+        if (needed := _size(tensor)) is not None and tensor.start + needed > size:
+            raise _Damaged(f"tensor {name!r} ends at byte {tensor.start + needed} of {size}")
+    return GgufFile(path, fields, tensors)
+
+
+def _size(tensor: GgufTensor) -> int | None:
+    """Bytes; None of a type that the gguf package does not know."""
+    try:
+        kind = gguf.GGMLQuantizationType(tensor.kind)
+    except ValueError:
+        return None
+    return math.prod(tensor.shape[:-1]) * _row_bytes(tensor, kind)
+
+
+def _row_bytes(tensor: GgufTensor, kind: gguf.GGMLQuantizationType) -> int:
+    block, size = gguf.GGML_QUANT_SIZES[kind]
+    if tensor.shape[-1] % block:
+        raise _Damaged(f"rows of {tensor.shape[-1]} values in blocks of {block}")
+    return tensor.shape[-1] // block * size
+
+
+def _typed(raw: np.ndarray, kind: gguf.GGMLQuantizationType) -> np.ndarray:
+    """Bytes as the numbers that they are, where they are numbers of NumPy."""
+    numbers = {"F32": "<f4", "F16": "<f2"}
+    return raw.view(numbers[kind.name]) if kind.name in numbers else raw

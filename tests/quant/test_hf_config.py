@@ -1,0 +1,162 @@
+"""config.json: every field is read, known to be irrelevant, or named in a refusal; counts are transformers' own."""
+
+import json
+
+import pytest
+import torch
+import transformers
+
+from hw.errors import InputError
+from quant.families import FAMILIES
+from quant.hf_config import shape_from_config, shape_from_hf_config
+
+SIZES = {
+    "hidden_size": 640,
+    "intermediate_size": 96,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 160,  # a multiple of every family's default number of key-value heads
+    "vocab_size": 300,
+    "max_position_embeddings": 256,
+    "pad_token_id": 0,
+}
+
+
+def read(**fields):
+    config = SIZES | {"model_type": "llama"} | fields
+    return shape_from_config({k: v for k, v in config.items() if v is not ...}, "x", "a test", "x/config.json")
+
+
+def of_transformers(model_type, **fields):
+    config = transformers.CONFIG_MAPPING[model_type](**SIZES | fields)
+    with torch.device("meta"):
+        return config, transformers.AutoModelForCausalLM.from_config(config)
+
+
+# What a config that leaves out everything but the sizes means, by the family's own definition.
+@pytest.mark.parametrize("model_type", FAMILIES)
+def test_absent_fields_mean_what_transformers_takes(model_type):
+    config, model = of_transformers(model_type)
+    shape = read(model_type=model_type)
+    assert shape.total_parameters == model.num_parameters()
+    assert shape.kv_heads == config.num_key_value_heads
+    assert shape.rms_norm_eps == config.rms_norm_eps
+    assert shape.tie_embeddings == config.tie_word_embeddings
+    rope = config.rope_parameters
+    assert shape.rope_theta == rope.get("full_attention", rope)["rope_theta"]
+    types = getattr(config, "layer_types", None)
+    window = getattr(config, "sliding_window", None) or None
+    windows = [window] * 12 if types is None else [window if kind == "sliding_attention" else None for kind in types]
+    assert [shape.window(layer) for layer in range(12)] == windows
+
+
+@pytest.mark.parametrize(
+    ("model_type", "fields"),
+    [
+        ("llama", {"attention_bias": True, "mlp_bias": True, "num_key_value_heads": 2}),
+        ("mistral", {"sliding_window": 9}),
+        ("mistral", {"sliding_window": None, "num_key_value_heads": 160}),
+        ("qwen2", {"use_sliding_window": True, "sliding_window": 7, "max_window_layers": 5}),
+        ("qwen2", {"sliding_window": 7, "num_key_value_heads": 4}),
+        ("qwen3", {"attention_bias": True, "head_dim": 48, "num_key_value_heads": 1}),
+        ("smollm3", {"use_sliding_window": True, "sliding_window": 5, "no_rope_layer_interval": 3}),
+        ("gemma3_text", {"sliding_window_pattern": 3, "sliding_window": 8}),
+        ("gemma2", {"layer_types": ["full_attention"] * 11 + ["sliding_attention"], "attention_bias": True}),
+        ("granite", {"mlp_bias": True, "attention_bias": True}),
+        ("phi3", {"sliding_window": 12, "num_key_value_heads": 2}),
+        ("mixtral", {"num_local_experts": 5, "num_experts_per_tok": 3, "sliding_window": 11}),
+        ("qwen2_moe", {"num_experts": 6, "moe_intermediate_size": 40, "shared_expert_intermediate_size": 56}),
+        ("qwen3_moe", {"num_experts": 16, "decoder_sparse_step": 2, "mlp_only_layers": [1, 4], "head_dim": 32}),
+    ],
+)
+def test_fields_mean_what_transformers_makes_of_them(model_type, fields, tmp_path):
+    config, model = of_transformers(model_type, **fields)
+    config.save_pretrained(tmp_path)
+    shape = shape_from_hf_config(tmp_path / "config.json")
+    assert shape == read(model_type=model_type, **fields).model_copy(
+        update={"name": shape.name, "source": shape.source}
+    )
+    assert shape.total_parameters == model.num_parameters()
+    layers = model.model.layers
+    reads = [getattr(layer.self_attn, "sliding_window", getattr(config, "sliding_window", None)) for layer in layers]
+    assert [shape.window(layer) for layer in range(12)] == [window or None for window in reads]
+
+
+def test_smollm3_layers_without_rope():
+    assert read(model_type="smollm3").layers_without_rope == (3, 7, 11)
+    assert read(model_type="smollm3", no_rope_layers=[0, *[1] * 11]).layers_without_rope == (0,)
+
+
+def test_granites_constants_of_one_cost_nothing():
+    assert read(model_type="granite").scaled == ()
+    assert read(model_type="granite", residual_multiplier=0.2, logits_scaling=8.0).scaled == ("residual", "logits")
+
+
+def test_first_bitnets_have_sub_norms():
+    plain = read(tie_word_embeddings=True)
+    bitnet = read(architectures=["BitnetForCausalLM"], weight_bits=1, input_bits=8, tie_word_embeddings=True)
+    assert bitnet.total_parameters == plain.total_parameters + 12 * (640 + 96)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"model_type": "gpt2"}, r"'model_type' must be one of .*llama.*, not 'gpt2'"),
+        ({"model_type": "gemma3", "text_config": {}}, r"'model_type' .*take the text model out of it"),
+        ({"num_local_experts": 8}, r"'num_local_experts' \(8\): not a field that llama models read"),
+        ({"sliding_window": 4096}, r"'sliding_window' \(4096\): not a field that llama models read"),
+        ({"logits_scaling": 2.0, "clip_qkv": 8}, r"'logits_scaling' \(2\.0\), 'clip_qkv' \(8\): not a field"),
+        ({"model_type": "mistral", "attention_bias": True}, r"'attention_bias' \(True\): not a field that mistral"),
+        ({"hidden_act": "relu"}, r"'hidden_act' must be one of silu.*, not 'relu'"),
+        ({"hidden_act": "gelu"}, r"'hidden_act' must be one of silu.*, not 'gelu'"),
+        ({"hidden_act": ["silu"]}, r"'hidden_act' must be one of silu"),
+        ({"rope_parameters": [10000.0]}, r"'rope_parameters' must be a mapping of fields, not \[10000\.0\]"),
+        ({"rope_scaling": "linear"}, r"'rope_scaling' must be a mapping of fields, not 'linear'"),
+        ({"rope_scaling": {"type": "ntk", "factor": 2}}, r"'rope_scaling\.rope_type' must be one of .*not 'ntk'"),
+        ({"rope_scaling": {"type": "linear", "factor": "2"}}, r"'rope_scaling\.factor' must be a number above 0"),
+        ({"rope_scaling": {"type": "linear", "alpha": 3}}, r"'rope_scaling\.alpha' \(3\) is not known here"),
+        ({"num_attention_heads": [4]}, r"'num_attention_heads' must be an integer of at least 1, not \[4\]"),
+        ({"num_hidden_layers": True}, r"'num_hidden_layers' must be an integer of at least 1, not True"),
+        ({"num_hidden_layers": ...}, r"'num_hidden_layers' must be an integer of at least 1, not None"),
+        ({"num_key_value_heads": 3}, r"heads must be a multiple of kv_heads, not 160 of 3"),
+        ({"attention_bias": "yes"}, r"'attention_bias' must be true or false, not 'yes'"),
+        ({"rms_norm_eps": -1}, r"'rms_norm_eps' must be a number above 0, not -1"),
+        ({"architectures": ["LlamaForSequenceClassification"]}, r"'architectures' must be \['LlamaForCausalLM'\]"),
+        ({"layer_types": ["sliding_attention"] * 12}, r"'layer_types' must be what llama models do"),
+        (
+            {"model_type": "qwen2", "layer_types": ["chunked"] * 12},
+            r"'layer_types' must be a list of full_attention or",
+        ),
+        (
+            {"model_type": "qwen2", "layer_types": ["sliding_attention"] * 12},
+            r"'sliding_window' must be there \(and switched on\) as layer_types has sliding_attention",
+        ),
+        ({"model_type": "mixtral", "num_local_experts": 2, "num_experts_per_tok": 3}, r"at most the 2 experts, not 3"),
+    ],
+)
+def test_what_is_not_understood_is_named(fields, message):
+    with pytest.raises(InputError, match=message) as caught:
+        read(**fields)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith("x/config.json: ")
+
+
+def test_fields_that_ask_for_nothing_are_no_complaint():
+    assert read(rope_interleaved=False, num_local_experts=0, quantizer=None, use_cache=True, torch_dtype="bfloat16")
+    assert read(layer_types=["full_attention"] * 12)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "nope", "[" * 100000, '{"a": 1'])
+def test_what_is_no_config_is_refused(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(InputError, match=r"config\.json: must be a"):
+        shape_from_hf_config(tmp_path / "config.json")
+
+
+def test_every_field_of_transformers_configs_is_known(tmp_path):
+    for model_type in FAMILIES:
+        config, _ = of_transformers(model_type)
+        config.save_pretrained(tmp_path)
+        assert (
+            shape_from_hf_config(tmp_path / "config.json").layers
+            == json.loads((tmp_path / "config.json").read_text())["num_hidden_layers"]
+        )
