@@ -7,6 +7,7 @@ final norm, two RoPE tables (unused), and the classifier if separate. Rotary pai
 
 import re
 import struct
+from heapq import heappop, heappush
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,9 @@ _HEADER = struct.Struct("<7i")
 _BOS = 1
 _BYTE_TOKENS = 3  # ids of raw bytes start after <unk>, <s>, </s>
 _BYTE_PIECE = re.compile(rb"<0x([0-9A-F]{2})>")
+_GONE = -1  # a token that its left neighbour has taken in
+_WORD = re.compile(r" *[^ ]+| +$")  # with the spaces before it
+_CROSSING = re.compile(rb"[^ ] ")
 
 
 def read_header(path: Path) -> ModelShape:
@@ -122,15 +126,16 @@ class Llama2cTokenizer:
             self.scores.append(score)
             position += 8 + length
         self.ids = {piece: number for number, piece in enumerate(self.pieces)}
-        self._merged: dict[str, list[int]] = {}  # words met before
+        self._splits = not any(_CROSSING.search(piece) for piece in self.pieces)
+        self._merged: dict[str, list[int]] = {}  # parts met before
 
     def encode(self, text: str) -> list[int]:
         """Token ids of ``text`` after ``<s>``, with the leading space that SentencePiece puts."""
         tokens = [_BOS]
-        for word in _words(text):
-            if word not in self._merged:
-                self._merged[word] = self._merge(word)
-            tokens += self._merged[word]
+        for part in self._parts(f" {text}" if text else ""):
+            if part not in self._merged:
+                self._merged[part] = self._merge(part)
+            tokens += self._merged[part]
         return tokens
 
     def decode(self, tokens: list[int]) -> str:
@@ -144,22 +149,41 @@ class Llama2cTokenizer:
             return bytes([int(byte[1], 16)])
         return self.pieces[token] if token >= _BYTE_TOKENS else b""
 
+    def _parts(self, text: str) -> list[str]:
+        """Where no piece goes on with a space after another character, words cannot merge with what precedes them."""
+        return _WORD.findall(text) if self._splits else [text]
+
     def _merge(self, text: str) -> list[int]:
+        """Merge over a whole string: the neighbours whose union scores best, the leftmost on a tie, until none is left.
+
+        The candidates wait in a heap; one whose tokens have changed since is passed over.
+        """
         tokens: list[int] = []
         for character in text:
             piece = character.encode()
             tokens += [self.ids[piece]] if piece in self.ids else [byte + _BYTE_TOKENS for byte in piece]
-        while True:
-            best, at = None, -1
-            for i in range(len(tokens) - 1):
-                merged = self.ids.get(self.pieces[tokens[i]] + self.pieces[tokens[i + 1]])
-                if merged is not None and (best is None or self.scores[merged] > self.scores[best]):
-                    best, at = merged, i
-            if best is None:
-                return tokens
-            tokens[at : at + 2] = [best]
+        following = [*range(1, len(tokens)), -1]
+        before = list(range(-1, len(tokens) - 1))
+        waiting: list[tuple[float, int, int, int, int]] = []  # (-score, position, union, its two tokens)
 
+        def offer(at: int) -> None:
+            if at >= 0 and (after := following[at]) >= 0:
+                left, right = tokens[at], tokens[after]
+                union = self.ids.get(self.pieces[left] + self.pieces[right])
+                if union is not None:
+                    heappush(waiting, (-self.scores[union], at, union, left, right))
 
-def _words(text: str) -> list[str]:
-    """Words with their leading space: no piece of such a vocabulary crosses into the next word."""
-    return [f" {word}" for word in text.split(" ")] if text else []
+        for at in range(len(tokens) - 1):
+            offer(at)
+        while waiting:
+            _, at, union, left, right = heappop(waiting)
+            after = following[at]
+            if tokens[at] != left or after < 0 or tokens[after] != right:
+                continue
+            tokens[at], tokens[after] = union, _GONE
+            following[at] = following[after]
+            if following[at] >= 0:
+                before[following[at]] = at
+            offer(before[at])
+            offer(at)
+        return [token for token in tokens if token != _GONE]
