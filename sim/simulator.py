@@ -111,7 +111,7 @@ def _check_residence(trace: Trace, array: ArrayConfig) -> None:
     if array.arithmetic.stores_trits:
         bits *= max((op.planes for phase in trace.phases for op in _linears(phase)), default=1)
         bits += max(sum(op.count * (op.scale_bits + op.side_bits) for op in _linears(phase)) for phase in trace.phases)
-    bits += shape.embedding_parameters * (head_bits + formats.embedding_bits)
+    bits += shape.embedding_parameters * (head_bits + formats.embedding_bits) + shape.router_parameters * head_bits
     bits += 2 * shape.layers * shape.kv_heads * shape.head_dim * cached_tokens * formats.kv_bits
     needed = math.ceil(bits / 8)
     if needed > array.weight_buffer_bytes:

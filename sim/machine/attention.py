@@ -8,7 +8,7 @@ from sim.gemm.cost import Cost, gemm_cost
 from sim.gemm.schedule import GemmJob
 from sim.machine.resources import Resources
 from sim.result import CAUSES
-from sim.trace.ops import AttentionOp
+from sim.trace.ops import SOFTCAP_OPERATIONS, AttentionOp
 
 __all__ = ["attention_cost"]
 
@@ -28,7 +28,7 @@ def attention_cost(resources: Resources, op: AttentionOp) -> Cost:
         bits = scores * resources.formats.residual_bits
         return resources.vector_steps(
             ActionCounts(
-                vector_ops=scores * _SOFTMAX_OPERATIONS,
+                vector_ops=scores * _operations(op),
                 activation_buffer_read_bits=bits,
                 activation_buffer_write_bits=bits,
             )
@@ -96,11 +96,16 @@ def _on_the_host(resources: Resources, op: AttentionOp) -> Cost:
     heads = op.batch * op.kv_heads
     scores = _score_pairs(op) * heads * op.group
     if op.name == "softmax":
-        return resources.on_host(0, scores * _SOFTMAX_OPERATIONS, 2 * scores * resources.formats.residual_bits, 0)
+        return resources.on_host(0, scores * _operations(op), 2 * scores * resources.formats.residual_bits, 0)
     cache = _cache_reads(op, resources.array.token_tile) * heads * op.head_dim * resources.formats.kv_bits
     vectors = op.batch * op.queries * op.kv_heads * op.group * op.head_dim
     link_bits = (scores + vectors) * resources.formats.residual_bits
     return resources.on_host(scores * op.head_dim, 0, link_bits, resources.dram_bits(cache))
+
+
+def _operations(op: AttentionOp) -> int:
+    """Of softmax, per score."""
+    return _SOFTMAX_OPERATIONS + (SOFTCAP_OPERATIONS if op.softcap else 0)
 
 
 def _score_pairs(op: AttentionOp) -> np.ndarray:

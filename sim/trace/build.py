@@ -86,6 +86,11 @@ def build_trace(
         if past + queries * steps < prefill:
             ops = [op for op in ops if op.name not in HEAD_OPS]
         phases.append(Phase(name=name, tokens=queries * batch * steps, steps=steps, ops=arranged(ops)))
+    if execution.mixed_chunk and shape.experts is not None:
+        raise InputError(
+            f"model {shape.name!r}: mixed steps of prompt and decode are not simulated for mixtures of experts, not "
+            f"mixed_chunk {execution.mixed_chunk}; leave it out"
+        )
     if execution.mixed_chunk:
         chunk = min(execution.mixed_chunk, prefill)
         decode_ops = step("decode", 1, prefill, 1, batch)

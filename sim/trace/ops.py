@@ -8,7 +8,9 @@ from hw.document import Record
 from quant.shapes import Gemm
 from sim.result import Statistics
 
-__all__ = ["AttentionOp", "EmbeddingOp", "Formats", "LinearOp", "Op", "Positive", "VectorOp"]
+__all__ = ["SOFTCAP_OPERATIONS", "AttentionOp", "EmbeddingOp", "Formats", "LinearOp", "Op", "Positive", "VectorOp"]
+
+SOFTCAP_OPERATIONS = 6  # per element, see sim.trace.step
 
 Positive = Annotated[int, Field(ge=1)]
 
@@ -57,6 +59,7 @@ class AttentionOp(Record):
     group: Positive  # query heads per KV head
     head_dim: Positive
     window: Positive | None = None
+    softcap: bool = False  # scores pass c tanh(x / c) before softmax
 
 
 class VectorOp(Record):

@@ -2,7 +2,9 @@
 
 Operations per element of vector ops are counted from their formulas: RMSNorm 3 (square-add, two multiplies), softmax 5
 (scale and maximum, subtract, exponential, sum, multiply), RoPE 3 (two multiplies, one add), SiLU-gate 5 (exponential,
-add, divide, two multiplies), squared-ReLU-gate 3, GELU-gate 8 (tanh form), quantize 2 (maximum, multiply), residual 1.
+add, divide, two multiplies), squared-ReLU-gate 3, GELU-gate 8 (tanh form), quantize 2 (maximum, multiply), residual 1
+(2 with a constant factor), soft cap 6 (c tanh(x / c) = c - 2 c / (exp(2 x / c) + 1): multiply, exponential, add,
+divide, multiply, subtract).
 """
 
 from collections.abc import Mapping
@@ -12,16 +14,21 @@ from typing import Literal
 from quant.manifest import Manifest
 from quant.shapes import Gemm, ModelShape
 from sim.result import Statistics
+from sim.trace.experts import GATE_OPERATIONS, QUANTIZE_OPERATIONS, mixture_ops
 from sim.trace.linears import linear_ops
-from sim.trace.ops import AttentionOp, EmbeddingOp, Formats, LinearOp, Op, VectorOp
+from sim.trace.ops import SOFTCAP_OPERATIONS, AttentionOp, EmbeddingOp, Formats, LinearOp, Op, VectorOp
 from sim.trace.statistics import Order
 
 __all__ = ["HEAD_OPS", "Step"]
 
-HEAD_OPS = ("final_norm", "lm_head")  # run once per sequence, after the last chunk of its prompt
+HEAD_OPS = (
+    "final_norm",
+    "lm_head",
+    "logits_scale",
+    "logit_softcap",
+)  # run once per sequence, after the last chunk of its prompt
 
-_GATE_OPERATIONS = {"silu": 5, "relu2": 3, "gelu": 8}
-_NORM_OPERATIONS, _ROPE_OPERATIONS, _QUANTIZE_OPERATIONS = 3, 3, 2
+_NORM_OPERATIONS, _ROPE_OPERATIONS = 3, 3
 
 
 @dataclass(frozen=True)
@@ -48,60 +55,90 @@ class Step:
 
     def ops(self) -> list[Op]:
         """Embedding, the layers' ops, final norm and lm_head, in order; a layer's ops carry ``count`` = layers."""
-        hidden = self.shape.hidden_size
+        shape = self.shape
+        hidden, vocabulary = shape.hidden_size, shape.vocab_size
+        once = {"count": 1, "tokens": self.batch}
         return [
             EmbeddingOp(tokens=self.tokens, row_bits=hidden * self.formats.embedding_bits),
+            *self._scaling("embedding", hidden, self.tokens),
             *self._attention_block(),
             *self._mlp_block(),
-            self._norm("final_norm", hidden).model_copy(update={"count": 1, "tokens": self.batch}),
-            LinearOp(name="lm_head", count=1, gemm=Gemm(self.batch, self.shape.vocab_size, hidden)),
+            self._norm("final_norm", hidden).model_copy(update=once),
+            LinearOp(name="lm_head", count=1, gemm=Gemm(self.batch, vocabulary, hidden)),
+            *self._scaling("logits", vocabulary, self.batch),
+            *(
+                [self._vector("logit_softcap", vocabulary, vocabulary, SOFTCAP_OPERATIONS * vocabulary, once)]
+                if shape.logit_softcap
+                else []
+            ),
         ]
 
     def _attention_block(self) -> list[Op]:
         """Norm, projections, rotary embedding, cache, products, output projection, residual."""
         shape = self.shape
         hidden, q_width, kv_width = shape.hidden_size, shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-        qkv_width = q_width + 2 * kv_width
-        rotated = q_width + kv_width
+        rotated = (shape.heads + shape.kv_heads) * (shape.rotary_dim or shape.head_dim)
+        turned = {"count": shape.layers - len(set(shape.layers_without_rope))}
         return [
-            self._norm("attention_norm", hidden),
+            *([self._norm("attention_norm", hidden)] if shape.pre_norms else []),
             *self._quantize("attention_input", hidden),
             *self._linear("q_proj"),
             *self._linear("k_proj"),
             *self._linear("v_proj"),
-            *([self._vector("qkv_bias", qkv_width, qkv_width, qkv_width)] if shape.qkv_bias else []),
-            self._vector("rope", rotated, rotated, _ROPE_OPERATIONS * rotated),
+            *self._bias("qkv_bias", q_width + 2 * kv_width, shape.qkv_bias),
+            *([self._norm("query_key_norm", q_width + kv_width)] if shape.query_key_norm else []),
+            *([self._vector("rope", rotated, rotated, _ROPE_OPERATIONS * rotated, turned)] if turned["count"] else []),
             self._kv_cache_write(2 * kv_width),
-            self._attention("attention_scores"),
-            self._attention("softmax"),
-            self._attention("attention_values"),
+            *self._attention(),
             *([self._norm("attention_sub_norm", q_width)] if shape.sub_norms else []),
             *self._quantize("o_proj_input", q_width),
             *self._linear("o_proj"),
-            self._vector("attention_residual", 2 * hidden, hidden, hidden),
+            *self._bias("o_bias", hidden, shape.o_bias),
+            *([self._norm("attention_post_norm", hidden)] if shape.post_norms else []),
+            self._residual("attention_residual"),
         ]
 
     def _mlp_block(self) -> list[Op]:
-        """Norm, gate and up projections, gate, down projection, residual."""
-        hidden, inner = self.shape.hidden_size, self.shape.intermediate_size
+        """Norm, the MLP or the mixture of experts, residual."""
+        shape = self.shape
+        hidden, inner, dense = shape.hidden_size, shape.intermediate_size, shape.layers - shape.mixture_layers
         return [
-            self._norm("mlp_norm", hidden),
+            *([self._norm("mlp_norm", hidden)] if shape.pre_norms else []),
             *self._quantize("mlp_input", hidden),
+            *(self._mlp(inner) if dense == shape.layers else self._dense_layers(dense)),
+            *mixture_ops(self.name, shape, self.tokens, self.formats),
+            *([self._norm("mlp_post_norm", hidden)] if shape.post_norms else []),
+            self._residual("mlp_residual"),
+        ]
+
+    def _dense_layers(self, count: int) -> list[Op]:
+        """The MLPs of a model whose other layers have experts."""
+        if not count:
+            return []
+        return [op.model_copy(update={"count": count}) for op in self._mlp(self.shape.intermediate_size)]
+
+    def _mlp(self, inner: int) -> list[Op]:
+        """Gate and up projections, gate, down projection."""
+        shape, operations = self.shape, GATE_OPERATIONS[self.shape.activation]
+        return [
             *self._linear("gate_proj"),
             *self._linear("up_proj"),
-            self._vector("gate", 2 * inner, inner, _GATE_OPERATIONS[self.shape.activation] * inner),
-            *([self._norm("mlp_sub_norm", inner)] if self.shape.sub_norms else []),
+            *self._bias("gate_up_bias", 2 * inner, shape.mlp_bias),
+            self._vector("gate", 2 * inner, inner, operations * inner),
+            *([self._norm("mlp_sub_norm", inner)] if shape.sub_norms else []),
             *self._quantize("down_proj_input", inner),
             *self._linear("down_proj"),
-            self._vector("mlp_residual", 2 * hidden, hidden, hidden),
+            *self._bias("down_bias", shape.hidden_size, shape.mlp_bias),
         ]
 
     def _linear(self, kind: str) -> list[LinearOp]:
         return linear_ops(self.name, kind, self.shape, self.tokens, self.manifest, self.statistics)
 
-    def _vector(self, label: str, width_in: int, width_out: int, operations: int) -> VectorOp:
-        """Element operations of every layer; widths and operations per token."""
-        return VectorOp(
+    def _vector(
+        self, label: str, width_in: int, width_out: int, operations: int, update: Mapping[str, int] | None = None
+    ) -> VectorOp:
+        """Element operations of every layer; widths and operations per token. ``update``: other fields."""
+        op = VectorOp(
             name=label,
             count=self.shape.layers,
             tokens=self.tokens,
@@ -109,6 +146,21 @@ class Step:
             output_bits=width_out * self.formats.residual_bits,
             operations=operations,
         )
+        return op.model_copy(update=dict(update)) if update else op
+
+    def _bias(self, label: str, width: int, there: bool) -> list[VectorOp]:
+        return [self._vector(label, width, width, width)] if there else []
+
+    def _residual(self, label: str) -> VectorOp:
+        """An add, after a multiply where what is added has a constant factor."""
+        hidden = self.shape.hidden_size
+        return self._vector(label, 2 * hidden, hidden, hidden * (1 + ("residual" in self.shape.scaled)))
+
+    def _scaling(self, what: Literal["embedding", "logits"], width: int, tokens: int) -> list[VectorOp]:
+        """A multiply by a constant of the model, once."""
+        if what not in self.shape.scaled:
+            return []
+        return [self._vector(f"{what}_scale", width, width, width, {"count": 1, "tokens": tokens})]
 
     def _norm(self, label: str, width: int) -> VectorOp:
         return self._vector(label, width, width, _NORM_OPERATIONS * width)
@@ -117,26 +169,34 @@ class Step:
         """To the format of the linears' inputs, where that is another one than the residual's."""
         if self.formats.activation_bits == self.formats.residual_bits:
             return []
-        op = self._vector(f"quantize_{label}", width, width, _QUANTIZE_OPERATIONS * width)
+        op = self._vector(f"quantize_{label}", width, width, QUANTIZE_OPERATIONS * width)
         return [op.model_copy(update={"output_bits": width * self.formats.activation_bits})]
 
     def _kv_cache_write(self, width: int) -> VectorOp:
         """K and V of the new tokens to DRAM, quantized where the cache is narrower than the residual."""
-        operations = _QUANTIZE_OPERATIONS * width if self.formats.kv_bits < self.formats.residual_bits else 0
+        operations = QUANTIZE_OPERATIONS * width if self.formats.kv_bits < self.formats.residual_bits else 0
         op = self._vector("kv_cache_write", width, 0, operations)
         return op.model_copy(update={"dram_write_bits": width * self.formats.kv_bits})
 
-    def _attention(self, label: Literal["attention_scores", "softmax", "attention_values"]) -> AttentionOp:
+    def _attention(self) -> list[AttentionOp]:
+        """Scores, softmax and values; of the layers of each window after one another."""
         shape = self.shape
-        return AttentionOp(
-            name=label,
-            count=shape.layers,
-            batch=self.batch,
-            queries=self.queries,
-            past=self.past,
-            steps=self.steps,
-            kv_heads=shape.kv_heads,
-            group=shape.heads // shape.kv_heads,
-            head_dim=shape.head_dim,
-            window=shape.sliding_window,
-        )
+        labels: tuple[Literal["attention_scores", "softmax", "attention_values"], ...]
+        labels = ("attention_scores", "softmax", "attention_values")
+        return [
+            AttentionOp(
+                name=label,
+                count=layers,
+                batch=self.batch,
+                queries=self.queries,
+                past=self.past,
+                steps=self.steps,
+                kv_heads=shape.kv_heads,
+                group=shape.heads // shape.kv_heads,
+                head_dim=shape.head_dim,
+                window=window,
+                softcap=shape.attention_softcap,
+            )
+            for window, layers in shape.windows.items()
+            for label in labels
+        ]
