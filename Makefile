@@ -20,7 +20,7 @@ words = $(foreach name,$(options),$(if $(value $(name)),$(call quoted,$(name)=$(
 plain = $(if $(options),$(error $(firstword $(options)) is no option of make $@, which takes $(or $(1),none)))
 
 .DEFAULT_GOAL := help
-.PHONY: help sim quant verilog bitstream gates whatif compare demo list run integer rewrite export results replay mappings dram \
+.PHONY: help sim quant verilog bitstream gates whatif compare demo list run integer rewrite export check-export results replay mappings dram \
   references bench bench-quant host simulate boards resources wave diagram array-options completion docs \
   test test-fast test-slow test-rtl test-nojit test-bounds mutate lint clean
 
@@ -69,6 +69,9 @@ rewrite: $(VENV)/.quant ## other weights with the same function: MODEL, OUT, and
 
 export: $(VENV)/.quant ## a finished run of CHECKPOINT in FORMAT=hf, bitnet, gguf-tq2_0, ...: to folder OUT
 	@$(TRITFORGE) $@ $(words)
+
+check-export: $(VENV)/.quant ## CHECKPOINT beside its export in FORMAT, in transformers or llama.cpp: tokens, perplexity
+	@$(PIP) -e '.[runtimes]' && $(TRITFORGE) $@ $(words)
 
 replay: $(VENV)/.quant ## the recorded pass of FOLDER on ARRAY: sums bit for bit, toggles
 	@$(TRITFORGE) $@ $(words)

@@ -27,6 +27,11 @@ COMMANDS = {
         "quant.exports.command:add_export",
         "build/models/smollm2-135m/RUN --format hf --out smollm2-ternary",
     ),
+    "check-export": Command(
+        "compare a run with its exported file in the runtime that it is for: greedy tokens and perplexity",
+        "quant.exports.command:add_check_export",
+        "build/models/smollm2-135m/RUN --format gguf-f16",
+    ),
     "results": Command(
         "print the table of committed results, or add a finished run to it", "quant.results.command:add_results", ""
     ),

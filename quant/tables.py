@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from quant.exports.agreement_table import AGREEMENT_FILE, agreement_markdown, read_agreements
 from quant.results.bench_report import BENCH_FILE, bench_markdown, read_reports
 from quant.results.table import RESULTS_FILE, read_results, results_markdown
 from quant.rewrite.online_rotation import online_markdown
@@ -11,6 +12,7 @@ __all__ = ["TABLES"]
 
 TABLES: dict[str, Callable[[], str]] = {
     "quantization": lambda: results_markdown(read_results(RESULTS_FILE)),
+    "exports": lambda: agreement_markdown(read_agreements(AGREEMENT_FILE)),
     "online-rotation": online_markdown,
     "whole-token": lambda: token_markdown(read_token_results(TOKEN_RESULTS)),
     "quant-bench": lambda: bench_markdown(read_reports(BENCH_FILE)),

@@ -25,6 +25,7 @@ PAGES = (  # those rendered here
     Path("README.md"),
     Path("docs") / "methods.md",
     Path("docs") / "quantization.md",
+    Path("docs") / "exports.md",
     Path("docs") / "whole_token.md",
 )
 _MAIN_RESULT = RESULTS / "sim-llama2-7b.json"

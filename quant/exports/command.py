@@ -1,12 +1,16 @@
 """``tritforge export``: a finished run for other runtimes."""
 
 from argparse import ArgumentParser, Namespace
+from pathlib import Path
 
 from hw.document import validate_document
 from hw.fields import add_fields, given_fields
-from quant.exports.job import ExportJob
+from hw.progress import stage_bars
+from quant.exports.agreement_table import AGREEMENT_FILE, Agreements, add_agreement, agreement_markdown
+from quant.exports.job import FORMATS, ExportJob
+from quant.text import evaluation_text
 
-__all__ = ["add_export"]
+__all__ = ["add_check_export", "add_export"]
 
 
 def add_export(parser: ArgumentParser) -> None:
@@ -27,3 +31,25 @@ def _export(options: Namespace) -> None:
         return
     print(done.accuracy)
     print(f"wrote {done.folder}/: {done.file}, {done.file_bytes / 1e6:.1f} MB")
+
+
+def add_check_export(parser: ArgumentParser) -> None:
+    """Options of ``check-export``."""
+    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="folder of a finished run")
+    parser.add_argument("--format", choices=FORMATS, required=True, help="what to export it as")
+    parser.add_argument("--model", help="the model that was quantized; by default where the run found it")
+    parser.add_argument("--text", type=Path, metavar="FILE", help="text of the prompts; by default the stdlib's topics")
+    parser.add_argument("--add", action="store_true", help=f"add the row to {AGREEMENT_FILE}")
+    parser.add_argument("--json", action="store_true", help="print the row as JSON instead of a table")
+    parser.set_defaults(run=_check_export)
+
+
+def _check_export(options: Namespace) -> None:
+    from quant.exports.agreement import measure_agreement  # imports torch
+
+    text = evaluation_text(options.text)
+    with stage_bars() as report:
+        row = measure_agreement(options.checkpoint, options.format, options.model, text, report)
+    if options.add:
+        add_agreement(AGREEMENT_FILE, row)
+    print(row.model_dump_json(indent=1) if options.json else agreement_markdown(Agreements(rows=[row])))

@@ -39,7 +39,7 @@ def write_bitnet(run: Finished, folder: Path) -> str:
             raise InputError(
                 f"{name}: format bitnet must have one scale per tensor, not one per "
                 f"{'row' if solution.group is None else f'group of {solution.group}'} (method {run.manifest.method}); "
-                "quantize with --method rtn --option scale=tensor, or export as hf"
+                "quantize with --method rtn --options scale=tensor, or export as hf"
             )
         if f"{name}.weight" not in tensors:
             raise InputError(f"{name}: format bitnet has no place for linears that share a matrix; export as hf")

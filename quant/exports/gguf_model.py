@@ -150,7 +150,7 @@ def _ternary(
     if solution.group is not None and group % TQ_GROUP and group < solution.k:
         raise InputError(
             f"{name}: format gguf-{target} must have scale groups of {TQ_GROUP} columns or a multiple, not {group}; "
-            f"quantize with --option group={TQ_GROUP}, or export as hf or gguf-f16"
+            f"quantize with --options group={TQ_GROUP}, or export as hf or gguf-f16"
         )
     scales = solution.scales[0]
     if not torch.equal(scales.half().float(), scales.float()):

@@ -189,7 +189,7 @@ REFUSALS = {
     "groups of 128": (
         {"method": "rtn", "group": 128},
         "gguf-tq2_0",
-        r"groups of 256 columns.*not 128.*--option group=256",
+        r"groups of 256 columns.*not 128.*--options group=256",
     ),
     "two planes": (
         {"method": "ptqtp", "hidden": 32},

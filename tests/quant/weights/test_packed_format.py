@@ -1,4 +1,4 @@
-"""The reader that docs/packed-format.md prints: its lines are run on every layout, and agree with the solver's weights."""
+"""The reader that docs/packed-format.md prints: its lines, run on every layout, give the solver's weights."""
 
 import re
 from pathlib import Path
