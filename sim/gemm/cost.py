@@ -83,8 +83,8 @@ def _counts(job: GemmJob, schedule: Schedule, array: ArrayConfig) -> ActionCount
     m, n, k = job.gemm
     columns, folds, fold_cores = math.ceil(n / array.cols), job.folds(array.rows), schedule.mapping.fold_cores
     grid = array.structure.outputs_stationary
-    # vectors that enter, summed over the cores: one per token, or one of ``rows`` tokens per position of K
-    issues = columns * (math.ceil(m / array.rows) * sum(job.positions(array.rows)) if grid else m * folds)
+    # vectors that enter, summed over the cores: one per token, or one of a token tile per position of K
+    issues = columns * (schedule.weight_streams * sum(job.positions(array.rows)) if grid else m * folds)
     operands = m * k * job.planes * columns if grid else issues * array.rows
     sums = 0 if grid else issues * array.cols  # a processing element keeps its sum in a register of its own
     matrix_bits = 8 * matrix_bytes(job, array)

@@ -1,0 +1,277 @@
+"""Every count and cause of every op of whole runs, and of GEMMs under every mapping, equals the naive machine."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import pytest
+
+from hw.config import ArrayConfig
+from quant.manifest import LinearEntry, Manifest
+from quant.shapes import LINEAR_KINDS, Gemm, ModelShape
+from sim.cores import CoreGroup
+from sim.counts import ActionCounts
+from sim.execution import Execution
+from sim.gemm.cost import GemmJob, gemm_cost
+from sim.host import Host
+from sim.memory import MemoryConfig
+from sim.result import CAUSES
+from sim.simulator import array_formats, simulate
+from tests.naive_gemm import naive_gemm
+from tests.naive_machine import NaiveMachine
+
+SHAPE = ModelShape(
+    name="tiny", source="made up", hidden_size=12, intermediate_size=18, layers=2, heads=4, kv_heads=2, head_dim=3,
+    vocab_size=21, max_positions=64,
+)  # fmt: skip
+MEMORY = MemoryConfig(
+    name="m", source="test", standard="DDR4", channels=2, peak_bytes_per_s=2e9, sequential_efficiency=0.5,
+    efficiency_source="test", write_cost=1.5, latency_s=6.5e-9,
+)  # fmt: skip
+HOST = Host(source="test", macs_per_s=2e9, operations_per_s=1e9, link_bytes_per_s=4e9, latency_s=3e-6)
+LARGE = {"weight_buffer_bytes": 1 << 16, "activation_buffer_bytes": 1 << 16}
+
+
+def machine(rows=4, cols=4, mac="ternary", **fields):
+    """A small array; ``mac`` as its baseline where it is not ternary."""
+    base = {"name": "a", "rows": rows, "cols": cols, "weight_bus_bits": 16, "token_tile": 4, "vector_lanes": 3}
+    return ArrayConfig(**base | LARGE | fields).baseline(mac)
+
+
+def grid(rows=4, cols=3, mac="ternary", **fields):
+    """A systolic one."""
+    return machine(rows, cols, mac, organisation="systolic", token_tile=rows, **fields)
+
+
+@dataclass
+class Run:
+    """A run, and what the naive machine is told of it."""
+
+    array: ArrayConfig
+    shape: ModelShape = SHAPE
+    prefill: int = 6
+    decode: int = 2
+    batch: int = 2
+    memory: MemoryConfig = MEMORY
+    kv_bits: int = 16
+    execution: Execution = field(default_factory=Execution)
+    cores: CoreGroup = field(default_factory=CoreGroup)
+    entries: dict = field(default_factory=dict)
+    gemm: dict = field(default_factory=dict)  # keywords of ``naive_gemm``
+
+    def result(self):
+        manifest = None
+        if self.entries:
+            linears = [
+                entry.model_copy(update={"layer": layer, "kind": kind})
+                for layer in range(self.shape.layers)
+                for kind, entry in self.entries.items()
+            ]
+            manifest = Manifest(
+                model="tiny", shape=self.shape, method="made up", options={}, packing="2bit", linears=linears,
+                weights_sha256="0", source_sha256="0", calibration="none",
+            )  # fmt: skip
+        return simulate(
+            self.shape, self.array, self.memory, self.prefill, self.decode, self.batch, manifest=manifest,
+            formats=array_formats(self.array).model_copy(update={"kv_bits": self.kv_bits}),
+            execution=self.execution.model_copy(update={"host": HOST}), cores=self.cores,
+        )  # fmt: skip
+
+    def expected(self):
+        """Phase -> op -> counts, step after step."""
+        naive = NaiveMachine(
+            self.shape, self.array, self.memory, kv_bits=self.kv_bits, on_chip=self.execution.on_chip,
+            units=self.execution.placement, entries=self.entries, host=HOST, **self.gemm,
+        )  # fmt: skip
+        chunk = self.execution.prefill_chunk or self.prefill
+        ahead = self.execution.prefetch_across_ops
+        phases = {"prefill": {}, "decode": {}, "mixed": {}}
+        for past in range(0, self.prefill, chunk):
+            queries = min(chunk, self.prefill - past)
+            ops = naive.step("prefill", queries, past, self.batch, prefetch=ahead)
+            if past + queries < self.prefill:
+                del ops["final_norm"], ops["lm_head"]
+            _add(phases["prefill"], ops)
+        for step in range(self.decode):
+            _add(phases["decode"], naive.step("decode", 1, self.prefill + step, self.batch, prefetch=ahead))
+        if riding := self.execution.mixed_chunk:  # statistics of prefill: weights rest while tokens pass
+            phases["mixed"] = naive.step("prefill", 1, self.prefill, self.batch, riding)
+        return phases
+
+
+def _add(total, ops):
+    for name, counts in ops.items():
+        total.setdefault(name, Counter()).update(counts)
+
+
+def _summed(one, other):
+    causes = {cause: one.causes[cause] + other.causes[cause] for cause in CAUSES}
+    sums = {name: getattr(one, name) + getattr(other, name) for name in ("macs", "cycles", "counts")}
+    return one.model_copy(update=sums | {"causes": causes})
+
+
+def entry(kind, **fields):
+    n, k = SHAPE.linear(kind)
+    values = {"layer": 0, "kind": kind, "n": n, "k": k, "group": 5, "scale_kind": "group", "zero_fraction": 0.4}
+    return LinearEntry(**values | {"code_bits": 2 * n * k, "scale_bits": 16 * n * -(-k // 5)} | fields)
+
+
+def every(**fields):
+    return {kind: entry(kind, **fields) for kind in LINEAR_KINDS}
+
+
+SMALL = {"weight_buffer_bytes": 24, "activation_buffer_bytes": 96}
+SLOW = MEMORY.model_copy(update={"peak_bytes_per_s": 0.25e9, "write_cost": 2.0})
+FLAT = Execution(mapping="tokens", descriptor_tokens=64)
+RUNS = {
+    **{f"{mac}": Run(machine(mac=mac)) for mac in ("ternary", "int8", "fp16", "w4a8", "w2a8", "w4a16")},
+    **{f"grid {mac}": Run(grid(mac=mac)) for mac in ("ternary", "int8", "w4a8")},
+    "spilled": Run(machine(**SMALL), memory=SLOW, execution=FLAT),
+    "spilled int8": Run(machine(mac="int8", **SMALL | {"weight_buffer_bytes": 40}), memory=SLOW, execution=FLAT),
+    "spilled fp16": Run(machine(mac="fp16", **SMALL | {"weight_buffer_bytes": 90}), memory=SLOW, execution=FLAT),
+    "spilled grid": Run(grid(**SMALL), memory=SLOW, execution=FLAT),
+    "columns": Run(
+        machine(weight_buffer_bytes=64, activation_buffer_bytes=128), memory=SLOW,
+        execution=Execution(mapping="columns", descriptor_tokens=64), gemm={"order": "columns"},
+    ),
+    "descriptors": Run(
+        machine(**SMALL), memory=SLOW, execution=Execution(mapping="tokens", descriptor_tokens=3, prefetch_tiles=2),
+        gemm={"descriptor": 3, "prefetch": 2},
+    ),
+    "narrow cache": Run(machine(), kv_bits=4),
+    "narrow cache w4a8": Run(machine(mac="w4a8"), kv_bits=8, prefill=7),
+    "window": Run(machine(), SHAPE.model_copy(update={"sliding_window": 3}), prefill=10),
+    "window int8": Run(machine(mac="int8"), SHAPE.model_copy(update={"sliding_window": 3}), prefill=10),
+    "biases": Run(machine(), SHAPE.model_copy(update={"qkv_bias": True, "activation": "gelu"})),
+    "sub norms": Run(machine(), SHAPE.model_copy(update={"sub_norms": True, "activation": "relu2", "kv_heads": 4})),
+    "chunks": Run(machine(), prefill=7, execution=Execution(prefill_chunk=3)),
+    "chunks int8": Run(machine(mac="int8"), prefill=7, execution=Execution(prefill_chunk=3)),
+    "mixed": Run(machine(), prefill=7, execution=Execution(mixed_chunk=5)),
+    "mixed int8": Run(machine(mac="int8"), prefill=7, batch=3, execution=Execution(mixed_chunk=2)),
+    "prefetch across ops": Run(
+        machine(**SMALL), memory=SLOW, decode=1,
+        execution=Execution(mapping="tokens", descriptor_tokens=64, prefetch_across_ops=True),
+    ),
+    "prefetch across ops fp16": Run(machine(mac="fp16"), decode=1, execution=Execution(prefetch_across_ops=True)),
+    "on chip": Run(machine(), execution=Execution(on_chip=True)),
+    "on chip fp16": Run(machine(mac="fp16"), execution=Execution(on_chip=True)),
+    "single buffer": Run(machine(), execution=Execution(double_buffer=False), gemm={"double_buffer": False}),
+    "vector": Run(
+        machine(mac="int8"), execution=Execution(placement=dict.fromkeys(
+            ("q_proj", "lm_head", "attention_scores", "attention_values"), "vector",
+        )),
+    ),
+    "host": Run(
+        machine(), execution=Execution(placement=dict.fromkeys(
+            ("down_proj", "lm_head", "attention_scores", "softmax", "attention_values", "rope", "gate"), "host",
+        )),
+    ),
+    "host behind a slow memory": Run(
+        machine(mac="fp16"), memory=SLOW.model_copy(update={"peak_bytes_per_s": 1e7}),
+        execution=Execution(placement=dict.fromkeys(("q_proj", "lm_head", "attention_scores"), "host")),
+    ),
+    "groups": Run(machine(), entries=every()),
+    "planes and offsets": Run(machine(planes=2), entries=every(planes=2, offset_bits=96)),
+    "sum of x": Run(machine(sum_of_x=True), entries=every(offset_bits=96)),
+    "exponents": Run(
+        machine(group_exponent_bits=2), entries=every(scale_kind="pow2", group=8, scale_bits=48, planes=1),
+    ),
+    "requantized": Run(machine(results="int8"), entries=every(scale_kind="row", group=None, scale_bits=192)),
+    "side weights": Run(
+        machine(vector_lanes=64), entries=every(rank=2, low_rank_bits=960, outliers=5, mask_bits=144, offset_bits=99),
+    ),
+    "side weights behind a slow memory": Run(
+        machine(), memory=SLOW, prefill=9,
+        entries=every(rank=1, low_rank_bits=480, outliers=3, mask_bits=144, permutation_bits=60),
+    ),
+    "side weights elsewhere": Run(
+        machine(), entries=every(rank=1, low_rank_bits=480, outliers=3, mask_bits=144, permutation_bits=60, planes=2),
+        execution=Execution(placement={"q_proj": "host", "o_proj": "vector", "up_proj": "array"}),
+    ),
+    "a dense array and a manifest": Run(machine(mac="int8"), entries=every(planes=2, rank=1, low_rank_bits=480)),
+    "column cores": Run(
+        machine(), cores=CoreGroup(count=2, split="columns"), gemm={"cores": 2, "column_cores": 2},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_every_op_counts_what_the_naive_machine_counts(name):
+    run = RUNS[name]
+    result, expected = run.result(), run.expected()
+    for phase in result.phases:
+        ops = {}
+        for op in phase.ops:  # a mixed step has the attention of both
+            ops[op.name] = _summed(ops[op.name], op) if op.name in ops else op
+        assert list(ops) == list(expected[phase.name])
+        for op in ops.values():
+            naive = expected[phase.name][op.name]
+            found = {field: value for field, value in op.counts._asdict().items() if value}
+            wanted = {field: naive[field] for field in ActionCounts._fields if naive[field]}
+            assert found == pytest.approx(wanted, rel=1e-12), (phase.name, op.name)
+            assert (op.cycles, op.causes) == (naive["cycles"], {cause: naive[cause] for cause in CAUSES}), (
+                phase.name, op.name
+            )  # fmt: skip
+            products = sum(naive[macs] for macs in ("array_macs", "host_macs"))
+            weights = 1 if op.name not in LINEAR_KINDS else run.entries and run.entries[op.name].outliers
+            if op.unit == "array":
+                assert op.macs == products, (phase.name, op.name)
+            elif op.unit == "vector" and not weights:
+                assert op.macs == naive["vector_macs"], (phase.name, op.name)
+
+
+GEMMS = [Gemm(1, 9, 13), Gemm(7, 9, 13), Gemm(13, 17, 6), Gemm(5, 3, 30)]
+JOBS = {
+    "tokens": {"order": "tokens"},
+    "descriptors": {"order": "tokens", "descriptor": 3},
+    "columns": {"order": "columns", "descriptor": 64},
+    "columns in descriptors": {"order": "columns", "descriptor": 3},
+    "prefetch": {"order": "tokens", "descriptor": 64, "prefetch": 1},
+    "single": {"order": "tokens", "descriptor": 5, "double_buffer": False},
+    "ahead": {"order": "tokens", "descriptor": 5, "head_start": 30},
+    "far ahead": {"order": "columns", "descriptor": 64, "head_start": 500},
+    "narrow outputs": {"order": "tokens", "descriptor": 64, "output_bits": 8, "outputs_here": True},
+    "inputs here": {"order": "columns", "descriptor": 64, "inputs_here": True},
+    "weights here": {"order": "tokens", "descriptor": 5, "weights_here": True},
+}
+CORES = [(1, 1, None), (2, 1, None), (1, 2, None), (1, 3, 5), (2, 1, 5)]
+
+
+@pytest.mark.parametrize("name", JOBS)
+@pytest.mark.parametrize("organisation", ["tree", "systolic"])
+def test_every_mapping_takes_the_cycles_of_the_naive_one(name, organisation):
+    """Small buffers behind slow and fast memories, one core and several, with and without a narrow link."""
+    told = JOBS[name]
+    tried = 0
+    for buffers in (
+        {"weight_buffer_bytes": 64, "activation_buffer_bytes": 60},
+        {"weight_buffer_bytes": 200, "activation_buffer_bytes": 700},
+    ):
+        array = (machine if organisation == "tree" else grid)(**buffers)
+        for gemm in GEMMS:
+            for rate, (column_cores, fold_cores, link) in zip((2.0, 0.25, 2.0, 0.5, 0.25), CORES, strict=True):
+                memory = MEMORY.model_copy(update={"peak_bytes_per_s": rate * 1e9})
+                cores = CoreGroup(
+                    count=column_cores * fold_cores, split="columns" if fold_cores == 1 else "rows", link_bits=link
+                )
+                ((columns, folds),) = cores.grids(-(-gemm.n // array.cols), -(-gemm.k // array.rows))
+                if told["order"] == "columns" and columns * -(-gemm.k // array.rows) * 4 > 64:
+                    continue
+                job = GemmJob(
+                    gemm, order=told["order"], descriptor_tokens=told.get("descriptor", 64),
+                    prefetch_rounds=told.get("prefetch"), double_buffer=told.get("double_buffer", True),
+                    head_start=told.get("head_start", 0), output_bits=told.get("output_bits", 16),
+                    inputs_on_chip=told.get("inputs_here", False), outputs_on_chip=told.get("outputs_here", False),
+                    weights_on_chip=told.get("weights_here", False),
+                )  # fmt: skip
+                cost = gemm_cost(job, array, memory, cores)
+                naive = naive_gemm(
+                    array, memory, *gemm, bits=2, column_cores=columns, fold_cores=folds, link_bits=link,
+                    **{"descriptor": 64} | told,
+                )  # fmt: skip
+                where = gemm, rate, columns, folds
+                assert cost.causes == {cause: naive[cause] for cause in CAUSES}, where
+                assert cost.cycles == naive["cycles"] == sum(cost.causes.values()), where
+                found = cost.counts._replace(array_macs_active=0, scale_multiplies=0)._asdict()
+                assert found == {count: naive[count] for count in found}, where
+                tried += 1
+    assert tried >= 20
