@@ -16,7 +16,7 @@ from hw.gateware.requantize import Requantizer
 
 __all__ = ["Accumulator"]
 
-_REQUANTIZED = {"shift": In(SHIFT_BITS), "column_end": In(1), "scales_taken": Out(1)}  # beside the scales
+_REQUANTIZED = {"shift": In(SHIFT_BITS), "last_in_column_tile": In(1), "scales_taken": Out(1)}  # beside the scales
 
 
 class Accumulator(Component):
@@ -29,15 +29,15 @@ class Accumulator(Component):
     Members
     -------
     issue : this edge accepts a vector.
-    first, last : its tile is the first, the last fold of K.
+    first_fold, last_fold : its tile is the first, the last fold of K.
     token : its number inside the token tile.
     totals : per column, what to add.
     x_total : the same of the activations, where the array sums them.
-    column_end : this edge issues the last vector of a column tile.
+    last_in_column_tile : this edge issues the last vector of a column tile.
     scales, scales_taken : int8 results: of the columns whose sums are made; the edge of the last that needs them.
     shift : int8 results: of the whole GEMM.
-    free : a credit is free: an issue of a last fold is allowed.
-    alone, drained, results : see ``result_ports``.
+    credit_available : an issue of a last fold is allowed.
+    one_result_left, last_result_leaves, results : see ``result_ports``.
     """
 
     def __init__(self, config: ArrayConfig, cells: Cells = "portable"):
@@ -45,8 +45,8 @@ class Accumulator(Component):
         super().__init__(
             {
                 "issue": In(1),
-                "first": In(1),
-                "last": In(1),
+                "first_fold": In(1),
+                "last_fold": In(1),
                 "token": In(token_shape(config)),
                 "totals": In(addends_layout(config)),
             }
@@ -61,13 +61,14 @@ class Accumulator(Component):
         config = self.config
         requantize = config.results == "int8"
         description = data.StructLayout(
-            {"issue": 1, "first": 1, "last": 1, "token": len(self.token)} | ({"column_end": 1} if requantize else {})
+            {"issue": 1, "first_fold": 1, "last_fold": 1, "token": len(self.token)}
+            | ({"last_in_column_tile": 1} if requantize else {})
         )
         now = Signal(description)
-        m.d.comb += [now.issue.eq(self.issue), now.first.eq(self.first), now.last.eq(self.last)]
+        m.d.comb += [now.issue.eq(self.issue), now.first_fold.eq(self.first_fold), now.last_fold.eq(self.last_fold)]
         m.d.comb += now.token.eq(self.token)
         if requantize:
-            m.d.comb += now.column_end.eq(self.column_end)
+            m.d.comb += now.last_in_column_tile.eq(self.last_in_column_tile)
         reading = delayed(m, now, config.total_stages, "description")
         adding = Signal(description)
         m.d.sync += adding.eq(reading)
@@ -82,11 +83,11 @@ class Accumulator(Component):
         adders = [GatedAdder(config.accumulator_bits, self.cells) for _ in addends]
         for column, (adder, addend) in enumerate(zip(adders, addends, strict=True)):
             m.submodules[f"adder{column}"] = adder
-            m.d.comb += [adder.a.eq(read.data[column]), adder.b.eq(addend), adder.restart.eq(adding.first)]
+            m.d.comb += [adder.a.eq(read.data[column]), adder.b.eq(addend), adder.restart.eq(adding.first_fold)]
         m.d.comb += sums.as_value().eq(Cat(adder.total for adder in adders))
         m.d.comb += [write.addr.eq(adding.token), write.data.eq(sums), write.en.eq(adding.issue)]
 
-        outgoing, leaving = sums, adding.issue & adding.last
+        outgoing, leaving = sums, adding.issue & adding.last_fold
         if requantize:
             m.submodules.requantizer = requantizer = Requantizer(config)
             m.d.comb += [
@@ -94,7 +95,7 @@ class Accumulator(Component):
                 requantizer.valid.eq(leaving),
                 requantizer.scales.eq(self.scales),
                 requantizer.shift.eq(self.shift),
-                self.scales_taken.eq(adding.column_end),
+                self.scales_taken.eq(adding.last_in_column_tile),
             ]
             outgoing, leaving = requantizer.results, requantizer.results_valid
         width = results_layout(config).size
@@ -108,6 +109,6 @@ class Accumulator(Component):
             queue.r_en.eq(self.results.ready),
         ]
 
-        credits = count_credits(m, self, self.issue & self.last, transfer)
-        m.d.comb += self.free.eq(credits != 0)
+        credits = count_credits(m, self, self.issue & self.last_fold, transfer)
+        m.d.comb += self.credit_available.eq(credits != 0)
         return m

@@ -149,21 +149,21 @@ class AxiCore(Component):
         writes = {name: registers.write & (registers.index == REGISTERS.index(name)) for name in REGISTERS}
         bits = {name: registers.data[place] for name, place in CONTROL_BITS.items()}
         enabled = Signal()
-        oversized = Signal()
+        size_too_large_latched = Signal()
         launched = Signal()
         was_running = Signal()
         was_halted = Signal()
         busy = core.running | halted
         start = Signal()
-        oversize = Signal()
-        foreign = Signal()
-        fields, useless = self._formats(words)
+        size_too_large = Signal()
+        reserved_bits_set = Signal()
+        fields, reserved_bits = self._formats(words)
         m.d.comb += [
             reset.eq(writes["control"] & bits["reset"]),
             start.eq(writes["control"] & bits["start"] & ~bits["reset"] & ~busy),
-            oversize.eq(_any(words[name][SIZE_BITS:].any() for name in _SIZES)),
-            foreign.eq(useless),
-            core.descriptor.valid.eq(start & ~oversize & ~foreign),
+            size_too_large.eq(_any(words[name][SIZE_BITS:].any() for name in _SIZES)),
+            reserved_bits_set.eq(reserved_bits),
+            core.descriptor.valid.eq(start & ~size_too_large & ~reserved_bits_set),
             *(getattr(core.descriptor.payload, name).eq(words[name]) for name in _SIZES),
             *(getattr(core.descriptor.payload, name).eq(field) for name, field in fields.items()),
             registers.refuse.eq(
@@ -172,8 +172,12 @@ class AxiCore(Component):
             ),
             flags["running"].eq(core.running),
             flags["illegal_weights"].eq(core.illegal_weights),
-            flags["zero_size"].eq((core.status == Status.ZERO_SIZE) & ~oversized & ~flags["illegal_format"]),
-            flags["k_too_large"].eq(((core.status == Status.K_TOO_LARGE) & ~flags["illegal_format"]) | oversized),
+            flags["zero_size"].eq(
+                (core.status == Status.ZERO_SIZE) & ~size_too_large_latched & ~flags["illegal_format"]
+            ),
+            flags["k_too_large"].eq(
+                ((core.status == Status.K_TOO_LARGE) & ~flags["illegal_format"]) | size_too_large_latched
+            ),
             self.interrupt.eq(flags["done"] & enabled),
         ]
         for name, word in words.items():
@@ -182,12 +186,12 @@ class AxiCore(Component):
         with m.If(writes["control"]):
             m.d.sync += enabled.eq(bits["enable"])
         with m.If(start):
-            m.d.sync += [oversized.eq(oversize), flags["illegal_format"].eq(foreign)]
+            m.d.sync += [size_too_large_latched.eq(size_too_large), flags["illegal_format"].eq(reserved_bits_set)]
         m.d.sync += [launched.eq(start), was_running.eq(core.running & ~reset), was_halted.eq(halted)]
         ended = ((launched | was_running) & ~core.running) | (halted & ~was_halted)
         with m.If(reset):
             cleared = ("done", "weights_tlast", "activations_tlast", "illegal_format")
-            m.d.sync += [oversized.eq(0), launched.eq(0), *(flags[name].eq(0) for name in cleared)]
+            m.d.sync += [size_too_large_latched.eq(0), launched.eq(0), *(flags[name].eq(0) for name in cleared)]
         with m.Elif(start | (writes["control"] & bits["acknowledge"])):
             m.d.sync += flags["done"].eq(0)
         with m.Elif(ended):

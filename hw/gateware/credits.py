@@ -13,24 +13,27 @@ __all__ = ["count_credits", "result_ports"]
 def result_ports(config: ArrayConfig) -> dict[str, Member]:
     """Members of a datapath that ends in a result queue of ``config.result_queue_depth`` slots.
 
-    ``free``: credits allow an issue that makes results. ``alone``: only one result is on its way or waiting.
-    ``drained``: this edge transfers it. ``results``: a beat of sums, or of int8.
+    ``credit_available``: credits allow an issue that makes results. ``one_result_left``: only one result is in the
+    pipeline or waiting. ``last_result_leaves``: this edge transfers it. ``results``: a beat of sums, or of int8.
     """
     return {
-        "free": Out(1),
-        "alone": Out(1),
-        "drained": Out(1),
+        "credit_available": Out(1),
+        "one_result_left": Out(1),
+        "last_result_leaves": Out(1),
         "results": Out(stream.Signature(results_layout(config))),
     }
 
 
 def count_credits(m: Module, datapath: Component, taken: Value, transfer: Value) -> Signal:
-    """The credits that are left, and ``alone`` and ``drained`` of ``datapath``, whose config says how many there are.
+    """The credits that are left, and the flags of ``datapath`` that follow; its config says how many credits there are.
 
     ``taken``: results that this edge's issue will make; ``transfer``: this edge transfers a result.
     """
     depth = datapath.config.result_queue_depth
     credits = Signal(range(depth + 1), init=depth)
     m.d.sync += credits.eq(credits - taken + transfer)
-    m.d.comb += [datapath.alone.eq(credits == depth - 1), datapath.drained.eq(transfer & datapath.alone)]
+    m.d.comb += [
+        datapath.one_result_left.eq(credits == depth - 1),
+        datapath.last_result_leaves.eq(transfer & datapath.one_result_left),
+    ]
     return credits

@@ -69,12 +69,12 @@ class Grid(Component):
     vector : one activation per token of the token tile.
     issue : this edge accepts ``vector``.
     step : its position of K inside the active tile.
-    final : this edge issues the last vector of a column tile.
-    last_token : number of the last token of its token tile, read with ``final``.
+    last_in_column_tile : this edge issues the last vector of a column tile.
+    last_token : number of the last token of its token tile, read with ``last_in_column_tile``.
     trits : the active tile.
-    free : credits and readout allow a final issue on this edge.
-    results : ``cols`` sums, signed; the first can be transferred ``config.pipeline_latency`` edges after ``final``.
-    alone, drained : see ``result_ports``.
+    credit_available : credits and readout allow the last issue of a column tile on this edge.
+    results : ``cols`` sums, signed; the first can be transferred ``config.pipeline_latency`` edges after that.
+    one_result_left, last_result_leaves : see ``result_ports``.
     """
 
     def __init__(self, config: ArrayConfig, cells: Cells = "portable"):
@@ -84,7 +84,7 @@ class Grid(Component):
                 "vector": In(vector_layout(config)),
                 "issue": In(1),
                 "step": In(token_shape(config)),
-                "final": In(1),
+                "last_in_column_tile": In(1),
                 "last_token": In(token_shape(config)),
                 "trits": In(tile_layout(config)),
             }
@@ -144,7 +144,7 @@ class Grid(Component):
 
         After a reset the flags stay high until what was under way has passed, so that nothing else needs one.
         """
-        clear, flags = self.final, []
+        clear, flags = self.last_in_column_tile, []
         for stage in range(2 + self.config.rows + self.config.cols - 1):
             flag = Signal(name=f"clear{stage}", init=1)
             m.d.sync += flag.eq(clear)
@@ -167,27 +167,28 @@ class Grid(Component):
         return sums
 
     def _readout(self, m: Module) -> list[Value]:
-        """For each row whether its element of column 0 has just finished: row 0 three edges after the final issue."""
-        final, last = delayed(m, self.final, 2, "final"), delayed(m, self.last_token, 2, "last", reset_less=True)
+        """For each row whether its element of column 0 has just finished: row 0 three edges after the last issue."""
+        ended = delayed(m, self.last_in_column_tile, 2, "ended")
+        last_token = delayed(m, self.last_token, 2, "last_token", reset_less=True)
         end = Signal.like(self.last_token)
-        with m.If(final):
-            m.d.sync += end.eq(last)
-        flags = [delayed(m, final, 1, "flag0_")]
+        with m.If(ended):
+            m.d.sync += end.eq(last_token)
+        flags = [delayed(m, ended, 1, "flag0_")]
         for row in range(1, self.config.rows):
             flags.append(delayed(m, flags[-1] & (end != row - 1), 1, f"flag{row}_"))
         return flags
 
     def _credits(self, m: Module, transfer: Value) -> None:
-        """Credits for the queue, and the distance that a readout asks between two final issues."""
+        """Credits for the queue, and the distance that a readout asks between two last issues."""
         taken = Signal(range(self.config.rows + 1))
         wait = Signal.like(self.last_token)
-        with m.If(self.final):
+        with m.If(self.last_in_column_tile):
             m.d.comb += taken.eq(self.last_token + 1)
             m.d.sync += wait.eq(self.last_token)
         with m.Elif(wait != 0):
             m.d.sync += wait.eq(wait - 1)
         credits = count_credits(m, self, taken, transfer)
-        m.d.comb += self.free.eq((credits > self.last_token) & (wait == 0))
+        m.d.comb += self.credit_available.eq((credits > self.last_token) & (wait == 0))
 
 
 def _picked(values: list[Value], index: Value) -> Value:
@@ -202,7 +203,7 @@ def connect_grid(m: Module, core: "Core", sequencer: Sequencer, tiles: WeightTil
         grid.vector.eq(core.activations.payload),
         grid.issue.eq(sequencer.issue),
         grid.step.eq(sequencer.token),
-        grid.final.eq(sequencer.column_end),
+        grid.last_in_column_tile.eq(sequencer.last_in_column_tile),
         grid.last_token.eq(sequencer.last_token),
         grid.trits.eq(tiles.trits),
     ]

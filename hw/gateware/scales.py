@@ -59,8 +59,8 @@ class TileShifter(Component):
 
     Members
     -------
-    word, accept, beat_last : words of the weight stream, and the last of a tile's exponents.
-    tile_end : this edge issues the last vector of a tile.
+    word, accept, last_exponents_beat : words of the weight stream, and the last of a tile's exponents.
+    last_in_tile : this edge issues the last vector of a tile.
     totals : from the array, ``1 + config.column_stages`` edges after their issue.
     shifted : one edge later.
     """
@@ -71,8 +71,8 @@ class TileShifter(Component):
             {
                 "word": In(config.weight_bus_bits),
                 "accept": In(1),
-                "beat_last": In(1),
-                "tile_end": In(1),
+                "last_exponents_beat": In(1),
+                "last_in_tile": In(1),
                 "totals": In(totals_layout(config)),
                 "shifted": Out(addends_layout(config)),
             }
@@ -85,11 +85,11 @@ class TileShifter(Component):
         layout = exponents_layout(config)
         m.submodules.queue = queue = ScaleQueue(config, layout.size, config.tiles_in_flight)
         exponents = Signal(layout)
-        end = delayed(m, self.tile_end, 1 + config.column_stages, "end")
+        end = delayed(m, self.last_in_tile, 1 + config.column_stages, "end")
         m.d.comb += [
             queue.word.eq(self.word),
             queue.accept.eq(self.accept),
-            queue.last.eq(self.beat_last),
+            queue.last.eq(self.last_exponents_beat),
             queue.take.eq(end),
             exponents.as_value().eq(queue.head),
         ]

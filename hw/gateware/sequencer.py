@@ -30,16 +30,16 @@ class Sequencer(Component):
     formats : fields of its descriptor behind the sizes, see ``hw.gateware.ports.format_fields``.
     weight_valid, weight_ready, beat : handshake of the weight stream, and the number of the beat inside its tile.
     accept, accept_trits : this edge accepts a beat, one of trits.
-    exponents_end, scales_end : that beat is the last with exponents, with scales of its tile.
+    last_exponents_beat, last_scales_beat : that beat is the last with exponents, with scales of its tile.
     swap : this edge moves shadow to active.
     activation_valid, activation_ready : handshake of the activation stream.
-    issue, first, last, token, column_end : the vector accepted on this edge, see ``Accumulator``.
-    tile_end, second : it is the last of its tile; it meets the second plane.
-    last_token : of its token tile.
-    credit_missing : the vector that is issued next needs what ``free`` says is missing.
+    issue, first_fold, last_fold, token, last_in_column_tile : the vector accepted on this edge, see ``Accumulator``.
+    last_in_tile, second_plane : it is the last of its tile; it meets the second plane.
+    last_token : number of the last token of its token tile.
+    credit_missing : the vector that is issued next needs a credit, and none is available.
     restarting : outputs stationary: the edge before made the last issue of a column tile, so that this one makes none.
-    free, drained : from the accumulator.
-    weight_final, issue_final : the weight beat, the vector that is accepted next is the GEMM's last.
+    credit_available, last_result_leaves : from the accumulator.
+    last_weight_beat, last_vector : the weight beat, the vector that is accepted next is the last of the GEMM.
     shadow_full, active, all_issued : state, for the counters.
     """
 
@@ -57,25 +57,25 @@ class Sequencer(Component):
                 "beat": Out(beat_shape(config)),
                 "accept": Out(1),
                 "accept_trits": Out(1),
-                "exponents_end": Out(1),
-                "scales_end": Out(1),
+                "last_exponents_beat": Out(1),
+                "last_scales_beat": Out(1),
                 "swap": Out(1),
                 "activation_valid": In(1),
                 "activation_ready": Out(1),
                 "issue": Out(1),
-                "first": Out(1),
-                "last": Out(1),
+                "first_fold": Out(1),
+                "last_fold": Out(1),
                 "token": Out(token_shape(config)),
-                "tile_end": Out(1),
-                "column_end": Out(1),
-                "second": Out(1),
+                "last_in_tile": Out(1),
+                "last_in_column_tile": Out(1),
+                "second_plane": Out(1),
                 "last_token": Out(token_shape(config)),
                 "credit_missing": Out(1),
                 "restarting": Out(1),
-                "free": In(1),
-                "drained": In(1),
-                "weight_final": Out(1),
-                "issue_final": Out(1),
+                "credit_available": In(1),
+                "last_result_leaves": In(1),
+                "last_weight_beat": Out(1),
+                "last_vector": Out(1),
                 "shadow_full": Out(1),
                 "active": Out(1),
                 "all_issued": Out(1),
@@ -97,50 +97,49 @@ class Sequencer(Component):
 
         accept = self.accept
         last_beat = Signal()
-        completes = Signal()
+        tile_accepted = Signal()
         m.d.comb += [
             self.weight_ready.eq(load.more & (~self.shadow_full | self.swap)),
             accept.eq(self.weight_valid & self.weight_ready),
-            last_beat.eq(self._last_beat(m, load.last)),
-            completes.eq(accept & last_beat),
-            self.weight_final.eq(load.final & last_beat),
-            load.step.eq(completes),
+            last_beat.eq(self._last_beat(m, load.last_fold)),
+            tile_accepted.eq(accept & last_beat),
+            self.last_weight_beat.eq(load.last_tile & last_beat),
+            load.step.eq(tile_accepted),
         ]
         with m.If(accept):
-            m.d.sync += self.beat.eq(Mux(completes, 0, self.beat + 1))
+            m.d.sync += self.beat.eq(Mux(tile_accepted, 0, self.beat + 1))
 
-        last_token = Signal()
-        last_issue = self.tile_end
+        at_last_step = Signal()
         m.d.comb += [
             self.activation_ready.eq(self.active & ~self.restarting & ~self.credit_missing),
             self.issue.eq(self.activation_valid & self.activation_ready),
-            last_token.eq(self.token == walk.last_issue),
+            at_last_step.eq(self.token == walk.last_step),
             self.last_token.eq(walk.last_token),
-            last_issue.eq(self.issue & last_token),
-            self.issue_final.eq(walk.final & last_token),
-            walk.step.eq(last_issue),
-            self.first.eq(walk.first),
-            self.last.eq(walk.last),
-            self.column_end.eq(last_issue & walk.last),
-            self.second.eq(walk.second),
+            self.last_in_tile.eq(self.issue & at_last_step),
+            self.last_vector.eq(walk.last_tile & at_last_step),
+            walk.step.eq(self.last_in_tile),
+            self.first_fold.eq(walk.first_fold),
+            self.last_fold.eq(walk.last_fold),
+            self.last_in_column_tile.eq(self.last_in_tile & walk.last_fold),
+            self.second_plane.eq(walk.second_plane),
             self.all_issued.eq(~walk.more),
-            self.swap.eq(self.shadow_full & (~self.active | last_issue)),
+            self.swap.eq(self.shadow_full & (~self.active | self.last_in_tile)),
         ]
         if self.config.structure.outputs_stationary:  # a column tile's last issue releases its results, all at once
-            m.d.comb += self.credit_missing.eq(walk.last & last_token & ~self.free)
-            m.d.sync += self.restarting.eq(self.column_end)
+            m.d.comb += self.credit_missing.eq(walk.last_fold & at_last_step & ~self.credit_available)
+            m.d.sync += self.restarting.eq(self.last_in_column_tile)
         else:
-            m.d.comb += self.credit_missing.eq(walk.last & ~self.free)
+            m.d.comb += self.credit_missing.eq(walk.last_fold & ~self.credit_available)
         with m.If(self.issue):
-            m.d.sync += self.token.eq(Mux(last_issue, 0, self.token + 1))
+            m.d.sync += self.token.eq(Mux(self.last_in_tile, 0, self.token + 1))
 
-        with m.If(completes):
+        with m.If(tile_accepted):
             m.d.sync += self.shadow_full.eq(1)
         with m.Elif(self.swap):
             m.d.sync += self.shadow_full.eq(0)
         with m.If(self.swap):
             m.d.sync += self.active.eq(1)
-        with m.Elif(last_issue):
+        with m.Elif(self.last_in_tile):
             m.d.sync += self.active.eq(0)
         return m
 
@@ -151,10 +150,10 @@ class Sequencer(Component):
         trits = beat < config.trit_beats if config.exponent_beats + config.scale_beats else 1
         m.d.comb += self.accept_trits.eq(self.accept & trits)
         if config.exponent_beats:
-            m.d.comb += self.exponents_end.eq(end)
+            m.d.comb += self.last_exponents_beat.eq(end)
         if config.scale_beats:
-            m.d.comb += self.scales_end.eq(beat == config.weight_beats + config.scale_beats - 1)
-            end = Mux(last_fold & self.formats.row_scales, self.scales_end, end)
+            m.d.comb += self.last_scales_beat.eq(beat == config.weight_beats + config.scale_beats - 1)
+            end = Mux(last_fold & self.formats.row_scales, self.last_scales_beat, end)
         return end
 
     def _take_descriptor(self, m: Module) -> tuple[Value, Value]:
@@ -181,6 +180,6 @@ class Sequencer(Component):
         with m.If(self.start):
             m.d.sync += self.running.eq(1)
             m.d.sync += [getattr(self.formats, name).eq(getattr(sizes, name)) for name in format_fields(self.config)]
-        with m.Elif(self.drained & self.all_issued):
+        with m.Elif(self.last_result_leaves & self.all_issued):
             m.d.sync += self.running.eq(0)
         return accepted, zero | too_large

@@ -55,11 +55,11 @@ class TileWalk(Component):
     step : go to the next tile.
     planes : a second plane follows the first in every column tile; read with ``start``.
     more : the walk stands on a tile, not behind the last.
-    first, last : that tile is the first, the last fold of its column tile, planes together.
-    second : that tile is of the second plane.
-    final : that tile is the last of the GEMM.
+    first_fold, last_fold : that tile is the first, the last fold of its column tile, planes together.
+    second_plane : that tile is of the second plane.
+    last_tile : that tile is the last of the GEMM.
     last_token : number of the last token of that tile.
-    last_issue : number of the last vector that it takes: of that token, or its last position of K (outputs stationary).
+    last_step : number of the last vector that it takes: of that token, or its last position of K (outputs stationary).
     """
 
     def __init__(self, config: ArrayConfig):
@@ -72,12 +72,12 @@ class TileWalk(Component):
                 "refused": In(1),
                 "step": In(1),
                 "more": Out(1),
-                "first": Out(1),
-                "last": Out(1),
-                "second": Out(1),
-                "final": Out(1),
+                "first_fold": Out(1),
+                "last_fold": Out(1),
+                "second_plane": Out(1),
+                "last_tile": Out(1),
                 "last_token": Out(token_shape(config)),
-                "last_issue": Out(token_shape(config)),
+                "last_step": Out(token_shape(config)),
             }
         )
 
@@ -93,34 +93,34 @@ class TileWalk(Component):
             columns.size.eq(self.sizes.n),
             tokens.size.eq(self.sizes.m),
             folds.advance.eq(self.step),
-            columns.advance.eq(self.step & self.last),
-            tokens.advance.eq(self.step & self.last & columns.last),
-            self.last.eq(folds.last & self._last_plane(m, self.step & folds.last)),
-            self.final.eq(self.last & columns.last & tokens.last),
+            columns.advance.eq(self.step & self.last_fold),
+            tokens.advance.eq(self.step & self.last_fold & columns.last),
+            self.last_fold.eq(folds.last & self._last_plane(m, self.step & folds.last)),
+            self.last_tile.eq(self.last_fold & columns.last & tokens.last),
         ]
-        positions = Mux(folds.last, (folds.left - 1)[: len(self.last_issue)], config.rows - 1)
-        m.d.comb += self.last_issue.eq(positions if config.structure.outputs_stationary else self.last_token)
+        positions = Mux(folds.last, (folds.left - 1)[: len(self.last_step)], config.rows - 1)
+        m.d.comb += self.last_step.eq(positions if config.structure.outputs_stationary else self.last_token)
         for counter in (folds, columns, tokens):
             m.d.comb += counter.start.eq(self.start)
         with m.If(self.start):
-            m.d.sync += [self.more.eq(~self.refused), self.first.eq(1)]
+            m.d.sync += [self.more.eq(~self.refused), self.first_fold.eq(1)]
             m.d.sync += self.last_token.eq(self._last_token(self.sizes.m, 0))
         with m.Elif(self.step):
-            m.d.sync += [self.more.eq(~self.final), self.first.eq(self.last)]
+            m.d.sync += [self.more.eq(~self.last_tile), self.first_fold.eq(self.last_fold)]
             with m.If(tokens.advance):
                 m.d.sync += self.last_token.eq(self._last_token(tokens.left, config.token_tile))
         return m
 
-    def _last_plane(self, m: Module, end: Value) -> Value:
-        """Whether the walk stands on the last plane of a column tile; ``end``: this edge leaves a plane."""
+    def _last_plane(self, m: Module, last_fold: Value) -> Value:
+        """Whether the walk stands on the last plane of a column tile; ``last_fold``: this edge leaves a plane."""
         if self.config.planes == 1:
             return Const(1, 1)
         two = Signal()
         with m.If(self.start):
-            m.d.sync += [two.eq(self.planes), self.second.eq(0)]
-        with m.Elif(end):
-            m.d.sync += self.second.eq(two & ~self.second)
-        return self.second | ~two
+            m.d.sync += [two.eq(self.planes), self.second_plane.eq(0)]
+        with m.Elif(last_fold):
+            m.d.sync += self.second_plane.eq(two & ~self.second_plane)
+        return self.second_plane | ~two
 
     def _last_token(self, left: Value, done: int) -> Value:
         """Number of the last token of the token tile that comes when ``done`` of the ``left`` tokens are over."""

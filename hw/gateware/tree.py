@@ -29,8 +29,8 @@ def connect_tree(m: Module, core: "Core", sequencer: Sequencer, tiles: WeightTil
         array.trits.eq(tiles.trits),
         array.negatives.eq(tiles.negatives),
         accumulator.issue.eq(sequencer.issue),
-        accumulator.first.eq(sequencer.first),
-        accumulator.last.eq(sequencer.last),
+        accumulator.first_fold.eq(sequencer.first_fold),
+        accumulator.last_fold.eq(sequencer.last_fold),
         accumulator.token.eq(sequencer.token),
     ]
     totals = _totals(m, core, sequencer, array)
@@ -40,7 +40,7 @@ def connect_tree(m: Module, core: "Core", sequencer: Sequencer, tiles: WeightTil
         m.d.comb += [
             activation_sum.vector.eq(core.activations.payload),
             activation_sum.issue.eq(sequencer.issue),
-            activation_sum.skip.eq(sequencer.second),
+            activation_sum.skip.eq(sequencer.second_plane),
             accumulator.x_total.eq(activation_sum.total),
         ]
     if config.results == "int8":
@@ -56,8 +56,8 @@ def _totals(m: Module, core: "Core", sequencer: Sequencer, array: Array) -> data
     m.d.comb += [
         shifter.word.eq(core.weights.payload),
         shifter.accept.eq(sequencer.accept),
-        shifter.beat_last.eq(sequencer.exponents_end),
-        shifter.tile_end.eq(sequencer.tile_end),
+        shifter.last_exponents_beat.eq(sequencer.last_exponents_beat),
+        shifter.last_in_tile.eq(sequencer.last_in_tile),
         shifter.totals.eq(array.totals),
     ]
     return shifter.shifted
@@ -70,10 +70,10 @@ def _connect_scales(m: Module, core: "Core", sequencer: Sequencer, accumulator: 
     m.d.comb += [
         queue.word.eq(core.weights.payload),
         queue.accept.eq(sequencer.accept),
-        queue.last.eq(sequencer.scales_end),
+        queue.last.eq(sequencer.last_scales_beat),
         queue.take.eq(accumulator.scales_taken & formats.row_scales),
         accumulator.shift.eq(formats.shift),
-        accumulator.column_end.eq(sequencer.column_end),
+        accumulator.last_in_column_tile.eq(sequencer.last_in_column_tile),
     ]
     queued = Signal(layout)
     m.d.comb += queued.as_value().eq(queue.head)

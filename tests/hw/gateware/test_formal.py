@@ -75,11 +75,11 @@ class ResultRules(Component):
         m = Module()
         m.submodules.accumulator = accumulator = Accumulator(self.config)
         results = accumulator.results
-        allowed = self.issue & (~self.last | accumulator.free | self.fault)
+        allowed = self.issue & (~self.last | accumulator.credit_available | self.fault)
         m.d.comb += [
             accumulator.issue.eq(allowed),
-            accumulator.first.eq(self.first),
-            accumulator.last.eq(self.last),
+            accumulator.first_fold.eq(self.first),
+            accumulator.last_fold.eq(self.last),
             accumulator.token.eq(self.token),
             results.ready.eq(self.ready),
         ]

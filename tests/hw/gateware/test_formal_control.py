@@ -36,19 +36,20 @@ class ScaleBound(Component):
             sequencer.descriptor.valid.eq(self.descriptor_valid),
             sequencer.weight_valid.eq(self.weight_valid),
             sequencer.activation_valid.eq(self.activation_valid),
-            sequencer.free.eq(1),
+            sequencer.credit_available.eq(1),
         ]
         good = []
         for name, comes, goes in (
             (
                 "exponents",
-                sequencer.accept & sequencer.exponents_end,
-                delayed(m, sequencer.tile_end, 1 + config.column_stages, "tile_end"),
+                sequencer.accept & sequencer.last_exponents_beat,
+                delayed(m, sequencer.last_in_tile, 1 + config.column_stages, "last_in_tile"),
             ),
             (
                 "scales",
-                sequencer.accept & sequencer.scales_end,
-                delayed(m, sequencer.column_end, 1 + config.total_stages, "column_end") & sequencer.formats.row_scales,
+                sequencer.accept & sequencer.last_scales_beat,
+                delayed(m, sequencer.last_in_column_tile, 1 + config.total_stages, "last_in_column_tile")
+                & sequencer.formats.row_scales,
             ),
         ):
             waiting = Signal(5, name=name)
@@ -98,7 +99,7 @@ class Transfers(Component):
             sequencer.descriptor.valid.eq(self.descriptor_valid),
             sequencer.weight_valid.eq(self.weight_valid),
             sequencer.activation_valid.eq(self.activation_valid),
-            sequencer.free.eq(self.free),
+            sequencer.credit_available.eq(self.free),
         ]
         expected, words, vectors = Signal(6), Signal(6), Signal(6)
         with m.If(sequencer.start):
