@@ -6,11 +6,12 @@ from amaranth.back import rtlil, verilog
 
 from hw.arithmetic.adders import Cells
 from hw.arithmetic.compressors import FULL_ADDER_VERILOG
-from hw.artifact import sha256_file, write_artifact, write_text
+from hw.artifact import sha256_file, write_text
 from hw.config import ArrayConfig
 from hw.errors import InputError
 from hw.gateware.axi import REGISTERS, AxiCore
 from hw.gateware.core import Core
+from hw.verilog_config import write_config
 
 __all__ = [
     "AXI_NAME",
@@ -19,12 +20,8 @@ __all__ = [
     "axi_verilog",
     "core_rtlil",
     "core_verilog",
-    "write_config",
     "write_verilog",
 ]
-
-_SCHEMA, _VERSION = "tritforge.verilog", 1
-_DERIVED = ("lanes", "weight_beats", "pipeline_latency", "result_queue_depth", "max_k")
 
 CORE_NAME, AXI_NAME = "tritforge_core", "tritforge_axi"
 TOPS = ("core", "axi")  # bare streams, or AXI4-Stream and AXI4-Lite
@@ -70,10 +67,3 @@ def write_verilog(config: ArrayConfig, folder: Path, top: str = "core") -> list[
     registers = {"registers": {name: 4 * i for i, name in enumerate(REGISTERS)}} if top == "axi" else {}
     write_config(description, config, {source.name: sha256_file(source)}, **registers)
     return [source, description]
-
-
-def write_config(path: Path, config: ArrayConfig, files: dict[str, str], **more: object) -> None:
-    """Write ``config.json``: the array's fields, what follows from them, and the hashes of the files beside it."""
-    derived = {name: getattr(config, name) for name in _DERIVED}
-    body = {"array": config.model_dump(), "array_sha256": config.sha256, "derived": derived, "files": files, **more}
-    write_artifact(path, _SCHEMA, _VERSION, body, {"array": config.sha256})

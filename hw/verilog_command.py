@@ -27,6 +27,11 @@ def add_verilog(parser: ArgumentParser) -> None:
         default="core",
         help="bare streams, or AXI4-Stream with AXI4-Lite registers; not with --board (default: core)",
     )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="also let Yosys prove that no weight is multiplied: no multiplier among the core's word-level cells",
+    )
     parser.add_argument("--out", type=Path, metavar="FOLDER", help=f"folder of the files (default: {_BUILD}/NAME)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of lines")
     parser.set_defaults(run=_verilog)
@@ -46,9 +51,20 @@ def _verilog(options: Namespace) -> None:
         from hw.verilog import write_verilog
 
         paths = write_verilog(config, folder, options.top)
+    proof = None
+    if options.check:
+        from hw.synthesis.word_level import prove_multiplier_free
+
+        proof = prove_multiplier_free(config)
     if options.json:
-        print(json.dumps({"array": config.name, "board": board and board.name, "files": [str(path) for path in paths]}))
+        found = {"array": config.name, "board": board and board.name, "files": [str(path) for path in paths]}
+        print(json.dumps(found | ({"check": proof._asdict()} if proof else {})))
         return
     print(f"{config.name}: {config.rows} lanes x {config.cols} columns, latency {config.pipeline_latency} edges")
     for path in paths:
         print(f"  {path}")
+    if proof:
+        print(
+            f"  no weight is multiplied: {proof.adders} adders, {proof.multipliers} multipliers in the flattened core"
+            + (f", those of the requantizers ({proof.in_requantizers})" if proof.in_requantizers else "")
+        )

@@ -7,30 +7,19 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from hw.boards.capacity import check_capacity
 from hw.boards.catalog import Board
-from hw.boards.pins import constraints_name
 from hw.boards.project import board_rtlil, write_board
 from hw.boards.results import BoardResult
-from hw.boards.room import check_room
-from hw.boards.tools import ToolFailure, run_tool, tools_of
+from hw.boards.tools import ToolFailure, flow_of, run_tool
 from hw.boards.top import TOP_NAME
 from hw.config import ArrayConfig
 from hw.errors import InputError
+from hw.synthesis.families import FAMILIES
 from hw.synthesis.yosys import HIDE_FIELDS, run_yosys
 
 __all__ = ["build", "estimate"]
 
-_SYNTHESIS = {
-    "ecp5": "synth_ecp5 -nodsp",
-    "ice40": "synth_ice40",
-    "gowin": "synth_gowin",
-    "xilinx7": "synth_xilinx -flatten -nodsp",
-    "ultrascale+": "synth_xilinx -family xcup -flatten -nodsp",
-}
-_DSPS = ("MULT18X18D", "ALU54B", "SB_MAC16", "MULT9X9", "MULT18X18", "MULT36X36", "DSP48E1", "DSP48E2")
-_BLOCK_RAMS = {"DP16KD": 1, "SB_RAM40_4K": 1, "SDPX9B": 1, "SDPB": 1, "DPX9B": 1, "RAMB18E1": 0.5, "RAMB36E1": 1}
-_BLOCK_RAMS |= {"RAMB18E2": 0.5, "RAMB36E2": 1}
-_TABLES_OF = {"ALU": 1, "RAM16SDP4": 4, "RAM32M": 4, "RAM64M": 4}  # other cells that are made of LUTs
 _STAGES = ("Packing", "placer", "Routing", "Running router")  # words of nextpnr that open a stage
 
 Say = Callable[[str], None]
@@ -42,10 +31,9 @@ def estimate(board: Board, config: ArrayConfig, folder: Path, say: Say) -> Board
     Raises:
         InputError: pyosys is missing, or the array has no room.
     """
-    check_room(board, config)
+    check_capacity(board, config)
     cells, sha256 = _synthesize(board, config, folder, say)
-    luts = sum(count for name, count in cells.items() if re.fullmatch(r"LUT\d|LUT6_2|SB_LUT4|INV", name))
-    luts += sum(count * _TABLES_OF.get(name, 0) for name, count in cells.items())
+    family = FAMILIES[board.family]
     return BoardResult(
         board=board.name,
         part=board.part,
@@ -53,10 +41,10 @@ def estimate(board: Board, config: ArrayConfig, folder: Path, say: Say) -> Board
         array=config.model_dump(),
         array_sha256=config.sha256,
         rtlil_sha256=sha256,
-        luts=luts,
-        flip_flops=sum(count for name, count in cells.items() if re.match(r"FD[RSCP]E|DFF|SB_DFF|TRELLIS_FF", name)),
-        block_rams=sum(count * _BLOCK_RAMS.get(name, 0) for name, count in cells.items()),
-        dsps=sum(cells.get(name, 0) for name in _DSPS),
+        luts=_count(cells, family.tables | family.board_tables),
+        flip_flops=_flip_flops(board, cells),
+        block_rams=_count(cells, family.block_rams),
+        dsps=sum(cells.get(name, 0) for name in family.dsps),
         clock_hz=board.clock_hz,
         fmax_hz=None,
         seed=None,
@@ -70,10 +58,10 @@ def build(board: Board, config: ArrayConfig, folder: Path, seeds: Sequence[int],
     Raises:
         InputError: a tool is missing, the part is too small, or no seed reaches the board's clock.
     """
-    tools_of(board)  # refuses a board without them before any work
+    flow = flow_of(board)  # refuses a board without one before any work
     say("elaborating")
     write_board(board, config, folder)
-    _, sha256 = _synthesize(board, config, folder, say)
+    synthesized, sha256 = _synthesize(board, config, folder, say)
     reached: dict[int, float] = {}
     for seed in seeds:
         used = _route(board, config, folder, seed, say)
@@ -90,7 +78,6 @@ def build(board: Board, config: ArrayConfig, folder: Path, seeds: Sequence[int],
     say("packing")
     _pack(board, folder)
     cells = {name: entry["used"] for name, entry in report["utilization"].items()}
-    luts = {"ecp5": "TRELLIS_COMB", "ice40": "ICESTORM_LC"}[board.family]
     return BoardResult(
         board=board.name,
         part=board.part,
@@ -98,10 +85,10 @@ def build(board: Board, config: ArrayConfig, folder: Path, seeds: Sequence[int],
         array=config.model_dump(),
         array_sha256=config.sha256,
         rtlil_sha256=sha256,
-        luts=cells[luts],
-        flip_flops=cells["TRELLIS_FF"] if board.family == "ecp5" else _ice40_flip_flops(folder),
-        block_rams=cells["DP16KD" if board.family == "ecp5" else "ICESTORM_RAM"],
-        dsps=sum(cells.get(name, 0) for name in (*_DSPS, "ICESTORM_DSP")),
+        luts=cells[flow.luts],
+        flip_flops=cells[flow.flip_flops] if flow.flip_flops else _flip_flops(board, synthesized),
+        block_rams=cells[flow.block_rams],
+        dsps=sum(cells.get(name, 0) for name in FAMILIES[board.family].dsps),
         clock_hz=board.clock_hz,
         fmax_hz=round(reached[seed]),
         seed=seed,
@@ -112,6 +99,7 @@ def build(board: Board, config: ArrayConfig, folder: Path, seeds: Sequence[int],
 def _synthesize(board: Board, config: ArrayConfig, folder: Path, say: Say) -> tuple[dict[str, int], str]:
     """Netlist ``top.json`` in ``folder``; number of cells by type, and the hash of what was synthesized."""
     say("synthesis")
+    family = FAMILIES[board.family]
     folder.mkdir(parents=True, exist_ok=True)
     text = board_rtlil(board, config)
     (folder / "top.il").write_text(text, encoding="utf-8")
@@ -119,7 +107,7 @@ def _synthesize(board: Board, config: ArrayConfig, folder: Path, say: Say) -> tu
         [
             "read_rtlil top.il",
             HIDE_FIELDS,
-            f"{_SYNTHESIS[board.family]} -top {TOP_NAME}",
+            f"{family.synthesis} {family.board_options} -top {TOP_NAME}",
             "check -assert",
             "tee -q -o cells.json stat -json",
             "write_json top.json",
@@ -127,18 +115,14 @@ def _synthesize(board: Board, config: ArrayConfig, folder: Path, say: Say) -> tu
         folder,
     )
     cells = json.loads((folder / "cells.json").read_text(encoding="utf-8"))["design"]["num_cells_by_type"]
-    if dsps := {name: cells[name] for name in _DSPS if name in cells}:
+    if dsps := {name: cells[name] for name in family.dsps if name in cells}:
         raise RuntimeError(f"a multiplier-free design uses {dsps}")
     return cells, hashlib.sha256(text.encode()).hexdigest()
 
 
 def _route(board: Board, config: ArrayConfig, folder: Path, seed: int, say: Say) -> str:
     """Place and route with one seed, leaving ``report.json`` and ``route.log``; returns the tool and its version."""
-    files = {
-        "ecp5": ("--lpf", "--textcfg", "top.config", "--router", "router2"),
-        "ice40": ("--pcf", "--asc", "top.asc"),
-    }
-    language, *output = files[board.family]
+    flow = flow_of(board)
 
     def heard(line: str) -> None:
         log.write(line)
@@ -146,24 +130,27 @@ def _route(board: Board, config: ArrayConfig, folder: Path, seed: int, say: Say)
         if stage:
             say(f"seed {seed}: {line.removeprefix('Info:').strip().rstrip('.')}")
 
-    arguments = ["--json", "top.json", language, constraints_name(board), *output, *board.options.split()]
+    arguments = ["--json", "top.json", *flow.route_arguments.split(), *board.options.split(), "--router", flow.router]
     arguments += ["--freq", f"{board.clock_hz / 1e6:g}", "--seed", str(seed), "--timing-allow-fail"]
-    tools = tools_of(board)
     try:
         with open(folder / "route.log", "w", encoding="utf-8") as log:
-            return run_tool(tools, tools.route, [*arguments, "--report", "report.json"], folder, heard)
+            return run_tool(flow, flow.route, [*arguments, "--report", "report.json"], folder, heard)
     except ToolFailure as failure:
         raise InputError(f"array {config.name!r} does not fit {board.name}: {failure}; take a smaller array") from None
 
 
 def _pack(board: Board, folder: Path) -> None:
     """The bitstream ``top.bit`` or ``top.bin``."""
-    tools = tools_of(board)
-    arguments = {"ecp5": ["--compress", "top.config", "top.bit"], "ice40": ["top.asc", "top.bin"]}
-    run_tool(tools, tools.pack, arguments[board.family], folder, lambda line: None)
+    flow = flow_of(board)
+    run_tool(flow, flow.pack, flow.pack_arguments.split(), folder, lambda line: None)
 
 
-def _ice40_flip_flops(folder: Path) -> int:
-    """nextpnr packs an iCE40 flip-flop into its logic cell and does not count it; synthesis does."""
-    cells = json.loads((folder / "cells.json").read_text(encoding="utf-8"))["design"]["num_cells_by_type"]
-    return sum(count for name, count in cells.items() if name.startswith("SB_DFF"))
+def _count(cells: dict[str, int], weights: dict[str, int] | dict[str, float]) -> int | float:
+    """Cells by type, each counted as its weight."""
+    return sum(cells.get(name, 0) * weight for name, weight in weights.items())
+
+
+def _flip_flops(board: Board, cells: dict[str, int]) -> int:
+    """Flip-flops of every kind after synthesis; nextpnr packs an iCE40's into logic cells and does not count them."""
+    kinds = FAMILIES[board.family].flip_flops
+    return sum(count for name, count in cells.items() if re.fullmatch(kinds, name))

@@ -1,17 +1,16 @@
-"""The boards that Verilog can be written for: one entry each, with parts, clocks, default arrays and room."""
+"""The boards that Verilog can be written for: one entry each, with parts, clocks, default arrays and capacity."""
 
 import math
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from hw.config import ArrayConfig, load_array, required_accumulator_bits
 from hw.errors import InputError, did_you_mean
+from hw.synthesis.families import FAMILIES
 
-__all__ = ["BOARDS", "Board", "Family", "Pin", "Room", "board_array", "board_config", "load_board"]
-
-Family = Literal["ecp5", "ice40", "gowin", "xilinx7", "ultrascale+"]
+__all__ = ["BOARDS", "Board", "Capacity", "Pin", "board_array", "board_config", "load_board"]
 
 
-class Room(NamedTuple):
+class Capacity(NamedTuple):
     """What a part has. LUTs have four inputs (ECP5, iCE40, Gowin) or six (Xilinx)."""
 
     luts: int
@@ -34,7 +33,7 @@ class Board(NamedTuple):
     """
 
     name: str
-    family: Family
+    family: str  # of hw.synthesis.families.FAMILIES
     part: str
     platform: str | None  # module:class in amaranth_boards
     source: str  # of pins and clock
@@ -43,7 +42,7 @@ class Board(NamedTuple):
     clock_hz: float  # the array's, through a PLL where it differs
     rows: int
     cols: int
-    room: Room
+    capacity: Capacity
     options: str = ""  # of nextpnr: device, package, speed
     note: str = ""  # for whoever wires it up
 
@@ -52,10 +51,10 @@ _AMARANTH = "amaranth-boards"
 _UART = {"rx": "uart.rx", "tx": "uart.tx", "led": "led"}
 _LVCMOS33 = (("IOSTANDARD", "LVCMOS33"),)
 _ECP5 = {  # Lattice FPGA-DS-02012, table 1.1
-    "12F": Room(12_144, 12_144, 32),
-    "25F": Room(24_288, 24_288, 56),
-    "45F": Room(43_848, 43_848, 108),
-    "85F": Room(83_640, 83_640, 208),
+    "12F": Capacity(12_144, 12_144, 32),
+    "25F": Capacity(24_288, 24_288, 56),
+    "45F": Capacity(43_848, 43_848, 108),
+    "85F": Capacity(83_640, 83_640, 208),
 }
 _FEATHER = "serial adapter (3.3 V) on feather pins 0 (to the board) and 1 (from it)"
 
@@ -72,7 +71,7 @@ def _ulx3s(size: str, rows: int, cols: int, clock_hz: float) -> Board:
         clock_hz=clock_hz,
         rows=rows,
         cols=cols,
-        room=_ECP5[size],
+        capacity=_ECP5[size],
         options=f"--{size[:2]}k --package CABGA381 --speed 6",
     )
 
@@ -89,16 +88,16 @@ def _orangecrab(size: str, rows: int, cols: int, clock_hz: float) -> Board:
         clock_hz=clock_hz,
         rows=rows,
         cols=cols,
-        room=_ECP5[size],
+        capacity=_ECP5[size],
         options=f"--{size[:2]}k --package CSFBGA285 --speed 8",
         note=_FEATHER,
     )
 
 
-def _arty(size: str, rows: int, cols: int, room: Room) -> Board:
+def _arty(size: str, rows: int, cols: int, capacity: Capacity) -> Board:
     return Board(
         name=f"arty-a7-{size}",
-        family="xilinx7",
+        family="xc7",
         part=f"xc7a{size}ticsg324-1L",
         platform=f"arty_a7:ArtyA7_{size}Platform",
         source=_AMARANTH,
@@ -107,7 +106,7 @@ def _arty(size: str, rows: int, cols: int, room: Room) -> Board:
         clock_hz=100e6,
         rows=rows,
         cols=cols,
-        room=room,
+        capacity=capacity,
     )
 
 
@@ -131,7 +130,7 @@ BOARDS: dict[str, Board] = {
             clock_hz=12e6,
             rows=4,
             cols=4,
-            room=Room(5_280, 5_280, 30),
+            capacity=Capacity(5_280, 5_280, 30),
             options="--up5k --package sg48",
         ),
         Board(
@@ -145,14 +144,14 @@ BOARDS: dict[str, Board] = {
             clock_hz=27e6,
             rows=8,
             cols=8,
-            room=Room(8_640, 6_480, 26),
+            capacity=Capacity(8_640, 6_480, 26),
             options="--device GW1NR-LV9QN88PC6/I5 --vopt family=GW1N-9C",
         ),
-        _arty("35", 32, 16, Room(20_800, 41_600, 50)),
-        _arty("100", 64, 16, Room(63_400, 126_800, 135)),
+        _arty("35", 32, 16, Capacity(20_800, 41_600, 50)),
+        _arty("100", 64, 16, Capacity(63_400, 126_800, 135)),
         Board(
             name="pynq-z2",
-            family="xilinx7",
+            family="xc7",
             part="xc7z020clg400-1",
             platform="arty_z7:ArtyZ720Platform",
             source="amaranth-boards (Arty Z7-20, whose clock, LEDs and PMOD A are wired alike); UART on PMOD A",
@@ -161,12 +160,12 @@ BOARDS: dict[str, Board] = {
             clock_hz=100e6,
             rows=64,
             cols=16,
-            room=Room(53_200, 106_400, 140),
+            capacity=Capacity(53_200, 106_400, 140),
             note="PMOD A: pin 2 from the board, pin 3 to it (Pmod USBUART, upper row); no AXI in this top",
         ),
         Board(
             name="kv260",
-            family="ultrascale+",
+            family="xcup",
             part="xck26-sfvc784-2LV-c",
             platform=None,
             source="AMD KV260 carrier card, PMOD J2 (som240_1 d20, d21, a17); pl_clk0 of the processing system",
@@ -175,7 +174,7 @@ BOARDS: dict[str, Board] = {
             clock_hz=100e6,
             rows=64,
             cols=32,
-            room=Room(117_120, 234_240, 144),
+            capacity=Capacity(117_120, 234_240, 144),
             note="PMOD J2: pin 2 of the upper row from the board, pin 3 to it, pin 1 the LED; set pl_clk0 to 100 MHz",
         ),
     )
@@ -223,7 +222,7 @@ def board_array(board: Board, rows: int, cols: int) -> ArrayConfig:
         weight_bus_bits=max(8, 8 * math.ceil(rows * cols / 4 / 8)),
         accumulator_bits=max(24, required_accumulator_bits(rows)),
         token_tile=64,
-        chain_lanes=min(4, rows) if board.family == "ecp5" else 1,
+        chain_lanes=min(FAMILIES[board.family].chain_lanes, rows),
         adders_per_register=1,
         clock_hz=board.clock_hz,
     )

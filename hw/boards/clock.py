@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from amaranth import ClockDomain, ClockSignal, Const, Elaboratable, Instance, Module, ResetSignal, Signal
 
-from hw.boards.catalog import Board, Family
+from hw.boards.catalog import Board
 from hw.errors import InputError
 
 __all__ = ["Clock", "PllSettings", "pll_settings"]
@@ -35,15 +35,15 @@ class _Limits(NamedTuple):
     vco_in_loop: bool  # the loop closes at the oscillator, not at the output
 
 
-_PLLS: dict[Family, _Limits] = {
+_PLLS: dict[str, _Limits] = {
     # Lattice FPGA-DS-02012, sysCLOCK PLL timing
     "ecp5": _Limits(range(1, 41), range(1, 81), range(1, 129), (400e6, 800e6), (10e6, 400e6), False),
     # Xilinx DS181 (Artix-7, speed -1L): PLLE2
-    "xilinx7": _Limits(range(1, 6), range(2, 65), range(1, 129), (800e6, 1600e6), (19e6, 450e6), True),
+    "xc7": _Limits(range(1, 6), range(2, 65), range(1, 129), (800e6, 1600e6), (19e6, 450e6), True),
 }
 
 
-def pll_settings(family: Family, board_hz: float, clock_hz: float) -> PllSettings:
+def pll_settings(family: str, board_hz: float, clock_hz: float) -> PllSettings:
     """Settings that give ``clock_hz`` exactly, with the oscillator as near as possible to the middle of its range.
 
     Raises:
@@ -93,13 +93,13 @@ class Clock(Elaboratable):
         board = self.board
         clock = Signal()
         locked = Signal()
-        if board.family == "ultrascale+":
+        if "clk" not in board.ports:
             _processing_system(m, clock, locked)
         elif board.clock_hz == board.board_hz:
             m.d.comb += [clock.eq(self.pin), locked.eq(1)]
         else:
             settings = pll_settings(board.family, board.board_hz, board.clock_hz)
-            {"ecp5": _ecp5, "xilinx7": _xilinx7}[board.family](m, board, settings, self.pin, clock, locked)
+            _MAKERS[board.family](m, board, settings, self.pin, clock, locked)
         m.domains.start = ClockDomain(reset_less=True, local=True)
         waited = Signal(range(_RESET_EDGES + 1))
         with m.If(~locked):
@@ -147,7 +147,7 @@ def _ecp5(m: Module, board: Board, s: PllSettings, pin: Signal, clock: Signal, l
     )
 
 
-def _xilinx7(m: Module, board: Board, s: PllSettings, pin: Signal, clock: Signal, locked: Signal) -> None:
+def _xc7(m: Module, board: Board, s: PllSettings, pin: Signal, clock: Signal, locked: Signal) -> None:
     """PLLE2_BASE with its feedback inside. Ref: Xilinx UG472."""
     feedback = Signal()
     output = Signal()
@@ -174,3 +174,6 @@ def _processing_system(m: Module, clock: Signal, locked: Signal) -> None:
     m.submodules.system = Instance("PS8", o_PLCLK=clocks)
     m.submodules.buffer = Instance("BUFG_PS", i_I=clocks[0], o_O=clock)
     m.d.comb += locked.eq(1)
+
+
+_MAKERS = {"ecp5": _ecp5, "xc7": _xc7}  # as many as _PLLS

@@ -10,9 +10,9 @@ from rich.console import Console
 from hw.artifact import file_name, write_text
 from hw.boards.catalog import board_config, load_board
 from hw.boards.results import RESULTS, BoardResult, load_results, markdown, result_path, table
-from hw.boards.tools import TOOLS
 from hw.errors import InputError
 from hw.progress import spinner
+from hw.synthesis.families import FAMILIES
 
 __all__ = ["add_bitstream", "add_boards", "add_simulate"]
 
@@ -73,7 +73,8 @@ def _bitstream(options: Namespace) -> None:
     from hw.boards.bitstream import build, estimate  # Amaranth is imported only by the command that elaborates
 
     with spinner(f"{board.name} {config.name}") as say:
-        if options.estimate or board.family not in TOOLS:
+        flow = FAMILIES[board.family].flow
+        if options.estimate or not (flow and flow.package):
             result = estimate(board, config, folder, say)
         else:
             result = build(board, config, folder, range(1, options.seeds + 1), say)

@@ -6,10 +6,9 @@ from typing import NamedTuple
 from amaranth.build import Pins, Platform, Resource, Subsignal
 
 from hw.boards.catalog import Board, Pin
+from hw.synthesis.families import FAMILIES
 
-__all__ = ["Site", "constraints", "constraints_name", "sites"]
-
-_NAMES = {"ecp5": "top.lpf", "ice40": "top.pcf", "gowin": "top.cst", "xilinx7": "top.xdc", "ultrascale+": "top.xdc"}
+__all__ = ["Site", "constraints", "sites"]
 
 
 class Site(NamedTuple):
@@ -61,18 +60,16 @@ def _only_levels(attributes: dict[str, str]) -> dict[str, str]:
     return {key: value for key, value in attributes.items() if key in ("IO_TYPE", "IOSTANDARD", "IO_STANDARD")}
 
 
-def constraints_name(board: Board) -> str:
-    """File name of the constraints."""
-    return _NAMES[board.family]
-
-
 def constraints(board: Board, found: dict[str, Site]) -> str:
     """Pins and the board's clock in the language of the family's tool."""
-    comment = {"gowin": "//"}.get(board.family, "#")
+    family = FAMILIES[board.family]
+    language = family.constraints.rpartition(".")[2]
+    comment = "//" if language == "cst" else "#"
     lines = [f"{comment} Pins and clock of {board.name} ({board.part}). Source: {board.source}."]
     if board.note:
         lines.append(f"{comment} {board.note}.")
-    lines += {"ecp5": _lpf, "ice40": _pcf, "gowin": _cst}.get(board.family, _xdc)(board, found)
+    lines += _LANGUAGES[language](board, found)
+    lines += family.settings
     return "\n".join(lines) + "\n"
 
 
@@ -105,6 +102,7 @@ def _xdc(board: Board, found: dict[str, Site]) -> list[str]:
         lines += [f"set_property {key} {value} [get_ports {port}]" for key, value in site.attributes.items()]
     if "clk" in found:
         lines.append(f"create_clock -name clk -period {1e9 / board.board_hz:g} [get_ports clk]")
-    if board.family == "xilinx7":
-        lines += ["set_property CFGBVS VCCO [current_design]", "set_property CONFIG_VOLTAGE 3.3 [current_design]"]
     return lines
+
+
+_LANGUAGES = {"lpf": _lpf, "pcf": _pcf, "cst": _cst, "xdc": _xdc}  # by the ending of a family's constraints

@@ -3,51 +3,25 @@
 import re
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
 
 from amaranth.back import rtlil
 
 from hw.artifact import sha256_file, write_text
+from hw.boards.capacity import check_capacity
 from hw.boards.catalog import Board
-from hw.boards.pins import constraints, constraints_name, sites
-from hw.boards.room import check_room
+from hw.boards.pins import constraints, sites
 from hw.boards.top import TOP_NAME, BoardTop
 from hw.config import ArrayConfig
 from hw.host.protocol import BAUD
+from hw.synthesis.families import FAMILIES, Flow
 from hw.synthesis.yosys import HIDE_FIELDS, run_yosys
-from hw.verilog import write_config
+from hw.verilog_config import write_config
 
 __all__ = ["board_rtlil", "board_verilog", "write_board"]
 
 
-class _Flow(NamedTuple):
-    """How a family is built with the open tools, as shell commands."""
-
-    synthesis: str  # yosys
-    route: str
-    pack: str
-
-
 _KEPT = ("FREQUENCY_PIN_", "ICP_CURRENT", "LPF_RESISTOR", "MFG_")  # attributes that the ECP5's PLL is configured by
 _ATTRIBUTE = re.compile(rf"^ *\(\* (?!{'|'.join(_KEPT)}).*\*\)\n", re.MULTILINE)
-
-_FLOWS = {
-    "ecp5": _Flow(
-        f"synth_ecp5 -nodsp -top {TOP_NAME} -json top.json",
-        '"${NEXTPNR:-nextpnr-ecp5}" --json top.json --lpf top.lpf --textcfg top.config',
-        '"${PACK:-ecppack}" --compress top.config top.bit',
-    ),
-    "ice40": _Flow(
-        f"synth_ice40 -top {TOP_NAME} -json top.json",
-        '"${NEXTPNR:-nextpnr-ice40}" --json top.json --pcf top.pcf --asc top.asc',
-        '"${PACK:-icepack}" top.asc top.bin',
-    ),
-    "gowin": _Flow(
-        f"synth_gowin -top {TOP_NAME} -json top.json",
-        '"${NEXTPNR:-nextpnr-himbaechel}" --json top.json --vopt cst=top.cst --write routed.json',
-        '"${PACK:-gowin_pack}" -d GW1N-9C -o top.fs routed.json',
-    ),
-}
 
 
 def board_verilog(board: Board, config: ArrayConfig) -> str:
@@ -81,12 +55,13 @@ def write_board(board: Board, config: ArrayConfig, folder: Path) -> list[Path]:
     Raises:
         InputError: the array is not a ternary one, or does not fit the board or its link.
     """
-    check_room(board, config)
-    script = "build.sh" if board.family in _FLOWS else "build.tcl"
+    check_capacity(board, config)
+    family = FAMILIES[board.family]
+    script = "build.sh" if family.flow else "build.tcl"
     files = {
         f"{TOP_NAME}.v": board_verilog(board, config),
-        constraints_name(board): constraints(board, sites(board)),
-        script: _shell(board) if board.family in _FLOWS else _vivado(board),
+        family.constraints: constraints(board, sites(board)),
+        script: _shell(board, family.flow) if family.flow else _vivado(board),
     }
     paths = [folder / name for name in files]
     for path, text in zip(paths, files.values(), strict=True):
@@ -107,17 +82,18 @@ def _top(board: Board, config: ArrayConfig) -> BoardTop:
     return BoardTop(board, config, sites(board)["led"].inverted)
 
 
-def _shell(board: Board) -> str:
+def _shell(board: Board, flow: Flow) -> str:
     """From Verilog to bitstream with Yosys, nextpnr and the family's packer."""
-    flow = _FLOWS[board.family]
+    family = FAMILIES[board.family]
+    synthesis = " ".join(f"{family.synthesis} {family.board_options} -top {TOP_NAME} -json top.json".split())
     return f"""#!/bin/sh
 # Bitstream for {board.name}. YOSYS, NEXTPNR and PACK name other programs, e.g. those of the yowasp packages;
 # `python -m hw bitstream --board {board.name}` does the same with the packages of tritforge[boards].
 set -e
 cd "$(dirname "$0")"
-"${{YOSYS:-yosys}}" -q -p "read_verilog {TOP_NAME}.v; {flow.synthesis}"
-{flow.route} {board.options} --freq {board.clock_hz / 1e6:g}
-{flow.pack}
+"${{YOSYS:-yosys}}" -q -p "read_verilog {TOP_NAME}.v; {synthesis}"
+"${{NEXTPNR:-{flow.route}}}" --json top.json {flow.route_arguments} {board.options} --freq {board.clock_hz / 1e6:g}
+"${{PACK:-{flow.pack}}}" {flow.pack_arguments}
 """
 
 
@@ -126,7 +102,7 @@ def _vivado(board: Board) -> str:
     return f"""# Bitstream for {board.name}: vivado -mode batch -source build.tcl
 cd [file dirname [file normalize [info script]]]
 read_verilog {TOP_NAME}.v
-read_xdc {constraints_name(board)}
+read_xdc {FAMILIES[board.family].constraints}
 synth_design -top {TOP_NAME} -part {board.part} -max_dsp 0
 opt_design
 place_design

@@ -47,7 +47,7 @@ class BoardResult:
     @property
     def filled(self) -> float:
         """Share of the part's LUTs as its data sheet counts them."""
-        return self.luts / BOARDS[self.board].room.luts
+        return self.luts / BOARDS[self.board].capacity.luts
 
     @property
     def macs_per_cycle(self) -> int:

@@ -14,15 +14,12 @@ from hw.config import ArrayConfig
 from hw.errors import InputError
 from hw.host.protocol import BAUD
 from hw.simulation.verilator import compile_program
+from hw.synthesis.families import FAMILIES
 from hw.synthesis.yosys import run_yosys
 
 __all__ = ["SimulatedBoard", "simulation_verilog"]
 
 _HARNESS = Path(__file__).with_name("simulation.cpp")
-_CELL_MODELS = {
-    "ecp5": "read_verilog -overwrite +/lattice/cells_sim_ecp5.v",  # it holds flip-flops twice
-    "xilinx7": "read_verilog +/xilinx/cells_sim.v",
-}
 _START_S = 10.0  # until the program has opened its terminal
 
 
@@ -78,11 +75,12 @@ def simulation_verilog(board: Board, config: ArrayConfig) -> str:
         raise InputError(
             f"board {board.name} cannot be simulated: its clock comes from the processing system; take another"
         )
+    family = FAMILIES[board.family]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         top = BoardTop(board._replace(board_hz=board.clock_hz), config)
         (folder / "top.il").write_text(rtlil.convert(top, name=TOP_NAME, emit_src=False), encoding="utf-8")
-        models = [_CELL_MODELS[board.family]] if board.family in _CELL_MODELS else []
+        models = [family.models] if family.models else []
         passes = ["read_rtlil top.il", *models, f"hierarchy -purge_lib -top {TOP_NAME}", "proc", "flatten"]
         run_yosys([*passes, "opt_clean", "pmuxtree", "memory_collect", "write_verilog -noattr top.v"], folder)
         return (folder / "top.v").read_text(encoding="utf-8")

@@ -3,19 +3,17 @@
 from amaranth import ClockDomain, Module
 from amaranth.lib.wiring import Component, In, Out
 
-from hw.arithmetic.adders import Cells
 from hw.boards.catalog import Board
 from hw.boards.clock import Clock
 from hw.boards.device import Device
 from hw.boards.link import Buffers
 from hw.config import ArrayConfig
 from hw.host.protocol import BAUD
+from hw.synthesis.families import FAMILIES
 
 __all__ = ["TOP_NAME", "BoardTop"]
 
 TOP_NAME = "tritforge_top"
-
-_CELLS: dict[str, Cells] = {"ecp5": "ecp5", "xilinx7": "lut6", "ultrascale+": "lut6"}  # others: portable
 
 
 class BoardTop(Component):
@@ -35,7 +33,7 @@ class BoardTop(Component):
 
     def __init__(self, board: Board, config: ArrayConfig, led_inverted: bool = False):
         self.board, self.led_inverted = board, led_inverted
-        self.device = Device(config, board.clock_hz, BAUD, Buffers(), _CELLS.get(board.family, "portable"))
+        self.device = Device(config, board.clock_hz, BAUD, Buffers(), FAMILIES[board.family].cells)
         clock = {"clk": In(1)} if "clk" in board.ports else {}
         super().__init__({**clock, "rx": In(1), "tx": Out(1), "led": Out(1)})
 

@@ -11,13 +11,14 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from hw.artifact import atomic_path, read_artifact
+from hw.artifact import atomic_path
 from hw.errors import InputError
 from hw.host.line import LinkError, SerialLine
 from hw.host.protocol import BAUD, CAUSES
 from hw.host.selftest import Verdict, cases, run_case
 from hw.host.session import TIMEOUT_S, Session
 from hw.progress import stage_bars
+from hw.verilog_config import read_config
 
 __all__ = ["add_host"]
 
@@ -71,7 +72,7 @@ def _host(options: Namespace) -> None:
 
 def _read_config(path: Path) -> dict:
     """A board's ``config.json``."""
-    return read_artifact(path, "tritforge.verilog", 1, "give the one that `tritforge verilog --board` wrote")
+    return read_config(path, "give the one that `tritforge verilog --board` wrote")
 
 
 def _check_array(session: Session, described: dict, path: Path | None) -> None:

@@ -25,13 +25,13 @@ from typing import Protocol
 
 import numpy as np
 
-from hw.artifact import read_artifact
 from hw.config import ArrayConfig
 from hw.errors import InputError
 from hw.host.line import LinkError
 from hw.host.protocol import CAUSES
 from hw.host.session import Product
 from hw.job import CoreJob, matrix, vector_stream, weight_stream
+from hw.verilog_config import read_config
 
 __all__ = ["CONTROL_BITS", "FAULTS", "Accelerator", "Channel", "Registers"]
 
@@ -89,7 +89,7 @@ class Accelerator:
         allocate: Callable[..., np.ndarray],
         timeout_s: float = 10.0,
     ):
-        document = read_artifact(config_json, "tritforge.verilog", 1, _REMEDY)
+        document = read_config(config_json, _REMEDY)
         if "registers" not in document:
             raise InputError(f"{config_json}: field 'registers' is missing, this is no AXI top; {_REMEDY}")
         self.config = ArrayConfig(**document["array"])

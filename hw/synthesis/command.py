@@ -11,6 +11,7 @@ from hw.config import ArrayConfig, load_array, required_accumulator_bits
 from hw.errors import InputError
 from hw.organisations import ORGANISATIONS, OrganisationName
 from hw.pages import fill_blocks, markdown_table
+from hw.synthesis.families import FAMILIES, ROUTERS, family_called, family_of
 from hw.synthesis.option_costs import option_table
 
 __all__ = ["PAGE", "RESULTS", "add_resources", "asic_table", "rendered", "resource_table", "resources"]
@@ -42,7 +43,7 @@ def add_resources(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--cells", default="ecp5", help="adders of the array: portable, ecp5 or lut6 (default: ecp5)")
     parser.add_argument(
-        "--family", help="FPGA family: ecp5, ice40 or xc7, the last for synthesis only (default: that of the cells)"
+        "--family", help=f"FPGA family: one of {', '.join(FAMILIES)} (default: that of the cells)"
     )
     parser.add_argument("--part", help="the part to route on (default: the family's first)")
     parser.add_argument(
@@ -74,13 +75,12 @@ def resources(options: Namespace) -> None:
         print(json.dumps(_results(options.out)) if options.json else resource_table(options.out))
         return
     from hw.arithmetic.adders import check_cells
-    from hw.synthesis.resources import FAMILIES, ROUTERS, family_of, measure  # imports Amaranth
+    from hw.synthesis.resources import measure  # imports Amaranth
 
     check_cells(options.cells)
     family = options.family or family_of(options.cells)
-    if family not in FAMILIES:
-        raise InputError(f"--family must be one of {', '.join(FAMILIES)}, not {family!r}")
-    parts = FAMILIES[family].parts
+    flow = family_called(family).flow
+    parts = flow.parts if flow else {}
     part = options.part or next(iter(parts), "")
     if part not in parts and (part or options.part):
         raise InputError(f"--part of {family} must be one of {', '.join(parts)}, not {part!r}")

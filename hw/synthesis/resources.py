@@ -22,17 +22,15 @@ from hw.gateware.array import Array
 from hw.gateware.core import Core
 from hw.gateware.ports import negatives_layout, sums_layout, tile_layout, vector_layout
 from hw.gateware.weights import WeightTiles
+from hw.synthesis.families import FAMILIES, ROUTERS, Family
 from hw.synthesis.yosys import HIDE_FIELDS, run_yosys
 
 __all__ = [
-    "FAMILIES",
-    "ROUTERS",
     "Accumulated",
     "Datapath",
     "FpgaCells",
     "Scanned",
     "array_of",
-    "family_of",
     "measure",
     "route",
     "synthesize",
@@ -42,52 +40,6 @@ _FIELDS = {
     *("organisation", "rows", "cols", "packing", "weight_bus_bits"),
     *("accumulator_bits", "chain_lanes", "adders_per_register"),
 }
-
-
-class Family(NamedTuple):
-    """How a family is synthesized and routed, and what of it counts as tables."""
-
-    synthesis: str  # Yosys pass
-    tables: dict[str, int]  # look-up tables that a cell of each type takes; RAM cells apart
-    flip_flops: str  # expression that matches the types of flip-flops
-    dsps: tuple[str, ...]  # types of multipliers
-    parts: dict[str, tuple[str, ...]]  # nextpnr's options for each part that can be routed, the usual one first
-    target_mhz: int  # asked of nextpnr
-    router: str = ""  # nextpnr's program; empty: synthesis only
-
-
-_ECP5_PACKAGE = ("--package", "CABGA381", "--speed", "6")
-FAMILIES = {
-    "ecp5": Family(
-        synthesis="synth_ecp5",
-        tables={"LUT4": 1, "CCU2C": 2},
-        flip_flops="TRELLIS_FF",
-        dsps=("MULT18X18D", "ALU54B"),
-        parts={f"LFE5U-{size}F": (f"--{size}k", *_ECP5_PACKAGE) for size in (25, 45, 85)},
-        target_mhz=250,
-        router="nextpnr-ecp5",
-    ),
-    "ice40": Family(
-        synthesis="synth_ice40",
-        tables={"SB_LUT4": 1},  # a carry shares the logic cell of its table
-        flip_flops="SB_DFF.*",
-        dsps=("SB_MAC16",),
-        parts={"UP5K": ("--up5k", "--package", "sg48"), "HX8K": ("--hx8k", "--package", "ct256")},
-        target_mhz=60,
-        router="nextpnr-ice40",
-    ),
-    "xc7": Family(
-        synthesis="synth_xilinx -family xc7 -flatten -noiopad -noclkbuf",
-        tables={f"LUT{inputs}": 1 for inputs in range(1, 7)} | {"LUT6_2": 1},
-        flip_flops="FD[RSCP]E",
-        dsps=("DSP48E1",),
-        parts={},
-        target_mhz=0,
-    ),
-}
-
-
-ROUTERS = ("router1", "router2")  # of nextpnr; the second ends on large arrays too
 
 
 class Accumulated(Component):
@@ -204,11 +156,6 @@ class FpgaCells(NamedTuple):
         return sum(self.cells.get(name, 0) for name in self.family.dsps)
 
 
-def family_of(cells: Cells) -> str:
-    """The family that cells belong to; portable ones are measured on ECP5 unless told otherwise."""
-    return "xc7" if cells == "lut6" else "ecp5"
-
-
 def synthesize(design: Component, family: str = "ecp5") -> FpgaCells:
     """Cells of ``design`` after the synthesis of one of ``FAMILIES``."""
     with tempfile.TemporaryDirectory() as folder:
@@ -228,9 +175,9 @@ def route(
         InputError: the family's nextpnr is not installed.
         RuntimeError: it does not fit or cannot be routed.
     """
-    chosen = FAMILIES[family]
-    command = [_program(chosen.router), *chosen.parts[part], "--json", "top.json", "--timing-allow-fail"]
-    command += ["--freq", str(chosen.target_mhz), "--router", router, "--seed"]
+    flow = FAMILIES[family].flow
+    command = [_program(flow.route), *flow.parts[part].split(), "--json", "top.json", "--timing-allow-fail"]
+    command += ["--freq", str(flow.target_mhz), "--router", router, "--seed"]
     clocks = {}
     with tempfile.TemporaryDirectory() as folder:
         _synthesize(Scanned(design), family, Path(folder))
@@ -274,11 +221,12 @@ def measure(
 def _synthesize(design: Component, family: str, folder: Path) -> FpgaCells:
     """Run the family's synthesis in ``folder``, leaving ``top.json``."""
     (folder / "design.il").write_text(rtlil.convert(design, name="top", emit_src=False), encoding="utf-8")
-    synthesis = f"{FAMILIES[family].synthesis} -top top"
+    chosen = FAMILIES[family]
+    synthesis = f"{chosen.synthesis} {chosen.part_options} -top top"
     passes = ["read_rtlil design.il", HIDE_FIELDS, synthesis, "write_json top.json", "tee -q -o cells stat -json"]
     run_yosys(passes, folder)
     found = json.loads((folder / "cells").read_text(encoding="utf-8"))["design"]["num_cells_by_type"]
-    return FpgaCells(FAMILIES[family], {name: count for name, count in found.items() if not name.startswith("$")})
+    return FpgaCells(chosen, {name: count for name, count in found.items() if not name.startswith("$")})
 
 
 def _program(name: str) -> str:

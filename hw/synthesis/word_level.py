@@ -1,17 +1,54 @@
-"""What a design is made of before technology mapping: where a multiplication would still show as one."""
+"""What a core is made of before technology mapping: where a multiplication would still show as one.
+
+The proof that an array is multiplier-free: Yosys flattens the core to word-level cells and counts them, so that
+``$mul`` or ``$div`` cannot hide in gates; the requantizers' multipliers, where results are int8, are counted apart.
+"""
 
 import json
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
+from hw.config import ArrayConfig
 from hw.synthesis.yosys import run_yosys
+from hw.verilog import core_rtlil
 
-__all__ = ["MULTIPLIERS", "word_level_cells"]
+__all__ = ["MULTIPLIERS", "MultiplierProof", "prove_multiplier_free", "requantizer_multipliers", "word_level_cells"]
 
 # Yosys' word-level cells that a multiplier-free design must not hold.
 MULTIPLIERS = ("$mul", "$div", "$mod", "$divfloor", "$modfloor", "$pow", "$macc", "$macc_v2")
 
 _PASSES = ("read_rtlil design.il", "hierarchy -check -auto-top", "proc", "flatten", "check -assert")
+
+
+class MultiplierProof(NamedTuple):
+    """Word-level cells of one core that bear on the claim."""
+
+    adders: int  # $add and $sub: the array is really in there
+    multipliers: int  # cells of MULTIPLIERS
+    in_requantizers: int  # of them, those that the options ask for: one per column, two with offsets
+
+
+def requantizer_multipliers(config: ArrayConfig) -> int:
+    """Multipliers that a core must hold: none for sums; per column one for its scale, one for its offset."""
+    return config.cols * (1 + config.sum_of_x) if config.results == "int8" else 0
+
+
+def prove_multiplier_free(config: ArrayConfig) -> MultiplierProof:
+    """Count the word-level cells of ``config``'s core and hold them against the claim.
+
+    Raises:
+        InputError: the array is not a ternary one, or pyosys is missing.
+        RuntimeError: the core multiplies beyond its requantizers, or Yosys refuses it because a net has two drivers.
+    """
+    cells = word_level_cells(core_rtlil(config))
+    adders, multipliers = (sum(cells.get(name, 0) for name in kind) for kind in (("$add", "$sub"), MULTIPLIERS))
+    proof = MultiplierProof(adders, multipliers, requantizer_multipliers(config))
+    if proof.multipliers != proof.in_requantizers:
+        raise RuntimeError(
+            f"{config.name}: the core must hold {proof.in_requantizers} multipliers, not {proof.multipliers}"
+        )
+    return proof
 
 
 def word_level_cells(rtlil: str) -> dict[str, int]:

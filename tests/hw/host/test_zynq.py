@@ -15,7 +15,7 @@ from hw.host import zynq
 from hw.host.line import LinkError
 from hw.host.zynq import Accelerator
 from hw.job import golden_results
-from hw.verilog import write_config
+from hw.verilog_config import write_config
 from tests.hw.gateware.rtl import random_case
 
 CONFIG = ArrayConfig(name="4x3", rows=4, cols=3, weight_bus_bits=16, token_tile=4)

@@ -5,7 +5,8 @@ import pytest
 from hw.arithmetic.adders import Cells
 from hw.config import ArrayConfig
 from hw.synthesis.command import PAGE, RESULTS, rendered
-from hw.synthesis.resources import Accumulated, family_of, synthesize
+from hw.synthesis.families import family_of
+from hw.synthesis.resources import Accumulated, synthesize
 
 PEER = ArrayConfig(
     name="16x4", rows=16, cols=4, chain_lanes=4, adders_per_register=1, accumulator_bits=20, weight_bus_bits=16

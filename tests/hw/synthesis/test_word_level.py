@@ -1,13 +1,16 @@
 """No multiplier: proved on the word-level netlist, where one would still be visible."""
 
+import json
+
 import pytest
 from amaranth.back import rtlil
 from amaranth.hdl import Module
 from amaranth.lib.wiring import Component, In, Out
 
+from hw.__main__ import main
 from hw.config import ArrayConfig
-from hw.synthesis.word_level import MULTIPLIERS, word_level_cells
-from hw.verilog import core_rtlil
+from hw.synthesis import word_level
+from hw.synthesis.word_level import prove_multiplier_free, word_level_cells
 
 
 class Multiplier(Component):
@@ -39,6 +42,26 @@ def test_the_check_refuses_a_net_with_two_drivers():
 )
 def test_no_array_multiplies_or_divides(rows, cols, packing, chain):
     config = ArrayConfig(name="t", rows=rows, cols=cols, packing=packing, chain_lanes=chain)
-    cells = word_level_cells(core_rtlil(config))
-    assert cells["$add"] >= config.lanes - cols  # the array is really in there
-    assert not set(cells) & set(MULTIPLIERS)
+    proof = prove_multiplier_free(config)
+    assert proof.adders >= config.lanes - cols  # the array is really in there
+    assert proof.multipliers == 0
+
+
+@pytest.mark.parametrize(("sum_of_x", "multipliers"), [(False, 3), (True, 6)])
+def test_int8_results_take_a_multiplier_per_column_and_scale_and_no_other(sum_of_x, multipliers):
+    config = ArrayConfig(name="t", rows=4, cols=3, results="int8", sum_of_x=sum_of_x)
+    proof = prove_multiplier_free(config)
+    assert (proof.multipliers, proof.in_requantizers) == (multipliers, multipliers)
+
+
+def test_a_core_that_multiplies_is_refused(monkeypatch):
+    monkeypatch.setattr(word_level, "core_rtlil", lambda config: rtlil.convert(Multiplier()))
+    with pytest.raises(RuntimeError, match=r"^t: the core must hold 0 multipliers, not 1$"):
+        prove_multiplier_free(ArrayConfig(name="t", rows=1, cols=1))
+
+
+def test_the_command_shows_the_proof(tmp_path, capsys):
+    main(["verilog", "--array", "2x3", "--out", str(tmp_path), "--check"])
+    assert "no weight is multiplied: " in capsys.readouterr().out
+    main(["verilog", "--array", "2x3", "--out", str(tmp_path), "--check", "--json"])
+    assert json.loads(capsys.readouterr().out)["check"]["multipliers"] == 0
