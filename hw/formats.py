@@ -22,7 +22,7 @@ class GemmFormat(NamedTuple):
     ``result = clip(round_half_even((sum * multiplier + sum_of_x * offset) / 2**shift), -127, 127)``
     """
 
-    planes: int = 1  # ternary planes, streamed one after another over the same activations, added up
+    planes: int = 1  # ternary planes, streamed sequentially over the same activations, added up
     row_scales: bool = False  # multiplier and offset of each output come with its weights; else the two below
     multiplier: int = 1
     offset: int = 0

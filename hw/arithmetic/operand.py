@@ -2,8 +2,10 @@
 
 from typing import NamedTuple
 
-from amaranth import Module, Signal, Value, signed
+from amaranth import Module, Value, signed
 from amaranth.utils import bits_for
+
+from hw.arithmetic.registers import registered
 
 __all__ = ["Operand"]
 
@@ -26,6 +28,4 @@ class Operand(NamedTuple):
 
     def registered(self, m: Module, name: str) -> "Operand":
         """The same one edge later, in a register as wide as the range asks for, which no reset needs to clear."""
-        register = Signal(signed(self.width), name=name, reset_less=True)
-        m.d.sync += register.eq(self.value)
-        return self._replace(value=register)
+        return self._replace(value=registered(m, self.value, name, shape=signed(self.width), reset_less=True))

@@ -230,7 +230,7 @@ def _cheapest_tree(tables: dict[str, dict]) -> str:
     note = """`TernaryColumn(rows, bits, "compressors")` in `hw/gates/designs/columns.py`, the structure for an ASIC:
 
 - a lane's term is `u = (x & nonzero) ^ negative`, top bit inverted: unsigned, so nothing is sign-extended;
-  `sum of u = sum of t * x + 128 * rows - (number of -1)`; the accumulator starts from what is owed for all vectors;
+  `sum of u = sum of t * x + 128 * rows - (number of -1)`; the accumulator starts from their bias constants;
 - no carry enters an adder; full adders (the library's cell) reduce all terms to two rows, one ripple adder follows;
 - one register at the root and none inside, activation registers shared by all columns;
 - weight registers behind one clock gate per column, loaded once per tile.

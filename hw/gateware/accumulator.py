@@ -7,11 +7,11 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 
 from hw.arithmetic.adders import Cells, GatedAdder
+from hw.arithmetic.registers import delayed
 from hw.config import ArrayConfig
 from hw.formats import SHIFT_BITS
 from hw.gateware.credits import count_credits, result_ports
 from hw.gateware.ports import addends_layout, results_layout, scales_layout, sums_layout, token_shape, total_shape
-from hw.gateware.registers import delayed
 from hw.gateware.requantize import Requantizer
 
 __all__ = ["Accumulator"]

@@ -5,10 +5,10 @@ from amaranth.lib.wiring import Component, In, Out
 
 from hw.arithmetic.adders import Cells
 from hw.arithmetic.lane import ACTIVATION_BITS, TritCode
+from hw.arithmetic.registers import delayed
 from hw.config import ArrayConfig
 from hw.gateware.column import Column
 from hw.gateware.ports import negatives_layout, tile_layout, totals_layout, vector_layout
-from hw.gateware.registers import delayed
 
 __all__ = ["Array"]
 

@@ -24,10 +24,10 @@ def compressor_tree(m: Module, config: ArrayConfig, x: View, trits: View, negati
     """
     width = total_shape(config).width
     rows = [Cat(value[:-1], ~value[-1]) for value in (term(x[lane], trits[lane]) for lane in range(config.rows))]
-    owed = Const(config.rows * TERM_RANGE[0] % 2**width, width)
+    correction = Const(config.rows * TERM_RANGE[0] % 2**width, width)
     columns: list[list[Value]] = [[row[bit] for row in (*rows, negatives) if bit < len(row)] for bit in range(width)]
     for bit, column in enumerate(columns):
-        if owed.value >> bit & 1:
+        if correction.value >> bit & 1:
             column.append(Const(1, 1))
     total = add_rows(m, compress(m, columns, "compressor"), width, "ripple")
     root = Operand(total.as_signed(), config.rows * TERM_RANGE[0], config.rows * (TERM_RANGE[1] + 1))

@@ -10,10 +10,10 @@ from amaranth.lib.wiring import Component, In, Out
 
 from hw.arithmetic.adders import Cells, TermAdder
 from hw.arithmetic.lane import ACTIVATION_BITS, TritCode
+from hw.arithmetic.registers import delayed
 from hw.config import ArrayConfig
 from hw.gateware.credits import count_credits, result_ports
 from hw.gateware.ports import tile_layout, token_shape, vector_layout
-from hw.gateware.registers import delayed
 from hw.gateware.sequencer import Sequencer
 from hw.gateware.weights import WeightTiles
 

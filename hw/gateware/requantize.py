@@ -9,10 +9,10 @@ from amaranth import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out
 
+from hw.arithmetic.registers import delayed
 from hw.config import ArrayConfig
 from hw.formats import INT8_LIMIT, SCALE_BITS, SHIFT_BITS
 from hw.gateware.ports import results_layout, scales_layout, sums_layout
-from hw.gateware.registers import delayed
 
 __all__ = ["Requantizer", "RequantizerColumn", "rounded", "shifted"]
 

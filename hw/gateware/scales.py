@@ -9,9 +9,9 @@ from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import Component, In, Out
 
 from hw.arithmetic.lane import ACTIVATION_BITS
+from hw.arithmetic.registers import delayed
 from hw.config import ArrayConfig
 from hw.gateware.ports import addends_layout, exponents_layout, total_shape, totals_layout, vector_layout
-from hw.gateware.registers import delayed
 
 __all__ = ["ActivationSum", "ScaleQueue", "TileShifter"]
 

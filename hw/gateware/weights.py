@@ -2,9 +2,10 @@
 
 from itertools import groupby
 
-from amaranth import Cat, Module, Signal, Value
+from amaranth import Cat, Module, Value
 from amaranth.lib.wiring import Component, In, Out
 
+from hw.arithmetic.registers import registered
 from hw.config import ArrayConfig
 from hw.gateware.negatives import NegativesCounter
 from hw.gateware.ports import beat_shape, negatives_layout, tile_layout, trits_per_word
@@ -51,8 +52,8 @@ class WeightTiles(Component):
         config = self.config
         m.submodules.unpacker = unpacker = Unpacker(config)
         m.d.comb += unpacker.word.eq(self.word)
-        suspect = _copy(m, unpacker.illegal & self.accept.replicate(len(unpacker.illegal)), "suspect")
-        with m.If(_copy(m, suspect.any(), "bad")):
+        suspect = registered(m, unpacker.illegal & self.accept.replicate(len(unpacker.illegal)), "suspect")
+        with m.If(registered(m, suspect.any(), "bad")):
             m.d.sync += self.illegal.eq(1)
         with m.Elif(self.clear):
             m.d.sync += self.illegal.eq(0)
@@ -61,14 +62,17 @@ class WeightTiles(Component):
         per_word = trits_per_word(config)
         trits: dict[int, Value] = {}
         for position in range(config.chain_lanes):
-            word, beat = _copy(m, word, f"word{position}", accept), _copy(m, beat, f"beat{position}", accept)
-            accept, swap = _copy(m, accept, f"accept{position}"), _copy(m, swap, f"swap{position}")
+            word, beat = (
+                registered(m, word, f"word{position}", enable=accept),
+                registered(m, beat, f"beat{position}", enable=accept),
+            )
+            accept, swap = registered(m, accept, f"accept{position}"), registered(m, swap, f"swap{position}")
             lanes = [i for i in range(config.lanes) if i % config.rows % config.chain_lanes == position]
             for number, group in groupby(lanes, key=lambda i: i // per_word):
                 mine = list(group)
                 arriving = Cat(word[i % per_word] for i in mine)
-                shadow = _copy(m, arriving, f"shadow{position}_{number}", accept & (beat == number))
-                active = _copy(m, shadow, f"active{position}_{number}", swap)
+                shadow = registered(m, arriving, f"shadow{position}_{number}", enable=accept & (beat == number))
+                active = registered(m, shadow, f"active{position}_{number}", enable=swap)
                 trits.update((i, active.word_select(place, 2)) for place, i in enumerate(mine))
         m.d.comb += self.trits.as_value().eq(Cat(trits[i] for i in range(config.lanes)))
         if config.structure.counts_negatives:
@@ -85,14 +89,3 @@ class WeightTiles(Component):
             counter.swap.eq(self.swap),
             self.negatives.eq(counter.negatives),
         ]
-
-
-def _copy(m: Module, value, name: str, enable=None) -> Signal:
-    """A register that follows ``value`` by one edge, only where ``enable`` is high if it is given."""
-    register = Signal(value.shape(), name=name)
-    if enable is None:
-        m.d.sync += register.eq(value)
-    else:
-        with m.If(enable):
-            m.d.sync += register.eq(value)
-    return register

@@ -48,7 +48,6 @@ __all__ = [
     "sum_bytes",
 ]
 
-BAUD = 1_000_000  # exact on every USB bridge of the boards
 PROTOCOL = 1  # raised when the meaning of a frame changes
 BAUD = 1_000_000  # bits per second; exact on every USB bridge of the boards
 MAGIC = 0x54

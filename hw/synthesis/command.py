@@ -42,9 +42,7 @@ def add_resources(parser: ArgumentParser) -> None:
         help="lanes that add in sequence before the tree of an array given as RxC (default: 4)",
     )
     parser.add_argument("--cells", default="ecp5", help="adders of the array: portable, ecp5 or lut6 (default: ecp5)")
-    parser.add_argument(
-        "--family", help=f"FPGA family: one of {', '.join(FAMILIES)} (default: that of the cells)"
-    )
+    parser.add_argument("--family", help=f"FPGA family: one of {', '.join(FAMILIES)} (default: that of the cells)")
     parser.add_argument("--part", help="the part to route on (default: the family's first)")
     parser.add_argument(
         "--seeds", default="1", help="placement seeds to route with, e.g. 1,2,3; empty: synthesis only (default: 1)"

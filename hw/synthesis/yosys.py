@@ -15,7 +15,7 @@ _KEPT_LINES = 3  # of yosys' last words in an error message
 
 
 def run_yosys(passes: Sequence[str], folder: Path) -> str:
-    """Run ``passes`` one after the other in ``folder`` and return yosys' log.
+    """Run ``passes`` sequentially in ``folder`` and return yosys' log.
 
     Raises:
         InputError: pyosys is not installed.

@@ -91,11 +91,11 @@ def array_bench(column, operands: Operands) -> Bench:
         codes = w
     else:
         fmt, bits, width = None, column.accumulator_bits, 8
-        owed = np.array([[column.owed(int(n)) for n in row] for row in (w < 0).sum(axis=-1)])  # (tiles, cols)
+        bias = np.array([[column.bias_constant(int(n)) for n in row] for row in (w < 0).sum(axis=-1)])  # (tiles, cols)
         sums = np.concatenate([gemm(x[t * run : (t + 1) * run], w[t]) for t in range(len(w))])
-        expected = _running(sums - owed[tile], run) + run * owed[tile]
+        expected = _running(sums - bias[tile], run) + run * bias[tile]
         seen = np.maximum(np.arange(cycles) - latency + 1, 0) // run  # the accumulator takes it with its first sum
-        inputs["start"] = _bits(run * owed[seen], bits)
+        inputs["start"] = _bits(run * bias[seen], bits)
         codes = _codes(w, column)
     inputs["x"] = _bits(x, width)
     inputs["w"] = _bits(codes[tile].reshape(cycles, -1), column.weight_bits)

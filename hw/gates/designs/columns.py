@@ -7,6 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.arithmetic.compressors import add_rows, compress, merge, products
+from hw.arithmetic.registers import registered
 from hw.config import ArrayConfig
 from hw.gateware.column import Column
 
@@ -63,7 +64,7 @@ class TernaryColumn(_Column):
 
     - ``"adders"``: a binary tree of adders, +1 of negations as carries in, registers after every second level;
     - ``"compressors"``: ones' complement with the sign bit inverted makes every term unsigned,
-      ``u = t*x + 128 - [t < 0]``; 3:2 compressors and one ripple adder sum them into one register. What is owed,
+      ``u = t*x + 128 - [t < 0]``; 3:2 compressors and one ripple adder sum them into one register. The bias,
       ``[t < 0] - 128`` per lane and vector, is a constant of the weights that ``start`` carries: no carries in, no
       sign extension.
 
@@ -76,7 +77,7 @@ class TernaryColumn(_Column):
         levels = (rows - 1).bit_length()
         self.registers = -(-levels // 2) if style == "adders" else 1
 
-    def owed(self, negatives: int) -> int:
+    def bias_constant(self, negatives: int) -> int:
         """What ``start`` must hold per vector of a sum, for a column with that many weights of -1."""
         return negatives - 128 * self.rows if self.style == "compressors" else 0
 
@@ -96,7 +97,10 @@ class TernaryColumn(_Column):
             nodes = [_add(a, b) for a, b in pairs] + nodes[len(nodes) & ~1 :]
             if level % 2 == 0:
                 nodes = [
-                    (_registered(m, value, f"sum_{level}_{i}"), _registered(m, carry, f"carry_{level}_{i}"))
+                    (
+                        registered(m, value, f"sum_{level}_{i}", reset_less=True),
+                        registered(m, carry, f"carry_{level}_{i}", reset_less=True),
+                    )
                     for i, (value, carry) in enumerate(nodes)
                 ]
         return nodes[0]
@@ -105,7 +109,7 @@ class TernaryColumn(_Column):
         terms = [((x & w[0].replicate(8)) ^ w[1].replicate(8))[:8] for x, w in lanes]
         columns = [[term[i] if i < 7 else ~term[7] for term in terms] for i in range(8)]
         width = (255 * self.rows).bit_length()
-        return _registered(m, _total(m, columns, width, "tree"), "root"), Const(0, 1)
+        return registered(m, _total(m, columns, width, "tree", reset_less=True), "root"), Const(0, 1)
 
 
 class CoreColumn(_Column):
@@ -119,8 +123,8 @@ class CoreColumn(_Column):
         )
         self.registers = self.config.column_stages
 
-    def owed(self, negatives: int) -> int:
-        """Nothing: the column counts its -1 trits itself."""
+    def bias_constant(self, negatives: int) -> int:
+        """None: the column counts its -1 trits itself."""
         return 0
 
     def elaborate(self, platform):
@@ -150,7 +154,7 @@ class IntegerColumn(_Column):
         super().__init__(rows, weight_bits, accumulator_bits)
         self.registers = 2 if product_registers else 1
 
-    def owed(self, negatives: int) -> int:
+    def bias_constant(self, negatives: int) -> int:
         """What ``start`` must hold per vector of a sum: the constant of every lane's partial products."""
         return self.rows * products(Signal(8), Signal(self.weight_bits), signed=True)[1]
 
@@ -161,11 +165,11 @@ class IntegerColumn(_Column):
         bits = 7 + self.weight_bits  # of the largest partial sum of a lane
         if self.product_registers:
             lanes = [_total(m, part, bits + 1, f"lane_{r}") for r, part in enumerate(parts)]
-            lanes = [_registered(m, lane, f"product_{r}") for r, lane in enumerate(lanes)]
+            lanes = [registered(m, lane, f"product_{r}", reset_less=True) for r, lane in enumerate(lanes)]
             parts = [[[bit] for bit in lane] for lane in lanes]
         largest = self.rows * (2 ** (bits + 1) - 1)
         total = _total(m, merge(parts), largest.bit_length(), "tree")
-        self.accumulate(m, _registered(m, total, "root"), Const(0, 1), self.registers)
+        self.accumulate(m, registered(m, total, "root", reset_less=True), Const(0, 1), self.registers)
         return m
 
 
@@ -181,7 +185,7 @@ class TwoBitColumn(_Column):
     def __init__(self, rows: int, accumulator_bits: int) -> None:
         super().__init__(rows, 2, accumulator_bits)
 
-    def owed(self, negatives: int) -> int:
+    def bias_constant(self, negatives: int) -> int:
         """What ``start`` must hold per vector of a sum, for a column with that many negative weights."""
         return negatives - 256 * self.rows
 
@@ -191,7 +195,7 @@ class TwoBitColumn(_Column):
         terms = [self._term(x, w) for x, w in self.lanes(m)]
         columns = [[term[i] if i < 8 else ~term[8] for term in terms] for i in range(9)]
         width = (511 * self.rows).bit_length()
-        self.accumulate(m, _registered(m, _total(m, columns, width, "tree"), "root"), Const(0, 1), self.registers)
+        self.accumulate(m, registered(m, _total(m, columns, width, "tree", reset_less=True), "root"), Const(0, 1), self.registers)
         return m
 
     @staticmethod
@@ -211,9 +215,3 @@ def _add(a: tuple[Value, Value], b: tuple[Value, Value]) -> tuple[Value, Value]:
     if isinstance(a[1], Const):
         return a[0] + b[0], b[1]
     return (Cat(1, a[0]).as_signed() + Cat(a[1], b[0]).as_signed()) >> 1, b[1]
-
-
-def _registered(m: Module, value: Value, name: str) -> Signal:
-    register = Signal.like(value, name=name, reset_less=True)
-    m.d.sync += register.eq(value)
-    return register

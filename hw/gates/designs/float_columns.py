@@ -1,10 +1,11 @@
 """Floating-point baselines: a pipelined lane, and a dot-product column as tensor cores do it."""
 
-from amaranth import Cat, Const, Module, Mux, Signal
+from amaranth import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.arithmetic.compressors import add_rows, compress, merge
+from hw.arithmetic.registers import registered
 from hw.gates.designs.floats import FloatFormat, add, leading_zeros, maximum, multiply, pack, shift_right
 
 __all__ = ["WINDOW_BITS", "FloatColumn", "FloatLane"]
@@ -12,10 +13,9 @@ __all__ = ["WINDOW_BITS", "FloatColumn", "FloatLane"]
 WINDOW_BITS = 25  # of an aligned product: what falls below is cut off, as in tensor cores
 
 
-def _register(m: Module, value, name: str) -> Signal:
-    register = Signal(len(value), name=name, reset_less=True)
-    m.d.sync += register.eq(value)
-    return register
+def _register(m: Module, value: Value, name: str) -> Signal:
+    """The bits of ``value`` one edge later."""
+    return registered(m, value, name, shape=len(value), reset_less=True)
 
 
 class FloatLane(wiring.Component):
@@ -122,8 +122,8 @@ class FloatColumn(wiring.Component):
             columns[0] = [columns[0][0], sign]  # the 1 that completes a negation
             parts.append(columns)
         width = WINDOW_BITS + 1 + (self.rows - 1).bit_length()
-        owed = (-self.rows << WINDOW_BITS) % (1 << width)
-        constant = [[Const(1, 1)] if owed >> i & 1 else [] for i in range(width)]
+        correction = (-self.rows << WINDOW_BITS) % (1 << width)
+        constant = [[Const(1, 1)] if correction >> i & 1 else [] for i in range(width)]
         columns = merge([*parts, constant])
         for stage in sorted(self.stages):
             largest = _register(m, largest, f"largest_{stage}")

@@ -65,9 +65,9 @@ class IntegerLane(wiring.Component):
         first = Signal(reset_less=True)
         acc = Signal(signed(self.accumulator_bits), reset_less=True)
         m.d.sync += [x.eq(self.x), w.eq(self.w), first.eq(self.first)]
-        columns, owed = products(x.as_unsigned(), w.as_unsigned(), signed=True)
+        columns, correction = products(x.as_unsigned(), w.as_unsigned(), signed=True)
         width = 8 + self.weight_bits
-        constant = [[Const(1, 1)] if owed >> i & 1 else [] for i in range(width)]
+        constant = [[Const(1, 1)] if correction >> i & 1 else [] for i in range(width)]
         raw = add_rows(m, compress(m, merge([columns, constant]), "fa"), width, "ripple")
         product = Signal(signed(width), reset_less=True)
         starts = Signal(reset_less=True)

@@ -132,7 +132,7 @@ def with_formats(rng: np.random.Generator, config: ArrayConfig, case: Case) -> C
 
 
 def play(config: ArrayConfig, cases: list[Case], folder: Path, cells: Cells = "portable") -> list[Record]:
-    """Run ``cases`` one after another on the Verilog of ``config`` and return what came out."""
+    """Run ``cases`` sequentially on the Verilog of ``config`` and return what came out."""
     return play_verilog(core_verilog(config, cells), config, cases, folder, VENDOR_MODELS[cells])
 
 

@@ -44,7 +44,7 @@ def test_every_edge_gives_the_sum_of_column_stages_before(rows, chain, per_regis
     async def bench(ctx):
         for edge in range(edges + config.column_stages):
             for lane in range(rows):
-                mine = min(max(edge - lane % chain, 0), edges - 1)  # lanes of a chain work one after another
+                mine = min(max(edge - lane % chain, 0), edges - 1)  # lanes of a chain work sequentially
                 ctx.set(dut.x[lane], int(x[mine, lane]) & 0xFF)
                 code = int(pack(trits[mine, lane : lane + 1].astype(np.int8), "2bit")[0])
                 ctx.set(dut.trits[lane], {"nonzero": code & 1, "negative": code >> 1})

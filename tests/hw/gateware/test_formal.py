@@ -2,7 +2,7 @@
 
 Yosys unrolls the design and its SAT solver looks for a counterexample. A column has no feedback, so unrolling it over
 its own depth from an arbitrary state is a full proof; control is proved for every input sequence of the stated length
-after reset. Each proof has a twin with a fault that must be found.
+after reset. Each proof has a mutated copy whose fault must be found.
 """
 
 import pytest

@@ -1,14 +1,14 @@
 """Proofs about control over every input sequence of the stated length after reset: inputs and queues of scales.
 
-Each proof has a twin with a fault that must be found.
+Each proof has a mutated copy whose fault must be found.
 """
 
 import pytest
 from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib.wiring import Component, In, Out
 
+from hw.arithmetic.registers import delayed
 from hw.config import ArrayConfig
-from hw.gateware.registers import delayed
 from hw.gateware.sequencer import Sequencer
 from tests.hw.gateware.proof import prove
 

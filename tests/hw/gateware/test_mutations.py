@@ -49,10 +49,10 @@ FAULTS = [
     Fault("gateware/negatives.py", "with m.If(self.accept):", "with m.If(1):"),
     Fault(
         "gateware/weights.py",
-        'f"shadow{position}_{number}", accept & (beat == number))',
-        'f"s{position}_{number}", accept)',
+        'f"shadow{position}_{number}", enable=accept & (beat == number))',
+        'f"s{position}_{number}", enable=accept)',
     ),
-    Fault("gateware/weights.py", 'f"active{position}_{number}", swap)', 'f"active{position}_{number}")'),
+    Fault("gateware/weights.py", 'f"active{position}_{number}", enable=swap)', 'f"active{position}_{number}")'),
     Fault("gateware/weights.py", "with m.Elif(self.clear):", "with m.Elif(0):"),
     Fault("gateware/accumulator.py", "adder.restart.eq(adding.first_fold)", "adder.restart.eq(0)"),
     Fault("gateware/accumulator.py", "leaving = sums, adding.issue & adding.last_fold", "leaving = sums, adding.issue"),
@@ -146,8 +146,8 @@ FAULTS = [
     ),
     Fault("gateware/scales.py", "self.totals[index] << exponents[index]", "self.totals[index] << exponents[0]"),
     Fault("gateware/scales.py", "Mux(self.skip, 0, self.vector", "Mux(0, 0, self.vector"),
-    Fault("gateware/core.py", "queue.take.eq(accumulator.scales_taken & formats.row_scales)", "queue.take.eq(0)"),
-    Fault("gateware/core.py", "Mux(formats.row_scales, ", "Mux(1, "),
+    Fault("gateware/tree.py", "queue.take.eq(accumulator.scales_taken & formats.row_scales)", "queue.take.eq(0)"),
+    Fault("gateware/tree.py", "Mux(formats.row_scales, ", "Mux(1, "),
 ]
 
 
