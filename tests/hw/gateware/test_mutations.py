@@ -102,7 +102,7 @@ FAULTS = [
         "walk.last_fold & ~self.credit_available",
     ),
     Fault("gateware/sequencer.py", "self.restarting.eq(self.last_in_column_tile)", "self.restarting.eq(0)"),
-    Fault("gateware/tile_walk.py", "positions if systolic", "config.rows - 1 if systolic"),
+    Fault("gateware/tile_walk.py", "positions if config.structure", "config.rows - 1 if config.structure"),
     Fault("arithmetic/adders.py", "Cat(carry, term(self.x, self.code))", "Cat(_ZERO, term(self.x, self.code))"),
     Fault("gateware/grid.py", "x, row + 1,", "x, row,"),
     Fault("gateware/grid.py", "code, column,", "code, column // 2,"),
