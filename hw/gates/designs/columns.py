@@ -109,7 +109,7 @@ class TernaryColumn(_Column):
         terms = [((x & w[0].replicate(8)) ^ w[1].replicate(8))[:8] for x, w in lanes]
         columns = [[term[i] if i < 7 else ~term[7] for term in terms] for i in range(8)]
         width = (255 * self.rows).bit_length()
-        return registered(m, _total(m, columns, width, "tree", reset_less=True), "root"), Const(0, 1)
+        return registered(m, _total(m, columns, width, "tree"), "root", reset_less=True), Const(0, 1)
 
 
 class CoreColumn(_Column):
@@ -195,7 +195,9 @@ class TwoBitColumn(_Column):
         terms = [self._term(x, w) for x, w in self.lanes(m)]
         columns = [[term[i] if i < 8 else ~term[8] for term in terms] for i in range(9)]
         width = (511 * self.rows).bit_length()
-        self.accumulate(m, registered(m, _total(m, columns, width, "tree", reset_less=True), "root"), Const(0, 1), self.registers)
+        self.accumulate(
+            m, registered(m, _total(m, columns, width, "tree"), "root", reset_less=True), Const(0, 1), self.registers
+        )
         return m
 
     @staticmethod
