@@ -35,6 +35,8 @@ def write_bitnet(run: Finished, folder: Path) -> str:
     for layer, kind in run.checkpoint:
         name = linear_name(layer, kind)
         solution = one_plane(run, layer, kind, "bitnet")
+        if f"{name}.weight" not in tensors:
+            raise InputError(f"{name}: format bitnet must have this linear by itself, as LLaMAs do; export as hf")
         if solution.scale_kind != "tensor":
             raise InputError(
                 f"{name}: format bitnet must have one scale per tensor, not one per "

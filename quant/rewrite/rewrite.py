@@ -5,18 +5,13 @@ The result is a Hugging Face directory: ``config.json``, ``model.safetensors``, 
 held whole (see ``quant.llama.blocks``).
 """
 
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
-from hw.artifact import write_artifact
+from hw.artifact import atomic_folder, write_artifact
 from hw.document import Record
 from hw.errors import InputError
 from hw.progress import StageReport
@@ -86,7 +81,7 @@ def rewrite(job: RewriteJob, progress: StageReport | None = None) -> Rewritten:
         "kurtosis_before": kurtosis_before,
         "kurtosis_after": weight_kurtosis(model),
     }
-    with _new_folder(job.out) as folder:
+    with atomic_folder(job.out) as folder:
         dtype = _write_weights(model, folder)
         facts |= {"dtype": dtype, "file_bytes": (folder / "model.safetensors").stat().st_size}
         save_tokenizer(loaded.path, shape, folder)
@@ -129,21 +124,3 @@ def _write_facts(job: RewriteJob, loaded: LoadedModel, facts: dict[str, object],
         done["calibration"] = f"{text.name} ({text.sha256[:12]}), {windows}"
     body = done | {name: value for name, value in facts.items() if name != "shape"}
     write_artifact(folder / "rewrite.json", _SCHEMA, _VERSION, body, {"source": loaded.weights_sha256})
-
-
-@contextmanager
-def _new_folder(target: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside ``target`` that takes its place on success and is removed on any exception."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
-    try:
-        yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o777 & ~umask)
-        for file in temporary.iterdir():
-            file.chmod(0o666 & ~umask)
-        temporary.replace(target)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
