@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
@@ -141,24 +141,53 @@ def tests_for(case: Case, lines: dict) -> list[str]:
     return chosen
 
 
-def judge(case: Case, tests: list[str], tree: Path) -> str:
-    """``caught``, ``survived``, ``timeout`` (caught: the fault hangs) or ``untested``."""
+def judge(case: Case, tests: list[str], tree: Path, sound: dict[str, bool]) -> str:
+    """``caught``, ``survived``, ``timeout`` (caught: the fault hangs) or ``untested``.
+
+    ``sound``: whether a test passes in ``tree`` without any fault, found once for each that fails with one; a test
+    that does not judges nothing.
+    """
+    tests = [test for test in tests if sound.get(test, True)]
     if not tests:
         return "untested"
     path = tree / case.path
     original = path.read_text(encoding="utf-8")
     path.write_text(case.mutant.apply(original), encoding="utf-8")
     try:
-        child = os.fork()
-        if child == 0:
-            _forget_kernels(case, original)
-            _run_tests(tests, tree)
-        _, status = os.waitpid(child, 0)
+        status, failed = _status(tests, tree, lambda: _forget_kernels(case, original))
     finally:
         path.write_text(original, encoding="utf-8")
     if os.WIFSIGNALED(status):
         return "timeout" if os.WTERMSIG(status) == signal.SIGALRM else "caught"
-    return "survived" if os.WEXITSTATUS(status) == 0 else "caught"
+    if status == 0:
+        return "survived"
+    if failed in tests and failed not in sound:
+        sound[failed] = _status([failed], tree)[0] == 0
+    return "caught" if sound.get(failed, True) else judge(case, tests, tree, sound)
+
+
+class _FirstFailure:
+    """A pytest plugin that leaves the name of the first test that fails in a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed and not self.path.exists():
+            self.path.write_text(report.nodeid, encoding="utf-8")
+
+
+def _status(tests: list[str], tree: Path, prepare: Callable[[], None] | None = None) -> tuple[int, str]:
+    """How a child that runs ``tests`` ends, and the name of the first that failed in it."""
+    note = tree.parent / "failed.txt"
+    note.unlink(missing_ok=True)
+    child = os.fork()
+    if child == 0:
+        if prepare:
+            prepare()
+        _run_tests(tests, tree, _FirstFailure(note))
+    _, status = os.waitpid(child, 0)
+    return status, note.read_text(encoding="utf-8") if note.is_file() else ""
 
 
 def _forget_kernels(case: Case, source: str) -> None:
@@ -168,7 +197,7 @@ def _forget_kernels(case: Case, source: str) -> None:
         numba_config.CACHE_DIR = tempfile.mkdtemp(prefix="mutation-kernels-")
 
 
-def _run_tests(tests: list[str], tree: Path) -> NoReturn:
+def _run_tests(tests: list[str], tree: Path, watcher: _FirstFailure) -> NoReturn:
     """In a child that has the heavy libraries already and imports the packages from ``tree``."""
     signal.alarm(_LIMIT_S)
     for name in [name for name in sys.modules if name.partition(".")[0] in ("hw", "quant", "sim", "energy", "tests")]:
@@ -178,7 +207,7 @@ def _run_tests(tests: list[str], tree: Path) -> NoReturn:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
-    os._exit(pytest.main(["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", *tests]))
+    os._exit(pytest.main(["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", *tests], plugins=[watcher]))
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -203,14 +232,17 @@ def main(arguments: Sequence[str]) -> None:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     found: list[dict] = []
+    sound: dict[str, bool] = {}
     with tempfile.TemporaryDirectory(prefix="mutation-") as folder:
         tree = Path(folder) / "tree"
         ignored = shutil.ignore_patterns(".git", ".venv", "build", "__pycache__", ".*cache*", ".hypothesis")
         shutil.copytree(ROOT, tree, ignore=ignored)
+        if (beside := ROOT.parent / "shared").is_dir():
+            (tree.parent / "shared").symlink_to(beside)  # data that some tests find beside the checkout
         for number, case in enumerate(cases, 1):
             tests = tests_for(case, lines)
             started = time.monotonic()
-            verdict = "listed" if options.list else judge(case, tests, tree)
+            verdict = "listed" if options.list else judge(case, tests, tree, sound)
             row = {"key": case.key, "line": case.mutant.line, "verdict": verdict, "tests": len(tests)}
             found.append(row | {"seconds": round(time.monotonic() - started, 1)})
             print(f"{number:4d} {verdict:9s} {row['line']:4d} {case.key}", flush=True)

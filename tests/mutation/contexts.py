@@ -1,7 +1,8 @@
 """A pytest plugin: which test runs which line of the packages, and how long each test takes.
 
 ``python -m pytest -p tests.mutation.contexts --lines FILE`` writes ``{"seconds": {test: s}, "lines": {path: {line:
-[tests]}}}``; lines that run while modules are imported have no test.
+[tests]}}}``; lines that run while modules are imported have no test, and a test that fails anyway judges
+none.
 """
 
 import json
@@ -25,6 +26,7 @@ class _Lines:
     def __init__(self, path: Path, root: Path) -> None:
         self.path, self.root = path, root
         self.seconds: dict[str, float] = {}
+        self.failed: set[str] = set()
         self.coverage = coverage.Coverage(data_file=None, source=[str(root / name) for name in _PACKAGES])
         self.coverage.start()
 
@@ -36,12 +38,18 @@ class _Lines:
         self.seconds[item.nodeid] = round(time.perf_counter() - started, 3)
         self.coverage.switch_context("")
 
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self.failed.add(report.nodeid)
+
     def pytest_sessionfinish(self) -> None:
         self.coverage.stop()
         data = self.coverage.get_data()
         lines = {}
         for path in data.measured_files():
-            tests = {line: sorted(filter(None, names)) for line, names in data.contexts_by_lineno(path).items()}
+            tests = {
+                line: sorted(set(names) - self.failed - {""}) for line, names in data.contexts_by_lineno(path).items()
+            }
             lines[str(Path(path).relative_to(self.root))] = {str(line): names for line, names in tests.items()}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.write_text(json.dumps({"seconds": self.seconds, "lines": lines}))
