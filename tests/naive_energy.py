@@ -1,0 +1,135 @@
+"""Energy of counts as slow, obvious sums over the cost files: each part of a phase, low, typical and high, in J."""
+
+import math
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+import yaml
+
+TECH = Path(__file__).parents[1] / "energy" / "tech"
+BITS_OF_A_TERM = {"ternary": 8, "int8": 16, "w4a8": 12, "w2a8": 10}  # what enters the adder tree
+SHARE_OF_A_MULTIPLIER = {"ternary": 0, "int8": 1, "w4a8": 1 / 2, "w2a8": 1 / 4}
+
+
+def naive_energy(result, phase, name: str) -> dict[str, tuple[float, float, float]]:
+    """Part -> (low, typical, high) of ``phase``, of a ``SimResult``, with the operator table ``name``."""
+    table, array, counts = _read(f"{name}.yaml"), result.array, phase.counts
+    pj = {operator: entry["value"] for operator, entry in table["ops_pj"].items()}
+    low, high = table["spread"]["low"], table["spread"]["high"]
+    cores, seconds = result.cores.count, phase.cycles / array.clock_hz
+
+    def ends(typical, times=1.0):
+        return tuple(1e-12 * times * value for value in (typical * low, typical, typical * high))
+
+    mac = _mac_pj(array, pj)
+    added = pj["fp32_add"] if "16" in array.mac else _adder_pj(array.accumulator_bits, pj)
+    own = pj["fp16_mul"] + pj["fp32_add"] if "16" in array.mac else pj["int8_mul"] + pj["int32_add"]
+    element = (pj["fp16_add"] * low, pj["fp16_mul"], pj["fp32_mul"] * high)
+    scale = (pj["fp16_mul"] * low, pj["fp32_mul"], pj["fp32_mul"] * high)
+    host = _read("host/processor.yaml")
+    instruction, link = _ends(host["operation_pj"]), _ends(host["link_pj_per_bit"])
+    dram = _ends(_read("dram/dram-pj-per-bit.yaml")["standards"][result.memory.standard])
+    dram_bits = counts.dram_read_bits + counts.dram_write_bits
+    return {
+        "array": _sum(ends(mac, counts.array_macs_active), ends(added, counts.reductions)),
+        "vector": _sum(
+            ends(own, counts.vector_macs),
+            ends(pj["fp16_mul"] + pj["fp32_add"], counts.vector_float_macs),
+            tuple(1e-12 * value * counts.vector_ops for value in element),
+            tuple(1e-12 * value * counts.scale_multiplies for value in scale),
+        ),
+        "host": _sum(
+            tuple(1e-12 * value * (counts.host_macs + counts.host_ops) for value in instruction),
+            tuple(1e-12 * value * counts.host_link_bits for value in link),
+        ),
+        "sram": _sram_j(array, counts, table["sram"]),
+        "dram": tuple(1e-12 * value * dram_bits for value in dram),
+        "leakage": _sum(
+            tuple(seconds * value for value in _sram_leakage_w(array, cores, table["sram"])),
+            tuple(
+                seconds * share * mac * 1e-12 * array.rows * array.cols * array.clock_hz * cores
+                for share in _ends(table["logic_leakage_share"])
+            ),
+        ),
+    }
+
+
+@cache
+def _read(name: str) -> dict:
+    return yaml.safe_load((TECH / name).read_text())
+
+
+def _ends(entry: dict) -> tuple[float, float, float]:
+    return entry["low"], entry["typical"], entry["high"]
+
+
+def _sum(*costs):
+    return tuple(map(sum, zip(*costs, strict=True)))
+
+
+def _adder_pj(bits: int, pj: dict[str, float]) -> float:
+    """On the line through 8 and 32 bits."""
+    slope = (pj["int32_add"] - pj["int8_add"]) / (32 - 8)
+    return pj["int8_add"] + slope * (bits - 8)
+
+
+def _mac_pj(array, pj: dict[str, float]) -> float:
+    """A lane's product, and its share of the adders of its column."""
+    if array.mac in ("fp16", "w4a16"):
+        return pj["fp16_mul"] + pj["fp32_add"]
+    product = SHARE_OF_A_MULTIPLIER[array.mac] * pj["int8_mul"]
+    accumulator = _adder_pj(array.accumulator_bits, pj)
+    if array.organisation == "systolic":
+        return product + accumulator
+    adders, width = 0.0, BITS_OF_A_TERM[array.mac]
+    terms = [None] * array.rows
+    while len(terms) > 1:
+        pairs, alone = len(terms) // 2, len(terms) % 2
+        width += 1
+        for _ in range(pairs):
+            adders += _adder_pj(width, pj)
+        terms = [None] * (pairs + alone)
+    return product + (adders + accumulator) / array.rows
+
+
+def _sram_j(array, counts, choice: dict) -> tuple[float, float, float]:
+    typical, low = _read(f"sram/{choice['table']}.yaml"), _read(f"sram/{choice['low_table']}.yaml")
+    bank_kib = typical["points"][0]["kib"]
+    accumulators = array.token_tile * array.cols * array.accumulator_bits / 8
+    total = [0.0, 0.0, 0.0]
+    for buffer, capacity in (
+        ("weight_buffer", array.weight_buffer_bytes),
+        ("activation_buffer", array.activation_buffer_bytes),
+        ("accumulator", accumulators),
+    ):
+        for direction in ("read", "write"):
+            bits = getattr(counts, f"{buffer}_{direction}_bits") * choice["factor"]
+            kib = capacity / 1024
+            for end, (table, size) in enumerate(
+                ((low, min(kib, bank_kib)), (typical, min(kib, bank_kib)), (typical, kib))
+            ):
+                total[end] += bits * _access_pj(table, f"{direction}_pj", size) / table["word_bits"] * 1e-12
+    return tuple(total)
+
+
+def _access_pj(table: dict, field: str, kib: float) -> float:
+    """Straight lines between the points on paper of two logarithmic scales; the outer ones go on beyond the ends."""
+    points = [(math.log(point["kib"]), math.log(point[field])) for point in table["points"]]
+    left, right = points[0], points[1]
+    for a, b in pairwise(points):
+        if math.log(kib) > a[0]:
+            left, right = a, b
+    slope = (right[1] - left[1]) / (right[0] - left[0])
+    return math.exp(left[1] + slope * (math.log(kib) - left[0]))
+
+
+def _sram_leakage_w(array, cores: int, choice: dict) -> tuple[float, float, float]:
+    capacity = array.weight_buffer_bytes + array.activation_buffer_bytes
+    if array.organisation == "tree":  # a grid's sums are registers
+        capacity += cores * array.token_tile * array.cols * array.accumulator_bits / 8
+    ends = []
+    for name in (choice["low_table"], choice["table"], choice["table"]):
+        smallest = _read(f"sram/{name}.yaml")["points"][0]
+        ends.append(capacity / 1024 * smallest["leakage_mw"] / smallest["kib"] * 1e-3 * choice["leakage_factor"])
+    return tuple(ends)
