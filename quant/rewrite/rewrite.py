@@ -31,6 +31,7 @@ __all__ = ["Rewritten", "rewrite"]
 
 _SCHEMA, _VERSION = "tritforge.rewrite", 1
 _COMPARED_TOKENS = 64  # whose logits are compared before and after
+_FLOAT32_TOLERANCE, _HALF_TOLERANCE = 1e-3, 1e-1  # of the logits' norm, by the type that the weights are rounded to
 
 
 class Rewritten(Record):
@@ -62,6 +63,13 @@ def rewrite(job: RewriteJob, progress: StageReport | None = None) -> Rewritten:
     source = resolve(job.model)
     if source.shape.sub_norms:
         raise InputError(f"model {source.name!r}: norms in front of o_proj and down_proj are not rewritten here")
+    if not source.shape.pre_norms:
+        raise InputError(f"model {source.name!r}: has no norms before attention and MLP that could take up factors")
+    if job.rotate is not None and source.shape.post_norms:
+        raise InputError(
+            f"model {source.name!r}: norms behind attention and MLP do not commute with a rotation of the residual "
+            "stream; use --balance or --smooth without --rotate"
+        )
     loaded = load_model(source, job.device)
     text = calibration_text(job.calib)
     tokens = loaded.tokenizer.encode(text.text)
@@ -74,10 +82,8 @@ def rewrite(job: RewriteJob, progress: StageReport | None = None) -> Rewritten:
         length = min(job.length, shape.max_positions)
         windows = token_windows(tokens, length, job.calibration_windows, f"calibration text {text.name!r}")
         balance(model, shape, windows, _exponents(job), report)
-    differ = ((_logits(model, compared) - before).norm() / before.norm()).item()
-    facts = {
+    facts: dict[str, object] = {
         "shape": shape.model_copy(update={"tie_embeddings": model.config.tie_word_embeddings}),
-        "logits_differ": differ,
         "kurtosis_before": kurtosis_before,
         "kurtosis_after": weight_kurtosis(model),
     }
@@ -89,8 +95,28 @@ def rewrite(job: RewriteJob, progress: StageReport | None = None) -> Rewritten:
             raise InputError(
                 f"{loaded.path}: its tokenizer gives other tokens once saved; give a Hugging Face directory"
             )
+        loaded = loaded._replace(model=None)
+        del model  # two of a large one may not fit
+        facts["logits_differ"] = _compare(folder, job, compared, before, dtype)
         _write_facts(job, loaded, facts, folder)
     return Rewritten(folder=job.out, **facts)
+
+
+def _compare(folder: Path, job: RewriteJob, tokens: torch.Tensor, before: torch.Tensor, dtype: str) -> float:
+    """Norm of the difference that the folder's own model makes to the logits, over the norm of the logits.
+
+    Raises:
+        InputError: more than rounding to the folder's type can make.
+    """
+    after = _logits(load_model(resolve(str(folder)), job.device).model, tokens)
+    differ = ((after - before).norm() / before.norm()).item()
+    limit = _FLOAT32_TOLERANCE if dtype == "float32" else _HALF_TOLERANCE
+    if not differ <= limit:
+        raise InputError(
+            f"model {job.model!r}: logits of the rewritten folder must be those of the model within {limit:g} of their "
+            f"norm, not {differ:.2g}; nothing was written"
+        )
+    return differ
 
 
 @torch.no_grad()

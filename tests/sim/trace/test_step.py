@@ -1,0 +1,122 @@
+"""Ops of the families, counted by hand: windows, norms, biases, soft caps, constants, experts."""
+
+import pytest
+
+from hw.errors import InputError
+from quant.shapes import Experts, ModelShape
+from sim.execution import Execution
+from sim.trace.build import build_trace
+from sim.trace.experts import even_visits
+from sim.trace.ops import AttentionOp, LinearOp
+
+PLAIN = ModelShape(
+    name="plain",
+    source="made up for these tests",
+    hidden_size=64,
+    intermediate_size=96,
+    layers=6,
+    heads=4,
+    kv_heads=2,
+    head_dim=16,
+    vocab_size=300,
+    max_positions=128,
+)
+
+
+def ops_of(phase="decode", prefill=20, decode=5, batch=1, **fields):
+    shape = ModelShape(**PLAIN.model_dump() | fields)
+    trace = build_trace(shape, prefill, decode, batch)
+    return next(one for one in trace.phases if one.name == phase).ops
+
+
+def named(ops, name):
+    return [op for op in ops if op.name == name]
+
+
+def test_layers_of_each_window_have_attention_of_their_own():
+    ops = ops_of(sliding_window=8, windowed_layers=(0, 2, 3, 5))
+    found = [(op.name, op.window, op.count) for op in ops if isinstance(op, AttentionOp)]
+    assert found == [
+        ("attention_scores", 8, 4),
+        ("softmax", 8, 4),
+        ("attention_values", 8, 4),
+        ("attention_scores", None, 2),
+        ("softmax", None, 2),
+        ("attention_values", None, 2),
+    ]
+    assert [op.window for op in named(ops_of(sliding_window=8), "softmax")] == [8]
+
+
+def test_norms_stand_where_the_family_has_them():
+    def norms(**fields):
+        return {op.name: op.operations for op in ops_of(**fields) if op.name.endswith("_norm")}
+
+    width = 3 * 64  # three operations per element of the residual stream
+    assert norms() == {"attention_norm": width, "mlp_norm": width, "final_norm": width}
+    gemma = norms(post_norms=True, query_key_norm="head")
+    assert gemma == norms() | {
+        "attention_post_norm": width,
+        "mlp_post_norm": width,
+        "query_key_norm": 3 * (64 + 32),
+    }
+    assert set(norms(pre_norms=False, post_norms=True)) == {"attention_post_norm", "mlp_post_norm", "final_norm"}
+
+
+def test_biases_are_adds():
+    found = {op.name: op.operations for op in ops_of(qkv_bias=True, o_bias=True, mlp_bias=True) if "bias" in op.name}
+    assert found == {"qkv_bias": 64 + 32 + 32, "o_bias": 64, "gate_up_bias": 2 * 96, "down_bias": 64}
+    assert not [op for op in ops_of() if "bias" in op.name]
+
+
+def test_layers_and_parts_of_heads_without_rotary_positions_cost_none():
+    (rope,) = named(ops_of(), "rope")
+    assert (rope.count, rope.operations) == (6, 3 * (64 + 32))
+    (rope,) = named(ops_of(layers_without_rope=(3, 5), rotary_dim=4), "rope")
+    assert (rope.count, rope.operations) == (4, 3 * (4 + 2) * 4)
+    assert not named(ops_of(layers_without_rope=tuple(range(6))), "rope")
+
+
+def test_constants_and_soft_caps():
+    ops = ops_of(scaled=("embedding", "residual", "logits"), logit_softcap=True, attention_softcap=True, batch=3)
+    once = [(op.name, op.count, op.tokens, op.operations) for op in ops if op.name.endswith(("scale", "softcap"))]
+    assert once == [("embedding_scale", 1, 3, 64), ("logits_scale", 1, 3, 300), ("logit_softcap", 1, 3, 6 * 300)]
+    assert {op.operations for op in ops if op.name.endswith("residual")} == {2 * 64}
+    assert all(op.softcap for op in ops if isinstance(op, AttentionOp))
+    first = build_trace(ModelShape(**PLAIN.model_dump() | {"logit_softcap": True}), 20, 0, 1, None, None, None, CHUNKS)
+    assert [len(named(phase.ops, "logit_softcap")) for phase in first.phases] == [0, 1]
+
+
+CHUNKS = Execution(prefill_chunk=10)
+
+
+@pytest.mark.parametrize(
+    ("count", "per_token", "tokens", "visits"),
+    [(8, 2, 1, {1: 2}), (8, 2, 3, {1: 6}), (8, 2, 4, {1: 8}), (8, 2, 7, {2: 6, 1: 2}), (5, 5, 3, {3: 5})],
+)
+def test_tokens_spread_evenly_over_experts(count, per_token, tokens, visits):
+    assert even_visits(Experts(count=count, per_token=per_token, size=1), tokens) == visits
+    assert sum(each * number for each, number in visits.items()) == tokens * per_token
+
+
+def test_a_mixture_reads_and_multiplies_the_experts_that_tokens_visit():
+    experts = Experts(count=8, per_token=2, size=40, shared_size=24, dense_layers=(0,))
+    ops = ops_of(experts=experts)
+    gates = [(op.count, tuple(op.gemm)) for op in named(ops, "gate_proj")]
+    # One layer of the model's own MLP, five with two of eight experts, five with the shared expert.
+    assert gates == [(1, (1, 96, 64)), (10, (1, 40, 64)), (5, (1, 24, 64))]
+    weights = sum(op.count * op.gemm.n * op.gemm.k for op in ops if isinstance(op, LinearOp) and "_proj" in op.name)
+    attention = 6 * (64 * 64 + 2 * 32 * 64 + 64 * 64)
+    assert weights == attention + 3 * 64 * (96 + 5 * (2 * 40 + 24))
+    assert [(op.count, tuple(op.gemm)) for op in named(ops, "router")] == [(5, (1, 8, 64))]
+    assert [tuple(op.gemm) for op in named(ops, "shared_gate")] == [(1, 1, 64)]
+    silu = sum(op.count * op.tokens * op.operations for op in named(ops, "gate"))
+    assert silu == 5 * (96 + 5 * (2 * 40 + 24))
+    prompt = ops_of("prefill", experts=experts)
+    visited = sum(op.count * op.gemm.macs for op in named(prompt, "down_proj"))
+    assert visited == 20 * 64 * (96 + 5 * (2 * 40 + 24))  # every token's products, however they are spread
+
+
+def test_mixed_steps_of_a_mixture_are_refused():
+    shape = ModelShape(**PLAIN.model_dump() | {"experts": {"count": 4, "per_token": 2, "size": 8}})
+    with pytest.raises(InputError, match="mixed steps of prompt and decode are not simulated for mixtures of experts"):
+        build_trace(shape, 20, 4, execution=Execution(mixed_chunk=8))
