@@ -199,12 +199,19 @@ def test_every_op_counts_what_the_naive_machine_counts(name):
     run = RUNS[name]
     result, expected = run.result(), run.expected()
     for phase in result.phases:
+        steps = {"prefill": -(-run.prefill // (run.execution.prefill_chunk or run.prefill)), "decode": run.decode}
+        assert phase.steps == steps.get(phase.name, 1)
+        tokens = {"prefill": run.batch * run.prefill, "decode": run.batch * run.decode}
+        assert phase.tokens == tokens.get(phase.name, run.batch + (run.execution.mixed_chunk or 0))
         ops = {}
         for op in phase.ops:  # a mixed step has the attention of both
             ops[op.name] = _summed(ops[op.name], op) if op.name in ops else op
         assert list(ops) == list(expected[phase.name])
         for op in ops.values():
             naive = expected[phase.name][op.name]
+            once = op.name in ("embedding", "final_norm", "lm_head")
+            executions = 1 if phase.name == "prefill" and op.name in ("final_norm", "lm_head") else phase.steps
+            assert op.count == executions * (1 if once else run.shape.layers)
             found = {field: value for field, value in op.counts._asdict().items() if value}
             wanted = {field: naive[field] for field in ActionCounts._fields if naive[field]}
             assert found == pytest.approx(wanted, rel=1e-12), (phase.name, op.name)
