@@ -15,7 +15,7 @@ import numpy as np
 
 from hw.errors import InputError
 
-__all__ = ["GgufFile", "GgufTensor", "Strings", "read_gguf", "tensor_values"]
+__all__ = ["GgufFile", "GgufTensor", "Strings", "read_gguf", "tensor_values", "unsupported_type"]
 
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
@@ -36,6 +36,11 @@ class GgufTensor(NamedTuple):
     shape: tuple[int, ...]  # rows first, as NumPy has them
     kind: int  # number of its GGML type
     start: int  # byte of the file
+
+    @property
+    def known(self) -> bool:
+        """Whether the gguf package knows the type."""
+        return self.kind in set(gguf.GGMLQuantizationType)
 
     @property
     def type_name(self) -> str:
@@ -98,11 +103,16 @@ def tensor_values(file: GgufFile, name: str) -> np.ndarray:
         raw = np.memmap(file.path, np.uint8, "r", tensor.start, size)
         values = gguf.quants.dequantize(_typed(raw, kind), kind)
     except (NotImplementedError, ValueError):
-        raise InputError(
-            f"{file.path}: tensor {name!r} has GGML type {tensor.type_name}, which is not supported here; convert the "
-            "model to F16 or Q8_0"
-        ) from None
+        raise unsupported_type(file.path, name, tensor) from None
     return np.asarray(values, np.float32).reshape(tensor.shape)
+
+
+def unsupported_type(path: Path, name: str, tensor: GgufTensor) -> InputError:
+    """What to say of a tensor whose type cannot be turned into numbers."""
+    return InputError(
+        f"{path}: tensor {name!r} has GGML type {tensor.type_name}, which is not supported here; convert the model to "
+        "F16 or Q8_0"
+    )
 
 
 class _Cursor:

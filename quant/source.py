@@ -19,9 +19,18 @@ from quant.llama2c import read_header
 from quant.safetensors_files import has_own_head, refuse_pickle, stored_tensors, weight_files
 from quant.shapes import ModelShape, load_shape, model_names
 
-__all__ = ["Source", "extras_needed", "located", "resolve", "weights_sha256"]
+__all__ = ["Source", "extras_needed", "located", "resolve", "tokenizer_files", "weights_sha256"]
 
 WEIGHTS_FOLDER = Path("build") / "weights"
+
+_TOKENIZER_FILES = (
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "tok*.bin",
+)
 
 Form = Literal["shape", "wheel", "directory", "gguf", "llama2c", "hub"]
 
@@ -124,11 +133,22 @@ def located(source: Source) -> Source:
 
 
 def weights_sha256(path: Path) -> str:
-    """Hash of a weights file, or of every config and safetensors file of a directory; reads all of it."""
-    if path.is_file():
+    """Hash of a .gguf file, or of every file that says what a model computes and which tokens a text has.
+
+    Of a directory: config, safetensors and the tokenizer's files; of a llama2.c file: the vocabulary beside it too.
+    """
+    if path.is_dir():
+        found = [path / "config.json", *weight_files(path), *tokenizer_files(path)]
+    elif path.suffix == ".bin" and (vocabulary := path.parent / f"tok{read_header(path).vocab_size}.bin").is_file():
+        found = [path, vocabulary]
+    else:
         return sha256_file(path)
-    files = sorted([path / "config.json", *weight_files(path)])
-    return sha256_json({file.name: sha256_file(file) for file in files})
+    return sha256_json({file.name: sha256_file(file) for file in sorted(set(found))})
+
+
+def tokenizer_files(folder: Path) -> list[Path]:
+    """What of a Hugging Face directory belongs to its tokenizer."""
+    return sorted({file for pattern in _TOKENIZER_FILES for file in folder.glob(pattern) if file.is_file()})
 
 
 def _from_directory(path: Path, config: Path | None = None) -> Source:

@@ -35,24 +35,13 @@ from quant.native.detect import is_native
 from quant.native.gguf_file import plain_tokenizer, transformers_reads
 from quant.safetensors_files import has_own_head, stored_tensors
 from quant.shapes import ModelShape
-from quant.source import Source, located
+from quant.source import Source, located, tokenizer_files
 
 __all__ = ["load_model", "load_tokenizer", "random_llama", "save_tokenizer", "usable_device"]
 
 _FLOATS = ("F32", "F16", "BF16")
 
 Loaded = TypeVar("Loaded")
-
-# What of a Hugging Face directory belongs to its tokenizer.
-_TOKENIZER_FILES = (
-    "tokenizer*",
-    "chat_template*",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "tok*.bin",
-)
 
 
 def load_model(source: Source, device: str = "cpu", streamed: bool | None = None) -> LoadedModel:
@@ -109,9 +98,7 @@ def save_tokenizer(path: Path, shape: ModelShape, folder: Path) -> None:
     if path.suffix == ".gguf":
         _transformers_tokenizer(path).save_pretrained(folder)
         return
-    found = [_llama2c_vocabulary(path, shape)] if path.is_file() else []
-    for pattern in _TOKENIZER_FILES if path.is_dir() else ():
-        found += path.glob(pattern)
+    found = [_llama2c_vocabulary(path, shape)] if path.is_file() else tokenizer_files(path)
     for file in found:
         shutil.copyfile(file, folder / file.name)
 
@@ -195,7 +182,7 @@ def _load_directory(path: Path, shape: ModelShape, dtype: torch.dtype | str) -> 
         )
     own_head = has_own_head(stored)
     config.tie_word_embeddings = config.tie_word_embeddings and not own_head
-    needed = needed_tensors(_usual(config, shape))
+    needed = _understood(path, lambda: needed_tensors(_usual(config, shape)))
     present = {name: tensor.shape for name, tensor in stored.items()}
     if config.tie_word_embeddings and not own_head:
         present.pop("lm_head.weight", None)  # the embedding once more
@@ -213,7 +200,7 @@ def _load_gguf(path: Path, shape: ModelShape, dtype: torch.dtype | str) -> PreTr
     file = read_gguf(path)
     fields = gguf_config(file)
     config = _understood(path, lambda: AutoConfig.for_model(**fields))
-    needed = needed_tensors(_usual(config, shape))
+    needed = _understood(path, lambda: needed_tensors(_usual(config, shape)))
     names = gguf_names(file, needed)
     check_tensors(path, needed, present_in_gguf(file), names)
     state = dict(gguf_state(file, config, names))
@@ -242,6 +229,8 @@ def _of_state(
 def _usual(config: transformers.PretrainedConfig, shape: ModelShape) -> transformers.PretrainedConfig:
     """The config with what a caller of the model counts on."""
     config.return_dict, config.output_hidden_states = True, False
+    if config.pad_token_id is not None and not 0 <= config.pad_token_id < shape.vocab_size:
+        config.pad_token_id = None  # a row that does not exist; nothing is padded with it here
     # Soft caps are in plain attention alone.
     config._attn_implementation = "eager" if shape.attention_softcap else "sdpa"
     return config

@@ -15,6 +15,7 @@ from gguf.gguf_reader import ReaderField, ReaderTensor
 from gguf.quants import dequantize
 
 from hw.errors import InputError
+from quant.gguf_file import read_gguf, unsupported_type
 from quant.native.gguf_types import I2_S, TERNARY_TYPES, decode_i2_s, decode_tq, i2_s_bytes
 from quant.shapes import LINEAR_KINDS, ModelShape
 
@@ -86,8 +87,9 @@ def open_gguf(path: Path) -> gguf.GGUFReader:
     Raises:
         InputError: missing, damaged or truncated.
     """
-    if not Path(path).is_file():
-        raise InputError(f"{path}: no such file")
+    for name, tensor in read_gguf(path).tensors.items():
+        if not tensor.known and tensor.kind != I2_S:
+            raise unsupported_type(path, name, tensor)
     try:
         return _Reader(path)
     except Exception as error:
@@ -104,15 +106,16 @@ def is_ternary(path: Path) -> bool:
     """Whether a decoder linear of the file is stored in a ternary type."""
     linears = {f"{name}.weight" for name in _NAMES.values()}
     return any(
-        tensor.name.partition(".")[2].partition(".")[2] in linears and tensor.tensor_type in TERNARY_TYPES
-        for tensor in open_gguf(path).tensors
+        name.partition(".")[2].partition(".")[2] in linears and tensor.kind in TERNARY_TYPES
+        for name, tensor in read_gguf(path).tensors.items()
     )
 
 
 def transformers_reads(path: Path) -> bool:
     """Whether transformers can load the file: no I2_S, and an architecture that it knows."""
-    reader = open_gguf(path)
-    return architecture(reader) not in BITNET_ACTIVATIONS and all(t.tensor_type != I2_S for t in reader.tensors)
+    file = read_gguf(path)
+    known = file.fields.get("general.architecture") not in BITNET_ACTIVATIONS
+    return known and all(tensor.kind != I2_S for tensor in file.tensors.values())
 
 
 def read_linear(reader: gguf.GGUFReader, layer: int, kind: str, shape: ModelShape, where: str) -> GgufLinear:
