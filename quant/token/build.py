@@ -1,15 +1,16 @@
 """A quantized LLaMA as a ``hw.token.model.TokenModel``: every weight and constant of the whole token."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from hw.errors import InputError
 from hw.progress import StageReport
-from hw.token.attention import attention_constants
+from hw.token.attention import AttentionFormat, attention_constants
 from hw.token.calibrate import calibrated
 from hw.token.decoder import FRACTION, Layer
-from hw.token.formats import check_accumulator
+from hw.token.formats import Flags, check_accumulator
 from hw.token.model import TokenModel
 from hw.token.norm import norm_constants
 from hw.token.rope import neighbour_rows, rotary_table
@@ -21,7 +22,7 @@ from quant.token.linears import parts_of
 from quant.token.table import table_in_digits
 from quant.weights.solution import LinearSolution
 
-__all__ = ["token_model"]
+__all__ = ["token_model", "with_attention"]
 
 
 def token_model(
@@ -46,23 +47,33 @@ def token_model(
     head = embedding
     if not shape.tie_embeddings:
         head = table_in_digits(model.lm_head.weight.detach().cpu(), form.table_digits, FRACTION)
-    rotary = rotary_table(context, shape.head_dim, shape.rope_theta)
-    x, layers = np.stack([looked_up(window, embedding) for window in windows]), []
-    for number in range(shape.layers):
-        layer = _layer(shape, number, solution, gains, form, context)
-        layer, x = calibrated(layer, x, rotary, form.attention, context)
-        layers.append(layer)
-        if progress:
-            progress("integers", number + 1, shape.layers)
-    return TokenModel(
+    made = TokenModel(
         embedding=embedding,
-        layers=layers,
+        layers=[_layer(shape, number, solution, gains, form, context) for number in range(shape.layers)],
         last_norm=norm_constants(gains["norm"] * head.channels(), shape.rms_norm_eps, FRACTION),
         head=head,
-        rotary=rotary,
+        rotary=rotary_table(context, shape.head_dim, shape.rope_theta),
         form=form.attention,
         kv_heads=shape.kv_heads,
     )
+    return with_attention(made, form.attention, windows, progress)
+
+
+def with_attention(
+    model: TokenModel, form: AttentionFormat, windows: np.ndarray, progress: StageReport | None = None
+) -> TokenModel:
+    """The same weights with another attention, calibrated on sample tokens ``(count, length)``; flags are lowered.
+
+    Raises:
+        InputError: formats that do not fit.
+    """
+    x, layers = np.stack([looked_up(window, model.embedding) for window in windows]), []
+    for layer in model.layers:
+        layer, x = calibrated(layer, x, model.rotary, form, len(model.rotary))
+        layers.append(layer)
+        if progress:
+            progress("integers", len(layers), len(model.layers))
+    return replace(model, layers=layers, form=form, flags=Flags())
 
 
 def _layer(

@@ -27,6 +27,9 @@ def add_integer(parser: ArgumentParser) -> None:
         "--add", type=Path, nargs="?", const=TOKEN_RESULTS, metavar="FILE",
         help=f"add what was measured to a results file and print its table (without FILE: {TOKEN_RESULTS})",
     )  # fmt: skip
+    parser.add_argument(
+        "--sweep", action="store_true", help="measure other digits of K and V, WHT or not and another block, too"
+    )
     parser.add_argument("--json", action="store_true", help="print what was written and measured as JSON")
     parser.set_defaults(run=_integer)
 
@@ -35,11 +38,16 @@ def _integer(options: Namespace) -> None:
     from quant.token.run import prepare  # imports torch
 
     job = _job(options)
-    if options.add and job.text is None:
-        raise InputError("--add needs --text: what is added is a measured perplexity")
+    if (options.add or options.sweep) and job.text is None:
+        raise InputError("--add and --sweep need --text: what they show are measured perplexities")
+    rows = []
     with stage_bars() as report:
         run = prepare(job, report)
-        row = None if job.text is None else run.measure(report)
+        if job.text is not None:
+            for row in run.sweep(report) if options.sweep else [run.measure(report)]:
+                rows.append(row)
+                if options.add:
+                    add_token_row(options.add, row)
     written, shown = [], 0
     for token in run.write():
         written.append(token)
@@ -48,14 +56,14 @@ def _integer(options: Namespace) -> None:
             print(text[shown:], end="", flush=True)
             shown = len(text)
     if options.json:
-        measured = None if row is None else row.model_dump(mode="json")
+        measured = [row.model_dump(mode="json") for row in rows]
         print(json.dumps({"tokens": written, "measured": measured, "saturated": run.model.flags.saturated}, indent=1))
     else:
         print("\n" if written else "", end="")
-        _print_figures(row, run.model.flags.saturated)
-    if options.add and row is not None:
-        add_token_row(options.add, row)
-        if not options.json:
+        for row in rows:
+            _print_figures(row)
+        print(f"saturated kernels: {run.model.flags.saturated} (0 when every format holds its values)")
+        if options.add:
             print(token_markdown(read_token_results(options.add)))
 
 
@@ -70,11 +78,11 @@ def _job(options: Namespace) -> TokenJob:
     return validate_document(fields, TokenJob, "options")
 
 
-def _print_figures(row: TokenRow | None, saturated: int) -> None:
-    if row is not None:
-        error = "" if row.standard_error is None else f" ± {100 * row.standard_error:.2f}"
-        print(f"perplexity on {row.text}, {row.windows} windows of {row.length} tokens")
-        print(f"  A8, float attention, the same trits  {row.float_attention:9.3f}")
-        print(f"  the same, table in {row.form.table_digits} digits          {row.same_trits:9.3f}")
-        print(f"  integers alone                       {row.integer:9.3f}  {100 * row.change:+.2f}{error} %")
-    print(f"saturated kernels: {saturated} (0 when every format holds its values)")
+def _print_figures(row: TokenRow) -> None:
+    form, error = row.form, "" if row.standard_error is None else f" ± {100 * row.standard_error:.2f}"
+    turned = "WHT" if form.rotate else "no WHT"
+    print(f"perplexity on {row.text}, {row.windows} windows of {row.length} tokens")
+    print(f"  A8, float attention, the same trits  {row.float_attention:9.3f}")
+    print(f"  the same, table in {form.table_digits} digits          {row.same_trits:9.3f}")
+    print(f"  integers alone                       {row.integer:9.3f}  {100 * row.change:+.2f}{error} %")
+    print(f"    K in {form.key_digits} digits, V in {form.value_digits}, {turned}, blocks of {form.block} tokens")

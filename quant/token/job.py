@@ -8,7 +8,7 @@ from pydantic import Field
 from hw.document import Record
 from hw.token.attention import AttentionFormat
 
-__all__ = ["TokenFormat", "TokenJob"]
+__all__ = ["SWEEP", "TokenFormat", "TokenJob"]
 
 Digits = Annotated[int, Field(ge=1, le=5)]
 Count = Annotated[int, Field(ge=1)]
@@ -27,6 +27,18 @@ class TokenFormat(Record):
     def attention(self) -> AttentionFormat:
         """The part that attention reads."""
         return AttentionFormat(self.key_digits, self.value_digits, self.rotate, self.block)
+
+
+# What --sweep measures besides the job's own format: digits of K and V, WHT or not, another block.
+SWEEP: tuple[dict[str, object], ...] = (
+    {"key_digits": 4, "value_digits": 3},
+    {"key_digits": 5, "value_digits": 5},
+    {"key_digits": 4, "value_digits": 4},
+    {"key_digits": 3, "value_digits": 3},
+    {"key_digits": 4, "value_digits": 4, "rotate": False},
+    {"key_digits": 3, "value_digits": 3, "rotate": False},
+    {"key_digits": 4, "value_digits": 3, "block": 1024},
+)
 
 
 class TokenJob(Record):

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +20,8 @@ from quant.procedures.calibrate import token_windows
 from quant.quantizer import apply_checkpoint
 from quant.source import resolve
 from quant.text import NamedText, calibration_text, read_text
-from quant.token.build import token_model
-from quant.token.job import TokenJob
+from quant.token.build import token_model, with_attention
+from quant.token.job import SWEEP, TokenJob
 from quant.token.perplexity import float_losses, integer_losses
 from quant.token.results import TokenRow
 
@@ -36,6 +36,16 @@ class TokenRun:
     loaded: LoadedModel
     model: TokenModel
     folder: Path
+    samples: np.ndarray
+
+    def sweep(self, report: StageReport) -> Iterator[TokenRow]:
+        """Rows of the job's own format, then of ``SWEEP``'s attentions with the same trits and table."""
+        yield self.measure(report)
+        for changes in SWEEP:
+            form = self.job.form.model_copy(update=changes)
+            if form != self.job.form:
+                model = with_attention(self.model, form.attention, self.samples, report)
+                yield replace(self, job=self.job.model_copy(update={"form": form}), model=model).measure(report)
 
     def prompt(self) -> list[int]:
         """Ids to go on from."""
@@ -115,10 +125,10 @@ def prepare(job: TokenJob, report: StageReport) -> TokenRun:
     loaded = load_model(source, "cpu")
     checkpoint = quantized.checkpoint
     apply_checkpoint(loaded, checkpoint)
-    run = TokenRun(job.model_copy(update={"length": length}), loaded, None, quantized.folder)
+    run = TokenRun(job.model_copy(update={"length": length}), loaded, None, quantized.folder, None)
     context = max(length, len(run.prompt()) + job.tokens)
-    samples = _windows(loaded, calibration_text(job.calib), length, job.calibration_windows)
-    run.model = token_model(loaded, checkpoint.solution, job.form, samples, context, report)
+    run.samples = _windows(loaded, calibration_text(job.calib), length, job.calibration_windows)
+    run.model = token_model(loaded, checkpoint.solution, job.form, run.samples, context, report)
     return run
 
 

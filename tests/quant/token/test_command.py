@@ -7,6 +7,7 @@ import pytest
 from hw.errors import InputError
 from quant import pipeline
 from quant.__main__ import main
+from quant.token.job import SWEEP
 from quant.token.results import TOKEN_RESULTS, read_token_results, token_markdown
 
 
@@ -27,7 +28,7 @@ def test_it_writes_greedy_tokens_and_says_that_nothing_saturated(run, tiny_text)
     calib = ("--calib", str(tiny_text))
     measured = json.loads(run("--tokens", "5", "--json", *calib))
     assert len(measured["tokens"]) == 5
-    assert measured["measured"] is None
+    assert measured["measured"] == []
     text = run("--tokens", "5", *calib)
     assert text.splitlines()[0].split() == [f"w{token - 1}" for token in measured["tokens"]]
     assert "saturated kernels: 0" in text
@@ -51,13 +52,25 @@ def test_it_measures_beside_the_float_models_and_adds_a_row(run, tiny_text, tmp_
     assert "| tiny-llama, digits | 4 / 3 | yes | 64 | 4 |" in token_markdown(read_token_results(file))
 
 
+def test_a_sweep_gives_the_rows_that_single_formats_give(run, tiny_text):
+    arguments = ("--tokens", "0", "--json", "--calib", str(tiny_text), "--text", str(tiny_text), "--windows", "2")
+    swept = json.loads(run(*arguments, "--sweep", "--table-digits", "3"))["measured"]
+    assert len(swept) == len(SWEEP)  # the default format is one of them
+    assert {row["form"]["table_digits"] for row in swept} == {3}
+    for row in (swept[0], swept[2]):
+        digits = [f"--{name}-digits={row['form'][f'{name}_digits']}" for name in ("key", "value", "table")]
+        turned = "--rotate" if row["form"]["rotate"] else "--no-rotate"
+        alone = json.loads(run(*arguments, *digits, turned, "--block", str(row["form"]["block"])))["measured"]
+        assert alone == [row]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (("--prompt-ids", "1,b"), r"^--prompt-ids must be integers joined by commas, not '1,b'$"),
         (("--prompt-ids", "99"), r"^token ids must be 0 to 39, not 99 to 99$"),
         (("--key-digits", "6"), r"^options: field 'key_digits' should be less than or equal to 5"),
-        (("--add",), r"^--add needs --text"),
+        (("--add",), r"^--add and --sweep need --text"),
         (("--method", "nosuch"), r"^method must be one of"),
         (("--tokens", "63"), r"^context must be at most the model's 64 positions, not 65$"),
     ],
