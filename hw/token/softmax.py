@@ -61,8 +61,8 @@ def scores(
     ``keys``: ``(..., tokens)``; ``queries``: ``(..., rows)``, with the softmax's constant folded in; ``visible``: bool.
     """
     exponent = first - keys.exponent[..., None, :]
+    sums = np.where(visible, sums, 0)  # what lies in memory behind the context must not raise the flag
     t = rescaled(sums * keys.mantissa[..., None, :], exponent, OPERAND_BITS, flags)
-    t = np.where(visible, t, 0)  # what lies in memory behind the context must not raise the flag
     z = rescaled(t * queries.mantissa[..., None], second - queries.exponent[..., None], OPERAND_BITS, flags)
     return np.where(visible, z, HIDDEN)
 

@@ -1,0 +1,194 @@
+"""Every lane of the vector unit against ``hw.token``, in Amaranth and in Icarus; latency, multipliers as stated."""
+
+import numpy as np
+import pytest
+from amaranth.back import rtlil
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hw.errors import InputError
+from hw.gateware.vector.dequantize import DequantizerLane
+from hw.gateware.vector.exponential import ExponentialLane
+from hw.gateware.vector.hadamard import HadamardTransformer
+from hw.gateware.vector.norm import NormLane, SquareLane
+from hw.gateware.vector.quantize import QuantizerLane
+from hw.gateware.vector.rescale import Rescaler
+from hw.gateware.vector.residual import ResidualAdder
+from hw.gateware.vector.rope import RotaryPair
+from hw.gateware.vector.silu import GluLane
+from hw.synthesis.word_level import MULTIPLIERS, word_level_cells
+from hw.token.dequantize import Dequantizer, dequantized
+from hw.token.formats import Flags, bit_length, rescaled, rounded, saturated, shifted
+from hw.token.hadamard import transformed
+from hw.token.quantize import quantized
+from hw.token.rope import rotated
+from hw.token.scales import Scale, StoredScales
+from hw.token.silu import gated
+from hw.token.softmax import HIDDEN, exponentials, scores
+from tests.hw.gateware.vector.bench import icarus, simulated
+
+
+def spread(rng, bits, count):
+    """Signed integers of every size up to ``bits`` bits, both ends and zero among them."""
+    sizes = rng.integers(0, bits, count)
+    values = rng.integers(-(2**62), 2**62, count) >> (62 - sizes)
+    values[: min(3, count)] = [-(1 << bits - 1), (1 << bits - 1) - 1, 0][: min(3, count)]
+    return rng.permutation(values)
+
+
+def flagged(compute, count):
+    """Results and flags of ``compute(i, flags)``, one element at a time, so that each has a flag of its own."""
+    found, flags = [], []
+    for i in range(count):
+        raised = Flags()
+        found.append(int(compute(i, raised)))
+        flags.append(int(raised.saturated > 0))
+    return found, flags
+
+
+def rescale_case(rng, count):
+    v, s = spread(rng, 41, count), rng.integers(-8, 60, count)
+    result, saturated_ = flagged(lambda i, flags: rescaled(v[i : i + 1], s[i], 24, flags)[0], count)
+    return Rescaler(41, 24, 8), {"value": v, "shift": s}, {"result": result, "saturated": saturated_}
+
+
+def dequantize_case(rng, count, hidden=False):
+    sums, man = spread(rng, 24, count), rng.integers(2048, 4096, count)
+    man[rng.random(count) < 0.1] = 0
+    exp, token_exp = rng.integers(0, 32, count), rng.integers(-40, 10, count)
+    token_man = rng.integers(1 << 15, 1 << 16, count)
+    first, second = rng.integers(20, 60, count), rng.integers(-40, 60, count)
+    visible = rng.random(count) < 0.7
+
+    def one(i, flags):
+        at = slice(i, i + 1)
+        rows, token = StoredScales(man[at], exp[at], 0), Scale(token_man[at], token_exp[at])
+        if hidden:
+            shifts = int(first[i]), int(second[i])
+            return scores(sums[None, at], rows, token, visible[None, at], *shifts, flags)[0, 0]
+        return dequantized(sums[None, at], Dequantizer(rows, first[i], second[i]), token, 32, flags)[0, 0]
+
+    result, saturated_ = flagged(one, count)
+    inputs = {
+        "sum": sums, "row_mantissa": man, "row_exponent": exp, "token_mantissa": token_man,
+        "token_exponent": token_exp, "first": first, "second": second,
+    }  # fmt: skip
+    inputs |= {"visible": visible.astype(int)} if hidden else {}
+    return DequantizerLane(24 if hidden else 32, hidden), inputs, {"result": result, "saturated": saturated_}
+
+
+def quantize_case(rng, count):
+    words, limit = spread(rng, 32, count), int(rng.choice([1, 13, 40, 127, 127 * 128]))
+    largest = max(1, int(np.abs(words).max()))
+    pre = max(largest.bit_length() - 23, 0)
+    k = 0
+    while (limit << k) // (largest >> pre) < 1 << 15:
+        k += 1
+    same = np.full(count, 1)
+    inputs = {"word": words, "pre": pre * same, "inverse": (limit << k) // (largest >> pre) * same, "k": k * same}
+    return QuantizerLane(), inputs, {"result": quantized(words[None], limit)[0][0].tolist()}
+
+
+def norm_case(rng, count):
+    words, gain = spread(rng, int(rng.integers(1, 33)), count), spread(rng, 16, count)
+    h = int(bit_length(np.abs(words).max())) - 15
+    y = rounded(shifted(words, np.full(count, h - 8)) * gain, 15)
+    return NormLane(), {"word": words, "h": np.full(count, h), "gain": gain}, {"result": y.tolist()}
+
+
+def square_case(rng, count):
+    words = spread(rng, int(rng.integers(1, 33)), count)
+    h = int(bit_length(np.abs(words).max())) - 15
+    found = shifted(words, np.full(count, h)) ** 2
+    return SquareLane(), {"word": words, "h": np.full(count, h)}, {"result": found.tolist()}
+
+
+def rope_case(rng, count):
+    even, odd = spread(rng, 24, count), spread(rng, 24, count)
+    angle = rng.uniform(0, 7, count)
+    cosine, sine = (np.rint(16384 * f(angle)).astype(int) for f in (np.cos, np.sin))
+    x = np.stack([even, odd], 1)[:, None]
+    y = rotated(x, np.stack([cosine, sine], 1)[..., None])[:, 0]
+    inputs = {"even": even, "odd": odd, "cosine": cosine, "sine": sine}
+    return RotaryPair(), inputs, {"even_result": y[:, 0].tolist(), "odd_result": y[:, 1].tolist()}
+
+
+def exponential_case(rng, count):
+    maximum = rng.integers(-(2**15), 2**15, count)
+    z = np.maximum((maximum << 8) - np.abs(spread(rng, 14, count)), HIDDEN)
+    z[rng.random(count) < 0.2] = HIDDEN
+    p = exponentials(z[:, None], maximum, np.zeros(count, int)).powers[:, 0]
+    return ExponentialLane(), {"score": z, "maximum": maximum}, {"result": p.tolist()}
+
+
+def silu_case(rng, count):
+    fraction = int(rng.integers(6, 13))
+    gate, up = spread(rng, int(rng.integers(8, 25)), count), spread(rng, 17, count)
+    places = rng.integers(0, 15, count)
+    one = lambda i, flags: gated(gate[None, i : i + 1], up[None, i : i + 1], fraction, int(places[i]), flags)[0, 0]  # noqa: E731
+    result, saturated_ = flagged(one, count)
+    return (
+        GluLane(fraction),
+        {"gate": gate, "up": up, "up_fraction": places},
+        {"result": result, "saturated": saturated_},
+    )
+
+
+def residual_case(rng, count):
+    a, b = spread(rng, 32, count), spread(rng, 32, count)
+    result, saturated_ = flagged(lambda i, flags: saturated(a[i : i + 1] + b[i : i + 1], 32, flags)[0], count)
+    return ResidualAdder(), {"stream": a, "branch": b}, {"result": result, "saturated": saturated_}
+
+
+CASES = {
+    "rescale": rescale_case,
+    "dequantize": dequantize_case,
+    "score": lambda rng, count: dequantize_case(rng, count, hidden=True),
+    "quantize": quantize_case,
+    "norm": norm_case,
+    "square": square_case,
+    "rope": rope_case,
+    "exponential": exponential_case,
+    "silu": silu_case,
+    "residual": residual_case,
+}
+
+
+def as_lists(inputs):
+    return {name: np.asarray(values).tolist() for name, values in inputs.items()}
+
+
+@pytest.mark.parametrize("name", CASES)
+@settings(max_examples=4, deadline=None)
+@given(seed=st.integers(0, 9999))
+def test_a_lane_equals_the_reference_after_its_latency(name, seed):
+    dut, inputs, expected = CASES[name](np.random.default_rng(seed), 80)
+    assert simulated(dut, as_lists(inputs)) == expected
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_its_verilog_in_icarus_does_too(name, tmp_path):
+    dut, inputs, expected = CASES[name](np.random.default_rng(1), 2000)
+    assert icarus(dut, as_lists(inputs), tmp_path) == expected
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_it_has_the_multipliers_that_it_states(name):
+    dut, _, _ = CASES[name](np.random.default_rng(0), 3)
+    cells = word_level_cells(rtlil.convert(dut, name="dut", emit_src=False))
+    assert sum(cells.get(kind, 0) for kind in MULTIPLIERS) == dut.multipliers
+
+
+@pytest.mark.parametrize("size", [2, 8, 64])
+def test_a_transform_of_a_head_per_edge_equals_the_reference(size):
+    x = np.random.default_rng(size).integers(-(2**25), 2**25, (5, size))
+    dut = HadamardTransformer(size)
+    assert simulated(dut, {"words": x.tolist()}) == {"result": transformed(x).tolist()}
+    cells = word_level_cells(rtlil.convert(dut, name="dut", emit_src=False))
+    assert not set(cells) & set(MULTIPLIERS)
+
+
+@pytest.mark.parametrize("size", [1, 6])
+def test_sizes_without_a_transform_are_refused(size):
+    with pytest.raises(InputError, match=rf"^size of a Hadamard transform must be a power of two of .*, not {size}$"):
+        HadamardTransformer(size)
