@@ -21,7 +21,7 @@ plain = $(if $(options),$(error $(firstword $(options)) is no option of make $@,
 
 .DEFAULT_GOAL := help
 .PHONY: help sim quant verilog bitstream gates whatif compare demo list run integer rewrite export check-export results replay mappings dram \
-  references bench bench-quant host simulate boards resources wave diagram array-options completion docs \
+  references bench bench-quant host simulate boards resources vector wave diagram array-options completion docs \
   test test-fast test-slow test-rtl test-nojit test-bounds mutate lint clean
 
 help: ## this list; `make X NAME=value` is `tritforge X --name value`
@@ -104,6 +104,9 @@ boards: $(VENV)/.core ## committed results of all boards
 	@$(TRITFORGE) $@ $(words)
 
 resources: $(VENV)/.hw ## tables, flip-flops and clock of ARRAY on an FPGA
+	@$(TRITFORGE) $@ $(words)
+
+vector: $(VENV)/.hw ## the vector unit's blocks: latency, tables and multipliers on ECP5; Verilog into OUT
 	@$(TRITFORGE) $@ $(words)
 
 wave: $(VENV)/.hw ## a waveform of every signal of one GEMM

@@ -23,7 +23,7 @@ COMMANDS = {
     **{name: QUANT[name] for name in ("integer", "rewrite", "export", "check-export", "results", "extras")},
     **{name: SIM[name] for name in ("replay", "mappings", "dram", "references", "bench")},
     "bench-quant": QUANT["bench"],
-    **{name: HW[name] for name in ("host", "simulate", "boards", "resources", "wave", "diagram")},
+    **{name: HW[name] for name in ("host", "simulate", "boards", "resources", "vector", "wave", "diagram")},
     "array-options": HW["options"],
     "completion": Command(
         "print what makes a shell complete commands, options and names",

@@ -39,6 +39,11 @@ COMMANDS = {
     "options": Command(
         "synthesize what each option of an array costs on ECP5 (minutes)", "hw.synthesis.option_costs:add_options", ""
     ),
+    "vector": Command(
+        "measure the vector unit's blocks on ECP5: latency, tables, multipliers; write their Verilog",
+        "hw.synthesis.vector_unit:add_vector",
+        "--out build/vector",
+    ),
     "wave": Command(
         "simulate one GEMM and write a waveform (.vcd) of every signal",
         "hw.simulation.command:add_wave",

@@ -15,6 +15,7 @@ from hw.artifact import atomic_path, write_text
 from hw.config import load_array
 from hw.errors import InputError
 from hw.pages import fill_blocks, markdown_table
+from hw.tables import TABLES as HW_TABLES
 from quant.shapes import load_shape
 from quant.tables import TABLES
 
@@ -176,4 +177,5 @@ _TABLES: dict[str, Callable[[], str]] = {
     "agreement": _agreement_table,
     "methods": _methods_table,
     **TABLES,
+    **HW_TABLES,
 }
