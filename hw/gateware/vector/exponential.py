@@ -4,7 +4,6 @@ from amaranth import Const, Module, Mux, Signal, signed
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 
-from hw.gateware.registers import delayed
 from hw.token.formats import OPERAND_BITS
 from hw.token.softmax import HIDDEN, POWERS, SCORE_FRACTION
 
@@ -42,6 +41,6 @@ class ExponentialLane(Component):
         octaves = Signal(OPERAND_BITS + 2 - SCORE_FRACTION)
         m.d.comb += octaves.eq(-(u >> SCORE_FRACTION))
         amount, gone = Signal(4), Signal()
-        m.d.sync += [amount.eq(octaves[:4]), gone.eq(delayed(m, hidden, 0, "hidden") | octaves[4:].any())]
+        m.d.sync += [amount.eq(octaves[:4]), gone.eq(hidden | octaves[4:].any())]
         m.d.sync += self.result.eq(Mux(gone, 0, power.data >> amount))
         return m

@@ -3,7 +3,7 @@
 from amaranth import Module, Mux, Signal, Value, signed
 from amaranth.lib.wiring import Component, In, Out
 
-from hw.gateware.registers import delayed
+from hw.arithmetic.registers import delayed
 from hw.gateware.vector.rescale import nearest
 from hw.token.formats import OPERAND_BITS, WORD_BITS
 

@@ -3,7 +3,7 @@
 from amaranth import Module, Signal, signed
 from amaranth.lib.wiring import Component, In, Out
 
-from hw.gateware.registers import delayed
+from hw.arithmetic.registers import delayed
 from hw.gateware.vector.rescale import Rescaler
 from hw.token.formats import OPERAND_BITS, WORD_BITS
 

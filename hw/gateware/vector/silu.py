@@ -4,7 +4,7 @@ from amaranth import Module, Mux, Signal, signed
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 
-from hw.gateware.registers import delayed
+from hw.arithmetic.registers import delayed
 from hw.gateware.vector.rescale import Rescaler
 from hw.token.formats import FACTOR_BITS, OPERAND_BITS, WORD_BITS
 from hw.token.silu import SIGMOIDS
