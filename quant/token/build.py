@@ -118,6 +118,7 @@ def _check(shape: ModelShape, form: TokenFormat, context: int) -> None:
         "biases": shape.qkv_bias or shape.o_bias or shape.mlp_bias,
         "norms of queries and keys": shape.query_key_norm is not None,
         "norms behind attention and MLP": shape.post_norms or not shape.pre_norms,
+        "a mixture of experts": shape.experts is not None,
         "soft caps": shape.attention_softcap or shape.logit_softcap,
         f"constants that scale {' and '.join(shape.scaled)}": bool(shape.scaled),
         f"rotary positions scaled by {shape.rope_scaling}": shape.rope_scaling is not None,

@@ -80,7 +80,7 @@ def test_a_table_is_its_float_original_within_half_a_step():
     [
         ({"activation": "gelu"}, "activation 'gelu'"),
         ({"sub_norms": True}, "norms before o_proj and down_proj"),
-        ({"qkv_bias": True}, "biases of q, k and v"),
+        ({"qkv_bias": True}, "biases"),
         ({"sliding_window": 8}, "a window of 8 tokens"),
     ],
 )
