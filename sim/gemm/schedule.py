@@ -78,7 +78,9 @@ class Mapping(NamedTuple):
 
     def label(self) -> str:
         """The mapping in words."""
-        what = f"{self.tokens} tokens" if self.order == "tokens" else f"{self.block} column tiles"
+        what = (
+            f"{self.tokens} tokens" if self.order == "tokens" else f"{self.block} column tiles of {self.tokens} tokens"
+        )
         cores = f", cores {self.column_cores} x {self.fold_cores}" if self.column_cores * self.fold_cores > 1 else ""
         return f"{self.order} outermost, {what} at a time{cores}"
 
