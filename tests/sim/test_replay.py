@@ -1,6 +1,7 @@
 """Replay of a recording: equal to sums computed by torch, refused for other weights, loud when a bit differs."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -11,7 +12,17 @@ from hw.errors import InputError
 from quant.recording import LinearRecord, OperandStatistics, Recording, input_name, sums_digest, write_recording
 from quant.weights.checkpoint import Checkpoint, write_checkpoint
 from sim.__main__ import main
-from sim.replay import replay, replay_statistics
+from sim.replay import (
+    LinearReplay,
+    Skipping,
+    Toggles,
+    mean_skipping,
+    measure_skipping,
+    measure_toggles,
+    recording_origin,
+    replay,
+    replay_statistics,
+)
 
 torch = pytest.importorskip("torch")
 
@@ -86,3 +97,50 @@ def test_command_line_prints_the_measured_statistics(recorded, tmp_path, capsys)
     statistics = json.loads(capsys.readouterr().out)
     assert statistics["prefill"]["up_proj"]["measured"]
     assert statistics["prefill"]["up_proj"]["origin"] == "replay of 6 recorded tokens of noise (made up) on 3x4"
+
+
+def one_replay(layer, kind, weights, zeros, number):
+    """Figures that no two replays share."""
+    prefill, decode = (Toggles(number + at, number + at + 0.1, number + at + 0.2) for at in (0.01, 0.02))
+    return LinearReplay(layer, kind, weights, zeros, prefill, decode, Skipping(number / 10, number / 20))
+
+
+def test_statistics_are_means_over_layers_weighted_by_trits():
+    """q_proj of 100 and 300 trits: a quarter of the first and three quarters of the second."""
+    replays = [
+        one_replay(0, "q_proj", 100, 0.2, 1), one_replay(0, "up_proj", 50, 0.9, 7), one_replay(1, "q_proj", 300, 0.6, 5)
+    ]  # fmt: skip
+    found = replay_statistics(iter(replays), "here")
+    assert {phase: set(kinds) for phase, kinds in found.items()} == {
+        "prefill": {"q_proj", "up_proj"}, "decode": {"q_proj", "up_proj"}
+    }  # fmt: skip
+    for phase, at in (("prefill", 0.01), ("decode", 0.02)):
+        one = found[phase]["q_proj"]
+        assert one.zero_fraction == pytest.approx(0.25 * 0.2 + 0.75 * 0.6)
+        assert one.toggle_rate == pytest.approx(4 + at)
+        assert one.input_toggle_rate == pytest.approx(4.1 + at)
+        assert one.steady_operands == pytest.approx(4.2 + at)
+        assert (one.measured, one.origin) == (True, "here")
+        assert found[phase]["up_proj"].toggle_rate == pytest.approx(7 + at)
+    skipping = mean_skipping(iter(replays))
+    expected = (100 * 1 + 50 * 7 + 300 * 5) / 450
+    assert skipping == (pytest.approx(expected / 10), pytest.approx(expected / 20))
+    assert skipping.speed_bound == pytest.approx(10 / expected)
+    assert Skipping(0.0, 1.0).speed_bound == math.inf
+
+
+@pytest.mark.parametrize("organisation", ["tree", "systolic"])
+def test_a_replay_walks_all_tokens_in_prefill_and_the_first_two_alone_in_decode(recorded, organisation):
+    """On a grid tokens pass side by side, so that two stand for all."""
+    recording, checkpoint, solution = recorded
+    array = sized(3, 4).reorganised(organisation)
+    (result,) = replay(recording, checkpoint, array)
+    q = recording.inputs["layers.0.mlp_in"][0][:, solution.permutation.numpy()]
+    trits = solution.trits.numpy()
+    walked = q if organisation == "tree" else q[:2]
+    assert result.prefill == measure_toggles(np.ascontiguousarray(walked), trits, array)
+    alone = [measure_toggles(np.ascontiguousarray(q[token : token + 1]), trits, array) for token in (0, 1)]
+    assert result.decode == pytest.approx([sum(pair) / 2 for pair in zip(*alone, strict=True)])
+    assert (result.weights, result.layer, result.kind) == (2 * N * K, 0, "up_proj")
+    assert result.skipping == measure_skipping(trits, array)
+    assert recording_origin(recording, array) == f"replay of 6 recorded tokens of noise (made up) on {array.name}"

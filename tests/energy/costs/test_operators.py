@@ -70,3 +70,29 @@ def test_an_element_of_a_grid_pays_its_whole_accumulator(close):
     assert mac_cost(grid, table).energy.typical == close((0.03 + 0.07 * 16 / 24) * 1e-12)
     assert mac_cost(grid.baseline("int8"), table).energy.typical == close((0.2 + 0.1) * 1e-12)
     assert mac_cost(load_array("edge-32x32"), table).energy.typical < mac_cost(grid, table).energy.typical
+
+
+def test_each_recipe_of_the_papers_by_hand(close):
+    """45 nm in pJ: int8 add 0.03 and mul 0.2, int32 add 0.1, FP16 add 0.4 and mul 1.1, FP32 add 0.9."""
+    found = {recipe.name: (recipe.baseline_j, recipe.ternary_j) for recipe in paper_recipes(HOROWITZ)}
+    assert found == {
+        "INT8 mul + INT8 add -> INT8 add": (close(0.23e-12), close(0.03e-12)),
+        "FP16 mul + FP16 add -> INT8 add (BitNet b1.58's comparison)": (close(1.5e-12), close(0.03e-12)),
+        "INT8 mul + INT32 add -> INT32 add": (close(0.3e-12), close(0.1e-12)),
+        "FP16 mul + FP32 add -> INT32 add": (close(2.0e-12), close(0.1e-12)),
+    }
+    (first, *_) = paper_recipes(HOROWITZ)
+    assert (first.reduction, first.table) == (close(1 - 3 / 23), "horowitz-45nm")
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5, 32])
+def test_recipes_name_what_they_add(rows):
+    """Trees are named from their narrowest to their widest adder; one lane has none."""
+    array = load_array("4x4").model_copy(update={"rows": rows})
+    recipe = mac_cost(array, HOROWITZ).recipe
+    levels = (rows - 1).bit_length()
+    tree = f"9..{8 + levels}-bit tree adders + " if levels else ""
+    assert recipe == f"{tree}1/{rows} of a 24-bit accumulator"
+    grid = load_array("edge-32x32").reorganised("systolic")
+    assert mac_cost(grid.baseline("w4a8"), HOROWITZ).recipe == "0.5 x int8_mul + 32-bit accumulator adder"
+    assert mac_cost(grid.baseline("fp16"), HOROWITZ).recipe == "fp16_mul + fp32_add"
