@@ -13,8 +13,8 @@ from sim.result import OpResult, PhaseResult, SimResult
 
 __all__ = ["Span", "step_spans", "timeline_events", "tracks", "write_timeline"]
 
-_PER_LAYER_FIRST = "attention_norm"  # the first and last op of a decoder layer
-_PER_LAYER_LAST = "mlp_residual"
+_BEFORE_LAYERS = ("embedding", "embedding_scale")
+_LAST_OF_LAYER = "mlp_residual"
 
 
 class Span(NamedTuple):
@@ -107,12 +107,15 @@ def _exact_us(cycles: float, clock_hz: float) -> float:
 def _one_step(phase: PhaseResult, layers: int) -> list[tuple[OpResult, int | None]]:
     """Ops of one step in the order of execution, with their layer."""
     names = [op.name for op in phase.ops]
-    first, last = names.index(_PER_LAYER_FIRST), names.index(_PER_LAYER_LAST)
+    first = next(index for index, name in enumerate(names) if name not in _BEFORE_LAYERS)
+    last = names.index(_LAST_OF_LAYER)
     before, after = [(op, None) for op in phase.ops[:first]], [(op, None) for op in phase.ops[last + 1 :]]
-    # where layers differ in planes, an op of only some layers is drawn in the first ones
-    inside = [
-        (op, layer) for layer in range(layers) for op in phase.ops[first : last + 1] if layer < op.count // phase.steps
-    ]
+    # Where layers differ, an op of only some layers is drawn in the first ones; one of several experts several times.
+    inside = []
+    for layer in range(layers):
+        for op in phase.ops[first : last + 1]:
+            each, more = divmod(op.count // phase.steps, layers)
+            inside += [(op, layer)] * (each + (layer < more))
     return before + inside + after
 
 

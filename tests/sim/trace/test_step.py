@@ -1,10 +1,16 @@
 """Ops of the families, counted by hand: windows, norms, biases, soft caps, constants, experts."""
 
+from collections import Counter
+
 import pytest
 
+from hw.config import sized
 from hw.errors import InputError
 from quant.shapes import Experts, ModelShape
 from sim.execution import Execution
+from sim.memory import load_memory
+from sim.reports.timeline import step_spans
+from sim.simulator import simulate
 from sim.trace.build import build_trace
 from sim.trace.experts import even_visits
 from sim.trace.ops import AttentionOp, LinearOp
@@ -120,3 +126,22 @@ def test_mixed_steps_of_a_mixture_are_refused():
     shape = ModelShape(**PLAIN.model_dump() | {"experts": {"count": 4, "per_token": 2, "size": 8}})
     with pytest.raises(InputError, match="mixed steps of prompt and decode are not simulated for mixtures of experts"):
         build_trace(shape, 20, 4, execution=Execution(mixed_chunk=8))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"pre_norms": False, "post_norms": True},
+        {"scaled": ("embedding",), "sliding_window": 8, "windowed_layers": (0, 1)},
+        {"experts": {"count": 8, "per_token": 3, "size": 16, "dense_layers": (0,)}},
+    ],
+)
+def test_every_family_simulates_and_its_timeline_draws_every_op(fields):
+    shape = ModelShape(**PLAIN.model_dump() | fields)
+    result = simulate(shape, sized(8, 8), load_memory("ddr4-2400"), 12, 4)
+    for phase in result.phases:
+        drawn = Counter(span.op for span in step_spans(result, phase) if span.track == "ops")
+        wanted = Counter()
+        for op in phase.ops:
+            wanted[op.name] += op.count // phase.steps
+        assert drawn == wanted
