@@ -1,5 +1,6 @@
 """``JobSummary``: every number that the screen, the Markdown and the HTML report show, computed once."""
 
+from energy.area import AreaResult, area_of
 from energy.costs.operators import paper_recipes
 from energy.costs.sources import CostSource
 from energy.costs.tables import Cost, OpTable
@@ -54,6 +55,7 @@ class MachineSummary(Record):
     weight_bits: float
     phases: list[PhaseSummary]
     energy_recipes: dict[str, str]
+    area: AreaResult | None = None  # None: the costs name no cell library
 
     def phase(self, name: str) -> PhaseSummary:
         """The phase called ``name``."""
@@ -145,7 +147,7 @@ def summarize(
         clock_hz=first.array.clock_hz,
         costs=costs.name,
         costs_source=costs.source,
-        machines=[_machine(result, energy) for result, energy in zip(results, energies, strict=True)],
+        machines=[_machine(result, energy, costs) for result, energy in zip(results, energies, strict=True)],
         reductions=_reductions(results, energies),
         paper=[
             PaperLine(recipe=recipe.name, table=recipe.table, reduction=recipe.reduction)
@@ -164,7 +166,7 @@ def summarize(
     )
 
 
-def _machine(result: SimResult, energy: EnergyResult) -> MachineSummary:
+def _machine(result: SimResult, energy: EnergyResult, costs: CostSource) -> MachineSummary:
     return MachineSummary(
         name=result.machine,
         mac=result.array.mac,
@@ -172,6 +174,7 @@ def _machine(result: SimResult, energy: EnergyResult) -> MachineSummary:
         weight_bits=result.array.weight_bits,
         phases=[_phase(result, phase, energy.phase(phase.name)) for phase in result.phases],
         energy_recipes=energy.recipes,
+        area=area_of(result.array, costs, result.cores),
     )
 
 

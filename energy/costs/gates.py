@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple, get_args
 from pydantic import BaseModel, ConfigDict
 
 from energy.costs.operators import MacCost
-from energy.costs.tables import TECH_FOLDER, Cost, SramChoice
+from energy.costs.tables import TECH_FOLDER, Cost, Share, SramChoice
 from hw.arithmetics import ARITHMETICS, VectorMac
 from hw.artifact import read_artifact, sha256_json
 from hw.config import ArrayConfig
@@ -17,7 +17,7 @@ from hw.errors import InputError
 from sim.counts import ActionCounts
 from sim.trace.statistics import RANDOM_TOGGLE_RATE
 
-__all__ = ["GATES_PREFIX", "GateSource", "gate_names", "load_gates"]
+__all__ = ["GATES_PREFIX", "AreaTable", "GateSource", "gate_names", "load_area_table", "load_gates"]
 
 GATES_PREFIX = "gates:"
 
@@ -28,11 +28,36 @@ _VECTOR = {name: ("lane", ARITHMETICS[name].gate_format) for name in get_args(Ve
 _NEEDED = {("tree", arithmetic.gate_format) for arithmetic in ARITHMETICS.values()} | {*_VECTOR.values()}
 
 
+class FlipFlop(Record):
+    """The smallest flip-flop of a library without reset, or with one where there is none."""
+
+    um2: float
+    cell: str
+
+
 class LibraryEntry(Record):
     """What goes with a cell library beside its gate figures."""
 
     node_nm: float
     sram: SramChoice
+    sram_area_factor: Share  # on the SRAM table's areas
+    flip_flop: FlipFlop
+
+
+class AreaTable(Record):
+    """From cells to placed logic, and figures of parts that the gates tables do not hold."""
+
+    file_schema: ClassVar[str | None] = "tritforge.area-costs.1"
+
+    name: str
+    note: str
+    utilization: Share
+    vector_lane: Share
+    requantizer: Share
+    accumulator_ports: Share
+    control_tables: int
+    array_tables_per_lane: float
+    control: Share
 
 
 class LibraryTable(Record):
@@ -58,6 +83,7 @@ class GateRow(BaseModel):
     dynamic_j: float
     clock_j: float  # of that, the registers' clock pins and gates
     leakage_w: float
+    area_um2: float  # of the whole design
 
 
 class _Switching(NamedTuple):
@@ -154,6 +180,34 @@ class GateSource:
         """Leakage of every lane of the array, W."""
         return Cost.exact(self._of(array)[0].leakage_w * array.lanes)
 
+    def area_basis(self) -> "tuple[GateSource, float] | None":
+        """These cells as they are; None where nothing is known of their flip-flops and SRAM."""
+        return (self, 1.0) if self._library in _libraries() else None
+
+    def lane_area_um2(self, array: ArrayConfig) -> float:
+        """Cell area of one lane of the design that stands for ``array``, um2."""
+        return _lane_area(self._of(array)[0])
+
+    def area_recipe(self, array: ArrayConfig) -> str:
+        """The design whose area that is."""
+        row = self._of(array)[0]
+        width = "" if array.arithmetic.is_float else f", {row.accumulator_bits}-bit accumulator"
+        return f"{row.format} {row.organisation} {row.rows}x{row.cols}{width}"
+
+    def design_area_um2(self, organisation: str, format_: str, accumulator_bits: int) -> float:
+        """Cell area per lane of a design by name, at the accumulator width nearest to ``accumulator_bits``, um2."""
+        return _lane_area(self._nearest(organisation, format_, accumulator_bits)[0])
+
+    @property
+    def flip_flop_um2(self) -> float:
+        """Area of one flip-flop, um2."""
+        return _libraries()[self._library].flip_flop.um2
+
+    @property
+    def sram_area_factor(self) -> Share:
+        """From the SRAM table's node to this library's."""
+        return _libraries()[self._library].sram_area_factor
+
     def leakage_recipe(self) -> str:
         """Measured, as the array's own cells leak."""
         return f"logic from the cells of {self._library}"
@@ -190,6 +244,16 @@ def load_gates(name: str) -> GateSource:
     if name not in gate_names():
         raise InputError(f"costs gates:LIBRARY must be one of {', '.join(gate_names()) or 'none yet'}, not {name!r}")
     return GateSource(name, _rows(name), _libraries()[name].sram)
+
+
+@cache
+def load_area_table() -> AreaTable:
+    """From cells to placed logic."""
+    return load_document(TECH_FOLDER / "area" / "logic.yaml", AreaTable)
+
+
+def _lane_area(row: GateRow) -> float:
+    return row.area_um2 / (row.rows * row.cols)
 
 
 def _rows(name: str) -> list[GateRow]:

@@ -53,6 +53,10 @@ class CostSource(Protocol):
         """Leakage power of the array's logic, W."""
         ...
 
+    def area_basis(self) -> tuple[GateSource, float] | None:
+        """The cell library whose areas go with these costs, and a factor on them; None: there is none."""
+        ...
+
     def leakage_recipe(self) -> str:
         """How the leakage was found."""
         ...
@@ -109,6 +113,11 @@ class OperatorSource:
         full_power_w = mac_cost(array, self.table).energy.typical * array.lanes * array.clock_hz
         share = self.table.logic_leakage_share
         return Cost(share.low, share.typical, share.high).scaled(full_power_w)
+
+    def area_basis(self) -> tuple[GateSource, float] | None:
+        """The library that the table names, scaled to its node."""
+        area = self.table.area
+        return None if area is None else (load_gates(area.library), area.factor)
 
     def leakage_recipe(self) -> str:
         """An assumption, as operator tables carry no leakage."""

@@ -16,6 +16,7 @@ __all__ = [
     "HostTable",
     "Kind",
     "OpTable",
+    "Share",
     "SramTable",
     "cost_names",
     "load_costs",
@@ -37,7 +38,7 @@ _MW = 1e-3  # W per mW
 
 
 class Cost(NamedTuple):
-    """A cost or an energy with its range. Unit: J, or W where the name says so."""
+    """A figure with its range. Unit: J, or W or mm2 where the name says so."""
 
     low: float
     typical: float
@@ -98,6 +99,15 @@ class SramChoice(Record):
     source: str
 
 
+class AreaChoice(Record):
+    """The cell library whose areas go with operators that have none."""
+
+    library: str
+    factor: Annotated[float, Field(gt=0)]  # on its areas, of logic and SRAM
+    kind: Kind
+    source: str
+
+
 class OpTable(Record):
     """Energies of arithmetic operators at one node, and the SRAM that goes with them."""
 
@@ -112,6 +122,7 @@ class OpTable(Record):
     spread: Spread
     sram: SramChoice
     logic_leakage_share: Share
+    area: AreaChoice | None = None
 
     def op(self, name: OperatorName) -> Cost:
         """Energy of one operator, J."""
@@ -135,6 +146,7 @@ class SramPoint(Record):
     write_pj: Pico
     leakage_mw: Pico
     cycle_ns: Annotated[float, Field(gt=0)]
+    area_mm2: Annotated[float, Field(gt=0)]
 
 
 class SramTable(Record):
@@ -159,6 +171,12 @@ class SramTable(Record):
         """Leakage power of ``capacity_bytes``: proportional to the smallest array's (arrays are built from banks)."""
         first = self.points[0]
         return first.leakage_mw * _MW * capacity_bytes / 1024 / first.kib
+
+    def area_mm2(self, capacity_bytes: float) -> float:
+        """Area of one array of ``capacity_bytes``: power law between points, below the smallest in proportion."""
+        if capacity_bytes < self.bank_bytes:
+            return self.points[0].area_mm2 * capacity_bytes / self.bank_bytes
+        return _power_law([(p.kib, p.area_mm2) for p in self.points], capacity_bytes / 1024)
 
     @property
     def bank_bytes(self) -> float:

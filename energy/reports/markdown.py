@@ -25,6 +25,12 @@ def summary_markdown(summary: JobSummary) -> str:
         markdown_table(["", "latency", "array energy", "compute energy", "whole system"], savings),
         "Recipes:",
         "\n".join(recipes),
+        "Areas:",
+        "\n".join(
+            f"- {machine.mac}: {'; '.join(machine.area.recipes.values())}"
+            for machine in summary.machines
+            if machine.area
+        ),
         "Single-operator arithmetic, as papers print it (derived; no tree, registers or memory):",
         markdown_table(
             ["recipe", "table", "reduction"], [[p.recipe, p.table, percent(p.reduction)] for p in summary.paper]

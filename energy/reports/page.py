@@ -83,7 +83,7 @@ def _plotly_file(name: str) -> str:
 def summary_html(summary: JobSummary, gantts: Sequence[str] = ()) -> str:
     """The report of the main job; ``gantts``: SVG charts of what the ternary machine's units do when."""
     header = ["", *(f"{machine.mac}<br>{machine.weight_bits:g}-bit weights" for machine in summary.machines)]
-    strong = ("latency", "tokens/s", "energy per token")
+    strong = ("latency", "tokens/s", "energy per token", "total area")
     results = [
         ("section" if row.section else "strong" if row.label in strong else "", [escape(row.label), *row.cells])
         for row in result_rows(summary)
@@ -100,7 +100,7 @@ def summary_html(summary: JobSummary, gantts: Sequence[str] = ()) -> str:
         *(figure_html(_energy_chart(summary, name)) for name in phases),
         "<h2>Saved by ternary</h2>",
         html_table(["", "latency", "array energy", "compute energy", "whole system"], savings),
-        "<p>Recipes of the energies:</p>",
+        "<p>Recipes of the energies and areas:</p>",
         html_table(["", "part", "recipe"], _recipe_rows(summary.machines), "wrap small"),
         "<p>Single-operator arithmetic, as papers print it (derived from the table; no tree, registers, memory):</p>",
         html_table(["recipe", "table", "reduction"], paper),
@@ -136,8 +136,12 @@ def _recipe_rows(machines: list[MachineSummary]) -> list[tuple[str, list[str]]]:
     return [
         ("", [machine.mac if part == "array" else "", part, escape(recipe)])
         for machine in machines
-        for part, recipe in machine.energy_recipes.items()
+        for part, recipe in [*machine.energy_recipes.items(), *_area_recipes(machine)]
     ]
+
+
+def _area_recipes(machine: MachineSummary) -> list[tuple[str, str]]:
+    return [(f"area: {part}", recipe) for part, recipe in machine.area.recipes.items()] if machine.area else []
 
 
 def _statistics_rows(summary: JobSummary) -> list[tuple[str, list[str]]]:

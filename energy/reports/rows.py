@@ -3,6 +3,7 @@
 import math
 from typing import NamedTuple
 
+from energy.area import AREA_PARTS
 from energy.costs.tables import Cost
 from energy.model import COMPUTE
 from energy.summary import ClockGating, JobSummary, PhaseSummary
@@ -75,7 +76,7 @@ def result_rows(summary: JobSummary) -> list[Row]:
             if label != "host" or any(_part(p, parts) for p in phases)
         )
         rows.append(Row("low to high", tuple(_range(p.total_j_per_token) for p in phases)))
-    return rows
+    return rows + _area_rows(summary)
 
 
 def gating_line(gating: ClockGating) -> str:
@@ -94,6 +95,20 @@ def reduction_rows(summary: JobSummary) -> list[Row]:
             tuple(percent(v) for v in (item.latency, item.array_energy, item.compute_energy, item.system_energy)),
         )
         for item in summary.reductions
+    ]
+
+
+def _area_rows(summary: JobSummary) -> list[Row]:
+    """Area by part, and the range of the sum; no rows where the costs know no areas."""
+    areas = [machine.area for machine in summary.machines if machine.area is not None]
+    if len(areas) < len(summary.machines):
+        return []
+    parts = [part for part in AREA_PARTS if any(area.parts_mm2[part].typical for area in areas)]
+    return [
+        Row("area, mm2"),
+        Row("total area", tuple(f"{area.total.typical:.3g}" for area in areas)),
+        *(Row(f"area: {part}", tuple(f"{area.parts_mm2[part].typical:.3g}" for area in areas)) for part in parts),
+        Row("low to high", tuple(f"{area.total.low:.3g} to {area.total.high:.3g}" for area in areas)),
     ]
 
 

@@ -28,6 +28,7 @@ def row(organisation, format_, bits, dynamic_j, operands="synthetic", zeros=0.4)
         dynamic_j=dynamic_j,
         clock_j=1e-12,
         leakage_w=1e-9,
+        area_um2=640.0,
     )
 
 

@@ -1,0 +1,145 @@
+"""Area of a machine by part, low / typical / high: logic from gate-level designs, SRAM macros from CACTI, in mm2.
+
+logic   = cell area / utilization
+array   = lanes x area of a lane of the measured design (its own weight, its share of tree and accumulator)
+SRAM    = CACTI's macro at its node x what cells shrink to the library's node
+"""
+
+from energy.costs.gates import GateSource, load_area_table
+from energy.costs.sources import CostSource
+from energy.costs.tables import ZERO, Cost, SramTable, load_sram
+from hw.arithmetics import ARITHMETICS
+from hw.config import ArrayConfig
+from hw.document import Record
+from hw.formats import SCALE_BITS
+from sim.cores import ONE_CORE, CoreGroup
+
+__all__ = ["AREA_PARTS", "AreaResult", "area_of"]
+
+AREA_PARTS = ("array", "accumulators", "requantizers", "vector", "sram", "sequencing")
+
+_COMPUTE = ("array", "vector")
+_INT8_PRODUCT_BITS = 64  # partial products of int8 x int8
+_UM2_PER_MM2 = 1e6
+_SUM_BITS = 32  # of an int8 lane of the vector unit
+
+
+class AreaResult(Record):
+    """Area of one machine by part, mm2."""
+
+    parts_mm2: dict[str, Cost]  # keys of AREA_PARTS
+    recipes: dict[str, str]  # part -> how its area was computed
+
+    @property
+    def total(self) -> Cost:
+        """All parts, mm2."""
+        return sum(self.parts_mm2.values(), ZERO)
+
+    @property
+    def compute(self) -> Cost:
+        """Array and vector unit, mm2."""
+        return sum((self.parts_mm2[name] for name in _COMPUTE), ZERO)
+
+
+def area_of(array: ArrayConfig, costs: CostSource, cores: CoreGroup = ONE_CORE) -> AreaResult | None:
+    """Area of ``cores`` of ``array`` and their two shared buffers; None where the costs name no cell library."""
+    basis = costs.area_basis()
+    if basis is None:
+        return None
+    gates, factor = basis
+    per_core = {
+        "array": _logic(gates.lane_area_um2(array) * array.lanes),
+        "accumulators": _accumulators(array, gates),
+        "requantizers": _requantizers(array, gates),
+        "vector": _vector(array, gates),
+        "sequencing": _sequencing(array, gates),
+    }
+    buffers = _macro(array.weight_buffer_bytes, gates) + _macro(array.activation_buffer_bytes, gates)
+    parts = {name: area.scaled(cores.count * factor) for name, area in per_core.items()}
+    parts["sram"] = buffers.scaled(factor)
+    return AreaResult(parts_mm2={name: parts[name] for name in AREA_PARTS}, recipes=_recipes(array, gates, factor))
+
+
+def _logic(um2: float) -> Cost:
+    """Cells of ``um2`` as a placed block, mm2."""
+    used = load_area_table().utilization
+    mm2 = um2 / _UM2_PER_MM2
+    return Cost(mm2 / used.high, mm2 / used.typical, mm2 / used.low)
+
+
+def _spread(area: Cost, low: float, typical: float, high: float) -> Cost:
+    return Cost(area.low * low, area.typical * typical, area.high * high)
+
+
+def _accumulators(array: ArrayConfig, gates: GateSource) -> Cost:
+    """The buffer of partial sums; an output-stationary element has its sum in the lane's own register."""
+    if array.structure.outputs_stationary:
+        return ZERO
+    ports = load_area_table().accumulator_ports
+    return _spread(_macro(array.accumulator_buffer_bits / 8, gates), ports.low, ports.typical, ports.high)
+
+
+def _requantizers(array: ArrayConfig, gates: GateSource) -> Cost:
+    """A multiplier of sums by scales for each column, in partial products; none where results are sums."""
+    if array.results != "int8":
+        return ZERO
+    products = array.cols * array.accumulator_bits * SCALE_BITS
+    share = load_area_table().requantizer
+    return _spread(_logic(products * _partial_product_um2(gates)), share.low, share.typical, share.high)
+
+
+def _partial_product_um2(gates: GateSource) -> float:
+    """What an int8 lane is larger than a ternary one of the same sum, per partial product."""
+    int8, ternary = (gates.design_area_um2("lane", name, _SUM_BITS) for name in ("int8", "ternary"))
+    return (int8 - ternary) / _INT8_PRODUCT_BITS
+
+
+def _vector(array: ArrayConfig, gates: GateSource) -> Cost:
+    """Lanes of the vector unit: each multiplies in the array's format for attention, and in floats for the rest."""
+    formats = dict.fromkeys((ARITHMETICS[array.arithmetic.vector_mac].gate_format, ARITHMETICS["fp16"].gate_format))
+    lane = sum(gates.design_area_um2("lane", name, _SUM_BITS) for name in formats)
+    share = load_area_table().vector_lane
+    return _spread(_logic(array.vector_lanes * lane), share.low, share.typical, share.high)
+
+
+def _sequencing(array: ArrayConfig, gates: GateSource) -> Cost:
+    """The shadow tile that loads while another works, and the control of the core."""
+    table = load_area_table()
+    stored = 2 if array.arithmetic.stores_trits else array.arithmetic.stored_bits or 0
+    if array.structure.outputs_stationary:
+        stored = 0.0  # weights pass through
+    shadow = _logic(array.lanes * stored * gates.flip_flop_um2)
+    per_table = gates.design_area_um2("tree", "ternary", array.accumulator_bits) / table.array_tables_per_lane
+    control = _logic(table.control_tables * per_table)
+    return shadow + _spread(control, table.control.low, table.control.typical, table.control.high)
+
+
+def _macro(capacity_bytes: float, gates: GateSource) -> Cost:
+    """An SRAM of ``capacity_bytes``: typically banks of the first cell type, from the least to the greatest way."""
+    table, low_table = load_sram(gates.sram.table), load_sram(gates.sram.low_table)
+    ways = [_banked(table, capacity_bytes), table.area_mm2(capacity_bytes)]
+    ways += [_banked(low_table, capacity_bytes), low_table.area_mm2(capacity_bytes)]
+    shrink = gates.sram_area_factor
+    return _spread(Cost(min(ways), ways[0], max(ways)), shrink.low, shrink.typical, shrink.high)
+
+
+def _banked(table: SramTable, capacity_bytes: float) -> float:
+    """In proportion to the smallest array that was modelled, mm2."""
+    return table.area_mm2(table.bank_bytes) * capacity_bytes / table.bank_bytes
+
+
+def _recipes(array: ArrayConfig, gates: GateSource, factor: float) -> dict[str, str]:
+    table, sram = load_area_table(), load_sram(gates.sram.table)
+    used = table.utilization
+    scaled = "" if factor == 1 else f", x {factor:g}"
+    placed = f"{gates.name}, cells cover {used.typical:.0%} ({used.low:.0%} to {used.high:.0%}){scaled}"
+    shrink = gates.sram_area_factor
+    macro = f"CACTI 7 {sram.node_nm:g} nm macros x {shrink.typical:g} ({shrink.low:g} to {shrink.high:g}){scaled}"
+    return {
+        "array": f"{gates.area_recipe(array)}, {placed}",
+        "accumulators": f"{macro}, two ports x {table.accumulator_ports.typical:g}",
+        "requantizers": f"sum bits x {SCALE_BITS} partial products of an int8 lane per column, {placed}",
+        "vector": f"one lane per arithmetic, {placed}",
+        "sram": f"{macro}, banks of {sram.bank_bytes / 1024:g} KiB to one array",
+        "sequencing": f"shadow tile of flip-flops, control as on ECP5 in units of the array, {placed}",
+    }

@@ -1,0 +1,141 @@
+"""Area of every part equals sums by hand over the committed files, ordered, and told by the commands."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from energy.__main__ import main
+from energy.area import AREA_PARTS, area_of
+from energy.costs.sources import load_source, source_names
+from energy.costs.tables import load_sram
+from hw.arithmetics import ARITHMETICS
+from hw.config import ArrayConfig
+from sim.cores import CoreGroup
+
+ROOT = Path(__file__).parents[2]
+TECH = ROOT / "energy" / "tech"
+ASAP7 = json.loads((ROOT / "hw" / "gates" / "results" / "asap7.json").read_text())["rows"]
+LOGIC = yaml.safe_load((TECH / "area" / "logic.yaml").read_text())
+KIB = 1024
+
+
+def array(**fields):
+    return ArrayConfig(name="hand", **{"rows": 32, "cols": 16, "weight_buffer_bytes": 64 * KIB} | fields)
+
+
+def cells(key):
+    return ASAP7[key]["area_um2"]
+
+
+def parts(machine, costs="gates:asap7", cores=1):
+    return area_of(machine, load_source(costs), CoreGroup(count=cores)).parts_mm2
+
+
+def test_lanes_are_those_of_the_measured_tree_behind_the_utilization(close):
+    """512 lanes of a 16 x 4 tree with 24-bit accumulators; cells cover 60, 75 or 90 % of a block."""
+    lanes = 512 * cells("tree ternary-24 16x4 zeros 0.4") / 64 / 1e6
+    assert tuple(parts(array())["array"]) == close((lanes / 0.9, lanes / 0.75, lanes / 0.6))
+
+
+@pytest.mark.parametrize(
+    ("mac", "design"),
+    [("int8", "int8-32"), ("w4a8", "int4-32"), ("w2a8", "int2-32"), ("fp16", "fp16-fp32"), ("w4a16", "fp16-fp32")],
+)
+def test_rivals_have_the_lanes_of_their_own_trees(mac, design, close):
+    found = parts(array().baseline(mac))["array"].typical
+    assert found == close(512 * cells(f"tree {design} 16x4 zeros 0.4") / 64 / 1e6 / 0.75)
+
+
+def test_an_output_stationary_element_holds_its_sum_itself(close):
+    grid = array(rows=8, cols=16, organisation="systolic", token_tile=8)
+    found = parts(grid)
+    assert found["accumulators"].typical == 0
+    assert found["array"].typical == close(128 * cells("lane ternary-24 zeros 0.4") / 1e6 / 0.75)
+
+
+def test_buffers_are_macros_of_cacti_shrunk_to_the_node(close):
+    """64 KiB of weights and 256 KiB of activations: CACTI 7 at 22 nm, high-performance and low-power cells."""
+    hp, lop = (0.0476, 0.2453), (0.0650, 0.2476)
+    ways = {64: [hp[0], hp[0], lop[0], lop[0]], 256: [4 * hp[0], hp[1], 4 * lop[0], lop[1]]}
+    low = sum(min(way) for way in ways.values()) * 0.27
+    typical = sum(way[0] for way in ways.values()) * 0.33
+    high = sum(max(way) for way in ways.values()) * 0.39
+    assert tuple(parts(array())["sram"]) == close((low, typical, high))
+
+
+def test_accumulators_are_two_ported_macros_below_the_smallest_in_proportion(close):
+    machine = array(token_tile=128)  # 128 x 16 sums of 24 bits: 6 KiB
+    assert parts(machine)["accumulators"].typical == close(0.0476 * 6 / 64 * 0.33 * 1.5)
+
+
+def test_a_vector_lane_multiplies_in_every_format_that_energy_prices(close):
+    int8, fp16 = cells("lane int8-32 zeros 0.4"), cells("lane fp16-fp32 zeros 0.4")
+    assert parts(array(vector_lanes=10))["vector"].typical == close(10 * (int8 + fp16) / 1e6 / 0.75)
+    assert parts(array(vector_lanes=10).baseline("fp16"))["vector"].typical == close(10 * fp16 / 1e6 / 0.75)
+
+
+def test_requantizers_stand_only_where_results_are_int8(close):
+    assert parts(array())["requantizers"].typical == 0
+    product = (cells("lane int8-32 zeros 0.4") - cells("lane ternary-32 zeros 0.4")) / 64
+    found = parts(array(results="int8"))["requantizers"].typical
+    assert found == close(16 * 24 * 16 * product / 1e6 / 0.75)  # columns x sum bits x scale bits
+
+
+def test_sequencing_is_a_shadow_tile_and_the_control_that_was_synthesized(close):
+    control = 994 / 13.0 * cells("tree ternary-24 16x4 zeros 0.4") / 64
+    assert parts(array())["sequencing"].typical == close((512 * 2 * 0.2916 + control) / 1e6 / 0.75)
+
+
+def test_tables_of_the_control_are_those_of_the_committed_synthesis():
+    scopes = json.loads((ROOT / "docs" / "results" / "fpga-ecp5-32x32-chain4-ecp5.json").read_text())["scopes"]
+    assert LOGIC["control_tables"] == scopes["core"]["tables"] - scopes["datapath"]["tables"]
+    assert LOGIC["array_tables_per_lane"] == scopes["array"]["tables_per_mac"]
+
+
+def test_cores_share_the_buffers_and_nothing_else(close):
+    one, three = parts(array()), parts(array(), cores=3)
+    for part in AREA_PARTS:
+        assert three[part].typical == close((1 if part == "sram" else 3) * one[part].typical)
+
+
+@pytest.mark.parametrize("costs", source_names())
+@pytest.mark.parametrize("mac", [None, *(name for name, one in ARITHMETICS.items() if not one.stores_trits)])
+def test_every_source_and_arithmetic_has_an_ordered_area(costs, mac):
+    machine = array(results="int8") if mac is None else array().baseline(mac)
+    for name, part in parts(machine, costs).items():
+        assert 0 < part.low < part.typical < part.high or (name == "requantizers" and mac), name
+
+
+def test_operators_take_the_gates_of_their_node(close):
+    """7 nm: as they are; 45 nm: SKY130 by squared length."""
+    for part in AREA_PARTS:
+        assert tuple(parts(array(), "bitnet-7nm")[part]) == tuple(parts(array())[part])
+        scaled = parts(array(), "gates:sky130")[part].typical * 0.1198
+        assert parts(array(), "horowitz-45nm")[part].typical == close(scaled)
+    assert round((45 / 130) ** 2, 4) == 0.1198
+
+
+def test_costs_without_a_library_have_no_area(tmp_path):
+    table = yaml.safe_load((TECH / "bitnet-7nm.yaml").read_text())
+    del table["area"]
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(table))
+    assert area_of(array(), load_source(str(tmp_path / "mine.yaml"))) is None
+
+
+def test_macros_reproduce_cactis_points(close):
+    table = load_sram("sram-cacti-lop-45nm")
+    assert [table.area_mm2(kib * KIB) for kib in (64, 256, 1024)] == close([0.1990, 1.0368, 3.6772])
+
+
+def test_the_job_shows_areas_on_the_screen_in_json_and_in_its_reports(capsys, tmp_path):
+    job = ["sim", "--model", "stories260K", "--shapes-only", "--prefill", "4", "--decode", "2", "--array", "8x8"]
+    main([*job, "--costs", "gates:asap7", "--out", str(tmp_path)])
+    screen = capsys.readouterr().out
+    assert re.search(r"total area( +0\.\d+){3}", screen)
+    document = json.loads((tmp_path / "energy.json").read_text())
+    assert all(set(machine["area"]["parts_mm2"]) == set(AREA_PARTS) for machine in document["machines"])
+    for report in ("report.md", "report.html"):
+        assert "CACTI 7 22 nm macros x 0.33" in (tmp_path / report).read_text()
