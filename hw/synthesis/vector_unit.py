@@ -48,7 +48,7 @@ def _measured(folder: Path | None, report: StageReport) -> list[dict[str, object
 
     rows: list[dict[str, object]] = []
     for name, block in BLOCKS.items():
-        top, design = f"tritforge_{name}", block.make()
+        top, design = f"tritforge_{name.replace('-', '_')}", block.make()
         words = word_level_cells(rtlil.convert(design, name=top, emit_src=False))
         cells = synthesize(block.make())
         rows.append(

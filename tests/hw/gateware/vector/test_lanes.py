@@ -11,20 +11,23 @@ from hw.gateware.vector.dequantize import DequantizerLane
 from hw.gateware.vector.exponential import ExponentialLane
 from hw.gateware.vector.hadamard import HadamardTransformer
 from hw.gateware.vector.norm import NormLane, SquareLane
+from hw.gateware.vector.output import OutputAccumulator, OutputNormalizer, RowMaximum, WeightLane
 from hw.gateware.vector.quantize import QuantizerLane
 from hw.gateware.vector.rescale import Rescaler
 from hw.gateware.vector.residual import ResidualAdder
 from hw.gateware.vector.rope import RotaryPair
 from hw.gateware.vector.silu import GluLane
+from hw.gateware.vector.table import Argmax, EmbeddingLane
 from hw.synthesis.word_level import MULTIPLIERS, word_level_cells
 from hw.token.dequantize import Dequantizer, dequantized
 from hw.token.formats import Flags, bit_length, rescaled, rounded, saturated, shifted
 from hw.token.hadamard import transformed
 from hw.token.quantize import quantized
 from hw.token.rope import rotated
-from hw.token.scales import Scale, StoredScales
+from hw.token.scales import Scale, StoredScales, constant, multiply, reciprocal, scale_of
 from hw.token.silu import gated
-from hw.token.softmax import HIDDEN, exponentials, scores
+from hw.token.softmax import HIDDEN, accumulated, exponentials, normalized_output, scores, weighted
+from hw.token.table import Table, greedy, logit_exponents, logits, looked_up
 from tests.hw.gateware.vector.bench import icarus, simulated
 
 
@@ -140,6 +143,93 @@ def residual_case(rng, count):
     return ResidualAdder(), {"stream": a, "branch": b}, {"result": result, "saturated": saturated_}
 
 
+def row_maximum_case(rng, count):
+    maximum, highest = rng.integers(-(2**15), 2**15, count), spread(rng, 24, count)
+    block = exponentials(highest[:, None], maximum, np.zeros(count, int))
+    expected = {"result": block.maximum.tolist(), "shift": block.shift.tolist()}
+    return RowMaximum(), {"maximum": maximum, "highest": highest}, expected
+
+
+def weight_case(rng, count):
+    power, man = rng.integers(0, 2**15 + 1, count), rng.integers(2048, 4096, count)
+    exp, fold = rng.integers(0, 32, count), int(rng.integers(31, 50))
+    folds = np.where(rng.random(count) < 0.2, exp, fold)  # now and then nothing is shifted away
+
+    def one(i, flags):
+        # QUANT keeps the largest of a row: alone, a weight is its own scale's numerator.
+        shift = folds[i] - exp[i]
+        return saturated(np.array([(power[i] * man[i]) >> shift]), 24, flags)[0]
+
+    result, raised = flagged(one, count)
+    for i in range(0, count, 7):  # the reference's own kernel gives a row of one this weight's scale
+        scales = StoredScales(man[i : i + 1], exp[i : i + 1], 0)
+        _, scale = weighted(power[None, i : i + 1], scales, int(folds[i]))
+        assert scale == multiply(scale_of(np.array([result[i]])), constant(1 / 127))
+    inputs = {"power": power, "mantissa": man, "exponent": exp, "fold": folds}
+    return WeightLane(), inputs, {"result": result, "saturated": raised}
+
+
+def accumulate_case(rng, count):
+    output, sums, shift = spread(rng, 32, count), spread(rng, 24, count), rng.integers(0, 64, count)
+    man, exp, third = rng.integers(2**15, 2**16, count), rng.integers(-30, 3, count), rng.integers(1, 30, count)
+
+    def one(i, flags):
+        at = slice(i, i + 1)
+        scale = Scale(man[at], exp[at])
+        return accumulated(output[at, None], shift[at], sums[at, None], scale, int(third[i]), flags)[0, 0]
+
+    result, raised = flagged(one, count)
+    inputs = {"word": output, "shift": shift, "sum": sums, "mantissa": man, "exponent": exp, "third": third}
+    return OutputAccumulator(), inputs, {"result": result, "saturated": raised}
+
+
+def normalize_case(rng, count):
+    output, total = spread(rng, 32, count), rng.integers(1, 1 << rng.integers(1, 32, count))
+    spare, last = rng.integers(12, 25, count), rng.integers(-40, 10, count)
+    inverse = reciprocal(scale_of(total))
+    one = lambda i, flags: normalized_output(output[None, i : i + 1], total[i : i + 1], spare[i], last[i], flags)[0, 0]  # noqa: E731
+    result, raised = flagged(one, count)
+    pre = np.maximum(bit_length(total) - spare, 0)
+    inputs = {"word": output, "pre": pre, "mantissa": inverse.mantissa, "exponent": inverse.exponent, "last": last}
+    return OutputNormalizer(), inputs, {"result": result, "saturated": raised}
+
+
+def embedding_case(rng, count):
+    d, channel, mean = rng.integers(-121, 122, count), spread(rng, 16, count), spread(rng, 32, count)
+    man, exp = rng.integers(2048, 4096, count), rng.integers(0, 32, count)
+    first, second = int(rng.integers(30, 45)), int(rng.integers(0, 20))
+
+    def one(i, flags):
+        rows = StoredScales(man[i : i + 1], exp[i : i + 1], 0)
+        table = Table(d[i : i + 1, None], 5, rows, channel[i : i + 1], mean[i : i + 1], 0, second + first - 16, first)
+        return looked_up(np.array([0]), table, flags)[0, 0]
+
+    result, raised = flagged(one, count)
+    same = np.full(count, 1)
+    inputs = {"digits": d, "mantissa": man, "exponent": exp, "spread": channel, "mean": mean}
+    return (
+        EmbeddingLane(),
+        inputs | {"first": first * same, "second": second * same},
+        {"result": result, "saturated": raised},
+    )
+
+
+def argmax_case(rng, count):
+    words = 10  # of a small vocabulary; few values, so that some are equal
+    q, rows = rng.integers(-127 * 128, 127 * 128 + 1, 3), rng.integers(-1, 2, (words, 3))
+    scales = StoredScales(rng.choice([2048, 3000], words), rng.choice([19, 25, 31], words), 0)
+    table = Table(rows.astype(np.float32), 1, scales, np.ones(3, int), np.zeros(3, int), 0, 0, 0)
+    found, shifts = logits(q[None], table)[0], logit_exponents(table)[0]
+    high = (q + 64) >> 7  # any split will do
+    ids = np.arange(count) % words
+    best = [int(greedy(found[None, : i + 1])[0]) for i in ids]
+    inputs = {
+        "high": rows[ids] @ high, "low": rows[ids] @ (q - (high << 7)), "mantissa": scales.mantissa[ids],
+        "shift": shifts[ids], "id": ids, "first": (ids == 0).astype(int), "valid": np.ones(count, int),
+    }  # fmt: skip
+    return Argmax(), inputs, {"best_id": best, "best": [int(found[i]) for i in best]}
+
+
 CASES = {
     "rescale": rescale_case,
     "dequantize": dequantize_case,
@@ -151,6 +241,12 @@ CASES = {
     "exponential": exponential_case,
     "silu": silu_case,
     "residual": residual_case,
+    "row maximum": row_maximum_case,
+    "weight": weight_case,
+    "accumulate": accumulate_case,
+    "normalize": normalize_case,
+    "embedding": embedding_case,
+    "argmax": argmax_case,
 }
 
 
