@@ -1,0 +1,67 @@
+"""The defaults of every method's options, by the papers and codes that they follow, and the names that fix an option."""
+
+import pytest
+
+from quant.methods.pt_bitnet import Options as PtBitnetOptions
+from quant.methods.twn import TWN_THRESHOLD
+from quant.registry import load_method, method_names, options_for
+
+A16 = {"calibrated": "A16"}  # published for float activations
+BLOCK = A16 | {"epochs": 20, "block_rate": 0.01, "block_tokens_per_step": 8192, "objective": "linear"}
+CLOSED_FORM = {"group": 128, "attention_group": None, "scales": "free", "damping": 0.01, "flips": 64, "shrink": 0.1}
+DEFAULTS = {
+    "rtn": {"scale": "group", "group": 128},
+    # GPTQ: percdamp 0.01; groups of 128 as in its low-bit tables
+    "gptq": A16 | {"levels": "ternary", "group": 128, "scale": "least-squares", "clip": "search", "damping": 0.01},
+    "gptq-2bit": A16 | {"levels": "2bit", "group": 128, "scale": "least-squares", "clip": "search", "damping": 0.01},
+    "pt-bitnet": CLOSED_FORM | {"sequential": True, "refit": 0.5},
+    # PB-LLM: 10 % of the weights at 8 bits, no groups
+    "pb-llm": A16
+    | {"salient_fraction": 0.1, "metric": "hessian", "group": None, "scale_over": "all", "damping": 0.01},
+    "pb-llm-qat": BLOCK
+    | {
+        "block_rate": 0.002, "salient_fraction": 0.1, "metric": "hessian", "scale": "tensor", "steps": 200,
+        "learning_rate": 0.002, "damping": 0.01,
+    },
+    # BiLLM: blocks of 128, up to 50 salient columns
+    "billm": A16 | {"group": 128, "most_salient": 50, "search": "saliency", "damping": 0.01},
+    # OmniQuant: 20 epochs at 1e-2 for the clipping
+    "omniquant": BLOCK | {"group": 128, "steps": 100, "learning_rate": 0.05, "damping": 0.01},
+    "pt2-llm": A16 | {"group": 128, "reorder": True, "align": True, "feedback": "block", "damping": 0.01},
+    "ptqtp": {"group": 128, "tied": False, "iterations": 50},
+    "ptqtp-tied": {"group": 128, "tied": True, "iterations": 50},
+    "digits": {"digits": 3, "group": None, "iterations": 10},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_defaults(name):
+    assert options_for(name, {}).model_dump() == DEFAULTS[name]
+
+
+def test_full_strength_starts_with_the_closed_form_and_every_method_is_in_the_table():
+    full = options_for("pt-bitnet-full", {})
+    assert full.model_dump(include=set(CLOSED_FORM)) == CLOSED_FORM
+    assert {*DEFAULTS, "pt-bitnet-full"} == set(method_names())
+    assert TWN_THRESHOLD == 0.75
+
+
+def test_what_the_procedures_are_told():
+    told = {name: options_for(name, {}) for name in (*method_names(), "native")}
+    procedures = {name: one.procedure for name, one in told.items()}
+    assert {name for name, procedure in procedures.items() if procedure != "layerwise"} == {"pt-bitnet-full", "native"}
+    assert (procedures["pt-bitnet-full"], procedures["native"]) == ("modelwise", "stored")
+    by_block = {name: options_for(name, {"objective": "block"}).procedure for name in ("omniquant", "pb-llm-qat")}
+    assert set(by_block.values()) == {"blockwise"}
+    assert {name for name, one in told.items() if one.inputs_in_turn} == {"pt-bitnet"}
+    assert {name: one.refit_share for name, one in told.items() if one.refit_share} == {"pt-bitnet": 0.5}
+    apart = {name for name, one in told.items() if one.rows_apart}
+    assert apart == {"gptq", "gptq-2bit", "pt-bitnet", "pt-bitnet-full", "digits"}
+    assert all(hasattr(load_method(name), "solve") for name in method_names())
+
+
+def test_only_attention_takes_the_attention_group():
+    options = PtBitnetOptions(group=64, attention_group=16)
+    kinds = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    assert [options.for_kind(kind).group for kind in kinds] == [16] * 4 + [64] * 3
+    assert PtBitnetOptions(group=64).for_kind("q_proj").group == 64
