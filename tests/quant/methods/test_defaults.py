@@ -1,4 +1,4 @@
-"""The defaults of every method's options, by the papers and codes that they follow, and the names that fix an option."""
+"""Defaults of every method's options by the papers and codes that they follow, and the names that fix an option."""
 
 import pytest
 
