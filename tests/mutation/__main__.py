@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
@@ -129,6 +130,8 @@ def tests_for(case: Case, lines: dict) -> list[str]:
     of_file = lines["lines"].get(case.path, {})
     names = of_file.get(str(case.mutant.line)) or sorted({name for found in of_file.values() for name in found})
     seconds = lines["seconds"]
+    package = f"tests/{case.path.partition('/')[0]}/"
+    names = names or [name for name in seconds if name.startswith(package)]  # it only declares: it runs in no test
     chosen, total = [], 0.0
     together = {name.partition("::")[0] for name in names}
     others = {name for name in seconds if name.partition("::")[0] in together} - set(names)
@@ -141,11 +144,24 @@ def tests_for(case: Case, lines: dict) -> list[str]:
     return chosen
 
 
-def judge(case: Case, tests: list[str], tree: Path, sound: dict[str, bool]) -> str:
+def _file(test: str) -> str:
+    return test.partition("::")[0]
+
+
+def _stages(tests: list[str], catches: Counter[str]) -> list[list[str]]:
+    """The tests of the file that caught the most mutants so far, then the others: few files are imported for most."""
+    best = max(map(_file, tests), key=lambda file: catches[file])
+    if not catches[best]:
+        return [tests]
+    first = [test for test in tests if _file(test) == best]
+    return [stage for stage in (first, [test for test in tests if _file(test) != best]) if stage]
+
+
+def judge(case: Case, tests: list[str], tree: Path, sound: dict[str, bool], catches: Counter[str]) -> str:
     """``caught``, ``survived``, ``timeout`` (caught: the fault hangs) or ``untested``.
 
     ``sound``: whether a test passes in ``tree`` without any fault, found once for each that fails with one; a test
-    that does not judges nothing.
+    that does not judges nothing. ``catches``: mutants that each file of tests caught so far.
     """
     tests = [test for test in tests if sound.get(test, True)]
     if not tests:
@@ -154,7 +170,10 @@ def judge(case: Case, tests: list[str], tree: Path, sound: dict[str, bool]) -> s
     original = path.read_text(encoding="utf-8")
     path.write_text(case.mutant.apply(original), encoding="utf-8")
     try:
-        status, failed = _status(tests, tree, lambda: _forget_kernels(case, original))
+        for stage in _stages(tests, catches):
+            status, failed = _status(stage, tree, lambda: _forget_kernels(case, original))
+            if status:
+                break
     finally:
         path.write_text(original, encoding="utf-8")
     if os.WIFSIGNALED(status):
@@ -163,7 +182,10 @@ def judge(case: Case, tests: list[str], tree: Path, sound: dict[str, bool]) -> s
         return "survived"
     if failed in tests and failed not in sound:
         sound[failed] = _status([failed], tree)[0] == 0
-    return "caught" if sound.get(failed, True) else judge(case, tests, tree, sound)
+    if not sound.get(failed, True):
+        return judge(case, tests, tree, sound, catches)
+    catches[_file(failed)] += 1
+    return "caught"
 
 
 class _FirstFailure:
@@ -233,6 +255,7 @@ def main(arguments: Sequence[str]) -> None:
             importlib.import_module(name)
     found: list[dict] = []
     sound: dict[str, bool] = {}
+    catches: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="mutation-") as folder:
         tree = Path(folder) / "tree"
         ignored = shutil.ignore_patterns(".git", ".venv", "build", "__pycache__", ".*cache*", ".hypothesis")
@@ -242,7 +265,7 @@ def main(arguments: Sequence[str]) -> None:
         for number, case in enumerate(cases, 1):
             tests = tests_for(case, lines)
             started = time.monotonic()
-            verdict = "listed" if options.list else judge(case, tests, tree, sound)
+            verdict = "listed" if options.list else judge(case, tests, tree, sound, catches)
             row = {"key": case.key, "line": case.mutant.line, "verdict": verdict, "tests": len(tests)}
             found.append(row | {"seconds": round(time.monotonic() - started, 1)})
             print(f"{number:4d} {verdict:9s} {row['line']:4d} {case.key}", flush=True)

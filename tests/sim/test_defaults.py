@@ -17,7 +17,7 @@ from sim.memory import MemoryConfig, load_memory, stream_table
 from sim.result import Statistics
 from sim.simulator import array_formats, simulate
 from sim.trace.build import build_trace
-from sim.trace.ops import Formats
+from sim.trace.ops import EmbeddingOp, Formats, LinearOp, VectorOp
 
 SHAPE = ModelShape(
     name="tiny", source="made up", hidden_size=12, intermediate_size=18, layers=2, heads=4, kv_heads=2, head_dim=3,
@@ -66,6 +66,14 @@ def test_what_a_job_says_reaches_the_simulator():
 
 def test_a_gemm_is_one_plane_of_two_byte_outputs_with_nothing_on_chip():
     assert GemmJob(Gemm(1, 2, 3)) == (*(Gemm(1, 2, 3), 1, None, 0, False, False, 16, False, True, None, None, None, 0),)
+
+
+def test_a_linear_is_one_plane_of_trits_with_nothing_beside_it():
+    op = LinearOp(name="q_proj", count=1, gemm=Gemm(1, 2, 3))
+    assert (op.planes, op.group, op.scale_groups, op.offset_groups, op.permuted) == (1, None, 1, 0, False)
+    assert (op.scale_bits, op.float_macs, op.int8_macs, op.side_bits, op.statistics) == (0, 0, 0, 0, None)
+    assert VectorOp(name="v", count=1, tokens=1, input_bits=1, output_bits=1, operations=1).dram_write_bits == 0
+    assert EmbeddingOp(tokens=1, row_bits=1).count == 1
 
 
 def test_a_memory_without_banks():

@@ -5,6 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from sim.dram import DramChannel
+from sim.kernels.dram import BURST, Queues, serve_bursts
 from sim.memory import load_memory, memory_names
 
 DDR4_3200 = load_memory("ddr4-3200").dram
@@ -92,3 +93,46 @@ def test_losses_and_efficiency_sum_to_one_and_mixing_costs():
     sequential, mixed = DDR4_3200.sequential(), DDR4_3200.mixed(0.75)
     assert sequential.efficiency + sequential.bank_loss + sequential.refresh_loss == pytest.approx(1)
     assert mixed.efficiency < sequential.efficiency
+
+
+def streamed(channel, count, share, run, shift):
+    """(group, bank, row, write) of ``count`` bursts: runs of reads and of writes, each at addresses of its own."""
+    bursts, reads, writes, read_runs = [], 0, 0, 0
+    for number in range(count):
+        at = number // run  # runs before this one
+        if number % run == 0:
+            write = int((at + 1) * share) == read_runs  # as many read runs as the share allows
+            read_runs += not write
+        place = writes if write else reads
+        writes, reads = writes + write, reads + (not write)
+        if channel.address_map == "row-bank-column-group":
+            group, place = place % channel.bank_groups, place // channel.bank_groups
+            row = place // channel.bursts_per_row
+        else:
+            row = place // channel.bursts_per_row
+            group, row = row % channel.bank_groups, row // channel.bank_groups
+        bank, row = row % channel.banks_per_group, row // channel.banks_per_group
+        bank = (bank + (shift if write else 0)) % channel.banks_per_group
+        bursts.append((group, group * channel.banks_per_group + bank, row + (1 << 20) * write, write))
+    return bursts
+
+
+@pytest.mark.parametrize("address_map", ["row-bank-group-column", "row-bank-column-group"])
+@pytest.mark.parametrize(
+    ("share", "run", "shared"), [(1.0, 1, False), (0.75, 64, False), (0.5, 3, True), (0.6, 5, False)]
+)
+def test_a_measured_stream_is_the_walked_one_with_and_without_refresh(address_map, share, run, shared):
+    """Six refresh intervals of 900 clocks; then 20 000 bursts that are never refreshed."""
+    channel = DDR4_3200.model_copy(update={"tREFI": 900, "address_map": address_map})
+    result = channel.sequential() if share == 1 else channel.mixed(share, run, shared)
+    shift = 0 if shared or share == 1 else channel.banks_per_group // 2
+    found = {}
+    for count, interval in ((6 * 900 // channel.burst, 900), (20_000, 0)):
+        bursts = streamed(channel, count, share, run, shift)
+        queues = Queues(channel.lookahead, channel.write_buffer)
+        served = serve_bursts(np.array(bursts, BURST), queues, channel.timing._replace(tREFI=interval))
+        clocks = max(served.issued) - min(served.issued) + channel.burst
+        found[interval] = count * channel.burst / clocks, 1 - served.activates / count
+    efficiency, hits = found[900]
+    expected = efficiency, 1 - found[0][0], found[0][0] - efficiency, hits
+    assert result == pytest.approx(expected, rel=1e-12)

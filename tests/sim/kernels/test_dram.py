@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sim.kernels.dram import BURST, DramTiming, Queues, serve_bursts
+from tests.naive_dram import naive_bursts
 
 pytestmark = pytest.mark.kernels
 
@@ -75,3 +76,31 @@ def test_every_burst_is_served_once_and_never_faster_than_the_bus(bursts, lookah
         same_group = np.sort(issued[[b // 4 == bank // 4 for b, _ in bursts]])
         assert (np.diff(same_group) >= TIMING.tCCD_L).all()
     assert activates >= len({bank for bank, _ in bursts})
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 7), st.integers(0, 2), st.integers(0, 1)), min_size=1, max_size=40),
+    st.integers(1, 6),
+    st.integers(1, 4),
+    st.sampled_from(
+        [{}, {"tFAW": 16, "tRRD_S": 5}, {"tREFI": 150, "tRFC": 60}, {"tWTR_S": 20, "tRAS": 12, "tRTP": 15}]
+    ),
+)
+def test_every_burst_goes_when_a_walk_over_all_commands_lets_it(bursts, reads, writes, changes):
+    stream = [(bank // 4, bank, row, write) for bank, row, write in bursts]
+    served = serve(stream, reads, writes, **changes)
+    issued, activates, refreshes = naive_bursts(stream, reads, writes, TIMING._replace(**changes))
+    assert (served.issued.tolist(), served.activates, served.refreshes) == (issued, activates, refreshes)
+
+
+def test_long_streams_with_refreshes_equal_the_walk():
+    """Three banks of two groups, rows of eight bursts, a write in three, over a dozen refreshes."""
+    stream = [
+        (number // 2 % 2, number // 2 % 2 * 4 + number % 3, number // 24, number % 3 == 1) for number in range(300)
+    ]
+    changes = {"tREFI": 400, "tRFC": 90, "tFAW": 30}
+    served = serve(stream, 4, 3, **changes)
+    issued, activates, refreshes = naive_bursts(stream, 4, 3, TIMING._replace(**changes))
+    assert refreshes > 5
+    assert (served.issued.tolist(), served.activates, served.refreshes) == (issued, activates, refreshes)
