@@ -15,6 +15,7 @@ def row(design, bits, dynamic_pj, clock_pj=1.0, operands="synthetic", zeros=None
     return GateRow(
         organisation=organisation, format=format_, accumulator_bits=bits, rows=4, cols=16, operands=operands,
         zero_fraction=zeros, dynamic_j=dynamic_pj * 1e-12, clock_j=clock_pj * 1e-12, leakage_w=leakage_nw * 1e-9,
+        area_um2=1.0,
     )  # fmt: skip
 
 
