@@ -22,7 +22,7 @@ plain = $(if $(options),$(error $(firstword $(options)) is no option of make $@,
 .DEFAULT_GOAL := help
 .PHONY: help sim quant verilog bitstream gates whatif compare demo list run integer rewrite export check-export results replay mappings dram \
   references bench bench-quant host simulate boards resources vector wave diagram array-options completion docs \
-  test test-fast test-slow test-rtl test-nojit test-bounds mutate lint clean
+  test test-fast test-slow test-rtl test-nojit test-bounds fuzz mutate lint clean
 
 help: ## this list; `make X NAME=value` is `tritforge X --name value`
 	$(plain)
@@ -145,6 +145,11 @@ test-bounds: $(VENV)/.test ## the kernels' tests with bounds checks
 	$(call plain,ARGS)
 	@NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=build/numba-bounds $(PY) -m pytest -m "kernels and not slow" $(ARGS)
 
+fuzz: $(VENV)/.fuzz ## every parser on RUNS faulty inputs each, guided by coverage: RUNS=50000 SECONDS=600 TARGET=gguf SEED=0
+	$(if $(filter-out RUNS SECONDS TARGET SEED,$(options)),$(error $(firstword $(filter-out RUNS SECONDS TARGET SEED,$(options))) is no option of make $@, which takes RUNS, SECONDS, TARGET, SEED, ARGS))
+	@$(PY) -m tests.fuzz --runs $(or $(RUNS),50000) --seconds $(or $(SECONDS),600) --seed $(or $(SEED),0) \
+	$(if $(value TARGET),--target $(call quoted,$(value TARGET))) $(ARGS)
+
 mutate: $(VENV)/.test ## judge a seeded sample of one-line faults by the tests that run their lines: SAMPLE=200 SEED=0
 	$(if $(filter-out SAMPLE SEED,$(options)),$(error $(firstword $(filter-out SAMPLE SEED,$(options))) is no option of make $@, which takes SAMPLE, SEED, ARGS))
 	@[ -f build/mutation/lines.json ] || $(PY) -m tests.mutation --map
@@ -196,6 +201,10 @@ $(VENV)/.test: $(VENV)/.quant $(VENV)/.hw
 	@command -v iverilog >/dev/null || $(call apt,iverilog)
 	@echo "installing the test tools (once)" >&2
 	@$(PIP) -e '.[quant,hw,test]' && touch $@
+
+$(VENV)/.fuzz: $(VENV)/.test
+	@echo "installing atheris (once)" >&2
+	@$(PIP) -e '.[quant,hw,test,fuzz]' && touch $@
 
 # $(call apt,PACKAGE) installs a Debian package as root or through sudo, or says in one line what is missing.
 apt = { echo "installing the Debian package $(1)" >&2; \

@@ -10,7 +10,7 @@ from pathlib import Path
 from hw.document import validate_document
 from hw.errors import InputError
 from quant.families import FAMILIES, IRRELEVANT, SIZES, Family
-from quant.shapes import ModelShape
+from quant.shapes import MOST, MOST_LAYERS, ModelShape
 
 __all__ = ["read_config", "shape_from_config", "shape_from_hf_config"]
 
@@ -152,6 +152,9 @@ class _Reader:
         value = self._config.get(name)
         if type(value) is not int or value < 1:
             raise self._wrong(name, "an integer of at least 1", value)
+        most = MOST_LAYERS if name == "num_hidden_layers" else MOST
+        if value > most:
+            raise self._wrong(name, f"at most {most}", value)
         return value
 
     def _optional_integer(self, name: str) -> int | None:

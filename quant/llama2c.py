@@ -5,6 +5,7 @@ separate classifier), then float32 arrays: token embedding, attention norms, wq,
 final norm, two RoPE tables (unused), and the classifier if separate. Rotary pairs are neighbours (2i, 2i + 1).
 """
 
+import math
 import re
 import struct
 from heapq import heappop, heappush
@@ -122,6 +123,11 @@ class Llama2cTokenizer:
             if position + 8 > len(data):
                 raise InputError(f"{path}: must hold {vocab_size} tokens, not {number}: truncated or of another model")
             score, length = struct.unpack_from("<fi", data, position)
+            if not 0 <= length <= len(data) - position - 8 or not math.isfinite(score):
+                raise InputError(
+                    f"{path}: token {number} must have a finite score and bytes that the file holds, not score {score} "
+                    f"and {length} bytes: damaged or of another model"
+                )
             self.pieces.append(data[position + 8 : position + 8 + length])
             self.scores.append(score)
             position += 8 + length

@@ -1,6 +1,9 @@
 """``Manifest``: what a quantized model is: method, true bits, zero fractions, hashes; readable without torch."""
 
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from hw.artifact import read_artifact, write_artifact
 from hw.document import Record, record_of
@@ -14,25 +17,29 @@ OUTLIER_BITS = 8  # of a weight, and of its row's zero point, see quant.weights.
 _REMEDY = "quantize again: make quant MODEL=..."
 
 
+Size = Annotated[int, Field(ge=1, lt=1 << 31)]
+Count = Annotated[int, Field(ge=0, lt=1 << 63)]
+
+
 class LinearEntry(Record):
     """One quantized decoder linear. Bits are of what is stored, padding included."""
 
-    layer: int
+    layer: Count
     kind: str  # one of quant.shapes.LINEAR_KINDS
-    n: int
-    k: int
-    planes: int = 1  # ternary planes summed
-    group: int | None  # columns per scale group; None = one scale per row
+    n: Size
+    k: Size
+    planes: Size = 1  # ternary planes summed
+    group: Size | None  # columns per scale group; None = one scale per row
     scale_kind: str  # "row", "pow2" or "group" (DESIGN section 9), or "tensor"
-    outliers: int = 0  # weights kept at 8 bits: products beside the array
-    rank: int = 0  # of the low-rank correction: float products beside the array
-    zero_fraction: float  # of all trits of all planes
-    code_bits: int
-    scale_bits: int
-    offset_bits: int = 0  # of offsets per group, and of the zero points of outliers
-    mask_bits: int = 0
-    permutation_bits: int = 0
-    low_rank_bits: int = 0
+    outliers: Count = 0  # weights kept at 8 bits: products beside the array
+    rank: Count = 0  # of the low-rank correction: float products beside the array
+    zero_fraction: Annotated[float, Field(ge=0, le=1)]  # of all trits of all planes
+    code_bits: Count
+    scale_bits: Count
+    offset_bits: Count = 0  # of offsets per group, and of the zero points of outliers
+    mask_bits: Count = 0
+    permutation_bits: Count = 0
+    low_rank_bits: Count = 0
 
     @property
     def bits(self) -> int:
@@ -65,7 +72,7 @@ class Manifest(Record):
     method: str
     options: dict[str, float | int | str | bool]
     packing: Packing
-    linears: list[LinearEntry]
+    linears: Annotated[list[LinearEntry], Field(min_length=1)]
     weights_sha256: str  # of ternary.safetensors
     source_sha256: str  # of the checkpoint that was quantized
     calibration: str  # name of the calibration text

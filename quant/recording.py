@@ -200,8 +200,25 @@ def read_recording(folder: Path) -> Recording:
         if sha256_file(path) != header.tensors_sha256:
             raise InputError(f"{path}: does not belong to recording.json beside it; {_REMEDY}")
         tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); {_REMEDY}") from None
-    names = {record.input for record in header.linears}
-    inputs = {name: (tensors[f"{name}.q"], tensors[f"{name}.s"]) for name in sorted(names)}
+    except (OSError, SafetensorError, KeyError, TypeError, AttributeError) as error:  # or a type that NumPy lacks
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: cannot be read ({reason}); {_REMEDY}") from None
+    inputs = {record.input: _input(tensors, record, path) for record in header.linears}
     return Recording(header.model, header.method, header.text, header.weights_sha256, header.linears, inputs)
+
+
+def _input(tensors: dict[str, np.ndarray], record: LinearRecord, path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Activations and scales that a linear read.
+
+    Raises:
+        InputError: tensors that are missing, or of another type or size than the linear.
+    """
+    q, scale = (tensors.get(f"{record.input}.{part}") for part in ("q", "s"))
+    if q is None or scale is None:
+        raise InputError(f"{path}: holds no input {record.input!r}; {_REMEDY}")
+    if q.dtype != np.int8 or q.ndim != 2 or q.shape[1] != record.k or scale.shape != q.shape[:1]:
+        raise InputError(
+            f"{path}: input {record.input!r} must be int8 (tokens, {record.k}) with a scale per token, not "
+            f"{q.dtype} {q.shape} with {scale.shape}; {_REMEDY}"
+        )
+    return q, scale

@@ -12,6 +12,8 @@ __all__ = [
     "LINEAR_KINDS",
     "LINEAR_MODULES",
     "MODEL_FOLDER",
+    "MOST",
+    "MOST_LAYERS",
     "Experts",
     "Gemm",
     "ModelShape",
@@ -30,7 +32,9 @@ LINEAR_MODULES = {kind: f"{'self_attn' if kind in LINEAR_KINDS[:4] else 'mlp'}.{
 
 _MLP_KINDS = LINEAR_KINDS[4:]
 
-Positive = Annotated[int, Field(ge=1)]
+MOST = 2**31 - 1  # of any dimension: what GGUF and llama2.c hold, and what keeps products of two of them exact
+MOST_LAYERS = 10_000  # a shape has a list over its layers
+Positive = Annotated[int, Field(ge=1, le=MOST)]
 Layer = Annotated[int, Field(ge=0)]
 
 
@@ -72,7 +76,7 @@ class ModelShape(Record):
     source: str  # where the dimensions were read
     hidden_size: Positive
     intermediate_size: Positive
-    layers: Positive
+    layers: Annotated[int, Field(ge=1, le=MOST_LAYERS)]
     heads: Positive
     kv_heads: Positive
     head_dim: Positive
@@ -98,7 +102,7 @@ class ModelShape(Record):
     logit_softcap: bool = False
     scaled: tuple[Literal["embedding", "residual", "logits"], ...] = ()  # multiplied by a constant of the model
     experts: Experts | None = None
-    parameters: Positive | None = None  # the published count, where one is; a test reproduces it
+    parameters: Annotated[int, Field(ge=1)] | None = None  # the published count, where one is; a test reproduces it
     parameters_source: str | None = None
 
     @model_validator(mode="after")

@@ -26,6 +26,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from hw.config import ArrayConfig
+from hw.document import validate_document
 from hw.errors import InputError
 
 __all__ = [
@@ -192,10 +193,20 @@ class Hello(NamedTuple):
             raise InputError(
                 f"device must speak protocol {PROTOCOL}, not {spoken}: build its bitstream with this tritforge"
             )
-        return cls(*struct.unpack(cls._FORMAT, data))
+        hello = cls(*struct.unpack(cls._FORMAT, data))
+        if hello.packing >= len(cls._PACKINGS) or 0 in hello[-4:-1]:
+            raise InputError(
+                f"device must have packing 0 or 1 and buffers of one word or more, not packing {hello.packing} and "
+                f"{hello[-4:-1]} words: its answer is no greeting of this tritforge's"
+            )
+        return hello
 
     def config(self) -> ArrayConfig:
-        """The device's array; fields that the device does not tell keep their defaults."""
+        """The device's array; fields that the device does not tell keep their defaults.
+
+        Raises:
+            InputError: sizes that no array has, or whose words no frame carries.
+        """
         fields = {
             name: getattr(self, name)
             for name in (
@@ -208,9 +219,10 @@ class Hello(NamedTuple):
                 "adders_per_register",
             )
         }
-        return ArrayConfig(
-            name=f"{self.rows}x{self.cols}", packing=self._PACKINGS[self.packing], clock_hz=self.clock_hz, **fields
-        )
+        fields |= {"name": f"{self.rows}x{self.cols}", "packing": self._PACKINGS[self.packing]}
+        config = validate_document(fields | {"clock_hz": self.clock_hz}, ArrayConfig, "array of the device")
+        check_carries(config)
+        return config
 
 
 class Status(NamedTuple):
@@ -227,7 +239,13 @@ class Status(NamedTuple):
 
     @classmethod
     def unpack(cls, data: bytes) -> "Status":
-        """Read the answer to ``STATUS``."""
+        """Read the answer to ``STATUS``.
+
+        Raises:
+            InputError: another length.
+        """
+        if len(data) != (size := 7 + COUNTER_BYTES * (1 + len(CAUSES))):
+            raise InputError(f"status of the device must be {size} bytes, not {len(data)}: build its bitstream anew")
         flags, weights, activations, results = struct.unpack_from("<BHHH", data)
         names = ("cycles", *CAUSES)
         rest = data[7:]

@@ -168,9 +168,11 @@ class _Beats:
         """Read whole beats; returns how many.
 
         Raises:
-            LinkError: more than asked for.
+            LinkError: more than asked for, or a part of a beat.
         """
         step = self._size * self._config.cols
+        if len(data) % step:
+            raise LinkError(f"the device must send whole result beats of {step} bytes, not {len(data)} bytes")
         for start in range(0, len(data), step):
             if not self.missing:
                 raise LinkError("the device sends more results than the GEMM has")

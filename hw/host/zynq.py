@@ -18,6 +18,7 @@ On the board, with ``tritforge_axi`` and three AXI DMA engines in an overlay::
     product = core.gemm(q, trits)
 """
 
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,7 @@ from typing import Protocol
 import numpy as np
 
 from hw.config import ArrayConfig
+from hw.document import validate_document
 from hw.errors import InputError
 from hw.host.line import LinkError
 from hw.host.protocol import CAUSES
@@ -46,6 +48,11 @@ FAULTS = {  # bits of the status register
     7: "the array has no use for this format",
 }
 _IDENTITY = 0x54460002
+_WINDOW_BYTES = 1 << 16
+_REGISTERS = (
+    *("identity", "config_hash", "geometry", "control", "status", "m", "n", "k", "format", "scales"),
+    *(f"{name}_{half}" for name in ("cycles", *CAUSES) for half in ("low", "high")),
+)
 _REMEDY = "give the one that `tritforge verilog` wrote beside tritforge_axi.v"
 
 
@@ -90,15 +97,13 @@ class Accelerator:
         timeout_s: float = 10.0,
     ):
         document = read_config(config_json, _REMEDY)
-        if "registers" not in document:
-            raise InputError(f"{config_json}: field 'registers' is missing, this is no AXI top; {_REMEDY}")
-        self.config = ArrayConfig(**document["array"])
-        self._places: dict[str, int] = document["registers"]
+        self.config = validate_document(document.get("array"), ArrayConfig, f"{config_json}: array")
+        self._places = _places(document.get("registers"), config_json)
         self._registers, self._allocate, self._timeout_s = registers, allocate, timeout_s
         self._weights, self._activations, self._results = weights, activations, results
         expected = {
             "identity": _IDENTITY,
-            "config_hash": int(document["array_sha256"][:8], 16),
+            "config_hash": _hash_word(document.get("array_sha256"), config_json),
             "geometry": self.config.rows | self.config.cols << 16,
         }
         for name, value in expected.items():
@@ -169,6 +174,30 @@ class Accelerator:
 
     def _write(self, name: str, value: int) -> None:
         self._registers.write(self._places[name], value)
+
+
+def _hash_word(found: object, path: Path) -> int:
+    """The 32 bits of the array's hash that the core holds."""
+    if not isinstance(found, str) or not re.fullmatch("[0-9a-f]{64}", found):
+        raise InputError(f"{path}: field 'array_sha256' must be 64 hexadecimal digits, not {found!r}; {_REMEDY}")
+    return int(found[:8], 16)
+
+
+def _places(found: object, path: Path) -> dict[str, int]:
+    """Byte offsets of the registers by name.
+
+    Raises:
+        InputError: no registers, one that is missing, or one at no word of the register window.
+    """
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: field 'registers' is missing, this is no AXI top; {_REMEDY}")
+    for name in _REGISTERS:
+        place = found.get(name)
+        if type(place) is not int or not 0 <= place < _WINDOW_BYTES or place % 4:
+            raise InputError(
+                f"{path}: register {name!r} must be a multiple of 4 below {_WINDOW_BYTES}, not {place!r}; {_REMEDY}"
+            )
+    return found
 
 
 def _format_word(job: CoreJob) -> int:

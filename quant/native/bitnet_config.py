@@ -35,13 +35,13 @@ def bitnet_form(folder: Path) -> BitnetForm | None:
     path = Path(folder) / "config.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(config, dict):
         return None
     quantization = config.get("quantization_config")
     if not isinstance(quantization, dict) or quantization.get("quant_method") != "bitnet":
-        first = "BitnetForCausalLM" in (config.get("architectures") or ()) and config.get("weight_bits") == 1
+        first = config.get("architectures") == ["BitnetForCausalLM"] and config.get("weight_bits") == 1
         return BitnetForm("autobitlinear", online=True, first=True) if first else None
     field = f"{path}: field 'quantization_config'"
     linear_class = quantization.get("linear_class", "bitlinear")

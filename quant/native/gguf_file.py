@@ -66,6 +66,13 @@ class GgufLinear(NamedTuple):
 class _Reader(gguf.GGUFReader):
     """The package's reader that takes tensors of type I2_S as bytes beside those that it knows."""
 
+    def _get(self, offset, dtype, count=1, override_order=None):  # type: ignore[override]
+        """Like the package's, which returns less than was asked for behind the end of the file."""
+        size, count = np.dtype(dtype).itemsize, int(count)
+        if int(offset) + count * size > len(self.data):
+            raise ValueError(f"{count} values of {size} bytes at byte {int(offset)} end after the file")
+        return super()._get(int(offset), dtype, count, override_order)
+
     def _build_tensors(self, start_offs: int, fields: list[ReaderField]) -> None:
         own = [field for field in fields if int(field.parts[4][0]) == I2_S]
         super()._build_tensors(start_offs, [field for field in fields if int(field.parts[4][0]) != I2_S])

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from hw.artifact import atomic_path
+from hw.document import validate_document
 from hw.errors import InputError
 from quant.manifest import LinearEntry
 from quant.weights.storage import (
@@ -27,6 +27,7 @@ from quant.weights.storage import (
     read_trits,
     store_linear,
 )
+from quant.weights.stored_arrays import check_arrays
 
 if TYPE_CHECKING:
     from quant.weights.solution import LinearSolution
@@ -96,13 +97,14 @@ class Checkpoint:
         try:
             self._file = safe_open(self.path, framework="numpy")
             text = (self._file.metadata() or {})[_KEY]
-            headers = {name: LinearHeader.model_validate(fields) for name, fields in json.loads(text).items()}
+            headers = {name: validate_document(fields, LinearHeader, name) for name, fields in json.loads(text).items()}
         except FileNotFoundError:
             raise InputError(f"{self.path}: no such file; {_REMEDY}") from None
-        except (SafetensorError, OSError, KeyError, ValueError, ValidationError) as error:
-            raise InputError(f"{self.path}: must be a whole ternary checkpoint ({error}); {_REMEDY}") from None
+        except (SafetensorError, OSError, KeyError, ValueError, AttributeError, RecursionError) as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"{self.path}: must be a whole ternary checkpoint ({reason}); {_REMEDY}") from None
         self.headers: dict[tuple[int, str], LinearHeader] = {
-            (int(name.split(".")[1]), name.split(".")[2]): header for name, header in headers.items()
+            self._place(name): header for name, header in headers.items()
         }
         self._arrays: dict[str, list[str]] = {}
         for tensor in self._file.keys():  # noqa: SIM118 (safe_open is no mapping)
@@ -174,12 +176,22 @@ class Checkpoint:
         if (layer, kind) not in self.headers:
             raise InputError(f"{self.path}: holds no linear {kind!r} of layer {layer}")
         prefix = f"layers.{layer}.{kind}"
-        return self.headers[layer, kind], {name: self._read(f"{prefix}.{name}") for name in self._arrays[prefix]}
+        header = self.headers[layer, kind]
+        arrays = {name: self._read(f"{prefix}.{name}") for name in self._arrays.get(prefix, ())}
+        check_arrays(header, arrays, f"{self.path}: {prefix}")
+        return header, arrays
+
+    def _place(self, name: str) -> tuple[int, str]:
+        """Layer and kind of ``layers.<layer>.<kind>``."""
+        match name.split("."):
+            case ["layers", layer, kind] if layer.isdecimal() and layer.isascii() and len(layer) < 10:
+                return int(layer), kind
+        raise InputError(f"{self.path}: linear must be named layers.<layer>.<kind>, not {name!r}; {_REMEDY}")
 
     def _read(self, name: str) -> np.ndarray:
         try:
             return self._file.get_tensor(name)
-        except SafetensorError as error:
+        except (SafetensorError, TypeError, AttributeError) as error:  # a damaged file, or a type that NumPy lacks
             raise InputError(f"{self.path}: tensor {name!r} cannot be read ({error}); {_REMEDY}") from None
 
 

@@ -6,9 +6,10 @@ bit first, padded to a byte at the end.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
+from pydantic import Field, model_validator
 
 from hw.document import Record
 from hw.errors import InputError
@@ -32,17 +33,28 @@ __all__ = [
 ]
 
 
+Size = Annotated[int, Field(ge=1, lt=1 << 31)]
+
+
 class LinearHeader(Record):
     """What the arrays of one linear mean; see ``quant.weights.solution.LinearSolution`` for the fields."""
 
-    planes: int
-    n: int
-    k: int
-    group: int | None
-    scale_kind: str
-    layout: str
+    planes: Annotated[int, Field(ge=1, le=6)]
+    n: Size
+    k: Size
+    group: Size | None
+    scale_kind: Literal["row", "pow2", "group", "tensor"]
+    layout: Literal["trits", "bits", "signs", "zones"]
     ratios: tuple[int, ...] | None = None
-    exponent_bits: int = 0
+    exponent_bits: Annotated[int, Field(ge=0, le=8)] = 0
+
+    @model_validator(mode="after")
+    def _one_ratio_per_plane(self) -> "LinearHeader":
+        if self.ratios is not None and len(self.ratios) != self.planes:
+            raise ValueError(f"ratios must be as many as planes, {self.planes}, not {len(self.ratios)}")
+        if self.layout in ("signs", "zones") and self.planes != (planes := 1 if self.layout == "signs" else 6):
+            raise ValueError(f"planes of layout {self.layout!r} must be {planes}, not {self.planes}")
+        return self
 
     @property
     def groups(self) -> int:

@@ -1,0 +1,102 @@
+"""What the arrays of a packed linear must be by its header; other files are refused before they are unpacked.
+
+Nothing here allocates: a header's sizes are held against those of the arrays that the file really has.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hw.errors import InputError
+
+if TYPE_CHECKING:
+    from quant.weights.storage import LinearHeader
+
+__all__ = ["check_arrays"]
+
+_ZERO_POINT_BITS = 2
+_BYTES = ("uint8",)
+_FLOATS = ("float16", "float32")
+_HALF = ("float16",)
+
+# What each layout must have beside the optional arrays; an array of no header is refused.
+_NEEDED = {
+    "trits": {"codes", "scales"},
+    "bits": {"codes", "scales"},
+    "signs": {"codes", "scales"},
+    "zones": {"codes", "zones", "salient_columns", "scales"},
+}
+_PLANES_OF_ZONES = 6
+
+
+def check_arrays(header: "LinearHeader", arrays: Mapping[str, np.ndarray], where: str) -> None:
+    """Hold names, types and shapes of ``arrays`` against ``header``.
+
+    Raises:
+        InputError: the first that is missing, unknown, or of another type or shape, after ``where``.
+    """
+    expected = _expected(header, arrays)
+    needed = _NEEDED[header.layout] | ({"exponents"} if header.scale_kind == "pow2" else set())
+    together = ({"low_rank_left", "low_rank_right"}, {"outlier_mask", "outlier_codes", "outlier_scale", "outlier_zero"})
+    for group in together:
+        needed |= group if group & arrays.keys() else set()
+    if missing := sorted(needed - arrays.keys()):
+        raise InputError(f"{where}: array {missing[0]!r} is missing: the file is damaged")
+    for name, array in arrays.items():
+        if name not in expected:
+            raise InputError(f"{where}: array {name!r} has no place in layout {header.layout!r}: the file is damaged")
+        types, shape = expected[name]
+        if array.dtype.name not in types or array.shape != shape:
+            raise InputError(
+                f"{where}: array {name!r} must be {' or '.join(types)} {shape}, not {array.dtype} {array.shape}: "
+                "the file is damaged"
+            )
+
+
+def _expected(
+    header: "LinearHeader", arrays: Mapping[str, np.ndarray]
+) -> dict[str, tuple[tuple[str, ...], tuple[int, ...]]]:
+    """Types and shape of each array that the layout may have."""
+    n, k, planes, groups = header.n, header.k, header.planes, header.groups
+    stored = 1 if header.ratios is not None else planes
+    bitmap = (n, -(-k // 8))
+    scales = {"tensor": (stored,), "pow2": (n,)}.get(header.scale_kind, (stored, n, groups))
+    found = {
+        "scales": (_FLOATS, scales),
+        "offsets": (_FLOATS, (n, groups)),
+        "zeros": (_BYTES, (_field_bytes(n * groups, _ZERO_POINT_BITS),)),
+        "permutation": (_BYTES, (_field_bytes(k, max(1, (k - 1).bit_length())),)),
+    }
+    if header.scale_kind == "pow2":
+        found["exponents"] = (_BYTES, (_field_bytes(n * groups, header.exponent_bits),))
+    if header.layout == "zones":
+        return found | {"codes": (_BYTES, bitmap), "zones": (_BYTES, bitmap), "salient_columns": (_BYTES, bitmap[1:])}
+    left = arrays.get("low_rank_left")
+    rank = left.shape[-1] if left is not None and left.ndim == 2 else 0
+    kept = _kept(arrays)
+    ordinary = n * k - (kept if "outlier_mask" in arrays else 0)
+    codes = {
+        "trits": (planes, n, -(-k // 5)),
+        "bits": (planes, *bitmap),
+        "signs": (-(-ordinary // 8),),
+    }
+    return found | {
+        "codes": (_BYTES, codes[header.layout]),
+        "low_rank_left": (_HALF, (n, rank)),
+        "low_rank_right": (_HALF, (rank, k)),
+        "outlier_mask": (_BYTES, bitmap),
+        "outlier_codes": (_BYTES, (kept,)),
+        "outlier_scale": (_HALF, (n,)),
+        "outlier_zero": (_BYTES, (n,)),
+    }
+
+
+def _kept(arrays: Mapping[str, np.ndarray]) -> int:
+    """Outliers by their bitmap."""
+    mask = arrays.get("outlier_mask")
+    return 0 if mask is None or mask.dtype != np.uint8 else int(np.bitwise_count(mask).sum())
+
+
+def _field_bytes(count: int, width: int) -> int:
+    return -(-count * width // 8)
