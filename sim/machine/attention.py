@@ -26,7 +26,7 @@ def attention_cost(resources: Resources, op: AttentionOp) -> Cost:
     if op.name == "softmax":
         scores = _score_pairs(op) * op.batch * op.kv_heads * op.group
         bits = scores * resources.formats.residual_bits
-        return resources.vector_steps(
+        return resources.vector_cost(
             ActionCounts(
                 vector_ops=scores * _operations(op),
                 activation_buffer_read_bits=bits,
@@ -51,7 +51,7 @@ def _on_vector_unit(resources: Resources, op: AttentionOp) -> Cost:
         activation_buffer_write_bits=cache_bits + query_bits,
         dram_read_bits=resources.dram_bits(cache_bits),
     )
-    cost = resources.vector_steps(counts)
+    cost = resources.vector_cost(counts)
     return cost._replace(macs=int(macs.sum()))
 
 

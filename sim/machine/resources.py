@@ -103,15 +103,18 @@ class Resources:
         return (counts.dram_read_bits + self.memory.write_cost * counts.dram_write_bits) / 8 / self._bytes_per_cycle
 
     def vector_cost(self, counts: ActionCounts) -> Cost:
-        """Vector unit and DRAM overlap; the first word of a read is waited for."""
-        return self.vector_steps(ActionCounts(*(np.array([value], np.float64) for value in counts)))
+        """Cost of sequential steps; a field of ``counts`` holds an array of one value per step, or a single step's.
 
-    def vector_steps(self, counts: ActionCounts) -> Cost:
-        """Cost of sequential steps; each field of ``counts`` holds one value per step."""
+        Vector unit and DRAM overlap; the first word of a read is waited for.
+        """
         compute = np.ceil(np.asarray(counts.vector_work) / self.vector_lanes).astype(np.int64)
         moved = np.asarray(counts.dram_read_bits + self.memory.write_cost * counts.dram_write_bits) / 8
         waits = np.where(np.asarray(counts.dram_read_bits) > 0, self._latency_cycles, 0)
         dram = np.ceil(moved / self._bytes_per_cycle).astype(np.int64) + waits
         vector, stall = int(compute.sum()), int(np.maximum(dram - compute, 0).sum())
         causes = dict.fromkeys(CAUSES, 0) | {"vector": vector, "dram_stall": stall}
-        return Cost(vector + stall, causes, ActionCounts(*(float(np.sum(value)) for value in counts)))
+        return Cost(vector + stall, causes, ActionCounts(*map(_over_steps, counts)))
+
+
+def _over_steps(value: float | np.ndarray) -> float:
+    return float(value.sum()) if isinstance(value, np.ndarray) else float(value)
