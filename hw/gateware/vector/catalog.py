@@ -14,6 +14,7 @@ from hw.gateware.vector.quantize import QuantizerLane
 from hw.gateware.vector.residual import ResidualAdder
 from hw.gateware.vector.rope import RotaryPair
 from hw.gateware.vector.scalar import Divider, SquareRoot
+from hw.gateware.vector.scale import ScaleMultiplier, ScaleOf
 from hw.gateware.vector.silu import GluLane
 from hw.gateware.vector.table import Argmax, EmbeddingLane
 from hw.token.decoder import FRACTION
@@ -51,6 +52,8 @@ BLOCKS: dict[str, VectorBlock] = {
     "glu": VectorBlock("gate times sigmoid of gate times up", "element", lambda: GluLane(FRACTION)),
     "residual": VectorBlock("two words added, saturated", "element", ResidualAdder),
     "argmax": VectorBlock("the largest logit so far and its id", "logit", Argmax),
+    "scale-of": VectorBlock("the top 16 bits of an integer as a scale", "value", ScaleOf),
+    "scale-product": VectorBlock("two scales multiplied", "scale", ScaleMultiplier),
     "divider": VectorBlock("a quotient of 38 by 23 bits", "one bit", lambda: Divider(38, 23)),
     "root": VectorBlock("an integer square root of 32 bits", "one bit", SquareRoot),
 }

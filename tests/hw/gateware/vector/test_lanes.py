@@ -16,6 +16,7 @@ from hw.gateware.vector.quantize import QuantizerLane
 from hw.gateware.vector.rescale import Rescaler
 from hw.gateware.vector.residual import ResidualAdder
 from hw.gateware.vector.rope import RotaryPair
+from hw.gateware.vector.scale import ScaleMultiplier, ScaleOf
 from hw.gateware.vector.silu import GluLane
 from hw.gateware.vector.table import Argmax, EmbeddingLane
 from hw.synthesis.word_level import MULTIPLIERS, word_level_cells
@@ -230,7 +231,25 @@ def argmax_case(rng, count):
     return Argmax(), inputs, {"best_id": best, "best": [int(found[i]) for i in best]}
 
 
+def scale_of_case(rng, count):
+    values = np.abs(spread(rng, 49, count))
+    values = np.minimum(values, (1 << 48) - 1)
+    scale = scale_of(values)
+    return ScaleOf(), {"value": values}, {"mantissa": scale.mantissa.tolist(), "exponent": scale.exponent.tolist()}
+
+
+def scale_product_case(rng, count):
+    a, b = (Scale(rng.integers(1 << 15, 1 << 16, count), rng.integers(-200, 200, count)) for _ in range(2))
+    a.mantissa[:3], b.mantissa[2:5] = 0, 0
+    product = multiply(a, b)
+    inputs = {"a_mantissa": a.mantissa, "a_exponent": a.exponent, "b_mantissa": b.mantissa, "b_exponent": b.exponent}
+    expected = {"mantissa": product.mantissa.tolist(), "exponent": product.exponent.tolist()}
+    return ScaleMultiplier(), inputs, expected
+
+
 CASES = {
+    "scale of": scale_of_case,
+    "scale product": scale_product_case,
     "rescale": rescale_case,
     "dequantize": dequantize_case,
     "score": lambda rng, count: dequantize_case(rng, count, hidden=True),
