@@ -128,6 +128,8 @@ def exponential_case(rng, count):
 def silu_case(rng, count):
     fraction = int(rng.integers(6, 13))
     gate, up = spread(rng, int(rng.integers(8, 25)), count), spread(rng, 17, count)
+    ends = [end + step for end in (-8 << fraction, 8 << fraction) for step in (-1, 0, 1)]  # of the table
+    gate[-min(count, 6) :] = ends[: min(count, 6)]
     places = rng.integers(0, 15, count)
     one = lambda i, flags: gated(gate[None, i : i + 1], up[None, i : i + 1], fraction, int(places[i]), flags)[0, 0]  # noqa: E731
     result, saturated_ = flagged(one, count)
