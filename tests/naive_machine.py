@@ -175,11 +175,12 @@ class NaiveMachine:
         vectors = batch * queries * s.heads * s.head_dim
         place = self._place(name)
         if name == "softmax":
+            each = 5 + 6 * s.attention_softcap  # c - 2 c / (exp(2 x / c) + 1) beside the softmax itself
             if place == "host":
-                return self._on_host(0, 5 * pairs, 2 * pairs * RESIDUAL, 0)
+                return self._on_host(0, each * pairs, 2 * pairs * RESIDUAL, 0)
             bits = pairs * RESIDUAL
             moved = Counter(activation_buffer_read_bits=bits, activation_buffer_write_bits=bits)
-            return self._beside(moved + Counter(vector_ops=5 * pairs))
+            return self._beside(moved + Counter(vector_ops=each * pairs))
         if place == "host":
             return self._on_host(pairs * s.head_dim, 0, (pairs + vectors) * RESIDUAL, self._from_dram(cache_bits))
         if place == "vector":

@@ -40,6 +40,7 @@ _COMPARE = {
     ast.Eq: ("==", "!="),
     ast.NotEq: ("!=", "=="),
 }
+_ASSERTIONS = ("strict",)  # of zip: says that lengths are equal, and changes nothing where they are
 _NAMES = {"min": "max", "max": "min", "any": "all", "all": "any", "ceil": "floor", "floor": "ceil"}
 _ATTRIBUTES = _NAMES | {"low": "typical", "high": "typical", "typical": "high", "minimum": "maximum"}
 
@@ -86,6 +87,8 @@ def _computing(node: ast.AST) -> Iterator[ast.expr]:
         if isinstance(node, ast.AnnAssign | ast.arg) and name == "annotation":
             continue
         if isinstance(node, ast.FunctionDef) and name in ("returns", "decorator_list"):
+            continue
+        if isinstance(node, ast.keyword) and node.arg in _ASSERTIONS:
             continue
         for child in value if isinstance(value, list) else [value]:
             if not isinstance(child, ast.AST) or isinstance(child, ast.Raise | ast.JoinedStr | ast.Import):

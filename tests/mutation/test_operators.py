@@ -29,6 +29,11 @@ def test_error_messages_annotations_and_docstrings_stay():
     assert _changes(source) == set()
 
 
+def test_what_zip_asserts_stays():
+    assert _changes("x = zip(a, b, strict=True)") == set()
+    assert _changes("x = f(a, exact=True)") == {"x = f(a, exact=False)"}
+
+
 def test_every_change_parses_also_behind_letters_of_two_bytes():
     source = 'x = "µ"; y = a + (b - c) ** 2 if not d else max(e.high, 0.5)\n'
     found = mutants(source)

@@ -1,5 +1,7 @@
 """Defaults and limits of what a run may say: pinned against what their documentation derives them from."""
 
+import json
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -14,7 +16,7 @@ from sim.gemm.schedule import GemmJob
 from sim.host import Host
 from sim.job import SimJob
 from sim.memory import MemoryConfig, load_memory, stream_table
-from sim.result import Statistics
+from sim.result import Statistics, read_result, write_result
 from sim.simulator import array_formats, simulate
 from sim.trace.build import build_trace
 from sim.trace.ops import EmbeddingOp, Formats, LinearOp, VectorOp
@@ -225,3 +227,47 @@ def test_formats_of_an_array_are_those_of_its_arithmetic():
 def test_steady_operands_are_unknown_unless_they_were_measured():
     fields = {"zero_fraction": 0.1, "toggle_rate": 0.2, "input_toggle_rate": 0.3, "measured": False, "origin": ""}
     assert Statistics(**fields).steady_operands is None
+
+
+def test_a_result_speaks_of_all_of_its_cores():
+    one, three = (
+        simulate(SHAPE, sized(4, 6).model_copy(update={"clock_hz": 4e8}), MEMORY, 5, 2, cores=CoreGroup(count=count))
+        for count in (1, 3)
+    )
+    assert (one.machine, one.lanes, one.vector_lanes) == ("4x6", 24, 64)
+    assert (three.machine, three.lanes, three.vector_lanes) == ("3 x 4x6", 72, 192)
+    for result in (one, three):
+        for phase in result.phases:
+            assert result.phase(phase.name) is phase
+            assert result.seconds(phase) == pytest.approx(phase.cycles / 4e8)
+            macs = sum(op.counts.array_macs for op in phase.ops)
+            assert result.utilization(phase) == pytest.approx(macs / result.lanes / phase.cycles)
+
+
+def test_two_tiles_per_core_are_just_enough():
+    array = sized(4, 4).model_copy(update={"weight_buffer_bytes": 2 * 3 * 4})
+    CoreGroup(count=3).check(array)
+    with pytest.raises(InputError, match=r"two tiles for each of 4 cores \(32 bytes\), not 24"):
+        CoreGroup(count=4).check(array)
+    assert CoreGroup(count=3).fed(array) == array
+    assert CoreGroup(count=5).fed(array).weight_buffer_bytes == 40
+
+
+def test_a_link_takes_as_many_cycles_as_a_vector_of_sums_has_words():
+    """Four sums of 24 bits are 96: 20 words of 5 bits, 6 of 16, one of 96; one core sends nothing."""
+    array = sized(4, 4)
+    for bits, cycles in ((5, 20), (16, 6), (96, 1), (None, 1)):
+        assert CoreGroup(count=4, link_bits=bits).result_interval(array, 4) == cycles
+        assert CoreGroup(count=4, link_bits=bits).result_interval(array, 1) == 1
+    assert [CoreGroup(count=8).reduction_latency(cores) for cores in (1, 2, 3, 4, 5, 8)] == [0, 1, 2, 2, 3, 3]
+
+
+def test_results_are_files_of_a_named_schema(tmp_path):
+    result = simulate(SHAPE, sized(4, 4), MEMORY, 3, 1)
+    write_result(tmp_path / "sim.json", result, {"a": "b"})
+    document = json.loads((tmp_path / "sim.json").read_text())
+    assert (document["schema"], document["version"]) == ("tritforge.sim", 1)
+    assert read_result(tmp_path / "sim.json") == result
+    (tmp_path / "sim.json").write_text(json.dumps(document | {"version": 2}))
+    with pytest.raises(InputError, match="version"):
+        read_result(tmp_path / "sim.json")

@@ -143,6 +143,12 @@ RUNS = {
     "window int8": Run(machine(mac="int8"), SHAPE.model_copy(update={"sliding_window": 3}), prefill=10),
     "biases": Run(machine(), SHAPE.model_copy(update={"qkv_bias": True, "activation": "gelu"})),
     "sub norms": Run(machine(), SHAPE.model_copy(update={"sub_norms": True, "activation": "relu2", "kv_heads": 4})),
+    "soft caps": Run(machine(), SHAPE.model_copy(update={"attention_softcap": True})),
+    "soft caps on the host": Run(
+        machine(),
+        SHAPE.model_copy(update={"attention_softcap": True}),
+        execution=Execution(placement={"softmax": "host"}),
+    ),
     "chunks": Run(machine(), prefill=7, execution=Execution(prefill_chunk=3)),
     "chunks int8": Run(machine(mac="int8"), prefill=7, execution=Execution(prefill_chunk=3)),
     "mixed": Run(machine(), prefill=7, execution=Execution(mixed_chunk=5)),
