@@ -11,7 +11,7 @@ from hw.arithmetics import ARITHMETICS, Arithmetic, Mac
 from hw.artifact import sha256_json
 from hw.document import Record, load_named, names_in
 from hw.errors import InputError, did_you_mean
-from hw.formats import SCALE_BITS, Results
+from hw.formats import MAX_PLANES, SCALE_BITS, Results, planes_weight
 from hw.organisations import ORGANISATIONS, Organisation, OrganisationName
 from hw.trit import TRIT_BITS, Packing
 
@@ -26,7 +26,8 @@ _REQUANTIZER_STAGES = 4  # operands, product, shift, rounding
 _QUEUE_SLACK = 2  # result slots beyond the pipeline's depth, so that one result per cycle never waits for credits
 _MAX_DIMENSION = 1024
 _MAX_REQUANTIZED_BITS = 32  # products of a multiplier then stay exact in int64, offsets included
-_OPTIONS = ("planes", "group_exponent_bits", "sum_of_x", "results")  # beyond plain sums of one plane
+_OPTIONS = ("planes", "digits", "lane_loading", "group_exponent_bits", "sum_of_x", "results")  # beyond plain sums
+_YOUNGER_OPTIONS = ("digits", "lane_loading")  # not hashed at their defaults: older arrays keep their hashes
 
 
 def required_accumulator_bits(k: int) -> int:
@@ -58,7 +59,9 @@ class ArrayConfig(Record):
     clock_hz: Annotated[float, Field(gt=0)] = 1e9
     activation_buffer_bytes: Positive = 256 * 1024
     weight_buffer_bytes: Positive = 256 * 1024
-    planes: Literal[1, 2] = 1  # most ternary planes that one GEMM may add up
+    planes: Annotated[int, Field(ge=1, le=MAX_PLANES)] = 1  # most ternary planes that one GEMM may add up
+    digits: bool = False  # plane p of a GEMM may weigh 3**p: balanced-ternary digits, such as those of K and V
+    lane_loading: bool = False  # weight tiles may stream lane by lane, as V is stored, and not only column by column
     group_exponent_bits: Annotated[int, Field(ge=0, le=3)] = 0  # of each tile's power-of-two scale per column; 0 = none
     sum_of_x: bool = False  # sum the activations beside the columns, for methods with offsets
     results: Results = "sums"  # int8: a requantizer stands before the result queue
@@ -69,6 +72,14 @@ class ArrayConfig(Record):
         if not self.arithmetic.is_float and self.accumulator_bits < (need := self._sum_bits(self.rows)):
             raise ValueError(
                 f"accumulator_bits must be at least {need} for a tile of {self.rows} lanes, not {self.accumulator_bits}"
+            )
+        if self.digits and self.planes == 1:
+            raise ValueError(f"planes must be 2 to {MAX_PLANES} where digits is true, not 1")
+        if self.digits and self.max_k_of(self.planes, digits=True) < self.rows:
+            need = self._sum_bits(self.rows * planes_weight(self.planes, digits=True))
+            raise ValueError(
+                f"accumulator_bits must be at least {need} for a tile of {self.rows} lanes in {self.planes} digits, "
+                f"not {self.accumulator_bits}"
             )
         if self.results == "int8" and self.accumulator_bits > _MAX_REQUANTIZED_BITS:
             raise ValueError(
@@ -167,8 +178,13 @@ class ArrayConfig(Record):
 
     @property
     def total_stages(self) -> int:
-        """Registers from the vector register to the accumulator: the column's, and that of the power-of-two scales."""
-        return self.column_stages + (self.group_exponent_bits > 0)
+        """Registers from the vector register to the accumulator: column, plane weight, exponent."""
+        return self.column_stages + self.digit_stages + (self.group_exponent_bits > 0)
+
+    @property
+    def digit_stages(self) -> int:
+        """Registers that multiply a column's total by the weight of its digit plane: times 3, times 9, times 9."""
+        return {2: 1, 3: 2, 4: 2, 5: 3}[self.planes] if self.digits else 0
 
     @property
     def requantizer_stages(self) -> int:
@@ -205,6 +221,18 @@ class ArrayConfig(Record):
         return self.arithmetic.max_k(self.accumulator_bits, self.max_exponent)
 
     @property
+    def largest_plane_weight(self) -> int:
+        """What the sums of a plane are multiplied with at most."""
+        return 3 ** (self.planes - 1) if self.digits else 1
+
+    def max_k_of(self, planes: int, digits: bool = False) -> int:
+        """The largest K of a GEMM of so many planes whose sums cannot overflow the accumulator.
+
+        ``|q| <= 127`` and ``|weight| <= planes_weight``, so ``K <= max_k // planes_weight``.
+        """
+        return self.max_k // planes_weight(planes, digits)
+
+    @property
     def max_exponent(self) -> int:
         """The largest power-of-two scale of a tile's column: its sum is shifted left by so many bits."""
         return 2**self.group_exponent_bits - 1
@@ -216,7 +244,8 @@ class ArrayConfig(Record):
     @cached_property
     def sha256(self) -> str:
         """Hash of every field but the description: identifies the hardware."""
-        return sha256_json(self.model_dump(exclude={"description"}))
+        unused = {name for name in _YOUNGER_OPTIONS if name not in self.options}
+        return sha256_json(self.model_dump(exclude={"description"} | unused))
 
     @property
     def dense_array(self) -> "ArrayConfig":
@@ -257,16 +286,18 @@ class ArrayConfig(Record):
         if not self.arithmetic.stores_trits:
             raise InputError(f"array {self.name!r}: mac must be ternary for gateware, not {self.mac}")
 
-    def check_k(self, k: int, where: str) -> None:
-        """Refuse a reduction length whose sums could overflow the accumulator.
+    def check_k(self, k: int, where: str, digits: int = 0) -> None:
+        """Refuse a reduction length whose sums could overflow the accumulator; ``digits``: planes that weigh 3**p.
 
         Raises:
             InputError: naming ``where``, both widths and the way out.
         """
-        if not self.arithmetic.is_float and k > self.max_k:
+        weight = planes_weight(digits, digits=True) if digits else 1
+        if not self.arithmetic.is_float and k > self.max_k // weight:
             raise InputError(
-                f"{where}: K = {k} needs accumulator_bits of at least {self._sum_bits(k)}, "
-                f"not {self.accumulator_bits} of array {self.name!r} (good for K <= {self.max_k})"
+                f"{where}: K = {k}{f' in {digits} digits' if digits else ''} needs accumulator_bits of at least "
+                f"{self._sum_bits(k * weight)}, not {self.accumulator_bits} of array {self.name!r} "
+                f"(good for K <= {self.max_k // weight})"
             )
 
 

@@ -1,4 +1,4 @@
-"""What a GEMM's descriptor says beside its sizes: planes of trits, and how sums become results.
+"""What a GEMM's descriptor says beside its sizes: planes of trits, what they weigh, how sums become results.
 
 Two numbers of an output are fixed point: ``multiplier`` (and ``offset``, which weighs the sum of the token's
 activations), signed integers of ``SCALE_BITS`` bits, over the power of two ``shift`` that all outputs share.
@@ -6,18 +6,31 @@ activations), signed integers of ``SCALE_BITS`` bits, over the power of two ``sh
 
 from typing import Literal, NamedTuple
 
-__all__ = ["INT8_BITS", "INT8_LIMIT", "PLAIN", "SCALE_BITS", "SHIFT_BITS", "GemmFormat", "Results"]
+__all__ = [
+    "INT8_BITS",
+    "INT8_LIMIT",
+    "LAST_PLANE_BITS",
+    "MAX_PLANES",
+    "PLAIN",
+    "SCALE_BITS",
+    "SHIFT_BITS",
+    "GemmFormat",
+    "Results",
+    "planes_weight",
+]
 
 Results = Literal["sums", "int8"]  # what a result beat holds per output: the accumulator, or its requantized value
 
 SCALE_BITS = 16  # of a multiplier and of an offset, two's complement
 SHIFT_BITS = 6
+MAX_PLANES = 5  # of one GEMM: the digits of a base-3 byte
+LAST_PLANE_BITS = 3  # of the number of a GEMM's last plane in its descriptor, on arrays with more than two planes
 INT8_BITS = 8  # of an activation, and of a requantized result
 INT8_LIMIT = 127  # results saturate at plus and minus this, as activations do: a negation never overflows
 
 
 class GemmFormat(NamedTuple):
-    """Formats of one GEMM. ``sums`` arrays read ``planes`` alone; the rest is the requantizer's.
+    """Formats of one GEMM. ``sums`` arrays read the planes and how they come; the rest is the requantizer's.
 
     ``result = clip(round_half_even((sum * multiplier + sum_of_x * offset) / 2**shift), -127, 127)``
     """
@@ -27,6 +40,18 @@ class GemmFormat(NamedTuple):
     multiplier: int = 1
     offset: int = 0
     shift: int = 0
+    digits: bool = False  # plane p weighs 3**p, the digits of balanced-ternary numbers; else every plane weighs 1
+    by_lanes: bool = False  # weight tiles stream lane by lane, each with its columns; else column by column
+
+    @property
+    def plane_weights(self) -> tuple[int, ...]:
+        """What each plane's sums are multiplied with."""
+        return tuple(3**plane if self.digits else 1 for plane in range(self.planes))
+
+
+def planes_weight(planes: int, digits: bool) -> int:
+    """The largest magnitude of a weight of so many planes: their number, or (3**planes - 1) / 2 of digits."""
+    return (3**planes - 1) // 2 if digits else planes
 
 
 PLAIN = GemmFormat()

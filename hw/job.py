@@ -7,7 +7,7 @@ import numpy as np
 
 from hw.config import ArrayConfig
 from hw.errors import InputError
-from hw.formats import PLAIN, SCALE_BITS, SHIFT_BITS, GemmFormat
+from hw.formats import LAST_PLANE_BITS, PLAIN, SCALE_BITS, SHIFT_BITS, GemmFormat
 from hw.golden import requantize, scaled_sums, tiles
 from hw.trit import tile_stream
 
@@ -51,7 +51,13 @@ class CoreJob(NamedTuple):
                 f"planes must be as many as the format's {self.formats.planes} and at most {config.planes} "
                 f"on array {config.name!r}, not {len(self.planes)}"
             )
-        config.check_k(self.sizes[2] * self.formats.planes, "GEMM, over all planes")
+        for name, option in (("digits", "digits"), ("by_lanes", "lane_loading")):
+            if getattr(self.formats, name) and not getattr(config, option):
+                raise InputError(f"{name} must be false: array {config.name!r} has {option} false")
+        if self.formats.digits:
+            config.check_k(self.sizes[2], "GEMM", self.formats.planes)
+        else:
+            config.check_k(self.sizes[2] * self.formats.planes, "GEMM, over all planes")
         if self.formats.row_scales and (config.results != "int8" or self.multipliers is None):
             raise InputError(
                 f"row_scales must come with multipliers, and results of array {config.name!r} must be int8"
@@ -79,7 +85,7 @@ def golden_results(job: CoreJob, config: ArrayConfig) -> np.ndarray:
 
     Sums of an array with ``sum_of_x`` are ``(m, n + 1)``: the last column is each token's sum of activations.
     """
-    sums = scaled_sums(job.q, job.planes, config.rows, job.exponents)
+    sums = scaled_sums(job.q, job.planes, config.rows, job.exponents, job.formats.plane_weights)
     x_sum = job.q.astype(np.int64).sum(axis=1)
     if config.results == "sums":
         return np.concatenate([sums, x_sum[:, None]], axis=1) if config.sum_of_x else sums
@@ -99,6 +105,9 @@ def descriptor_bits(job: CoreJob, config: ArrayConfig) -> int:
     fields = [(size, _SIZE_BITS) for size in job.sizes]
     if config.planes == 2:
         fields.append((formats.planes - 1, 1))
+    if config.planes > 2:
+        fields.append((formats.planes - 1, LAST_PLANE_BITS))
+    fields += [(int(formats.digits), 1)] * config.digits + [(int(formats.by_lanes), 1)] * config.lane_loading
     if config.results == "int8":
         fields += [(int(formats.row_scales), 1), (formats.shift, SHIFT_BITS), (formats.multiplier, SCALE_BITS)]
         if config.sum_of_x:
@@ -116,7 +125,8 @@ def weight_stream(job: CoreJob, config: ArrayConfig) -> bytes:
                 tile = np.zeros((config.cols, config.rows), np.int8)
                 part = job.planes[plane, columns, lanes]
                 tile[: part.shape[0], : part.shape[1]] = part
-                words = tile_stream(tile, config.packing, config.weight_bus_bits)
+                ordered = tile.T if job.formats.by_lanes else tile
+                words = tile_stream(ordered, config.packing, config.weight_bus_bits)
                 once += [word.to_bytes(config.weight_bus_bits // 8, "little") for word in words]
                 once.append(_exponents(job, config, plane, fold, columns))
         once.append(_scales(job, config, columns))

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import Component, In, Out
 from hw.arithmetic.adders import Cells
 from hw.config import ArrayConfig
 from hw.errors import InputError
-from hw.formats import SCALE_BITS, SHIFT_BITS
+from hw.formats import LAST_PLANE_BITS, SCALE_BITS, SHIFT_BITS
 from hw.gateware.axi_lite import AxiLiteRegisters, axi_lite_members
 from hw.gateware.core import Core
 from hw.gateware.counters import CAUSES
@@ -37,7 +37,14 @@ REGISTERS = (
 
 # First bit and width of the fields of hw.formats.GemmFormat in their registers. Fields that an array has no use for
 # must stay 0, and all other bits.
-FORMAT_BITS = {"second_plane": (0, 1), "row_scales": (1, 1), "shift": (8, SHIFT_BITS)}
+FORMAT_BITS = {
+    "second_plane": (0, 1),
+    "row_scales": (1, 1),
+    "last_plane": (2, LAST_PLANE_BITS),  # of arrays with more than two planes
+    "digits": (5, 1),
+    "by_lanes": (6, 1),
+    "shift": (8, SHIFT_BITS),
+}
 SCALES = {"multiplier": (0, SCALE_BITS), "offset": (SCALE_BITS, SCALE_BITS)}
 
 CONTROL_BITS = {

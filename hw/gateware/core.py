@@ -77,6 +77,7 @@ class Core(Component):
             tiles.beat.eq(sequencer.beat),
             tiles.swap.eq(sequencer.swap),
             tiles.clear.eq(sequencer.start),
+            *([tiles.by_lanes.eq(sequencer.formats.by_lanes)] if self.config.lane_loading else []),
             counters.start.eq(sequencer.start),
             counters.running.eq(sequencer.running),
             counters.issue.eq(sequencer.issue),

@@ -2,11 +2,12 @@
 
 from itertools import pairwise
 
-from amaranth import Module, Signal, Value
+from amaranth import Module, Mux, Signal, Value
 from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out
 
 from hw.config import ArrayConfig
+from hw.gateware.lane_negatives import count_by_lanes
 from hw.gateware.ports import beat_shape, negatives_layout, trits_per_word
 
 __all__ = ["NegativesCounter"]
@@ -27,6 +28,7 @@ class NegativesCounter(Component):
     beat : its number inside the tile.
     swap : this edge swaps; the counts are those of the active tile one edge later.
     negatives : per column, the number of -1 trits of the active tile.
+    by_lanes : arrays with ``lane_loading``: every word holds trits of many columns, see ``hw.gateware.lane_negatives``.
     """
 
     def __init__(self, config: ArrayConfig):
@@ -39,6 +41,7 @@ class NegativesCounter(Component):
                 "swap": In(1),
                 "negatives": Out(negatives_layout(config)),
             }
+            | ({"by_lanes": In(1)} if config.lane_loading else {})
         )
 
     def elaborate(self, platform) -> Module:
@@ -56,6 +59,7 @@ class NegativesCounter(Component):
         m.d.sync += swap.eq(self.swap)
         running = Signal(range(config.rows + 1))  # -1 trits so far of the column that the last word cut
 
+        by_lanes = count_by_lanes(m, self, accept, beat) if config.lane_loading else []
         per_word = trits_per_word(config)
         for column in range(config.cols):
             start, stop = column * config.rows, (column + 1) * config.rows
@@ -72,6 +76,8 @@ class NegativesCounter(Component):
                 with m.If(now):
                     m.d.sync += shadow.eq(so_far)
                 so_far = shadow
+            if config.lane_loading:
+                so_far = Mux(self.by_lanes, by_lanes[column], so_far)
             with m.If(swap):
                 m.d.sync += self.negatives[column].eq(so_far)
         return m

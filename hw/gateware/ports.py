@@ -6,7 +6,7 @@ from amaranth.utils import bits_for
 
 from hw.arithmetic.lane import ACTIVATION_BITS, TritCode
 from hw.config import ArrayConfig
-from hw.formats import SCALE_BITS, SHIFT_BITS
+from hw.formats import LAST_PLANE_BITS, SCALE_BITS, SHIFT_BITS
 
 __all__ = [
     "SIZE_BITS",
@@ -17,6 +17,8 @@ __all__ = [
     "exponents_layout",
     "format_fields",
     "negatives_layout",
+    "number_by_lanes",
+    "plane_shape",
     "results_layout",
     "scales_layout",
     "sums_layout",
@@ -26,6 +28,7 @@ __all__ = [
     "totals_layout",
     "trits_per_word",
     "vector_layout",
+    "weighted_layout",
 ]
 
 SIZE_BITS = 24
@@ -37,6 +40,12 @@ Descriptor = data.StructLayout({"m": SIZE_BITS, "n": SIZE_BITS, "k": SIZE_BITS})
 def format_fields(config: ArrayConfig) -> dict[str, Shape]:
     """Fields of a descriptor behind its sizes, see ``hw.formats.GemmFormat``; none for an array without options."""
     fields = {"second_plane": Shape(1)} if config.planes == 2 else {}
+    if config.planes > 2:
+        fields["last_plane"] = Shape(LAST_PLANE_BITS)
+    if config.digits:
+        fields["digits"] = Shape(1)
+    if config.lane_loading:
+        fields["by_lanes"] = Shape(1)
     if config.results == "int8":
         fields |= {"row_scales": Shape(1), "shift": Shape(SHIFT_BITS), "multiplier": signed(SCALE_BITS)}
         if config.sum_of_x:
@@ -59,6 +68,12 @@ def trits_per_word(config: ArrayConfig) -> int:
     return config.weight_bus_bits // 8 * {"2bit": 4, "5in8": 5}[config.packing]
 
 
+def number_by_lanes(config: ArrayConfig, number: int) -> int:
+    """Number of trit ``c * rows + r`` in a tile that streams lane by lane."""
+    column, lane = divmod(number, config.rows)
+    return lane * config.cols + column
+
+
 def tile_layout(config: ArrayConfig) -> data.ArrayLayout:
     """A weight tile; trit ``(c, r)`` is number ``c * rows + r``."""
     return data.ArrayLayout(TritCode, config.lanes)
@@ -79,14 +94,24 @@ def totals_layout(config: ArrayConfig) -> data.ArrayLayout:
     return data.ArrayLayout(total_shape(config), config.cols)
 
 
+def plane_shape(config: ArrayConfig) -> Shape:
+    """Number of a plane; at least one bit, because Verilog has no empty signals."""
+    return Shape(1) if config.planes <= 2 else Shape(LAST_PLANE_BITS)
+
+
+def weighted_layout(config: ArrayConfig) -> data.ArrayLayout:
+    """The totals of all columns, times the weight of their plane."""
+    return data.ArrayLayout(signed(bits_for(128 * config.rows * config.largest_plane_weight, True)), config.cols)
+
+
 def exponents_layout(config: ArrayConfig) -> data.ArrayLayout:
     """Per column, the exponent of a tile's power-of-two scale."""
     return data.ArrayLayout(config.group_exponent_bits, config.cols)
 
 
 def addends_layout(config: ArrayConfig) -> data.ArrayLayout:
-    """The totals of all columns, shifted left by their exponents."""
-    return data.ArrayLayout(signed(total_shape(config).width + config.max_exponent), config.cols)
+    """The totals of all columns, times the weight of their plane and shifted left by their exponents."""
+    return data.ArrayLayout(signed(weighted_layout(config).elem_shape.width + config.max_exponent), config.cols)
 
 
 def sums_layout(config: ArrayConfig) -> data.ArrayLayout:

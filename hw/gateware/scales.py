@@ -11,7 +11,7 @@ from amaranth.lib.wiring import Component, In, Out
 from hw.arithmetic.lane import ACTIVATION_BITS
 from hw.arithmetic.registers import delayed
 from hw.config import ArrayConfig
-from hw.gateware.ports import addends_layout, exponents_layout, total_shape, totals_layout, vector_layout
+from hw.gateware.ports import addends_layout, exponents_layout, total_shape, vector_layout, weighted_layout
 
 __all__ = ["ActivationSum", "ScaleQueue", "TileShifter"]
 
@@ -61,7 +61,7 @@ class TileShifter(Component):
     -------
     word, accept, last_exponents_beat : words of the weight stream, and the last of a tile's exponents.
     last_in_tile : this edge issues the last vector of a tile.
-    totals : from the array, ``1 + config.column_stages`` edges after their issue.
+    totals : from the array or its plane weights, ``config.total_stages`` edges after their issue.
     shifted : one edge later.
     """
 
@@ -73,7 +73,7 @@ class TileShifter(Component):
                 "accept": In(1),
                 "last_exponents_beat": In(1),
                 "last_in_tile": In(1),
-                "totals": In(totals_layout(config)),
+                "totals": In(weighted_layout(config)),
                 "shifted": Out(addends_layout(config)),
             }
         )
@@ -85,7 +85,7 @@ class TileShifter(Component):
         layout = exponents_layout(config)
         m.submodules.queue = queue = ScaleQueue(config, layout.size, config.tiles_in_flight)
         exponents = Signal(layout)
-        end = delayed(m, self.last_in_tile, 1 + config.column_stages, "end")
+        end = delayed(m, self.last_in_tile, 1 + config.column_stages + config.digit_stages, "end")
         m.d.comb += [
             queue.word.eq(self.word),
             queue.accept.eq(self.accept),

@@ -1,11 +1,11 @@
 """The sequencer: takes one GEMM descriptor, walks its tiles, and decides loads, swaps and issues."""
 
-from amaranth import Module, Mux, Signal, Value
+from amaranth import Array, Module, Mux, Signal, Value
 from amaranth.lib import data, enum, stream
 from amaranth.lib.wiring import Component, In, Out
 
 from hw.config import ArrayConfig
-from hw.gateware.ports import beat_shape, descriptor_layout, format_fields, token_shape
+from hw.gateware.ports import beat_shape, descriptor_layout, format_fields, plane_shape, token_shape
 from hw.gateware.tile_walk import TileWalk
 
 __all__ = ["Sequencer", "Status"]
@@ -34,7 +34,7 @@ class Sequencer(Component):
     swap : this edge moves shadow to active.
     activation_valid, activation_ready : handshake of the activation stream.
     issue, first_fold, last_fold, token, last_in_column_tile : the vector accepted on this edge, see ``Accumulator``.
-    last_in_tile, second_plane : it is the last of its tile; it meets the second plane.
+    last_in_tile, plane : it is the last of its tile; the number of the plane that it meets.
     last_token : number of the last token of its token tile.
     credit_missing : the vector that is issued next needs a credit, and none is available.
     restarting : outputs stationary: the edge before made the last issue of a column tile, so that this one makes none.
@@ -68,7 +68,7 @@ class Sequencer(Component):
                 "token": Out(token_shape(config)),
                 "last_in_tile": Out(1),
                 "last_in_column_tile": Out(1),
-                "second_plane": Out(1),
+                "plane": Out(plane_shape(config)),
                 "last_token": Out(token_shape(config)),
                 "credit_missing": Out(1),
                 "restarting": Out(1),
@@ -92,8 +92,8 @@ class Sequencer(Component):
         for each in (load, walk):
             m.d.comb += [getattr(each.sizes, name).eq(getattr(sizes, name)) for name in "mnk"]
             m.d.comb += [each.start.eq(accepted), each.refused.eq(refused)]
-            if self.config.planes == 2:
-                m.d.comb += each.planes.eq(sizes.second_plane)
+            if self.config.planes > 1:
+                m.d.comb += each.last_plane.eq(self._last_plane)
 
         accept = self.accept
         last_beat = Signal()
@@ -121,7 +121,7 @@ class Sequencer(Component):
             self.first_fold.eq(walk.first_fold),
             self.last_fold.eq(walk.last_fold),
             self.last_in_column_tile.eq(self.last_in_tile & walk.last_fold),
-            self.second_plane.eq(walk.second_plane),
+            self.plane.eq(walk.plane),
             self.all_issued.eq(~walk.more),
             self.swap.eq(self.shadow_full & (~self.active | self.last_in_tile)),
         ]
@@ -156,6 +156,24 @@ class Sequencer(Component):
             end = Mux(last_fold & self.formats.row_scales, self.last_scales_beat, end)
         return end
 
+    @property
+    def _last_plane(self) -> Value:
+        """Number of the last plane, out of the descriptor of an array with several."""
+        sizes = self.descriptor.payload
+        return sizes.second_plane if self.config.planes == 2 else sizes.last_plane
+
+    def _max_k(self) -> Value | int:
+        """The largest K of the descriptor's formats; 0 for more planes than the array has, which refuses them."""
+        config = self.config
+        if config.planes == 1:
+            return config.max_k
+        planes = range(1, config.planes + 1)
+        equal = _chosen([config.max_k_of(count) for count in planes], self._last_plane)
+        if not config.digits:
+            return equal
+        weighted = _chosen([config.max_k_of(count, digits=True) for count in planes], self._last_plane)
+        return Mux(self.descriptor.payload.digits, weighted, equal)
+
     def _take_descriptor(self, m: Module) -> tuple[Value, Value]:
         """Accept a descriptor while nothing runs; start it, or refuse it with a status.
 
@@ -165,12 +183,9 @@ class Sequencer(Component):
         zero = Signal()
         too_large = Signal()
         accepted = Signal()
-        max_k = self.config.max_k
-        if self.config.planes == 2:
-            max_k = Mux(sizes.second_plane, max_k // 2, max_k)
         m.d.comb += [
             zero.eq((sizes.m == 0) | (sizes.n == 0) | (sizes.k == 0)),
-            too_large.eq(sizes.k > max_k),
+            too_large.eq(sizes.k > self._max_k()),
             self.descriptor.ready.eq(~self.running),
             accepted.eq(self.descriptor.valid & self.descriptor.ready),
             self.start.eq(accepted & ~zero & ~too_large),
@@ -183,3 +198,10 @@ class Sequencer(Component):
         with m.Elif(self.last_result_leaves & self.all_issued):
             m.d.sync += self.running.eq(0)
         return accepted, zero | too_large
+
+
+def _chosen(values: list[int], index: Value) -> Value:
+    """One of ``values``, or 0 behind the last."""
+    if len(index) == 1:
+        return Mux(index, values[1], values[0])
+    return Array(values + [0] * (2 ** len(index) - len(values)))[index]

@@ -4,7 +4,7 @@ from amaranth import Const, Module, Mux, Signal, Value
 from amaranth.lib.wiring import Component, In, Out
 
 from hw.config import ArrayConfig
-from hw.gateware.ports import SIZE_BITS, Descriptor, token_shape
+from hw.gateware.ports import SIZE_BITS, Descriptor, plane_shape, token_shape
 
 __all__ = ["Countdown", "TileWalk"]
 
@@ -53,10 +53,10 @@ class TileWalk(Component):
     start : stand on the first tile of ``sizes``.
     refused : with ``start``: stand on no tile.
     step : go to the next tile.
-    planes : a second plane follows the first in every column tile; read with ``start``.
+    last_plane : number of the last plane of every column tile; read with ``start``.
     more : the walk stands on a tile, not behind the last.
     first_fold, last_fold : that tile is the first, the last fold of its column tile, planes together.
-    second_plane : that tile is of the second plane.
+    plane : number of the plane of that tile.
     last_tile : that tile is the last of the GEMM.
     last_token : number of the last token of that tile.
     last_step : number of the last vector that it takes: of that token, or its last position of K (outputs stationary).
@@ -67,14 +67,14 @@ class TileWalk(Component):
         super().__init__(
             {
                 "sizes": In(Descriptor),
-                "planes": In(1),
+                "last_plane": In(plane_shape(config)),
                 "start": In(1),
                 "refused": In(1),
                 "step": In(1),
                 "more": Out(1),
                 "first_fold": Out(1),
                 "last_fold": Out(1),
-                "second_plane": Out(1),
+                "plane": Out(plane_shape(config)),
                 "last_tile": Out(1),
                 "last_token": Out(token_shape(config)),
                 "last_step": Out(token_shape(config)),
@@ -115,12 +115,24 @@ class TileWalk(Component):
         """Whether the walk stands on the last plane of a column tile; ``last_fold``: this edge leaves a plane."""
         if self.config.planes == 1:
             return Const(1, 1)
+        if self.config.planes > 2:
+            return self._last_of_many(m, last_fold)
         two = Signal()
         with m.If(self.start):
-            m.d.sync += [two.eq(self.planes), self.second_plane.eq(0)]
+            m.d.sync += [two.eq(self.last_plane), self.plane.eq(0)]
         with m.Elif(last_fold):
-            m.d.sync += self.second_plane.eq(two & ~self.second_plane)
-        return self.second_plane | ~two
+            m.d.sync += self.plane.eq(two & ~self.plane)
+        return self.plane | ~two
+
+    def _last_of_many(self, m: Module, last_fold: Value) -> Value:
+        """The same for more than two planes, whose number is counted."""
+        last_plane = Signal.like(self.plane)
+        on_last = self.plane == last_plane
+        with m.If(self.start):
+            m.d.sync += [last_plane.eq(self.last_plane), self.plane.eq(0)]
+        with m.Elif(last_fold):
+            m.d.sync += self.plane.eq(Mux(on_last, 0, self.plane + 1))
+        return on_last
 
     def _last_token(self, left: Value, done: int) -> Value:
         """Number of the last token of the token tile that comes when ``done`` of the ``left`` tokens are over."""

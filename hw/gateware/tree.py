@@ -7,6 +7,7 @@ from amaranth.lib import data
 
 from hw.gateware.accumulator import Accumulator
 from hw.gateware.array import Array
+from hw.gateware.plane_weight import PlaneWeight
 from hw.gateware.ports import scales_layout
 from hw.gateware.scales import ActivationSum, ScaleQueue, TileShifter
 from hw.gateware.sequencer import Sequencer
@@ -40,7 +41,7 @@ def connect_tree(m: Module, core: "Core", sequencer: Sequencer, tiles: WeightTil
         m.d.comb += [
             activation_sum.vector.eq(core.activations.payload),
             activation_sum.issue.eq(sequencer.issue),
-            activation_sum.skip.eq(sequencer.second_plane),
+            activation_sum.skip.eq(sequencer.plane != 0 if config.planes > 2 else sequencer.plane),
             accumulator.x_total.eq(activation_sum.total),
         ]
     if config.results == "int8":
@@ -49,16 +50,25 @@ def connect_tree(m: Module, core: "Core", sequencer: Sequencer, tiles: WeightTil
 
 
 def _totals(m: Module, core: "Core", sequencer: Sequencer, array: Array) -> data.View:
-    """What the columns add: the array's totals, shifted by the tile's exponents where it has some."""
+    """What the columns add: the array's totals, times their plane's weight, shifted by the tile's exponents."""
+    totals = array.totals
+    if core.config.digits:
+        m.submodules.plane_weight = plane_weight = PlaneWeight(core.config, core.cells)
+        m.d.comb += [
+            plane_weight.plane.eq(sequencer.plane),
+            plane_weight.digits.eq(sequencer.formats.digits),
+            plane_weight.totals.eq(totals),
+        ]
+        totals = plane_weight.weighted
     if not core.config.group_exponent_bits:
-        return array.totals
+        return totals
     m.submodules.shifter = shifter = TileShifter(core.config)
     m.d.comb += [
         shifter.word.eq(core.weights.payload),
         shifter.accept.eq(sequencer.accept),
         shifter.last_exponents_beat.eq(sequencer.last_exponents_beat),
         shifter.last_in_tile.eq(sequencer.last_in_tile),
-        shifter.totals.eq(array.totals),
+        shifter.totals.eq(totals),
     ]
     return shifter.shifted
 

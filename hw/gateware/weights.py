@@ -2,13 +2,14 @@
 
 from itertools import groupby
 
-from amaranth import Cat, Module, Value
+from amaranth import Cat, Module, Mux, Value
+from amaranth.lib.data import View
 from amaranth.lib.wiring import Component, In, Out
 
 from hw.arithmetic.registers import registered
 from hw.config import ArrayConfig
 from hw.gateware.negatives import NegativesCounter
-from hw.gateware.ports import beat_shape, negatives_layout, tile_layout, trits_per_word
+from hw.gateware.ports import beat_shape, negatives_layout, number_by_lanes, tile_layout, trits_per_word
 from hw.gateware.unpack import Unpacker
 
 __all__ = ["WeightTiles"]
@@ -28,6 +29,7 @@ class WeightTiles(Component):
     swap : this edge swaps.
     trits : the active tile, ``TritCode`` number ``c * rows + r``.
     negatives : tree: number of -1 trits of each column, in time with the chain heads.
+    by_lanes : arrays with ``lane_loading``: tiles come lane by lane, trit ``(c, r)`` as number ``r * cols + c``.
     illegal : an accepted word held an illegal code, known two edges after it; stays until ``clear``.
     """
 
@@ -44,6 +46,7 @@ class WeightTiles(Component):
                 "illegal": Out(1),
             }
             | ({"negatives": Out(negatives_layout(config))} if config.structure.counts_negatives else {})
+            | ({"by_lanes": In(1)} if config.lane_loading else {})
         )
 
     def elaborate(self, platform) -> Module:
@@ -68,6 +71,9 @@ class WeightTiles(Component):
             )
             accept, swap = registered(m, accept, f"accept{position}"), registered(m, swap, f"swap{position}")
             lanes = [i for i in range(config.lanes) if i % config.rows % config.chain_lanes == position]
+            if config.lane_loading:
+                trits |= self._load_both_ways(m, position, lanes, word, beat, accept, swap)
+                continue
             for number, group in groupby(lanes, key=lambda i: i // per_word):
                 mine = list(group)
                 arriving = Cat(word[i % per_word] for i in mine)
@@ -79,6 +85,25 @@ class WeightTiles(Component):
             self._count_negatives(m, unpacker)
         return m
 
+    def _load_both_ways(
+        self, m: Module, position: int, lanes: list[int], word: View, beat: Value, accept: Value, swap: Value
+    ) -> dict[int, Value]:
+        """Shadow and active trits of ``lanes``, out of the place and the beat that either order gives them."""
+        per_word = trits_per_word(self.config)
+        both = {i: (divmod(i, per_word), divmod(number_by_lanes(self.config, i), per_word)) for i in lanes}
+        groups: dict[tuple[int, int], list[int]] = {}
+        for i, ((by_columns, _), (by_lanes, _)) in both.items():
+            groups.setdefault((by_columns, by_lanes), []).append(i)
+        trits: dict[int, Value] = {}
+        for (by_columns, by_lanes), mine in groups.items():
+            name = f"{position}_{by_columns}_{by_lanes}"
+            columns, rows = (Cat(word[both[i][order][1]] for i in mine) for order in (0, 1))
+            mine_now = accept & (beat == Mux(self.by_lanes, by_lanes, by_columns))
+            shadow = registered(m, Mux(self.by_lanes, rows, columns), f"shadow{name}", enable=mine_now)
+            active = registered(m, shadow, f"active{name}", enable=swap)
+            trits.update((i, active.word_select(place, 2)) for place, i in enumerate(mine))
+        return trits
+
     def _count_negatives(self, m: Module, unpacker: Unpacker) -> None:
         """The counter of -1 trits; elements of a grid add a negation's missing 1 themselves."""
         m.submodules.counter = counter = NegativesCounter(self.config)
@@ -89,3 +114,5 @@ class WeightTiles(Component):
             counter.swap.eq(self.swap),
             self.negatives.eq(counter.negatives),
         ]
+        if self.config.lane_loading:
+            m.d.comb += counter.by_lanes.eq(self.by_lanes)

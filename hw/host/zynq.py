@@ -139,7 +139,7 @@ class Accelerator:
         values = config.cols + (config.sum_of_x and not int8)
         beats = self._allocate((m * -(-n // config.cols), values), np.int8 if int8 else np.int32)
         self._results.transfer(beats)
-        words = {"m": m, "n": n, "k": k, "format": _format_word(job), "scales": _scales_word(job, config)}
+        words = {"m": m, "n": n, "k": k, "format": _format_word(job, self.config), "scales": _scales_word(job, config)}
         for name, word in words.items():
             self._write(name, word)
         self._write("control", 1 << CONTROL_BITS["start"])
@@ -200,10 +200,11 @@ def _places(found: object, path: Path) -> dict[str, int]:
     return found
 
 
-def _format_word(job: CoreJob) -> int:
-    """Register ``format``: second plane, row scales, shift."""
+def _format_word(job: CoreJob, config: ArrayConfig) -> int:
+    """Register ``format``: planes, row scales, what planes weigh, how tiles come, shift."""
     formats = job.formats
-    return formats.planes - 1 | formats.row_scales << 1 | formats.shift << 8
+    planes = formats.planes - 1 << (2 if config.planes > 2 else 0)
+    return planes | formats.row_scales << 1 | formats.digits << 5 | formats.by_lanes << 6 | formats.shift << 8
 
 
 def _scales_word(job: CoreJob, config: ArrayConfig) -> int:

@@ -100,6 +100,22 @@ _TREE: dict[str, dict[str, Judge]] = {
         f"{planes}, {results}": lambda a, c, r, p=planes, x=results: (c.formats.planes, a.results) == (p, x)
         for planes, results in product((1, 2), ("sums", "int8"))
     },
+    "digit planes x order of tiles": {
+        f"{planes}, {'lane by lane' if by_lanes else 'column by column'}": lambda a, c, r, p=planes, b=by_lanes: (
+            c.formats.digits and (c.formats.planes, c.formats.by_lanes) == (p, b)
+        )
+        for planes, by_lanes in product((1, 2, 3, 4, 5), (False, True))
+    },
+    "planes of equal weight": {
+        "three and more": lambda a, c, r: c.formats.planes > 2 and not c.formats.digits,
+        "on an array with digits": lambda a, c, r: a.digits and not c.formats.digits,
+    },
+    "tiles lane by lane": {
+        "several beats": lambda a, c, r: c.formats.by_lanes and a.trit_beats > 1,
+        "one beat": lambda a, c, r: c.formats.by_lanes and a.trit_beats == 1,
+        "words that cut lanes": lambda a, c, r: c.formats.by_lanes and a.trit_beats > 1 and a.rows % a.trit_beats != 0,
+        "-1 trits alone": lambda a, c, r: c.formats.by_lanes and bool((c.planes == -1).all()),
+    },
     "formats": {
         "exponents": lambda a, c, r: c.exponents is not None and bool(c.exponents.any()),
         "the largest exponent": lambda a, c, r: c.exponents is not None and bool((c.exponents == a.max_exponent).any()),

@@ -38,6 +38,10 @@ TREES = [
     tree(8, 4, results="int8", weight_bus_bits=24),
     tree(9, 5, results="int8", sum_of_x=True, planes=2, group_exponent_bits=3, packing="5in8", chain_lanes=3),
     tree(1, 1, results="int8", group_exponent_bits=1, weight_bus_bits=32, token_tile=1, accumulator_bits=16),
+    tree(6, 4, planes=5, digits=True, lane_loading=True, weight_bus_bits=16, accumulator_bits=22),
+    tree(5, 6, planes=3, digits=True, lane_loading=True, packing="5in8", chain_lanes=2, results="int8", sum_of_x=True),
+    tree(7, 3, planes=4, digits=True, lane_loading=True, group_exponent_bits=1, weight_bus_bits=8),
+    tree(3, 2, planes=2, digits=True, lane_loading=True, packing="5in8", weight_bus_bits=64, accumulator_bits=13),
 ]
 GRIDS = [
     grid(1, 1, weight_bus_bits=8),

@@ -43,14 +43,14 @@ class Case:
     damaged: bool = False  # the first weight word holds a code that is never written; the sums mean nothing
     sizes: tuple[int, int, int] | None = None  # what the descriptor says, if not the truth
     formats: GemmFormat = PLAIN
-    second: np.ndarray | None = None  # int8 (n, k): the second plane's trits
+    more: np.ndarray | None = None  # int8 (planes - 1, n, k): trits of the planes behind the first
     exponents: np.ndarray | None = None  # (planes, folds, n)
     multipliers: np.ndarray | None = None  # (n,)
     offsets: np.ndarray | None = None  # (n,)
 
     @property
     def planes(self) -> np.ndarray:
-        return np.stack([self.trits] if self.second is None else [self.trits, self.second])
+        return self.trits[None] if self.more is None else np.concatenate([self.trits[None], self.more])
 
     @property
     def job(self) -> CoreJob:
@@ -113,19 +113,25 @@ def random_case(rng: np.random.Generator, config: ArrayConfig, stalls: bool = Tr
 def with_formats(rng: np.random.Generator, config: ArrayConfig, case: Case) -> Case:
     """The case with random formats of those that the array has, on scales that keep most results off saturation."""
     planes = int(rng.integers(1, config.planes + 1))
-    if planes == 2:
-        case.second = rng.integers(-1, 2, size=case.trits.shape, dtype=np.int8)
+    digits = bool(config.digits and rng.integers(4))
+    if digits:  # as many as the accumulator holds, so that K stays what it is
+        planes = next((p for p in range(planes, 0, -1) if case.k * (3**p - 1) // 2 <= config.max_k), 1)
+    if planes > 1:
+        case.more = rng.integers(-1, 2, size=(planes - 1, *case.trits.shape), dtype=np.int8)
+        if (case.trits == -1).all():
+            case.more[:] = -1
+    loading = {"digits": digits, "by_lanes": bool(config.lane_loading and rng.integers(2))}
     if config.group_exponent_bits and rng.integers(4):
         folds = -(-case.k // config.rows)
         case.exponents = rng.integers(0, config.max_exponent + 1, (planes, folds, case.n))
-    case.formats = GemmFormat(planes)
+    case.formats = GemmFormat(planes, **loading)
     if config.results == "int8":
         row_scales = bool(rng.integers(2))
         size = 2 ** int(rng.integers(1, 16))
         multipliers, offsets = rng.integers(-size, size, (2, case.n))
         shift = int(rng.choice([0, 1, rng.integers(64), 2 + size.bit_length(), 6 + size.bit_length()]))
         offset = int(offsets[0]) if config.sum_of_x else 0
-        case.formats = GemmFormat(planes, row_scales, int(multipliers[0]), offset, shift)
+        case.formats = GemmFormat(planes, row_scales, int(multipliers[0]), offset, shift, **loading)
         if row_scales:
             case.multipliers, case.offsets = multipliers, offsets if config.sum_of_x else None
     return case
@@ -188,6 +194,9 @@ def weight_words(config: ArrayConfig, case: Case) -> list[int]:
                 tile = np.zeros((config.cols, config.rows), np.int8)
                 part = trits[columns, first : first + config.rows]
                 tile[: part.shape[0], : part.shape[1]] = part
+                if case.formats.by_lanes:  # trit (c, r) is number r * cols + c
+                    flat = [tile[c, r] for r in range(config.rows) for c in range(config.cols)]
+                    tile = np.array(flat, np.int8)
                 words += tile_stream(tile, config.packing, config.weight_bus_bits)
                 if config.group_exponent_bits:
                     exponents = [0] * case.n if case.exponents is None else case.exponents[plane, number]
@@ -232,7 +241,8 @@ def descriptor(config: ArrayConfig, case: Case) -> int:
     """The descriptor's payload: sizes of 24 bits, then the formats that the array has."""
     m, n, k = case.sizes or (case.m, case.n, case.k)
     formats, place, payload = case.formats, 72, m | n << 24 | k << 48
-    fields = [(formats.planes - 1, 1)] if config.planes == 2 else []
+    fields = [(formats.planes - 1, {1: 0, 2: 1}.get(config.planes, 3))]
+    fields += [(formats.digits, int(config.digits)), (formats.by_lanes, int(config.lane_loading))]
     if config.results == "int8":
         fields += [(formats.row_scales, 1), (formats.shift, 6), (formats.multiplier, 16)]
         fields += [(formats.offset, 16)] if config.sum_of_x else []

@@ -116,7 +116,7 @@ FAULTS = [
     Fault("gateware/grid.py", "self.results.valid.eq(queues[-1].r_rdy)", "self.results.valid.eq(queues[0].r_rdy)"),
     Fault("gateware/counters.py", "counter.eq(self.running & counts)", "counter.eq(0)"),
     Fault("gateware/tile_walk.py", "folds.last & self._last_plane", "folds.last | self._last_plane"),
-    Fault("gateware/tile_walk.py", "self.second_plane.eq(two & ~self.second_plane)", "self.second_plane.eq(two)"),
+    Fault("gateware/tile_walk.py", "self.plane.eq(two & ~self.plane)", "self.plane.eq(two)"),
     Fault(
         "gateware/sequencer.py", "Mux(sizes.second_plane, max_k // 2, max_k)", "Mux(sizes.second_plane, max_k, max_k)"
     ),
@@ -128,7 +128,7 @@ FAULTS = [
         "self.last_in_column_tile.eq(self.last_in_tile & walk.last_fold)",
         "self.last_in_column_tile.eq(self.last_in_tile)",
     ),
-    Fault("gateware/sequencer.py", "self.second_plane.eq(walk.second_plane)", "self.second_plane.eq(0)"),
+    Fault("gateware/sequencer.py", "self.plane.eq(walk.plane)", "self.plane.eq(0)"),
     Fault(
         "gateware/accumulator.py", "self.scales_taken.eq(adding.last_in_column_tile)", "self.scales_taken.eq(leaving)"
     ),
@@ -142,7 +142,7 @@ FAULTS = [
     Fault("gateware/scales.py", "queue.w_en.eq(self.accept & self.last)", "queue.w_en.eq(self.accept)"),
     Fault("gateware/scales.py", "depth=self.depth)", "depth=1)"),
     Fault(
-        "gateware/scales.py", "self.last_in_tile, 1 + config.column_stages,", "self.last_in_tile, config.column_stages,"
+        "gateware/scales.py", "self.last_in_tile, 1 + config.column_stages", "self.last_in_tile, config.column_stages"
     ),
     Fault("gateware/scales.py", "self.totals[index] << exponents[index]", "self.totals[index] << exponents[0]"),
     Fault("gateware/scales.py", "Mux(self.skip, 0, self.vector", "Mux(0, 0, self.vector"),
