@@ -60,7 +60,11 @@ def _wave(options: Namespace) -> None:
     offers = [_pattern(name, getattr(options, name)) for name in ("weights", "activations", "results")]
     rng = np.random.default_rng(options.seed)
     planes = rng.integers(-1, 2, (config.planes, n, k), dtype=np.int8)
-    job = CoreJob(rng.integers(-127, 128, (m, k), dtype=np.int8), planes, GemmFormat(config.planes))
+    job = CoreJob(
+        rng.integers(-127, 128, (m, k), dtype=np.int8),
+        planes,
+        GemmFormat(config.planes, digits=config.digits, by_lanes=config.lane_loading),
+    )
     path = options.out or _WAVES / f"{file_name(config.name)}-{options.gemm}.vcd"
     edges = play(config, job, offers, path)
     if options.json:

@@ -19,6 +19,9 @@ _BASE = ArrayConfig(
 VARIANTS: dict[str, dict[str, object]] = {
     "none": {},
     "planes: 2": {"planes": 2},
+    "planes: 4, digits: true": {"planes": 4, "digits": True},
+    "planes: 5, digits: true": {"planes": 5, "digits": True},
+    "lane_loading: true": {"lane_loading": True},
     "group_exponent_bits: 2": {"group_exponent_bits": 2},
     "sum_of_x: true": {"sum_of_x": True},
     "results: int8": {"results": "int8"},

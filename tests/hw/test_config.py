@@ -101,6 +101,13 @@ def test_size_out_of_range_is_refused(name):
         ({"wings": 2}, r"unknown field 'wings' = 2; known fields: name, description, "),
         ({"accumulator_bits": 10}, r"accumulator_bits must be at least 11 for a tile of 8 lanes, not 10$"),
         ({"chain_lanes": 9}, r"chain_lanes must be at most rows = 8, not 9$"),
+        ({"planes": 6}, r"field 'planes' should be less than or equal to 5, not 6$"),
+        ({"digits": True}, r"planes must be 2 to 5 where digits is true, not 1$"),
+        (
+            {"digits": True, "planes": 5, "accumulator_bits": 17},
+            r"accumulator_bits must be at least 18 for a tile of 8 lanes in 5 digits, not 17$",
+        ),
+        ({"lane_loading": True, "organisation": "systolic"}, r"lane_loading must keep its default but for mac ternary"),
         ({"weight_buffer_bytes": 31}, r"weight_buffer_bytes must hold two tiles \(2 x 16 bytes\), not 31$"),
     ],
 )
@@ -129,3 +136,29 @@ def test_the_description_does_not_change_the_hardware_and_the_size_does():
     config = ArrayConfig(**FIELDS)
     assert config.sha256 == ArrayConfig(**FIELDS | {"description": "other words"}).sha256
     assert config.sha256 != ArrayConfig(**FIELDS | {"rows": 9}).sha256
+
+
+@pytest.mark.parametrize(("digits", "weight"), [(2, 4), (3, 13), (4, 40), (5, 121)])
+def test_the_accumulator_holds_the_largest_sums_of_digits_and_of_no_more(digits, weight):
+    config = ArrayConfig(**FIELDS | {"planes": 5, "digits": True, "accumulator_bits": 20})
+    largest = config.max_k_of(digits, digits=True)
+    assert 127 * weight * largest < 2**19 <= 127 * weight * (largest + 1)
+    config.check_k(largest, "scores", digits)
+    message = rf"^scores: K = {largest + 1} in {digits} digits needs accumulator_bits of at least 21, not 20 of array"
+    with pytest.raises(InputError, match=message):
+        config.check_k(largest + 1, "scores", digits)
+    assert config.max_k_of(digits) == config.max_k // digits
+
+
+@pytest.mark.parametrize(
+    ("planes", "digits", "stages"), [(1, 0, 0), (2, 0, 0), (2, 1, 1), (3, 1, 2), (4, 1, 2), (5, 1, 3)]
+)
+def test_digits_take_their_adders_registers(planes, digits, stages):
+    config = ArrayConfig(**FIELDS | {"planes": planes, "digits": bool(digits)})
+    assert config.pipeline_latency == ArrayConfig(**FIELDS).pipeline_latency + stages
+
+
+def test_options_that_an_array_does_not_use_leave_its_hash():
+    """Pinned before there were digits: bitstreams of older arrays still answer with the hash of their config."""
+    assert ArrayConfig(**FIELDS).sha256 == "69956fab83e0a0afcc883e7873025d627bd9811ee491b872691cf112fe40ba6a"
+    assert ArrayConfig(**FIELDS | {"lane_loading": True}).sha256 != ArrayConfig(**FIELDS).sha256

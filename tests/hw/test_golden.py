@@ -1,13 +1,29 @@
 """The golden model against naive loops and fractions."""
 
 from fractions import Fraction
+from itertools import product
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hw.golden import gemm, group_sums, quantize_tokens, requantize, tiles
+from hw.errors import InputError
+from hw.golden import (
+    digit_limit,
+    digits,
+    from_digits,
+    gemm,
+    group_sums,
+    hadamard,
+    hadamard_block,
+    quantize_digits,
+    quantize_tokens,
+    requantize,
+    scaled_sums,
+    tiles,
+)
+from hw.trit import pack
 from tests import naive
 
 
@@ -85,3 +101,59 @@ def test_tiles_cover_every_product_once_in_stream_order(m, n, k, edge):
         order.append((tokens.start, columns.start, fold.start))
     assert (seen == 1).all()
     assert order == sorted(order)
+
+
+@pytest.mark.parametrize(("count", "limit"), [(1, 1), (2, 4), (3, 13), (4, 40), (5, 121)])
+def test_digits_of_every_value_are_the_only_ones_that_make_it(count, limit):
+    """All 3**count combinations of digits, in Python's integers, give every value of the range once."""
+    assert digit_limit(count) == limit
+    made = {sum(3**i * digit for i, digit in enumerate(each)): each for each in product((-1, 0, 1), repeat=count)}
+    values = list(range(-limit, limit + 1))
+    assert sorted(made) == values
+    found = digits(np.array(values), count)
+    assert found.dtype == np.int8
+    assert [tuple(each) for each in found.tolist()] == [made[value] for value in values]
+    assert from_digits(found).tolist() == values
+
+
+@pytest.mark.parametrize("values", [[-14], [0, 14]])
+def test_values_beyond_their_digits_are_refused_with_the_range(values):
+    message = f"^values of 3 digits must be -13 to 13, not {min(values)} to {max(values)}$"
+    with pytest.raises(InputError, match=message):
+        digits(np.array(values), 3)
+
+
+def test_five_digits_are_one_byte_that_is_the_value_plus_121():
+    values = np.arange(-121, 122)
+    packed = pack(digits(values, 5).reshape(1, -1), "5in8")[0]
+    assert packed.tolist() == [value + 121 for value in values]
+    assert packed.tolist() == [naive.pack_5in8(each)[0] for each in digits(values, 5).tolist()]
+
+
+def test_kv_vectors_take_the_range_of_their_digits_by_hand():
+    values, scale = quantize_digits(np.array([[26, 3, -1, 1, -26], [0] * 5], np.float32), 3)
+    assert values.tolist() == [[13, 2, 0, 0, -13], [0] * 5]  # 1.5 and 0.5 to even
+    assert scale.tolist() == [2, 0]
+
+
+@given(seed=st.integers(0, 999), count=st.integers(1, 5), rows=st.integers(1, 9), k=st.integers(1, 30))
+def test_planes_weighted_by_powers_of_three_multiply_by_the_number(seed, count, rows, k):
+    rng = np.random.default_rng(seed)
+    limit = digit_limit(count)
+    q, values = rng.integers(-127, 128, (3, k), np.int8), rng.integers(-limit, limit + 1, (4, k))
+    planes = np.moveaxis(digits(values, count), -1, 0)
+    sums = scaled_sums(q, planes, rows, plane_weights=[3**p for p in range(count)])
+    assert sums.tolist() == naive.gemm_sums(q.tolist(), values.tolist())
+
+
+@pytest.mark.parametrize(("size", "block"), [(1, 1), (2, 2), (64, 64), (80, 16), (96, 32), (128, 128)])
+def test_hadamard_is_the_matrix_of_signs_block_by_block(size, block):
+    """Sign of entry (i, j) of Hadamard's matrix: whether i and j share an odd number of ones."""
+    assert hadamard_block(size) == block
+    rng = np.random.default_rng(size)
+    q, k = rng.integers(-127, 128, (2, 5, size)).astype(np.int64)
+    signs = [[(-1) ** (i & j).bit_count() for j in range(block)] for i in range(block)]
+    expected = np.concatenate([q[:, at : at + block] @ np.array(signs) for at in range(0, size, block)], axis=1)
+    assert hadamard(q).tolist() == expected.tolist()
+    assert (hadamard(q) * hadamard(k)).sum(axis=1).tolist() == (block * (q * k).sum(axis=1)).tolist()
+    assert hadamard(hadamard(q)).tolist() == (block * q).tolist()

@@ -14,6 +14,7 @@ PLAIN_ARRAY = ArrayConfig(name="p", rows=2, cols=2, accumulator_bits=12)
 FULL = ArrayConfig(
     name="f", rows=2, cols=2, planes=2, group_exponent_bits=1, sum_of_x=True, results="int8", accumulator_bits=12
 )
+DIGITS = ArrayConfig(name="d", rows=2, cols=2, planes=4, digits=True, accumulator_bits=15)
 
 
 def job(planes: int = 1, k: int = 2, **fields) -> CoreJob:
@@ -36,6 +37,17 @@ def job(planes: int = 1, k: int = 2, **fields) -> CoreJob:
             FULL,
             job(formats=GemmFormat(multiplier=1 << 15)),
             r"^multiplier must be -32768 to 32767, not 32768 to 32768$",
+        ),
+        (
+            FULL,
+            job(planes=2, formats=GemmFormat(2, digits=True)),
+            r"^digits must be false: array 'f' has digits false$",
+        ),
+        (FULL, job(formats=GemmFormat(by_lanes=True)), r"^by_lanes must be false: array 'f' has lane_loading false$"),
+        (
+            DIGITS,
+            job(planes=4, k=4, formats=GemmFormat(4, digits=True)),
+            r"^GEMM: K = 4 in 4 digits needs accumulator_bits of at least 16, not 15 of array 'd' \(good for K <= 3\)$",
         ),
         (PLAIN_ARRAY, job(formats=GemmFormat(offset=3)), r"^offset must be 0 on array 'p', not 3$"),
         (

@@ -85,7 +85,7 @@ FAULTS = [
     Fault("gateware/sequencer.py", "~self.active | self.last_in_tile", "~self.active"),
     Fault("gateware/sequencer.py", "self.last_result_leaves & self.all_issued", "self.last_result_leaves"),
     Fault("gateware/sequencer.py", "self.descriptor.ready.eq(~self.running)", "self.descriptor.ready.eq(1)"),
-    Fault("gateware/sequencer.py", "sizes.k > max_k", "sizes.k >= max_k"),
+    Fault("gateware/sequencer.py", "sizes.k > self._max_k()", "sizes.k >= self._max_k()"),
     Fault("gateware/sequencer.py", "(sizes.m == 0) | ", ""),
     Fault("gateware/tile_walk.py", "self.more.eq(~self.refused)", "self.more.eq(1)"),
     Fault("gateware/credits.py", "one_result_left.eq(credits == depth - 1)", "one_result_left.eq(credits != depth)"),
@@ -117,9 +117,29 @@ FAULTS = [
     Fault("gateware/counters.py", "counter.eq(self.running & counts)", "counter.eq(0)"),
     Fault("gateware/tile_walk.py", "folds.last & self._last_plane", "folds.last | self._last_plane"),
     Fault("gateware/tile_walk.py", "self.plane.eq(two & ~self.plane)", "self.plane.eq(two)"),
-    Fault(
-        "gateware/sequencer.py", "Mux(sizes.second_plane, max_k // 2, max_k)", "Mux(sizes.second_plane, max_k, max_k)"
-    ),
+    Fault("gateware/sequencer.py", "Mux(index, values[1], values[0])", "values[0]"),
+    Fault("gateware/tile_walk.py", "self.plane.eq(Mux(on_last, 0, self.plane + 1))", "self.plane.eq(self.plane + 1)"),
+    Fault("gateware/tile_walk.py", "[last_plane.eq(self.last_plane), self.plane.eq(0)]", "last_plane.eq(2)"),
+    Fault("gateware/sequencer.py", "digits=True) for count in planes]", "digits=False) for count in planes]"),
+    Fault("gateware/sequencer.py", "Mux(self.descriptor.payload.digits, weighted, equal)", "weighted"),
+    Fault("gateware/sequencer.py", "values + [0] *", "values + [9] *"),
+    Fault("gateware/plane_weight.py", "gate = self.digits &", "gate ="),
+    Fault("gateware/plane_weight.py", "_Stage(1, (1, 3))", "_Stage(1, (1,))"),
+    Fault("gateware/plane_weight.py", "_Stage(3, (2, 3, 4)),", "_Stage(2, (2, 3, 4)),"),
+    Fault("gateware/plane_weight.py", "_Stage(3, (4,)))", "_Stage(3, ()))"),
+    Fault("gateware/plane_weight.py", "self.plane, 1 + config.column_stages,", "self.plane, config.column_stages,"),
+    Fault("gateware/plane_weight.py", 'registered(m, plane, f"plane_of_stage{number}")', "plane"),
+    Fault("gateware/tree.py", "sequencer.plane != 0 if", "0 if"),
+    Fault("gateware/scales.py", "+ config.column_stages + config.digit_stages", "+ config.column_stages"),
+    Fault("gateware/weights.py", "Mux(self.by_lanes, by_lanes, by_columns)", "by_lanes"),
+    Fault("gateware/weights.py", "Mux(self.by_lanes, rows, columns)", "columns"),
+    Fault("gateware/ports.py", "return lane * config.cols + column", "return lane * config.cols + (column ^ 1)"),
+    Fault("gateware/negatives.py", "Mux(self.by_lanes, by_lanes[column], so_far)", "so_far"),
+    Fault("gateware/lane_negatives.py", "counter.negative.as_value() & within", "counter.negative.as_value()"),
+    Fault("gateware/lane_negatives.py", "Mux(accept & (beat == 0), 0, running)", "running"),
+    Fault("gateware/lane_negatives.py", "(counter.beat == 0) | (phase == phases - 1)", "phase == phases - 1"),
+    Fault("gateware/lane_negatives.py", "accept & (beat != last)", "accept"),
+    Fault("gateware/lane_negatives.py", "(phase * per_word + i) % config.cols", "i % config.cols"),
     Fault("gateware/sequencer.py", "last_fold & self.formats.row_scales", "self.formats.row_scales"),
     Fault("gateware/sequencer.py", "beat < config.trit_beats if", "beat < config.weight_beats if"),
     Fault("gateware/sequencer.py", "self.last_exponents_beat.eq(end)", "self.last_exponents_beat.eq(last_fold)"),
@@ -151,6 +171,8 @@ FAULTS = [
 ]
 
 
+DIGITS = {"planes": 5, "digits": True, "lane_loading": True, "group_exponent_bits": 1, "sum_of_x": True}
+DIGITS |= {"accumulator_bits": 20}
 OPTIONS = {"planes": 2, "group_exponent_bits": 2, "sum_of_x": True, "results": "int8", "accumulator_bits": 18}
 
 
@@ -162,6 +184,9 @@ def configs() -> list[ArrayConfig]:
         ArrayConfig(name="b", rows=5, cols=4, packing="5in8", weight_bus_bits=32, **fields),
         ArrayConfig(name="c", rows=4, cols=3, weight_bus_bits=16, **fields | OPTIONS),
         ArrayConfig(name="d", rows=4, cols=3, weight_bus_bits=32, organisation="systolic", **fields),
+        ArrayConfig(
+            name="e", rows=3, cols=4, packing="5in8", weight_bus_bits=8, **fields | DIGITS | {"accumulator_bits": 20}
+        ),
     ]
 
 
@@ -171,7 +196,7 @@ def battery(config: ArrayConfig) -> list[Case]:
     cases = []
     while len(cases) < 14:
         case = random_case(rng, config, stalls=len(cases) % 3 != 0)
-        if case.k * case.formats.planes <= config.max_k:
+        if case.formats.digits or case.k * case.formats.planes <= config.max_k:
             cases.append(case)
     for folds in (1, 2):  # so many results are refused at once that the credits run out
         q = rng.integers(-127, 128, (3 * config.token_tile, folds * config.rows), dtype=np.int8)
@@ -190,7 +215,28 @@ def battery(config: ArrayConfig) -> list[Case]:
     if config.planes == 2:
         sizes = (1, 1, config.max_k // 2 + 1)
         cases.append(Case(ones[:, :1], ones[:, :1], refused=True, sizes=sizes, formats=GemmFormat(2)))
+    if config.digits:
+        cases += _digit_cases(config, rng)
     cases.append(cases[1])
+    return cases
+
+
+def _digit_cases(config: ArrayConfig, rng: np.random.Generator) -> list[Case]:
+    """The longest sums of each number of digits and planes, one more refused, and tiles by lanes with long pauses."""
+    cases = []
+    for planes in range(1, config.planes + 1):
+        for digits in (True, False):
+            k, formats = config.max_k_of(planes, digits), GemmFormat(planes, digits=digits)
+            ones = np.ones((planes, 1, k), np.int8)
+            cases.append(Case(np.full((1, k), 127, np.int8), ones[0], formats=formats, more=ones[1:]))
+            cases.append(Case(ones[0, :, :1], ones[0, :, :1], refused=True, sizes=(1, 1, k + 1), formats=formats))
+    cases.append(Case(ones[0, :, :1], ones[0, :, :1], refused=True, sizes=(1, 1, 1), formats=GemmFormat(8)))
+    for planes in (1, 3, 5):
+        q = rng.integers(-127, 128, (2, 2 * config.rows), dtype=np.int8)
+        trits = rng.integers(-1, 2, (planes, 2 * config.cols, q.shape[1]), dtype=np.int8)
+        formats = GemmFormat(planes, digits=True, by_lanes=True)
+        for offers in ("", "0001" * 60):
+            cases.append(Case(q, trits[0], offers, formats=formats, more=trits[1:]))
     return cases
 
 
@@ -215,7 +261,7 @@ def judge(config: ArrayConfig, text: str, folder: Path) -> None:
     cases = battery(config)
     for case, record in zip(cases, play_verilog(text, config, cases, folder), strict=True):
         if case.refused:
-            assert record.status == (2 if case.sizes[0] else 1)
+            assert record.status == (2 if case.sizes[0] else 1), case.formats
         else:
             check(config, case, record)
 

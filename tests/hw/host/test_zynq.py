@@ -224,3 +224,16 @@ def test_formats_reach_the_core_through_the_registers(results, tmp_path):
     for _ in range(6):
         case = random_case(rng, config, stalls=False)
         np.testing.assert_array_equal(core.run(case.job).results, golden_results(case.job, config))
+
+
+def test_digits_and_their_order_reach_the_core_through_the_registers(tmp_path):
+    options = {"planes": 5, "digits": True, "lane_loading": True, "results": "int8"}
+    config = CONFIG.model_copy(update=options | {"weight_bus_bits": 24})
+    core = accelerator(config, tmp_path)
+    rng = np.random.default_rng(8)
+    seen = set()
+    for _ in range(10):
+        case = random_case(rng, config, stalls=False)
+        np.testing.assert_array_equal(core.run(case.job).results, golden_results(case.job, config))
+        seen.add((case.formats.planes, case.formats.digits, case.formats.by_lanes))
+    assert len(seen) > 4
