@@ -83,6 +83,8 @@ def test_defaults():
         "activation_buffer_bytes": 262144,
         "weight_buffer_bytes": 262144,
         "planes": 1,
+        "digits": False,
+        "lane_loading": False,
         "group_exponent_bits": 0,
         "sum_of_x": False,
         "results": "sums",
