@@ -1,10 +1,13 @@
 """The shipped host program, over a pseudo-terminal, against a board's top level compiled by Verilator."""
 
 import json
+import os
+import pty
+import select
 import shutil
 import subprocess
 import sys
-import time
+import tty
 from importlib.util import find_spec
 
 import numpy as np
@@ -70,13 +73,30 @@ def test_a_wrong_baud_rate_is_reported(scale):
     assert err.startswith("error: no answer to HELLO in 5 tries: ")
 
 
+def carry(line: int, port: str, requested: int) -> None:
+    """Carry bytes between a pseudo-terminal's ``line`` and ``port`` until ``requested`` have come over the line."""
+    board = os.open(port, os.O_RDWR | os.O_NOCTTY)
+    tty.setraw(board)
+    while requested > 0:
+        for end in select.select([line, board], [], [])[0]:
+            data = os.read(end, 256)
+            os.write(board if end == line else line, data)
+            requested -= len(data) if end == line else 0
+    os.close(board)
+
+
 def test_a_board_that_goes_away_in_the_middle_is_reported(tmp_path):
+    """It goes after 3000 bytes of requests: more than a greeting, less than a product of 2000 x 64 x 2000."""
     np.save(tmp_path / "big.npy", np.ones((2000, 64), np.int8))
     operands = ["--weights", str(tmp_path / "big.npy"), "--activations", str(tmp_path / "big.npy")]
+    line, device = pty.openpty()
+    tty.setraw(device)
     with SimulatedBoard(BOARD, CONFIG) as simulated:
-        program = host(simulated.port, *operands, "--out", str(tmp_path / "sums.npy"), "--timeout", "60")
-        time.sleep(3)
+        program = host(os.ttyname(device), *operands, "--out", str(tmp_path / "sums.npy"), "--timeout", "60")
+        carry(line, simulated.port, 3000)
         assert program.poll() is None  # hours of work left
+    os.close(device)
+    os.close(line)
     _, err = program.communicate(timeout=60)
     assert program.returncode == 2
     assert err.splitlines()[-1].endswith("; was the board unplugged?")
