@@ -34,7 +34,7 @@ class Arithmetic:
     dense_passes: int = 1  # over the array: an 8-bit operand may take several, one per digit, summed as planes are
     output_scales: int | None = 1  # multiplies per output that dequantize it; None: as the quantization method says
     head_bits: Literal[8, 16] = 8  # of a weight of lm_head
-    vector_mac: VectorMac = "int8"  # of the vector unit beside such an array
+    vector_mac: VectorMac = "int8"  # of such an array's vector unit
     # Costs from operator tables: the operators of a product, and the width of what it gives to an adder tree
     product_ops: tuple[ProductOperator, ...] = ()
     product_share: float = 1.0  # of the operators' energy, where the product is narrower than they are: derived

@@ -63,7 +63,7 @@ class ArrayConfig(Record):
     digits: bool = False  # plane p of a GEMM may weigh 3**p: balanced-ternary digits, such as those of K and V
     lane_loading: bool = False  # weight tiles may stream lane by lane, as V is stored, and not only column by column
     group_exponent_bits: Annotated[int, Field(ge=0, le=3)] = 0  # of each tile's power-of-two scale per column; 0 = none
-    sum_of_x: bool = False  # sum the activations beside the columns, for methods with offsets
+    sum_of_x: bool = False  # sum each token's activations, for methods with offsets
     results: Results = "sums"  # int8: a requantizer stands before the result queue
     vector_lanes: Positive = 64  # the vector unit: multiply-accumulates or element operations per cycle
 

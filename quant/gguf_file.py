@@ -116,7 +116,7 @@ def unsupported_type(path: Path, name: str, tensor: GgufTensor) -> InputError:
 
 
 class _Cursor:
-    """Reads values one after the other and stops at the end of the file."""
+    """Reads values sequentially and stops at the end of the file."""
 
     def __init__(self, data: mmap.mmap) -> None:
         self._data, self.position = data, 8

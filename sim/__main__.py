@@ -31,7 +31,9 @@ COMMANDS = {
         "show the bandwidth of sequential and mixed streams on every memory's banks", "sim.commands.tables:add_dram", ""
     ),
     "references": Command(
-        "show figures of other simulators and of a chip beside ours", "sim.commands.tables:add_references", ""
+        "compare this simulator with figures of other simulators and of a chip",
+        "sim.commands.tables:add_references",
+        "",
     ),
     "bench": Command(
         "measure the speed of the simulator, beside SCALE-Sim and ZigZag", "sim.commands.tables:add_bench", ""

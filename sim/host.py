@@ -1,4 +1,4 @@
-"""``Host``: the processor beside the arrays, for ops that are placed there, and what one of its steps takes."""
+"""``Host``: the host processor, for ops that are placed there, and what one of its steps takes."""
 
 from typing import Annotated, ClassVar
 

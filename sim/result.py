@@ -62,7 +62,7 @@ class PhaseResult(Record):
 
     @property
     def cycles(self) -> int:
-        """Cycles of all ops, one after another."""
+        """Cycles of all ops, which run sequentially."""
         return sum(op.cycles for op in self.ops)
 
     @property

@@ -21,7 +21,7 @@ class Format(NamedTuple):
     pass_bits: int  # of such a weight in each pass
     output_scales: int  # multiplies that dequantize an output of a linear; trits: per group and plane
     dense_scales: int  # the same for K, V and lm_head, whatever the passes
-    head_bits: int  # of lm_head's weights beside the array
+    head_bits: int  # of lm_head's weights on the vector unit
 
 
 FORMATS = {

@@ -96,7 +96,7 @@ class NaiveMachine:
         add("lm_head", 1, self._lm_head(heads, idle))
         return {name: Counter({key: count * value for key, value in one.items()}) for name, (count, one) in ops.items()}
 
-    # Units beside the array
+    # Vector unit, DRAM and host
 
     def _place(self, name: str) -> str:
         if name in self.units:

@@ -214,7 +214,7 @@ class DramTable(Record):
 
 
 class HostTable(Record):
-    """What the processor beside the arrays spends."""
+    """What the host processor spends."""
 
     file_schema: ClassVar[str | None] = "tritforge.host-costs.1"
 

@@ -54,7 +54,7 @@ tritforge gates --table --lib PATH                                              
 **Lane**: one multiply-accumulate with its own operand and accumulator registers, a new operand pair every cycle.
 **Tree**: 16 lanes x 4 columns, activation registers shared by the columns, weights stationary for 64 vectors, one
 accumulator per column; energy per multiply-accumulate of the whole. The ternary tree adds ones' complement terms made
-unsigned; the constant that they owe is preloaded with the sum. Float trees align products to the largest exponent and
+unsigned; the bias constant is preloaded with the sum. Float trees align products to the largest exponent and
 sum them once, as tensor cores do (25-bit window, cut off); no subnormals, infinities or NaN, which favours them.
 Activations N(0, 36) in int8, floats N(0, 1), weights N(0, 36) int8, N(0, 2.5) int4, N(0, 1) int2, N(0, 0.03) floats;
 trits with the share of zeros given. Sums of 64 vectors.

@@ -173,7 +173,7 @@ def norm_names(block: nn.Module) -> tuple[str | None, str | None, str | None, st
 
 
 def quantize_tokens(x: Tensor) -> tuple[Tensor, Tensor]:
-    """torch twin of ``hw.golden.quantize_tokens``, bit for bit: float32 ``(..., k)`` -> int8, float32 ``(...,)``."""
+    """``hw.golden.quantize_tokens`` in torch, equal bit for bit: float32 ``(..., k)`` -> int8, float32 ``(...,)``."""
     scale = x.abs().amax(-1) / 127
     divisor = torch.where(scale > 0, scale, 1.0)[..., None]
     return torch.round(x / divisor).clamp(-127, 127).to(torch.int8), scale

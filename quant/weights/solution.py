@@ -45,7 +45,7 @@ class StoredBits(NamedTuple):
 
 
 def field_bits(count: int, width: int) -> int:
-    """Stored bits of ``count`` unsigned integers of ``width`` bits, one after another, padded to a whole byte."""
+    """Stored bits of ``count`` unsigned integers of ``width`` bits, packed without gaps and padded to a whole byte."""
     return -(-count * width // 8) * 8
 
 

@@ -85,14 +85,14 @@ def _references(results: dict) -> str:
     rows = [
         [
             f"{row['reference']}: {row['what']}",
-            f"{row['theirs']:,.7g} {row['unit']}",
-            f"{row['ours']:,.7g}",
+            f"{row['published']:,.7g} {row['unit']}",
+            f"{row['simulated']:,.7g}",
             f"{row['difference']:+.2%}",
         ]
         for row in results["references"]
     ]
     notes = [f"- {reference}: {line}." for reference, lines in results["assumptions"].items() for line in lines]
-    return "\n".join([markdown_table(["figure", "theirs", "ours", "difference"], rows), "", *notes])
+    return "\n".join([markdown_table(["figure", "published", "simulated", "difference"], rows), "", *notes])
 
 
 def _dram(results: dict) -> str:

@@ -79,12 +79,12 @@ def _references(options: Namespace) -> None:
         records = [row._asdict() | {"difference": row.difference} for row in rows]
         print(json.dumps({"rows": records, "assumptions": ASSUMPTIONS}, indent=1))
         return
-    table = Table(title="figures of references, and ours on the same machine")
-    for heading in ("reference", "what", "theirs", "ours", "difference"):
+    table = Table(title="figures of references, and of this simulator on the same machine")
+    for heading in ("reference", "what", "published", "simulated", "difference"):
         table.add_column(heading, justify="left" if heading in ("reference", "what") else "right")
     for row in rows:
-        theirs, ours = f"{row.theirs:,.7g} {row.unit}", f"{row.ours:,.7g}"
-        table.add_row(row.reference, row.what, theirs, ours, f"{row.difference:+.2%}")
+        published, simulated = f"{row.published:,.7g} {row.unit}", f"{row.simulated:,.7g}"
+        table.add_row(row.reference, row.what, published, simulated, f"{row.difference:+.2%}")
     console = Console()
     console.print(table)
     for reference, lines in ASSUMPTIONS.items():

@@ -36,7 +36,7 @@ class Cost(NamedTuple):
     tried: dict[str, int] | None = None  # cycles of one GEMM under each mapping that was tried, the chosen one first
 
     def scaled(self, times: int) -> "Cost":
-        """``times`` identical ops, one after another."""
+        """``times`` identical ops, run sequentially."""
         causes = {cause: cycles * times for cause, cycles in self.causes.items()}
         return Cost(self.cycles * times, causes, self.counts.scaled(times), self.macs * times, self.tried)
 

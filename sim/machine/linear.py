@@ -54,7 +54,7 @@ def linear_cost(resources: Resources, op: LinearOp, head_start: int = 0) -> Cost
 
 
 def _beside(resources: Resources, op: LinearOp) -> ActionCounts:
-    """What the vector unit takes and does beside the planes: scales and offsets, weights that are no trits, a gather.
+    """Work of the vector unit for one linear: scales and offsets, non-ternary weights, a gather.
 
     They come from DRAM once per token tile, in cycles that the planes leave idle or after them; scales that an array
     takes with its weights are counted there. Gathering permuted inputs is an operation each. Dense arrays multiply

@@ -1,1 +1,1 @@
-"""Other simulators and published figures beside ours."""
+"""Other simulators and published figures, against this simulator."""

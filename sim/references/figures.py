@@ -38,19 +38,19 @@ _VITALLM_MEMORY_BYTES_PER_S = 64e9
 
 
 class Agreement(NamedTuple):
-    """One figure of a reference and ours."""
+    """One figure of a reference, and what this simulator gives."""
 
     reference: str
     what: str
     unit: str
-    theirs: float
-    ours: float
+    published: float
+    simulated: float
     tolerance: float  # relative, that a test holds; 0 = equal
 
     @property
     def difference(self) -> float:
-        """Relative difference of ours from theirs."""
-        return self.ours / self.theirs - 1
+        """Relative difference of the simulated from the published figure."""
+        return self.simulated / self.published - 1
 
 
 def agreements() -> list[Agreement]:
@@ -111,23 +111,23 @@ def _dram() -> list[Agreement]:
             tool,
             f"sequential reads, {name}",
             "share of peak",
-            theirs,
+            published,
             load_memory(name).dram.sequential().efficiency,
             0.05,
         )
-        for tool, name, theirs in figures
+        for tool, name, published in figures
     ]
     mixed = [
         Agreement(
             "DRAMsim3",
             f"{share:.0%} reads, ddr4-3200, {'same' if shared else 'other'} banks",
             "share of peak",
-            theirs,
+            published,
             dram.mixed(share, run=1, shared_banks=shared).efficiency,
             0.03,
         )
         for share, in_shared, apart in mixes
-        for shared, theirs in ((True, in_shared), (False, apart))
+        for shared, published in ((True, in_shared), (False, apart))
     ]
     return sequential + mixed
 

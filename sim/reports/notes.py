@@ -6,15 +6,15 @@ from sim.trace.build import Trace
 __all__ = ["run_notes"]
 
 _BETWEEN_OPS = (
-    "ops run one after another: within an op the array, the vector unit, the weight bus and DRAM overlap, and weights "
+    "ops run sequentially: within an op the array, the vector unit, the weight bus and DRAM overlap, and weights "
     "are prefetched as far as the weight buffer reaches; between ops nothing overlaps"
 )
 _PREFETCH = (
-    "ops run one after another: within an op the array, the vector unit, the weight bus and DRAM overlap; weights are "
+    "ops run sequentially: within an op the array, the vector unit, the weight bus and DRAM overlap; weights are "
     "prefetched as far as the weight buffer reaches, also while an op that is not a GEMM leaves DRAM idle"
 )
 _SIDE_PRODUCTS = (
-    "weights that are no trits (float16 low-rank corrections, 8-bit outliers with their bitmap) come from DRAM once "
+    "non-ternary weights (float16 low-rank corrections, 8-bit outliers with their bitmap) come from DRAM once "
     "per token tile and are multiplied on the vector unit while the array works"
 )
 _ALWAYS = (

@@ -37,7 +37,7 @@ class LinearOp(Record):
     scale_groups: Positive = 1  # scales per row and plane that are multiplies; power-of-two scales are shifts
     offset_groups: Annotated[int, Field(ge=0)] = 0  # offsets per row: each takes the sum of its group's activations
     scale_bits: Annotated[float, Field(ge=0)] = 0.0  # stored scales and offsets
-    # Weights that are no trits, multiplied beside the array: products per token, and their stored bits.
+    # Non-ternary weights, multiplied on the vector unit: products per token, and their stored bits.
     float_macs: Annotated[float, Field(ge=0)] = 0.0  # low-rank correction, float16
     int8_macs: Annotated[float, Field(ge=0)] = 0.0  # weights kept at 8 bits
     side_bits: Annotated[float, Field(ge=0)] = 0.0

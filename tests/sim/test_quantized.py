@@ -1,4 +1,4 @@
-"""Quantized models in the simulator: each linear in its own format, and work beside the array charged by hand."""
+"""Quantized models in the simulator: each linear in its own format, and work of the vector unit charged by hand."""
 
 import json
 

@@ -93,7 +93,7 @@ def test_tile_stepping_without_dram_is_the_closed_form(arrays, data, gemm, buffe
 
 
 class SteppedDram:
-    """Whole tiles fetched one after another into a buffer, edge by edge; a call offers the weight bus a beat.
+    """Whole tiles fetched sequentially into a buffer, edge by edge; a call offers the weight bus a beat.
 
     The naive machine asks only when it would take the beat, so each offer is a beat taken.
     """

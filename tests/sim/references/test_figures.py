@@ -8,7 +8,7 @@ ROWS = agreements()
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[f"{row.reference}: {row.what}" for row in ROWS])
-def test_ours_agrees_with_theirs(row):
+def test_the_simulator_agrees_with_published_figures(row):
     assert abs(row.difference) <= row.tolerance
 
 
