@@ -9,8 +9,8 @@ from hw.errors import InputError
 from hw.token.attention import AttentionFormat, KvCache, attended, attention_constants
 from hw.token.formats import Flags
 from hw.token.hadamard import transformed
-from hw.token.scales import StoredScales
-from hw.token.softmax import FIRST_MAXIMUM, HIDDEN, POWERS, exponentials, weighted
+from hw.token.scales import Scale, StoredScales
+from hw.token.softmax import FIRST_MAXIMUM, HIDDEN, POWERS, exponentials, scores, weighted
 
 FRACTION = 10
 
@@ -109,6 +109,15 @@ def test_tokens_behind_the_context_have_no_effect():
         cache.append(words[0], words[1], form)
     query = words[2].repeat(2, axis=1)
     assert attended(query, dirty, form, constants).tolist() == attended(query, clean, form, constants).tolist()
+
+
+def test_a_token_that_is_not_seen_raises_no_flag():
+    keys = StoredScales.from_words(np.array([0x8000, 0xFFFF]), 18)
+    flags, query = Flags(), Scale(np.array([2**15]), np.array([-15]))
+    z = scores(np.array([[100, 2**23 - 1]]), keys, query, np.array([[True, False]]), 20, 0, flags)
+    assert (z[0, 1], flags.saturated) == (HIDDEN, 0)
+    scores(np.array([[100, 2**23 - 1]]), keys, query, np.array([[True, True]]), 20, 0, flags)
+    assert flags.saturated > 0
 
 
 def test_formats_that_leave_the_accumulator_are_refused():

@@ -218,9 +218,9 @@ def embedding_case(rng, count):
 
 
 def argmax_case(rng, count):
-    words = 10  # of a small vocabulary; few values, so that some are equal
-    q, rows = rng.integers(-127 * 128, 127 * 128 + 1, 3), rng.integers(-1, 2, (words, 3))
-    scales = StoredScales(rng.choice([2048, 3000], words), rng.choice([19, 25, 31], words), 0)
+    words = 10  # of a small vocabulary, whose second half has the logits of the first
+    q, rows = rng.integers(-127 * 128, 127 * 128 + 1, 3), np.tile(rng.integers(-1, 2, (words // 2, 3)), (2, 1))
+    scales = StoredScales(*(np.tile(rng.choice(v, words // 2), 2) for v in ([2048, 3000], [19, 25, 31])), 0)
     table = Table(rows.astype(np.float32), 1, scales, np.ones(3, int), np.zeros(3, int), 0, 0, 0)
     found, shifts = logits(q[None], table)[0], logit_exponents(table)[0]
     high = (q + 64) >> 7  # any split will do
