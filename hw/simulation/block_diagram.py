@@ -16,6 +16,7 @@ from hw.gateware.ports import (
     totals_layout,
     trits_per_word,
     vector_layout,
+    weighted_layout,
 )
 
 __all__ = ["Box", "block_svg", "grid_row", "tree_row"]
@@ -56,7 +57,7 @@ def block_svg(config: ArrayConfig) -> str:
 
 def tree_row(config: ArrayConfig) -> list[Box]:
     """Vector register to result queue of a tree."""
-    sums, ready = sums_layout(config).size, 1 + config.total_stages
+    sums, ready, shift = sums_layout(config).size, 1 + config.total_stages, int(config.group_exponent_bits > 0)
     first = ("vector register", f"{config.rows} x 8 bits")
     if config.sum_of_x:
         first = ("vectors, their sum", f"{config.rows} x 8, {total_shape(config).width} bits")
@@ -70,6 +71,9 @@ def tree_row(config: ArrayConfig) -> list[Box]:
             totals_layout(config).size,
         ),
     ]
+    if config.digits:
+        weights = (f"times 1 to {config.largest_plane_weight}", _edges(1 + config.column_stages, ready - 1 - shift))
+        row.append(Box("plane weights", weights, _SUMS, weighted_layout(config).size, "plane"))
     if config.group_exponent_bits:
         exponents = ("exponents", f"{config.tiles_in_flight} x {exponents_layout(config).size} bits", "from weights")
         shifted = (f"0 to {config.max_exponent} bits left", _edges(ready - 1, ready - 1))

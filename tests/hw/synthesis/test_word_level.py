@@ -47,6 +47,14 @@ def test_no_array_multiplies_or_divides(rows, cols, packing, chain):
     assert proof.multipliers == 0
 
 
+def test_digits_are_weighted_without_a_multiplier():
+    config = ArrayConfig(name="t", rows=4, cols=3, planes=5, digits=True, lane_loading=True)
+    proof = prove_multiplier_free(config)
+    plain = prove_multiplier_free(ArrayConfig(name="t", rows=4, cols=3))
+    assert proof.multipliers == 0
+    assert proof.adders >= plain.adders + 3 * config.cols  # times 3, times 9, times 9 in every column
+
+
 @pytest.mark.parametrize(("sum_of_x", "multipliers"), [(False, 3), (True, 6)])
 def test_int8_results_take_a_multiplier_per_column_and_scale_and_no_other(sum_of_x, multipliers):
     config = ArrayConfig(name="t", rows=4, cols=3, results="int8", sum_of_x=sum_of_x)
