@@ -15,6 +15,9 @@ from sim.execution import Execution
 from sim.gemm.schedule import GemmJob
 from sim.host import Host
 from sim.job import SimJob
+from sim.machine.cost import op_cost
+from sim.machine.linear import linear_cost
+from sim.machine.resources import Resources
 from sim.memory import MemoryConfig, load_memory, stream_table
 from sim.result import Statistics, read_result, write_result
 from sim.simulator import array_formats, simulate
@@ -271,3 +274,15 @@ def test_results_are_files_of_a_named_schema(tmp_path):
     (tmp_path / "sim.json").write_text(json.dumps(document | {"version": 2}))
     with pytest.raises(InputError, match="version"):
         read_result(tmp_path / "sim.json")
+
+
+def test_an_op_alone_finds_nothing_fetched_ahead():
+    array = sized(4, 4)
+    trace = build_trace(SHAPE, 3, 1)
+    resources = Resources(array, MEMORY, trace.formats)
+    phase = simulate(SHAPE, array, MEMORY, 3, 1).phase("prefill")
+    for op, result in zip(trace.phases[0].ops, phase.ops, strict=True):
+        cost = op_cost(resources, op)
+        assert (cost.cycles, cost.counts) == (result.cycles, result.counts)
+        if op.kind == "linear":
+            assert linear_cost(resources, op) == cost

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hw.artifact import sha256_file
-from hw.config import sized
+from hw.config import ArrayConfig, sized
 from hw.errors import InputError
 from quant.recording import LinearRecord, OperandStatistics, Recording, input_name, sums_digest, write_recording
 from quant.weights.checkpoint import Checkpoint, write_checkpoint
@@ -16,6 +16,7 @@ from sim.replay import (
     LinearReplay,
     Skipping,
     Toggles,
+    linear_sums,
     mean_skipping,
     measure_skipping,
     measure_toggles,
@@ -144,3 +145,20 @@ def test_a_replay_walks_all_tokens_in_prefill_and_the_first_two_alone_in_decode(
     assert (result.weights, result.layer, result.kind) == (2 * N * K, 0, "up_proj")
     assert result.skipping == measure_skipping(trits, array)
     assert recording_origin(recording, array) == f"replay of 6 recorded tokens of noise (made up) on {array.name}"
+
+
+def test_the_origin_names_the_longest_input(recorded):
+    recording, _, _ = recorded
+    (inputs,) = recording.inputs.values()
+    longer = recording._replace(inputs={"a": inputs, "b": (np.zeros((9, 3), np.int8), np.ones(9, np.float32))})
+    assert recording_origin(longer, sized(3, 4)).startswith("replay of 9 recorded tokens")
+
+
+def test_sums_that_could_overflow_are_refused_by_their_group():
+    """12 bits hold 2047 / 127 = 16 products."""
+    narrow = ArrayConfig(name="narrow", rows=2, cols=2, accumulator_bits=12)
+    q, trits = np.full((1, 20), 127, np.int8), np.ones((1, 1, 20), np.int8)
+    assert linear_sums(q, trits, 16, narrow).tolist() == [[[[16 * 127, 4 * 127]]]]
+    assert linear_sums(q[:, :16], trits[..., :16], 99, narrow).tolist() == [[[[16 * 127]]]]
+    with pytest.raises(InputError, match="replay: K = 17 needs accumulator_bits of at least 13, not 12"):
+        linear_sums(q, trits, 17, narrow)

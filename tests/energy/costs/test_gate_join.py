@@ -123,3 +123,8 @@ def test_the_factor_of_a_librarys_sram_comes_with_it():
     assert load_gates("ihp").sram.factor == pytest.approx(130 / 45 * 1.2**2, rel=1e-3)
     assert load_gates("asap7").sram.factor == pytest.approx((0.007 / 0.03) / (25.39 / 86.71), rel=1e-2)
     assert ArrayConfig.model_fields["accumulator_bits"].default == 24
+
+
+def test_lanes_of_the_vector_unit_sum_in_32_bits():
+    rows = [row("lane int8", 31, 10.0), row("lane int8", 34, 20.0)]
+    assert tuple(GateSource("hand", rows, SRAM).vector_mac("int8")) == pj(10, 10, 10)

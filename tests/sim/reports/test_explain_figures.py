@@ -182,3 +182,14 @@ def test_banks_say_what_they_lose_and_what_interleaving_would_gain():
     assert one.interleaving == memory.dram.interleaved().sequential().efficiency / stream.efficiency
     line = next(line for line in explanation_lines(one) if "DRAM is busy" in line)
     assert f"; banks lose {stream.bank_loss:.1%}, refresh {stream.refresh_loss:.1%}; an address map" in line
+
+
+def test_words_at_the_borders_of_their_figures():
+    """At the ridge the array is the roof; 1 % is a gain of a doubling, and of interleaving only what is more."""
+    one, _ = explained(run(*OPS))
+    level = one._replace(roofline=one.roofline._replace(macs_per_byte=7.5))
+    assert "so the array is the roof" in "".join(explanation_lines(level))
+    best = one.changes[0]._replace(speedup=1.01)
+    assert "weight bus would help most (1.01x)" in "".join(explanation_lines(one._replace(changes=[best])))
+    assert "an address map" not in "".join(explanation_lines(one._replace(interleaving=1.01)))
+    assert "streams 1.02x as fast" in "".join(explanation_lines(one._replace(interleaving=1.02)))

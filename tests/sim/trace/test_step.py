@@ -13,7 +13,7 @@ from sim.reports.timeline import step_spans
 from sim.simulator import simulate
 from sim.trace.build import build_trace
 from sim.trace.experts import even_visits
-from sim.trace.ops import AttentionOp, LinearOp
+from sim.trace.ops import AttentionOp, Formats, LinearOp
 
 PLAIN = ModelShape(
     name="plain",
@@ -145,3 +145,46 @@ def test_every_family_simulates_and_its_timeline_draws_every_op(fields):
         for op in phase.ops:
             wanted[op.name] += op.count // phase.steps
         assert drawn == wanted
+
+
+@pytest.mark.parametrize(("activation", "gate"), [("silu", 5), ("relu2", 3), ("gelu", 8)])
+def test_the_work_around_experts_is_counted_by_element(activation, gate):
+    """Three of eight experts of 40 and a shared one of 24, for a batch of 2 at 16-bit residuals and 8-bit inputs."""
+    experts = Experts(count=8, per_token=3, size=40, shared_size=24, dense_layers=(1,))
+    ops = ops_of(experts=experts, activation=activation, batch=2)
+    router, shared_gate = (named(ops, name)[0] for name in ("router", "shared_gate"))
+    assert [(op.count, tuple(op.gemm), op.statistics) for op in (router, shared_gate)] == [
+        (5, (2, 8, 64), None), (5, (2, 1, 64), None)
+    ]  # fmt: skip
+    (routing,), (total,) = named(ops, "routing"), named(ops, "experts_sum")
+    assert (routing.count, routing.tokens, routing.operations) == (5, 2, 5 * 8)  # a softmax over the scores
+    assert (routing.input_bits, routing.output_bits) == (8 * 16, 3 * 16)
+    assert (total.count, total.tokens, total.operations) == (5, 2, 2 * 4 * 64)  # a product and an add for each output
+    assert (total.input_bits, total.output_bits) == (4 * 64 * 16, 64 * 16)
+    found = {(op.name, op.count, op.tokens): (op.input_bits, op.output_bits, op.operations) for op in ops
+             if op.name in ("gate", "quantize_down_proj_input")}  # fmt: skip
+    assert found == {
+        ("gate", 1, 2): (2 * 96 * 16, 96 * 16, gate * 96),
+        ("quantize_down_proj_input", 1, 2): (96 * 16, 96 * 8, 2 * 96),
+        ("gate", 5, 6): (2 * 40 * 16, 40 * 16, gate * 40),
+        ("quantize_down_proj_input", 5, 6): (40 * 16, 40 * 8, 2 * 40),
+        ("gate", 5, 2): (2 * 24 * 16, 24 * 16, gate * 24),
+        ("quantize_down_proj_input", 5, 2): (24 * 16, 24 * 8, 2 * 24),
+    }
+    down = [(op.count, tuple(op.gemm)) for op in named(ops, "down_proj")]
+    assert down == [(1, (2, 64, 96)), (5 * 6, (1, 64, 40)), (5, (2, 64, 24))]
+    alone = ops_of(experts=experts.model_copy(update={"shared_size": None}), activation=activation)
+    assert named(alone, "experts_sum")[0].operations == 2 * 3 * 64
+    assert not named(alone, "shared_gate")
+
+
+def test_experts_of_16_bit_inputs_are_not_quantized():
+    shape = ModelShape(**PLAIN.model_dump() | {"experts": {"count": 4, "per_token": 2, "size": 8}})
+    trace = build_trace(shape, 20, 4, formats=Formats(activation_bits=16))
+    assert not [op for phase in trace.phases for op in phase.ops if op.name.startswith("quantize")]
+
+
+def test_models_whose_layers_are_all_dense_have_no_router():
+    experts = Experts(count=4, per_token=2, size=8, dense_layers=tuple(range(6)))
+    ops = ops_of(experts=experts)
+    assert [op.name for op in ops] == [op.name for op in ops_of()]
