@@ -5,7 +5,7 @@ from pathlib import Path
 from energy.costs.sources import CostSource, load_source
 from energy.job import Job
 from energy.model import energy_of
-from energy.weights import quantize_model
+from energy.weights import mean_planes, quantize_model
 from hw.artifact import sha256_file, write_artifact
 from hw.config import ArrayConfig, load_array
 from hw.document import Record
@@ -86,7 +86,7 @@ def compare_manifests(job: Job, paths: list[Path]) -> Comparison:
     for manifest in manifests:
         result = job.simulate(manifest.shape, array, manifest)
         label = _label(manifest, [one for one in manifests if one.method == manifest.method])
-        rows.append(_row(label, result, costs, manifest.true_bits, _planes(manifest), manifest.perplexity))
+        rows.append(_row(label, result, costs, manifest.true_bits, mean_planes(manifest), manifest.perplexity))
     return Comparison(
         model=first.model,
         array=array.name,
@@ -112,13 +112,6 @@ def _label(manifest: Manifest, of_its_method: list[Manifest]) -> str:
     varied = [name for name in manifest.options if len({str(one.options.get(name)) for one in of_its_method}) > 1]
     options = ", ".join(f"{name}={manifest.options[name]}" for name in varied)
     return f"{manifest.method} ({options})" if options else manifest.method
-
-
-def _planes(manifest: Manifest) -> float:
-    """Ternary planes per linear, weighted by size."""
-    weights = [entry.n * entry.k for entry in manifest.linears]
-    total = sum(entry.planes * weight for entry, weight in zip(manifest.linears, weights, strict=True))
-    return total / sum(weights)
 
 
 def _unquantized(job: Job, manifest: Manifest, array: ArrayConfig, costs: CostSource) -> MethodRow:

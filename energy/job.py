@@ -4,8 +4,10 @@ from pydantic import Field, field_validator
 
 from energy.costs.sources import load_source
 from energy.costs.tables import OpTable, cost_names, load_costs
+from energy.sizing import Hold, Sizing, sized_rival
+from energy.split import split_energy
 from energy.summary import JobSummary, summarize
-from energy.weights import Measured
+from energy.weights import Measured, mean_planes
 from hw.arithmetics import ARITHMETICS, Mac
 from hw.config import ArrayConfig, RivalBus, load_array
 from hw.document import Record
@@ -29,6 +31,12 @@ class Rivals(Record):
     )
     rival_bus: RivalBus = Field(
         "same", description="their weight bus: the same bits per cycle, or (balanced) the same cycles per weight tile"
+    )
+
+    hold: Hold = Field(
+        "lanes",
+        description="what rivals have as much of: lanes, compute-area (array and vector unit), area, power (in "
+        "prefill, without DRAM); bandwidth: only the memory, and the fewest lanes whose prefill is as fast",
     )
 
     @field_validator("rivals")
@@ -59,14 +67,22 @@ def simulate_machines(
     Raises:
         InputError: an unknown name, or sizes that the model cannot run.
     """
+    rivals = rivals or Rivals()
     array, costs = load_array(job.array), load_source(job.costs)
     manifest, statistics = (measured.manifest, measured.statistics) if measured else (None, None)
-    machines = [array, *(rivals or Rivals()).machines(array, job.core_group)]
-    results = [  # a baseline stores its own format, whatever the manifest says
-        job.simulate(shape, machine, manifest if machine.arithmetic.stores_trits else None, statistics)
-        for machine in machines
-    ]
-    return summarize(results, costs, _published_tables(), manifest), results
+
+    def run(machine: ArrayConfig) -> SimResult:
+        """A rival stores its own format, whatever the manifest says."""
+        return job.simulate(shape, machine, manifest if machine.arithmetic.stores_trits else None, statistics)
+
+    first = run(array)
+    sizing = Sizing(rivals.hold, first, costs, job.core_group, run)
+    widen = rivals.rival_bus == "balanced"
+    machines = [sized_rival(machine, sizing, widen) for machine in rivals.machines(array, job.core_group)]
+    results = [first, *map(run, machines)]
+    planes = mean_planes(manifest) if manifest else 1.0
+    splits = [split_energy(first, result, costs, run, planes) for result in results[1:]]
+    return summarize(results, costs, _published_tables(), manifest, splits, rivals.hold), results
 
 
 def _published_tables() -> list[OpTable]:

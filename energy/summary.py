@@ -5,6 +5,8 @@ from energy.costs.operators import paper_recipes
 from energy.costs.sources import CostSource
 from energy.costs.tables import Cost, OpTable
 from energy.model import EnergyResult, PhaseEnergy, energy_of
+from energy.sizing import Hold
+from energy.split import Split
 from hw.document import Record
 from quant.manifest import Manifest
 from sim.result import PhaseResult, SimResult, Statistics
@@ -52,6 +54,7 @@ class MachineSummary(Record):
     name: str
     mac: str
     lanes: int
+    size: str = ""  # rows x cols of a core
     weight_bits: float
     phases: list[PhaseSummary]
     energy_recipes: dict[str, str]
@@ -70,7 +73,8 @@ class Reduction(Record):
     latency: float
     array_energy: float  # the array's arithmetic alone
     compute_energy: float  # array and vector unit
-    system_energy: float  # with SRAM, DRAM and leakage
+    system_energy: float  # with SRAM, DRAM and leakage; the sum of the three that follow
+    split: Split | None = None  # why: fewer bits of weights, arithmetic, the rest
     recipe: str
 
 
@@ -115,6 +119,7 @@ class JobSummary(Record):
     clock_hz: float
     costs: str
     costs_source: str
+    hold: Hold = "lanes"  # what the rivals have as much of
     machines: list[MachineSummary]  # the ternary array first
     reductions: list[Reduction]
     paper: list[PaperLine]
@@ -130,9 +135,17 @@ class JobSummary(Record):
 
 
 def summarize(
-    results: list[SimResult], costs: CostSource, paper: list[OpTable], manifest: Manifest | None
+    results: list[SimResult],
+    costs: CostSource,
+    paper: list[OpTable],
+    manifest: Manifest | None,
+    splits: list[dict[str, Split]] | None = None,
+    hold: Hold = "lanes",
 ) -> JobSummary:
-    """Summarize runs of one model; ``results[0]`` is the ternary array's, the others are its baselines."""
+    """Summarize runs of one model; ``results[0]`` is the ternary array's, the others are its rivals.
+
+    ``splits``: of each rival, phase -> why it takes more energy; ``hold``: what the rivals have as much of.
+    """
     energies = [energy_of(result, costs) for result in results]
     first = results[0]
     notes = list(dict.fromkeys(note for result in results for note in result.notes))
@@ -147,8 +160,9 @@ def summarize(
         clock_hz=first.array.clock_hz,
         costs=costs.name,
         costs_source=costs.source,
+        hold=hold,
         machines=[_machine(result, energy, costs) for result, energy in zip(results, energies, strict=True)],
-        reductions=_reductions(results, energies),
+        reductions=_reductions(results, energies, splits or [{}] * (len(results) - 1)),
         paper=[
             PaperLine(recipe=recipe.name, table=recipe.table, reduction=recipe.reduction)
             for table in paper
@@ -171,6 +185,7 @@ def _machine(result: SimResult, energy: EnergyResult, costs: CostSource) -> Mach
         name=result.machine,
         mac=result.array.mac,
         lanes=result.lanes,
+        size=f"{result.array.rows}x{result.array.cols}",
         weight_bits=result.array.weight_bits,
         phases=[_phase(result, phase, energy.phase(phase.name)) for phase in result.phases],
         energy_recipes=energy.recipes,
@@ -196,7 +211,9 @@ def _phase(result: SimResult, phase: PhaseResult, energy: PhaseEnergy) -> PhaseS
     )
 
 
-def _reductions(results: list[SimResult], energies: list[EnergyResult]) -> list[Reduction]:
+def _reductions(
+    results: list[SimResult], energies: list[EnergyResult], splits: list[dict[str, Split]]
+) -> list[Reduction]:
     """The first machine against each of the others, phase by phase."""
     ternary = energies[0]
     return [
@@ -207,9 +224,10 @@ def _reductions(results: list[SimResult], energies: list[EnergyResult]) -> list[
             array_energy=_saved(ternary.phase(phase.name).parts["array"].typical, phase.parts["array"].typical),
             compute_energy=_saved(ternary.phase(phase.name).compute.typical, phase.compute.typical),
             system_energy=_saved(ternary.phase(phase.name).total.typical, phase.total.typical),
+            split=split.get(phase.name),
             recipe=f"({ternary.recipes['array']}) against ({other.recipes['array']})",
         )
-        for other in energies[1:]
+        for other, split in zip(energies[1:], splits, strict=True)
         for phase in other.phases
     ]
 

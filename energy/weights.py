@@ -14,7 +14,7 @@ from sim.replay import recording_origin, replay, replay_statistics
 from sim.result import Statistics
 from sim.trace.build import TraceStatistics
 
-__all__ = ["Measured", "measure_weights", "quantize_model"]
+__all__ = ["Measured", "mean_planes", "measure_weights", "quantize_model"]
 
 _SCHEMA, _VERSION = "tritforge.replay", 2
 
@@ -92,3 +92,10 @@ def _replay(quantized: Quantized, array: ArrayConfig, report: StageReport) -> di
             phase: {kind: value.model_dump() for kind, value in kinds.items()} for phase, kinds in statistics.items()
         },
     }
+
+
+def mean_planes(manifest: Manifest) -> float:
+    """Ternary planes per linear, weighted by size."""
+    weights = [entry.n * entry.k for entry in manifest.linears]
+    total = sum(entry.planes * weight for entry, weight in zip(manifest.linears, weights, strict=True))
+    return total / sum(weights)

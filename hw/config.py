@@ -272,6 +272,20 @@ class ArrayConfig(Record):
         fields["weight_buffer_bytes"] = max(self.weight_buffer_bytes, 2 * wide_tile)
         return ArrayConfig(**fields)
 
+    def resized(self, rows: int, cols: int, widen_bus: bool = True) -> "ArrayConfig":
+        """The same array with other rows and columns, and a weight buffer of two tiles at least, dense ones included.
+
+        ``widen_bus``: a larger array's bus takes a tile in as many cycles as this one's; a smaller one keeps its bus,
+        which must keep up with the memory.
+        """
+        fields = self.model_dump() | {"rows": rows, "cols": cols, "chain_lanes": min(self.chain_lanes, rows)}
+        fields |= self.structure.fixed_fields(rows)
+        times = max(1.0, rows * cols / self.lanes) if widen_bus else 1.0
+        fields["weight_bus_bits"] = 8 * math.ceil(self.weight_bus_bits * times / 8)
+        tile_bytes = math.ceil(rows * cols * max(self.weight_bits, self.dense_array.weight_bits) / 8)
+        fields["weight_buffer_bytes"] = max(self.weight_buffer_bytes, 2 * tile_bytes)
+        return ArrayConfig(**fields)
+
     def reorganised(self, organisation: OrganisationName) -> "ArrayConfig":
         """The same lanes, bus and buffers in another organisation."""
         fields = {"organisation": organisation, "name": f"{self.name}/{organisation}"}

@@ -1,6 +1,6 @@
 """The result as Markdown."""
 
-from energy.reports.rows import headline, percent, reduction_rows, result_rows
+from energy.reports.rows import SAVINGS, headline, percent, reduction_rows, result_rows
 from energy.summary import JobSummary
 from hw.pages import markdown_table
 
@@ -22,7 +22,7 @@ def summary_markdown(summary: JobSummary) -> str:
         _quality(summary),
         markdown_table(["", *names], rows),
         "## Saved by ternary",
-        markdown_table(["", "latency", "array energy", "compute energy", "whole system"], savings),
+        markdown_table(["", *SAVINGS], savings),
         "Recipes:",
         "\n".join(recipes),
         "Areas:",

@@ -9,7 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from energy.reports.rows import gating_line, headline, percent, reduction_rows, result_rows
+from energy.reports.rows import SAVINGS, gating_line, headline, percent, reduction_rows, result_rows
 from energy.summary import JobSummary, MachineSummary
 from sim.result import CAUSES
 
@@ -99,7 +99,7 @@ def summary_html(summary: JobSummary, gantts: Sequence[str] = ()) -> str:
         *(figure_html(_time_chart(summary, name)) for name in phases),
         *(figure_html(_energy_chart(summary, name)) for name in phases),
         "<h2>Saved by ternary</h2>",
-        html_table(["", "latency", "array energy", "compute energy", "whole system"], savings),
+        html_table(["", *SAVINGS], savings),
         "<p>Recipes of the energies and areas:</p>",
         html_table(["", "part", "recipe"], _recipe_rows(summary.machines), "wrap small"),
         "<p>Single-operator arithmetic, as papers print it (derived from the table; no tree, registers, memory):</p>",

@@ -6,11 +6,14 @@ from typing import NamedTuple
 from energy.area import AREA_PARTS
 from energy.costs.tables import Cost
 from energy.model import COMPUTE
-from energy.summary import ClockGating, JobSummary, PhaseSummary
+from energy.summary import ClockGating, JobSummary, PhaseSummary, Reduction
 
-__all__ = ["Row", "gating_line", "headline", "percent", "reduction_rows", "result_rows", "si"]
+__all__ = ["SAVINGS", "Row", "gating_line", "headline", "percent", "reduction_rows", "result_rows", "si"]
 
 _PREFIXES = {-5: "f", -4: "p", -3: "n", -2: "µ", -1: "m", 0: "", 1: "k", 2: "M", 3: "G", 4: "T", 5: "P"}
+
+
+SAVINGS = ("latency", "array energy", "compute energy", "whole system", "fewer bits", "arithmetic", "the rest")
 
 
 class Row(NamedTuple):
@@ -50,13 +53,13 @@ def headline(summary: JobSummary) -> list[str]:
         f"batch {summary.batch}",
         f"{array.name}: {array.lanes} lanes at {si(summary.clock_hz, 'Hz')}, memory {summary.memory} "
         f"({si(summary.memory_bytes_per_s, 'B/s')})",
-        f"energies from {summary.costs}",
+        f"energies from {summary.costs}; {_HELD[summary.hold]}",
     ]
 
 
 def result_rows(summary: JobSummary) -> list[Row]:
     """Rows of the main table; the cells follow ``summary.machines``."""
-    rows = []
+    rows = [Row("rows x columns", tuple(machine.size for machine in summary.machines))]
     for phase in summary.ternary.phases:
         phases = [machine.phase(phase.name) for machine in summary.machines]
         rows.append(Row(f"{phase.name}, {phase.tokens} tokens"))
@@ -69,6 +72,7 @@ def result_rows(summary: JobSummary) -> list[Row]:
             for cause in phase.causes
             if cause not in ("host", "output_stall") or any(p.causes[cause] for p in phases)
         )
+        rows.append(Row("power", tuple(si(p.total_j_per_token.typical * p.tokens_per_s, "W") for p in phases)))
         rows.append(Row("energy per token", tuple(si(p.total_j_per_token.typical, "J") for p in phases)))
         rows.extend(
             Row(f"energy: {label}", tuple(si(_part(p, parts), "J") for p in phases))
@@ -88,14 +92,16 @@ def gating_line(gating: ClockGating) -> str:
 
 
 def reduction_rows(summary: JobSummary) -> list[Row]:
-    """What the ternary array saves: one row per baseline and phase; cells: latency, array, compute, whole system."""
+    """What the ternary array saves: a row per rival and phase; cells: ``SAVINGS``, whose last three sum to the 4th."""
     return [
-        Row(
-            f"{item.phase} vs {item.baseline.rpartition('/')[2]}",
-            tuple(percent(v) for v in (item.latency, item.array_energy, item.compute_energy, item.system_energy)),
-        )
+        Row(f"{item.phase} vs {item.baseline.rpartition('/')[2]}", tuple(map(percent, _savings(item))))
         for item in summary.reductions
     ]
+
+
+def _savings(item: Reduction) -> list[float]:
+    saved = [item.latency, item.array_energy, item.compute_energy, item.system_energy]
+    return saved if item.split is None else [*saved, item.split.fewer_bits, item.split.arithmetic, item.split.rest]
 
 
 def _area_rows(summary: JobSummary) -> list[Row]:
@@ -111,6 +117,14 @@ def _area_rows(summary: JobSummary) -> list[Row]:
         Row("low to high", tuple(f"{area.total.low:.3g} to {area.total.high:.3g}" for area in areas)),
     ]
 
+
+_HELD = {
+    "lanes": "rivals of as many lanes",
+    "compute-area": "rivals of as much area of array and vector unit",
+    "area": "rivals of as much area",
+    "power": "rivals of as much power on the chip",
+    "bandwidth": "rivals of the same memory, with the fewest lanes whose prefill is as fast",
+}
 
 _CAUSE_LABELS = {
     "ideal": "array busy",

@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.table import Table
 
-from energy.reports.rows import gating_line, headline, percent, reduction_rows, result_rows
+from energy.reports.rows import SAVINGS, gating_line, headline, percent, reduction_rows, result_rows
 from energy.summary import JobSummary
 
 __all__ = ["print_summary"]
@@ -57,7 +57,7 @@ def _results(summary: JobSummary) -> Table:
 def _savings(summary: JobSummary) -> Table:
     table = Table(title="saved by ternary", box=None, padding=(0, 2), header_style="bold", title_justify="left")
     table.add_column("", no_wrap=True)
-    for name in ("latency", "array energy", "compute energy", "whole system"):
+    for name in SAVINGS:
         table.add_column(name, justify="right")
     for row in reduction_rows(summary):
         table.add_row(f"  {row.label}", *row.cells)

@@ -1,0 +1,153 @@
+"""Rivals of equal lanes, compute area, area, power or bandwidth: rows and columns are scaled until what is held fits.
+
+A rival keeps its buffers, vector unit and clock. Its rows are the ternary array's times a power of two, its columns any
+number; but it is not much longer than wide, since long arrays need large accumulators or waste lanes on edges. Of the
+shapes that fit it takes the one of most lanes.
+"""
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+from energy.area import area_of
+from energy.costs.sources import CostSource
+from energy.model import energy_of
+from hw.config import ArrayConfig
+from hw.errors import InputError
+from sim.cores import CoreGroup
+from sim.result import SimResult
+
+__all__ = ["Hold", "Sizing", "chip_power_w", "sized_rival"]
+
+Hold = Literal["lanes", "compute-area", "area", "power", "bandwidth"]
+Shape = tuple[int, int]  # rows, columns
+
+_MAX_SIDE = 1024
+_RATIO = 2.0  # of the longer to the shorter side, at most, but for a ternary array that is longer itself
+_LEAST = 64  # an array that is simulated has at least this part of the ternary array's lanes
+_SPREAD = 1.5  # lanes of shapes between whose areas there may be no order
+_NEAR = 1.01  # of the fastest prefill: more lanes than that buy nothing
+_OFF_CHIP = ("dram", "host")
+
+Simulate = Callable[[ArrayConfig], SimResult]
+
+_HELD = {
+    "compute-area": ("area of array and vector unit", "mm2"),
+    "area": ("area", "mm2"),
+    "power": ("power of prefill on the chip", "W"),
+}
+
+
+class Sizing(NamedTuple):
+    """What rivals are sized against: the ternary run, what is held, and how a machine is run and priced."""
+
+    hold: Hold
+    ternary: SimResult
+    costs: CostSource
+    cores: CoreGroup
+    simulate: Simulate
+
+
+def sized_rival(rival: ArrayConfig, sizing: Sizing, widen_bus: bool) -> ArrayConfig:
+    """``rival``, which has the ternary array's rows and columns, with those that what is held allows.
+
+    ``widen_bus``: a larger array gets a bus that takes its tile in as many cycles.
+
+    Raises:
+        InputError: no shape fits, with the numbers; costs without areas.
+    """
+
+    def shaped(shape: Shape) -> ArrayConfig:
+        return sizing.cores.fed(rival.resized(*shape, widen_bus))
+
+    own = sizing.ternary.array
+    match sizing.hold:
+        case "lanes":
+            return rival
+        case "bandwidth":
+            return shaped(_as_fast(shaped, sizing))
+        case "power":
+            budget = chip_power_w(sizing.ternary, sizing.costs)
+            shapes = [shape for shape in _shapes(own) if _LEAST * shape[0] * shape[1] >= own.lanes]
+            fit = _last(shapes, lambda shape: _power_w(shaped(shape), sizing) <= budget)
+            if fit is None:
+                raise _refusal(rival, sizing, budget, shapes[0], _power_w(shaped(shapes[0]), sizing))
+        case _:
+            budget = _area_mm2(own, sizing)
+            shapes = _shapes(own)
+            fit = _largest(shapes, lambda shape: _area_mm2(shaped(shape), sizing) <= budget)
+            if fit is None:
+                raise _refusal(rival, sizing, budget, shapes[0], _area_mm2(shaped(shapes[0]), sizing))
+    return shaped(fit)
+
+
+def chip_power_w(result: SimResult, costs: CostSource) -> float:
+    """Average power of prefill, all parts but DRAM and host."""
+    phase = energy_of(result, costs).phases[0]
+    return sum(cost.typical for part, cost in phase.parts.items() if part not in _OFF_CHIP) / phase.seconds
+
+
+def _power_w(machine: ArrayConfig, sizing: Sizing) -> float:
+    return chip_power_w(sizing.simulate(machine), sizing.costs)
+
+
+def _area_mm2(machine: ArrayConfig, sizing: Sizing) -> float:
+    area = area_of(machine, sizing.costs, sizing.cores)
+    if area is None:
+        raise InputError(
+            f"hold {sizing.hold}: costs {sizing.costs.name!r} must name a cell library (field area), or be "
+            "gates:LIBRARY; hold lanes, power or bandwidth without one"
+        )
+    return (area.compute if sizing.hold == "compute-area" else area.total).typical
+
+
+def _refusal(rival: ArrayConfig, sizing: Sizing, budget: float, least: Shape, needed: float) -> InputError:
+    what, unit = _HELD[sizing.hold]
+    return InputError(
+        f"hold {sizing.hold}: {rival.mac} must fit {what} of {budget:.4g} {unit}, but {least[0]}x{least[1]} lanes take "
+        f"{needed:.4g} {unit}; hold lanes, or leave {rival.mac} out of rivals"
+    )
+
+
+def _as_fast(shaped: Callable[[Shape], ArrayConfig], sizing: Sizing) -> Shape:
+    """The fewest lanes whose prefill is as fast as the ternary array's, or nearly as fast as any number's."""
+    own = sizing.ternary.array
+    shapes = [shape for shape in _shapes(own) if _LEAST * shape[0] * shape[1] >= own.lanes]
+
+    def seconds(shape: Shape) -> float:
+        result = sizing.simulate(shaped(shape))
+        return result.seconds(result.phases[0])
+
+    goal = max(sizing.ternary.seconds(sizing.ternary.phases[0]), _NEAR * seconds(shapes[-1]))
+    slow = _last(shapes, lambda shape: seconds(shape) > goal)
+    return shapes[0] if slow is None else shapes[shapes.index(slow) + 1]
+
+
+def _shapes(own: ArrayConfig) -> list[Shape]:
+    """Shapes that a rival of ``own`` may have, by lanes, of equals the one with more rows last."""
+    limit = max(_RATIO, own.rows / own.cols, own.cols / own.rows)
+    heights = {own.rows >> shift for shift in range(own.rows.bit_length())}
+    heights |= {own.rows << shift for shift in range(1, 11) if own.rows << shift <= _MAX_SIDE}
+    shapes = [
+        (rows, cols)
+        for rows in heights
+        for cols in range(1, _MAX_SIDE + 1)
+        if max(rows, cols) <= limit * min(rows, cols)
+    ]
+    return sorted(shapes, key=lambda shape: (shape[0] * shape[1], shape[0]))
+
+
+def _largest(shapes: list[Shape], fits: Callable[[Shape], bool]) -> Shape | None:
+    """The last that fits, where of nearly equal lanes some fit and some do not: long arrays have more accumulators."""
+    near = _last(shapes, fits)
+    lanes = near[0] * near[1] if near else 1
+    close = [shape for shape in shapes if lanes <= shape[0] * shape[1] <= _SPREAD * lanes]
+    return next((shape for shape in reversed(close) if fits(shape)), near)
+
+
+def _last(shapes: list[Shape], holds: Callable[[Shape], bool]) -> Shape | None:
+    """The last of ``shapes`` for which ``holds``, by bisection, as it holds for all before; None: for none."""
+    low, high = -1, len(shapes)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if holds(shapes[middle]) else (low, middle)
+    return shapes[low] if low >= 0 else None
