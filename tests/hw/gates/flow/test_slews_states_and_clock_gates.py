@@ -251,6 +251,34 @@ def test_internal_energy_of_a_gate_takes_the_mean_slew_of_its_input_and_its_own_
     assert energy(netlist, timing, activity).logic == close(2 * 5 * 1.0 + first + second)
 
 
+def test_conditions_may_name_outputs_whose_functions_replace_them():
+    """A half adder whose pin A takes an energy by the state of both outputs after the pin has moved."""
+    own = [
+        PowerArc("", "S & !C", "", table(1.0), table(2.0)),
+        PowerArc("", "C & !S", "", table(4.0), table(8.0)),
+        PowerArc("", "!S & !C", "", table(16.0), table(32.0)),
+    ]
+    delays = [table(1.0)] * 4
+    outputs = [
+        pin(name, "output", function=text, timing=[arc(i, *delays, "non_unate") for i in ("A", "B")])
+        for name, text in (("C", "A & B"), ("S", "A ^ B"))
+    ]
+    adder = cell("HA", [pin("A", "input", power=own), pin("B", "input"), *outputs])
+    library = Library("two", 2.0, 1.0, 1.0, {"HA": adder, "DFFR": REGISTER}, "")
+    gates = [Gate(adder, "C", 0b1000, [2, 3], 4, True), Gate(adder, "S", 0b0110, [2, 3], 5, False)]
+    netlist = Netlist(6, gates, [], [], {"a": [2], "b": [3]}, {"y": [4, 5]}, library)
+    timing = analyse(netlist)
+
+    def logic(*rows):
+        activity = simulate(netlist, timing, np.array(rows, np.uint8), 1)
+        return energy(netlist, timing, activity).logic
+
+    assert logic((0, 1), (1, 1)) == close(4)  # 1 + 1: carry alone
+    assert logic((1, 1), (0, 1)) == close(2)  # 0 + 1: sum alone
+    assert logic((0, 0), (1, 0)) == close(1)
+    assert logic((1, 0), (0, 0)) == close(32)
+
+
 def test_a_cycle_lasts_until_its_last_event():
     netlist = Netlist(5, [inverter(2, 3), inverter(3, 4)], [], [], {"a": [2]}, {"y": [4]}, LIBRARY)
     timing = analyse(netlist)

@@ -1,0 +1,66 @@
+"""PLL settings against a search over everything that the data sheets allow."""
+
+import pytest
+
+from hw.boards.clock import pll_settings
+from hw.errors import InputError
+
+
+def exhaustive(family, board_hz, clock_hz):
+    """Least divider, then the oscillator nearest to the middle of its range, in MHz as the data sheets print it."""
+    if family == "ecp5":  # FPGA-DS-02012: oscillator 400 to 800 MHz, detector 10 to 400 MHz, dividers to 40, 80, 128
+        divides, multiplies, low, high, detector = range(1, 41), range(1, 81), 400e6, 800e6, (10e6, 400e6)
+    else:  # DS181 PLLE2: oscillator 800 to 1600 MHz, detector 19 to 450 MHz, 1 to 5 and 2 to 64
+        divides, multiplies, low, high, detector = range(1, 6), range(2, 65), 800e6, 1600e6, (19e6, 450e6)
+    found = []
+    for divide in divides:
+        if detector[0] <= board_hz / divide <= detector[1]:
+            for multiply in multiplies:
+                for vco_divide in range(1, 129):
+                    if family == "ecp5":
+                        output = board_hz * multiply / divide
+                        vco = output * vco_divide
+                    else:
+                        vco = board_hz * multiply / divide
+                        output = vco / vco_divide
+                    if low <= vco <= high and abs(output - clock_hz) <= 1e-6 * clock_hz:
+                        found.append((divide, abs(vco - (low + high) / 2), multiply, vco_divide, output, vco))
+    return min(found, default=None)
+
+
+@pytest.mark.parametrize(
+    ("family", "board", "clock"),
+    [
+        ("ecp5", 25e6, 50e6), ("ecp5", 25e6, 62.5e6), ("ecp5", 12e6, 48e6), ("ecp5", 100e6, 75e6),
+        ("ecp5", 10e6, 400e6), ("ecp5", 400e6, 10e6), ("ecp5", 48e6, 12e6), ("xc7", 100e6, 150e6),
+        ("xc7", 100e6, 62.5e6), ("xc7", 25e6, 1600e6), ("xc7", 19e6, 19e6), ("xc7", 450e6, 900e6),
+        ("xc7", 100e6, 6.25e6),
+    ],
+)  # fmt: skip
+def test_settings_are_the_best_of_all(family, board, clock):
+    found = pll_settings(family, board, clock)
+    divide, _, multiply, vco_divide, output, vco = exhaustive(family, board, clock)
+    assert (found.divide, found.multiply, found.vco_divide) == (divide, multiply, vco_divide)
+    assert (found.output_hz, found.vco_hz) == pytest.approx((output, vco))
+    assert found.output_hz == pytest.approx(clock, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("family", "board", "clock"),
+    [
+        ("ecp5", 9.9e6, 20e6),
+        ("ecp5", 25e6, 26.3e6),
+        ("ecp5", 25e6, 801e6),
+        ("xc7", 18.9e6, 50e6),
+        ("xc7", 100e6, 5e6),
+    ],
+)
+def test_what_no_setting_gives_is_refused(family, board, clock):
+    assert exhaustive(family, board, clock) is None
+    with pytest.raises(InputError, match="cannot make"):
+        pll_settings(family, board, clock)
+
+
+def test_a_family_without_pll_keeps_the_boards_clock():
+    with pytest.raises(InputError, match=r"clock must be the board's 12 MHz on ice40, not 24 MHz"):
+        pll_settings("ice40", 12e6, 24e6)
