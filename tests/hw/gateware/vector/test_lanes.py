@@ -121,6 +121,7 @@ def exponential_case(rng, count):
     maximum = rng.integers(-(2**15), 2**15, count)
     z = np.maximum((maximum << 8) - np.abs(spread(rng, 14, count)), HIDDEN)
     z[rng.random(count) < 0.2] = HIDDEN
+    maximum[:1], z[:1] = -(2**15), HIDDEN  # a row that has seen nothing yet
     p = exponentials(z[:, None], maximum, np.zeros(count, int)).powers[:, 0]
     return ExponentialLane(), {"score": z, "maximum": maximum}, {"result": p.tolist()}
 
