@@ -17,6 +17,7 @@ from hw.artifact import atomic_path
 from hw.document import validate_document
 from hw.errors import InputError
 from quant.manifest import LinearEntry
+from quant.weights.layouts.registry import LAYOUTS
 from quant.weights.storage import (
     LinearHeader,
     load_linear,
@@ -38,8 +39,7 @@ _KEY = "tritforge.ternary.1"
 _REMEDY = "quantize again: make quant MODEL=..."
 
 # What the bytes of each stored array count as in the manifest.
-_PART_OF_ARRAY = {
-    "codes": "code",
+_PART_OF_ARRAY = {name: part for layout in LAYOUTS.values() for name, part in layout.parts.items()} | {
     "outlier_codes": "code",
     "scales": "scale",
     "exponents": "scale",
@@ -48,8 +48,6 @@ _PART_OF_ARRAY = {
     "zeros": "offset",
     "outlier_zero": "offset",
     "outlier_mask": "mask",
-    "zones": "mask",
-    "salient_columns": "mask",
     "permutation": "permutation",
     "low_rank_left": "low_rank",
     "low_rank_right": "low_rank",

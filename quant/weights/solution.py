@@ -8,24 +8,16 @@ from typing import Literal, NamedTuple
 import torch
 
 from hw.errors import InputError
-from hw.trit import packed_bytes
 from quant.manifest import OUTLIER_BITS
+from quant.weights.layouts.bitmaps import bitmap_bytes, field_bytes
+from quant.weights.layouts.layout import Planes
+from quant.weights.layouts.registry import LAYOUTS, CodeLayout
 from quant.weights.side_data import LowRank, Outliers, check_tensor
 from quant.weights.widths import SCALE_BITS, ZERO_POINT_BITS
 
-__all__ = ["CodeLayout", "LinearSolution", "ScaleKind", "StoredBits", "as_stored", "field_bits"]
+__all__ = ["LinearSolution", "ScaleKind", "StoredBits", "as_stored", "field_bits"]
 
 ScaleKind = Literal["tensor", "row", "group", "pow2"]
-
-# How the planes are stored:
-#   trits  every plane as 5 trits per byte, rows padded to bytes
-#   bits   every plane holds 0 and 1: 8 weights per byte, rows padded to bytes
-#   signs  one plane of -1 and +1, except 0 at the outliers: one bit per weight that is no outlier, without row padding
-#   zones  six planes in the order of ``ZONE_PLANES``: a bitmap of signs, a bitmap that is the high zone on ordinary
-#          columns and the second sign on salient ones (rows padded to bytes), and one bit per column
-CodeLayout = Literal["trits", "bits", "signs", "zones"]
-
-ZONE_PLANES = ("low signs", "high signs", "salient signs", "second salient signs", "high zone", "salient columns")
 
 
 class StoredBits(NamedTuple):
@@ -46,7 +38,7 @@ class StoredBits(NamedTuple):
 
 def field_bits(count: int, width: int) -> int:
     """Stored bits of ``count`` unsigned integers of ``width`` bits, packed without gaps and padded to a whole byte."""
-    return -(-count * width // 8) * 8
+    return 8 * field_bytes(count, width)
 
 
 def as_stored(values: torch.Tensor) -> torch.Tensor:
@@ -65,6 +57,7 @@ class LinearSolution:
     - ``trits``: int8 (planes, n, k) in {-1, 0, 1}.
     - ``scales``: float16 (planes, n, groups), or (1, n, groups) with ``ratios``; a native checkpoint's one scale per
       tensor is float32.
+    - ``layout``: how the planes are stored, by its name in ``quant.weights.layouts``.
     - ``group``: columns per scale group, the last may be short; None = the whole row.
     - ``ratios``: tied planes: plane p counts ``ratios[p]`` times, one scale serves all.
     - ``offsets``: float16 (n, groups), added for each input of the group (hardware: times the group's sum of x).
@@ -187,15 +180,9 @@ class LinearSolution:
     def bits(self) -> StoredBits:
         """Bits of what is stored (``quant.weights.storage`` writes exactly these)."""
         n, k, groups = self.n, self.k, self.groups
-        bitmap = n * -(-k // 8) * 8
         salient = 0 if self.outliers is None else int(self.outliers.mask.sum())
-        code = {
-            "trits": self.planes * n * packed_bytes(k, "5in8") * 8,
-            "bits": self.planes * bitmap,
-            "signs": field_bits(n * k - salient, 1),
-            "zones": bitmap,
-        }[self.layout]
-        mask = bitmap + field_bits(k, 1) if self.layout == "zones" else 0
+        codes = LAYOUTS[self.layout].bits(Planes(self.planes, n, k, n * k - salient))
+        code, mask = codes["code"], codes["mask"]
         stored_planes = self.scales.shape[0]
         if self.scale_kind == "tensor":
             scale = 8 * self.scales.element_size() * stored_planes
@@ -207,7 +194,7 @@ class LinearSolution:
         offset += 0 if self.zeros is None else field_bits(n * groups, ZERO_POINT_BITS)
         if self.outliers is not None:
             code += OUTLIER_BITS * salient
-            mask += bitmap
+            mask += 8 * n * bitmap_bytes(k)
             scale += SCALE_BITS * n
             offset += OUTLIER_BITS * n
         permutation = 0 if self.permutation is None else field_bits(k, max(1, (k - 1).bit_length()))
@@ -260,28 +247,4 @@ class LinearSolution:
         if low_rank is not None and (low_rank.left.shape[0], low_rank.right.shape[1]) != (self.n, self.k):
             shapes = f"{tuple(low_rank.left.shape)} and {tuple(low_rank.right.shape)}"
             raise InputError(f"low-rank factors must be ({self.n}, r) and (r, {self.k}), not {shapes}")
-        if self.layout == "bits" and (self.trits < 0).any():
-            raise InputError("planes of layout 'bits' must hold 0 and 1, not -1")
-        if self.layout == "signs":
-            empty = torch.zeros_like(self.trits[0], dtype=torch.bool) if outliers is None else outliers.mask
-            if self.planes != 1 or not torch.equal(self.trits[0] == 0, empty):
-                raise InputError("layout 'signs' must be one plane that is zero at the outliers and nowhere else")
-        if self.layout == "zones":
-            self._check_zones()
-
-    def _check_zones(self) -> None:
-        if self.planes != len(ZONE_PLANES):
-            raise InputError(f"layout 'zones' must have {len(ZONE_PLANES)} planes, not {self.planes}")
-        low, high, first, second, in_high, salient = self.trits
-        ordinary = salient == 0
-        consistent = (
-            torch.equal(low != 0, ordinary & (in_high == 0))
-            and torch.equal(high != 0, in_high == 1)
-            and torch.equal(first != 0, ~ordinary)
-            and torch.equal(second != 0, ~ordinary)
-            and not (in_high.bool() & ~ordinary).any()
-            and (salient == salient[:1]).all()
-            and (salient >= 0).all()
-        )
-        if not consistent:
-            raise InputError("layout 'zones': every weight must have one sign in the zone that it belongs to")
+        LAYOUTS[self.layout].check(self.trits, None if outliers is None else outliers.mask)

@@ -13,12 +13,12 @@ from pydantic import Field, model_validator
 
 from hw.document import Record
 from hw.errors import InputError
-from hw.trit import unpack
+from quant.weights.layouts.bitmaps import array, bitmap, pack_bitmap, pack_fields, shaped, unpack_fields
+from quant.weights.layouts.layout import Planes
+from quant.weights.layouts.registry import LAYOUTS, CodeLayout
 from quant.weights.widths import ZERO_POINT_BITS
 
 if TYPE_CHECKING:
-    import torch
-
     from quant.weights.solution import LinearSolution
 
 __all__ = [
@@ -44,7 +44,7 @@ class LinearHeader(Record):
     k: Size
     group: Size | None
     scale_kind: Literal["row", "pow2", "group", "tensor"]
-    layout: Literal["trits", "bits", "signs", "zones"]
+    layout: CodeLayout
     ratios: tuple[int, ...] | None = None
     exponent_bits: Annotated[int, Field(ge=0, le=8)] = 0
 
@@ -52,7 +52,7 @@ class LinearHeader(Record):
     def _one_ratio_per_plane(self) -> "LinearHeader":
         if self.ratios is not None and len(self.ratios) != self.planes:
             raise ValueError(f"ratios must be as many as planes, {self.planes}, not {len(self.ratios)}")
-        if self.layout in ("signs", "zones") and self.planes != (planes := 1 if self.layout == "signs" else 6):
+        if (planes := LAYOUTS[self.layout].planes or self.planes) != self.planes:
             raise ValueError(f"planes of layout {self.layout!r} must be {planes}, not {self.planes}")
         return self
 
@@ -60,6 +60,10 @@ class LinearHeader(Record):
     def groups(self) -> int:
         """Scale groups per row."""
         return 1 if self.group is None else -(-self.k // self.group)
+
+    def sizes(self, ordinary: np.ndarray | None) -> Planes:
+        """Sizes of the planes; ``ordinary``: bool (n, k), weights that are no outliers, or None for all."""
+        return Planes(self.planes, self.n, self.k, self.n * self.k if ordinary is None else int(ordinary.sum()))
 
 
 def store_linear(solution: "LinearSolution") -> tuple[LinearHeader, dict[str, np.ndarray]]:
@@ -75,23 +79,23 @@ def store_linear(solution: "LinearSolution") -> tuple[LinearHeader, dict[str, np
         exponent_bits=int(solution.exponents().max()).bit_length() if solution.scale_kind == "pow2" else 0,
     )
     scales = solution.scales.cpu().numpy()
-    arrays = _store_codes(solution)
+    arrays = LAYOUTS[solution.layout].store(solution.trits)
     if solution.scale_kind == "tensor":
         arrays["scales"] = np.ascontiguousarray(scales[:, 0, 0])
     elif solution.scale_kind == "pow2":
         arrays["scales"] = scales[0].max(axis=1)
-        arrays["exponents"] = _pack_fields(solution.exponents().cpu().numpy(), header.exponent_bits)
+        arrays["exponents"] = pack_fields(solution.exponents().cpu().numpy(), header.exponent_bits)
     else:
         arrays["scales"] = scales
     if solution.offsets is not None:
         arrays["offsets"] = solution.offsets.cpu().numpy()
     if solution.zeros is not None:
-        arrays["zeros"] = _pack_fields(solution.zeros.cpu().numpy(), ZERO_POINT_BITS)
+        arrays["zeros"] = pack_fields(solution.zeros.cpu().numpy(), ZERO_POINT_BITS)
     if solution.permutation is not None:
-        arrays["permutation"] = _pack_fields(solution.permutation.cpu().numpy(), _index_bits(solution.k))
+        arrays["permutation"] = pack_fields(solution.permutation.cpu().numpy(), _index_bits(solution.k))
     if solution.outliers is not None:
         mask = solution.outliers.mask.cpu().numpy()
-        arrays["outlier_mask"] = np.packbits(mask, axis=-1, bitorder="little")
+        arrays["outlier_mask"] = pack_bitmap(mask)
         arrays["outlier_codes"] = solution.outliers.codes.cpu().numpy()[mask]
         arrays["outlier_scale"] = solution.outliers.scale.cpu().numpy()
         arrays["outlier_zero"] = solution.outliers.zero.cpu().numpy()
@@ -107,38 +111,21 @@ def read_trits(header: LinearHeader, arrays: Mapping[str, np.ndarray]) -> np.nda
     Raises:
         InputError: arrays that are missing or do not fit the header.
     """
-    n, k = header.n, header.k
-    codes = _array(arrays, "codes")
-    if header.layout == "trits":
-        return unpack(_shaped(codes, header.planes, n), k, "5in8")
-    if header.layout == "bits":
-        return _bitmap(_shaped(codes, header.planes, n), k).astype(np.int8)
-    if header.layout == "signs":
-        ordinary = np.ones((n, k), bool)
-        if "outlier_mask" in arrays:
-            ordinary = ~_bitmap(_shaped(arrays["outlier_mask"], n), k)
-        trits = np.zeros((1, n, k), np.int8)
-        negative = np.unpackbits(codes, count=int(ordinary.sum()), bitorder="little")
-        trits[0][ordinary] = 1 - 2 * negative.astype(np.int8)
-        return trits
-    sign = 1 - 2 * _bitmap(_shaped(codes, n), k).astype(np.int8)
-    second = _bitmap(_shaped(_array(arrays, "zones"), n), k)
-    salient = np.broadcast_to(_bitmap(_array(arrays, "salient_columns"), k), (n, k))
-    high = second & ~salient
-    low = ~second & ~salient
-    second_sign = 1 - 2 * second.astype(np.int8)
-    return np.stack([sign * low, sign * high, sign * salient, second_sign * salient, high, salient]).astype(np.int8)
+    ordinary = None
+    if "outlier_mask" in arrays:
+        ordinary = ~bitmap(shaped(arrays["outlier_mask"], header.n), header.k)
+    return LAYOUTS[header.layout].read(header.sizes(ordinary), arrays, ordinary)
 
 
 def read_scales(header: LinearHeader, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
     """Scales as ``LinearSolution.scales`` holds them: (planes, n, groups), (1, n, groups) for tied planes."""
     stored = 1 if header.ratios is not None else header.planes
     shape = (stored, header.n, header.groups)
-    scales = _array(arrays, "scales")
+    scales = array(arrays, "scales")
     if header.scale_kind == "tensor":
         return np.broadcast_to(scales[:, None, None], shape).copy()
     if header.scale_kind == "pow2":
-        exponents = _unpack_fields(_array(arrays, "exponents"), shape[1:], header.exponent_bits)
+        exponents = unpack_fields(array(arrays, "exponents"), shape[1:], header.exponent_bits)
         return (scales.astype(np.float32)[:, None] * np.exp2(-exponents.astype(np.float32)))[None].astype(np.float16)
     return scales.reshape(shape)
 
@@ -149,7 +136,7 @@ def read_offsets(header: LinearHeader, arrays: Mapping[str, np.ndarray]) -> np.n
         return arrays["offsets"].astype(np.float32)
     if "zeros" not in arrays:
         return None
-    zeros = _unpack_fields(arrays["zeros"], (header.n, header.groups), ZERO_POINT_BITS)
+    zeros = unpack_fields(arrays["zeros"], (header.n, header.groups), ZERO_POINT_BITS)
     return -read_scales(header, arrays)[0].astype(np.float32) * zeros.astype(np.float32)
 
 
@@ -157,7 +144,7 @@ def read_permutation(header: LinearHeader, arrays: Mapping[str, np.ndarray]) -> 
     """Input that each stored column multiplies: int64 (k,), or None for columns in the order of the inputs."""
     if "permutation" not in arrays:
         return None
-    return _unpack_fields(arrays["permutation"], (header.k,), _index_bits(header.k))
+    return unpack_fields(arrays["permutation"], (header.k,), _index_bits(header.k))
 
 
 def read_low_rank(header: LinearHeader, arrays: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray] | None:
@@ -168,7 +155,7 @@ def read_low_rank(header: LinearHeader, arrays: Mapping[str, np.ndarray]) -> tup
     """
     if "low_rank_left" not in arrays and "low_rank_right" not in arrays:
         return None
-    left, right = _array(arrays, "low_rank_left"), _array(arrays, "low_rank_right")
+    left, right = array(arrays, "low_rank_left"), array(arrays, "low_rank_right")
     if left.shape[:-1] != (header.n,) or right.shape != (left.shape[-1], header.k):
         raise InputError(
             f"low-rank factors must be ({header.n}, r) and (r, {header.k}), not {left.shape} and {right.shape}: "
@@ -194,11 +181,11 @@ def load_linear(header: LinearHeader, arrays: Mapping[str, np.ndarray]) -> "Line
     n, k = header.n, header.k
     zeros = permutation = outliers = None
     if "zeros" in arrays:
-        zeros = tensor(_unpack_fields(arrays["zeros"], (n, header.groups), ZERO_POINT_BITS).astype(np.uint8))
+        zeros = tensor(unpack_fields(arrays["zeros"], (n, header.groups), ZERO_POINT_BITS).astype(np.uint8))
     if "permutation" in arrays:
-        permutation = tensor(_unpack_fields(arrays["permutation"], (k,), _index_bits(k)))
+        permutation = tensor(unpack_fields(arrays["permutation"], (k,), _index_bits(k)))
     if "outlier_mask" in arrays:
-        mask = _bitmap(_shaped(arrays["outlier_mask"], n), k)
+        mask = bitmap(shaped(arrays["outlier_mask"], n), k)
         codes = np.zeros((n, k), np.uint8)
         codes[mask] = arrays["outlier_codes"]
         outliers = Outliers(
@@ -220,61 +207,5 @@ def load_linear(header: LinearHeader, arrays: Mapping[str, np.ndarray]) -> "Line
     )
 
 
-def _store_codes(solution: "LinearSolution") -> dict[str, np.ndarray]:
-    layout = solution.layout
-    if layout == "trits":
-        return {"codes": _pack_trits(solution.trits).cpu().numpy()}
-    trits = solution.trits.cpu().numpy()
-    if layout == "bits":
-        return {"codes": np.packbits(trits.astype(bool), axis=-1, bitorder="little")}
-    if layout == "signs":
-        return {"codes": np.packbits(trits[0][trits[0] != 0] < 0, bitorder="little")}
-    low, high, first, second, in_high, salient = trits
-    return {
-        "codes": np.packbits(low + high + first < 0, axis=-1, bitorder="little"),
-        "zones": np.packbits((in_high > 0) | (second < 0), axis=-1, bitorder="little"),
-        "salient_columns": np.packbits(salient[0].astype(bool), bitorder="little"),
-    }
-
-
-def _pack_trits(trits: "torch.Tensor") -> "torch.Tensor":
-    """``hw.trit.pack`` of "5in8" on the device where the trits are: billions of weights are packed in no time."""
-    import torch
-
-    digits = torch.nn.functional.pad(trits, (0, -trits.shape[-1] % 5)).add(1).to(torch.uint8)
-    return sum(digits[..., position::5] * 3**position for position in range(5))
-
-
 def _index_bits(k: int) -> int:
     return max(1, (k - 1).bit_length())
-
-
-def _pack_fields(values: np.ndarray, width: int) -> np.ndarray:
-    bits = (values.reshape(-1, 1) >> np.arange(width)) & 1
-    return np.packbits(bits.astype(bool), bitorder="little")
-
-
-def _unpack_fields(data: np.ndarray, shape: tuple[int, ...], width: int) -> np.ndarray:
-    count = int(np.prod(shape))
-    if data.size != -(-count * width // 8):
-        raise InputError(f"{count} fields of {width} bits must be {-(-count * width // 8)} bytes, not {data.size}")
-    bits = np.unpackbits(data, count=count * width, bitorder="little").reshape(count, width).astype(np.int64)
-    return (bits << np.arange(width)).sum(axis=1).reshape(shape)
-
-
-def _bitmap(data: np.ndarray, k: int) -> np.ndarray:
-    if data.shape[-1] != -(-k // 8):
-        raise InputError(f"a bitmap of {k} weights must be {-(-k // 8)} bytes, not {data.shape[-1]}")
-    return np.unpackbits(data, axis=-1, count=k, bitorder="little").astype(bool)
-
-
-def _shaped(data: np.ndarray, *leading: int) -> np.ndarray:
-    if data.shape[:-1] != leading:
-        raise InputError(f"stored codes must have {leading} rows, not {data.shape[:-1]}: the file is damaged")
-    return data
-
-
-def _array(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
-    if name not in arrays:
-        raise InputError(f"array {name!r} is missing: the file is damaged")
-    return arrays[name]

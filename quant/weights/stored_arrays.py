@@ -9,25 +9,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hw.errors import InputError
+from quant.weights.layouts.bitmaps import bitmap_bytes, field_bytes
+from quant.weights.layouts.layout import Planes
+from quant.weights.layouts.registry import LAYOUTS
+from quant.weights.widths import ZERO_POINT_BITS
 
 if TYPE_CHECKING:
     from quant.weights.storage import LinearHeader
 
 __all__ = ["check_arrays"]
 
-_ZERO_POINT_BITS = 2
 _BYTES = ("uint8",)
 _FLOATS = ("float16", "float32")
 _HALF = ("float16",)
-
-# What each layout must have beside the optional arrays; an array of no header is refused.
-_NEEDED = {
-    "trits": {"codes", "scales"},
-    "bits": {"codes", "scales"},
-    "signs": {"codes", "scales"},
-    "zones": {"codes", "zones", "salient_columns", "scales"},
-}
-_PLANES_OF_ZONES = 6
 
 
 def check_arrays(header: "LinearHeader", arrays: Mapping[str, np.ndarray], where: str) -> None:
@@ -37,7 +31,7 @@ def check_arrays(header: "LinearHeader", arrays: Mapping[str, np.ndarray], where
         InputError: the first that is missing, unknown, or of another type or shape, after ``where``.
     """
     expected = _expected(header, arrays)
-    needed = _NEEDED[header.layout] | ({"exponents"} if header.scale_kind == "pow2" else set())
+    needed = {"scales", *LAYOUTS[header.layout].parts} | ({"exponents"} if header.scale_kind == "pow2" else set())
     together = ({"low_rank_left", "low_rank_right"}, {"outlier_mask", "outlier_codes", "outlier_scale", "outlier_zero"})
     for group in together:
         needed |= group if group & arrays.keys() else set()
@@ -60,32 +54,26 @@ def _expected(
     """Types and shape of each array that the layout may have."""
     n, k, planes, groups = header.n, header.k, header.planes, header.groups
     stored = 1 if header.ratios is not None else planes
-    bitmap = (n, -(-k // 8))
     scales = {"tensor": (stored,), "pow2": (n,)}.get(header.scale_kind, (stored, n, groups))
     found = {
         "scales": (_FLOATS, scales),
         "offsets": (_FLOATS, (n, groups)),
-        "zeros": (_BYTES, (_field_bytes(n * groups, _ZERO_POINT_BITS),)),
-        "permutation": (_BYTES, (_field_bytes(k, max(1, (k - 1).bit_length())),)),
+        "zeros": (_BYTES, (field_bytes(n * groups, ZERO_POINT_BITS),)),
+        "permutation": (_BYTES, (field_bytes(k, max(1, (k - 1).bit_length())),)),
     }
     if header.scale_kind == "pow2":
-        found["exponents"] = (_BYTES, (_field_bytes(n * groups, header.exponent_bits),))
-    if header.layout == "zones":
-        return found | {"codes": (_BYTES, bitmap), "zones": (_BYTES, bitmap), "salient_columns": (_BYTES, bitmap[1:])}
+        found["exponents"] = (_BYTES, (field_bytes(n * groups, header.exponent_bits),))
+    layout, kept = LAYOUTS[header.layout], _kept(arrays)
+    codes = layout.shapes(Planes(planes, n, k, n * k - (kept if "outlier_mask" in arrays else 0)))
+    found |= {name: (_BYTES, shape) for name, shape in codes.items()}
+    if not layout.takes_side_data:
+        return found
     left = arrays.get("low_rank_left")
     rank = left.shape[-1] if left is not None and left.ndim == 2 else 0
-    kept = _kept(arrays)
-    ordinary = n * k - (kept if "outlier_mask" in arrays else 0)
-    codes = {
-        "trits": (planes, n, -(-k // 5)),
-        "bits": (planes, *bitmap),
-        "signs": (-(-ordinary // 8),),
-    }
     return found | {
-        "codes": (_BYTES, codes[header.layout]),
         "low_rank_left": (_HALF, (n, rank)),
         "low_rank_right": (_HALF, (rank, k)),
-        "outlier_mask": (_BYTES, bitmap),
+        "outlier_mask": (_BYTES, (n, bitmap_bytes(k))),
         "outlier_codes": (_BYTES, (kept,)),
         "outlier_scale": (_HALF, (n,)),
         "outlier_zero": (_BYTES, (n,)),
@@ -96,7 +84,3 @@ def _kept(arrays: Mapping[str, np.ndarray]) -> int:
     """Outliers by their bitmap."""
     mask = arrays.get("outlier_mask")
     return 0 if mask is None or mask.dtype != np.uint8 else int(np.bitwise_count(mask).sum())
-
-
-def _field_bytes(count: int, width: int) -> int:
-    return -(-count * width // 8)
