@@ -80,9 +80,15 @@ class Case(NamedTuple):
 
     @property
     def key(self) -> str:
-        """What stands in the list of equivalents: file, the changed line's text, and the change."""
-        line = (ROOT / self.path).read_text(encoding="utf-8").splitlines()[self.mutant.line - 1].strip()
-        return f"{self.path}: {line}: {self.mutant.old.strip()} -> {self.mutant.text.strip() or 'nothing'}"
+        """What stands in the list of equivalents: file, the changed line's text, and the change.
+
+        Where the line holds what is changed before that place too, how often it does.
+        """
+        source, old = (ROOT / self.path).read_text(encoding="utf-8"), self.mutant.old.strip()
+        line = source.splitlines()[self.mutant.line - 1].strip()
+        before = source[: self.mutant.start].rpartition("\n")[2].count(old)
+        which = f" (behind {before} of them)" if before else ""
+        return f"{self.path}: {line}: {old} -> {self.mutant.text.strip() or 'nothing'}{which}"
 
 
 def files() -> list[str]:

@@ -125,6 +125,11 @@ FLAT = Execution(mapping="tokens", descriptor_tokens=64)
 RUNS = {
     **{f"{mac}": Run(machine(mac=mac)) for mac in ("ternary", "int8", "fp16", "w4a8", "w2a8", "w4a16")},
     **{f"grid {mac}": Run(grid(mac=mac)) for mac in ("ternary", "int8", "w4a8")},
+    "odd tiles": Run(machine(3, 3)),
+    "odd tiles with exponents": Run(
+        machine(3, 3, group_exponent_bits=3), entries=every(scale_kind="pow2", group=4, scale_bits=48)
+    ),
+    "odd tiles of narrow K and V": Run(machine(3, 3, "int8"), kv_bits=4),
     "spilled": Run(machine(**SMALL), memory=SLOW, execution=FLAT),
     "spilled int8": Run(machine(mac="int8", **SMALL | {"weight_buffer_bytes": 40}), memory=SLOW, execution=FLAT),
     "spilled fp16": Run(machine(mac="fp16", **SMALL | {"weight_buffer_bytes": 90}), memory=SLOW, execution=FLAT),
@@ -244,6 +249,8 @@ JOBS = {
     "far ahead": {"order": "columns", "descriptor": 64, "head_start": 500},
     "narrow outputs": {"order": "tokens", "descriptor": 64, "output_bits": 8, "outputs_here": True},
     "inputs here": {"order": "columns", "descriptor": 64, "inputs_here": True},
+    "narrow in DRAM": {"order": "tokens", "descriptor": 64, "stored": 1},
+    "wide in DRAM": {"order": "tokens", "descriptor": 64, "stored": 3},
     "weights here": {"order": "tokens", "descriptor": 5, "weights_here": True},
 }
 CORES = [(1, 1, None), (2, 1, None), (1, 2, None), (1, 3, 5), (2, 1, 5)]
@@ -275,6 +282,7 @@ def test_every_mapping_takes_the_cycles_of_the_naive_one(name, organisation):
                     head_start=told.get("head_start", 0), output_bits=told.get("output_bits", 16),
                     inputs_on_chip=told.get("inputs_here", False), outputs_on_chip=told.get("outputs_here", False),
                     weights_on_chip=told.get("weights_here", False),
+                    weight_dram_bits=told.get("stored", 0),
                 )  # fmt: skip
                 cost = gemm_cost(job, array, memory, cores)
                 naive = naive_gemm(
