@@ -10,6 +10,7 @@ from energy.costs.gates import GATES_PREFIX
 from energy.costs.sources import load_source, source_names
 from energy.job import BASELINES, Job, simulate_machines
 from energy.reports.comparison import comparison_markdown
+from energy.reports.family import family_table, measure_family
 from energy.reports.holds import holds_table, measure_holds
 from energy.reports.rows import SAVINGS, percent, reduction_rows, si
 from energy.summary import JobSummary, MachineSummary
@@ -33,6 +34,7 @@ PAGES = (  # those rendered here
     Path("docs") / "machines.md",
 )
 _MAIN_RESULT = RESULTS / "sim-llama2-7b.json"
+_FAMILY = RESULTS / "machines.json"
 _HOLDS = RESULTS / "machines-llama2-7b.json"
 _JOBS = {  # what `make docs` simulates again
     _MAIN_RESULT: Job(model="llama2-7b"),
@@ -50,7 +52,8 @@ def measure() -> list[Path]:
         summary, _ = simulate_machines(job, load_shape(job.model))
         write_text(path, json.dumps(summary.model_dump(mode="json"), indent=1) + "\n")
     measure_holds(_HOLDS)
-    return [*_JOBS, _HOLDS]
+    measure_family(_FAMILY)
+    return [*_JOBS, _HOLDS, _FAMILY]
 
 
 def render_file(path: Path) -> str:
@@ -181,6 +184,7 @@ _TABLES: dict[str, Callable[[], str]] = {
     "sources": _sources_table,
     "agreement": _agreement_table,
     "methods": _methods_table,
+    "family": partial(family_table, _FAMILY),
     "holds": partial(holds_table, _HOLDS),
     **TABLES,
     **HW_TABLES,
