@@ -95,6 +95,17 @@ def test_units_other_than_nanoseconds_and_picofarads(tmp_path):
     assert power.rise.at(1e-10, 2e-15) == close(2e-15 * 1e-6)  # capacitance x voltage squared
 
 
+@pytest.mark.parametrize(
+    ("unit", "watts"),
+    [("1fW", 1e-15), ("1pW", 1e-12), ("1nW", 1e-9), ("1uW", 1e-6), ("1mW", 1e-3), ("1W", 1.0), ("100pW", 1e-10)],
+)
+def test_prefixes_of_units(tmp_path, unit, watts):
+    path = tmp_path / "units.lib"
+    text = LIBERTY.format(supply="nom_voltage : 900;", leakage="").replace('"1pW"', f'"{unit}"')
+    path.write_text(text)
+    assert load_library([path]).cells["INV"].leakage == close(7 * watts)
+
+
 def test_operating_conditions_go_before_the_nominal_voltage(tmp_path):
     both = "nom_voltage : 900; operating_conditions (tt) { voltage : 750; }"
     assert units(tmp_path, both).voltage == close(0.75)
