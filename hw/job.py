@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hw.config import ArrayConfig
+from hw.division import ceil_divide
 from hw.errors import InputError
 from hw.formats import LAST_PLANE_BITS, PLAIN, SCALE_BITS, SHIFT_BITS, GemmFormat
 from hw.golden import requantize, scaled_sums, tiles
@@ -130,7 +131,7 @@ def weight_stream(job: CoreJob, config: ArrayConfig) -> bytes:
                 once += [word.to_bytes(config.weight_bus_bits // 8, "little") for word in words]
                 once.append(_exponents(job, config, plane, fold, columns))
         once.append(_scales(job, config, columns))
-    return b"".join(once) * -(-m // config.token_tile)
+    return b"".join(once) * ceil_divide(m, config.token_tile)
 
 
 def vector_stream(job: CoreJob, config: ArrayConfig) -> bytes:
@@ -139,7 +140,7 @@ def vector_stream(job: CoreJob, config: ArrayConfig) -> bytes:
     A vector is a token's lanes of one fold, or (outputs stationary) a position of K of all tokens of the tile.
     """
     (m, n, k), q = job.sizes, job.q
-    again = -(-n // config.cols) * len(job.planes)
+    again = ceil_divide(n, config.cols) * len(job.planes)
     if config.structure.outputs_stationary:
         padded = np.pad(q, ((0, -m % config.rows), (0, 0)))
         tiles_of_tokens = padded.reshape(-1, config.rows, k).transpose(0, 2, 1)

@@ -17,6 +17,7 @@ from typing import Literal
 
 import numpy as np
 
+from hw.division import ceil_divide
 from hw.errors import InputError
 
 __all__ = ["TRIT_BITS", "Packing", "pack", "packed_bytes", "tile_stream", "unpack"]
@@ -33,7 +34,7 @@ _TRIT_OF_CODE = np.array([0, 1, 0, -1], dtype=np.int8)  # index: code; 0b10 is r
 
 def packed_bytes(trits: int, packing: Packing) -> int:
     """Bytes of one stored row of ``trits`` trits, padding included."""
-    return -(-trits // _TRITS_PER_BYTE[packing])
+    return ceil_divide(trits, _TRITS_PER_BYTE[packing])
 
 
 def pack(trits: np.ndarray, packing: Packing) -> np.ndarray:

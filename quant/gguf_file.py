@@ -13,6 +13,7 @@ from typing import NamedTuple
 import gguf
 import numpy as np
 
+from hw.division import ceil_divide
 from hw.errors import InputError
 
 __all__ = ["GgufFile", "GgufTensor", "Strings", "read_gguf", "tensor_values", "unsupported_type"]
@@ -188,7 +189,7 @@ def _read_header(path: Path, cursor: _Cursor, size: int) -> GgufFile:
     alignment = fields.get("general.alignment", _ALIGNMENT)
     if type(alignment) is not int or alignment < 1 or alignment % 8:
         raise _Damaged(f"alignment {alignment!r}")
-    first = -(-cursor.position // alignment) * alignment
+    first = ceil_divide(cursor.position, alignment) * alignment
     tensors = {}
     for name, (shape, kind, offset) in entries.items():
         tensors[name] = tensor = GgufTensor(shape, kind, first + offset)

@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from hw.artifact import read_artifact, write_artifact
+from hw.division import ceil_divide
 from hw.document import Record, record_of
 from hw.trit import Packing
 from quant.shapes import ModelShape
@@ -55,7 +56,7 @@ class LinearEntry(Record):
     @property
     def groups(self) -> int:
         """Scale groups per row."""
-        return -(-self.k // self.group) if self.group else 1
+        return ceil_divide(self.k, self.group) if self.group else 1
 
     @property
     def has_offsets(self) -> bool:

@@ -9,6 +9,7 @@ from hw.arithmetic.adders import PairAdder, TermAdder, TripleAdder
 from hw.arithmetic.lane import TERM_RANGE
 from hw.arithmetic.operand import Operand
 from hw.config import ArrayConfig
+from hw.division import ceil_divide
 
 __all__ = ["pair_tree"]
 
@@ -54,7 +55,7 @@ def _levels(operands: int) -> int:
     """Levels of additions of three that leave one operand."""
     levels = 0
     while operands > 1:
-        operands, levels = -(-operands // 3), levels + 1
+        operands, levels = ceil_divide(operands, 3), levels + 1
     return levels
 
 

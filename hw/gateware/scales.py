@@ -11,6 +11,7 @@ from amaranth.lib.wiring import Component, In, Out
 from hw.arithmetic.lane import ACTIVATION_BITS
 from hw.arithmetic.registers import delayed
 from hw.config import ArrayConfig
+from hw.division import ceil_divide
 from hw.gateware.ports import addends_layout, exponents_layout, total_shape, vector_layout, weighted_layout
 
 __all__ = ["ActivationSum", "ScaleQueue", "TileShifter"]
@@ -31,7 +32,7 @@ class ScaleQueue(Component):
 
     def __init__(self, config: ArrayConfig, bits: int, depth: int):
         self.bus_bits, self.depth = config.weight_bus_bits, depth
-        self.words = -(-bits // self.bus_bits)
+        self.words = ceil_divide(bits, self.bus_bits)
         super().__init__({"word": In(self.bus_bits), "accept": In(1), "last": In(1), "head": Out(bits), "take": In(1)})
 
     def elaborate(self, platform) -> Module:
@@ -118,7 +119,7 @@ class ActivationSum(Component):
         """The vector register, a tree of additions with a register every few levels, then mere registers."""
         m = Module()
         config = self.config
-        levels_at_once = -(-(config.rows - 1).bit_length() // config.total_stages)
+        levels_at_once = ceil_divide((config.rows - 1).bit_length(), config.total_stages)
         values: list[Value] = []
         for lane in range(config.rows):
             x = Signal(signed(ACTIVATION_BITS), name=f"x{lane}")

@@ -26,6 +26,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from hw.config import ArrayConfig
+from hw.division import ceil_divide
 from hw.document import validate_document
 from hw.errors import InputError
 
@@ -266,7 +267,7 @@ class Status(NamedTuple):
 
 def sum_bytes(config: ArrayConfig) -> int:
     """Whole bytes of one sum in a result beat, sign-extended."""
-    return -(-config.accumulator_bits // 8)
+    return ceil_divide(config.accumulator_bits, 8)
 
 
 def check_carries(config: ArrayConfig) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hw.config import ArrayConfig
+from hw.division import ceil_divide
 from hw.golden import gemm
 from hw.host.protocol import CAUSES
 from hw.host.session import Session
@@ -65,7 +66,7 @@ def run_case(session: Session, case: Case) -> Verdict:
     product = session.gemm(case.q, case.trits)
     wrong = np.argwhere(product.results != gemm(case.q, case.trits))
     counters = product.counters
-    ideal = m * -(-n // config.cols) * -(-k // config.rows)
+    ideal = m * ceil_divide(n, config.cols) * ceil_divide(k, config.rows)
     fault = ""
     if len(wrong):
         i, j = wrong[0]

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hw.config import ArrayConfig
+from hw.division import ceil_divide
 from hw.host.line import Line, LinkError
 from hw.host.protocol import ANSWER, PAYLOAD_BYTES, Code, Frame, FrameReader, Hello, Kind, Status, encode, sum_bytes
 from hw.host.streams import check_operands, operand_tiles, result_places
@@ -159,7 +160,7 @@ class _Beats:
     def __init__(self, config: ArrayConfig, m: int, n: int):
         self._size = sum_bytes(config)
         self._config, self._m, self._n = config, m, n
-        columns = -(-n // config.cols)
+        columns = ceil_divide(n, config.cols)
         self.missing = m * columns
         self._sums = np.zeros((m, columns * config.cols), np.int64)
         self._places = result_places(config, m, n)

@@ -27,6 +27,7 @@ from typing import Protocol
 import numpy as np
 
 from hw.config import ArrayConfig
+from hw.division import ceil_divide
 from hw.document import validate_document
 from hw.errors import InputError
 from hw.host.line import LinkError
@@ -137,7 +138,7 @@ class Accelerator:
         weights, activations = (self._buffer(part(job, config)) for part in (weight_stream, vector_stream))
         int8 = config.results == "int8"
         values = config.cols + (config.sum_of_x and not int8)
-        beats = self._allocate((m * -(-n // config.cols), values), np.int8 if int8 else np.int32)
+        beats = self._allocate((m * ceil_divide(n, config.cols), values), np.int8 if int8 else np.int32)
         self._results.transfer(beats)
         words = {"m": m, "n": n, "k": k, "format": _format_word(job, self.config), "scales": _scales_word(job, config)}
         for name, word in words.items():

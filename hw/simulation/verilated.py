@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hw.config import ArrayConfig
+from hw.division import ceil_divide
 from hw.gateware.counters import CAUSES
 from hw.gateware.ports import descriptor_layout, results_layout
 from hw.job import CoreJob, descriptor_bits, matrix, vector_stream, weight_stream
@@ -59,11 +60,11 @@ class VerilatedCore:
         """
         config, (m, n, k) = self.config, job.sizes
         job.check(config)
-        result_bytes = -(-self._values * self._bits // 8)
-        beats = m * -(-n // config.cols)
+        result_bytes = ceil_divide(self._values * self._bits, 8)
+        beats = m * ceil_divide(n, config.cols)
         request = struct.pack("<4I", config.weight_bus_bits // 8, config.rows, result_bytes, beats)
         descriptor = descriptor_bits(job, config)
-        descriptor = descriptor.to_bytes(-(-self._descriptor_bits // 8), "little")
+        descriptor = descriptor.to_bytes(ceil_divide(self._descriptor_bits, 8), "little")
         for part in (descriptor, weight_stream(job, config), vector_stream(job, config), *offers):
             request += struct.pack("<I", len(part)) + part
         self._process.stdin.write(request)

@@ -11,6 +11,7 @@ from amaranth.sim import Simulator, SimulatorContext
 
 from hw.artifact import atomic_path
 from hw.config import ArrayConfig
+from hw.division import ceil_divide
 from hw.gateware.core import Core
 from hw.gateware.counters import CAUSES
 from hw.gateware.ports import results_layout
@@ -85,7 +86,7 @@ class _Player:
     async def bench(self, ctx: SimulatorContext) -> None:
         """Reset is over; descriptor on the next edge, then one ``Edge`` after the other."""
         core, sent, got = self.core, [0, 0], 0
-        expected = self.job.sizes[0] * -(-self.job.sizes[1] // self.config.cols)
+        expected = self.job.sizes[0] * ceil_divide(self.job.sizes[1], self.config.cols)
         ctx.set(core.descriptor.payload.as_value(), descriptor_bits(self.job, self.config))
         ctx.set(core.descriptor.valid, 1)
         await ctx.tick()

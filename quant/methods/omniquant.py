@@ -14,6 +14,7 @@ from typing import Annotated, NamedTuple
 import torch
 from pydantic import Field
 
+from hw.division import ceil_divide
 from quant.methods.hessian import output_error, prepare
 from quant.methods.method import ObjectiveOptions
 from quant.methods.two_bit import quantize_codes, two_bit_solution
@@ -109,7 +110,7 @@ def learned_weight(weight: torch.Tensor, hessian: torch.Tensor | None, options: 
 def _first(work: torch.Tensor, group: int | None) -> ClippedWeight:
     n, k = work.shape
     width = group or k
-    groups = -(-k // width)
+    groups = ceil_divide(k, width)
     padded = torch.nn.functional.pad(work, (0, groups * width - k)).view(n, groups, width)
     low, high = padded.amin(2).clamp_max(0), padded.amax(2).clamp_min(0)
     return ClippedWeight(torch.full((2, n, groups), _FIRST_LOGIT, device=work.device), padded, low, high, group, k)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from hw.division import ceil_divide
 from hw.errors import InputError
 from hw.progress import StageReport
 from quant.llama.blocks import LoadedModel, first_blocks, must_stream, place
@@ -103,7 +104,7 @@ class _Bench:
         if options.distill_steps and options.generated_windows:
             length = min(GENERATED_LENGTH, self.shape.max_positions)
             rows = min(rows_that_fit(model, length), options.generated_windows)
-            counts["batch"] = -(-options.generated_windows // rows)
+            counts["batch"] = ceil_divide(options.generated_windows, rows)
             with self._phase("generate text"), stage("generate text", 0):
                 generated = generate_windows(model, work.windows, rows, length, 0, lambda *_: None)
         with self._phase("reconstruct"), first_blocks(model, self.blocks_run):

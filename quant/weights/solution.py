@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 import torch
 
+from hw.division import ceil_divide
 from hw.errors import InputError
 from quant.manifest import OUTLIER_BITS
 from quant.weights.layouts.bitmaps import bitmap_bytes, field_bytes
@@ -105,7 +106,7 @@ class LinearSolution:
     @property
     def groups(self) -> int:
         """Scale groups per row."""
-        return 1 if self.group is None else -(-self.k // self.group)
+        return 1 if self.group is None else ceil_divide(self.k, self.group)
 
     @cached_property
     def zero_fraction(self) -> float:

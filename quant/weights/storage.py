@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
+from hw.division import ceil_divide
 from hw.document import Record
 from hw.errors import InputError
 from quant.weights.layouts.bitmaps import array, bitmap, pack_bitmap, pack_fields, shaped, unpack_fields
@@ -59,7 +60,7 @@ class LinearHeader(Record):
     @property
     def groups(self) -> int:
         """Scale groups per row."""
-        return 1 if self.group is None else -(-self.k // self.group)
+        return 1 if self.group is None else ceil_divide(self.k, self.group)
 
     def sizes(self, ordinary: np.ndarray | None) -> Planes:
         """Sizes of the planes; ``ordinary``: bool (n, k), weights that are no outliers, or None for all."""

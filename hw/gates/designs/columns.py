@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from hw.arithmetic.compressors import add_rows, compress, merge, products
 from hw.arithmetic.registers import registered
 from hw.config import ArrayConfig
+from hw.division import ceil_divide
 from hw.gateware.column import Column
 
 __all__ = ["CoreColumn", "IntegerColumn", "TernaryColumn", "TwoBitColumn"]
@@ -75,7 +76,7 @@ class TernaryColumn(_Column):
         self.style = style
         super().__init__(rows, 2, accumulator_bits)
         levels = (rows - 1).bit_length()
-        self.registers = -(-levels // 2) if style == "adders" else 1
+        self.registers = ceil_divide(levels, 2) if style == "adders" else 1
 
     def bias_constant(self, negatives: int) -> int:
         """What ``start`` must hold per vector of a sum, for a column with that many weights of -1."""

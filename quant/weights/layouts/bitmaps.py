@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from hw.division import ceil_divide
 from hw.errors import InputError
 
 __all__ = ["array", "bitmap", "bitmap_bytes", "field_bytes", "pack_bitmap", "pack_fields", "shaped", "unpack_fields"]
@@ -16,7 +17,7 @@ def bitmap_bytes(k: int) -> int:
 
 def field_bytes(count: int, width: int) -> int:
     """Bytes of ``count`` unsigned integers of ``width`` bits, padded at the end."""
-    return -(-count * width // 8)
+    return ceil_divide(count * width, 8)
 
 
 def pack_bitmap(flags: np.ndarray) -> np.ndarray:
