@@ -12,6 +12,7 @@ from energy.job import BASELINES, Job, simulate_machines
 from energy.reports.comparison import comparison_markdown
 from energy.reports.family import family_table, measure_family
 from energy.reports.holds import holds_table, measure_holds
+from energy.reports.rooms import rooms
 from energy.reports.rows import SAVINGS, percent, reduction_rows, si
 from energy.summary import JobSummary, MachineSummary
 from hw.artifact import atomic_path, write_text
@@ -32,6 +33,7 @@ PAGES = (  # those rendered here
     Path("docs") / "exports.md",
     Path("docs") / "whole_token.md",
     Path("docs") / "machines.md",
+    Path("docs") / "rooms.md",
 )
 _MAIN_RESULT = RESULTS / "sim-llama2-7b.json"
 _FAMILY = RESULTS / "machines.json"
@@ -186,6 +188,7 @@ _TABLES: dict[str, Callable[[], str]] = {
     "methods": _methods_table,
     "family": partial(family_table, _FAMILY),
     "holds": partial(holds_table, _HOLDS),
+    **{f"rooms-{package}": partial(rooms, package) for package in ("hw", "quant", "sim", "energy")},
     **TABLES,
     **HW_TABLES,
 }
