@@ -1,8 +1,10 @@
 """Methods side by side from their manifests alone: every figure of a row recomputed from a run of its own."""
 
+import json
+
 import pytest
 
-from energy.compare import compare_manifests
+from energy.compare import compare_manifests, write_comparison
 from energy.costs.sources import load_source
 from energy.job import Job
 from energy.model import energy_of
@@ -98,3 +100,11 @@ def test_runs_that_cannot_stand_side_by_side_are_refused(tmp_path, changes, mess
     paths = [manifest(tmp_path)[0], manifest(tmp_path, **changes)[0]]
     with pytest.raises(InputError, match=message):
         compare_manifests(JOB, paths)
+
+
+def test_a_comparison_is_a_file_of_a_named_schema_and_names_its_manifests(tmp_path):
+    path, _ = manifest(tmp_path)
+    write_comparison(tmp_path / "comparison.json", compare_manifests(JOB, [path]), [path])
+    document = json.loads((tmp_path / "comparison.json").read_text())
+    assert (document["schema"], document["version"], len(document["rows"])) == ("tritforge.comparison", 1, 2)
+    assert list(document["inputs"]) == [f"{tmp_path.name}/{path.name}"]

@@ -8,7 +8,7 @@ import yaml
 from energy.__main__ import main
 from energy.costs.sources import load_source
 from energy.model import energy_of
-from energy.study import load_study, run_study
+from energy.study import load_study, run_study, write_study
 from hw.config import load_array
 from hw.errors import InputError
 from quant.shapes import load_shape
@@ -142,3 +142,9 @@ def test_points_that_no_machine_can_have_are_named(tmp_path):
         path = _write(tmp_path, axes=axes)
         with pytest.raises(InputError, match=message):
             run_study(load_study(path), path, tick=lambda done, total: pytest.fail("simulated"))
+
+
+def test_a_study_is_a_file_of_a_named_schema(tmp_path):
+    write_study(tmp_path / "study.json", run_study(load_study(_write(tmp_path)), "study.yaml"))
+    document = json.loads((tmp_path / "study.json").read_text())
+    assert (document["schema"], document["version"], len(document["points"])) == ("tritforge.study", 1, 4)
