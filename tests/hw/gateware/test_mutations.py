@@ -135,11 +135,11 @@ FAULTS = [
     Fault("gateware/weights.py", "Mux(self.by_lanes, rows, columns)", "columns"),
     Fault("gateware/ports.py", "return lane * config.cols + column", "return lane * config.cols + (column ^ 1)"),
     Fault("gateware/negatives.py", "Mux(self.by_lanes, by_lanes[column], so_far)", "so_far"),
-    Fault("gateware/lane_negatives.py", "counter.negative.as_value() & within", "counter.negative.as_value()"),
-    Fault("gateware/lane_negatives.py", "Mux(accept & (beat == 0), 0, running)", "running"),
-    Fault("gateware/lane_negatives.py", "(counter.beat == 0) | (phase == phases - 1)", "phase == phases - 1"),
-    Fault("gateware/lane_negatives.py", "accept & (beat != last)", "accept"),
-    Fault("gateware/lane_negatives.py", "(phase * per_word + i) % config.cols", "i % config.cols"),
+    Fault("gateware/negatives.py", "counter.negative.as_value() & within", "counter.negative.as_value()"),
+    Fault("gateware/negatives.py", "Mux(accept & (beat == 0), 0, running)", "running"),
+    Fault("gateware/negatives.py", "(counter.beat == 0) | (phase == phases - 1)", "phase == phases - 1"),
+    Fault("gateware/negatives.py", "accept & (beat != last)", "accept"),
+    Fault("gateware/negatives.py", "(phase * per_word + i) % config.cols", "i % config.cols"),
     Fault("gateware/sequencer.py", "last_fold & self.formats.row_scales", "self.formats.row_scales"),
     Fault("gateware/sequencer.py", "beat < config.trit_beats if", "beat < config.weight_beats if"),
     Fault("gateware/sequencer.py", "self.last_exponents_beat.eq(end)", "self.last_exponents_beat.eq(last_fold)"),
@@ -185,7 +185,7 @@ def configs() -> list[ArrayConfig]:
         ArrayConfig(name="c", rows=4, cols=3, weight_bus_bits=16, **fields | OPTIONS),
         ArrayConfig(name="d", rows=4, cols=3, weight_bus_bits=32, organisation="systolic", **fields),
         ArrayConfig(
-            name="e", rows=3, cols=4, packing="5in8", weight_bus_bits=8, **fields | DIGITS | {"accumulator_bits": 20}
+            name="e", rows=5, cols=3, packing="5in8", weight_bus_bits=16, **fields | DIGITS | {"accumulator_bits": 20}
         ),
     ]
 
