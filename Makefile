@@ -46,7 +46,7 @@ bitstream: $(VENV)/.boards ## place and route for BOARD: bitstream, timing and r
 gates: $(VENV)/.hw ## area, timing and energy of ARRAY in the cells of LIB=file.lib[.gz]
 	@$(TRITFORGE) $@ $(words)
 
-whatif: $(VENV)/.core ## simulate every combination of STUDY; Pareto front and plot in build/whatif/
+whatif: $(VENV)/.core ## measure every combination of STUDY; rows, Pareto front and plot in build/whatif/
 	@$(TRITFORGE) $@ $(words)
 
 compare: $(VENV)/.quant ## METHODS of quantization on MODEL: accuracy beside bits beside energy and latency

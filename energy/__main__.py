@@ -13,7 +13,7 @@ COMMANDS = {
         "--model llama2-7b --array 64x32 --memory hbm2-2000",
     ),
     "whatif": Command(
-        "simulate every combination of a study file and mark its Pareto front",
+        "measure every combination of a study file, feasible or not with its reason, and mark the Pareto front",
         "energy.commands.whatif:add_whatif",
         "--study array_and_memory",
     ),

@@ -17,7 +17,7 @@ from sim.result import CAUSES, OpResult, PhaseResult, SimResult
 from sim.trace.build import Phase, Trace, TraceStatistics, build_trace
 from sim.trace.ops import AttentionOp, Formats, LinearOp, Op
 
-__all__ = ["array_formats", "simulate", "simulate_trace"]
+__all__ = ["array_formats", "simulate", "simulate_trace", "stored_bytes"]
 
 
 def array_formats(array: ArrayConfig) -> Formats:
@@ -96,11 +96,10 @@ def _ops_with_side_products(trace: Trace, array: ArrayConfig) -> list[str]:
     return [op.name for phase in trace.phases for op in _linears(phase) if op.float_macs or op.int8_macs]
 
 
-def _check_residence(trace: Trace, array: ArrayConfig) -> None:
-    """Refuse a run whose weights and KV cache do not fit the weight buffer.
+def stored_bytes(trace: Trace, array: ArrayConfig) -> int:
+    """Bytes of what a run keeps: weights as ``array`` stores them, scales, embedding, lm_head, the KV cache at its end.
 
-    Raises:
-        InputError: with what is needed and what is there.
+    Padding of tiles and pages is not counted.
     """
     shape, formats = trace.shape, trace.formats
     cached_tokens = (trace.prefill + trace.decode) * trace.batch
@@ -113,11 +112,20 @@ def _check_residence(trace: Trace, array: ArrayConfig) -> None:
         bits += max(sum(op.count * (op.scale_bits + op.side_bits) for op in _linears(phase)) for phase in trace.phases)
     bits += shape.embedding_parameters * (head_bits + formats.embedding_bits) + shape.router_parameters * head_bits
     bits += 2 * shape.layers * shape.kv_heads * shape.head_dim * cached_tokens * formats.kv_bits
-    needed = math.ceil(bits / 8)
+    return math.ceil(bits / 8)
+
+
+def _check_residence(trace: Trace, array: ArrayConfig) -> None:
+    """Refuse a run whose weights and KV cache do not fit the weight buffer.
+
+    Raises:
+        InputError: with what is needed and what is there.
+    """
+    needed = stored_bytes(trace, array)
     if needed > array.weight_buffer_bytes:
         raise InputError(
-            f"on-chip run of {shape.name!r}: weight_buffer_bytes must be at least {needed} for weights, embedding, "
-            f"lm_head and KV cache, not {array.weight_buffer_bytes} of array {array.name!r}"
+            f"on-chip run of {trace.shape.name!r}: weight_buffer_bytes must be at least {needed} for weights, "
+            f"embedding, lm_head and KV cache, not {array.weight_buffer_bytes} of array {array.name!r}"
         )
 
 

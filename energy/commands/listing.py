@@ -160,10 +160,10 @@ def _operators() -> Rows:
 
 
 def _studies() -> Rows:
-    from energy.study import load_study, study_names
+    from energy.study.document import load_study, study_names
 
     return [
-        {"name": name, "points": study.points, "axes": ", ".join(study.axes), "description": study.description}
+        {"name": name, "points": study.points, "axes": ", ".join(study.columns), "description": study.description}
         for name, study in ((name, load_study(name)) for name in study_names())
     ]
 
@@ -212,7 +212,7 @@ def _method_names() -> list[str]:
 
 
 def _study_names() -> list[str]:
-    from energy.study import study_names
+    from energy.study.document import study_names
 
     return study_names()
 

@@ -1,13 +1,21 @@
 """``tritforge whatif``: every combination of a study file, and its Pareto front."""
 
+import json
+import sys
 from argparse import ArgumentParser, Namespace
 from functools import partial
 from pathlib import Path
 
 from energy.commands.show import BUILD, show
 from energy.reports.study import print_study, study_html
-from energy.study import load_study, run_study, write_study
+from energy.study.document import load_study
+from energy.study.engine import run_study
+from energy.study.journal import Journal
+from energy.study.result import write_study
+from energy.study.schema import study_schema
+from energy.study.tables import has_parquet, write_csv, write_parquet
 from hw.artifact import file_name, write_text
+from hw.errors import InputError
 from hw.progress import stage_bars
 
 __all__ = ["add_whatif"]
@@ -21,15 +29,44 @@ def add_whatif(parser: ArgumentParser) -> None:
         "--study", default=_STUDY, help=f"shipped study (tritforge list studies) or a .yaml file (default: {_STUDY})"
     )
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="results' folder (default: build/whatif/STUDY)")
+    parser.add_argument(
+        "--processes",
+        type=int,
+        metavar="N",
+        help="processes that measure points (default: one per processor, and this one alone for a short study)",
+    )
+    parser.add_argument(
+        "--restart", action="store_true", help="discard the rows that an interrupted run left in the folder"
+    )
+    parser.add_argument("--schema", action="store_true", help="print the JSON schema of study files, for editors")
     parser.add_argument("--json", action="store_true", help="print study.json instead of a table")
     parser.set_defaults(run=_whatif)
 
 
 def _whatif(options: Namespace) -> None:
+    if options.schema:
+        print(json.dumps(study_schema(), indent=1))
+        return
+    if options.processes is not None and options.processes < 1:
+        raise InputError(f"processes must be at least 1, not {options.processes}")
     study = load_study(options.study)
-    with stage_bars() as report:
-        result = run_study(study, options.study, partial(report, study.name))
     folder = options.out or BUILD / "whatif" / file_name(study.name)
+    rows = folder / "rows.partial.jsonl"
+    if options.restart:
+        rows.unlink(missing_ok=True)
+    journal = Journal(rows, study.name)
+    try:
+        with stage_bars() as report:
+            result = run_study(study, options.study, partial(report, study.name), options.processes, journal)
+    except KeyboardInterrupt:
+        print(f"finished rows are kept in {rows}; the same command goes on from there", file=sys.stderr)
+        raise
     write_study(folder / "study.json", result)
+    write_csv(folder / "points.csv", result)
     write_text(folder / "report.html", study_html(result))
-    show(options, folder / "study.json", partial(print_study, result), ["study.json", "report.html"])
+    written = ["study.json", "points.csv", "report.html"]
+    if has_parquet():
+        write_parquet(folder / "points.parquet", result)
+        written.append("points.parquet")
+    journal.remove()
+    show(options, folder / "study.json", partial(print_study, result), written)

@@ -14,6 +14,7 @@ from energy.reports.family import family_table, measure_family
 from energy.reports.holds import holds_table, measure_holds
 from energy.reports.rooms import rooms
 from energy.reports.rows import SAVINGS, percent, reduction_rows, si
+from energy.reports.study_reference import STUDY_TABLES
 from energy.summary import JobSummary, MachineSummary
 from hw.artifact import atomic_path, write_text
 from hw.config import load_array
@@ -32,6 +33,7 @@ PAGES = (  # those rendered here
     Path("docs") / "quantization.md",
     Path("docs") / "exports.md",
     Path("docs") / "whole_token.md",
+    Path("docs") / "studies.md",
     Path("docs") / "machines.md",
     Path("docs") / "rooms.md",
 )
@@ -189,6 +191,7 @@ _TABLES: dict[str, Callable[[], str]] = {
     "family": partial(family_table, _FAMILY),
     "holds": partial(holds_table, _HOLDS),
     **{f"rooms-{package}": partial(rooms, package) for package in ("hw", "quant", "sim", "energy")},
+    **STUDY_TABLES,
     **TABLES,
     **HW_TABLES,
 }

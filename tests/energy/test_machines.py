@@ -5,7 +5,7 @@ import pytest
 from energy.area import area_of
 from energy.costs.sources import load_source
 from energy.model import energy_of
-from energy.study import load_study, study_names
+from energy.study.document import load_study, study_names
 from hw.config import ArrayConfig, load_array
 from quant.shapes import load_shape
 

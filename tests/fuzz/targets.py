@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from energy.job import Job
-from energy.study import load_study
+from energy.study.document import load_study
 from hw.config import ArrayConfig, load_array, sized
 from hw.document import load_mapping, validate_document
 from hw.errors import InputError

@@ -1,0 +1,126 @@
+"""Points of a study measured, here or by several processes; each process reads a document and steps a GEMM once."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from itertools import islice
+from multiprocessing import get_context
+
+from energy.job import Job
+from energy.study.axes import Value
+from energy.study.document import Study
+from energy.study.journal import Journal
+from energy.study.machine import Catalog
+from energy.study.metrics import figures_of
+from energy.study.result import Measured, StudyResult, finished
+from hw.artifact import sha256_json, tool_version
+from hw.errors import InputError
+
+__all__ = ["measure", "processes_for", "run_study"]
+
+_CHUNK = 32  # points that travel together, neighbours, so that GEMMs recur within them
+_AHEAD = 2  # chunks per process that wait, so that none idles and memory stays flat
+_WORTH_POINTS = 256  # below, the start of processes takes longer than the points
+
+Point = dict[str, Value]
+
+_catalog = Catalog()  # of a worker process
+
+
+def run_study(
+    study: Study,
+    origin: str,
+    tick: Callable[[int, int], None] = lambda done, total: None,
+    processes: int | None = 1,
+    journal: Journal | None = None,
+) -> StudyResult:
+    """Measure every combination; ``tick(done, total)`` is called as rows arrive.
+
+    ``processes`` None: ``processes_for`` the study. ``journal``: rows found there are not measured again, and new ones
+    are kept there when this is interrupted.
+
+    Raises:
+        InputError: a name in the study that is unknown. A combination that cannot work is a row with its reason.
+    """
+    study.check_documents(origin)
+    total, rows = study.points, _known_rows(study, journal)
+    pending = ((index, values) for index, values in enumerate(study.combinations()) if index not in rows)
+    try:
+        for chunk in _measured(study.base, pending, processes_for(study) if processes is None else processes):
+            if journal:
+                journal.add(row for _, row in chunk)
+            for index, row in chunk:
+                rows[index] = row
+                tick(len(rows), total)
+    finally:
+        if journal:
+            journal.close()
+    return finished(study, [rows[index] for index in range(total)])
+
+
+def processes_for(study: Study) -> int:
+    """One per processor for a study that is long enough to repay their start, else this process alone."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return available if study.points >= _WORTH_POINTS else 1
+
+
+def measure(base: Job, values: Point, catalog: Catalog) -> Measured:
+    """One point: its figures, or why it has none."""
+    try:
+        machine = catalog.machine(base, values)
+    except InputError as error:
+        return Measured(sha256=_sha256_of_values(base, values), reason=str(error))
+    try:
+        return Measured(sha256=machine.sha256, figures=figures_of(machine, catalog))
+    except InputError as error:
+        return Measured(sha256=machine.sha256, reason=str(error))
+
+
+def _known_rows(study: Study, journal: Journal | None) -> dict[int, Measured]:
+    """Rows of ``journal`` by the index of their point."""
+    if journal is None or not journal.rows:
+        return {}
+    catalog = Catalog()
+    hashes = (_inputs_sha256(study.base, values, catalog) for values in study.combinations())
+    return {index: journal.rows[sha256] for index, sha256 in enumerate(hashes) if sha256 in journal.rows}
+
+
+def _inputs_sha256(base: Job, values: Point, catalog: Catalog) -> str:
+    """Hash of what a point's row depends on: its machine, or its values where they make none."""
+    try:
+        return catalog.machine(base, values).sha256
+    except InputError:
+        return _sha256_of_values(base, values)
+
+
+def _sha256_of_values(base: Job, values: Point) -> str:
+    return sha256_json({"version": tool_version(), "base": base.model_dump(mode="json"), "values": values})
+
+
+def _measured(base: Job, points: Iterator[tuple[int, Point]], processes: int) -> Iterator[list[tuple[int, Measured]]]:
+    """Rows of ``points`` with their indices, in chunks, in the order in which they are finished."""
+    if processes == 1:
+        catalog = Catalog()
+        for index, values in points:
+            yield [(index, measure(base, values, catalog))]
+        return
+    chunks = iter(lambda: list(islice(points, _CHUNK)), [])
+    with ProcessPoolExecutor(processes, get_context("spawn"), _leave_interrupts) as pool:
+        waiting = {pool.submit(_measure_chunk, base, chunk) for chunk in islice(chunks, processes * _AHEAD)}
+        try:
+            while waiting:
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                waiting |= {pool.submit(_measure_chunk, base, chunk) for chunk in islice(chunks, len(done))}
+                yield from (future.result() for future in done)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _leave_interrupts() -> None:
+    """Ctrl-C is for the process that keeps the rows; it ends the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _measure_chunk(base: Job, chunk: list[tuple[int, Point]]) -> list[tuple[int, Measured]]:
+    return [(index, measure(base, values, _catalog)) for index, values in chunk]

@@ -1,0 +1,138 @@
+"""``StudyResult``: a row per point with the hash of its inputs, its figures or the reason why it has none."""
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from energy.study.axes import Value
+from energy.study.document import Study
+from energy.study.expressions import Constraint, Expression
+from energy.study.front import pareto_front
+from energy.study.machine import Catalog, fields_of_machine
+from energy.study.metrics import FIGURES
+from hw.artifact import sha256_json, write_artifact
+from hw.document import Record
+from hw.errors import InputError
+
+__all__ = ["Measured", "StudyPoint", "StudyResult", "finished", "write_study"]
+
+_SCHEMA, _VERSION = "tritforge.study", 2
+_MOST_POINTS = 10_000  # in study.json; a larger study has its front there and every row in the tables beside it
+
+
+class Measured(Record):
+    """What one simulated point gave, before constraints and derived metrics."""
+
+    sha256: str  # of its inputs
+    figures: dict[str, float | None] = {}  # by the names of FIGURES
+    reason: str | None = None  # why there are no figures
+
+
+class StudyPoint(Record):
+    """One combination: its figures, or why it is out, or both where only a constraint is not met."""
+
+    values: dict[str, Value]
+    metrics: dict[str, float | None]  # empty where nothing could be simulated
+    reason: str | None = None  # why it does not count; None: it does
+    pareto: bool = False
+    sha256: str  # of its inputs
+
+    @property
+    def feasible(self) -> bool:
+        """True for a point that can be built, runs, and meets every constraint."""
+        return self.reason is None
+
+
+class StudyResult(Record):
+    """All combinations of a study."""
+
+    study: Study
+    points: list[StudyPoint]
+
+    @property
+    def feasible(self) -> list[StudyPoint]:
+        """Points that count."""
+        return [point for point in self.points if point.feasible]
+
+    @property
+    def front(self) -> list[StudyPoint]:
+        """Points that no other beats in all of the objectives."""
+        return [point for point in self.points if point.pareto]
+
+    def reasons(self) -> list[tuple[str, int]]:
+        """Why points are out, with how many each; the most frequent first. Figures of one constraint count as one."""
+        heads = Counter(point.reason.partition(" is not met")[0] for point in self.points if point.reason)
+        return heads.most_common()
+
+
+def finished(study: Study, measured: list[Measured]) -> StudyResult:
+    """The rows of ``measured``, in the order of ``study.combinations()``: derived, judged, the front marked."""
+    derived = {name: Expression(metric.expression) for name, metric in study.derived.items()}
+    constraints = [Constraint(text) for text in study.constraints]
+    catalog, wanted = Catalog(), _fields_wanted(derived, constraints)
+    points = []
+    for values, row in zip(study.combinations(), measured, strict=True):
+        figures, reason = dict(row.figures), row.reason
+        if reason is None:
+            fields = fields_of_machine(catalog.machine(study.base, values)) if wanted else {}
+            figures, reason = _judged(study, figures, fields, derived, constraints)
+        points.append(StudyPoint(values=values, metrics=figures, reason=reason, sha256=row.sha256))
+    return StudyResult(study=study, points=_marked(study, points))
+
+
+def write_study(path: Path, result: StudyResult) -> None:
+    """Write ``study.json``: every point, or the front alone of a study of more than ten thousand."""
+    whole = len(result.points) <= _MOST_POINTS
+    body = {
+        "study": result.study.model_dump(),
+        "feasible": len(result.feasible),
+        "reasons": dict(result.reasons()),
+        "complete": whole,
+        "points": [point.model_dump() for point in (result.points if whole else result.front)],
+    }
+    write_artifact(path, _SCHEMA, _VERSION, body, {"study": sha256_json(result.study.model_dump(mode="json"))})
+
+
+def _fields_wanted(derived: Mapping[str, Expression], constraints: list[Constraint]) -> bool:
+    """True where an expression uses a field of the job or of its documents."""
+    names = set().union(*(one.names for one in (*derived.values(), *constraints)))
+    return bool(names - set(FIGURES) - set(derived))
+
+
+def _judged(
+    study: Study,
+    figures: dict[str, float | None],
+    fields: Mapping[str, object],
+    derived: Mapping[str, Expression],
+    constraints: list[Constraint],
+) -> tuple[dict[str, float | None], str | None]:
+    """``figures`` with the derived ones, and the first reason why the row is out."""
+    reasons = []
+    for name, expression in derived.items():
+        try:
+            figures[name] = expression.value(fields | figures)
+        except InputError as error:
+            figures[name] = None
+            reasons.append(f"{name}: {error}")
+    for constraint in constraints:
+        try:
+            reasons.append(constraint.violation(fields | figures))
+        except InputError as error:
+            reasons.append(f"{constraint.text}: {error}")
+    reasons += [
+        f"{name} has no figure here, and is to be compared" for name in study.objectives if figures[name] is None
+    ]
+    return figures, next((reason for reason in reasons if reason), None)
+
+
+def _marked(study: Study, points: list[StudyPoint]) -> list[StudyPoint]:
+    signs = {name: 1 if name in study.minimize else -1 for name in study.objectives}
+    rows = [
+        [sign * point.metrics[name] for name, sign in signs.items()] if point.feasible else []  # type: ignore[operator]
+        for point in points
+    ]
+    marks = iter(pareto_front([row for row in rows if row]))
+    return [
+        point.model_copy(update={"pareto": next(marks)}) if row else point
+        for point, row in zip(points, rows, strict=True)
+    ]
