@@ -82,7 +82,7 @@ mappings: $(VENV)/.core ## cycles of a model's linears under every mapping
 dram: $(VENV)/.core ## bandwidth of streams on every memory's banks
 	@$(TRITFORGE) $@ $(words)
 
-references: $(VENV)/.core ## figures of other simulators and of a chip beside ours
+references: $(VENV)/.core ## this simulator against figures of other simulators and of a chip
 	@$(TRITFORGE) $@ $(words)
 
 results: $(VENV)/.core ## the table of committed quantization results

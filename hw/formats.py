@@ -14,6 +14,7 @@ __all__ = [
     "PLAIN",
     "SCALE_BITS",
     "SHIFT_BITS",
+    "SIZE_BITS",
     "GemmFormat",
     "Results",
     "planes_weight",
@@ -21,6 +22,7 @@ __all__ = [
 
 Results = Literal["sums", "int8"]  # what a result beat holds per output: the accumulator, or its requantized value
 
+SIZE_BITS = 24  # of each size of a GEMM in its descriptor
 SCALE_BITS = 16  # of a multiplier and of an offset, two's complement
 SHIFT_BITS = 6
 MAX_PLANES = 5  # of one GEMM: the digits of a base-3 byte

@@ -8,13 +8,11 @@ import numpy as np
 from hw.config import ArrayConfig
 from hw.division import ceil_divide
 from hw.errors import InputError
-from hw.formats import LAST_PLANE_BITS, PLAIN, SCALE_BITS, SHIFT_BITS, GemmFormat
+from hw.formats import LAST_PLANE_BITS, PLAIN, SCALE_BITS, SHIFT_BITS, SIZE_BITS, GemmFormat
 from hw.golden import requantize, scaled_sums, tiles
 from hw.trit import tile_stream
 
 __all__ = ["CoreJob", "descriptor_bits", "golden_results", "matrix", "vector_stream", "weight_stream"]
-
-_SIZE_BITS = 24
 
 
 class CoreJob(NamedTuple):
@@ -103,7 +101,7 @@ def golden_results(job: CoreJob, config: ArrayConfig) -> np.ndarray:
 def descriptor_bits(job: CoreJob, config: ArrayConfig) -> int:
     """The descriptor's payload: ``hw.gateware.ports.descriptor_layout``'s fields, the first in the lowest bits."""
     formats = job.formats
-    fields = [(size, _SIZE_BITS) for size in job.sizes]
+    fields = [(size, SIZE_BITS) for size in job.sizes]
     if config.planes == 2:
         fields.append((formats.planes - 1, 1))
     if config.planes > 2:

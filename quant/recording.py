@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 from hw.artifact import atomic_path, sha256_file, write_artifact
 from hw.document import Record, read_record
 from hw.errors import InputError
+from hw.formats import INT8_BITS
 
 __all__ = [
     "FIRST_KINDS",
@@ -34,7 +35,6 @@ __all__ = [
 
 _SCHEMA, _VERSION = "tritforge.recording", 1
 _REMEDY = "record again: make quant MODEL=..."
-_BITS = 8  # of an activation
 
 # Which of a layer's four distinct inputs a linear reads.
 INPUT_OF_KIND = {
@@ -132,8 +132,8 @@ def prefill_statistics(q: np.ndarray, trits: np.ndarray) -> OperandStatistics:
     """
     if q.shape[0] < 2:
         raise ValueError("prefill statistics need at least two tokens")
-    plus = _toggles(q[1:], q[:-1]).mean(axis=0) / _BITS  # (k,)
-    minus = _toggles(-q[1:], -q[:-1]).mean(axis=0) / _BITS
+    plus = _toggles(q[1:], q[:-1]).mean(axis=0) / INT8_BITS  # (k,)
+    minus = _toggles(-q[1:], -q[:-1]).mean(axis=0) / INT8_BITS
     share_plus = (trits == 1).mean(axis=(0, 1))
     share_minus = (trits == -1).mean(axis=(0, 1))
     selected = float((share_plus * plus + share_minus * minus).mean())
@@ -160,7 +160,7 @@ def decode_statistics(q: np.ndarray, trits: np.ndarray, rows: int = 32, tokens: 
             selected.append(changes.mean() if changes.size else 0.0)
             entered.append(0.0)
     return OperandStatistics(
-        toggle_rate=float(np.mean(selected)) / _BITS, input_toggle_rate=float(np.mean(entered)) / _BITS
+        toggle_rate=float(np.mean(selected)) / INT8_BITS, input_toggle_rate=float(np.mean(entered)) / INT8_BITS
     )
 
 

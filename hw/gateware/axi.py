@@ -6,11 +6,11 @@ from amaranth.lib.wiring import Component, In, Out
 from hw.arithmetic.adders import Cells
 from hw.config import ArrayConfig
 from hw.errors import InputError
-from hw.formats import LAST_PLANE_BITS, SCALE_BITS, SHIFT_BITS
+from hw.formats import LAST_PLANE_BITS, SCALE_BITS, SHIFT_BITS, SIZE_BITS
 from hw.gateware.axi_lite import AxiLiteRegisters, axi_lite_members
 from hw.gateware.core import Core
 from hw.gateware.counters import CAUSES
-from hw.gateware.ports import SIZE_BITS, format_fields, results_layout
+from hw.gateware.ports import format_fields, results_layout
 from hw.gateware.sequencer import Status
 
 __all__ = ["CONTROL_BITS", "FORMAT_BITS", "IDENTITY", "REGISTERS", "SCALES", "STATUS_BITS", "AxiCore", "result_bits"]

@@ -6,10 +6,9 @@ from amaranth.utils import bits_for
 
 from hw.arithmetic.lane import ACTIVATION_BITS, TritCode
 from hw.config import ArrayConfig
-from hw.formats import LAST_PLANE_BITS, SCALE_BITS, SHIFT_BITS
+from hw.formats import LAST_PLANE_BITS, SCALE_BITS, SHIFT_BITS, SIZE_BITS
 
 __all__ = [
-    "SIZE_BITS",
     "Descriptor",
     "addends_layout",
     "beat_shape",
@@ -30,8 +29,6 @@ __all__ = [
     "vector_layout",
     "weighted_layout",
 ]
-
-SIZE_BITS = 24
 
 # One GEMM: m tokens, n outputs, k inputs.
 Descriptor = data.StructLayout({"m": SIZE_BITS, "n": SIZE_BITS, "k": SIZE_BITS})

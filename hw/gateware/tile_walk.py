@@ -4,7 +4,8 @@ from amaranth import Const, Module, Mux, Signal, Value
 from amaranth.lib.wiring import Component, In, Out
 
 from hw.config import ArrayConfig
-from hw.gateware.ports import SIZE_BITS, Descriptor, plane_shape, token_shape
+from hw.formats import SIZE_BITS
+from hw.gateware.ports import Descriptor, plane_shape, token_shape
 
 __all__ = ["Countdown", "TileWalk"]
 

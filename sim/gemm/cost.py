@@ -10,18 +10,16 @@ from sim.gemm.schedule import (
     GemmJob,
     Schedule,
     candidates,
-    forget_schedules,
     inputs_on_chip,
     matrix_bytes,
     outputs_on_chip,
-    stays_on_chip,
     step_mapping,
 )
 from sim.gemm.tiling import fold_count
 from sim.memory import MemoryConfig
 from sim.result import CAUSES
 
-__all__ = ["Cost", "GemmJob", "forget_schedules", "gemm_cost", "stays_on_chip"]
+__all__ = ["Cost", "gemm_cost"]
 
 _CYCLE_TOLERANCE = 0.01  # of the fewest cycles: how much slower a schedule may be for less DRAM traffic
 

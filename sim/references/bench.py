@@ -9,9 +9,9 @@ from typing import NamedTuple, TypeVar
 from hw.config import load_array
 from quant.shapes import Gemm, load_shape
 from sim.gemm.closed_form import scale_sim_cycles
-from sim.gemm.cost import GemmJob, forget_schedules, gemm_cost
+from sim.gemm.cost import gemm_cost
 from sim.gemm.cycles import count_cycles
-from sim.gemm.schedule import stepped_schedules
+from sim.gemm.schedule import GemmJob, forget_schedules, stepped_schedules
 from sim.memory import load_memory
 from sim.references.figures import zigzag_machine
 from sim.references.scale_sim import run_scale_sim

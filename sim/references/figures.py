@@ -8,7 +8,8 @@ from typing import NamedTuple
 from hw.config import ArrayConfig
 from quant.shapes import LINEAR_KINDS, Gemm, load_shape
 from sim.gemm.closed_form import scale_sim_cycles
-from sim.gemm.cost import GemmJob, gemm_cost
+from sim.gemm.cost import gemm_cost
+from sim.gemm.schedule import GemmJob
 from sim.memory import MemoryConfig, load_memory
 from sim.result import SimResult
 from sim.simulator import simulate

@@ -11,7 +11,8 @@ from hw.config import ArrayConfig, load_array, sized
 from hw.errors import InputError
 from quant.shapes import Gemm, load_shape
 from sim.cores import CoreGroup
-from sim.gemm.cost import GemmJob, gemm_cost
+from sim.gemm.cost import gemm_cost
+from sim.gemm.schedule import GemmJob
 from sim.memory import MemoryConfig, load_memory
 from sim.simulator import simulate
 

@@ -10,7 +10,8 @@ from hw.config import load_array, sized
 from hw.errors import InputError
 from quant.shapes import LINEAR_KINDS, Gemm, ModelShape, load_shape
 from sim.execution import Execution
-from sim.gemm.cost import GemmJob, gemm_cost
+from sim.gemm.cost import gemm_cost
+from sim.gemm.schedule import GemmJob
 from sim.memory import MemoryConfig, load_memory
 from sim.simulator import simulate
 

@@ -10,7 +10,7 @@ from quant.manifest import Manifest, read_manifest, write_manifest
 from quant.shapes import LINEAR_KINDS, ModelShape
 from quant.weights.checkpoint import Checkpoint, write_checkpoint
 from sim.execution import Execution
-from sim.gemm.cost import GemmJob
+from sim.gemm.schedule import GemmJob
 from sim.memory import MemoryConfig
 from sim.simulator import simulate
 from sim.trace.build import build_trace

@@ -11,7 +11,8 @@ from quant.shapes import LINEAR_KINDS, Gemm, ModelShape
 from sim.cores import CoreGroup
 from sim.counts import ActionCounts
 from sim.execution import Execution
-from sim.gemm.cost import GemmJob, gemm_cost
+from sim.gemm.cost import gemm_cost
+from sim.gemm.schedule import GemmJob
 from sim.host import Host
 from sim.memory import MemoryConfig
 from sim.result import CAUSES

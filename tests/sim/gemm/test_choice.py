@@ -7,8 +7,8 @@ import pytest
 from hw.config import ArrayConfig
 from quant.shapes import Gemm
 from sim.cores import ONE_CORE, CoreGroup
-from sim.gemm.cost import GemmJob, gemm_cost
-from sim.gemm.schedule import Mapping, candidates, inputs_on_chip, matrix_bytes, outputs_on_chip, stays_on_chip
+from sim.gemm.cost import gemm_cost
+from sim.gemm.schedule import GemmJob, Mapping, candidates, inputs_on_chip, matrix_bytes, outputs_on_chip, stays_on_chip
 from sim.memory import MemoryConfig
 from tests.naive_gemm import naive_gemm
 

@@ -10,8 +10,8 @@ from hw.formats import GemmFormat
 from quant.shapes import Gemm, load_shape
 from sim.cores import ONE_CORE
 from sim.gemm.closed_form import closed_form
-from sim.gemm.cost import GemmJob, gemm_cost
-from sim.gemm.schedule import Mapping, candidates
+from sim.gemm.cost import gemm_cost
+from sim.gemm.schedule import GemmJob, Mapping, candidates
 from sim.memory import load_memory
 from sim.simulator import simulate
 

@@ -5,8 +5,9 @@ import pytest
 from hw.config import ArrayConfig, load_array
 from quant.shapes import LINEAR_KINDS, Gemm, load_shape
 from sim.gemm.closed_form import closed_form
-from sim.gemm.cost import GemmJob, gemm_cost
+from sim.gemm.cost import gemm_cost
 from sim.gemm.cycles import count_cycles
+from sim.gemm.schedule import GemmJob
 from sim.kernels.causes import CycleCounts
 from sim.memory import load_memory
 from sim.simulator import simulate

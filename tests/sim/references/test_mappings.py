@@ -3,7 +3,8 @@
 from hw.config import load_array
 from quant.shapes import Gemm, load_shape
 from sim.gemm.closed_form import closed_form
-from sim.gemm.cost import GemmJob, gemm_cost
+from sim.gemm.cost import gemm_cost
+from sim.gemm.schedule import GemmJob
 from sim.memory import load_memory
 from sim.references.mappings import MAPPINGS, linear_mappings
 

@@ -7,7 +7,8 @@ import pytest
 
 from hw.errors import InputError
 from quant.shapes import Gemm
-from sim.gemm.cost import GemmJob, gemm_cost
+from sim.gemm.cost import gemm_cost
+from sim.gemm.schedule import GemmJob
 from sim.references.figures import zigzag_machine
 from sim.references.zigzag import run_zigzag
 
