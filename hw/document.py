@@ -75,7 +75,9 @@ def load_mapping(path: Path, schema: str) -> dict:
     value = _read_yaml(path)
     if not isinstance(value, dict):
         raise InputError(f"{path}: must be a mapping of fields, not {type(value).__name__}")
-    return _of_schema(value, schema, path)
+    fields = _of_schema(value, schema, path)
+    assert isinstance(fields, dict)  # as it came, but for the schema's line
+    return fields
 
 
 def _of_schema(value: object, schema: str | None, path: Path) -> object:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from quant.weights.solution import LinearSolution
 
 __all__ = [
+    "GENERATED_LENGTH",
     "BlockOptions",
     "LearnedWeight",
     "Learner",
@@ -37,6 +38,8 @@ __all__ = [
     "Solver",
     "WeightOnlyOptions",
 ]
+
+GENERATED_LENGTH = 512  # tokens that the model writes in one go; distillation packs them into longer windows
 
 Procedure = Literal["layerwise", "blockwise", "modelwise", "stored"]
 
@@ -130,13 +133,14 @@ class ModelOptions(MethodOptions):
     "all" trains latent weights, scales and norms; "scales" leaves the codes as block reconstruction made them, which
     is all that one GPU has room for at 7 B parameters.
 
-    Off by default:
-
     ``soften``, ``distill_soften``: share of the steps of a block's reconstruction, or of distillation, over which
     weights harden linearly from clamped latent ones to their codes (from soft to hard as in Gong et al.,
     Differentiable Soft Quantization, arXiv 1908.05033, with another curve).
     ``window``: consecutive blocks reconstructed together, towards the outputs of the last; the first is then done and
     the window moves on by one block (CBQ, arXiv 2312.07950, section 3.2).
+
+    Off by default:
+
     ``rank`` of a correction added to each linear's codes times scales, float16 factors of 16 (n + k) bits per rank,
     trained at the rate of the scales (low-rank compensation: Yao et al., ZeroQuant-V2, arXiv 2303.08302).
     ``range_penalty``: what distillation adds to its loss, in nats, per unit of the mean over inputs of linears and
@@ -147,16 +151,16 @@ class ModelOptions(MethodOptions):
     epochs: Annotated[int, Field(ge=0)] = 12
     block_rate: Annotated[float, Field(gt=0)] = 0.01
     distilled: Literal["all", "scales"] = "all"
-    distill_steps: Annotated[int, Field(ge=0)] = 2600
+    distill_steps: Annotated[int, Field(ge=0)] = 4000
     distill_rate: Annotated[float, Field(gt=0)] = 0.002
     distill_length: Annotated[int, Field(ge=2)] = 1024
-    generated_windows: Annotated[int, Field(ge=0)] = 3072
+    generated_windows: Annotated[int, Field(ge=0)] = 4608
     real_share: Annotated[float, Field(ge=0, le=1)] = 0.25
     block_tokens_per_step: Annotated[int, Field(ge=1)] = 8192
     distill_tokens_per_step: Annotated[int, Field(ge=1)] = 16384
-    soften: Annotated[float, Field(ge=0, le=1)] = 0.0
-    distill_soften: Annotated[float, Field(ge=0, le=1)] = 0.0
-    window: Annotated[int, Field(ge=1)] = 1
+    soften: Annotated[float, Field(ge=0, le=1)] = 0.5
+    distill_soften: Annotated[float, Field(ge=0, le=1)] = 0.5
+    window: Annotated[int, Field(ge=1)] = 2
     rank: Annotated[int, Field(ge=0)] = 0
     range_penalty: Annotated[float, Field(ge=0)] = 0.0
 

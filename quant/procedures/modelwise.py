@@ -15,6 +15,7 @@ from hw.artifact import atomic_path, sha256_json
 from hw.errors import InputError
 from quant.llama.blocks import LoadedModel, block_linears, blocks, embed, streams, working_block
 from quant.llama.generate import generate_windows
+from quant.methods.method import GENERATED_LENGTH
 from quant.procedures.calibrate import CalibrationBlock, block_hessians
 from quant.procedures.distill import Corpus, distill
 from quant.procedures.latent import (
@@ -34,9 +35,7 @@ from quant.shapes import LINEAR_KINDS
 from quant.weights.checkpoint import write_checkpoint
 from quant.weights.solution import LinearSolution
 
-__all__ = ["GENERATED_LENGTH", "distill_blocks", "reconstruct_blocks", "train_model"]
-
-GENERATED_LENGTH = 512  # tokens that the model writes in one go; distillation packs them into longer windows
+__all__ = ["distill_blocks", "reconstruct_blocks", "train_model"]
 
 _log = logging.getLogger(__name__)
 

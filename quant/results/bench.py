@@ -19,9 +19,10 @@ from hw.progress import StageReport
 from quant.llama.blocks import LoadedModel, first_blocks, must_stream, place
 from quant.llama.generate import generate_windows, rows_that_fit
 from quant.llama.loading import random_llama, usable_device
+from quant.methods.method import GENERATED_LENGTH
 from quant.procedures.carry import carry
 from quant.procedures.latent import BlockTensors
-from quant.procedures.modelwise import GENERATED_LENGTH, distill_blocks, reconstruct_blocks
+from quant.procedures.modelwise import distill_blocks, reconstruct_blocks
 from quant.procedures.stopwatch import Lap, measured, stage
 from quant.procedures.work import Work
 from quant.registry import load_method, options_for

@@ -8,6 +8,7 @@ from pathlib import Path
 from hw.artifact import write_text
 from hw.document import Record, load_json
 from quant.manifest import Manifest
+from quant.methods.method import GENERATED_LENGTH
 
 __all__ = ["RESULTS_FILE", "Results", "Row", "add_row", "read_results", "results_markdown", "row_of"]
 
@@ -15,9 +16,10 @@ RESULTS_FILE = Path("docs") / "results" / "quantization.json"
 
 _HEADER = (
     *("model", "method", "options", "seed", "true bits", "ppl A16", "ppl A8", "x FP"),
-    *("last words", "share of FP", "time", "machine"),
+    *("last words", "share of FP", "tokens written / distilled on", "time", "machine"),
 )
 _WORDS = ("model", "method", "options", "machine")
+_TOKENS_PER_STEP = 16384  # of distillation, where a row does not name another number
 
 
 class Row(Record):
@@ -100,7 +102,7 @@ def _unquantized_cells(row: Row) -> list[str]:
     """The model before quantization, as this run measured it."""
     float_ppl, int8_ppl = (_number(row.perplexity.get(name), ".2f") for name in ("fp", "fp_a8"))
     words = _number(row.last_word.get("fp_a8"), ".1%")
-    return [row.model, "full precision", "", "-", "16", float_ppl, int8_ppl, "1.00", words, "100%", "-", ""]
+    return [row.model, "full precision", "", "-", "16", float_ppl, int8_ppl, "1.00", words, "100%", "-", "-", ""]
 
 
 def _cells(row: Row) -> list[str]:
@@ -117,9 +119,19 @@ def _cells(row: Row) -> list[str]:
         _number(a8 / reference if a8 and reference else None, ".2f"),
         _number(words, ".1%"),
         _number(words / words_before if words is not None and words_before else None, ".0%"),
+        _tokens(row),
         "-" if row.seconds is None else f"{row.seconds / 60:.1f} min",
         row.device,
     ]
+
+
+def _tokens(row: Row) -> str:
+    """Tokens that the full-precision model wrote, and tokens that all steps of distillation saw; millions."""
+    steps, windows = row.options.get("distill_steps"), row.options.get("generated_windows")
+    if not steps or not windows:
+        return "-"
+    seen = int(steps) * int(row.options.get("distill_tokens_per_step") or _TOKENS_PER_STEP)
+    return f"{int(windows) * GENERATED_LENGTH / 1e6:.2f} M / {seen / 1e6:.1f} M"
 
 
 def _number(value: float | None, form: str) -> str:

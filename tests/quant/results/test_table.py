@@ -25,7 +25,9 @@ ROW = Row(
 
 def test_row_of_the_table_by_hand():
     table = results_markdown(read_results_of([ROW]))
-    assert "| m | `rtn` | group row | 0 | 1.600 | 30.00 | 31.00 | 3.10 | 10.0% | 25% | 1.5 min | a machine |" in table
+    assert (
+        "| m | `rtn` | group row | 0 | 1.600 | 30.00 | 31.00 | 3.10 | 10.0% | 25% | - | 1.5 min | a machine |" in table
+    )
     assert table.endswith("- evaluated on text; last words of prose; calibrated on slice")
 
 
@@ -37,7 +39,13 @@ def test_full_precision_is_the_first_row_of_its_model():
 
 def test_what_was_not_measured_is_a_dash():
     bare = ROW.model_copy(update={"perplexity": {"fp": 10.0, "a16": 30.0}, "last_word": {}, "seconds": None})
-    assert "| 30.00 | - | - | - | - | - |" in results_markdown(read_results_of([bare]))
+    assert "| 30.00 | - | - | - | - | - | - |" in results_markdown(read_results_of([bare]))
+
+
+def test_tokens_of_distillation_by_hand():
+    steps = {"generated_windows": 1000, "distill_steps": 100, "distill_tokens_per_step": 8192}
+    trained = ROW.model_copy(update={"options": steps})
+    assert "| 0.51 M / 0.8 M |" in results_markdown(read_results_of([trained]))
 
 
 def test_best_perplexity_comes_first():
