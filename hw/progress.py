@@ -1,17 +1,25 @@
-"""Progress on standard error: one bar per stage with elapsed and remaining time, none while nothing is reported."""
+"""Progress on standard error: on a terminal a bar per stage with count and remaining time, else a line now and then."""
 
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 __all__ = ["CountReport", "StageReport", "spinner", "stage_bars"]
 
 StageReport = Callable[[str, int, int], None]  # stage, done, total
 CountReport = Callable[[int, int], None]  # done, total, of one stage
 
+_EVERY_S = 5.0  # between two lines where no terminal shows bars
+
 
 @contextmanager
 def stage_bars() -> Iterator[StageReport]:
-    """Yield a function that long work calls; its bars disappear at the end."""
+    """Yield a function that long work calls; its bars disappear at the end, its lines (no terminal) stay."""
+    if not sys.stderr.isatty():
+        yield _Lines(sys.stderr, time.monotonic)
+        return
     # Imported here, since a command that is done at once shows nothing.
     from rich.console import Console
     from rich.progress import (
@@ -45,6 +53,36 @@ def stage_bars() -> Iterator[StageReport]:
     finally:
         if tasks:
             bars.stop()
+
+
+class _Lines:
+    """A line when a stage has begun, at most one every ``_EVERY_S`` after it, and none of stages that end before that.
+
+    The first line comes after ``_EVERY_S`` of the whole, so that quick work says nothing.
+    """
+
+    def __init__(self, file: TextIO, clock: Callable[[], float]) -> None:
+        self._file, self._clock = file, clock
+        self._began: dict[str, tuple[float, int]] = {}  # stage -> when, and what was done then
+        self._told = clock()
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        now = self._clock()
+        start, before = self._began.setdefault(stage, (now, done))
+        if now - self._told < _EVERY_S:
+            return
+        self._told = now
+        left = ""
+        if done > before and done < total:
+            left = f", about {_duration((now - start) * (total - done) / (done - before))} left"
+        print(f"{stage}: {done} of {total}, {_duration(now - start)}{left}", file=self._file, flush=True)
+
+
+def _duration(seconds: float) -> str:
+    whole = round(seconds)
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 @contextmanager
