@@ -6,11 +6,11 @@ import time
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from hw.document import validate_document
 from hw.fields import add_fields, add_job_file, given_fields, options_origin
+from hw.pages import screen
 from hw.progress import stage_bars
 from quant.job import QuantJob
 from quant.manifest import Manifest
@@ -52,7 +52,7 @@ def _quantize(options: Namespace) -> None:
 
 
 def _print_manifest(manifest: Manifest, folder: Path, seconds: float) -> None:
-    console = Console()
+    console = screen()
     table = Table(title=f"{manifest.model}, {manifest.method}", title_justify="left", box=None)
     table.add_column("perplexity")
     table.add_column("float activations (A16)", justify="right")

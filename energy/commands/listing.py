@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from hw.fields import kinds_of
+from hw.pages import screen
 
 __all__ = ["KINDS", "NAMES", "add_list"]
 
@@ -29,7 +30,6 @@ def _list(options: Namespace) -> None:
     if options.json:
         print(json.dumps(rows, indent=1))
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None)
@@ -37,7 +37,7 @@ def _list(options: Namespace) -> None:
         table.add_column(column.replace("_", " "), justify="right" if isinstance(value, int | float) else "left")
     for row in rows:
         table.add_row(*map(_cell, row.values()))
-    Console().print(table)
+    screen().print(table)
 
 
 def _cell(value: object) -> str:

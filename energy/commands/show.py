@@ -6,6 +6,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from hw.pages import screen
+
 __all__ = ["BUILD", "show"]
 
 BUILD = Path("build")
@@ -16,6 +18,6 @@ def show(options: Namespace, artifact: Path, tables: Callable[[Console], None], 
     if options.json:
         print(artifact.read_text(encoding="utf-8"), end="")
         return
-    console = Console()
+    console = screen()
     tables(console)
     console.print(f"wrote {artifact.parent}/: {', '.join(written)}", style="green", highlight=False)

@@ -11,6 +11,7 @@ from hw.artifact import file_name, write_text
 from hw.boards.catalog import board_config, load_board
 from hw.boards.results import RESULTS, BoardResult, load_results, markdown, result_path, table
 from hw.errors import InputError
+from hw.pages import screen
 from hw.progress import spinner
 from hw.synthesis.families import FAMILIES
 
@@ -119,4 +120,4 @@ def _show(results: list[BoardResult], as_json: bool) -> None:
     if as_json:
         print(json.dumps([result.to_json() for result in results]))
     else:
-        Console().print(table(results))
+        screen().print(table(results))

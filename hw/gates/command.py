@@ -5,13 +5,13 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from hw.config import load_array
 from hw.errors import InputError
 from hw.gates.flow.cells import Library
 from hw.gates.flow.library import load_library, short_name
+from hw.pages import screen
 from hw.progress import spinner
 
 __all__ = ["add_gates", "gates"]
@@ -160,4 +160,4 @@ def _print(rows: list[dict], library: Library) -> None:
             *(f"{row['leakage_w'] * 1e9:.3g}", f"{row['area_um2'] / macs:.4g}"),
             *(str(row["cells"]), str(row["flip_flops"]), f"{row['critical_s'] * 1e9:.3g}"),
         )
-    Console().print(table)
+    screen().print(table)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.table import Table
 
 from hw.artifact import atomic_path
@@ -17,6 +16,7 @@ from hw.host.line import LinkError, SerialLine
 from hw.host.protocol import BAUD, CAUSES
 from hw.host.selftest import Verdict, cases, run_case
 from hw.host.session import TIMEOUT_S, Session
+from hw.pages import screen
 from hw.progress import stage_bars
 from hw.verilog_config import read_config
 
@@ -121,7 +121,7 @@ def _selftest(session: Session, as_json: bool) -> None:
         print(json.dumps(body | {"repetitions": session.repetitions, "noise_bytes": session.noise}))
     else:
         _greeting(session)
-        Console().print(_table(verdicts))
+        screen().print(_table(verdicts))
         print(f"repeated requests: {session.repetitions}, bytes of noise: {session.noise}")
     if bad := [verdict for verdict in verdicts if verdict.fault]:
         raise LinkError(f"self-test: {len(bad)} of {len(verdicts)} cases failed; {bad[0].name}: {bad[0].fault}")

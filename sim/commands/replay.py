@@ -4,10 +4,10 @@ import json
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from hw.config import ArrayConfig, load_array
+from hw.pages import screen
 from hw.progress import stage_bars
 from quant.recording import read_recording
 from quant.weights.checkpoint import Checkpoint
@@ -62,7 +62,7 @@ def _replay(options: Namespace) -> None:
         entered = (prefill.input_toggle_rate, decode.input_toggle_rate)
         steady = (prefill.steady_operands, decode.steady_operands)
         table.add_row(kind, *(f"{rate:.3f}" for rate in rates + entered + steady))
-    console = Console()
+    console = screen()
     console.print(table)
     console.print(
         f"skipping zeros: {skipping.empty_tiles:.1%} of the tiles are empty; a tile's fullest column holds "

@@ -5,14 +5,13 @@ from argparse import ArgumentParser, Namespace
 from functools import partial
 from pathlib import Path
 
-from rich.console import Console
-
 from hw.arithmetics import ARITHMETICS
 from hw.artifact import sha256_json
 from hw.config import ArrayConfig, load_array
 from hw.document import validate_document
 from hw.fields import add_fields, add_job_file, given_fields, options_origin
 from hw.organisations import ORGANISATIONS
+from hw.pages import screen
 from quant.manifest import read_manifest
 from quant.shapes import load_shape
 from sim.commands.replay import replayed
@@ -89,7 +88,7 @@ def _run(options: Namespace) -> None:
         explained = {"explanation": [explanation_json(one) for one in explanations]} if options.explain else {}
         print(json.dumps(run_json(result) | explained, indent=1))
         return
-    console = Console()
+    console = screen()
     console.print(phase_table(result))
     for one in explanations:
         print("\n".join(explanation_lines(one)))

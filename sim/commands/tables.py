@@ -4,10 +4,10 @@ import json
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from hw.config import load_array
+from hw.pages import screen
 from quant.shapes import load_shape
 from sim.memory import load_memory, memory_names, stream_table
 from sim.references.bench import bench
@@ -70,7 +70,7 @@ def _dram(options: Namespace) -> None:
         table.add_column(heading.replace("_", " "), justify="left" if heading == "memory" else "right")
     for name, values in rows.items():
         table.add_row(name, *(f"{values[heading]:.1%}" for heading in headings))
-    Console().print(table)
+    screen().print(table)
 
 
 def _references(options: Namespace) -> None:
@@ -85,7 +85,7 @@ def _references(options: Namespace) -> None:
     for row in rows:
         published, simulated = f"{row.published:,.7g} {row.unit}", f"{row.simulated:,.7g}"
         table.add_row(row.reference, row.what, published, simulated, f"{row.difference:+.2%}")
-    console = Console()
+    console = screen()
     console.print(table)
     for reference, lines in ASSUMPTIONS.items():
         for line in lines:
@@ -103,7 +103,7 @@ def _mappings(options: Namespace) -> None:
         table.add_column(f"{row.kind}\n{row.gemm.m} x {row.gemm.n} x {row.gemm.k}", justify="right")
     for mapping in MAPPINGS:
         table.add_row(mapping, *(f"{row.cycles[mapping]:,}{' *' if mapping == row.best else ''}" for row in rows))
-    Console().print(table)
+    screen().print(table)
 
 
 def _bench(options: Namespace) -> None:
@@ -117,6 +117,6 @@ def _bench(options: Namespace) -> None:
     for row in rows:
         rate = f"{row.cycles / row.wall_s:.1e}"
         table.add_row(row.what, f"{row.wall_s * 1e3:.1f}", f"{row.cycles:,}", rate, row.note)
-    console = Console()
+    console = screen()
     console.print(table)
     console.print(f"peak memory {peak_bytes / 2**20:.0f} MiB")
