@@ -156,6 +156,7 @@ def read_artifact(path: Path, schema: str, schema_version: int, remedy: str = "w
         raise InputError(f"{path}: must be a JSON artifact, not damaged text ({error}); {remedy}") from None
     found = (document.get("schema"), document.get("version")) if isinstance(document, dict) else (None, None)
     if found != (schema, schema_version):
+        found = tuple(" ".join(str(part).split())[:80] for part in found)
         raise InputError(
             f"{path}: schema must be {schema} version {schema_version}, not {found[0]} version {found[1]}; {remedy}"
         )

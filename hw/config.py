@@ -25,6 +25,7 @@ Positive = Annotated[int, Field(ge=1)]
 _REQUANTIZER_STAGES = 4  # operands, product, shift, rounding
 _QUEUE_SLACK = 2  # result slots beyond the pipeline's depth, so that one result per cycle never waits for credits
 _MAX_DIMENSION = 1024
+_MAX_BUS_BITS = 1 << 24  # eight times a whole tile of the largest array
 _MAX_REQUANTIZED_BITS = 32  # products of a multiplier then stay exact in int64, offsets included
 _OPTIONS = ("planes", "digits", "lane_loading", "group_exponent_bits", "sum_of_x", "results")  # beyond plain sums
 _YOUNGER_OPTIONS = ("digits", "lane_loading")  # not hashed at their defaults: older arrays keep their hashes
@@ -51,7 +52,7 @@ class ArrayConfig(Record):
     rows: Annotated[int, Field(ge=1, le=_MAX_DIMENSION)]
     cols: Annotated[int, Field(ge=1, le=_MAX_DIMENSION)]
     packing: Packing = "2bit"
-    weight_bus_bits: Annotated[int, Field(ge=8, multiple_of=8)] = 256
+    weight_bus_bits: Annotated[int, Field(ge=8, le=_MAX_BUS_BITS, multiple_of=8)] = 256
     accumulator_bits: Annotated[int, Field(ge=9, le=48)] = 24
     token_tile: Positive = 64  # depth of the accumulator buffer
     chain_lanes: Positive = 1  # lanes that add in turn, one register each, before the tree; 1 = none
