@@ -61,7 +61,8 @@ def test_more_bandwidth_never_decodes_slower(tmp_path):
 def test_every_metric_of_a_point_is_that_of_its_own_run(tmp_path, close):
     """Three cores: accumulators for each, buffers once; host, array and job fields of the point reach the run."""
     axes = {"cores": [1, 3], "host.latency_s": [1e-6, 2e-3], "array.token_tile": [5], "kv_bits": [8]}
-    base = STUDY["base"] | {"batch": 2, "placement": {"lm_head": "host"}, "host": {"macs_per_s": 1e9}}
+    base = STUDY["base"] | {"costs": "horowitz-45nm", "batch": 2}
+    base |= {"placement": {"lm_head": "host"}, "host": {"macs_per_s": 1e9}}
     result = _run(tmp_path, axes=axes, base=base)
     assert [point.values for point in result.points] == [
         {"cores": cores, "host.latency_s": latency, "array.token_tile": 5, "kv_bits": 8}
@@ -111,10 +112,10 @@ def test_every_metric_of_a_point_is_that_of_its_own_run(tmp_path, close):
 
 
 def test_memory_needed_is_weights_and_cache(tmp_path):
-    """Two bits per weight; lm_head at 8 and embedding at 16 bits; K and V of all tokens at 16; nothing else."""
+    """Two bits per weight; lm_head at 8 and embedding at 16 bits; K and V of all tokens at 8; nothing else."""
     point, longer = _run(tmp_path, axes={"prefill": [8, 9]}).points
     shape = load_shape("stories260K")
-    cache = 2 * shape.layers * shape.kv_heads * shape.head_dim * 16 / 8
+    cache = 2 * shape.layers * shape.kv_heads * shape.head_dim * 8 / 8
     assert longer.metrics["memory_bytes"] - point.metrics["memory_bytes"] == cache
     fixed = shape.linear_parameters * 2 + shape.embedding_parameters * (8 + 16)
     assert point.metrics["memory_bytes"] >= fixed / 8 + 10 * cache
