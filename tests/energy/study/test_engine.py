@@ -2,6 +2,9 @@
 
 import csv
 import json
+import os
+import signal
+from multiprocessing import active_children
 
 import pytest
 import yaml
@@ -209,6 +212,24 @@ def test_processes_give_the_rows_that_one_gives(tmp_path):
     path = _write(tmp_path, axes={"batch": {"from": 1, "to": 40, "step": 1}, "array.token_tile": [8, 0]})
     study = load_study(path)
     assert run_study(study, path, processes=2) == run_study(study, path, processes=1)
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_is_said_and_costs_no_finished_row(tmp_path):
+    path = _write(tmp_path, axes={"batch": {"from": 1, "to": 400, "step": 1}})
+    study, rows = load_study(path), tmp_path / "rows.jsonl"
+
+    def kill(done, total):
+        if done == 32:
+            os.kill(active_children()[0].pid, signal.SIGKILL)
+
+    with pytest.raises(
+        InputError, match=r"one of 2 processes of the study was ended from outside, .*; run the command"
+    ):
+        run_study(study, path, kill, processes=2, journal=Journal(rows, study.name))
+    assert 32 <= len(Journal(rows, study.name).rows) < 400
+    resumed = run_study(study, path, processes=2, journal=Journal(rows, study.name))
+    assert len(resumed.points) == 400
 
 
 def test_an_interrupted_study_goes_on_with_the_rows_that_it_has(tmp_path, monkeypatch):
