@@ -1,14 +1,15 @@
 """The one reader and writer of every file under ``build/``: schema, version, origin, hashes, atomic replacement."""
 
+import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -18,6 +19,7 @@ __all__ = [
     "atomic_folder",
     "atomic_path",
     "file_name",
+    "one_at_a_time",
     "read_artifact",
     "sha256_file",
     "sha256_json",
@@ -30,7 +32,6 @@ _CHUNK_BYTES = 1 << 20
 _NAME_BYTES = 120  # of a name in a path; file systems take 255 with what is put before and after it
 
 
-@cache
 def tool_version() -> str:
     """Version of the installed project, or ``"0+source"`` when it runs from a bare checkout."""
     try:
@@ -77,10 +78,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path  # until there is one
     try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
         yield temporary
         with open(temporary, "rb+") as stream:
             os.fsync(stream.fileno())
@@ -88,9 +90,44 @@ def atomic_path(path: Path) -> Iterator[Path]:
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
         os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        if temporary != path:
+            temporary.unlink(missing_ok=True)
+        if told := _failed_write(error, path):
+            raise told from None
         raise
+
+
+def _failed_write(error: BaseException, path: Path) -> OSError | None:
+    """What the operating system refused, with the name of what was to be written.
+
+    A full disk is told without a name and a read-only folder with the temporary file's; libraries written in Rust, of
+    which safetensors is one, wrap the number in a text.
+    """
+    if isinstance(error, OSError) and error.errno and Path(str(error.filename or path)).parent == path.parent:
+        return OSError(error.errno, error.strerror, str(path))
+    if number := re.search(r"\(os error (\d+)\)", str(error)):
+        return OSError(int(number[1]), os.strerror(int(number[1])), str(path))
+    return None
+
+
+@contextmanager
+def one_at_a_time(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold ``folder`` for this process; ``waiting`` is called once where another holds it, whose end is waited for.
+
+    The lock is the operating system's and ends with the process, however it ends. The file ``.NAME.lock`` beside the
+    folder stays. File systems without locks are used as they are.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with open(folder.with_name(f".{folder.name}.lock"), "a", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:
+            pass
+        yield
 
 
 @contextmanager

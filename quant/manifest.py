@@ -78,6 +78,7 @@ class Manifest(Record):
     source_sha256: str  # of the checkpoint that was quantized
     calibration: str  # name of the calibration text
     evaluation: str = ""  # name of the text of the perplexities
+    recorded_tokens: Count = 64  # that the job asked for; a short text has fewer
     perplexity: dict[str, float] = {}  # keys: "fp", "fp_a8", "a16", "a8"
     more_perplexity: dict[str, dict[str, float]] = {}  # of further texts by name, the same keys
     last_word_text: str = ""  # name of the prose of the accuracies

@@ -6,13 +6,14 @@ Looking at what is cached needs no torch; only work does.
 import shutil
 from pathlib import Path
 
-from hw.artifact import file_name, sha256_json
+from hw.artifact import file_name, one_at_a_time, sha256_json
 from hw.document import Record
+from hw.errors import InputError
 from hw.progress import StageReport
 from quant.job import QuantJob, Texts, texts_of
 from quant.manifest import Manifest, read_manifest
 from quant.native.detect import method_for
-from quant.recording import Recording, read_recording
+from quant.recording import Recording, read_recording, recorded_weights
 from quant.registry import NATIVE, check_method
 from quant.source import Source, located, resolve
 from quant.weights.checkpoint import Checkpoint
@@ -61,11 +62,16 @@ def quantize(job: QuantJob, progress: StageReport | None = None) -> Quantized:
     source = located(source)
     job = job.model_copy(update={"method": method_for(job.method, source.path)})
     folder = _folder(job, source, texts)
-    if not _is_complete(folder, texts):
-        from quant.quantizer import run_job  # imports torch
+    if not _is_complete(folder, job, texts):
+        report = progress or (lambda *_: None)
+        with one_at_a_time(folder, lambda: report("wait for another run on the same folder", 0, 1)):
+            if not _is_complete(folder, job, texts):
+                from quant.quantizer import run_job  # imports torch
 
-        run_job(job, source, texts, folder, MODELS_FOLDER / file_name(source.name), progress or (lambda *_: None))
-        shutil.rmtree(folder / "parts", ignore_errors=True)
+                for left in folder.rglob(".*.tmp"):  # by a run that was killed while it wrote
+                    left.unlink()
+                run_job(job, source, texts, folder, MODELS_FOLDER / file_name(source.name), report)
+                shutil.rmtree(folder / "parts", ignore_errors=True)
     return Quantized(folder=folder)
 
 
@@ -84,13 +90,22 @@ def _folder(job: QuantJob, source: Source, texts: Texts) -> Path:
     return MODELS_FOLDER / file_name(source.name) / f"{job.method}-{key[:12]}"
 
 
-def _is_complete(folder: Path, texts: Texts) -> bool:
-    if not (folder / "manifest.json").is_file() or not (folder / "recording.json").is_file():
+def _is_complete(folder: Path, job: QuantJob, texts: Texts) -> bool:
+    """Whether every file is there, whole, of these weights and of what the job asks to be measured."""
+    names = ("manifest.json", "recording.json", "recording.safetensors", "ternary.safetensors")
+    if not all((folder / name).is_file() for name in names):
         return False
-    manifest = read_manifest(folder / "manifest.json")
+    try:
+        manifest = read_manifest(folder / "manifest.json")
+        recorded = recorded_weights(folder)
+        Checkpoint(folder / "ternary.safetensors")
+    except InputError:  # damaged, or of another version
+        return False
     wanted = {texts.name_of(text) for text in texts.more}
     return (
-        manifest.evaluation == texts.evaluation_name
+        recorded == manifest.weights_sha256
+        and manifest.recorded_tokens == job.recorded_tokens
+        and manifest.evaluation == texts.evaluation_name
         and wanted <= set(manifest.more_perplexity)
         and texts.prose_name in ("", manifest.last_word_text)
     )

@@ -1,6 +1,7 @@
 """One quantization job with torch: the method carried over the model, perplexities before and after, recording."""
 
 import logging
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -68,7 +69,7 @@ def _run_job(
     guessed = {"fp_a8": _guess(loaded, passages, "last words before", progress)} if passages else {}
     # Quantized, unless an earlier call did; then the same figures again.
     path = folder / "ternary.safetensors"
-    if not path.is_file():
+    if not _is_whole(path):
         windows = _calibration_windows(loaded, texts) if calibrated else torch.empty((0, 0), dtype=torch.int64)
         method = load_method(job.method)
         work = Work(loaded, method, options, windows, folder / "parts", model_folder, job.seed, progress)
@@ -103,12 +104,22 @@ def _run_job(
         source_sha256=loaded.weights_sha256,
         calibration=texts.calibration_name if calibrated else _NOT_CALIBRATED,
         evaluation=texts.evaluation_name,
+        recorded_tokens=job.recorded_tokens,
         perplexity=figures.pop(texts.evaluation_name),
         more_perplexity=figures,
         last_word_text=texts.prose_name,
         last_word=guessed,
     )
     write_manifest(folder / "manifest.json", manifest)
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a packed checkpoint is there and can be read."""
+    try:
+        Checkpoint(path)
+    except InputError:
+        return False
+    return True
 
 
 def apply_checkpoint(loaded: LoadedModel, checkpoint: Checkpoint) -> None:
@@ -151,7 +162,7 @@ def _reference(
     """Perplexities of the model before quantization, A16 and A8; measured once per text."""
     weights = loaded.weights_sha256
     path = model_folder / f"reference-{sha256_json({'weights': weights, 'evaluation': name})[:12]}.json"
-    if path.is_file():
+    with suppress(InputError):  # none, or one of another version
         return dict(read_artifact(path, _REFERENCE_SCHEMA, _REFERENCE_VERSION)["perplexity"])
     figures = {
         key: _measure(loaded, windows, int8, f"perplexity before, {label}, {name}", progress)

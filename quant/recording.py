@@ -29,6 +29,7 @@ __all__ = [
     "input_name",
     "prefill_statistics",
     "read_recording",
+    "recorded_weights",
     "sums_digest",
     "write_recording",
 ]
@@ -185,6 +186,15 @@ def write_recording(folder: Path, recording: Recording) -> None:
     )
     inputs = {"weights": header.weights_sha256, "tensors": header.tensors_sha256}
     write_artifact(folder / "recording.json", _SCHEMA, _VERSION, header.model_dump(), inputs)
+
+
+def recorded_weights(folder: Path) -> str:
+    """Hash of the ``ternary.safetensors`` that a recording in ``folder`` was made with.
+
+    Raises:
+        InputError: a missing or damaged ``recording.json``.
+    """
+    return read_record(Path(folder) / "recording.json", _SCHEMA, _VERSION, _Header, _REMEDY).weights_sha256
 
 
 def read_recording(folder: Path) -> Recording:

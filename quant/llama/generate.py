@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 from hw.progress import CountReport
 from quant.llama.blocks import streams
 
-__all__ = ["generate_windows", "rows_that_fit"]
+__all__ = ["generate_windows", "generation_settings", "rows_that_fit"]
 
 _PROMPT_TOKENS = 48  # longest prompt; its length is uniform from 1
 _TEMPERATURE = 0.95
@@ -41,6 +41,12 @@ def generate_windows(
         rows.append(_sample(model, prompt, kept, length, generator))
         progress(start + size, count)
     return torch.cat(rows)
+
+
+def generation_settings(model: PreTrainedModel) -> dict[str, float | int | str]:
+    """What the text depends on beside the model, its prompts and the seed; another value here is another text."""
+    device = next(model.parameters()).device.type
+    return {"prompt": _PROMPT_TOKENS, "temperature": _TEMPERATURE, "device": device, "streamed": streams(model)}
 
 
 def _whole_copy(model: PreTrainedModel, device: torch.device) -> PreTrainedModel:

@@ -14,7 +14,7 @@ from torch import Tensor
 from hw.artifact import atomic_path, sha256_json
 from hw.errors import InputError
 from quant.llama.blocks import LoadedModel, block_linears, blocks, embed, streams, working_block
-from quant.llama.generate import generate_windows
+from quant.llama.generate import generate_windows, generation_settings
 from quant.methods.method import GENERATED_LENGTH
 from quant.procedures.calibrate import CalibrationBlock, block_hessians
 from quant.procedures.distill import Corpus, distill
@@ -160,7 +160,8 @@ def _generated(work: Work, count: int) -> Tensor:
     length = min(GENERATED_LENGTH, loaded.shape.max_positions)
     slice_ = hashlib.sha256(windows.cpu().numpy().tobytes()).hexdigest()
     key = sha256_json(
-        {"weights": loaded.weights_sha256, "slice": slice_, "size": [count, length], "seed": work.seed},
+        {"weights": loaded.weights_sha256, "slice": slice_, "size": [count, length], "seed": work.seed}
+        | {"settings": generation_settings(loaded.model)},
     )
     path = work.texts / f"generated-{key[:12]}.safetensors"
     if not path.is_file():

@@ -2,10 +2,20 @@
 
 import json
 import os
+import threading
 
 import pytest
 
-from hw.artifact import atomic_path, file_name, read_artifact, sha256_file, sha256_json, write_artifact, write_text
+from hw.artifact import (
+    atomic_path,
+    file_name,
+    one_at_a_time,
+    read_artifact,
+    sha256_file,
+    sha256_json,
+    write_artifact,
+    write_text,
+)
 from hw.errors import InputError
 
 
@@ -150,3 +160,30 @@ def test_an_artifact_whose_hashes_are_none_is_refused(tmp_path):
     path.write_text('{"schema": "tritforge.sim", "version": 1, "inputs": []}')
     with pytest.raises(InputError, match="field 'inputs' must be a mapping of hashes; write it again"):
         read_artifact(path, "tritforge.sim", 1)
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), RuntimeError("Error: IoError (os error 28)")], ids=["os", "rust"]
+)
+def test_a_full_disk_is_told_with_the_name_of_the_file(tmp_path, error):
+    path = tmp_path / "ternary.safetensors"
+    with pytest.raises(OSError, match="No space left on device") as caught, atomic_path(path):
+        raise error
+    assert caught.value.filename == str(path)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_second_holder_of_a_folder_waits_for_the_first(tmp_path):
+    said, entered = threading.Event(), threading.Event()
+
+    def second():
+        with one_at_a_time(tmp_path / "run", said.set):
+            entered.set()
+
+    other = threading.Thread(target=second)
+    with one_at_a_time(tmp_path / "run", lambda: pytest.fail("nobody else holds it")):
+        other.start()
+        assert said.wait(10)
+        assert not entered.is_set()
+    other.join(10)
+    assert entered.is_set()

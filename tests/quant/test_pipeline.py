@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -261,3 +262,32 @@ def test_weights_are_hashed_once_per_run(job, tiny_folder, tiny_text, tmp_path, 
     small = {"epochs": 1, "distill_steps": 1, "distill_length": 16, "generated_windows": 2}
     quantize(job(method=method, more_texts=(other,), options=small if method == "pt-bitnet-full" else {}))
     assert sorted(read) == sorted([tiny_folder / "config.json", *tiny_folder.glob("*.safetensors")])
+
+
+def test_other_recorded_tokens_are_recorded_on_the_same_integers(job):
+    first = quantize(job())
+    stages = []
+    second = quantize(job(recorded_tokens=20), lambda stage, done, total: stages.append(stage))
+    assert second.folder == first.folder
+    assert "quantize" not in stages
+    assert second.recording.inputs["layers.0.mlp_in"][0].shape[0] == 20
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "added_tokens.json", "config.json"])
+def test_another_tokenizer_or_config_is_another_folder(job, tiny_folder, tmp_path, name):
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_folder, copy)
+    first = quantize(job(model=str(copy), method="rtn"))
+    before = (copy / name).read_text() if (copy / name).is_file() else "{"
+    (copy / name).write_text(before + "\n" if before != "{" else "{}")
+    assert quantize(job(model=str(copy), method="rtn")).folder != first.folder
+
+
+def test_text_of_other_settings_is_written_again(job, tmp_path, monkeypatch):
+    options = {"epochs": 1, "distill_steps": 1, "distill_length": 16, "generated_windows": 2}
+    quantize(job(method="pt-bitnet-full", options=options))
+    quantize(job(method="pt-bitnet-full", options=options | {"epochs": 2}))
+    assert len(list(tmp_path.rglob("generated-*.safetensors"))) == 1
+    monkeypatch.setattr("quant.llama.generate._TEMPERATURE", 0.5)
+    quantize(job(method="pt-bitnet-full", options=options | {"epochs": 3}))
+    assert len(list(tmp_path.rglob("generated-*.safetensors"))) == 2
