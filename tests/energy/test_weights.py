@@ -61,7 +61,7 @@ def test_second_run_neither_quantizes_nor_replays_again(capsys, monkeypatch):
 def test_another_array_replays_but_does_not_quantize_again(capsys, monkeypatch):
     _sim()
     monkeypatch.setattr("quant.quantizer.run_job", lambda *_: pytest.fail("quantized again"))
-    _sim("--array", "4x16")
+    main(["sim", *("4x16" if word == "8x8" else word for word in JOB), "--method", "rtn", "--out", "out"])
     assert "4x16" in capsys.readouterr().out
 
 
