@@ -9,7 +9,7 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS = {
     "verilog": Command(
         "write deterministic Verilog and config.json of an array, or everything that a board needs",
-        "hw.verilog_command:add_verilog",
+        "hw.boards.verilog_command:add_verilog",
         "--board ulx3s-85f",
     ),
     "bitstream": Command(

@@ -195,9 +195,9 @@ def read_artifact(path: Path, schema: str, schema_version: int, remedy: str = "w
         raise InputError(f"{path}: must be a JSON artifact, not damaged text ({error}); {remedy}") from None
     found = (document.get("schema"), document.get("version")) if isinstance(document, dict) else (None, None)
     if found != (schema, schema_version):
-        found = tuple(" ".join(str(part).split())[:80] for part in found)
+        named, version = (" ".join(str(part).split())[:80] for part in found)
         raise InputError(
-            f"{path}: schema must be {schema} version {schema_version}, not {found[0]} version {found[1]}; {remedy}"
+            f"{path}: schema must be {schema} version {schema_version}, not {named} version {version}; {remedy}"
         )
     if not isinstance(document.setdefault("inputs", {}), dict):
         raise InputError(f"{path}: field 'inputs' must be a mapping of hashes; {remedy}")

@@ -29,6 +29,7 @@ _TOKENIZER_FILES = (
     "added_tokens.json",
     "vocab.json",
     "merges.txt",
+    "chat_template*",
     "tok*.bin",
 )
 

@@ -39,9 +39,15 @@ def run(tmp_path, tiny_text, monkeypatch):
     return job
 
 
+@pytest.fixture(autouse=True)
+def uncompiled():
+    """transformers wraps functions of its BitNet in torch.compile."""
+    with torch.compiler.set_stance("force_eager"):
+        yield
+
+
 def reference(folder):
     """transformers' own BitNet with its own quantized linears, in float32 (it stores scales in bfloat16)."""
-    torch._dynamo.config.disable = True  # its functions are wrapped in torch.compile
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     for value in (*model.parameters(), *model.buffers()):
         if value.dtype == torch.bfloat16:
