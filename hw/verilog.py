@@ -9,7 +9,7 @@ from hw.arithmetic.compressors import FULL_ADDER_VERILOG
 from hw.artifact import sha256_file, write_text
 from hw.config import ArrayConfig
 from hw.errors import InputError
-from hw.gateware.axi import REGISTERS, AxiCore
+from hw.gateware.bus.axi import REGISTERS, AxiCore
 from hw.gateware.core import Core
 from hw.verilog_config import write_config
 

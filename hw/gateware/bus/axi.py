@@ -7,7 +7,7 @@ from hw.arithmetic.adders import Cells
 from hw.config import ArrayConfig
 from hw.errors import InputError
 from hw.formats import LAST_PLANE_BITS, SCALE_BITS, SHIFT_BITS, SIZE_BITS
-from hw.gateware.axi_lite import AxiLiteRegisters, axi_lite_members
+from hw.gateware.bus.axi_lite import AxiLiteRegisters, axi_lite_members
 from hw.gateware.core import Core
 from hw.gateware.counters import CAUSES
 from hw.gateware.ports import format_fields, results_layout

@@ -11,7 +11,7 @@ from amaranth.lib.wiring import Component, In, Out
 
 from hw.config import ArrayConfig
 from hw.gateware.accumulator import Accumulator
-from hw.gateware.axi_lite import AxiLiteRegisters
+from hw.gateware.bus.axi_lite import AxiLiteRegisters
 from hw.gateware.column import Column
 from tests.hw.gateware.proof import prove
 

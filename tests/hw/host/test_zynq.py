@@ -9,7 +9,7 @@ from amaranth.sim import Simulator
 
 from hw.config import ArrayConfig
 from hw.errors import InputError
-from hw.gateware.axi import CONTROL_BITS, IDENTITY, REGISTERS, STATUS_BITS, AxiCore
+from hw.gateware.bus.axi import CONTROL_BITS, IDENTITY, REGISTERS, STATUS_BITS, AxiCore
 from hw.golden import gemm
 from hw.host import zynq
 from hw.host.line import LinkError

@@ -19,7 +19,7 @@ from cocotbext.axi import (
 )
 
 from hw.config import ArrayConfig
-from hw.gateware.axi import CONTROL_BITS, FORMAT_BITS, IDENTITY, REGISTERS, SCALES, STATUS_BITS, result_bits
+from hw.gateware.bus.axi import CONTROL_BITS, FORMAT_BITS, IDENTITY, REGISTERS, SCALES, STATUS_BITS, result_bits
 from hw.job import golden_results
 from quant.shapes import Gemm
 from sim.gemm.closed_form import closed_form

@@ -35,7 +35,7 @@ def test_software_and_dma_engines_can_use_it(config, tmp_path):
     with suppress(SystemExit):  # the runner's exit says less than the report
         runner.test(
             hdl_toplevel=AXI_NAME,
-            test_module="tests.hw.gateware.axi_bench",
+            test_module="tests.hw.gateware.bus.axi_bench",
             build_dir=tmp_path / "build",
             test_dir=tmp_path,
             results_xml=report,
