@@ -12,6 +12,7 @@ StageReport = Callable[[str, int, int], None]  # stage, done, total
 CountReport = Callable[[int, int], None]  # done, total, of one stage
 
 _EVERY_S = 5.0  # between two lines where no terminal shows bars
+_FIRST_S = 15.0  # before the first, so that what is refused soon is refused in one line on a busy machine too
 
 
 @contextmanager
@@ -58,13 +59,13 @@ def stage_bars() -> Iterator[StageReport]:
 class _Lines:
     """A line when a stage has begun, at most one every ``_EVERY_S`` after it, and none of stages that end before that.
 
-    The first line comes after ``_EVERY_S`` of the whole, so that quick work says nothing.
+    The first line comes after ``_FIRST_S`` of the whole, so that quick work says nothing.
     """
 
     def __init__(self, file: TextIO, clock: Callable[[], float]) -> None:
         self._file, self._clock = file, clock
         self._began: dict[str, tuple[float, int]] = {}  # stage -> when, and what was done then
-        self._told = clock()
+        self._told = clock() + _FIRST_S - _EVERY_S
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         now = self._clock()

@@ -41,13 +41,13 @@ tritforge gates --table --lib PATH                                              
 ## How it is measured
 1. **Synthesis** (`hw/gates/flow/technology_mapping.py`): pyosys maps the design with abc to the cells of the library;
    full adders become the library's adder cell where it has one (SKY130, ASAP7, GF180), weight registers get its clock
-   gate (all but GT2N). For every design several structures compete (how adders are built, product registers or one compressor tree, ripple or
-   Brent-Kung chains in float units) and the one of least energy is kept, for the baselines as for the ternary designs.
-   Multipliers are Baugh-Wooley partial products in the same compressors.
+   gate (all but GT2N). For every design several structures compete (how adders are built, product registers or one
+   compressor tree, ripple or Brent-Kung chains in float units) and the one of least energy is kept, for the baselines
+   as for the ternary designs. Multipliers are Baugh-Wooley partial products in the same compressors.
 2. **Timing** (`timing.py` beside it): worst arrival and slew over the NLDM tables; the period includes setup.
 3. **Simulation** (`event_simulation.py`, `event_kernel.py`): event-driven, a delay for every arc and edge, inertial, so
-   glitches count. The outputs of every run are compared with the reference, integers with `hw.golden`, floats with NumPy: a measurement
-   with one wrong bit is refused.
+   glitches count. The outputs of every run are compared with the reference, integers with `hw.golden`, floats with
+   NumPy: a measurement with one wrong bit is refused.
 4. **Energy** (`power.py`): 1/2 C V^2 of every net transition, internal energy by arc and state, both edges of every
    clock pin, clock gates; leakage apart.
 

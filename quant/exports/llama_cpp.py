@@ -1,7 +1,10 @@
 """An exported .gguf file run by stock llama.cpp, by the package ``xllamacpp``: the judge of what was written."""
 
 import json
+import multiprocessing
 from collections.abc import Sequence
+from importlib.util import find_spec
+from multiprocessing.connection import Connection
 from pathlib import Path
 from urllib.request import Request, urlopen
 
@@ -13,7 +16,7 @@ _FORCED = 1000.0  # added to a logit so that its token is drawn; the probability
 
 
 class LlamaCpp:
-    """A model in llama.cpp on the CPU."""
+    """A model in llama.cpp on the CPU, in a process of its own: its library aborts beside some others."""
 
     def __init__(self, path: Path, context: int, vocabulary: int, plain: int, threads: int = 1) -> None:
         """Load it.
@@ -24,10 +27,67 @@ class LlamaCpp:
         Raises:
             InputError: the package is missing, or llama.cpp refuses the file.
         """
+        if find_spec("xllamacpp") is None:
+            raise InputError("checking a .gguf file needs llama.cpp: pip install 'tritforge[runtimes]'")
+        spawn = multiprocessing.get_context("spawn")
+        self._line, there = spawn.Pipe()
+        arguments = (there, path, context, vocabulary, plain, threads)
+        self._path, self._process = path, spawn.Process(target=_serve, args=arguments, daemon=True)
+        self._process.start()
+        there.close()
+        self._answer()
+
+    def tokens(self, text: str) -> list[int]:
+        """Token ids of a text by the file's own tokenizer, special ones before and after it included."""
+        return self._ask("tokens", text)
+
+    def greedy(self, prompt: Sequence[int], count: int) -> list[int]:
+        """The ``count`` tokens of largest logits that follow a prompt of tokens, an end of text as any other."""
+        return self._ask("greedy", list(prompt), count)
+
+    def log_probability(self, prompt: Sequence[int], token: int) -> float:
+        """Natural logarithm of the probability that ``token`` follows the prompt."""
+        return self._ask("log_probability", list(prompt), token)
+
+    def _ask(self, method: str, *arguments):
+        self._line.send((method, arguments))
+        return self._answer()
+
+    def _answer(self):
         try:
-            import xllamacpp
-        except ImportError:
-            raise InputError("checking a .gguf file needs llama.cpp: pip install 'tritforge[runtimes]'") from None
+            right, answer = self._line.recv()
+        except EOFError:
+            raise InputError(f"{self._path}: llama.cpp ended without an answer") from None
+        if not right:
+            raise InputError(answer)
+        return answer
+
+
+def _serve(line: Connection, path: Path, *settings: int) -> None:
+    """Load the file and answer calls until the line is closed."""
+    try:
+        loaded = _Loaded(path, *settings)
+    except InputError as error:
+        line.send((False, str(error)))
+        return
+    line.send((True, None))
+    while True:
+        try:
+            method, arguments = line.recv()
+        except EOFError:
+            return
+        try:
+            line.send((True, getattr(loaded, method)(*arguments)))
+        except RuntimeError as error:
+            line.send((False, f"{path}: {error}"))
+
+
+class _Loaded:
+    """The library itself; methods as of ``LlamaCpp``."""
+
+    def __init__(self, path: Path, context: int, vocabulary: int, plain: int, threads: int) -> None:
+        import xllamacpp
+
         settings = xllamacpp.CommonParams()
         settings.model.path = str(path)
         settings.n_ctx, settings.n_parallel, settings.n_gpu_layers = context, 1, 0
@@ -40,7 +100,6 @@ class LlamaCpp:
             raise InputError(f"{path}: llama.cpp does not load the file ({error})") from None
 
     def tokens(self, text: str) -> list[int]:
-        """Token ids of a text by the file's own tokenizer, special ones before and after it included."""
         request = Request(
             f"{self._server.listening_address}/tokenize",
             data=json.dumps({"content": text, "add_special": True}).encode(),
@@ -50,7 +109,6 @@ class LlamaCpp:
             return json.load(answer)["tokens"]
 
     def greedy(self, prompt: Sequence[int], count: int) -> list[int]:
-        """The ``count`` tokens of largest logits that follow a prompt of tokens, an end of text as any other."""
         tokens = list(prompt)
         for _ in range(count):
             (found,) = self._next(tokens, self._plain, told=1)
@@ -58,7 +116,6 @@ class LlamaCpp:
         return tokens[len(prompt) :]
 
     def log_probability(self, prompt: Sequence[int], token: int) -> float:
-        """Natural logarithm of the probability that ``token`` follows the prompt."""
         if found := self._next(prompt, token, told=1):
             return found[0]["logprob"]
         # Half a character is not told of by itself: look for it among all.

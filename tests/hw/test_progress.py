@@ -17,20 +17,20 @@ def told(reports):
 
 
 def test_quick_work_says_nothing():
-    assert told([(0, "load", 0, 1), (2, "load", 1, 1), (4.9, "quantize", 2, 2)]) == []
+    assert told([(0, "load", 0, 1), (2, "load", 1, 1), (14.9, "quantize", 2, 2)]) == []
 
 
-def test_a_line_every_five_seconds_with_what_is_left():
-    reports = [(second, "quantize", second, 100) for second in range(13)]
+def test_a_line_every_five_seconds_after_fifteen_with_what_is_left():
+    reports = [(second, "quantize", second, 100) for second in range(23)]
     assert told(reports) == [
-        "quantize: 5 of 100, 5 s, about 1 min 35 s left",
-        "quantize: 10 of 100, 10 s, about 1 min 30 s left",
+        "quantize: 15 of 100, 15 s, about 1 min 25 s left",
+        "quantize: 20 of 100, 20 s, about 1 min 20 s left",
     ]
 
 
 def test_what_an_earlier_run_has_done_does_not_count_as_speed():
-    assert told([(0, "quantize", 90, 100), (10, "quantize", 91, 100)]) == [
-        "quantize: 91 of 100, 10 s, about 1 min 30 s left"
+    assert told([(0, "quantize", 90, 100), (20, "quantize", 91, 100)]) == [
+        "quantize: 91 of 100, 20 s, about 3 min 0 s left"
     ]
 
 
@@ -42,6 +42,7 @@ def test_without_a_terminal_lines_are_written(monkeypatch):
     file = io.StringIO()
     monkeypatch.setattr(sys, "stderr", file)
     monkeypatch.setattr("hw.progress._EVERY_S", 0.0)
+    monkeypatch.setattr("hw.progress._FIRST_S", 0.0)
     with stage_bars() as report:
         report("quantize", 1, 2)
     assert file.getvalue() == "quantize: 1 of 2, 0 s\n"
