@@ -56,7 +56,7 @@ class Rivals(Record):
 class Job(SimJob):
     """A ``SimJob`` on the ternary array and on its baselines, with costs."""
 
-    costs: str = Field("horowitz-45nm", description="cost table (tritforge list costs), gates:LIBRARY, or a .yaml file")
+    costs: str = Field("gates:asap7", description="cost table (tritforge list costs), gates:LIBRARY, or a .yaml file")
 
 
 def simulate_machines(

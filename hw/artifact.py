@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -32,6 +33,7 @@ _CHUNK_BYTES = 1 << 20
 _NAME_BYTES = 120  # of a name in a path; file systems take 255 with what is put before and after it
 
 
+@cache
 def tool_version() -> str:
     """Version of the installed project, or ``"0+source"`` when it runs from a bare checkout."""
     try:

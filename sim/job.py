@@ -24,7 +24,7 @@ class SimJob(Execution):
     """What to simulate, and how the machine runs it. Names are of shipped documents, or ``.yaml`` files."""
 
     model: str = Field("llama2-7b", description="shipped model (tritforge list models), or a file or hub id of one")
-    array: str = Field("edge-32x32", description="shipped array (tritforge list arrays), RxC, or a .yaml file")
+    array: str = Field("mobile-64x64", description="shipped array (tritforge list arrays), RxC, or a .yaml file")
     memory: str = Field("lpddr5-6400", description="shipped memory (tritforge list memories) or a .yaml file")
     prefill: Count = Field(512, description="prompt tokens per sequence")
     decode: Annotated[int, Field(ge=0)] = Field(128, description="steps of one token per sequence")

@@ -1,5 +1,6 @@
 """Where costs come from: a published operator table, or our own gate-level figures; one interface for the join."""
 
+from functools import cached_property
 from typing import Protocol
 
 from energy.costs.gates import GATES_PREFIX, GateSource, gate_names, load_gates
@@ -116,6 +117,11 @@ class OperatorSource:
 
     def area_basis(self) -> tuple[GateSource, float] | None:
         """The library that the table names, scaled to its node."""
+        return self._area_basis
+
+    @cached_property
+    def _area_basis(self) -> tuple[GateSource, float] | None:
+        """Read once, since a study asks at every point."""
         area = self.table.area
         return None if area is None else (load_gates(area.library), area.factor)
 

@@ -14,7 +14,7 @@ from quant.shapes import load_shape
 
 __all__ = ["holds_table", "measure_holds"]
 
-_JOB = Job(model="llama2-7b", costs="gates:asap7")
+_JOB = Job(model="llama2-7b", kv_bits=8)
 _RIVALS = "int8,w4a8,w2a8,fp16,w4a16"
 _HEADER = (
     *("held equal", "machine", "rows x columns", "area, mm2", "prefill", "power on chip", "J/token"),

@@ -44,11 +44,13 @@ _SCHEMA = {
 
 
 def expand_axis(given: object) -> object:
-    """The values of a range; anything but a mapping is returned as it is.
+    """The values of a range; a list is returned as it is.
 
     Raises:
-        ValueError: a range without an end, that never arrives, or of more than ``MAX_POINTS`` values.
+        ValueError: no values, a range without an end, that never arrives, or of more than ``MAX_POINTS`` values.
     """
+    if given in ([], None):
+        raise ValueError("must have at least 1 value")
     if not isinstance(given, dict):
         return given
     kinds = [kind for kind in _KINDS if kind in given]
@@ -98,7 +100,7 @@ def _equal_ratios(start: float, end: float, points: float) -> list[float]:
 def _checked(steps: float) -> int:
     """Values of a range that takes ``steps`` steps from its first to its end."""
     if steps + 1 > MAX_POINTS:
-        raise ValueError(f"must have at most {MAX_POINTS} values, not {steps + 1:.3g}")
+        raise ValueError(f"would have {steps + 1:.3g} values and must have at most {MAX_POINTS}")
     return math.floor(steps + _SLACK) + 1
 
 

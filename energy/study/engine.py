@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from multiprocessing import get_context
 
@@ -113,6 +114,11 @@ def _measured(base: Job, points: Iterator[tuple[int, Point]], processes: int) ->
                 done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                 waiting |= {pool.submit(_measure_chunk, base, chunk) for chunk in islice(chunks, len(done))}
                 yield from (future.result() for future in done)
+        except BrokenProcessPool:
+            raise InputError(
+                f"one of {processes} processes of the study was ended from outside, perhaps for its memory; "
+                "run the command again for the rest, with fewer --processes"
+            ) from None
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

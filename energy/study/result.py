@@ -72,11 +72,12 @@ def finished(study: Study, measured: list[Measured]) -> StudyResult:
     catalog, wanted = Catalog(), _fields_wanted(derived, constraints)
     points = []
     for values, row in zip(study.combinations(), measured, strict=True):
-        figures, reason = dict(row.figures), row.reason
+        figures, reason = row.figures, row.reason
         if reason is None:
             fields = fields_of_machine(catalog.machine(study.base, values)) if wanted else {}
             figures, reason = _judged(study, figures, fields, derived, constraints)
-        points.append(StudyPoint(values=values, metrics=figures, reason=reason, sha256=row.sha256))
+        # of values that were checked when measured: a second check would copy every dict
+        points.append(StudyPoint.model_construct(values=values, metrics=figures, reason=reason, sha256=row.sha256))
     return StudyResult(study=study, points=_marked(study, points))
 
 
@@ -107,7 +108,7 @@ def _judged(
     constraints: list[Constraint],
 ) -> tuple[dict[str, float | None], str | None]:
     """``figures`` with the derived ones, and the first reason why the row is out."""
-    reasons = []
+    reasons, figures = [], dict(figures) if derived else figures
     for name, expression in derived.items():
         try:
             figures[name] = expression.value(fields | figures)

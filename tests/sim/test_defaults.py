@@ -41,6 +41,7 @@ def test_a_host_is_four_cores_at_2_ghz_with_two_128_bit_units():
 def test_a_run_is_one_prompt_of_512_and_128_steps_on_one_core():
     job = SimJob()
     assert (job.prefill, job.decode, job.batch, job.kv_bits, job.cores) == (512, 128, 1, 16, 1)
+    assert (job.array, job.memory) == ("mobile-64x64", "lpddr5-6400")
     assert job.core_group == ONE_CORE == CoreGroup(count=1, split="auto", link_bits=None)
     assert job.execution == Execution()
     assert Execution() == Execution(

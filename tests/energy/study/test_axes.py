@@ -35,6 +35,8 @@ def test_equal_ratios_of_fractions(close):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
+        ([], "must have at least 1 value"),
+        (None, "must have at least 1 value"),
         ({"from": 1, "to": 2}, "must be a list of values, or from and to with one of step, factor, log_points"),
         ({"from": 1, "to": 2, "step": 1, "factor": 2}, "with one of step"),
         ({"from": 1, "to": 2, "stop": 1}, "with one of step"),
@@ -45,8 +47,8 @@ def test_equal_ratios_of_fractions(close):
         ({"from": 0, "to": 2, "factor": 2}, "must have 'from' above 0 beside 'factor'"),
         ({"from": 1, "to": 2, "factor": 1}, "must have 'factor' above 1"),
         ({"from": 1, "to": 2, "log_points": 1}, "must have a whole number of at least 2 as 'log_points'"),
-        ({"from": 1, "to": 10**9, "step": 1}, "must have at most 1000000 values, not 1e[+]09"),
-        ({"from": 1, "to": 2, "log_points": 10**9}, "must have at most 1000000 values, not 1e[+]09"),
+        ({"from": 1, "to": 10**9, "step": 1}, "would have 1e[+]09 values and must have at most 1000000"),
+        ({"from": 1, "to": 2, "log_points": 10**9}, "would have 1e[+]09 values and must have at most 1000000"),
     ],
 )
 def test_a_range_that_cannot_be_is_refused(given, message):

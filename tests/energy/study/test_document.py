@@ -35,7 +35,7 @@ def test_shipped_studies_are_valid():
     [
         ({"axes": {"colour": ["red"]}}, "axis 'colour' must be one of model, array, memory, costs, .*, placement[.]OP"),
         ({"axes": {"array.row": [8]}}, "axis 'array.row' must be .*; did you mean 'array.rows'"),
-        ({"axes": {"array.token_tile": []}}, "'axes.array.token_tile' List should have at least 1 item"),
+        ({"axes": {"array.token_tile": []}}, r"field 'axes.array.token_tile' must have at least 1 value, not \[\]$"),
         ({"axes": {}}, "axes or zip must name at least 1 field"),
         ({"axes": {"batch": {"from": 4, "to": 1, "step": 1}}}, "field 'axes.batch' must have 'from' at most as large"),
         ({"zip": [{"batch": [1, 2], "cores": [1]}]}, "linked axes must have equally many values, not 2 of b"),

@@ -2,6 +2,9 @@
 
 import csv
 import json
+import os
+import signal
+from multiprocessing import active_children
 
 import pytest
 import yaml
@@ -61,7 +64,8 @@ def test_more_bandwidth_never_decodes_slower(tmp_path):
 def test_every_metric_of_a_point_is_that_of_its_own_run(tmp_path, close):
     """Three cores: accumulators for each, buffers once; host, array and job fields of the point reach the run."""
     axes = {"cores": [1, 3], "host.latency_s": [1e-6, 2e-3], "array.token_tile": [5], "kv_bits": [8]}
-    base = STUDY["base"] | {"batch": 2, "placement": {"lm_head": "host"}, "host": {"macs_per_s": 1e9}}
+    base = STUDY["base"] | {"costs": "horowitz-45nm", "batch": 2}
+    base |= {"placement": {"lm_head": "host"}, "host": {"macs_per_s": 1e9}}
     result = _run(tmp_path, axes=axes, base=base)
     assert [point.values for point in result.points] == [
         {"cores": cores, "host.latency_s": latency, "array.token_tile": 5, "kv_bits": 8}
@@ -208,6 +212,24 @@ def test_processes_give_the_rows_that_one_gives(tmp_path):
     path = _write(tmp_path, axes={"batch": {"from": 1, "to": 40, "step": 1}, "array.token_tile": [8, 0]})
     study = load_study(path)
     assert run_study(study, path, processes=2) == run_study(study, path, processes=1)
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_is_said_and_costs_no_finished_row(tmp_path):
+    path = _write(tmp_path, axes={"batch": {"from": 1, "to": 400, "step": 1}})
+    study, rows = load_study(path), tmp_path / "rows.jsonl"
+
+    def kill(done, total):
+        if done == 32:
+            os.kill(active_children()[0].pid, signal.SIGKILL)
+
+    with pytest.raises(
+        InputError, match=r"one of 2 processes of the study was ended from outside, .*; run the command"
+    ):
+        run_study(study, path, kill, processes=2, journal=Journal(rows, study.name))
+    assert 32 <= len(Journal(rows, study.name).rows) < 400
+    resumed = run_study(study, path, processes=2, journal=Journal(rows, study.name))
+    assert len(resumed.points) == 400
 
 
 def test_an_interrupted_study_goes_on_with_the_rows_that_it_has(tmp_path, monkeypatch):
