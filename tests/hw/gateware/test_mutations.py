@@ -212,6 +212,9 @@ def battery(config: ArrayConfig) -> list[Case]:
     cases.append(Case(ones[:, :1], ones[:, :1], refused=True, sizes=(0, 1, 1)))
     sums = np.array([[127, 1], [127, 0], [-127, -1], [-127, -2]], np.int8)  # at and beyond the ends of int8
     cases.append(Case(sums, np.ones((1, 2), np.int8)))
+    if config.results == "int8":  # halves, which go to the even neighbour, on both sides of zero
+        halves = np.array([[1], [3], [5], [-1], [-3], [2], [6], [10], [-6]], np.int8)
+        cases += [Case(halves, np.ones((3, 1), np.int8), formats=GemmFormat(shift=shift)) for shift in (1, 2)]
     if config.planes == 2:
         sizes = (1, 1, config.max_k // 2 + 1)
         cases.append(Case(ones[:, :1], ones[:, :1], refused=True, sizes=sizes, formats=GemmFormat(2)))
