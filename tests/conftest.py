@@ -12,7 +12,15 @@ _TESTS = Path(__file__).parent
 _LONG = (
     *("hw/boards", "hw/gates", "hw/gateware", "hw/simulation", "hw/synthesis", "hw/host/test_zynq.py"),
     *("hw/arithmetic/test_adders.py", "hw/test_verilog.py"),
-    *("quant/llama", "quant/methods", "quant/native", "quant/procedures", "quant/results/test_bench.py"),
+    *(
+        "quant/exports",
+        "quant/llama",
+        "quant/methods",
+        "quant/native",
+        "quant/procedures",
+        "quant/results/test_bench.py",
+    ),
+    *("quant/token", "quant/test_integer_llama.py", "test_make.py", "fuzz"),
     *("quant/rewrite", "quant/test_pipeline.py", "quant/test_recording.py", "quant/test_smollm2.py", "quant/weights"),
     *("sim/references", "sim/test_demo.py", "sim/test_methods.py", "sim/test_quantized.py"),
     "energy/test_weights.py",
