@@ -29,6 +29,7 @@ import pytest
 import yaml
 
 from hw.artifact import write_text
+from tests.mutation.line_map import moved
 from tests.mutation.operators import Mutant, mutants
 
 ROOT = Path(__file__).parents[2]
@@ -40,6 +41,9 @@ RESULTS = Path("build") / "mutation" / "results.json"
 FILES = (
     "energy/*.py",
     "energy/costs/*.py",
+    "energy/study/*.py",
+    "energy/reports/rows.py",
+    "energy/reports/comparison.py",
     "sim/*.py",
     "sim/gemm/*.py",
     "sim/kernels/*.py",
@@ -50,15 +54,29 @@ FILES = (
     "quant/methods/*.py",
     "quant/procedures/*.py",
     "quant/weights/*.py",
+    "quant/weights/layouts/*.py",
     "quant/llama/*.py",
     "quant/rewrite/*.py",
+    "quant/native/*.py",
+    "quant/exports/*.py",
+    "quant/results/*.py",
+    "quant/token/*.py",
     "hw/*.py",
+    "hw/token/*.py",
+    "hw/gates/*.py",
+    "hw/gates/designs/float_reference.py",
     "hw/gates/flow/*.py",
-    "hw/host/protocol.py",
+    "hw/synthesis/*.py",
+    "hw/host/*.py",
     "hw/boards/clock.py",
     "hw/boards/capacity.py",
+    "hw/boards/frames.py",
+    "hw/boards/results.py",
 )
-EXCLUDED = ("__main__.py", "console.py", "cli.py", "pages.py", "progress.py", "errors.py", "completion.py")
+EXCLUDED = (
+    *("__main__.py", "console.py", "cli.py", "command.py", "pages.py", "progress.py", "errors.py", "completion.py"),
+    *("schema.py", "verilog_command.py", "note.py", "bench_report.py", "agreement_table.py"),
+)
 # Tests of code that numba compiles: tracers do not see its lines.
 COMPILED = {
     "sim/kernels/": [
@@ -88,7 +106,8 @@ class Case(NamedTuple):
         line = source.splitlines()[self.mutant.line - 1].strip()
         before = source[: self.mutant.start].rpartition("\n")[2].count(old)
         which = f" (behind {before} of them)" if before else ""
-        return f"{self.path}: {line}: {old} -> {self.mutant.text.strip() or 'nothing'}{which}"
+        new = self.mutant.text.strip() or "nothing"
+        return f"{self.path}: {line}: {' '.join(old.split())} -> {' '.join(new.split())}{which}"
 
 
 def files() -> list[str]:
@@ -117,6 +136,23 @@ def sample(count: int, seed: int, only: Sequence[str]) -> list[Case]:
         if case.key not in known:
             chosen.setdefault(f"{case.path}:{case.mutant.start}:{case.mutant.text}", case)
     return list(chosen.values())
+
+
+def current(lines: dict, tests: set[str]) -> dict:
+    """The map by today's numbers of lines and today's ``tests``."""
+    found = {}
+    for path, known in lines["lines"].items():
+        if (ROOT / path).is_file():
+            here = moved(known, lines["sources"][path], (ROOT / path).read_text(encoding="utf-8"))
+            found[path] = {line: [name for name in names if name in tests] for line, names in here.items()}
+    return {"lines": found, "seconds": {name: s for name, s in lines["seconds"].items() if name in tests}}
+
+
+def _collected() -> set[str]:
+    """Tests that there are."""
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-m", "not slow", "-p", "no:cacheprovider"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return {line for line in done.stdout.splitlines() if "::" in line}
 
 
 def equivalents() -> dict[str, str]:
@@ -245,16 +281,24 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the sample (default: 0)")
     parser.add_argument("--only", nargs="*", default=[], metavar="PATH", help="files or folders to mutate")
     parser.add_argument(
-        "--map", nargs="*", metavar="TEST", help="run these tests (default: all) once; keep their lines"
+        "--map",
+        nargs="*",
+        metavar="TEST",
+        help="run these tests (default: all) once; keep their lines beside those known",
     )
     parser.add_argument("--list", action="store_true", help="print the sample and its tests; judge nothing")
     options = parser.parse_args(arguments)
     if options.map is not None:
+        if not options.map:
+            LINES.unlink(missing_ok=True)
         command = [sys.executable, "-m", "pytest", "-p", "tests.mutation.contexts", "--lines", str(LINES)]
         raise SystemExit(subprocess.run([*command, "-m", "not slow", *options.map], check=False).returncode)
     if not LINES.is_file():
         raise SystemExit(f"error: {LINES} is missing; run python -m tests.mutation --map first")
-    lines = json.loads(LINES.read_text(encoding="utf-8"))
+    tests = _collected()
+    lines = current(json.loads(LINES.read_text(encoding="utf-8")), tests)
+    if unknown := sorted({_file(name) for name in tests - set(lines["seconds"])}):
+        print(f"tests that are not mapped judge nothing; map them: python -m tests.mutation --map {' '.join(unknown)}")
     cases = sample(options.sample, options.seed, options.only)
     for name in _HEAVY:
         with contextlib.suppress(ImportError):
@@ -269,10 +313,10 @@ def main(arguments: Sequence[str]) -> None:
         if (beside := ROOT.parent / "shared").is_dir():
             (tree.parent / "shared").symlink_to(beside)  # data that some tests find beside the checkout
         for number, case in enumerate(cases, 1):
-            tests = tests_for(case, lines)
+            judges = tests_for(case, lines)
             started = time.monotonic()
-            verdict = "listed" if options.list else judge(case, tests, tree, sound, catches)
-            row = {"key": case.key, "line": case.mutant.line, "verdict": verdict, "tests": len(tests)}
+            verdict = "listed" if options.list else judge(case, judges, tree, sound, catches)
+            row = {"key": case.key, "line": case.mutant.line, "verdict": verdict, "tests": len(judges)}
             found.append(row | {"seconds": round(time.monotonic() - started, 1)})
             print(f"{number:4d} {verdict:9s} {row['line']:4d} {case.key}", flush=True)
             write_text(RESULTS, json.dumps({"seed": options.seed, "rows": found}, indent=1) + "\n")

@@ -1,8 +1,7 @@
 """A pytest plugin: which test runs which line of the packages, and how long each test takes.
 
-``python -m pytest -p tests.mutation.contexts --lines FILE`` writes ``{"seconds": {test: s}, "lines": {path: {line:
-[tests]}}}``; lines that run while modules are imported have no test, and a test that fails anyway judges
-none.
+``python -m pytest -p tests.mutation.contexts --lines FILE`` writes a map (``tests.mutation.line_map``) to FILE, or adds
+to the one there; lines that run while modules are imported have no test, and a test that fails anyway judges none.
 """
 
 import json
@@ -12,6 +11,9 @@ from pathlib import Path
 
 import coverage
 import pytest
+
+from hw.artifact import write_text
+from tests.mutation.line_map import merged
 
 _PACKAGES = ("hw", "quant", "sim", "energy")
 
@@ -45,14 +47,18 @@ class _Lines:
     def pytest_sessionfinish(self) -> None:
         self.coverage.stop()
         data = self.coverage.get_data()
-        lines = {}
+        lines, sources = {}, {}
         for path in data.measured_files():
             tests = {
                 line: sorted(set(names) - self.failed - {""}) for line, names in data.contexts_by_lineno(path).items()
             }
-            lines[str(Path(path).relative_to(self.root))] = {str(line): names for line, names in tests.items()}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_text(json.dumps({"seconds": self.seconds, "lines": lines}))
+            name = str(Path(path).relative_to(self.root))
+            lines[name] = {str(line): names for line, names in tests.items()}
+            sources[name] = Path(path).read_text(encoding="utf-8")
+        found = {"seconds": self.seconds, "lines": lines, "sources": sources}
+        if self.path.is_file():
+            found = merged(json.loads(self.path.read_text(encoding="utf-8")), found)
+        write_text(self.path, json.dumps(found))
 
 
 def pytest_configure(config: pytest.Config) -> None:

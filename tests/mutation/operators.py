@@ -6,6 +6,7 @@ kinds of fault that this project's own reviews found: a wrong end of a range, a 
 
 import ast
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 __all__ = ["Mutant", "mutants"]
@@ -41,8 +42,30 @@ _COMPARE = {
     ast.NotEq: ("!=", "=="),
 }
 _ASSERTIONS = ("strict",)  # of zip: says that lengths are equal, and changes nothing where they are
-_NAMES = {"min": "max", "max": "min", "any": "all", "all": "any", "ceil": "floor", "floor": "ceil"}
-_ATTRIBUTES = _NAMES | {"low": "typical", "high": "typical", "typical": "high", "minimum": "maximum"}
+_NAMES = {"min": "max", "max": "min", "any": "all", "all": "any", "ceil": "floor", "floor": "ceil", "sum": "max"}
+_RELATED = (  # fields that are taken for each other
+    ("rows", "cols"),
+    ("k", "n"),
+    ("reads", "writes"),
+    ("dram_read_bits", "dram_write_bits"),
+    ("weight_bits", "activation_bits"),
+    ("weight_buffer_bytes", "activation_buffer_bytes"),
+    ("heads", "kv_heads"),
+    ("num_attention_heads", "num_key_value_heads"),
+    ("hidden_size", "intermediate_size"),
+    ("column_cores", "fold_cores"),
+    ("column_tiles", "token_tiles"),
+    ("prefill", "decode"),
+    ("minimum", "maximum"),
+    ("amin", "amax"),
+    ("argmin", "argmax"),
+    ("min", "max"),
+    ("any", "all"),
+    ("ceil", "floor"),
+)
+_ATTRIBUTES = {"low": "typical", "high": "typical", "typical": "high"}
+_ATTRIBUTES |= {one: other for pair in _RELATED for one, other in (pair, pair[::-1])}
+_FORGOTTEN = ("abs", "round", "sqrt", "square")  # calls that a result may lack
 
 
 class Mutant(NamedTuple):
@@ -59,30 +82,44 @@ class Mutant(NamedTuple):
         return source[: self.start] + self.text + source[self.end :]
 
 
+class _Source:
+    """A file's text with the characters of each node."""
+
+    def __init__(self, text: str) -> None:
+        self.text, self._data = text, text.encode()
+        self._lines = [0]
+        for line in text.splitlines(keepends=True):
+            self._lines.append(self._lines[-1] + len(line.encode()))
+
+    def span(self, node: ast.expr | ast.stmt) -> tuple[int, int]:
+        """First character of ``node``, and the one behind its last."""
+        return self._at(node.lineno, node.col_offset), self._at(node.end_lineno or 0, node.end_col_offset or 0)
+
+    def between(self, left: ast.expr, sign: str, right: ast.expr) -> int:
+        """Where ``sign`` stands between two operands; -1 where it does not."""
+        return self.text.rfind(sign, self.span(left)[1], self.span(right)[0])
+
+    def _at(self, line: int, column: int) -> int:
+        at = self._lines[line - 1] + column
+        return at if len(self._data) == len(self.text) else len(self._data[:at].decode())
+
+
 def mutants(source: str) -> list[Mutant]:
     """Every change of ``source`` that these operators know, in the order of the file.
 
     Annotations, error messages and docstrings stay as they are: no number depends on them.
     """
-    offsets = [0]
-    for line in source.splitlines(keepends=True):
-        offsets.append(offsets[-1] + len(line.encode()))
-    data = source.encode()
-
-    def position(line: int, column: int) -> int:
-        return len(data[: offsets[line - 1] + column].decode())
-
-    found = []
+    file = _Source(source)
+    found = set()
     for node in _computing(ast.parse(source)):
-        start = position(node.lineno, node.col_offset)
-        end = position(node.end_lineno, node.end_col_offset)
-        for at, old, new in _changes(node, source[start:end]):
-            found.append(Mutant(node.lineno, start + at, start + at + len(old), old, new))
-    return sorted(set(found), key=lambda mutant: (mutant.start, mutant.text))
+        for start, old, new in _changes(node, file):
+            if old != new and start >= 0:
+                found.add(Mutant(node.lineno, start, start + len(old), old, new))
+    return sorted(found, key=lambda mutant: (mutant.start, mutant.text))
 
 
-def _computing(node: ast.AST) -> Iterator[ast.expr]:
-    """Expressions that results depend on."""
+def _computing(node: ast.AST) -> Iterator[ast.expr | ast.stmt]:
+    """Expressions and statements that results depend on."""
     for name, value in ast.iter_fields(node):
         if isinstance(node, ast.AnnAssign | ast.arg) and name == "annotation":
             continue
@@ -95,7 +132,7 @@ def _computing(node: ast.AST) -> Iterator[ast.expr]:
                 continue
             if isinstance(child, ast.Subscript) and _is_annotation(child):
                 continue
-            if isinstance(child, ast.expr):
+            if isinstance(child, ast.expr | ast.AugAssign | ast.If):
                 yield child
             yield from _computing(child)
 
@@ -104,49 +141,71 @@ def _is_annotation(node: ast.Subscript) -> bool:
     return isinstance(node.value, ast.Name) and node.value.id in ("Annotated", "Literal", "dict", "list", "tuple")
 
 
-def _changes(node: ast.expr, text: str) -> Iterator[tuple[int, str, str]]:
-    """Where in the node's ``text``, what stands there, what comes instead."""
+def _changes(node: ast.expr | ast.stmt, file: _Source) -> Iterator[tuple[int, str, str]]:
+    """Where in the file, what stands there, what comes instead."""
+    start, end = file.span(node)
+    text = file.text[start:end]
     match node:
-        case ast.BinOp() if type(node.op) in _BINARY:
-            yield from _binary(node, text)
-        case ast.Compare() if len(node.ops) == 1 and type(node.ops[0]) in _COMPARE:
-            old, new = _COMPARE[type(node.ops[0])]
-            if text.count(f" {old} ") == 1:
-                yield text.index(f" {old} ") + 1, old, new
+        case ast.BinOp() if type(node.op) in _BINARY and not _joins_text(node):
+            yield from _binary(node, file)
+        case ast.AugAssign() if type(node.op) in _BINARY:
+            at = file.between(node.target, _SIGN[type(node.op)] + "=", node.value)  # type: ignore[arg-type]
+            yield at, _SIGN[type(node.op)], _BINARY[type(node.op)]
+            yield at, _SIGN[type(node.op)], ""
+        case ast.Compare():
+            for left, operator, right in zip([node.left, *node.comparators], node.ops, node.comparators, strict=False):
+                if type(operator) in _COMPARE:
+                    old, new = _COMPARE[type(operator)]
+                    yield file.between(left, old, right), old, new
         case ast.BoolOp():
             old, new = ("and", "or") if isinstance(node.op, ast.And) else ("or", "and")
-            if text.count(f" {old} ") == 1:
-                yield text.index(f" {old} ") + 1, old, new
+            for left, right in pairwise(node.values):
+                yield file.between(left, old, right), old, new
+            last = file.span(node.values[-2])[1]
+            at = file.text.index(f" {old} ", last) if f" {old} " in file.text[last:end] else end
+            yield at, file.text[at:end], ""
         case ast.UnaryOp(op=ast.Not()):
-            yield 0, "not ", ""
+            yield start, "not ", ""
         case ast.UnaryOp(op=ast.USub()) if not isinstance(node.operand, ast.Constant):
-            yield 0, "-", ""
+            yield start, "-", ""
+        case ast.If() | ast.IfExp() if isinstance(node.test, ast.Name | ast.Attribute | ast.Call):
+            if isinstance(node, ast.IfExp) or not isinstance(node.body[0], ast.Raise):
+                first, behind = file.span(node.test)
+                yield first, file.text[first:behind], f"not {file.text[first:behind]}"
         case ast.Constant(value=bool()):
-            yield 0, text, str(not node.value)
+            yield start, text, str(not node.value)
         case ast.Constant(value=int()):
-            yield 0, text, str(node.value + 1)
+            yield start, text, str(node.value + 1)
         case ast.Constant(value=float()):
-            yield 0, text, repr(node.value * 2 if node.value else 1.0)
+            yield start, text, repr(node.value * 2 if node.value else 1.0)
+        case ast.Call(func=ast.Name(id=name), args=[_], keywords=[]) if name in _FORGOTTEN:
+            yield start, name, ""
+        case ast.Call(func=ast.Attribute(value=value, attr=name), args=[]) if name in _FORGOTTEN:
+            behind = file.span(value)[1]
+            at = file.text.index(f".{name}(", behind)
+            yield at, file.text[at:end], ""
+        case ast.Call(func=ast.Name(id="range"), args=[last]):
+            first, behind = file.span(last)
+            yield first, file.text[first:behind], f"{file.text[first:behind]} - 1"
         case ast.Name(id=name) if name in _NAMES:
-            yield 0, name, _NAMES[name]
+            yield start, name, _NAMES[name]
         case ast.Attribute(attr=name) if name in _ATTRIBUTES:
-            yield len(text) - len(name), name, _ATTRIBUTES[name]
+            yield end - len(name), name, _ATTRIBUTES[name]
 
 
-def _binary(node: ast.BinOp, text: str) -> Iterator[tuple[int, str, str]]:
-    """Another operator, or the second term dropped; only where the operator stands once at this level."""
-    sign = f" {_SIGN[type(node.op)]} "
-    if isinstance(node.op, ast.Pow) and sign not in text:
-        sign = "**"
-    if text.count(sign) != 1:
-        return
-    at = text.index(sign)
-    operator = sign.strip()
-    inside = at + (sign != operator)
-    yield inside, operator, _BINARY[type(node.op)]
-    if isinstance(node.op, ast.Add | ast.Sub) and _balanced(text[at:]):
-        yield at, text[at:], ""
+def _joins_text(node: ast.BinOp) -> bool:
+    """True for paths and messages, which no number depends on."""
+    return any(
+        isinstance(one, ast.JoinedStr) or (isinstance(one, ast.Constant) and isinstance(one.value, str))
+        for one in (node.left, node.right)
+    )
 
 
-def _balanced(text: str) -> bool:
-    return text.count("(") == text.count(")") and text.count("[") == text.count("]")
+def _binary(node: ast.BinOp, file: _Source) -> Iterator[tuple[int, str, str]]:
+    """Another operator, or the second term or factor dropped."""
+    operator, end = _SIGN[type(node.op)], file.span(node)[1]
+    at = file.between(node.left, operator, node.right)
+    yield at, operator, _BINARY[type(node.op)]
+    if isinstance(node.op, ast.Add | ast.Sub | ast.Mult | ast.Div):
+        first = at - (len(file.text[:at]) - len(file.text[:at].rstrip(" ")))
+        yield first, file.text[first:end], ""

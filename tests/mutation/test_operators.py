@@ -11,7 +11,30 @@ def _changes(source: str) -> set[str]:
 
 def test_an_operator_is_swapped_and_a_second_term_dropped():
     assert _changes("x = a + b") == {"x = a - b", "x = a"}
-    assert _changes("x = a * b") == {"x = a / b"}
+    assert _changes("x = a * b") == {"x = a / b", "x = a"}
+    assert _changes("x = a + b + c") == {"x = a - b + c", "x = a + c", "x = a + b - c", "x = a + b"}
+    assert _changes("x = a and (b or c)") == {"x = a or (b or c)", "x = a", "x = a and (b and c)", "x = a and (b)"}
+
+
+def test_a_sum_loses_what_is_added_to_it_or_what_it_was():
+    assert _changes("x += a") == {"x -= a", "x = a"}
+
+
+def test_both_boundaries_of_a_range_move():
+    assert _changes("x = a < b <= c") == {"x = a <= b <= c", "x = a < b < c"}
+    assert _changes("for i in range(n): pass") == {"for i in range(n - 1): pass"}
+
+
+def test_a_condition_turns_round_but_where_it_only_refuses():
+    assert _changes("if a: x = b") == {"if not a: x = b"}
+    assert _changes("x = b if a else c") == {"x = b if not a else c"}
+    assert _changes("if a: raise b") == set()
+
+
+def test_calls_are_forgotten_and_fields_taken_for_each_other():
+    assert _changes("x = abs(a)") == {"x = (a)"}
+    assert _changes("x = a.abs()") == {"x = a"}
+    assert _changes("x = a.rows") == {"x = a.cols"}
 
 
 def test_boundaries_constants_and_ends_of_a_range_move():
@@ -27,6 +50,7 @@ def test_error_messages_annotations_and_docstrings_stay():
         '"""Doc 1 + 2."""\ndef f(x: Annotated[int, 3]) -> Literal[4]:\n    raise InputError(f"{x + 1} must be 2")\n'
     )
     assert _changes(source) == set()
+    assert _changes('path = folder / "name"') == set()
 
 
 def test_what_zip_asserts_stays():
