@@ -1,16 +1,18 @@
 """Energy of a simulated run: action counts times costs, plus leakage power times time; joined here and nowhere else."""
 
+from energy.costs.dram import DRAM_PARTS, chip_count, dram_energy, dram_power, load_dram
 from energy.costs.sources import CostSource
-from energy.costs.tables import ZERO, Cost, load_dram, load_host, load_sram
+from energy.costs.tables import ZERO, Cost, load_host, load_sram
 from hw.config import ArrayConfig
 from hw.document import Record
 from sim.counts import ActionCounts
 from sim.result import PhaseResult, SimResult
 
-__all__ = ["PARTS", "EnergyResult", "PhaseEnergy", "energy_of"]
+__all__ = ["COMPUTE", "OFF_CHIP", "PARTS", "EnergyResult", "PhaseEnergy", "energy_of"]
 
-PARTS = ("array", "vector", "host", "sram", "dram", "leakage")
+PARTS = ("array", "vector", "host", "sram", *DRAM_PARTS, "leakage")
 COMPUTE = ("array", "vector")
+OFF_CHIP = (*DRAM_PARTS, "host")
 
 
 class PhaseEnergy(Record):
@@ -59,13 +61,12 @@ def energy_of(result: SimResult, costs: CostSource) -> EnergyResult:
     """
     phases = [_phase_energy(result, phase, costs) for phase in result.phases]
     sram = load_sram(costs.sram.table)
-    dram = load_dram().standards[result.memory.standard]
     recipes = {
         "array": costs.mac(result.array).recipe,
         "vector": f"MACs, element operations and scale multiplies from {costs.name}",
         "host": f"instructions of a processor, its link; {load_host().operation_pj.source}",
         "sram": f"{sram.cell} {sram.node_nm:g} nm x {costs.sram.factor:g}, banks of {sram.bank_bytes / 1024:g} KiB",
-        "dram": f"{result.memory.standard}: {dram.typical:g} pJ/bit ({dram.low:g} to {dram.high:g}), {dram.source}",
+        "dram": _dram_recipe(result),
         "leakage": f"SRAM {sram.name} x {costs.sram.leakage_factor:g}; {costs.leakage_recipe()}",
     }
     return EnergyResult(model=result.model, array=result.array.name, costs=costs.name, phases=phases, recipes=recipes)
@@ -79,10 +80,22 @@ def _phase_energy(result: SimResult, phase: PhaseResult, costs: CostSource) -> P
         "host": load_host().operation.scaled(counts.host_macs + counts.host_ops)
         + load_host().link_bit.scaled(counts.host_link_bits),
         "sram": _sram_energy(result.array, counts, costs),
-        "dram": load_dram().bit_energy(result.memory.standard).scaled(counts.dram_read_bits + counts.dram_write_bits),
+        **dram_energy(result.memory, counts, seconds),
         "leakage": _leakage_power(result.array, result.cores.count, costs).scaled(seconds),
     }
     return PhaseEnergy(name=phase.name, tokens=phase.tokens, seconds=seconds, parts=parts)
+
+
+def _dram_recipe(result: SimResult) -> str:
+    """Bits, rows and standby apart, with the source of the currents."""
+    standard = result.memory.standard
+    power, chips = dram_power(standard), chip_count(result.memory)
+    bit, idle = power.read_bit, power.idle_w.scaled(chips)
+    return (
+        f"{standard}: {bit.typical * 1e12:.2g} pJ per bit read ({bit.low * 1e12:.2g} to {bit.high * 1e12:.2g}), "
+        f"{chips} chips, {idle.typical * 1e3:.0f} mW at rest ({idle.low * 1e3:.0f} to {idle.high * 1e3:.0f}), rows and "
+        f"refresh apart; {load_dram().standard(standard).source}"
+    )
 
 
 def _vector_energy(array: ArrayConfig, counts: ActionCounts, costs: CostSource) -> Cost:

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from energy.area import area_of
 from energy.costs.sources import CostSource
-from energy.model import energy_of
+from energy.model import OFF_CHIP, energy_of
 from hw.config import ArrayConfig
 from hw.errors import InputError
 from sim.cores import CoreGroup
@@ -26,7 +26,6 @@ _RATIO = 2.0  # of the longer to the shorter side, at most, but for a ternary ar
 _LEAST = 64  # an array that is simulated has at least this part of the ternary array's lanes
 _SPREAD = 1.5  # lanes of shapes between whose areas there may be no order
 _NEAR = 1.01  # of the fastest prefill: more lanes than that buy nothing
-_OFF_CHIP = ("dram", "host")
 
 Simulate = Callable[[ArrayConfig], SimResult]
 
@@ -83,7 +82,7 @@ def sized_rival(rival: ArrayConfig, sizing: Sizing, widen_bus: bool) -> ArrayCon
 def chip_power_w(result: SimResult, costs: CostSource) -> float:
     """Average power of prefill, all parts but DRAM and host."""
     phase = energy_of(result, costs).phases[0]
-    return sum(cost.typical for part, cost in phase.parts.items() if part not in _OFF_CHIP) / phase.seconds
+    return sum(cost.typical for part, cost in phase.parts.items() if part not in OFF_CHIP) / phase.seconds
 
 
 def _power_w(machine: ArrayConfig, sizing: Sizing) -> float:

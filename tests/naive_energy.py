@@ -29,8 +29,6 @@ def naive_energy(result, phase, name: str) -> dict[str, tuple[float, float, floa
     scale = (pj["fp16_mul"] * low, pj["fp32_mul"], pj["fp32_mul"] * high)
     host = _read("host/processor.yaml")
     instruction, link = _ends(host["operation_pj"]), _ends(host["link_pj_per_bit"])
-    dram = _ends(_read("dram/dram-pj-per-bit.yaml")["standards"][result.memory.standard])
-    dram_bits = counts.dram_read_bits + counts.dram_write_bits
     return {
         "array": _sum(ends(mac, counts.array_macs_active), ends(added, counts.reductions)),
         "vector": _sum(
@@ -44,7 +42,7 @@ def naive_energy(result, phase, name: str) -> dict[str, tuple[float, float, floa
             tuple(1e-12 * value * counts.host_link_bits for value in link),
         ),
         "sram": _sram_j(array, counts, table["sram"]),
-        "dram": tuple(1e-12 * value * dram_bits for value in dram),
+        **naive_dram(result.memory, counts, seconds),
         "leakage": _sum(
             tuple(seconds * value for value in _sram_leakage_w(array, cores, table["sram"])),
             tuple(
@@ -53,6 +51,43 @@ def naive_energy(result, phase, name: str) -> dict[str, tuple[float, float, floa
             ),
         ),
     }
+
+
+def naive_dram(memory, counts, seconds: float) -> dict[str, tuple[float, float, float]]:
+    """Bits, rows, standby and refresh: each current times its supply, end by end."""
+    table = _read("dram/standards.yaml")
+    chip = table["standards"][memory.standard]
+    times, moved = chip["times_ns"], counts.dram_read_bits + counts.dram_write_bits
+    busy = (counts.dram_read_bits + memory.write_cost * counts.dram_write_bits) / 8 / memory.bytes_per_s
+    busy = min(busy, seconds)
+    chips = memory.channels * memory.dram.bursts_per_row * memory.burst_bytes // chip["row_bytes"]
+    ends = {part: [] for part in ("dram", "dram_rows", "dram_standby", "dram_refresh")}
+    for end in ("low", "typical", "high"):
+        share = {name: entry[end] for name, entry in table["measured"].items()}
+        if not chip["guard_banded"]:
+            share = dict.fromkeys(share, table["spread"][end])
+        watts = dict.fromkeys(("IDD0", "IDD2P", "IDD2N", "IDD3N", "IDD4R", "IDD4W", "IDD5"), 0.0)
+        for supply in chip["supplies"]:
+            for loop in watts:
+                watts[loop] += supply["volts"] * supply[loop] / 1000
+        rate, interface = float(chip["rate_bits_per_s"]), chip["interface"][end] * 1e-12
+        read = share["read"] * (watts["IDD4R"] - watts["IDD3N"]) / rate + interface
+        write = share["write"] * (watts["IDD4W"] - watts["IDD3N"]) / rate + interface
+        ends["dram"].append(read * counts.dram_read_bits + write * counts.dram_write_bits)
+        if "activate_nj" in chip:
+            row = chip["activate_nj"][end] * 1e-9
+        else:
+            closed_ns = times["tRC"] - times["tRAS"]
+            row_nj = watts["IDD0"] * times["tRC"] - watts["IDD3N"] * times["tRAS"] - watts["IDD2N"] * closed_ns
+            row = share["activate"] * row_nj * 1e-9
+        ends["dram_rows"].append(row * table["rows_opened"][end] * moved / 8 / chip["row_bytes"])
+        closed = share["closed"] * watts["IDD2N"]
+        opened = max(closed, share["standby"] * watts["IDD3N"])
+        idle = {"low": share["power_down"] * watts["IDD2P"], "typical": closed, "high": opened}[end]
+        ends["dram_standby"].append(chips * (busy * opened + (seconds - busy) * idle))
+        refresh = share["refresh"] * (watts["IDD5"] - watts["IDD2N"]) * times["tRFC"] / times["tREFI"]
+        ends["dram_refresh"].append(chips * seconds * refresh)
+    return {part: tuple(values) for part, values in ends.items()}
 
 
 @cache

@@ -8,11 +8,10 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 from pydantic import Field
 
 from hw.document import Record, load_document, load_named, names_in
-from hw.errors import InputError
 
 __all__ = [
+    "TECH_FOLDER",
     "Cost",
-    "DramTable",
     "HostTable",
     "Kind",
     "OpTable",
@@ -20,14 +19,12 @@ __all__ = [
     "SramTable",
     "cost_names",
     "load_costs",
-    "load_dram",
     "load_host",
     "load_sram",
 ]
 
 TECH_FOLDER = Path(__file__).parents[1] / "tech"
 _HOST = TECH_FOLDER / "host" / "processor.yaml"
-_DRAM = TECH_FOLDER / "dram" / "dram-pj-per-bit.yaml"
 
 Kind = Literal["measured", "published", "derived", "assumed"]
 OperatorName = Literal["int8_add", "int32_add", "int8_mul", "fp16_add", "fp32_add", "fp16_mul", "fp32_mul"]
@@ -184,35 +181,6 @@ class SramTable(Record):
         return self.points[0].kib * 1024
 
 
-class DramEntry(Share):
-    """pJ per bit of one standard."""
-
-
-class DramTable(Record):
-    """Energy per bit of DRAM standards."""
-
-    file_schema: ClassVar[str | None] = "tritforge.dram-costs.1"
-
-    name: str
-    kind: Kind
-    note: str
-    standards: dict[str, DramEntry]
-
-    def bit_energy(self, standard: str) -> Cost:
-        """Energy of one bit read or written, J.
-
-        Raises:
-            InputError: a standard that the table does not have.
-        """
-        return Cost(*(v * _PJ for v in self._entry(standard)))
-
-    def _entry(self, standard: str) -> tuple[float, float, float]:
-        if standard not in self.standards:
-            raise InputError(f"memory standard must be one of {', '.join(self.standards)}, not {standard!r}")
-        entry = self.standards[standard]
-        return entry.low, entry.typical, entry.high
-
-
 class HostTable(Record):
     """What the host processor spends."""
 
@@ -254,12 +222,6 @@ def load_costs(name: str) -> OpTable:
 def load_sram(name: str) -> SramTable:
     """An SRAM table by name, or a ``.yaml`` file."""
     return load_named(name, TECH_FOLDER / "sram", SramTable, "SRAM table")
-
-
-@cache
-def load_dram() -> DramTable:
-    """The DRAM table."""
-    return load_document(_DRAM, DramTable)
 
 
 @cache

@@ -6,10 +6,12 @@ from functools import partial
 from pathlib import Path
 
 from energy.compare import Comparison
+from energy.costs.dram import DRAM_PARTS
 from energy.costs.gates import GATES_PREFIX
 from energy.costs.sources import load_source, source_names
 from energy.job import BASELINES, Job, Rivals, simulate_machines
 from energy.reports.comparison import comparison_markdown
+from energy.reports.energy_tables import ENERGY_TABLES
 from energy.reports.family import family_table, measure_family
 from energy.reports.holds import holds_table, measure_holds
 from energy.reports.rooms import rooms
@@ -35,6 +37,7 @@ PAGES = (  # those rendered here
     Path("docs") / "whole_token.md",
     Path("docs") / "studies.md",
     Path("docs") / "machines.md",
+    Path("docs") / "energy.md",
     Path("docs") / "rooms.md",
 )
 _MAIN_RESULT = RESULTS / "sim-llama2-7b.json"
@@ -48,7 +51,7 @@ _JOBS = {  # what `make docs` simulates again
 
 _RIVALS = Rivals(rivals="int8,fp16,w2a8", rival_bus="balanced")
 
-_PARTS = {"compute": ("array", "vector"), "SRAM": ("sram",), "DRAM": ("dram",), "leakage": ("leakage",)}
+_PARTS = {"compute": ("array", "vector"), "SRAM": ("sram",), "DRAM": DRAM_PARTS, "leakage": ("leakage",)}
 _COLOURS = {"compute": "#2a7f62", "SRAM": "#e0a458", "DRAM": "#c8553d", "leakage": "#8a8a8a"}
 
 
@@ -194,6 +197,7 @@ _TABLES: dict[str, Callable[[], str]] = {
     "holds": partial(holds_table, _HOLDS),
     **{f"rooms-{package}": partial(rooms, package) for package in ("hw", "quant", "sim", "energy")},
     **STUDY_TABLES,
+    **ENERGY_TABLES,
     **TABLES,
     **HW_TABLES,
 }

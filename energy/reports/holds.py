@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import get_args
 
 from energy.job import Job, Rivals, simulate_machines
+from energy.model import OFF_CHIP
 from energy.reports.rows import percent, si
 from energy.sizing import Hold
 from energy.summary import JobSummary, MachineSummary
@@ -20,7 +21,6 @@ _HEADER = (
     *("held equal", "machine", "rows x columns", "area, mm2", "prefill", "power on chip", "J/token"),
     *("decode tokens/s", "J/token", "saved in prefill", "saved in decode"),
 )
-_OFF_CHIP = ("dram", "host")
 
 
 def measure_holds(path: Path) -> None:
@@ -43,7 +43,7 @@ def holds_table(path: Path) -> str:
 
 def _row(summary: JobSummary, machine: MachineSummary, hold: Hold) -> dict:
     prefill, decode = machine.phase("prefill"), machine.phase("decode")
-    chip_j = sum(cost.typical for part, cost in prefill.joules_per_token.items() if part not in _OFF_CHIP)
+    chip_j = sum(cost.typical for part, cost in prefill.joules_per_token.items() if part not in OFF_CHIP)
     ternary = machine is summary.ternary
     saved = {item.phase: item.system_energy for item in summary.reductions if item.baseline == machine.name}
     return {

@@ -23,6 +23,9 @@ _PART_COLOURS = {
     "host": "#b07aa1",
     "sram": "#e0a458",
     "dram": "#c8553d",
+    "dram_rows": "#d98b78",
+    "dram_standby": "#e8bdb2",
+    "dram_refresh": "#f3ddd7",
     "leakage": "#8a8a8a",
 }
 _OPS_SHOWN = 12

@@ -140,7 +140,8 @@ _PARTS = (
     ("compute", COMPUTE),
     ("host", ("host",)),
     ("SRAM", ("sram",)),
-    ("DRAM", ("dram",)),
+    ("DRAM bits", ("dram", "dram_rows")),
+    ("DRAM rest", ("dram_standby", "dram_refresh")),
     ("leakage", ("leakage",)),
 )
 

@@ -92,6 +92,7 @@ def test_every_action_is_paid_for_by_one_part_or_by_none(field, close):
         for part in PARTS
         if parts_of(with_one, "horowitz-45nm")["decode"][part] != parts_of(without, "horowitz-45nm")["decode"][part]
     }
+    paid = paid - {"dram_rows", "dram_standby"} if "dram" in paid else paid  # more rows, and longer open
     where = {
         "array_macs_active": "array", "reductions": "array", "vector_macs": "vector", "vector_ops": "vector",
         "scale_multiplies": "vector", "vector_float_macs": "vector", "host_macs": "host", "host_ops": "host",

@@ -86,10 +86,20 @@ def test_sram_is_each_buffers_bits_at_the_64_kib_array(parts):
     assert parts["sram"].typical == pytest.approx(expected * 1e-12, rel=1e-3, abs=0)  # the buffer is one token larger
 
 
-def test_dram_is_both_directions_at_8_pj_per_bit(parts, close):
-    assert parts["dram"].typical == close(10_000 * 8e-12)
-    assert parts["dram"].low == close(10_000 * 4e-12)
-    assert parts["dram"].high == close(10_000 * 31e-12)
+def test_dram_is_what_bits_rows_standby_and_refresh_take_by_hand(parts, close):
+    """LPDDR5, one chip per channel: mA of the data sheet times 1.05, 1.8 and 0.5 V, and what chips draw of that."""
+    read = 0.736 * (1.05 * 350 + 1.8 * 15.2 + 0.5 * 111.3) * 1e-3 / 120e9 + 1.5e-12
+    write = 0.542 * (1.05 * 225 + 1.8 * 13.7) * 1e-3 / 120e9 + 1.5e-12
+    assert parts["dram"].typical == close(7000 * read + 3000 * write)
+    row = 1.05 * (53 * 61.25 - 40 * 42.5 - 32.5 * 18.75) + 1.8 * (3.8 * 61.25 - 2.8 * 42.5 - 1.5 * 18.75)
+    assert parts["dram_rows"].typical == close(1.1 * 10_000 / 8 / 2048 * 0.427 * row * 1e-12)
+    seconds = CYCLES / 1e9
+    closed = 0.566 * (1.05 * 32.5 + 1.8 * 1.5 + 0.5 * 0.6) * 1e-3  # more than 0.367 of open rows' current
+    assert parts["dram_standby"].typical == close(4 * seconds * closed)
+    powered_down = 0.383 * (1.05 * 3.9 + 1.8 * 1.5 + 0.5 * 0.6) * 1e-3
+    assert parts["dram_standby"].low == pytest.approx(4 * seconds * powered_down, rel=1e-3)  # busy for 0.01 % of it
+    refresh = 0.829 * (1.05 * (205 - 32.5) + 1.8 * (2.8 - 1.5)) * 1e-3 * 280 / 3906
+    assert parts["dram_refresh"].typical == close(4 * seconds * refresh)
 
 
 def test_leakage_is_three_buffers_and_a_tenth_of_full_logic_power_over_the_time(parts):
@@ -116,7 +126,9 @@ def test_summary_divides_by_tokens_and_seconds(close):
     phase = summary.ternary.phase("decode")
     assert phase.seconds == close(2e-3)
     assert phase.tokens_per_s == close(6 / 2e-3)
-    assert phase.joules_per_token["dram"].typical == close(10_000 * 8e-12 / 6)
+    assert phase.joules_per_token["dram"].typical * 6 == close(
+        energy_of(_result(), costs).phase("decode").parts["dram"].typical
+    )
     assert phase.utilization == close(1000 / (16 * CYCLES))
 
 

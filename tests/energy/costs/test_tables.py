@@ -5,7 +5,8 @@ import re
 import pytest
 import yaml
 
-from energy.costs.tables import TECH_FOLDER, Cost, cost_names, load_costs, load_dram, load_sram
+from energy.costs.dram import dram_power, load_dram
+from energy.costs.tables import TECH_FOLDER, Cost, cost_names, load_costs, load_sram
 from hw.errors import InputError
 from sim.memory import load_memory, memory_names
 
@@ -29,10 +30,9 @@ def test_costs_have_an_ordered_range():
         for op in table.ops_pj:
             cost = table.op(op)
             assert 0 < cost.low <= cost.typical <= cost.high
-    dram = load_dram()
-    for standard in dram.standards:
-        cost = dram.bit_energy(standard)
-        assert 0 < cost.low <= cost.typical <= cost.high
+    for standard in load_dram().standards:
+        for cost in dram_power(standard):
+            assert 0 < cost.low <= cost.typical <= cost.high
 
 
 def test_sram_reproduces_its_points_and_grows_by_a_power_law_between_them(close):
@@ -71,8 +71,8 @@ def test_unknown_table_names_the_known_ones():
 
 
 def test_unknown_standard_names_the_known_ones():
-    with pytest.raises(InputError, match=re.escape("memory standard must be one of DDR4")):
-        load_dram().bit_energy("RDRAM")
+    with pytest.raises(InputError, match=re.escape("memory standard must be one of DDR3, DDR4")):
+        dram_power("RDRAM")
 
 
 def test_costs_add_and_scale_end_by_end():

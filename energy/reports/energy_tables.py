@@ -1,0 +1,45 @@
+"""Generated tables of docs/energy.md: what the cost files come to."""
+
+from energy.costs.dram import chip_count, dram_energy, dram_power, load_dram
+from energy.costs.tables import ZERO, Cost
+from hw.pages import markdown_table
+from sim.counts import ActionCounts
+from sim.memory import load_memory, memory_names
+
+__all__ = ["ENERGY_TABLES"]
+
+
+def _dram() -> str:
+    """Every shipped memory: a bit, rest and refresh of all chips, and a full stream beside what others publish."""
+    rows = []
+    for name in memory_names():
+        memory = load_memory(name)
+        power, chips = dram_power(memory.standard), chip_count(memory)
+        standard = load_dram().standard(memory.standard)
+        bits = 8 * memory.bytes_per_s
+        stream = sum(dram_energy(memory, ActionCounts(dram_read_bits=bits), 1.0).values(), ZERO).scaled(1 / bits)
+        rows.append(
+            [
+                name,
+                str(chips),
+                _range(power.read_bit, 1e12),
+                _range(power.write_bit, 1e12),
+                _range(power.open_w.scaled(chips), 1e3),
+                _range(power.idle_w.scaled(chips), 1e3),
+                _range(power.refresh_w.scaled(chips), 1e3),
+                _range(stream, 1e12),
+                "; ".join(f"{total.pj_per_bit:g} ({total.what})" for total in standard.totals),
+                standard.kind,
+            ]
+        )
+    header = ["memory", "chips", "bit read, pJ", "bit written, pJ", "rows open, mW", "no traffic, mW", "refresh, mW"]
+    return markdown_table([*header, "full stream, pJ per bit", "others' totals, pJ per bit", "kind"], rows)
+
+
+def _range(cost: Cost, scale: float) -> str:
+    """Typical (low to high), two digits."""
+    low, typical, high = (f"{value * scale:.3g}" for value in cost)
+    return f"{typical} ({low} to {high})"
+
+
+ENERGY_TABLES = {"dram-energy": _dram}
