@@ -12,12 +12,13 @@ from sim.machine.cost import op_cost
 from sim.machine.placement import check_placement
 from sim.machine.resources import Resources
 from sim.memory import MemoryConfig
+from sim.reports.doublings import Machine
 from sim.reports.notes import run_notes
 from sim.result import CAUSES, OpResult, PhaseResult, SimResult
 from sim.trace.build import Phase, Trace, TraceStatistics, build_trace
 from sim.trace.ops import AttentionOp, Formats, LinearOp, Op
 
-__all__ = ["array_formats", "simulate", "simulate_trace", "stored_bytes"]
+__all__ = ["array_formats", "simulate", "simulate_on", "simulate_trace", "stored_bytes"]
 
 
 def array_formats(array: ArrayConfig) -> Formats:
@@ -82,6 +83,14 @@ def simulate_trace(trace: Trace, array: ArrayConfig, memory: MemoryConfig, cores
         execution=trace.execution,
         phases=_merged([_run_phase(phase, resources) for phase in trace.phases]),
         notes=run_notes(trace, array, units, bool(side_products)),
+    )
+
+
+def simulate_on(trace: Trace, machine: Machine) -> SimResult:
+    """Simulate a trace on another machine, its host included; what else the trace says of its execution stays."""
+    execution = trace.execution.model_copy(update={"host": machine.host})
+    return simulate_trace(
+        trace.model_copy(update={"execution": execution}), machine.array, machine.memory, machine.cores
     )
 
 

@@ -89,7 +89,7 @@ def naive_gemm(
             slots = min(slots, prefetch or slots)
             early = head_start if first_token == first_column == 0 else 0
             dram = Fraction(memory.latency_s * array.clock_hz) - early
-            loads = []
+            loads, chain, gaps = [], [], 0
             swapped = done = restart = leaving = 0
             released = -(10**9)
             counts["fill_drain"] += 1  # the edge that accepts the descriptor
@@ -121,9 +121,10 @@ def naive_gemm(
                                 counts["dram_read_bits"] += tokens * k_padded * activation
                                 counts["activation_buffer_write_bits"] += tokens * k_padded * activation
                         number = len(loads)
-                        arrived = 0
+                        arrived, late = 0, None
                         if read + written:
                             free = loads[number - slots] if number >= slots else -early
+                            late = number - slots if number >= slots and free > dram else None
                             dram = max(dram, free) + (read + written * Fraction(memory.write_cost)) / rate
                             arrived = up(dram)
                         bus_free = max(loads[-1] + 1 if loads else 1, swapped) if double_buffer else done + 1
@@ -134,10 +135,10 @@ def naive_gemm(
                         if number == 0:
                             counts["fill_drain"] += taken + 1
                             counts["dram_stall"] += start - 1
-                        else:
-                            for_dram = min(swapped - done, start - bus_free)
-                            counts["dram_stall"] += for_dram
-                            counts["weight_stall"] += swapped - done - for_dram
+                        moved = (read + written * Fraction(memory.write_cost)) / rate
+                        for_dram = read + written > 0 and arrived + 1 >= bus_free
+                        chain.append(_Waits(taken, moved, late, for_dram, loads[-1] + 1 > done))
+                        gaps += swapped - done if number else 0
                         issues = max(pieces[fold] for fold in folds) if grid else tokens
                         idle = max(0, done + restart - swapped) if grid else 0
                         waits = 0
@@ -165,11 +166,43 @@ def naive_gemm(
                     in_buffer |= brought
             drain = latency + (leaving - 1 if grid else 0)
             counts["fill_drain"] += drain
+            beats_waited, dram_waited = (min(gaps, waited) for waited in _longest_chain(chain))
+            of_the_bus = gaps * beats_waited // (beats_waited + dram_waited) if gaps else 0
+            counts["weight_stall"] += int(of_the_bus)
+            counts["dram_stall"] += gaps - int(of_the_bus)
             counts["cycles"] += 1 + done + drain
     counts["activation_buffer_write_bits"] += m * n * output_bits
     if not outputs_here:
         counts["activation_buffer_read_bits"] += m * n * output_bits
     return counts
+
+
+class _Waits(NamedTuple):
+    """What a round took, and which of two things it waited for where it waited for the later one."""
+
+    beats: int
+    dram: Fraction  # cycles of its transfer
+    slot: int | None  # its transfer waited for the last beat of this round, not for the transfer before
+    for_dram: bool  # its first beat waited for its bytes, not for the swap before
+    for_beats: bool  # its swap waited for its last beat, not for the vectors before
+
+
+def _longest_chain(rounds: list[_Waits]) -> tuple[int, Fraction]:
+    """Beats and cycles of DRAM on the chain of waits that ends at the last swap, without those of the first round."""
+    beats, dram, at, where = 0, Fraction(0), len(rounds) - 1, "swap"
+    while at > 0:
+        one = rounds[at]
+        if where == "swap" and not one.for_beats:
+            at -= 1
+        elif where == "swap":
+            where = "load"
+        elif where == "load":
+            beats += one.beats
+            at, where = (at, "transfer") if one.for_dram else (at - 1, "swap")
+        else:
+            dram += one.dram
+            at, where = (one.slot, "load") if one.slot is not None else (at - 1, "transfer")
+    return beats, dram
 
 
 def _enter(counts: Counter, array, tokens: int, width: int, lanes: int, first: bool) -> None:

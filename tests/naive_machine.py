@@ -113,9 +113,8 @@ class NaiveMachine:
         dram = up(Fraction(moved) / 8 / self.rate)
         if counts["dram_read_bits"] > 0:
             dram += up(self.memory.latency_s * self.array.clock_hz)
-        counts["vector"] = busy
-        counts["dram_stall"] = max(0, dram - busy)
-        counts["cycles"] = busy + counts["dram_stall"]
+        counts["cycles"] = max(busy, dram)
+        counts["dram_stall" if dram > busy else "vector"] = counts["cycles"]
         return counts
 
     def _cores(self) -> int:
@@ -126,11 +125,11 @@ class NaiveMachine:
         work = Fraction(macs) / Fraction(host.macs_per_s) + Fraction(operations) / Fraction(host.operations_per_s)
         link = Fraction(link_bits) / 8 / Fraction(host.link_bytes_per_s)
         busy = up((Fraction(host.latency_s).limit_denominator(10**9) + max(work, link)) * clock)
-        stall = max(0, up(Fraction(dram_bits) / 8 / self.rate) - busy)
-        return Counter(
-            host_macs=macs, host_ops=operations, host_link_bits=link_bits, dram_read_bits=dram_bits, host=busy,
-            dram_stall=stall, cycles=busy + stall,
-        )  # fmt: skip
+        dram = up(Fraction(dram_bits) / 8 / self.rate)
+        return Counter({
+            "host_macs": macs, "host_ops": operations, "host_link_bits": link_bits, "dram_read_bits": dram_bits,
+            "cycles": max(busy, dram), "dram_stall" if dram > busy else "host": max(busy, dram),
+        })  # fmt: skip
 
     def _from_dram(self, bits):
         return 0 if self.on_chip else bits
@@ -290,9 +289,11 @@ class NaiveMachine:
         busy = max(array_cycles, up(Fraction(work) / (self.array.vector_lanes * self._cores())))
         idle = max(0, busy - Fraction(dram) / 8 / self.rate)
         waits = max(0, up(Fraction(beside["dram_read_bits"]) / 8 / self.rate - idle))
-        counts["vector"] += busy - array_cycles
-        counts["dram_stall"] += waits
         counts["cycles"] = busy + waits
+        if counts["cycles"] > array_cycles:  # nothing of the array's decides
+            for cause in ("fill_drain", "weight_stall", "dram_stall", "output_stall"):
+                counts[cause] = 0
+            counts["dram_stall" if waits else "vector"] = counts["cycles"] - counts["ideal"]
         return counts
 
     def _vector_linear(self, m, n, k, weight_bits, beside: Counter) -> Counter:

@@ -18,7 +18,8 @@ from sim.references.figures import ASSUMPTIONS, agreements
 from sim.reports.explain import explain, explanation_lines
 from sim.reports.gantt import layer_gantt
 from sim.result import SimResult
-from sim.simulator import simulate
+from sim.simulator import array_formats, simulate, simulate_on
+from sim.trace.build import build_trace
 
 __all__ = ["add_docs", "draw_timeline", "load_results", "measure", "render_file", "write_results"]
 
@@ -48,9 +49,7 @@ def measure(scale_sim_python: Path | None = None, zigzag_python: Path | None = N
     """Everything that the page shows, measured now: references, DRAM streams, speed, an explanation."""
     rows, peak_bytes = bench(scale_sim_python, zigzag_python)
     result = _documented_run()
-    explanations = explain(
-        result, lambda array, memory, cores: simulate(load_shape(_MODEL), array, memory, cores=cores)
-    )
+    explanations = explain(result, partial(simulate_on, build_trace(result.shape, formats=array_formats(result.array))))
     return {
         "references": [row._asdict() | {"difference": row.difference} for row in agreements()],
         "assumptions": ASSUMPTIONS,

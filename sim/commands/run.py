@@ -22,7 +22,7 @@ from sim.reports.explain import explain, explanation_json, explanation_lines
 from sim.reports.screen import op_table, phase_table, run_json
 from sim.reports.timeline import write_timeline
 from sim.result import write_result
-from sim.simulator import simulate_trace
+from sim.simulator import simulate_on, simulate_trace
 from sim.trace.build import build_trace
 from sim.trace.file import read_trace, write_trace
 
@@ -74,7 +74,7 @@ def _run(options: Namespace) -> None:
     if options.save_trace:
         write_trace(options.save_trace, trace, array)
     result = simulate_trace(trace, array, load_memory(job.memory), cores)
-    explanations = explain(result, partial(simulate_trace, trace)) if options.explain else []
+    explanations = explain(result, partial(simulate_on, trace)) if options.explain else []
     if options.out:
         inputs = {
             "shape": shape.sha256,

@@ -38,6 +38,14 @@ class Cost(NamedTuple):
         causes = {cause: cycles * times for cause, cycles in self.causes.items()}
         return Cost(self.cycles * times, causes, self.counts.scaled(times), self.macs * times, self.tried)
 
+    def bound_by(self, cause: str) -> "Cost":
+        """The same op where what works beside the array takes all of ``cycles``: every cycle but the ideal is its.
+
+        More of anything else would make the op no faster.
+        """
+        ideal = self.causes["ideal"]
+        return self._replace(causes=dict.fromkeys(CAUSES, 0) | {"ideal": ideal, cause: self.cycles - ideal})
+
     def __add__(self, other: "Cost") -> "Cost":  # type: ignore[override]
         """One op after another."""
         causes = {cause: self.causes[cause] + other.causes[cause] for cause in CAUSES}

@@ -9,8 +9,15 @@ each; one core has rounds of one tile. Round j of b_j beats, in edges after the 
     done    d_j  =  max(w_j, d_(j-1) + f) + s_j + (waits for results to leave)     its last vector enters
 
 with s_j issues, and f = 1 on a grid whose round j-1 ended a column tile, else 0: docs/architecture.md's recurrence.
+
+Each maximum has the term that was waited for (the bytes, where bytes and bus are ready at once); followed from the last
+swap back to the first, these are the longest chain of waits. Cycles in which no vector enters for want of a tile are
+the bus's and DRAM's in the proportion in which beats and transfers stand on that chain, neither with more than all
+those cycles. What is not on it could be twice as fast and no round would come earlier; doubling the bus or DRAM saves
+at most twice the cycles that are charged to it.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -84,12 +91,15 @@ def step_tiles(rounds: Rounds, core: CoreTiming, feed: DramFeed, positions: np.n
     and each of a last fold releases a result.
     """
     slot_free = np.full(feed.buffer_rounds, -feed.head_start, np.int64)  # ring: edge of the last beat out of each slot
+    slot_chain = np.zeros((feed.buffer_rounds, 2), np.int64)  # (beats, DRAM's ticks) on the chain to that edge
     dram_ticks = feed.first_word_ticks - feed.head_start * TICKS_PER_CYCLE
+    dram_beats, dram_moves = 0, 0  # the same on the chain to ``dram_ticks``
+    swap_beats, swap_moves = 0, 0  # and to the latest swap, which is that of the vectors behind it
     stationary = positions.size > 0  # outputs are
     loaded, swapped, done, restart = 0, 0, 0, 0
     released, leaving = _LONG_AGO, 0  # of the last column tile: edge of its last issue, its results
     counts = np.zeros(6, np.int64)  # cycles by cause
-    number, moved = 0, 0
+    number, moved, without_tile = 0, 0, 0
     for first_token in range(0, rounds.tokens, rounds.token_tile):
         tokens = min(rounds.token_tile, rounds.tokens - first_token)
         for first_column in range(0, rounds.column_tiles, rounds.column_cores):
@@ -102,8 +112,12 @@ def step_tiles(rounds: Rounds, core: CoreTiming, feed: DramFeed, positions: np.n
                 read, written = _bytes_read(feed, tiles), _bytes_written(feed, tiles)
                 arrived = 0
                 if read + written > 0:
-                    dram_ticks = max(dram_ticks, slot_free[slot] * TICKS_PER_CYCLE)
-                    dram_ticks += read * feed.ticks_per_byte + written * feed.ticks_per_written_byte
+                    if slot_free[slot] * TICKS_PER_CYCLE > dram_ticks:
+                        dram_ticks = slot_free[slot] * TICKS_PER_CYCLE
+                        dram_beats, dram_moves = slot_chain[slot]
+                    ticks = read * feed.ticks_per_byte + written * feed.ticks_per_written_byte
+                    dram_ticks += ticks
+                    dram_moves += ticks if number > 0 else 0
                     arrived = -(-dram_ticks // TICKS_PER_CYCLE)
                     moved += read + written
 
@@ -116,10 +130,13 @@ def step_tiles(rounds: Rounds, core: CoreTiming, feed: DramFeed, positions: np.n
                     counts[FILL_DRAIN] += beats + 1
                     counts[DRAM_STALL] += load_start - 1
                 else:
-                    gap = swapped - done
-                    for_dram = min(gap, load_start - bus_free)
-                    counts[DRAM_STALL] += for_dram
-                    counts[WEIGHT_STALL] += gap - for_dram
+                    waits_for_bytes = arrived + 1 >= bus_free and read + written > 0
+                    load_beats, load_moves = (dram_beats, dram_moves) if waits_for_bytes else (swap_beats, swap_moves)
+                    load_beats += beats
+                    slot_chain[slot] = load_beats, load_moves
+                    if loaded >= done:
+                        swap_beats, swap_moves = load_beats, load_moves
+                    without_tile += swapped - done
 
                 if stationary:
                     idle = max(0, done + restart - swapped)
@@ -139,6 +156,8 @@ def step_tiles(rounds: Rounds, core: CoreTiming, feed: DramFeed, positions: np.n
                 number += 1
     drain = core.latency + (leaving - 1 if stationary else 0)
     counts[FILL_DRAIN] += drain
+    counts[WEIGHT_STALL] = _share(without_tile, float(swap_beats), swap_moves / TICKS_PER_CYCLE)
+    counts[DRAM_STALL] += without_tile - counts[WEIGHT_STALL]
     return TileCounts(
         done + drain,
         counts[IDEAL],
@@ -148,6 +167,13 @@ def step_tiles(rounds: Rounds, core: CoreTiming, feed: DramFeed, positions: np.n
         counts[OUTPUT_STALL],
         moved,
     )
+
+
+@njit(cache=True)
+def _share(cycles: int, part: float, other: float) -> int:
+    """``cycles`` in the proportion of ``part`` to ``other``, each at most all of them; rounded down."""
+    part, other = min(part, float(cycles)), min(other, float(cycles))
+    return math.floor(cycles * part / (part + other)) if cycles > 0 else 0
 
 
 @njit(cache=True)

@@ -49,8 +49,12 @@ def linear_cost(resources: Resources, op: LinearOp, head_start: int = 0) -> Cost
     busy = max(cost.cycles, math.ceil(work / resources.vector_lanes))
     dram_idle = max(0.0, busy - resources.dram_cycles(cost.counts))
     waits = max(0, math.ceil(resources.dram_cycles(beside) - dram_idle))
-    causes = cost.causes | {"vector": busy - cost.cycles, "dram_stall": cost.causes["dram_stall"] + waits}
-    return Cost(busy + waits, causes, counts, cost.macs, cost.tried).scaled(op.count)
+    beside_array = Cost(busy + waits, cost.causes, counts, cost.macs, cost.tried)
+    if waits:
+        beside_array = beside_array.bound_by("dram_stall")
+    elif busy > cost.cycles:
+        beside_array = beside_array.bound_by("vector")
+    return beside_array.scaled(op.count)
 
 
 def _beside(resources: Resources, op: LinearOp) -> ActionCounts:

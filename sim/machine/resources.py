@@ -88,15 +88,14 @@ class Resources:
         busy_s = host.latency_s + np.maximum(work_s, link_bits / 8 / host.link_bytes_per_s)
         busy = np.ceil(np.round(busy_s * self.array.clock_hz, 6)).astype(np.int64)  # not for a float's last bit
         dram = np.ceil(dram_bits / 8 / self._bytes_per_cycle).astype(np.int64)
-        stall = int(np.maximum(dram - busy, 0).sum())
-        causes = dict.fromkeys(CAUSES, 0) | {"host": int(busy.sum()), "dram_stall": stall}
+        cycles, causes = _longer("host", busy, dram)
         counts = ActionCounts(
             host_macs=float(macs.sum()),
             host_ops=float(operations.sum()),
             host_link_bits=float(link_bits.sum()),
             dram_read_bits=float(dram_bits.sum()),
         )
-        return Cost(int(busy.sum()) + stall, causes, counts, int(macs.sum()))
+        return Cost(cycles, causes, counts, int(macs.sum()))
 
     def dram_cycles(self, counts: ActionCounts) -> float:
         """Cycles in which DRAM moves what ``counts`` say."""
@@ -111,9 +110,15 @@ class Resources:
         moved = np.asarray(counts.dram_read_bits + self.memory.write_cost * counts.dram_write_bits) / 8
         waits = np.where(np.asarray(counts.dram_read_bits) > 0, self._latency_cycles, 0)
         dram = np.ceil(moved / self._bytes_per_cycle).astype(np.int64) + waits
-        vector, stall = int(compute.sum()), int(np.maximum(dram - compute, 0).sum())
-        causes = dict.fromkeys(CAUSES, 0) | {"vector": vector, "dram_stall": stall}
-        return Cost(vector + stall, causes, ActionCounts(*map(_over_steps, counts)))
+        cycles, causes = _longer("vector", compute, dram)
+        return Cost(cycles, causes, ActionCounts(*map(_over_steps, counts)))
+
+
+def _longer(unit: str, busy: np.ndarray, dram: np.ndarray) -> tuple[int, dict[str, int]]:
+    """Cycles of steps in which a unit works while DRAM moves, all of a step charged to whichever takes longer."""
+    waits = dram > busy
+    causes = {unit: int(np.where(waits, 0, busy).sum()), "dram_stall": int(np.where(waits, dram, 0).sum())}
+    return sum(causes.values()), dict.fromkeys(CAUSES, 0) | causes
 
 
 def _over_steps(value: float | np.ndarray) -> float:

@@ -1,29 +1,36 @@
 """What bounds each phase, in words and numbers, and which single change helps most: each change is simulated."""
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
-from hw.config import ArrayConfig
-from hw.errors import InputError
-from sim.cores import CoreGroup
 from sim.memory import MemoryConfig
+from sim.reports.doublings import WORTH, Bound, Change, Rerun, bound_of, doubled, machine_of, speedups
 from sim.result import CAUSES, PhaseResult, SimResult
 
-__all__ = ["Change", "PhaseExplanation", "Roofline", "explain", "explanation_json", "explanation_lines"]
+__all__ = ["PhaseExplanation", "Roofline", "explain", "explanation_json", "explanation_lines"]
+
+_SHOWN_SHARE = 0.01  # of the cycles: causes below it are not printed
 
 _WORDS = {
-    "ideal": "the array itself: every lane takes an operand",
-    "fill_drain": "filling and draining the array",
-    "weight_stall": "the weight bus: tiles are used faster than they stream in",
-    "dram_stall": "DRAM",
-    "vector": "the vector unit, while the array waits for it",
+    "memory channels": "DRAM: its bandwidth",
+    "memory latency": "DRAM: the latency of first words",
+    "columns": "the array itself: its lanes",
+    "weight bus": "the weight bus: tiles are used faster than they stream in",
+    "vector lanes": "the vector unit",
+    "activation buffer": "the activation buffer: what does not fit goes to DRAM and back",
+    "weight buffer": "the weight buffer: how far DRAM is ahead, and what stays",
+    "core link": "the link between cores: partial sums on their way",
     "host": "the host and its link",
-    "output_stall": "results or partial sums of other cores on their way out",
 }
-
-
-Rerun = Callable[[ArrayConfig, MemoryConfig, CoreGroup], SimResult]
+_CAUSE_WORDS = {
+    "ideal": "the array works on every cycle that anything could give it",
+    "fill_drain": "filling and draining the array",
+    "weight_stall": "the weight bus",
+    "dram_stall": "DRAM",
+    "vector": "the vector unit",
+    "host": "the host",
+    "output_stall": "results on their way out",
+}
 
 
 class Roofline(NamedTuple):
@@ -34,13 +41,6 @@ class Roofline(NamedTuple):
     roof_cycles: float  # the longer of array time at full use and DRAM time at sustained bandwidth
     reached: float  # roof_cycles over the phase's cycles
     dram_busy: float  # share of the cycles in which DRAM moves bytes or turns around
-
-
-class Change(NamedTuple):
-    """One parameter doubled, everything else kept, and the phase simulated again."""
-
-    what: str
-    speedup: float
 
 
 class PhaseExplanation(NamedTuple):
@@ -58,48 +58,60 @@ class PhaseExplanation(NamedTuple):
     mapped_op: str  # the largest op whose mapping was chosen
     mappings: dict[str, int]  # cycles of one of its GEMMs under each mapping that was tried, the chosen one first
     changes: list[Change]  # best first
+    bound: Bound  # what the changes say
     twice_the_cores: float  # speed-up
 
 
 def explain(result: SimResult, rerun: Rerun) -> list[PhaseExplanation]:
     """Explain each phase of ``result``; ``rerun`` simulates the same work on another machine."""
-    variants = {what: rerun(*machine) for what, *machine in _doubled(result.array, result.memory, result.cores)}
+    variants = {what: rerun(machine) for what, machine in doubled(result).items()}
     twice = result.cores.model_copy(update={"count": 2 * result.cores.count})
-    more_cores = rerun(twice.fed(result.array), result.memory, twice)
-    return [_explain_phase(phase, result, variants, more_cores) for phase in result.phases]
+    more_cores = rerun(machine_of(result)._replace(array=twice.fed(result.array), cores=twice))
+    return [_explain_phase(phase, result, variants, more_cores, rerun) for phase in result.phases]
 
 
 def explanation_lines(explanation: PhaseExplanation) -> list[str]:
     """The explanation as sentences."""
-    bound = max(explanation.shares, key=explanation.shares.__getitem__)
-    others = [
-        f"{cause.replace('_', ' ')} {share:.0%}"
-        for cause, share in explanation.shares.items()
-        if cause != bound and share >= 0.01
+    causes = [
+        f"{cause.replace('_', ' ')} {share:.0%}" for cause, share in explanation.shares.items() if share >= _SHOWN_SHARE
     ]
-    roofline, best = explanation.roofline, explanation.changes[0]
+    roofline = explanation.roofline
     side = "memory" if roofline.macs_per_byte < roofline.ridge else "array"
     largest = ", ".join(f"{name} {share:.0%}" for name, share in explanation.largest_ops)
     changes = ", ".join(f"{change.what} {change.speedup:.2f}x" for change in explanation.changes)
-    helps = f"{best.what} would help most ({best.speedup:.2f}x)" if best.speedup >= 1.01 else "no single doubling helps"
     losses, efficiency = explanation.dram_losses, f"{explanation.dram_efficiency:.0%}"
     lost = f"; banks lose {losses[0]:.1%}, refresh {losses[1]:.1%}" if losses else ""
-    if explanation.interleaving > 1.01:
+    if explanation.interleaving > WORTH:
         lost += "; an address map that interleaves bank groups would make its streams "
         lost += f"{explanation.interleaving:.2f}x as fast"
     idle = f"edge tiles and masks idle {explanation.edge_loss:.1%} of issued lanes"
-    share = f"{explanation.shares[bound]:.0%}"
     return [
-        f"{explanation.phase}: {explanation.cycles:,} cycles, {share} of them bound by {_WORDS[bound]}",
-        f"  other causes: {', '.join(others) or 'none above 1 %'}; {idle}",
+        f"{explanation.phase}: {explanation.cycles:,} cycles, {_bound_words(explanation)}",
+        f"  cycles: {', '.join(causes)}; {idle}",
         f"  largest ops: {largest}",
         *_mapping_lines(explanation),
         f"  DRAM is busy for {roofline.dram_busy:.0%} of the cycles at {efficiency} of its pins' peak{lost}",
         f"  roofline: {roofline.macs_per_byte:.1f} MACs per DRAM byte, ridge at {roofline.ridge:.1f}, so the {side} is "
         f"the roof; {roofline.reached:.0%} of it is reached",
-        f"  {helps}; doubled one at a time and simulated: {changes}",
+        f"  doubled one at a time and simulated: {changes}",
         f"  twice the cores behind the same buffers and DRAM: {explanation.twice_the_cores:.2f}x",
     ]
+
+
+def _bound_words(explanation: PhaseExplanation) -> str:
+    """What the phase is bound by: what helps most when doubled, and never what its doubling does not help."""
+    bound = explanation.bound
+    if not bound.what:
+        largest = max(explanation.shares, key=explanation.shares.__getitem__)
+        return f"and no doubling helps; most of them: {_CAUSE_WORDS[largest]}"
+    if len(bound.what) > 1:
+        both = " and ".join(bound.what)
+        return f"bound by {both}, which are level: one alone helps nothing, both doubled {bound.speedup:.2f}x"
+    words = f"bound by {_WORDS[bound.what[0]]} ({bound.what[0]} doubled: {bound.speedup:.2f}x)"
+    if bound.level_with:
+        other, speedup = bound.level_with
+        words += f", with {other} close behind (both doubled: {speedup:.2f}x)"
+    return words
 
 
 def _mapping_lines(explanation: PhaseExplanation) -> list[str]:
@@ -116,13 +128,14 @@ def explanation_json(explanation: PhaseExplanation) -> dict:
     """The explanation as JSON values, its sentences among them."""
     fields = explanation._asdict() | {
         "roofline": explanation.roofline._asdict(),
+        "bound": explanation.bound._asdict(),
         "changes": [change._asdict() for change in explanation.changes],
     }
     return fields | {"sentences": explanation_lines(explanation)}
 
 
 def _explain_phase(
-    phase: PhaseResult, result: SimResult, variants: dict[str, SimResult], more_cores: SimResult
+    phase: PhaseResult, result: SimResult, variants: dict[str, SimResult], more_cores: SimResult, rerun: Rerun
 ) -> PhaseExplanation:
     counts, macs = phase.counts, sum(op.macs for op in phase.ops)
     dram_bytes = (counts.dram_read_bits + counts.dram_write_bits) / 8
@@ -130,7 +143,7 @@ def _explain_phase(
     bytes_per_cycle = result.memory.bytes_per_cycle(result.array.clock_hz)
     roof_cycles = max(macs / result.lanes, dram_bytes / bytes_per_cycle)
     ops = sorted(phase.ops, key=lambda op: op.cycles, reverse=True)[:3]
-    changes = [Change(what, phase.cycles / variant.phase(phase.name).cycles) for what, variant in variants.items()]
+    changes = speedups(phase, variants)
     issued = counts.array_macs + counts.array_macs_padding
     mapped = max((op for op in phase.ops if op.tried), key=lambda op: op.cycles, default=None)
     return PhaseExplanation(
@@ -151,7 +164,8 @@ def _explain_phase(
         largest_ops=[(op.name, op.cycles / phase.cycles) for op in ops],
         mapped_op=mapped.name if mapped else "",
         mappings=mapped.tried if mapped else {},
-        changes=sorted(changes, key=lambda change: change.speedup, reverse=True),
+        changes=changes,
+        bound=bound_of(result, phase, changes, rerun),
         twice_the_cores=phase.cycles / more_cores.phase(phase.name).cycles,
     )
 
@@ -169,40 +183,3 @@ def _interleaving(memory: MemoryConfig) -> float:
     if memory.dram is None:
         return 1.0
     return memory.dram.interleaved().sequential().efficiency / memory.dram.sequential().efficiency
-
-
-def _doubled(
-    array: ArrayConfig, memory: MemoryConfig, cores: CoreGroup
-) -> list[tuple[str, ArrayConfig, MemoryConfig, CoreGroup]]:
-    """The machine with one parameter doubled at a time; changes that no machine can have are left out."""
-    fields = {
-        "columns": {
-            "cols": 2 * array.cols,
-            "weight_buffer_bytes": max(array.weight_buffer_bytes, 4 * cores.count * array.tile_bytes),
-        },
-        "weight bus": {"weight_bus_bits": 2 * array.weight_bus_bits},
-        "vector lanes": {"vector_lanes": 2 * array.vector_lanes},
-        "activation buffer": {"activation_buffer_bytes": 2 * array.activation_buffer_bytes},
-        "weight buffer": {"weight_buffer_bytes": 2 * array.weight_buffer_bytes},
-    }
-    machines = [
-        ("memory channels", array, memory.model_copy(update={"channels": 2 * memory.channels}), cores),
-    ]
-    for what, changes in fields.items():
-        try:
-            machines.append((what, _changed(array, changes), memory, cores))
-        except InputError:
-            continue
-    return machines
-
-
-def _changed(array: ArrayConfig, changes: dict[str, int]) -> ArrayConfig:
-    """``array`` with ``changes``, validated.
-
-    Raises:
-        InputError: such an array cannot be.
-    """
-    try:
-        return ArrayConfig(**array.model_dump() | changes)
-    except ValueError as error:
-        raise InputError(str(error)) from None

@@ -127,7 +127,7 @@ def _busy(op: OpResult, result: SimResult) -> dict[str, float]:
         "array": op.causes["ideal"],
         "weight stream": streamed / result.cores.count,
         "vector unit": counts.vector_work / result.vector_lanes,
-        "host": op.causes["host"],
+        "host": op.cycles if op.unit == "host" else 0.0,
         "results": counts.result_vectors / result.cores.count,
     }
 

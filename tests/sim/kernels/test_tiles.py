@@ -178,3 +178,47 @@ def test_rates_need_not_be_whole_cycles():
     array = ArrayConfig(name="lane", rows=1, cols=1, weight_bus_bits=8)
     counts = tile_step(Gemm(1, 10, 1), array, buffer_rounds=10, ticks_per_byte=TICKS_PER_CYCLE // 2, weight_bytes=3)
     assert counts.cycles == 15 + 1 + 1 + 1 + array.pipeline_latency
+
+
+fed_gemms = st.builds(Gemm, st.integers(1, 12), st.integers(1, 12), st.integers(1, 24))
+feeds = st.tuples(st.integers(1, 4), st.integers(1, 1 << 27), st.integers(1, 8), st.integers(0, 30))
+
+
+@each_organisation
+@settings(max_examples=400, deadline=None)
+@given(st.data(), fed_gemms, feeds)
+def test_a_doubling_saves_at_most_twice_what_its_cause_is_charged(arrays, data, gemm, fed):
+    """A bus that is not on the chain of waits could be twice as wide and save nothing but the first tile's load."""
+    array = data.draw(arrays)
+    buffer_tiles, ticks, tile_bytes, first_word = fed
+    feed = {
+        "buffer_rounds": buffer_tiles, "ticks_per_byte": 2 * ticks, "weight_bytes": tile_bytes,
+        "first_word_ticks": first_word * TICKS_PER_CYCLE,
+    }  # fmt: skip
+    counts = tile_step(gemm, array, **feed)
+    more_channels = tile_step(gemm, array, **feed | {"ticks_per_byte": ticks})
+    wide = array.model_copy(update={"weight_bus_bits": 2 * array.weight_bus_bits})
+    first_load = array.weight_beats - wide.weight_beats
+    waits = counts.weight_stall + counts.dram_stall
+    assert counts.cycles - more_channels.cycles <= 2 * counts.dram_stall + 1  # edges are whole
+    assert counts.cycles - tile_step(gemm, wide, **feed).cycles <= min(waits, 2 * counts.weight_stall + 2) + first_load
+
+
+def test_the_slower_of_two_rates_is_charged_though_both_make_the_array_wait():
+    """A hundred tiles of four beats: DRAM of five cycles takes all the waits, and of three cycles none."""
+    array = ArrayConfig(name="row", rows=16, cols=1, weight_bus_bits=8)
+    slow, fast = (
+        tile_step(Gemm(1, 100, 16), array, buffer_rounds=4, ticks_per_byte=cycles * TICKS_PER_CYCLE, weight_bytes=1)
+        for cycles in (5, 3)
+    )
+    assert (slow.weight_stall, slow.dram_stall) == (396 * 4 // 400, 5 + 396 - 396 * 4 // 400)
+    assert (fast.weight_stall, fast.dram_stall) == (99 * 3, 3)
+
+
+def test_rates_that_take_turns_share_the_waits():
+    """One slot: four beats, then three cycles of DRAM for the next tile, and again: seven cycles, one of them ideal."""
+    array = ArrayConfig(name="row", rows=16, cols=1, weight_bus_bits=8)
+    feed = {"buffer_rounds": 1, "ticks_per_byte": 3 * TICKS_PER_CYCLE, "weight_bytes": 1}
+    counts = tile_step(Gemm(1, 71, 16), array, **feed)
+    waits = 70 * (4 + 3 - 1)
+    assert (counts.weight_stall, counts.dram_stall) == (waits * 4 // 7, 3 + waits - waits * 4 // 7)
