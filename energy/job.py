@@ -72,8 +72,10 @@ def simulate_machines(
     manifest, statistics = (measured.manifest, measured.statistics) if measured else (None, None)
 
     def run(machine: ArrayConfig) -> SimResult:
-        """A rival stores its own format, whatever the manifest says."""
-        return job.simulate(shape, machine, manifest if machine.arithmetic.stores_trits else None, statistics)
+        """A rival stores its own formats, whatever the manifest and the digits of K and V say."""
+        if machine.arithmetic.stores_trits:
+            return job.simulate(shape, machine, manifest, statistics)
+        return job.without_digits().simulate(shape, machine, None, statistics)
 
     first = run(array)
     sizing = Sizing(rivals.hold, first, costs, job.core_group, run)

@@ -6,17 +6,25 @@ activations), signed integers of ``SCALE_BITS`` bits, over the power of two ``sh
 
 from typing import Literal, NamedTuple
 
+from hw.trit import packed_bytes
+
 __all__ = [
+    "DIGIT_COUNTS",
     "INT8_BITS",
     "INT8_LIMIT",
+    "KEY_DIGITS",
     "LAST_PLANE_BITS",
     "MAX_PLANES",
     "PLAIN",
     "SCALE_BITS",
     "SHIFT_BITS",
     "SIZE_BITS",
+    "STORED_SCALE_BITS",
+    "VALUE_DIGITS",
+    "DigitCount",
     "GemmFormat",
     "Results",
+    "digit_vector_bytes",
     "planes_weight",
 ]
 
@@ -28,7 +36,13 @@ SHIFT_BITS = 6
 MAX_PLANES = 5  # of one GEMM: the digits of a base-3 byte
 LAST_PLANE_BITS = 3  # of the number of a GEMM's last plane in its descriptor, on arrays with more than two planes
 INT8_BITS = 8  # of an activation, and of a requantized result
+STORED_SCALE_BITS = 16  # of a K or V vector's scale in memory: exponent 5 bits, fraction 11 (``hw.token.scales``)
 INT8_LIMIT = 127  # results saturate at plus and minus this, as activations do: a negation never overflows
+
+DigitCount = Literal[3, 4, 5]  # balanced-ternary digits of an element of K or V
+DIGIT_COUNTS: tuple[DigitCount, ...] = (3, 4, 5)
+KEY_DIGITS: DigitCount = 4  # what costs little perplexity, with q and k rotated: docs/whole_token.md
+VALUE_DIGITS: DigitCount = 3
 
 
 class GemmFormat(NamedTuple):
@@ -54,6 +68,16 @@ class GemmFormat(NamedTuple):
 def planes_weight(planes: int, digits: bool) -> int:
     """The largest magnitude of a weight of so many planes: their number, or (3**planes - 1) / 2 of digits."""
     return (3**planes - 1) // 2 if digits else planes
+
+
+def digit_vector_bytes(elements: int, digits: int, lanes: int) -> int:
+    """Bytes in memory of the digits of one K or V vector: one token and head, its scale not counted.
+
+    Plane by plane a row of trits, five in a byte whatever the array's packing; ``lanes`` elements meet the array
+    together, and their trits of a plane start with a byte of their own, so that a tile is made of whole bytes.
+    """
+    whole, rest = divmod(elements, lanes)
+    return digits * (whole * packed_bytes(lanes, "5in8") + packed_bytes(rest, "5in8"))
 
 
 PLAIN = GemmFormat()

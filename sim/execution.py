@@ -38,7 +38,13 @@ class Execution(Record):
         description="where attention products and lm_head run: on the array where it multiplies dense operands, or "
         "always on the vector unit",
     )
-    # beyond dense_products; ``sim.machine.placement`` says which ops may run where
+    attention: Literal["auto", "array", "vector"] = Field(
+        "auto",
+        description="where attention products run; on a ternary array K and V become balanced-ternary digits. auto: "
+        "on the array where it can (digits, lane_loading, planes enough), else on the vector unit; for other arrays "
+        "as dense_products says",
+    )
+    # beyond these; ``sim.machine.placement`` says which ops may run where
     placement: dict[str, Unit] = Field(
         {}, description="op that is moved to the array, the vector unit or the host, such as lm_head=host"
     )

@@ -1,12 +1,14 @@
 """``SimJob``: a model's prefill and decode on one machine; options, YAML and Python fill the same fields."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
 from hw.config import ArrayConfig
+from hw.formats import DigitCount
 from quant.manifest import Manifest
 from quant.shapes import ModelShape
+from sim.attention import choose_digits
 from sim.cores import CoreGroup, CoreSplit
 from sim.execution import Execution
 from sim.memory import load_memory
@@ -29,7 +31,16 @@ class SimJob(Execution):
     prefill: Count = Field(512, description="prompt tokens per sequence")
     decode: Annotated[int, Field(ge=0)] = Field(128, description="steps of one token per sequence")
     batch: Count = Field(1, description="sequences that run together")
-    kv_bits: Literal[4, 8, 16] = Field(16, description="bits of a KV cache element in DRAM")
+    kv_bits: Literal[4, 8, 16] = Field(16, description="bits of a KV cache element in DRAM, where it is not digits")
+    key_digits: DigitCount | None = Field(
+        None, description="balanced-ternary digits of K where a ternary array multiplies it; by default 4"
+    )
+    value_digits: DigitCount | None = Field(None, description="the same of V; by default 3")
+    rotate: bool | None = Field(
+        None,
+        description="pass q and k through the Walsh-Hadamard transform, by additions, before they become digits and "
+        "int8; by default so where there are digits",
+    )
     cores: Count = Field(1, description="arrays side by side behind the same two buffers and the same DRAM")
     core_split: CoreSplit = Field(
         "auto",
@@ -50,9 +61,19 @@ class SimJob(Execution):
         """How the machine runs, without what it runs."""
         return Execution(**{name: getattr(self, name) for name in Execution.model_fields})
 
-    def formats(self, array: ArrayConfig) -> Formats:
-        """What suits ``array``, with this job's KV cache."""
-        return array_formats(array).model_copy(update={"kv_bits": self.kv_bits})
+    def without_digits(self) -> Self:
+        """The same run for a machine that multiplies K and V as they are, wherever ``dense_products`` says."""
+        return self.model_copy(update={"attention": "auto", "key_digits": None, "value_digits": None, "rotate": None})
+
+    def formats(self, array: ArrayConfig, shape: ModelShape) -> Formats:
+        """What suits ``array``, with this job's KV cache of ``shape``.
+
+        Raises:
+            InputError: digits of K and V that ``array`` does not multiply.
+        """
+        asked = self.key_digits, self.value_digits, self.rotate
+        digits = choose_digits(array, shape.head_dim, self.execution, *asked)
+        return array_formats(array).model_copy(update={"kv_bits": self.kv_bits, "digits": digits})
 
     def simulate(
         self,
@@ -77,7 +98,7 @@ class SimJob(Execution):
             batch=self.batch,
             trace_statistics=statistics,
             manifest=manifest,
-            formats=self.formats(array),
+            formats=self.formats(array, shape),
             execution=self.execution,
             cores=self.core_group,
         )

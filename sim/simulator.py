@@ -120,7 +120,7 @@ def stored_bytes(trace: Trace, array: ArrayConfig) -> int:
         bits *= max((op.planes for phase in trace.phases for op in _linears(phase)), default=1)
         bits += max(sum(op.count * (op.scale_bits + op.side_bits) for op in _linears(phase)) for phase in trace.phases)
     bits += shape.embedding_parameters * (head_bits + formats.embedding_bits) + shape.router_parameters * head_bits
-    bits += 2 * shape.layers * shape.kv_heads * shape.head_dim * cached_tokens * formats.kv_bits
+    bits += shape.layers * shape.kv_heads * cached_tokens * formats.cached_bits(shape.head_dim)
     return math.ceil(bits / 8)
 
 

@@ -43,9 +43,12 @@ def up(value) -> int:
 def naive_gemm(
     array, memory, m, n, k, *, bits, stored=None, planes=1, group=None, output_bits=RESIDUAL, inputs_here=False,
     outputs_here=False, weights_here=False, order="tokens", descriptor=None, prefetch=None, double_buffer=True,
-    column_cores=1, fold_cores=1, link_bits=None, head_start=0,
+    column_cores=1, fold_cores=1, link_bits=None, head_start=0, tile_bytes=None,
 ) -> Counter:  # fmt: skip
-    """Counts of one GEMM, its ``cycles`` and its causes. ``bits`` of a weight on its bus, ``stored`` in DRAM."""
+    """Counts of one GEMM, its ``cycles`` and its causes. ``bits`` of a weight on its bus, ``stored`` in DRAM.
+
+    ``tile_bytes``: of a whole tile in DRAM, whatever the bits of its weights.
+    """
     counts = Counter()
     rows, cols, grid = array.rows, array.cols, array.organisation == "systolic"
     activation = FORMATS[array.mac].activation_bits
@@ -56,7 +59,8 @@ def naive_gemm(
             end = min(first + (group or k), k)
             pieces += [min(rows, end - at) for at in range(first, end, rows)]
     columns = [min(cols, n - first) for first in range(0, n, cols)]
-    tile = 0 if weights_here else up(rows * cols * (stored or bits) / 8) + up(cols * array.group_exponent_bits / 8)
+    tile = tile_bytes or up(rows * cols * (stored or bits) / 8)
+    tile = 0 if weights_here else tile + up(cols * array.group_exponent_bits / 8)
     scales = 0 if weights_here else up(cols * array.scale_bits / 8)
     beats = up(up(rows * cols * bits / 8) * 8 / array.weight_bus_bits)
     beats += up(cols * array.group_exponent_bits / array.weight_bus_bits)

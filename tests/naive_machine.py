@@ -20,11 +20,21 @@ HALF_OF_RANDOM = Fraction(1, 2)  # toggles per bit of random operands
 class NaiveMachine:
     """One array with its vector unit, memory and host; ``gemm``: keywords of every ``naive_gemm``."""
 
-    def __init__(self, shape, array, memory, *, kv_bits=16, on_chip=False, units=None, entries=None, host=None, **gemm):
-        """``units``: op -> where it was moved; ``entries``: kind -> entry of a manifest, the same in every layer."""
+    def __init__(
+        self, shape, array, memory, *, kv_bits=16, digits=None, on_chip=False, units=None, entries=None, host=None,
+        **gemm,
+    ):  # fmt: skip
+        """``units``: op -> where it was moved; ``entries``: kind -> entry of a manifest, the same in every layer.
+
+        ``digits``: of K and of V where the array multiplies them, and whether q and k are rotated.
+        """
+        self.digits = digits
         self.shape, self.array, self.memory, self.host = shape, array, memory, host
         self.kv_bits, self.on_chip, self.units, self.entries = kv_bits, on_chip, units or {}, entries or {}
         self.gemm, self.format = gemm, FORMATS[array.mac]
+        self.weight_bits = (
+            Fraction(8, 5) if (array.mac, array.packing) == ("ternary", "5in8") else self.format.weight_bits
+        )
         self.rate = Fraction(memory.channels * memory.peak_bytes_per_s * memory.sequential_efficiency / array.clock_hz)
 
     def step(
@@ -71,7 +81,19 @@ class NaiveMachine:
         if s.qkv_bias:
             vector("qkv_bias", q + 2 * kv, q + 2 * kv, q + 2 * kv)
         vector("rope", q + kv, q + kv, 3 * (q + kv))
-        vector("kv_cache_write", 2 * kv, 0, 2 * 2 * kv if self.kv_bits < 16 else 0, cached=2 * kv * self.kv_bits)
+        if self.digits:
+            stages, length = 0, s.head_dim
+            while length % 2 == 0:
+                stages, length = stages + 1, length // 2
+            if self.digits[2] and stages:
+                vector("rotate", q + kv, q + kv, stages * (q + kv))
+            vector("quantize_queries", q, q, 2 * q, bits_out=8)
+            cached = s.kv_heads * (
+                8 * self._kept_bytes(self.digits[0]) + 16 + 8 * self._kept_bytes(self.digits[1]) + 16
+            )
+            vector("kv_cache_write", 2 * kv, 0, 3 * 2 * kv, cached=cached)
+        else:
+            vector("kv_cache_write", 2 * kv, 0, 2 * 2 * kv if self.kv_bits < 16 else 0, cached=2 * kv * self.kv_bits)
         for name in ("attention_scores", "softmax", "attention_values"):
             one = self._attention(name, queries, past, batch)
             if riding:
@@ -102,6 +124,8 @@ class NaiveMachine:
         if name in self.units:
             return self.units[name]
         if name in ("attention_scores", "attention_values", "lm_head"):
+            if self.digits and name != "lm_head":
+                return "array"
             return "array" if self.format.passes else "vector"
         return "array" if name in LINEARS else "vector"
 
@@ -174,11 +198,13 @@ class NaiveMachine:
         vectors = batch * queries * s.heads * s.head_dim
         place = self._place(name)
         if name == "softmax":
-            each = 5 + 6 * s.attention_softcap  # c - 2 c / (exp(2 x / c) + 1) beside the softmax itself
+            each = (
+                5 + 6 * s.attention_softcap + 2 * bool(self.digits)
+            )  # c - 2 c / (exp(2 x / c) + 1) beside the softmax itself
             if place == "host":
                 return self._on_host(0, each * pairs, 2 * pairs * RESIDUAL, 0)
-            bits = pairs * RESIDUAL
-            moved = Counter(activation_buffer_read_bits=bits, activation_buffer_write_bits=bits)
+            written = pairs * (8 if self.digits else RESIDUAL)
+            moved = Counter(activation_buffer_read_bits=pairs * RESIDUAL, activation_buffer_write_bits=written)
             return self._beside(moved + Counter(vector_ops=each * pairs))
         if place == "host":
             return self._on_host(pairs * s.head_dim, 0, (pairs + vectors) * RESIDUAL, self._from_dram(cache_bits))
@@ -190,6 +216,8 @@ class NaiveMachine:
                 activation_buffer_write_bits=cache_bits + vectors * RESIDUAL,
                 dram_read_bits=self._from_dram(cache_bits),
             ))  # fmt: skip
+        if self.digits:
+            return self._digit_products(name, queries, past, batch, pairs)
         total = Counter()
         for first in range(0, queries, tile):
             tokens = range(first, min(first + tile, queries))
@@ -201,6 +229,73 @@ class NaiveMachine:
         useful = pairs * s.head_dim * self.format.passes
         total["array_macs_padding"] += total["array_macs"] - useful  # products with keys that a query does not see
         total["array_macs"] = total["array_macs_active"] = useful
+        return total
+
+    def _kept_bytes(self, digits: int) -> int:
+        """Of one token and head: per plane whole bytes of five trits for every piece of the head that is a tile's."""
+        piece, left, kept = min(self.array.rows, self.array.cols), self.shape.head_dim, 0
+        while left > 0:
+            kept += up(Fraction(min(piece, left), 5))
+            left -= piece
+        return digits * kept
+
+    def _block(self, rows: int) -> int:
+        """Keys whose scores take half of the activation buffer and whose sums fit, in whole tiles of lanes."""
+        array, largest = self.array, 127 * (3 ** self.digits[1] - 1) // 2
+        block = array.rows
+        while 2 * rows * (block + array.rows) * RESIDUAL <= 8 * array.activation_buffer_bytes and (
+            block + array.rows
+        ) * largest < 2 ** (array.accumulator_bits - 1):
+            block += array.rows
+        return block
+
+    def _digit_products(self, name: str, queries: int, past: int, batch: int, pairs: int) -> Counter:
+        """K or V in digits as planes of weights, block after block of keys; the vector unit streams beside."""
+        s, array = self.shape, self.array
+        scores = name == "attention_scores"
+        planes = self.digits[0] if scores else self.digits[1]
+        plane_bytes = self._kept_bytes(1)
+        if scores:
+            tile_bytes = up(Fraction(array.cols * plane_bytes, up(Fraction(s.head_dim, array.rows))))
+        else:
+            tile_bytes = up(Fraction(array.rows * plane_bytes, up(Fraction(s.head_dim, array.cols))))
+        total = Counter()
+        for first in range(0, queries, array.token_tile):
+            tokens = range(first, min(first + array.token_tile, queries))
+            context = len({key for query in tokens for key in self._visible(past + query)})
+            rows = len(tokens) * s.heads // s.kv_heads
+            block = self._block(rows)
+            visible = [sorted(self._visible(past + query)) for query in tokens]
+            seen = sorted({key for keys in visible for key in keys})
+            for start in range(0, context, block):
+                keys = seen[start : start + block]
+                n, k = (len(keys), s.head_dim) if scores else (s.head_dim, len(keys))
+                one = naive_gemm(
+                    array, self.memory, rows, n, k, bits=self.weight_bits, planes=planes, inputs_here=True,
+                    outputs_here=True, weights_here=self.on_chip, tile_bytes=tile_bytes, **self._mapping(),
+                )  # fmt: skip
+                products = sum(len(set(own) & set(keys)) for own in visible)
+                products *= s.heads // s.kv_heads * s.head_dim * planes
+                one["array_macs_padding"] += one["array_macs"] - products
+                one["array_macs"] = products
+                beside = Counter()
+                if scores:
+                    bits = len(keys) * (16 + 16)
+                    beside["scale_multiplies"] = rows * n
+                    beside["weight_buffer_read_bits"] = bits
+                    beside["weight_buffer_write_bits"] = beside["dram_read_bits"] = self._from_dram(bits)
+                else:
+                    final = start + block >= context
+                    beside["scale_multiplies"] = rows * n * (2 if final else 1)
+                    beside["vector_ops"] = rows * n
+                    beside["activation_buffer_read_bits"] = 0 if start == 0 else rows * n * RESIDUAL
+                one = self._around(one, beside)
+                for _ in range(batch * s.kv_heads):
+                    total += one
+        assert total["array_macs"] == pairs * s.head_dim * planes
+        ones = Fraction(1, 3)  # two of three digits are set, and half of an operand's bits
+        rate = ones if queries * s.heads > s.kv_heads else 2 * ones * (1 - ones)  # tiles rest, or meet one row each
+        total["array_macs_active"] = total["array_macs"] * float(rate / HALF_OF_RANDOM)
         return total
 
     # Linears
@@ -256,7 +351,7 @@ class NaiveMachine:
                 dram_read_bits=self._from_dram(bits),
                 activation_buffer_read_bits=m * (entry.outliers * 8 + entry.rank * (n + k) * 16),
             )
-        weight_bits = form.weight_bits * planes
+        weight_bits = self.weight_bits * planes
         if self._place(kind) == "host":
             stored = n * k * weight_bits + stored_scales + side_bits
             operations = 2 * beside["vector_float_macs"] + beside["vector_ops"]
@@ -264,7 +359,7 @@ class NaiveMachine:
         if self._place(kind) == "vector":
             return self._vector_linear(m, n, k, weight_bits, beside)
         counts = naive_gemm(
-            array, self.memory, m, n, k, bits=form.weight_bits, planes=planes, group=group,
+            array, self.memory, m, n, k, bits=self.weight_bits, planes=planes, group=group,
             output_bits=8 if array.results == "int8" else RESIDUAL, weights_here=self.on_chip, head_start=idle,
             **self._mapping(),
         )  # fmt: skip

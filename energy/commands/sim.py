@@ -21,6 +21,8 @@ from sim.execution import Execution
 
 __all__ = ["add_sim"]
 
+_ASK_FOR_DIGITS = {"attention", "key_digits", "value_digits", "rotate"}
+
 
 def add_sim(parser: ArgumentParser) -> None:
     """Options of ``sim``."""
@@ -29,7 +31,11 @@ def add_sim(parser: ArgumentParser) -> None:
     add_fields(parser, Execution, "how the machine runs it")
     add_fields(parser, Rivals, "what it is compared with")
     add_fields(parser, QuantJob, "quantization of a model with weights", leave_out=["model"])
-    parser.add_argument("--shapes-only", action="store_true", help="do not quantize, even if the model has weights")
+    parser.add_argument(
+        "--shapes-only",
+        action="store_true",
+        help="do not quantize, even if the model has weights, nor K and V unless --attention array says so",
+    )
     parser.add_argument(
         "--out", type=Path, metavar="FOLDER", help="folder of the results (default: build/sim/MODEL-ARRAY)"
     )
@@ -39,6 +45,8 @@ def add_sim(parser: ArgumentParser) -> None:
 
 def _sim(options: Namespace) -> None:
     fields, rival_fields, quant_fields = given_fields(options, Job, Rivals, QuantJob)
+    if options.shapes_only and not fields.keys() & _ASK_FOR_DIGITS:
+        fields |= {"attention": "vector"}
     rivals = validate_document(rival_fields, Rivals, options_origin(options))
     job = validate_document(fields, Job, options_origin(options))
     quant_job = validate_document(quant_fields | {"model": job.model}, QuantJob, options_origin(options))

@@ -169,6 +169,6 @@ def _trace(machine: Machine) -> Trace:
         job.prefill,
         job.decode,
         job.batch,
-        formats=job.formats(machine.array),
+        formats=job.formats(machine.array, machine.shape),
         execution=job.execution,
     )

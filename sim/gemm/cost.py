@@ -61,7 +61,7 @@ def gemm_cost(job: GemmJob, array: ArrayConfig, memory: MemoryConfig, cores: Cor
     Raises:
         InputError: K too long for the accumulator, or a fixed mapping that cannot be.
     """
-    array.check_k(job.gemm.k, "GEMM")
+    array.check_k(job.gemm.k, "GEMM", job.planes if job.digits else 0)
     schedules = [step_mapping(job, mapping, array, memory, cores) for mapping in candidates(job, array, cores)]
     fewest = min(schedule.cycles for schedule in schedules)
     near = [schedule for schedule in schedules if schedule.cycles <= (1 + _CYCLE_TOLERANCE) * fewest]

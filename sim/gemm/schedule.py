@@ -40,7 +40,9 @@ class GemmJob(NamedTuple):
     gemm: Gemm
     planes: int = 1  # ternary planes: each streams its own tiles over the same activations
     group: int | None = None  # columns per partial sum: folds do not cross its border; None: one sum per row
+    digits: bool = False  # the planes are digits: plane p weighs 3**p
     weight_dram_bits: float = 0.0  # bits of a stored weight; 0 = the array's own format
+    tile_dram_bytes: int = 0  # of a tile in DRAM, where that is not the bits of its lanes
     inputs_on_chip: bool = False  # produced where they are used, whatever their size
     outputs_on_chip: bool = False
     output_bits: int = 16  # of a dequantized output
@@ -166,7 +168,7 @@ def _tile_bytes(job: GemmJob, array: ArrayConfig) -> int:
     """Bytes of a weight tile that come from DRAM, its columns' power-of-two scales among them."""
     if job.weights_on_chip:
         return 0
-    weights = math.ceil(array.lanes * (job.weight_dram_bits or array.weight_bits) / 8)
+    weights = job.tile_dram_bytes or math.ceil(array.lanes * (job.weight_dram_bits or array.weight_bits) / 8)
     return weights + math.ceil(array.cols * array.group_exponent_bits / 8)
 
 

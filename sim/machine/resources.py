@@ -20,8 +20,8 @@ __all__ = ["Resources"]
 class Resources:
     """Cores with their vector units, buffers, DRAM and the host beside them.
 
-    On a ternary array everything whose operands are not trits (attention products, lm_head) runs on the vector unit;
-    the int8 and fp16 arrays run it themselves.
+    On a ternary array everything whose operands are not trits (lm_head; attention products, unless K and V are digits)
+    runs on the vector unit; the int8 and fp16 arrays run it themselves.
     """
 
     def __init__(
@@ -57,11 +57,17 @@ class Resources:
             case LinearOp():
                 return "array" if op.statistics is not None else dense
             case AttentionOp():
-                return "vector" if op.name == "softmax" else dense
+                return "vector" if op.name == "softmax" else self._attention_products(dense)
             case VectorOp() if op.operations:
                 return "vector"
             case _:
                 return "dram"
+
+    def _attention_products(self, dense: str) -> str:
+        """Where scores and values are made; ``dense``: where other products of dense operands are."""
+        if self.array.arithmetic.stores_trits:
+            return "array" if self.formats.digits else "vector"
+        return dense if self.execution.attention == "auto" else self.execution.attention
 
     def executed(self, job: GemmJob) -> GemmJob:
         """``job`` with the choices of this run's execution."""

@@ -35,11 +35,20 @@ def run_notes(trace: Trace, array: ArrayConfig, units: dict[str, str], side_prod
     products, head = names[units["attention_scores"]], names[units["lm_head"]]
     places = f"attention products and lm_head run on {products}"
     if products != head:
-        places = f"attention scores run on {products}, lm_head on {head}"
+        places = f"attention {'products' if trace.formats.digits else 'scores'} run on {products}, lm_head on {head}"
     head_bits = array.arithmetic.dense_bits if units["lm_head"] == "array" else trace.formats.head_bits
-    formats = (
-        f"{places}; KV cache {trace.formats.kv_bits} bits, lm_head {head_bits:g} bits, "
-        f"embedding {trace.formats.embedding_bits} bits"
-    )
+    formats = f"{places}; {_cache(trace)}, lm_head {head_bits:g} bits, embedding {trace.formats.embedding_bits} bits"
     overlap = _PREFETCH if trace.execution.prefetch_across_ops else _BETWEEN_OPS
     return [overlap, *_ALWAYS, formats, *([_SIDE_PRODUCTS] if side_products else [])]
+
+
+def _cache(trace: Trace) -> str:
+    """How K and V are kept."""
+    digits, head_dim = trace.formats.digits, trace.shape.head_dim
+    if digits is None:
+        return f"KV cache {trace.formats.kv_bits} bits"
+    rotated = ", q and k rotated" if digits.rotate else ""
+    return (
+        f"K in {digits.key_digits} and V in {digits.value_digits} balanced-ternary digits{rotated}, "
+        f"{digits.token_bits(head_dim) / (2 * head_dim):.2f} bits an element with scales"
+    )

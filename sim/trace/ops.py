@@ -5,24 +5,61 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from hw.document import Record
+from hw.formats import STORED_SCALE_BITS, DigitCount, digit_vector_bytes
 from quant.shapes import Gemm
 from sim.result import Statistics
 
-__all__ = ["SOFTCAP_OPERATIONS", "AttentionOp", "EmbeddingOp", "Formats", "LinearOp", "Op", "Positive", "VectorOp"]
+__all__ = [
+    "SOFTCAP_OPERATIONS",
+    "AttentionOp",
+    "EmbeddingOp",
+    "Formats",
+    "KvDigits",
+    "LinearOp",
+    "Op",
+    "Positive",
+    "VectorOp",
+]
 
 SOFTCAP_OPERATIONS = 6  # per element, see sim.trace.step
 
 Positive = Annotated[int, Field(ge=1)]
 
 
+class KvDigits(Record):
+    """K and V in DRAM as balanced-ternary digits, a plane of weights each, with a scale per token and head."""
+
+    key_digits: DigitCount
+    value_digits: DigitCount
+    rotate: bool  # q and k pass the Walsh-Hadamard transform over the head before they are quantized
+    lanes: Positive  # elements of a head that share bytes, see ``hw.formats.digit_vector_bytes``
+
+    def key_bytes(self, head_dim: int) -> int:
+        """Of one token's digits of K in one head."""
+        return digit_vector_bytes(head_dim, self.key_digits, self.lanes)
+
+    def value_bytes(self, head_dim: int) -> int:
+        """Of one token's digits of V in one head."""
+        return digit_vector_bytes(head_dim, self.value_digits, self.lanes)
+
+    def token_bits(self, head_dim: int) -> int:
+        """Of one token in one head: digits of K and V, and the scale of each."""
+        return 8 * (self.key_bytes(head_dim) + self.value_bytes(head_dim)) + 2 * STORED_SCALE_BITS
+
+
 class Formats(Record):
     """Bits of what is stored beside the decoder linears' weights."""
 
     activation_bits: Literal[8, 16] = 8  # inputs of linears; 8 costs a quantize op before each
-    kv_bits: Literal[4, 8, 16] = 16  # KV cache in DRAM
+    kv_bits: Literal[4, 8, 16] = 16  # an element of the KV cache in DRAM
+    digits: KvDigits | None = None  # the KV cache in digits instead, so that a ternary array multiplies it
     head_bits: Literal[8, 16] = 8  # lm_head weights
     embedding_bits: Literal[8, 16] = 16
     residual_bits: Literal[16] = 16  # outputs of linears and everything on the vector unit
+
+    def cached_bits(self, head_dim: int) -> int:
+        """Bits in DRAM of one token's K and V in one head."""
+        return self.digits.token_bits(head_dim) if self.digits else 2 * head_dim * self.kv_bits
 
 
 class LinearOp(Record):

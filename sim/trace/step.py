@@ -4,13 +4,16 @@ Operations per element of vector ops are counted from their formulas: RMSNorm 3 
 (scale and maximum, subtract, exponential, sum, multiply), RoPE 3 (two multiplies, one add), SiLU-gate 5 (exponential,
 add, divide, two multiplies), squared-ReLU-gate 3, GELU-gate 8 (tanh form), quantize 2 (maximum, multiply), residual 1
 (2 with a constant factor), soft cap 6 (c tanh(x / c) = c - 2 c / (exp(2 x / c) + 1): multiply, exponential, add,
-divide, multiply, subtract).
+divide, multiply, subtract). Where K and V are digits: Walsh-Hadamard an addition per stage, digits of an element 3
+(maximum, multiply, the table of its trits), queries to int8 2.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from hw.formats import INT8_BITS
+from hw.golden import hadamard_block
 from quant.manifest import Manifest
 from quant.shapes import Gemm, ModelShape
 from sim.result import Statistics
@@ -29,6 +32,7 @@ HEAD_OPS = (
 )  # run once per sequence, after the last chunk of its prompt
 
 _NORM_OPERATIONS, _ROPE_OPERATIONS = 3, 3
+_TRITS_OPERATIONS = 1  # an element's digits are looked up
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,7 @@ class Step:
             *self._bias("qkv_bias", q_width + 2 * kv_width, shape.qkv_bias),
             *([self._norm("query_key_norm", q_width + kv_width)] if shape.query_key_norm else []),
             *([self._vector("rope", rotated, rotated, _ROPE_OPERATIONS * rotated, turned)] if turned["count"] else []),
+            *self._digit_operands(q_width, kv_width),
             self._kv_cache_write(2 * kv_width),
             *self._attention(),
             *([self._norm("attention_sub_norm", q_width)] if shape.sub_norms else []),
@@ -174,9 +179,27 @@ class Step:
 
     def _kv_cache_write(self, width: int) -> VectorOp:
         """K and V of the new tokens to DRAM, quantized where the cache is narrower than the residual."""
-        operations = QUANTIZE_OPERATIONS * width if self.formats.kv_bits < self.formats.residual_bits else 0
+        formats = self.formats
+        operations = QUANTIZE_OPERATIONS * width if formats.digits or formats.kv_bits < formats.residual_bits else 0
+        operations += _TRITS_OPERATIONS * width if formats.digits else 0
         op = self._vector("kv_cache_write", width, 0, operations)
-        return op.model_copy(update={"dram_write_bits": width * self.formats.kv_bits})
+        bits = self.shape.kv_heads * formats.cached_bits(self.shape.head_dim)
+        return op.model_copy(update={"dram_write_bits": bits})
+
+    def _digit_operands(self, q_width: int, kv_width: int) -> list[VectorOp]:
+        """What q, and k before its cache, pass where the array multiplies digits: rotation, and q to int8."""
+        if self.formats.digits is None:
+            return []
+        rotated, stages = q_width + kv_width, hadamard_block(self.shape.head_dim).bit_length() - 1
+        quantize = self._vector("quantize_queries", q_width, q_width, QUANTIZE_OPERATIONS * q_width)
+        return [
+            *(
+                [self._vector("rotate", rotated, rotated, stages * rotated)]
+                if self.formats.digits.rotate and stages
+                else []
+            ),
+            quantize.model_copy(update={"output_bits": q_width * INT8_BITS}),
+        ]
 
     def _attention(self) -> list[AttentionOp]:
         """Scores, softmax and values; of the layers of each window after one another."""

@@ -8,6 +8,7 @@ import pytest
 from hw.config import ArrayConfig
 from quant.manifest import LinearEntry, Manifest
 from quant.shapes import LINEAR_KINDS, Gemm, ModelShape
+from sim.attention import choose_digits
 from sim.cores import CoreGroup
 from sim.counts import ActionCounts
 from sim.execution import Execution
@@ -43,6 +44,11 @@ def grid(rows=4, cols=3, mac="ternary", **fields):
     return machine(rows, cols, mac, organisation="systolic", token_tile=rows, **fields)
 
 
+def digit_machine(rows=4, cols=4, **fields):
+    """One that multiplies K and V in digits."""
+    return machine(rows, cols, **{"planes": 5, "digits": True, "lane_loading": True} | fields)
+
+
 @dataclass
 class Run:
     """A run, and what the naive machine is told of it."""
@@ -54,6 +60,7 @@ class Run:
     batch: int = 2
     memory: MemoryConfig = MEMORY
     kv_bits: int = 16
+    digits: tuple | None = None  # of K, of V, q and k rotated
     execution: Execution = field(default_factory=Execution)
     cores: CoreGroup = field(default_factory=CoreGroup)
     entries: dict = field(default_factory=dict)
@@ -71,17 +78,20 @@ class Run:
                 model="tiny", shape=self.shape, method="made up", options={}, packing="2bit", linears=linears,
                 weights_sha256="0", source_sha256="0", calibration="none",
             )  # fmt: skip
+        digits = choose_digits(self.array, self.shape.head_dim, self.execution, *(self.digits or ()))
+        assert bool(digits) == bool(self.digits)
         return simulate(
             self.shape, self.array, self.memory, self.prefill, self.decode, self.batch, manifest=manifest,
-            formats=array_formats(self.array).model_copy(update={"kv_bits": self.kv_bits}),
+            formats=array_formats(self.array).model_copy(update={"kv_bits": self.kv_bits, "digits": digits}),
             execution=self.execution.model_copy(update={"host": HOST}), cores=self.cores,
         )  # fmt: skip
 
     def expected(self):
         """Phase -> op -> counts, step after step."""
         naive = NaiveMachine(
-            self.shape, self.array, self.memory, kv_bits=self.kv_bits, on_chip=self.execution.on_chip,
-            units=self.execution.placement, entries=self.entries, host=HOST, **self.gemm,
+            self.shape, self.array, self.memory, kv_bits=self.kv_bits, digits=self.digits,
+            on_chip=self.execution.on_chip, units=self.execution.placement, entries=self.entries, host=HOST,
+            **self.gemm,
         )  # fmt: skip
         chunk = self.execution.prefill_chunk or self.prefill
         ahead = self.execution.prefetch_across_ops
@@ -200,6 +210,53 @@ RUNS = {
         execution=Execution(placement={"q_proj": "host", "o_proj": "vector", "up_proj": "array"}),
     ),
     "a dense array and a manifest": Run(machine(mac="int8"), entries=every(planes=2, rank=1, low_rank_bits=480)),
+    "digits": Run(digit_machine(), digits=(4, 3, True)),
+    "digits of heads of a power of two": Run(
+        digit_machine(rows=8, cols=4), SHAPE.model_copy(update={"head_dim": 12}), digits=(5, 5, True), prefill=11,
+    ),
+    "digits, not rotated": Run(digit_machine(rows=5, cols=7), digits=(3, 4, False), prefill=9, decode=5),
+    "digits of one query head": Run(
+        digit_machine(), SHAPE.model_copy(update={"kv_heads": 4, "head_dim": 8}), digits=(3, 3, True), prefill=9,
+        decode=7, batch=1,
+    ),
+    "digits in small blocks": Run(
+        digit_machine(rows=3, accumulator_bits=17, activation_buffer_bytes=96), digits=(4, 4, False), prefill=14,
+        decode=9, execution=FLAT,
+    ),
+    "digits in blocks that their sums limit": Run(
+        digit_machine(rows=2, planes=4, accumulator_bits=16), digits=(3, 4, True), prefill=13, decode=4,
+    ),
+    "digits behind a slow memory": Run(
+        digit_machine(**SMALL), memory=SLOW, digits=(4, 3, True), prefill=9, decode=3, execution=FLAT,
+    ),
+    "digits, few vector lanes": Run(digit_machine(vector_lanes=1), digits=(3, 3, False), prefill=7),
+    "digits, few lanes and a slow memory": Run(
+        digit_machine(vector_lanes=1), memory=SLOW.model_copy(update={"peak_bytes_per_s": 1e8}), digits=(3, 3, False),
+    ),
+    "digits and a window": Run(
+        digit_machine(), SHAPE.model_copy(update={"sliding_window": 5}), digits=(4, 3, True), prefill=13, decode=3,
+    ),
+    "digits in chunks": Run(
+        digit_machine(), digits=(4, 3, True), prefill=11, execution=Execution(prefill_chunk=5, attention="array"),
+    ),
+    "digits, mixed": Run(digit_machine(), digits=(4, 3, True), prefill=7, execution=Execution(mixed_chunk=5)),
+    "digits on chip": Run(digit_machine(), digits=(4, 3, True), execution=Execution(on_chip=True)),
+    "digits, soft caps and softmax on the host": Run(
+        digit_machine(), SHAPE.model_copy(update={"attention_softcap": True}), digits=(4, 3, True),
+        execution=Execution(placement={"softmax": "host"}),
+    ),
+    "digits, column cores": Run(
+        digit_machine(), cores=CoreGroup(count=2, split="columns"), digits=(4, 3, True), prefill=9,
+        gemm={"cores": 2, "column_cores": 2},
+    ),
+    "digits, exponents and sums of x": Run(
+        digit_machine(group_exponent_bits=2, sum_of_x=True), digits=(4, 3, True), entries=every(offset_bits=96),
+    ),
+    "digits, five trits a byte": Run(digit_machine(packing="5in8"), digits=(5, 3, True), prefill=9),
+    "digits, prefetch across ops": Run(
+        digit_machine(**SMALL), memory=SLOW, decode=1, digits=(3, 3, True),
+        execution=Execution(mapping="tokens", descriptor_tokens=64, prefetch_across_ops=True),
+    ),
     "column cores": Run(
         machine(), cores=CoreGroup(count=2, split="columns"), gemm={"cores": 2, "column_cores": 2},
     ),

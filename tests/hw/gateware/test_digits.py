@@ -12,6 +12,10 @@ from hw.gateware.plane_weight import PlaneWeight
 from hw.gateware.ports import number_by_lanes, plane_shape, totals_layout, trits_per_word
 from hw.gateware.weights import WeightTiles
 from hw.golden import digits, from_digits, hadamard, quantize_digits, quantize_tokens
+from sim.machine.attention import attention_cost
+from sim.machine.resources import Resources
+from sim.memory import MemoryConfig
+from sim.trace.ops import AttentionOp, Formats, KvDigits
 from tests.hw.gateware.proof import prove
 from tests.hw.gateware.random_gemms import check, tree
 from tests.hw.gateware.rtl import Case, play, random_offers
@@ -162,6 +166,60 @@ def test_scores_and_values_of_an_attention_head_are_exact_on_the_array(k_digits,
     assert values.tolist() == [
         [sum(int(p_int[i, t]) * int(v_int[t, c]) for t in range(context)) for c in range(head)] for i in range(queries)
     ]
+
+
+@pytest.mark.parametrize(
+    ("k_digits", "v_digits", "group", "queries", "past", "steps"),
+    [
+        (4, 3, 1, 9, 0, 1),  # prefill of three query tiles, the last short
+        (5, 4, 2, 6, 5, 1),  # a chunk behind a cache; queries of a group share the tiles
+        (3, 5, 3, 1, 7, 5),  # decode over a context that grows by a lane
+    ],
+)
+def test_the_attention_of_a_run_takes_the_cycles_that_the_array_takes(
+    k_digits, v_digits, group, queries, past, steps, tmp_path
+):
+    """Every GEMM that the simulator charges an op for, query tile by query tile and block by block, on the RTL."""
+    rng = np.random.default_rng(group)
+    head, tile = 6, 4
+    config = tree(
+        4, 3, planes=5, digits=True, lane_loading=True, weight_bus_bits=8, token_tile=tile, packing="5in8",
+        activation_buffer_bytes=192, accumulator_bits=24,
+    )  # fmt: skip
+    held = KvDigits(key_digits=k_digits, value_digits=v_digits, rotate=True, lanes=3)
+    instant = MemoryConfig(
+        name="m", source="test", standard="DDR4", channels=1, peak_bytes_per_s=1e18, sequential_efficiency=1.0,
+        efficiency_source="test", write_cost=1.0, latency_s=0.0,
+    )  # fmt: skip
+    machine = Resources(config.model_copy(update={"vector_lanes": 10**6}), instant, Formats(digits=held))
+    cases: dict[str, list[Case]] = {"attention_scores": [], "attention_values": []}
+    for step in range(steps):
+        for first in range(0, queries, tile):
+            rows = min(tile, queries - first) * group
+            context = past + step * queries + min(first + tile, queries)
+            block = max(4, 8 * 192 // 2 // (16 * rows) // 4 * 4)
+            for start in range(0, context, block):
+                keys = min(block, context - start)
+                for name, n, k, count in (
+                    ("attention_scores", keys, head, k_digits),
+                    ("attention_values", head, keys, v_digits),
+                ):
+                    planes = rng.integers(-1, 2, (count, n, k), dtype=np.int8)
+                    q = rng.integers(-127, 128, (rows, k), dtype=np.int8)
+                    formats = GemmFormat(count, digits=True, by_lanes=name == "attention_values")
+                    cases[name].append(Case(q, planes[0], formats=formats, more=planes[1:]))
+    records = iter(play(config, [*cases["attention_scores"], *cases["attention_values"]], tmp_path))
+    for name, of_op in cases.items():
+        edges = 0
+        for case in of_op:
+            record = next(records)
+            check(config, case, record)
+            edges += 1 + record.edges  # and the edge that takes the descriptor
+        op = AttentionOp(
+            name=name, count=1, batch=2, queries=queries, past=past, steps=steps, kv_heads=1, group=group, head_dim=head
+        )
+        assert attention_cost(machine, op).cycles == 2 * edges
+        assert len(of_op) > steps * (queries > 1)
 
 
 def test_descriptors_of_more_digits_than_fit_are_refused_and_leave_no_trace(tmp_path):
