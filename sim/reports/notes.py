@@ -17,12 +17,12 @@ _SIDE_PRODUCTS = (
     "non-ternary weights (float16 low-rank corrections, 8-bit outliers with their bitmap) come from DRAM once "
     "per token tile and are multiplied on the vector unit while the array works"
 )
-_ALWAYS = (
-    "dequantization streams through the vector unit while the array works",
-    "attention blocks (scores, online softmax, values) stay on chip; K and V come from DRAM once per query tile",
-    "tensors larger than half of the activation buffer go to DRAM and back between ops",
-    "lm_head runs for the last token of each sequence; sampling is not simulated",
+_DEQUANTIZATION = "dequantization streams through the vector unit while the array works"
+_ATTENTION = (
+    "attention blocks (scores, online softmax, values) stay on chip; K and V come from DRAM once per query tile"
 )
+_SPILLS = "tensors larger than half of the activation buffer go to DRAM and back between ops"
+_HEAD = "lm_head runs for the last token of each sequence; sampling is not simulated"
 
 
 def run_notes(trace: Trace, array: ArrayConfig, units: dict[str, str], side_products: bool) -> list[str]:
@@ -31,15 +31,31 @@ def run_notes(trace: Trace, array: ArrayConfig, units: dict[str, str], side_prod
     ``units``: name of an op -> where it runs. ``side_products``: whether non-ternary weights are multiplied on the
     vector unit beside the array.
     """
-    names = {"array": "the array", "vector": "the vector unit", "host": f"the host ({trace.execution.host.source})"}
-    products, head = names[units["attention_scores"]], names[units["lm_head"]]
-    places = f"attention products and lm_head run on {products}"
-    if products != head:
-        places = f"attention {'products' if trace.formats.digits else 'scores'} run on {products}, lm_head on {head}"
-    head_bits = array.arithmetic.dense_bits if units["lm_head"] == "array" else trace.formats.head_bits
-    formats = f"{places}; {_cache(trace)}, lm_head {head_bits:g} bits, embedding {trace.formats.embedding_bits} bits"
+    scores, head = units.get("attention_scores"), units.get("lm_head")  # a trace may have neither
+    always = [_DEQUANTIZATION, *([_ATTENTION] if scores else []), _SPILLS, *([_HEAD] if head else [])]
     overlap = _PREFETCH if trace.execution.prefetch_across_ops else _BETWEEN_OPS
-    return [overlap, *_ALWAYS, formats, *([_SIDE_PRODUCTS] if side_products else [])]
+    formats = _places_and_formats(trace, array, scores, head)
+    return [overlap, *always, formats, *([_SIDE_PRODUCTS] if side_products else [])]
+
+
+def _places_and_formats(trace: Trace, array: ArrayConfig, scores: str | None, head: str | None) -> str:
+    """Where attention products and lm_head ran, those that there are, and what is stored in which format."""
+    names = {"array": "the array", "vector": "the vector unit", "host": f"the host ({trace.execution.host.source})"}
+    places, stored = [], []
+    if scores:
+        places.append(f"attention products run on {names[scores]}")
+        stored.append(_cache(trace))
+    if head:
+        places.append(f"lm_head runs on {names[head]}")
+        bits = array.arithmetic.dense_bits if head == "array" else trace.formats.head_bits
+        stored.append(f"lm_head {bits:g} bits")
+    if scores and scores == head:
+        places = [f"attention products and lm_head run on {names[scores]}"]
+    elif scores and head:
+        what = "products" if trace.formats.digits else "scores"
+        places = [f"attention {what} run on {names[scores]}, lm_head on {names[head]}"]
+    stored.append(f"embedding {trace.formats.embedding_bits} bits")
+    return "; ".join([*places, ", ".join(stored)])
 
 
 def _cache(trace: Trace) -> str:

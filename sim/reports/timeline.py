@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 from hw.artifact import write_text
 from sim.result import OpResult, PhaseResult, SimResult
+from sim.trace.step import HEAD_OPS
 
 __all__ = ["Span", "step_spans", "timeline_events", "tracks", "write_timeline"]
 
 _BEFORE_LAYERS = ("embedding", "embedding_scale")
-_LAST_OF_LAYER = "mlp_residual"
 
 
 class Span(NamedTuple):
@@ -107,8 +107,8 @@ def _exact_us(cycles: float, clock_hz: float) -> float:
 def _one_step(phase: PhaseResult, layers: int) -> list[tuple[OpResult, int | None]]:
     """Ops of one step in the order of execution, with their layer."""
     names = [op.name for op in phase.ops]
-    first = next(index for index, name in enumerate(names) if name not in _BEFORE_LAYERS)
-    last = names.index(_LAST_OF_LAYER)
+    first = next((index for index, name in enumerate(names) if name not in _BEFORE_LAYERS), len(names))
+    last = max((index for index, name in enumerate(names) if name not in HEAD_OPS), default=first - 1)
     before, after = [(op, None) for op in phase.ops[:first]], [(op, None) for op in phase.ops[last + 1 :]]
     # Where layers differ, an op of only some layers is drawn in the first ones; one of several experts several times.
     inside = []
