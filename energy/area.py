@@ -7,7 +7,8 @@ SRAM    = CACTI's macro at its node x what cells shrink to the library's node
 
 from energy.costs.gates import GateSource, load_area_table
 from energy.costs.sources import CostSource
-from energy.costs.tables import ZERO, Cost, SramTable, load_sram
+from energy.costs.sram import Buffer, buffers_of
+from energy.costs.tables import ZERO, Cost
 from hw.arithmetics import ARITHMETICS
 from hw.config import ArrayConfig
 from hw.document import Record
@@ -47,17 +48,20 @@ def area_of(array: ArrayConfig, costs: CostSource, cores: CoreGroup = ONE_CORE) 
     if basis is None:
         return None
     gates, factor = basis
+    weight, activation, accumulator = buffers_of(array, gates.sram, gates.name)
     per_core = {
         "array": _logic(gates.lane_area_um2(array) * array.lanes),
-        "accumulators": _accumulators(array, gates),
+        "accumulators": _accumulators(accumulator, gates),
         "requantizers": _requantizers(array, gates),
         "vector": _vector(array, gates),
         "sequencing": _sequencing(array, gates),
     }
-    buffers = _macro(array.weight_buffer_bytes, gates) + _macro(array.activation_buffer_bytes, gates)
+    buffers = _macro(weight, gates) + _macro(activation, gates)
     parts = {name: area.scaled(cores.count * factor) for name, area in per_core.items()}
     parts["sram"] = buffers.scaled(factor)
-    return AreaResult(parts_mm2={name: parts[name] for name in AREA_PARTS}, recipes=_recipes(array, gates, factor))
+    return AreaResult(
+        parts_mm2={name: parts[name] for name in AREA_PARTS}, recipes=_recipes(array, gates, factor, weight)
+    )
 
 
 def _logic(um2: float) -> Cost:
@@ -71,12 +75,12 @@ def _spread(area: Cost, low: float, typical: float, high: float) -> Cost:
     return Cost(area.low * low, area.typical * typical, area.high * high)
 
 
-def _accumulators(array: ArrayConfig, gates: GateSource) -> Cost:
+def _accumulators(buffer: Buffer, gates: GateSource) -> Cost:
     """The buffer of partial sums; an output-stationary element has its sum in the lane's own register."""
-    if array.structure.outputs_stationary:
+    if not buffer.capacity_bytes:
         return ZERO
     ports = load_area_table().accumulator_ports
-    return _spread(_macro(array.accumulator_buffer_bits / 8, gates), ports.low, ports.typical, ports.high)
+    return _spread(_macro(buffer, gates), ports.low, ports.typical, ports.high)
 
 
 def _requantizers(array: ArrayConfig, gates: GateSource) -> Cost:
@@ -114,27 +118,22 @@ def _sequencing(array: ArrayConfig, gates: GateSource) -> Cost:
     return shadow + _spread(control, table.control.low, table.control.typical, table.control.high)
 
 
-def _macro(capacity_bytes: float, gates: GateSource) -> Cost:
-    """An SRAM of ``capacity_bytes``: typically banks of the first cell type, from the least to the greatest way."""
-    table, low_table = load_sram(gates.sram.table), load_sram(gates.sram.low_table)
-    ways = [_banked(table, capacity_bytes), table.area_mm2(capacity_bytes)]
-    ways += [_banked(low_table, capacity_bytes), low_table.area_mm2(capacity_bytes)]
+def _macro(buffer: Buffer, gates: GateSource) -> Cost:
+    """A buffer's macros at the library's node."""
     shrink = gates.sram_area_factor
-    return _spread(Cost(min(ways), ways[0], max(ways)), shrink.low, shrink.typical, shrink.high)
+    return _spread(buffer.area_mm2, shrink.low, shrink.typical, shrink.high)
 
 
-def _banked(table: SramTable, capacity_bytes: float) -> float:
-    """In proportion to the smallest array that was modelled, mm2."""
-    return table.area_mm2(table.bank_bytes) * capacity_bytes / table.bank_bytes
-
-
-def _recipes(array: ArrayConfig, gates: GateSource, factor: float) -> dict[str, str]:
-    table, sram = load_area_table(), load_sram(gates.sram.table)
+def _recipes(array: ArrayConfig, gates: GateSource, factor: float, buffer: Buffer) -> dict[str, str]:
+    table, sram = load_area_table(), buffer.table
     used = table.utilization
     scaled = "" if factor == 1 else f", x {factor:g}"
     placed = f"{gates.name}, cells cover {used.typical:.0%} ({used.low:.0%} to {used.high:.0%}){scaled}"
     shrink = gates.sram_area_factor
-    macro = f"CACTI 7 {sram.node_nm:g} nm macros x {shrink.typical:g} ({shrink.low:g} to {shrink.high:g}){scaled}"
+    macro = (
+        f"CACTI 7 {sram.node_nm:g} nm macros of {buffer.cell} cells x {shrink.typical:g} "
+        f"({shrink.low:g} to {shrink.high:g}){scaled}"
+    )
     return {
         "array": f"{gates.area_recipe(array)}, {placed}",
         "accumulators": f"{macro}, two ports x {table.accumulator_ports.typical:g}",

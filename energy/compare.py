@@ -68,7 +68,7 @@ def compare_manifests(job: Job, paths: list[Path]) -> Comparison:
         InputError: a manifest that cannot be read, without perplexities, or of another model or other texts than the
             first.
     """
-    array, costs = load_array(job.array), load_source(job.costs)
+    array, costs = job.with_cells(load_array(job.array)), load_source(job.costs)
     manifests = [read_manifest(path) for path in paths]
     first = manifests[0]
     for path, manifest in zip(paths, manifests, strict=True):

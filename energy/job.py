@@ -3,13 +3,14 @@
 from pydantic import Field, field_validator
 
 from energy.costs.sources import load_source
+from energy.costs.sram import BUFFERS
 from energy.costs.tables import OpTable, cost_names, load_costs
 from energy.sizing import Hold, Sizing, sized_rival
 from energy.split import split_energy
 from energy.summary import JobSummary, summarize
 from energy.weights import Measured, mean_planes
 from hw.arithmetics import ARITHMETICS, Mac
-from hw.config import ArrayConfig, RivalBus, load_array
+from hw.config import ArrayConfig, RivalBus, SramCells, load_array
 from hw.document import Record
 from quant.shapes import ModelShape
 from sim.cores import CoreGroup
@@ -57,6 +58,17 @@ class Job(SimJob):
     """A ``SimJob`` on the ternary array and on its baselines, with costs."""
 
     costs: str = Field("gates:asap7", description="cost table (tritforge list costs), gates:LIBRARY, or a .yaml file")
+    sram_cells: SramCells | None = Field(
+        None,
+        description="SRAM cell type of every buffer: hp, lop, lstp, or auto, the one of least leakage that keeps up "
+        "with the clock; by default as the array says for each buffer",
+    )
+
+    def with_cells(self, array: ArrayConfig) -> ArrayConfig:
+        """``array`` with this job's SRAM cells."""
+        if self.sram_cells is None:
+            return array
+        return array.model_copy(update={f"{buffer}_cells": self.sram_cells for buffer in BUFFERS})
 
 
 def simulate_machines(
@@ -68,7 +80,7 @@ def simulate_machines(
         InputError: an unknown name, or sizes that the model cannot run.
     """
     rivals = rivals or Rivals()
-    array, costs = load_array(job.array), load_source(job.costs)
+    array, costs = job.with_cells(load_array(job.array)), load_source(job.costs)
     manifest, statistics = (measured.manifest, measured.statistics) if measured else (None, None)
 
     def run(machine: ArrayConfig) -> SimResult:

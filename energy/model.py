@@ -2,7 +2,8 @@
 
 from energy.costs.dram import DRAM_PARTS, chip_count, dram_energy, dram_power, load_dram
 from energy.costs.sources import CostSource
-from energy.costs.tables import ZERO, Cost, load_host, load_sram
+from energy.costs.sram import Buffer, buffers_of
+from energy.costs.tables import ZERO, Cost, load_host
 from hw.config import ArrayConfig
 from hw.document import Record
 from sim.counts import ActionCounts
@@ -60,28 +61,29 @@ def energy_of(result: SimResult, costs: CostSource) -> EnergyResult:
         InputError: a memory standard without an energy figure.
     """
     phases = [_phase_energy(result, phase, costs) for phase in result.phases]
-    sram = load_sram(costs.sram.table)
+    buffers = _buffers(result, costs)
     recipes = {
         "array": costs.mac(result.array).recipe,
         "vector": f"MACs, element operations and scale multiplies from {costs.name}",
         "host": f"instructions of a processor, its link; {load_host().operation_pj.source}",
-        "sram": f"{sram.cell} {sram.node_nm:g} nm x {costs.sram.factor:g}, banks of {sram.bank_bytes / 1024:g} KiB",
+        "sram": _sram_recipe(buffers),
         "dram": _dram_recipe(result),
-        "leakage": f"SRAM {sram.name} x {costs.sram.leakage_factor:g}; {costs.leakage_recipe()}",
+        "leakage": f"SRAM as above x {costs.sram.leakage_factor:g}; {costs.leakage_recipe()}",
     }
     return EnergyResult(model=result.model, array=result.array.name, costs=costs.name, phases=phases, recipes=recipes)
 
 
 def _phase_energy(result: SimResult, phase: PhaseResult, costs: CostSource) -> PhaseEnergy:
     counts, seconds = phase.counts, result.seconds(phase)
+    buffers = _buffers(result, costs)
     parts = {
         "array": costs.array_energy(result.array, counts) + costs.reduction(result.array).scaled(counts.reductions),
         "vector": _vector_energy(result.array, counts, costs),
         "host": load_host().operation.scaled(counts.host_macs + counts.host_ops)
         + load_host().link_bit.scaled(counts.host_link_bits),
-        "sram": _sram_energy(result.array, counts, costs),
+        "sram": _sram_energy(buffers, counts),
         **dram_energy(result.memory, counts, seconds),
-        "leakage": _leakage_power(result.array, result.cores.count, costs).scaled(seconds),
+        "leakage": _leakage_power(buffers, result, costs).scaled(seconds),
     }
     return PhaseEnergy(name=phase.name, tokens=phase.tokens, seconds=seconds, parts=parts)
 
@@ -108,33 +110,36 @@ def _vector_energy(array: ArrayConfig, counts: ActionCounts, costs: CostSource) 
     )
 
 
-def _sram_energy(array: ArrayConfig, counts: ActionCounts, costs: CostSource) -> Cost:
-    """Buffers, each built from banks; the low end uses the low-power cell, the high end one undivided array."""
-    total = ZERO
-    accumulator_bytes = array.accumulator_buffer_bits / 8
-    for capacity, write, bits in (
-        (array.weight_buffer_bytes, False, counts.weight_buffer_read_bits),
-        (array.weight_buffer_bytes, True, counts.weight_buffer_write_bits),
-        (array.activation_buffer_bytes, False, counts.activation_buffer_read_bits),
-        (array.activation_buffer_bytes, True, counts.activation_buffer_write_bits),
-        (accumulator_bytes, False, counts.accumulator_read_bits),
-        (accumulator_bytes, True, counts.accumulator_write_bits),
-    ):
-        table, low_table = load_sram(costs.sram.table), load_sram(costs.sram.low_table)
-        banked = min(capacity, table.bank_bytes)
-        per_bit = Cost(
-            low_table.bit_energy_j(banked, write),
-            table.bit_energy_j(banked, write),
-            table.bit_energy_j(capacity, write),
-        )
-        total = total + per_bit.scaled(bits * costs.sram.factor)
-    return total
+def _buffers(result: SimResult, costs: CostSource) -> list[Buffer]:
+    return buffers_of(result.array, costs.sram, costs.name, result.cores.count)
 
 
-def _leakage_power(array: ArrayConfig, cores: int, costs: CostSource) -> Cost:
-    """Leakage in W of the buffers, from the SRAM table, and of the array's logic; accumulators and logic per core."""
-    accumulators = 0 if array.structure.outputs_stationary else cores * array.accumulator_buffer_bits / 8  # registers
-    capacity = array.weight_buffer_bytes + array.activation_buffer_bytes + accumulators
-    table, low_table = load_sram(costs.sram.table), load_sram(costs.sram.low_table)
-    sram = Cost(low_table.leakage_w(capacity), table.leakage_w(capacity), table.leakage_w(capacity))
-    return sram.scaled(costs.sram.leakage_factor) + costs.logic_leakage_w(array).scaled(cores)
+def _sram_recipe(buffers: list[Buffer]) -> str:
+    """Cell type of each buffer that is there."""
+    table, choice = buffers[0].table, buffers[0].choice
+    cells = ", ".join(f"{buffer.name} {buffer.cell}" for buffer in buffers if buffer.capacity_bytes)
+    return (
+        f"{cells} cells, CACTI 7 at {table.node_nm:g} nm x {choice.factor:g}, banks of {table.bank_bytes / 1024:g} KiB"
+    )
+
+
+def _sram_energy(buffers: list[Buffer], counts: ActionCounts) -> Cost:
+    """Accesses of every buffer."""
+    weight, activation, accumulator = buffers
+    return sum(
+        (
+            weight.bit_energy(False).scaled(counts.weight_buffer_read_bits),
+            weight.bit_energy(True).scaled(counts.weight_buffer_write_bits),
+            activation.bit_energy(False).scaled(counts.activation_buffer_read_bits),
+            activation.bit_energy(True).scaled(counts.activation_buffer_write_bits),
+            accumulator.bit_energy(False).scaled(counts.accumulator_read_bits),
+            accumulator.bit_energy(True).scaled(counts.accumulator_write_bits),
+        ),
+        ZERO,
+    )
+
+
+def _leakage_power(buffers: list[Buffer], result: SimResult, costs: CostSource) -> Cost:
+    """Leakage in W of the buffers and of the array's logic; accumulators and logic per core."""
+    sram = sum((buffer.leakage_w for buffer in buffers), ZERO)
+    return sram + costs.logic_leakage_w(result.array).scaled(result.cores.count)

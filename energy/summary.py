@@ -3,6 +3,7 @@
 from energy.area import AreaResult, area_of
 from energy.costs.operators import paper_recipes
 from energy.costs.sources import CostSource
+from energy.costs.sram import sram_notes
 from energy.costs.tables import Cost, OpTable
 from energy.model import EnergyResult, PhaseEnergy, energy_of
 from energy.sizing import Hold
@@ -148,7 +149,7 @@ def summarize(
     """
     energies = [energy_of(result, costs) for result in results]
     first = results[0]
-    notes = list(dict.fromkeys(note for result in results for note in result.notes))
+    notes = [note for result in results for note in [*result.notes, *sram_notes(result.array, costs.sram)]]
     return JobSummary(
         model=first.model,
         parameters=first.shape.total_parameters,
@@ -176,7 +177,7 @@ def summarize(
         },
         clock_gating=_clock_gating(first, costs),
         quality=_quality(manifest),
-        notes=notes,
+        notes=list(dict.fromkeys(notes)),
     )
 
 

@@ -15,11 +15,22 @@ from hw.formats import MAX_PLANES, SCALE_BITS, Results, planes_weight
 from hw.organisations import ORGANISATIONS, Organisation, OrganisationName
 from hw.trit import TRIT_BITS, Packing
 
-__all__ = ["ARRAY_FOLDER", "ArrayConfig", "RivalBus", "array_names", "load_array", "required_accumulator_bits"]
+__all__ = [
+    "ARRAY_FOLDER",
+    "ArrayConfig",
+    "RivalBus",
+    "SramCell",
+    "SramCells",
+    "array_names",
+    "load_array",
+    "required_accumulator_bits",
+]
 
 ARRAY_FOLDER = Path(__file__).parent / "arrays"
 
 RivalBus = Literal["same", "balanced"]
+SramCell = Literal["hp", "lop", "lstp"]  # high performance, low operating power, low standby power
+SramCells = Literal["auto", "hp", "lop", "lstp"]
 Positive = Annotated[int, Field(ge=1)]
 
 _REQUANTIZER_STAGES = 4  # operands, product, shift, rounding
@@ -28,6 +39,7 @@ _MAX_DIMENSION = 1024
 _MAX_BUS_BITS = 1 << 24  # eight times a whole tile of the largest array
 _MAX_REQUANTIZED_BITS = 32  # products of a multiplier then stay exact in int64, offsets included
 _OPTIONS = ("planes", "digits", "lane_loading", "group_exponent_bits", "sum_of_x", "results")  # beyond plain sums
+_CELLS = ("weight_cells", "activation_cells", "accumulator_cells")  # of energy and area alone: not hashed
 _YOUNGER_OPTIONS = ("digits", "lane_loading")  # not hashed at their defaults: older arrays keep their hashes
 
 
@@ -60,6 +72,10 @@ class ArrayConfig(Record):
     clock_hz: Annotated[float, Field(gt=0)] = 1e9
     activation_buffer_bytes: Positive = 256 * 1024
     weight_buffer_bytes: Positive = 256 * 1024
+    # Cell type of each buffer; auto: that of least leakage whose macros keep up with the clock
+    weight_cells: SramCells = "auto"
+    activation_cells: SramCells = "auto"
+    accumulator_cells: SramCells = "auto"
     planes: Annotated[int, Field(ge=1, le=MAX_PLANES)] = 1  # most ternary planes that one GEMM may add up
     digits: bool = False  # plane p of a GEMM may weigh 3**p: balanced-ternary digits, such as those of K and V
     lane_loading: bool = False  # weight tiles may stream lane by lane, as V is stored, and not only column by column
@@ -246,7 +262,7 @@ class ArrayConfig(Record):
     def sha256(self) -> str:
         """Hash of every field but the description: identifies the hardware."""
         unused = {name for name in _YOUNGER_OPTIONS if name not in self.options}
-        return sha256_json(self.model_dump(exclude={"description"} | unused))
+        return sha256_json(self.model_dump(exclude={"description", *_CELLS} | unused))
 
     @property
     def dense_array(self) -> "ArrayConfig":

@@ -41,7 +41,7 @@ def naive_energy(result, phase, name: str) -> dict[str, tuple[float, float, floa
             tuple(1e-12 * value * (counts.host_macs + counts.host_ops) for value in instruction),
             tuple(1e-12 * value * counts.host_link_bits for value in link),
         ),
-        "sram": _sram_j(array, counts, table["sram"]),
+        "sram": _sram_j(array, counts, table["sram"], cores),
         **naive_dram(result.memory, counts, seconds),
         "leakage": _sum(
             tuple(seconds * value for value in _sram_leakage_w(array, cores, table["sram"])),
@@ -128,10 +128,22 @@ def _mac_pj(array, pj: dict[str, float]) -> float:
     return product + (adders + accumulator) / array.rows
 
 
-def _sram_j(array, counts, choice: dict) -> tuple[float, float, float]:
-    typical, low = _read(f"sram/{choice['table']}.yaml"), _read(f"sram/{choice['low_table']}.yaml")
+def _cells(array, choice: dict) -> tuple[list[str], str]:
+    """Cell types whose banks keep up with the clock, and the one of them that leaks least; the fastest if none does."""
+    tables = {cell: _read(f"sram/{name}.yaml")["points"][0] for cell, name in choice["tables"].items()}
+    fast = [c for c, bank in tables.items() if bank["cycle_ns"] * choice["cycle_factor"] <= 1e9 / array.clock_hz]
+    if not fast:
+        fast = [min(tables, key=lambda c: tables[c]["cycle_ns"])]
+    return fast, min(fast, key=lambda c: tables[c]["leakage_mw"])
+
+
+def _sram_j(array, counts, choice: dict, cores: int) -> tuple[float, float, float]:
+    fast, chosen = _cells(array, choice)
+    typical = _read(f"sram/{choice['tables'][chosen]}.yaml")
     bank_kib = typical["points"][0]["kib"]
-    accumulators = array.token_tile * array.cols * array.accumulator_bits / 8
+    accumulators = cores * array.token_tile * array.cols * array.accumulator_bits / 8
+    if array.organisation != "tree":
+        accumulators = 0.0  # registers, which no access is counted of
     total = [0.0, 0.0, 0.0]
     for buffer, capacity in (
         ("weight_buffer", array.weight_buffer_bytes),
@@ -140,11 +152,16 @@ def _sram_j(array, counts, choice: dict) -> tuple[float, float, float]:
     ):
         for direction in ("read", "write"):
             bits = getattr(counts, f"{buffer}_{direction}_bits") * choice["factor"]
+            if not capacity:
+                continue
             kib = capacity / 1024
-            for end, (table, size) in enumerate(
-                ((low, min(kib, bank_kib)), (typical, min(kib, bank_kib)), (typical, kib))
-            ):
-                total[end] += bits * _access_pj(table, f"{direction}_pj", size) / table["word_bits"] * 1e-12
+            field, banked = f"{direction}_pj", min(kib, bank_kib)
+            tables = [_read(f"sram/{choice['tables'][cell]}.yaml") for cell in fast]
+            pj = _access_pj(typical, field, banked)
+            least = min(_access_pj(table, field, banked) for table in tables)
+            whole = max(pj, _access_pj(typical, field, kib))
+            for end, value in enumerate((least, pj, whole)):
+                total[end] += bits * value / typical["word_bits"] * 1e-12
     return tuple(total)
 
 
@@ -163,8 +180,11 @@ def _sram_leakage_w(array, cores: int, choice: dict) -> tuple[float, float, floa
     capacity = array.weight_buffer_bytes + array.activation_buffer_bytes
     if array.organisation == "tree":  # a grid's sums are registers
         capacity += cores * array.token_tile * array.cols * array.accumulator_bits / 8
-    ends = []
-    for name in (choice["low_table"], choice["table"], choice["table"]):
-        smallest = _read(f"sram/{name}.yaml")["points"][0]
-        ends.append(capacity / 1024 * smallest["leakage_mw"] / smallest["kib"] * 1e-3 * choice["leakage_factor"])
-    return tuple(ends)
+    fast, chosen = _cells(array, choice)
+    watts = {}
+    for cell in fast:
+        table = _read(f"sram/{choice['tables'][cell]}.yaml")
+        smallest = table["points"][0]
+        watts[cell] = capacity / 1024 * smallest["leakage_mw"] / smallest["kib"] * 1e-3 * choice["leakage_factor"]
+    hot = _read(f"sram/{choice['tables'][chosen]}.yaml")["hot_leakage"]["value"]
+    return min(watts.values()), watts[chosen], watts[chosen] * hot

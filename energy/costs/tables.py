@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
+from hw.config import SramCell
 from hw.document import Record, load_document, load_named, names_in
 
 __all__ = [
@@ -86,12 +87,12 @@ class Share(Record):
 
 
 class SramChoice(Record):
-    """Which SRAM table goes with the operators; ``low_table`` gives the low end."""
+    """The SRAM tables that go with the operators, by cell type, and what another node makes of them."""
 
-    table: str
-    low_table: str
-    factor: Annotated[float, Field(gt=0)]  # on the table's energies
-    leakage_factor: Annotated[float, Field(gt=0)]  # on its leakage
+    tables: dict[SramCell, str]
+    factor: Annotated[float, Field(gt=0)]  # on the tables' energies
+    leakage_factor: Annotated[float, Field(gt=0)]  # on their leakage
+    cycle_factor: Annotated[float, Field(gt=0)]  # on their cycle times
     kind: Kind
     source: str
 
@@ -135,6 +136,14 @@ class OpTable(Record):
         return self.ranged((add8 + (add32 - add8) * (bits - 8) / 24) * _PJ)
 
 
+class Figure(Record):
+    """One number with its source."""
+
+    value: Annotated[float, Field(gt=0)]
+    kind: Kind
+    source: str
+
+
 class SramPoint(Record):
     """One array that was modelled; energies per access of ``word_bits``."""
 
@@ -157,6 +166,7 @@ class SramTable(Record):
     cell: str
     node_nm: float
     word_bits: int
+    hot_leakage: Figure  # leakage of a hot chip over that of the points
     points: Annotated[list[SramPoint], Field(min_length=2)]
 
     def bit_energy_j(self, capacity_bytes: float, write: bool) -> float:

@@ -1,7 +1,8 @@
 """Generated tables of docs/energy.md: what the cost files come to."""
 
 from energy.costs.dram import chip_count, dram_energy, dram_power, load_dram
-from energy.costs.tables import ZERO, Cost
+from energy.costs.sources import load_source, source_names
+from energy.costs.tables import ZERO, Cost, load_sram
 from hw.pages import markdown_table
 from sim.counts import ActionCounts
 from sim.memory import load_memory, memory_names
@@ -42,4 +43,27 @@ def _range(cost: Cost, scale: float) -> str:
     return f"{typical} ({low} to {high})"
 
 
-ENERGY_TABLES = {"dram-energy": _dram}
+def _sram() -> str:
+    """The bank of every cell type as each node's costs take it."""
+    rows = []
+    for name in source_names():
+        choice = load_source(name).sram
+        for cell, table_name in choice.tables.items():
+            table = load_sram(table_name)
+            bank = table.points[0]
+            rows.append(
+                [
+                    name,
+                    cell,
+                    f"{bank.cycle_ns * choice.cycle_factor:.3g}",
+                    f"{bank.read_pj * choice.factor / table.word_bits * 1e3:.3g}",
+                    f"{bank.write_pj * choice.factor / table.word_bits * 1e3:.3g}",
+                    f"{bank.leakage_mw * choice.leakage_factor:.3g}",
+                    f"{table.hot_leakage.value:g}",
+                ]
+            )
+    header = ["costs", "cells", "cycle, ns", "bit read, fJ", "bit written, fJ", "leakage, mW", "hot chip, times"]
+    return markdown_table(header, rows)
+
+
+ENERGY_TABLES = {"dram-energy": _dram, "sram-cells": _sram}

@@ -91,7 +91,7 @@ class Catalog:
         }
         plain = {name: value for name, value in values.items() if "." not in name}
         job = validate_document(base.model_dump() | nested | plain, Job, "job")
-        array = self._changed("array", load_array, job.array, values)
+        array = job.with_cells(self._changed("array", load_array, job.array, values))
         if job.decode == 0:
             raise InputError("decode must be at least 1 in a study, not 0")
         job.core_group.check(array)

@@ -57,18 +57,17 @@ def test_an_output_stationary_element_holds_its_sum_itself(close):
 
 
 def test_buffers_are_macros_of_cacti_shrunk_to_the_node(close):
-    """64 KiB of weights and 256 KiB of activations: CACTI 7 at 22 nm, high-performance and low-power cells."""
-    hp, lop = (0.0476, 0.2453), (0.0650, 0.2476)
-    ways = {64: [hp[0], hp[0], lop[0], lop[0]], 256: [4 * hp[0], hp[1], 4 * lop[0], lop[1]]}
-    low = sum(min(way) for way in ways.values()) * 0.27
-    typical = sum(way[0] for way in ways.values()) * 0.33
-    high = sum(max(way) for way in ways.values()) * 0.39
-    assert tuple(parts(array())["sram"]) == close((low, typical, high))
+    """64 KiB of weights, 256 KiB of activations: CACTI 7 at 22 nm, low standby power cells or those asked for."""
+    for cells_, (bank, whole) in {"lstp": (0.0650, 0.2474), "hp": (0.0476, 0.2453)}.items():
+        low = (bank + min(4 * bank, whole)) * 0.27
+        high = (bank + max(4 * bank, whole)) * 0.39
+        asked = {} if cells_ == "lstp" else {"weight_cells": cells_, "activation_cells": cells_}
+        assert tuple(parts(array(**asked))["sram"]) == close((low, 5 * bank * 0.33, high))
 
 
 def test_accumulators_are_two_ported_macros_below_the_smallest_in_proportion(close):
     machine = array(token_tile=128)  # 128 x 16 sums of 24 bits: 6 KiB
-    assert parts(machine)["accumulators"].typical == close(0.0476 * 6 / 64 * 0.33 * 1.5)
+    assert parts(machine)["accumulators"].typical == close(0.0650 * 6 / 64 * 0.33 * 1.5)
 
 
 def test_a_vector_lane_multiplies_in_every_format_that_energy_prices(close):
@@ -138,4 +137,4 @@ def test_the_job_shows_areas_on_the_screen_in_json_and_in_its_reports(capsys, tm
     document = json.loads((tmp_path / "energy.json").read_text())
     assert all(set(machine["area"]["parts_mm2"]) == set(AREA_PARTS) for machine in document["machines"])
     for report in ("report.md", "report.html"):
-        assert "CACTI 7 22 nm macros x 0.33" in (tmp_path / report).read_text()
+        assert "CACTI 7 22 nm macros of lstp cells x 0.33" in (tmp_path / report).read_text()
