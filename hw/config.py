@@ -11,7 +11,7 @@ from hw.arithmetics import ARITHMETICS, Arithmetic, Mac
 from hw.artifact import sha256_json
 from hw.document import Record, load_named, names_in
 from hw.errors import InputError, did_you_mean
-from hw.formats import MAX_PLANES, SCALE_BITS, Results, planes_weight
+from hw.formats import DIGIT_STAGES, MAX_PLANES, SCALE_BITS, Results, planes_weight
 from hw.organisations import ORGANISATIONS, Organisation, OrganisationName
 from hw.trit import TRIT_BITS, Packing
 
@@ -202,6 +202,15 @@ class ArrayConfig(Record):
     def digit_stages(self) -> int:
         """Registers that multiply a column's total by the weight of its digit plane: times 3, times 9, times 9."""
         return {2: 1, 3: 2, 4: 2, 5: 3}[self.planes] if self.digits else 0
+
+    @property
+    def digit_adder_bits(self) -> tuple[int, ...]:
+        """Bits of each of these adders and registers: a column's total times the largest weight of a plane so far."""
+        weights, bits = [1] * self.planes, []
+        for stage in DIGIT_STAGES[: self.digit_stages]:
+            weights = [weight * stage.factor(plane) for plane, weight in enumerate(weights)]
+            bits.append((128 * self.rows * max(weights)).bit_length() + 1)
+        return tuple(bits)
 
     @property
     def requantizer_stages(self) -> int:

@@ -10,6 +10,7 @@ from hw.trit import packed_bytes
 
 __all__ = [
     "DIGIT_COUNTS",
+    "DIGIT_STAGES",
     "INT8_BITS",
     "INT8_LIMIT",
     "KEY_DIGITS",
@@ -22,6 +23,7 @@ __all__ = [
     "STORED_SCALE_BITS",
     "VALUE_DIGITS",
     "DigitCount",
+    "DigitStage",
     "GemmFormat",
     "Results",
     "digit_vector_bytes",
@@ -43,6 +45,20 @@ DigitCount = Literal[3, 4, 5]  # balanced-ternary digits of an element of K or V
 DIGIT_COUNTS: tuple[DigitCount, ...] = (3, 4, 5)
 KEY_DIGITS: DigitCount = 4  # what costs little perplexity, with q and k rotated: docs/whole_token.md
 VALUE_DIGITS: DigitCount = 3
+
+
+class DigitStage(NamedTuple):
+    """A gated addition behind every column, with a register: ``y = x + (x << shift)`` for ``planes``, else ``y = x``."""
+
+    shift: int
+    planes: tuple[int, ...]
+
+    def factor(self, plane: int) -> int:
+        """What it multiplies a total of ``plane`` with."""
+        return 1 + (1 << self.shift) if plane in self.planes else 1
+
+
+DIGIT_STAGES = (DigitStage(1, (1, 3)), DigitStage(3, (2, 3, 4)), DigitStage(3, (4,)))  # 3**plane of planes 0 to 4
 
 
 class GemmFormat(NamedTuple):

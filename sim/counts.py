@@ -37,6 +37,7 @@ class ActionCounts(NamedTuple):
     accumulator_write_bits: float = 0.0
     dram_read_bits: float = 0.0
     dram_write_bits: float = 0.0
+    digit_additions: float = 0.0  # of the adders, open for some planes, that weigh a column's total by 3**plane
     vector_float_macs: float = 0.0  # float16 products on the vector unit, summed in float32 (low-rank corrections)
 
     @property

@@ -44,10 +44,11 @@ def naive_gemm(
     array, memory, m, n, k, *, bits, stored=None, planes=1, group=None, output_bits=RESIDUAL, inputs_here=False,
     outputs_here=False, weights_here=False, order="tokens", descriptor=None, prefetch=None, double_buffer=True,
     column_cores=1, fold_cores=1, link_bits=None, head_start=0, tile_bytes=None,
+    digits=False,
 ) -> Counter:  # fmt: skip
     """Counts of one GEMM, its ``cycles`` and its causes. ``bits`` of a weight on its bus, ``stored`` in DRAM.
 
-    ``tile_bytes``: of a whole tile in DRAM, whatever the bits of its weights.
+    ``tile_bytes``: of a whole tile in DRAM, whatever the bits of its weights; ``digits``: plane p weighs 3**p.
     """
     counts = Counter()
     rows, cols, grid = array.rows, array.cols, array.organisation == "systolic"
@@ -160,6 +161,9 @@ def naive_gemm(
                         for column in together:
                             for fold in folds:
                                 _enter(counts, array, tokens, here[column], pieces[fold], fold < fold_cores)
+                                plane = fold // (len(pieces) // planes)
+                                # times 3, 9, 3 x 9, 9 x 9: an addition for each factor
+                                counts["digit_additions"] += digits and tokens * cols * (0, 1, 1, 2, 2)[plane]
                             if last:
                                 counts["result_vectors"] += tokens
                                 added = tokens * cols * (fold_cores - 1)

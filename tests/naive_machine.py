@@ -272,7 +272,8 @@ class NaiveMachine:
                 n, k = (len(keys), s.head_dim) if scores else (s.head_dim, len(keys))
                 one = naive_gemm(
                     array, self.memory, rows, n, k, bits=self.weight_bits, planes=planes, inputs_here=True,
-                    outputs_here=True, weights_here=self.on_chip, tile_bytes=tile_bytes, **self._mapping(),
+                    outputs_here=True, weights_here=self.on_chip, tile_bytes=tile_bytes, digits=True,
+                    **self._mapping(),
                 )  # fmt: skip
                 products = sum(len(set(own) & set(keys)) for own in visible)
                 products *= s.heads // s.kv_heads * s.head_dim * planes

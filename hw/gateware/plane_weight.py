@@ -8,31 +8,16 @@ Digits of a balanced-ternary number enter as ternary planes; Horner's ``3 * acc 
 a carry chain more in the accumulator's read-add-write loop.
 """
 
-from typing import NamedTuple
-
 from amaranth import Cat, Const, Module, Value, signed
 from amaranth.lib.wiring import Component, In, Out
 
 from hw.arithmetic.adders import Cells, GatedAdder
 from hw.arithmetic.registers import delayed, registered
 from hw.config import ArrayConfig
+from hw.formats import DIGIT_STAGES
 from hw.gateware.ports import plane_shape, totals_layout, weighted_layout
 
 __all__ = ["PlaneWeight"]
-
-
-class _Stage(NamedTuple):
-    """One gated addition: ``y = x + (x << shift)`` for ``planes``, ``y = x`` for the others."""
-
-    shift: int
-    planes: tuple[int, ...]
-
-    def factor(self, plane: int) -> int:
-        """What it multiplies the total of ``plane`` with."""
-        return 1 + (1 << self.shift) if plane in self.planes else 1
-
-
-_STAGES = (_Stage(1, (1, 3)), _Stage(3, (2, 3, 4)), _Stage(3, (4,)))
 
 
 class PlaneWeight(Component):
@@ -63,11 +48,8 @@ class PlaneWeight(Component):
         config = self.config
         plane = delayed(m, self.plane, 1 + config.column_stages, "plane")
         values: list[Value] = list(self.totals)
-        factors = [1] * config.planes  # of each plane so far
-        for number, stage in enumerate(_STAGES[: config.digit_stages]):
+        for number, (stage, width) in enumerate(zip(DIGIT_STAGES, config.digit_adder_bits, strict=False)):
             gate = self.digits & Cat(plane == one for one in stage.planes if one < config.planes).any()
-            factors = [factor * stage.factor(one) for one, factor in enumerate(factors)]
-            width = (128 * config.rows * max(factors)).bit_length() + 1
             for column, value in enumerate(values):
                 m.submodules[f"adder{number}_{column}"] = adder = GatedAdder(width, self.cells)
                 shifted = Cat(Const(0, stage.shift), value).as_signed()

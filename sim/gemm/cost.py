@@ -4,6 +4,7 @@ import math
 from typing import NamedTuple
 
 from hw.config import ArrayConfig
+from hw.formats import DIGIT_STAGES
 from sim.cores import ONE_CORE, CoreGroup
 from sim.counts import ActionCounts
 from sim.gemm.schedule import (
@@ -77,6 +78,11 @@ def gemm_cost(job: GemmJob, array: ArrayConfig, memory: MemoryConfig, cores: Cor
     return Cost(best.cycles, causes, _counts(job, best, array), job.gemm.macs * job.planes, tried)
 
 
+def _open_stages(job: GemmJob) -> int:
+    """Additions that weigh one total of each plane of digits."""
+    return sum(plane in stage.planes for plane in range(job.planes) for stage in DIGIT_STAGES) if job.digits else 0
+
+
 def _dram_bits(counts: ActionCounts) -> float:
     return counts.dram_read_bits + counts.dram_write_bits
 
@@ -107,6 +113,7 @@ def _counts(job: GemmJob, schedule: Schedule, array: ArrayConfig) -> ActionCount
         array_macs=macs,
         array_macs_active=macs,
         array_macs_padding=issues * array.lanes - macs,
+        digit_additions=issues // job.planes * array.cols * _open_stages(job),
         accumulations=issues * (array.lanes if grid else array.cols),
         result_vectors=m * columns,
         reductions=reductions,

@@ -140,13 +140,15 @@ def _streamed(resources: Resources, op: AttentionOp, alike: _Alike) -> Cost:
     busy = np.maximum(cost.cycles, np.ceil(beside.vector_work / resources.vector_lanes).astype(np.int64))
     dram_idle = np.maximum(0.0, busy - resources.dram_cycles(cost.counts))
     waits = np.maximum(0, np.ceil(resources.dram_cycles(beside) - dram_idle)).astype(np.int64)
-    count, vector, stalls = int(times.sum()), int(((busy - cost.cycles) * times).sum()), int((waits * times).sum())
-    plain = cost.scaled(count)
-    causes = plain.causes | {"vector": vector, "dram_stall": plain.causes["dram_stall"] + stalls}
-    counts = plain.counts._replace(scale_multiplies=0.0) + ActionCounts(
-        *(float(np.sum(values * times)) for values in beside)
-    )
-    return Cost(plain.cycles + vector + stalls, causes, counts, plain.macs)
+    cycles = busy + waits
+    bound = {"dram_stall": waits > 0, "vector": (waits == 0) & (busy > cost.cycles)}
+    bound["array"] = (waits == 0) & (busy == cost.cycles)
+    total = _NOTHING
+    for what, which in bound.items():  # of what takes longest, as of any op
+        one, taken = cost.scaled(int(times[which].sum())), int((cycles * times)[which].sum())
+        total += one if what == "array" else one._replace(cycles=taken).bound_by(what)
+    counts = total.counts._replace(scale_multiplies=0.0)
+    return total._replace(counts=counts + ActionCounts(*(float(np.sum(values * times)) for values in beside)))
 
 
 def _masked(resources: Resources, total: Cost, useful: int, missing: int, activity: float, multiplies: float) -> Cost:
