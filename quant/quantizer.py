@@ -25,7 +25,7 @@ from quant.source import Source
 from quant.text import NamedText
 from quant.weights.checkpoint import Checkpoint, join_checkpoints
 
-__all__ = ["apply_checkpoint", "run_job"]
+__all__ = ["apply_checkpoint", "put_beside", "run_job"]
 
 _PASSAGES = 500  # whose last word is to be predicted
 _NOT_CALIBRATED = "nothing: trits and scales are the file's"
@@ -139,9 +139,28 @@ def apply_checkpoint(loaded: LoadedModel, checkpoint: Checkpoint) -> None:
         if streams(loaded.model) and torch.equal(dense.half().float(), dense):
             dense = dense.half()
         weight.data = dense.to(weight.device)
-    gains = norm_weights(loaded.model)
-    for name, value in checkpoint.norms().items():
-        gains[name].data = torch.from_numpy(value).to(gains[name].device)
+    put_beside(loaded, checkpoint)
+
+
+def put_beside(loaded: LoadedModel, checkpoint: Checkpoint) -> None:
+    """Put what was retrained beside the linears, norms and tables, into the model.
+
+    Raises:
+        InputError: a gain or a table that the model does not have.
+    """
+    retrained = [(norm_weights(loaded.model), checkpoint.norms()), (_table_weights(loaded), checkpoint.tables())]
+    for own, replaced in retrained:
+        for name, value in replaced.items():
+            weight = own.get(name)
+            if weight is None or weight.shape != value.shape:
+                raise InputError(f"{checkpoint.path}: {name!r} of shape {value.shape} is none of the model's")
+            weight.data = torch.from_numpy(value).to(weight.device, weight.dtype)
+
+
+def _table_weights(loaded: LoadedModel) -> dict[str, torch.nn.Parameter]:
+    """Embedding, and the head where it is not the embedding, by the names of the checkpoint."""
+    embedding, head = loaded.model.model.embed_tokens.weight, loaded.model.lm_head.weight
+    return {"embed_tokens": embedding} | ({} if head is embedding else {"lm_head": head})
 
 
 def _windows(loaded: LoadedModel, texts: Texts, text: NamedText) -> torch.Tensor:

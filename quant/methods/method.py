@@ -139,6 +139,9 @@ class ModelOptions(MethodOptions):
     ``window``: consecutive blocks reconstructed together, towards the outputs of the last; the first is then done and
     the window moves on by one block (CBQ, arXiv 2312.07950, section 3.2).
 
+    ``tables``: whether embedding and head, tied or not, are "kept" or "trained" by distillation too, and then stored as
+    float16 beside the codes; their bits are not those of the linears.
+
     Off by default:
 
     ``rank`` of a correction added to each linear's codes times scales, float16 factors of 16 (n + k) bits per rank,
@@ -161,6 +164,7 @@ class ModelOptions(MethodOptions):
     soften: Annotated[float, Field(ge=0, le=1)] = 0.5
     distill_soften: Annotated[float, Field(ge=0, le=1)] = 0.5
     window: Annotated[int, Field(ge=1)] = 2
+    tables: Literal["kept", "trained"] = "kept"
     rank: Annotated[int, Field(ge=0)] = 0
     range_penalty: Annotated[float, Field(ge=0)] = 0.0
 

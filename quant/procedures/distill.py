@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
@@ -23,9 +23,10 @@ from hw.progress import CountReport
 from quant.llama.blocks import embed
 from quant.procedures.latent import BlockFunction, BlockTensors, block_function, rotary_tables
 from quant.procedures.reconstruct import TrainingPlan, advance, hardness, mixed_precision, trainer
+from quant.procedures.recorded_step import RecordedStep
 from quant.procedures.stopwatch import stage
 
-__all__ = ["Corpus", "distill"]
+__all__ = ["Corpus", "Tables", "distill"]
 
 _LOG_STEPS = 100
 _TOKENS_PER_PASS = 8192  # through the model at a time where codes are frozen
@@ -54,6 +55,17 @@ class Corpus(NamedTuple):
             yield torch.stack([next(stream) for stream, count in counts for _ in range(count)])
 
 
+class Tables(NamedTuple):
+    """Embedding and head, float32 ``(vocabulary, hidden)`` each; one tensor where they are tied."""
+
+    embedding: Tensor
+    head: Tensor
+
+    def trained(self) -> list[Tensor]:
+        """Each tensor once."""
+        return [self.embedding] if self.head is self.embedding else [self.embedding, self.head]
+
+
 def distill(
     model: PreTrainedModel,
     teacher: list[BlockTensors],
@@ -63,10 +75,12 @@ def distill(
     steps: int,
     plan: TrainingPlan,
     progress: CountReport,
+    student_tables: Tables | None = None,
 ) -> float:
-    """Train ``student`` and ``student_norm`` in place; the mean loss of the last tenth of the steps.
+    """Train what is the student's in place; the mean loss of the last tenth of the steps.
 
-    ``model`` gives embedding, head, final norm and rotary tables. Latent weights train with scales and norms; where all
+    ``model`` gives the teacher's embedding, head and final norm, the student's too without ``student_tables``, and the
+    rotary tables. Latent weights train with scales and norms; where all
     codes of the student are frozen, in the little memory that the module describes. Loss: KL(teacher || student) of
     every token; ``plan.range_penalty`` adds to it that many times the mean over blocks of the ranges of
     ``quant.procedures.latent.block_function``.
@@ -80,28 +94,38 @@ def distill(
     teach = block_function(model, False, compiled)
     learn = block_function(model, True, compiled, ranges=plan.range_penalty > 0)
     tables = rotary_tables(model, length)
-    optimizer, schedule = trainer(student, [student_norm], plan.rate, steps)
-    divergence = _Divergence(model, student_norm, frozen)
+    trained = student_tables.trained() if student_tables else []
+    optimizer, schedule = trainer(student, [student_norm], plan.rate, steps, trained)
+    divergence = _Divergence(model, student_norm, student_tables and student_tables.head, frozen)
     batch = max(1, plan.tokens_per_step // length)
     rows_per_pass = max(1, _TOKENS_PER_PASS // length) if frozen else batch
     losses, hard = (torch.zeros((), device=device) for _ in range(2))
     softened = [block.soften(hard) for block in student] if plan.soften else student
+
+    def train(rows: Tensor, hidden: Tensor) -> Tensor:
+        loss = torch.zeros((), device=device)
+        for tokens, seen in zip(rows.split(rows_per_pass), hidden.split(rows_per_pass), strict=True):
+            start = nn.functional.embedding(tokens, student_tables.embedding) if student_tables else seen
+            with mixed_precision(device):
+                with torch.no_grad():
+                    teacher_states, _ = _through(teach, teacher, seen, tables, False)
+                student_states, ranges = _through(learn, softened, start, tables, frozen)
+                part = divergence(teacher_states, student_states) + plan.range_penalty * ranges
+            part = part * (len(tokens) / batch)
+            part.backward()
+            loss += part.detach()
+        advance(optimizer)
+        return loss
+
+    train_once = RecordedStep(train, recorded=compiled and not frozen)
     last = max(1, steps // 10)
     for step, rows in zip(range(steps), corpus.batches(batch, plan.seed), strict=False):
         with stage("distill step", step):
             hard.fill_(hardness(step, steps, plan.soften))
-            loss = torch.zeros((), device=device)
-            for tokens in rows.split(rows_per_pass):
-                hidden = embed(model, tokens)
-                with mixed_precision(device):
-                    with torch.no_grad():
-                        teacher_states, _ = _through(teach, teacher, hidden, tables, False)
-                    student_states, ranges = _through(learn, softened, hidden, tables, frozen)
-                    part = divergence(teacher_states, student_states) + plan.range_penalty * ranges
-                part = part * (len(tokens) / batch)
-                part.backward()
-                loss += part.detach()
-            advance(optimizer, schedule)
+            with torch.no_grad():
+                hidden = embed(model, rows)
+            loss = train_once(rows, hidden)
+            schedule.step()
         if step >= steps - last:
             losses += loss
         if step % _LOG_STEPS == 0 or step == steps - 1:
@@ -109,6 +133,8 @@ def distill(
                 raise InputError(f"distillation: loss of step {step} must be finite; lower the option 'distill_rate'")
             _log.info("distillation step %d of %d: loss %.4f", step, steps, loss.item())
         progress(step + 1, steps)
+    for table in trained:
+        table.requires_grad_(False)
     return (losses / last).item()
 
 
@@ -138,15 +164,18 @@ def _through(
 class _Divergence:
     """Mean over tokens of KL(teacher || student), in nats, from the last blocks' outputs ``(..., hidden)``."""
 
-    def __init__(self, model: PreTrainedModel, student_norm: Tensor, in_chunks: bool) -> None:
-        self._norms = model.model.norm.weight, student_norm
-        self._head, self._eps = model.lm_head.weight, model.config.rms_norm_eps
-        self._in_chunks = in_chunks
-        compiled = self._head.device.type == "cuda"
+    def __init__(
+        self, model: PreTrainedModel, student_norm: Tensor, student_head: Tensor | None, in_chunks: bool
+    ) -> None:
+        head = model.lm_head.weight
+        self._teacher = model.model.norm.weight, head
+        self._student = student_norm, head if student_head is None else student_head
+        self._eps, self._in_chunks = model.config.rms_norm_eps, in_chunks
+        compiled = head.device.type == "cuda"
         self._mean: Callable[..., Tensor] = torch.compile(_divergence, dynamic=False) if compiled else _divergence
 
     def __call__(self, teacher_states: Tensor, student_states: Tensor) -> Tensor:
-        arguments = (*self._norms, self._head, self._eps)
+        arguments = (*self._teacher, *self._student, self._eps)
         if not self._in_chunks:
             return self._mean(teacher_states, student_states, *arguments)
         pieces = [states.flatten(0, -2).split(_TOKENS_OF_LOGITS) for states in (teacher_states, student_states)]
@@ -158,15 +187,21 @@ class _Divergence:
 
 
 def _divergence(
-    teacher_states: Tensor, student_states: Tensor, teacher_gain: Tensor, student_gain: Tensor, head: Tensor, eps: float
+    teacher_states: Tensor,
+    student_states: Tensor,
+    teacher_gain: Tensor,
+    teacher_head: Tensor,
+    student_gain: Tensor,
+    student_head: Tensor,
+    eps: float,
 ) -> Tensor:
-    def log_chances(x: Tensor, weight: Tensor) -> Tensor:
+    def log_chances(x: Tensor, gain: Tensor, head: Tensor) -> Tensor:
         x = x.float()
-        normed = weight * (x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps))
+        normed = gain * (x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps))
         return torch.nn.functional.linear(normed, head).float().log_softmax(-1)
 
-    target = log_chances(teacher_states, teacher_gain)
-    return (target.exp() * (target - log_chances(student_states, student_gain))).sum(-1).mean()
+    target = log_chances(teacher_states, teacher_gain, teacher_head)
+    return (target.exp() * (target - log_chances(student_states, student_gain, student_head))).sum(-1).mean()
 
 
 def _endless(windows: Tensor, generator: torch.Generator) -> Iterator[Tensor]:

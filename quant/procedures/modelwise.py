@@ -17,7 +17,7 @@ from quant.llama.blocks import LoadedModel, block_linears, blocks, embed, stream
 from quant.llama.generate import generate_windows, generation_settings
 from quant.methods.method import GENERATED_LENGTH
 from quant.procedures.calibrate import CalibrationBlock, block_hessians
-from quant.procedures.distill import Corpus, distill
+from quant.procedures.distill import Corpus, Tables, distill
 from quant.procedures.latent import (
     BlockTensors,
     block_function,
@@ -57,13 +57,20 @@ def train_model(work: Work) -> Written:
         generated = _generated(work, options.generated_windows)
     student = list(reconstruct_blocks(work))
     last_norm = model.model.norm.weight.detach().clone()
+    tables = _tables(work.loaded) if options.tables == "trained" and options.distill_steps else None
     if options.distill_steps:
-        distill_blocks(work, student, last_norm, generated)
-    return Written(_write_blocks(student, work.parts), _norms(student, last_norm))
+        distill_blocks(work, student, last_norm, generated, tables)
+    stored = {} if tables is None else {"embed_tokens": tables.embedding, "lm_head": tables.head}
+    if tables is not None and len(tables.trained()) == 1:
+        del stored["lm_head"]
+    halves = {name: table.half().cpu().numpy() for name, table in stored.items()}
+    return Written(_write_blocks(student, work.parts), _norms(student, last_norm), halves)
 
 
-def distill_blocks(work: Work, student: list[BlockTensors], last_norm: Tensor, generated: Tensor) -> None:
-    """Distill the model into ``student`` and ``last_norm``, on the calibration text and on ``generated``.
+def distill_blocks(
+    work: Work, student: list[BlockTensors], last_norm: Tensor, generated: Tensor, tables: Tables | None = None
+) -> None:
+    """Distill the model into ``student``, ``last_norm`` and ``tables``, on the calibration text and on ``generated``.
 
     Both texts are tokens on the model's device, int64 ``(windows, any length)``.
 
@@ -86,7 +93,7 @@ def distill_blocks(work: Work, student: list[BlockTensors], last_norm: Tensor, g
         range_penalty=options.range_penalty,
     )
     corpus, report = Corpus(real, written, options.real_share), partial(work.progress, "distill")
-    distill(work.loaded.model, teacher, student, last_norm, corpus, options.distill_steps, plan, report)
+    distill(work.loaded.model, teacher, student, last_norm, corpus, options.distill_steps, plan, report, tables)
 
 
 def reconstruct_blocks(work: Work) -> Iterator[BlockTensors]:
@@ -152,6 +159,23 @@ def _teacher(loaded: LoadedModel) -> list[BlockTensors]:
             tensors = tensors._replace(weights=tuple(weight.to(torch.bfloat16) for weight in tensors.weights))
         found.append(tensors)
     return found
+
+
+def _tables(loaded: LoadedModel) -> Tables:
+    """Embedding and head of the student, where they start from the model's own.
+
+    Raises:
+        InputError: a model that scales what it looks up.
+    """
+    if "embedding" in loaded.shape.scaled:
+        raise InputError(
+            f"model {loaded.shape.name!r}: option tables must be 'kept', since the model scales its embedding; "
+            "leave the option out"
+        )
+    embedding = loaded.model.model.embed_tokens.weight.detach().float().clone()
+    head = loaded.model.lm_head.weight
+    tied = head is loaded.model.model.embed_tokens.weight
+    return Tables(embedding, embedding if tied else head.detach().float().clone())
 
 
 def _generated(work: Work, count: int) -> Tensor:

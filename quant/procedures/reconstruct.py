@@ -8,6 +8,7 @@ the token's own size, because a few tokens carry activations a thousand times th
 """
 
 import math
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
@@ -33,6 +34,7 @@ _WARMUP = 0.05  # share of all steps
 _CLIP = 1.0  # largest gradient norm
 _BETAS = (0.9, 0.95)
 _SCALE_RATE, _NORM_RATE = 0.05, 0.05  # learning rates relative to that of the dimensionless latent weights
+_TABLE_RATE = 0.8  # of the embedding and the head, relative to that and to the root mean square of their entries
 
 
 class TrainingPlan(NamedTuple):
@@ -77,19 +79,28 @@ def run_in_place(function: BlockFunction, hidden: Tensor, tables: tuple[Tensor, 
 
 
 def trainer(
-    blocks: list[BlockTensors], extra_norms: list[Tensor], rate: float, steps: int
+    blocks: list[BlockTensors], extra_norms: list[Tensor], rate: float, steps: int, tables: Sequence[Tensor] = ()
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """Adam over the latent weights, scales and norms, each with its own rate, and the schedule of all."""
+    """Adam over the latent weights, scales, norms and ``tables``, each with its own rate, and the schedule of all."""
     latents, scales, norms = ([t for block in blocks for t in block.trained()[part]] for part in range(3))
-    for tensor in (*latents, *scales, *norms, *extra_norms):
+    for tensor in (*latents, *scales, *norms, *extra_norms, *tables):
         tensor.requires_grad_(True)
     groups = [
         {"params": latents, "lr": rate},
         {"params": scales, "lr": rate * _SCALE_RATE},
         {"params": [*norms, *extra_norms], "lr": rate * _NORM_RATE},
+        *({"params": [table], "lr": rate * _TABLE_RATE * size(table)} for table in tables),
     ]
-    optimizer = torch.optim.Adam(groups, betas=_BETAS, fused=norms[0].device.type == "cuda")
+    gpu = norms[0].device.type == "cuda"
+    if gpu:  # on the device, where a recorded step reads them
+        groups = [group | {"lr": torch.tensor(group["lr"], device=norms[0].device)} for group in groups]
+    optimizer = torch.optim.Adam(groups, betas=_BETAS, fused=gpu, capturable=gpu)
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate(step, steps))
+
+
+def size(table: Tensor) -> float:
+    """Root mean square of a table's entries."""
+    return table.detach().float().square().mean().sqrt().item()
 
 
 def reconstruct(
@@ -128,7 +139,8 @@ def reconstruct(
             wanted = targets[chosen]
             loss = ((output - wanted).square().sum(-1) / wanted.square().sum(-1).clamp_min(1e-6)).mean()
             loss.backward()
-            advance(optimizer, schedule)
+            advance(optimizer)
+            schedule.step()
             error += loss.detach()
         if not torch.isfinite(error):
             raise InputError(
@@ -139,10 +151,9 @@ def reconstruct(
     return (error / per_epoch).item()
 
 
-def advance(optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler) -> None:
+def advance(optimizer: torch.optim.Optimizer) -> None:
     """One step along the gradients, each parameter group's norm clipped, which are then dropped."""
     for group in optimizer.param_groups:
         torch.nn.utils.clip_grad_norm_(group["params"], _CLIP)
     optimizer.step()
-    schedule.step()
     optimizer.zero_grad(set_to_none=True)

@@ -32,7 +32,11 @@ class Work(NamedTuple):
 
 
 class Written(NamedTuple):
-    """Checkpoints of the blocks, in order, and retrained norm gains, float32 by name, that are in none of them."""
+    """Checkpoints of the blocks, in order, and what was retrained beside them and is in none.
+
+    ``norms``: gains, float32 by name; ``tables``: embedding and head, float16 ``(vocabulary, hidden)`` by name.
+    """
 
     parts: list[Path]
     norms: dict[str, np.ndarray]
+    tables: dict[str, np.ndarray] = {}

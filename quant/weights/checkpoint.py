@@ -1,7 +1,8 @@
 """``ternary.safetensors``: the packed linears of a quantized model and its retrained norms; read with NumPy alone.
 
-Tensors are named ``layers.<layer>.<kind>.<array>`` with the arrays of ``quant.weights.storage``, and
-``norms.<name>``. The file's one metadata entry holds the ``LinearHeader`` of every linear.
+Tensors are named ``layers.<layer>.<kind>.<array>`` with the arrays of ``quant.weights.storage``, ``norms.<name>``,
+and ``tables.<name>`` where embedding and head were retrained too. The file's one metadata entry holds the
+``LinearHeader`` of every linear.
 """
 
 import json
@@ -139,8 +140,11 @@ class Checkpoint:
 
     def norms(self) -> dict[str, np.ndarray]:
         """Gains that replace the model's own, float32 by name; empty where the norms were not retrained."""
-        names = [f"{prefix}.{array}" for prefix, arrays in self._arrays.items() for array in arrays]
-        return {name.removeprefix("norms."): self._read(name) for name in names if name.startswith("norms.")}
+        return self._beside("norms.")
+
+    def tables(self) -> dict[str, np.ndarray]:
+        """Embedding (``embed_tokens``) and untied head (``lm_head``) in the model's place, float16; empty if kept."""
+        return self._beside("tables.")
 
     def entries(self) -> list[LinearEntry]:
         """The manifest's line of every linear, its bits counted from the stored arrays."""
@@ -149,6 +153,10 @@ class Checkpoint:
     def tensors(self) -> dict[str, np.ndarray]:
         """Every stored array by its name in the file."""
         return {name: self._read(name) for name in self._file.keys()}  # noqa: SIM118 (safe_open is no mapping)
+
+    def _beside(self, start: str) -> dict[str, np.ndarray]:
+        names = [f"{prefix}.{array}" for prefix, arrays in self._arrays.items() for array in arrays]
+        return {name.removeprefix(start): self._read(name) for name in names if name.startswith(start)}
 
     def _entry(self, layer: int, kind: str) -> LinearEntry:
         header, arrays = self._stored(layer, kind)
@@ -208,12 +216,18 @@ def write_checkpoint(
     _write(path, tensors, headers, norms or {})
 
 
-def join_checkpoints(path: Path, parts: Sequence[Path], norms: Mapping[str, np.ndarray] | None = None) -> None:
-    """Write the linears of ``parts`` and ``norms`` as one checkpoint, the bytes that ``write_checkpoint`` gives."""
+def join_checkpoints(
+    path: Path,
+    parts: Sequence[Path],
+    norms: Mapping[str, np.ndarray] | None = None,
+    tables: Mapping[str, np.ndarray] | None = None,
+) -> None:
+    """Write the linears of ``parts``, ``norms`` and ``tables``, float16 by name, as one checkpoint."""
     tensors, headers = {}, {}
     for part in map(Checkpoint, parts):
         tensors |= part.tensors()
         headers |= part.headers
+    tensors |= {f"tables.{name}": np.asarray(value, dtype=np.float16) for name, value in (tables or {}).items()}
     _write(path, tensors, headers, norms or {})
 
 

@@ -15,7 +15,7 @@ VOCABULARY = 40
 TEXT = " ".join(f"w{(7 * i * i + 3 * i) % (VOCABULARY - 1)}" for i in range(3000))
 
 
-def save_tiny_llama(folder: Path, seed: int = 0, layers: int = 2) -> Path:
+def save_tiny_llama(folder: Path, seed: int = 0, layers: int = 2, tied: bool = True) -> Path:
     """hidden 24 (no multiple of any group), grouped queries, random weights."""
     torch.manual_seed(seed)
     config = LlamaConfig(
@@ -26,7 +26,7 @@ def save_tiny_llama(folder: Path, seed: int = 0, layers: int = 2) -> Path:
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=64,
-        tie_word_embeddings=True,
+        tie_word_embeddings=tied,
     )
     model = LlamaForCausalLM(config)
     for parameter in model.parameters():

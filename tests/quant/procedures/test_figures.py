@@ -72,7 +72,8 @@ def test_gradients_longer_than_one_are_shortened_to_one():
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 1.0)
     for gradient in ([3.0, 4.0], [0.3, 0.4]):
         parameter.grad = torch.tensor(gradient)
-        reconstruct.advance(optimizer, schedule)
+        reconstruct.advance(optimizer)
+        schedule.step()
         assert parameter.grad is None
     assert torch.allclose(torch.stack(seen), torch.tensor([[0.6, 0.8], [0.3, 0.4]]), atol=1e-5)
 
@@ -89,8 +90,8 @@ def probabilities(states, gain, head, eps):
 
 
 @pytest.mark.parametrize("frozen", [False, True])
-@pytest.mark.parametrize("penalty", [0.0, 0.75])
-def test_the_loss_of_distillation_by_a_loop_over_tokens(tiny, monkeypatch, frozen, penalty):
+@pytest.mark.parametrize(("penalty", "own_tables"), [(0.0, False), (0.75, False), (0.0, True)])
+def test_the_loss_of_distillation_by_a_loop_over_tokens(tiny, monkeypatch, frozen, penalty, own_tables):
     monkeypatch.setattr(distill, "_TOKENS_PER_PASS", 48)  # several passes and pieces of logits, the last ones short
     monkeypatch.setattr(distill, "_TOKENS_OF_LOGITS", 40)
     model = tiny.model
@@ -101,7 +102,9 @@ def test_the_loss_of_distillation_by_a_loop_over_tokens(tiny, monkeypatch, froze
     norm = 1.1 * model.model.norm.weight.detach().clone()
     corpus = distill.Corpus(real, real[:3], 0.5)
     plan = TrainingPlan(1, STILL, 16 * 5, 3, range_penalty=penalty)
-    found = distill.distill(model, teacher, student, norm, corpus, 20, plan, quiet)
+    given = embedding, student_head = 0.9 * model.lm_head.weight.detach(), 1.2 * model.lm_head.weight.detach()
+    own = distill.Tables(*given) if own_tables else None
+    found = distill.distill(model, teacher, student, norm, corpus, 20, plan, quiet, own)
 
     tables, per_step = rotary_tables(model, 16), []
     float_block, int8_block = (block_function(model, int8, False) for int8 in (False, True))
@@ -111,15 +114,16 @@ def test_the_loss_of_distillation_by_a_loop_over_tokens(tiny, monkeypatch, froze
     for rows in batches[-2:]:  # of the last tenth
         with torch.no_grad():
             mine = other = embed(model, rows)
+            mine = embedding[rows] if own_tables else mine
             ranges = []
-            for own, full in zip(student, teacher, strict=True):
-                ranges.append(measuring(mine, *tables, own)[1].item())
-                mine, other = int8_block(mine, *tables, own), float_block(other, *tables, full)
+            for block, full in zip(student, teacher, strict=True):
+                ranges.append(measuring(mine, *tables, block)[1].item())
+                mine, other = int8_block(mine, *tables, block), float_block(other, *tables, full)
         eps, head, losses = model.config.rms_norm_eps, model.lm_head.weight, []
         for row in range(5):
             for position in range(16):
                 p = probabilities(other[row, position], model.model.norm.weight, head, eps)
-                q = probabilities(mine[row, position], norm, head, eps)
+                q = probabilities(mine[row, position], norm, student_head if own_tables else head, eps)
                 losses.append((p * (p / q).log()).sum().item())
         per_step.append(sum(losses) / len(losses) + penalty * sum(ranges) / 2)
     assert found == pytest.approx(sum(per_step) / 2, rel=1e-4)
@@ -322,6 +326,7 @@ def test_defaults_of_training():
         "soften": 0.5,
         "distill_soften": 0.5,
         "window": 2,
+        "tables": "kept",
         "rank": 0,
         "range_penalty": 0.0,
     }

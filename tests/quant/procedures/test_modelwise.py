@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,11 +14,12 @@ from quant.methods.rtn import Options as RtnOptions
 from quant.methods.rtn import solve as rtn
 from quant.procedures.calibrate import token_windows
 from quant.procedures.carry import carry
-from quant.procedures.distill import Corpus, distill
+from quant.procedures.distill import Corpus, Tables, distill
 from quant.procedures.latent import BlockTensors, block_function, block_tensors, latent_weight, rotary_tables
 from quant.procedures.reconstruct import TrainingPlan, hardness, learning_rate, reconstruct
+from quant.quantizer import apply_checkpoint, put_beside
 from quant.source import resolve
-from quant.weights.checkpoint import join_checkpoints
+from quant.weights.checkpoint import Checkpoint, join_checkpoints
 from tests.quant.tiny import TEXT, save_tiny_llama, work_on
 
 OPTIONS = {
@@ -169,6 +171,8 @@ CHANGES = [
     {"range_penalty": 0.1, "distilled": "scales"},
     {"rank": 2},
     {"rank": 1, "distilled": "scales"},
+    {"tables": "trained"},
+    {"tables": "trained", "distilled": "scales"},
 ]
 
 
@@ -199,8 +203,66 @@ def test_killed_reconstruction_goes_on_to_the_same_bits(three_blocks, tmp_path, 
     assert run("killed") == run("whole")
 
 
-def test_teacher_stays_as_it_was(tiny, tmp_path):
+@pytest.mark.parametrize("tables", ["kept", "trained"])
+def test_teacher_stays_as_it_was(tiny, tmp_path, tables):
     windows = token_windows(tiny.tokenizer.encode(TEXT), 32, 12, "words")
     before = {name: value.clone() for name, value in tiny.model.state_dict().items()}
-    carry(work_on(tiny, "pt-bitnet-full", windows, tmp_path, **OPTIONS))
+    carry(work_on(tiny, "pt-bitnet-full", windows, tmp_path, **OPTIONS, tables=tables))
     assert all(torch.equal(value, before[name]) for name, value in tiny.model.state_dict().items())
+
+
+def test_trained_tables_bring_the_model_nearer_to_its_teacher_than_kept_ones(tiny):
+    real = token_windows(tiny.tokenizer.encode(TEXT), 32, 40, "words")
+    teacher = [block_tensors(block) for block in blocks(tiny.model)]
+
+    def loss(tables):
+        student = [rounded(block) for block in blocks(tiny.model)]
+        norm = tiny.model.model.norm.weight.detach().clone()
+        corpus, plan = Corpus(real, real[:4], 0.5), TrainingPlan(1, 0.01, 256, 0)
+        return distill(tiny.model, teacher, student, norm, corpus, 60, plan, quiet, tables)
+
+    start = tiny.model.lm_head.weight.detach()
+    tied, apart = start.clone(), Tables(start.clone(), start.clone())
+    assert loss(Tables(tied, tied)) < 0.95 * loss(None)
+    loss(apart)
+    for table in (tied, *apart):
+        moved = (table - start).square().mean().sqrt() / start.square().mean().sqrt()
+        assert 0.02 < moved < 1
+        assert not table.requires_grad
+    assert not torch.equal(apart.embedding, apart.head)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_trained_tables_are_stored_as_float16_and_put_into_the_model(tmp_path, tied):
+    source = resolve(str(save_tiny_llama(tmp_path / "model", tied=tied)))
+    loaded = load_model(source)
+    before = loaded.model.lm_head.weight.detach().clone()
+    quantized(loaded, tmp_path / "run", {"tables": "trained"})
+    checkpoint = Checkpoint(tmp_path / "run" / "all.safetensors")
+    names = ["embed_tokens"] if tied else ["embed_tokens", "lm_head"]
+    assert sorted(checkpoint.tables()) == names
+    assert torch.equal(loaded.model.lm_head.weight, before)
+    apply_checkpoint(loaded, checkpoint)
+    own = loaded.model.model.embed_tokens.weight, loaded.model.lm_head.weight
+    for name, weight in zip((names[0], names[-1]), own, strict=True):
+        stored = checkpoint.tables()[name]
+        assert stored.dtype == np.float16
+        assert np.array_equal(weight.detach().numpy(), stored.astype(np.float32))
+    assert not torch.equal(loaded.model.lm_head.weight, before)
+    quantized(load_model(source), tmp_path / "kept", {})
+    assert Checkpoint(tmp_path / "kept" / "all.safetensors").tables() == {}
+
+
+def test_tables_of_another_size_are_refused(tiny, tmp_path):
+    path = tmp_path / "all.safetensors"
+    join_checkpoints(path, [], {}, {"embed_tokens": np.zeros((3, 24))})
+    with pytest.raises(InputError, match=r"'embed_tokens' of shape \(3, 24\) is none of the model's"):
+        put_beside(tiny, Checkpoint(path))
+
+
+def test_tables_that_the_model_scales_are_not_trained(tiny, tmp_path):
+    windows = token_windows(tiny.tokenizer.encode(TEXT), 32, 12, "words")
+    scaled = tiny._replace(shape=tiny.shape.model_copy(update={"scaled": ("embedding",)}))
+    work = work_on(scaled, "pt-bitnet-full", windows, tmp_path, **OPTIONS, tables="trained")
+    with pytest.raises(InputError, match="option tables must be 'kept'"):
+        carry(work)
