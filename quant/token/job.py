@@ -1,9 +1,9 @@
 """What is asked of the whole token in integers: a model, its trits, number formats, text to write or to measure on."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from hw.document import Record
 from hw.token.attention import AttentionFormat
@@ -49,6 +49,9 @@ class TokenJob(Record):
     options: dict[str, float | int | str | bool | None] = Field(
         {}, description="option of the method, such as digits=2 (tritforge list options)"
     )
+    checkpoint: Path | None = Field(
+        None, description="folder of a finished run whose trits are taken, instead of --method and --options"
+    )
     form: TokenFormat = Field(TokenFormat(), description="number formats")
     prompt: str = Field("Once upon a time", description="text to go on from")
     prompt_ids: tuple[int, ...] | None = Field(None, description="token ids to go on from, instead of a text")
@@ -60,3 +63,10 @@ class TokenJob(Record):
         None, description="text to calibrate on; by default a slice of the stdlib's pydoc_data.topics"
     )
     calibration_windows: Count = Field(2, description="windows that the shifts of a layer are calibrated on")
+    workers: Count = Field(1, description="processes that share the windows of the text; the figures stay the same")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.checkpoint is not None and self.model_fields_set & {"method", "options"}:
+            raise ValueError("--checkpoint already says whose trits are taken; leave --method and --options out")
+        return self

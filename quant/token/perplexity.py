@@ -3,7 +3,9 @@
 Ref: the protocol of ``quant.llama.evaluate.perplexity``: every token but the first of each window.
 """
 
-from collections.abc import Sequence
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import torch
@@ -12,7 +14,7 @@ from hw.token.model import TokenModel
 from hw.token.table import Table
 from quant.llama.blocks import LoadedModel, int8_activations
 
-__all__ = ["float_losses", "integer_losses"]
+__all__ = ["float_losses", "integer_losses", "losses_in_turn"]
 
 _LOGITS_AT_ONCE = 64  # tokens
 
@@ -29,6 +31,34 @@ def integer_losses(model: TokenModel, window: np.ndarray) -> np.ndarray:
         norm = np.log(np.exp(real).sum(axis=1, dtype=np.float64))
         found.append(norm - real[np.arange(len(real)), wanted])
     return np.concatenate(found)
+
+
+def losses_in_turn(model: TokenModel, windows: np.ndarray, workers: int) -> Iterator[tuple[float, int]]:
+    """Mean loss of each window ``(windows, length)`` in turn, and how many kernels saturated in it.
+
+    ``workers``: processes that share the windows and, by fork, the model; 1 stays in this one.
+    """
+    if workers == 1:
+        yield from (_mean_loss(model, window) for window in windows)
+        return
+    _SHARED.append(model)
+    try:
+        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
+            yield from pool.map(_mean_loss_of_shared, windows)
+    finally:
+        _SHARED.pop()
+
+
+_SHARED: list[TokenModel] = []  # what processes inherit instead of a copy through a pipe
+
+
+def _mean_loss_of_shared(window: np.ndarray) -> tuple[float, int]:
+    return _mean_loss(_SHARED[-1], window)
+
+
+def _mean_loss(model: TokenModel, window: np.ndarray) -> tuple[float, int]:
+    before = model.flags.saturated
+    return float(integer_losses(model, window).mean()), model.flags.saturated - before
 
 
 @torch.no_grad()

@@ -12,18 +12,21 @@ import torch
 from hw.artifact import sha256_json
 from hw.progress import StageReport
 from hw.token.model import TokenModel
+from quant.exports.finished import open_finished
 from quant.job import QuantJob
 from quant.llama.blocks import LoadedModel
 from quant.llama.loading import load_model
 from quant.pipeline import quantize
 from quant.procedures.calibrate import token_windows
 from quant.quantizer import apply_checkpoint
+from quant.registry import options_for
 from quant.source import resolve
 from quant.text import NamedText, calibration_text, read_text
 from quant.token.build import token_model, with_attention
 from quant.token.job import SWEEP, TokenJob
-from quant.token.perplexity import float_losses, integer_losses
+from quant.token.perplexity import float_losses, losses_in_turn
 from quant.token.results import TokenRow
+from quant.weights.checkpoint import Checkpoint
 
 __all__ = ["TokenRun", "prepare"]
 
@@ -65,10 +68,11 @@ class TokenRun:
             "float table": self._float("float table", windows, text, report),
             "same trits": self._float(f"table of {job.form.table_digits} digits", windows, text, report),
         }
-        integer = []
-        for number, window in enumerate(windows):
-            integer.append(integer_losses(self.model, window).mean())
-            report("perplexity, integers", number + 1, len(windows))
+        integer, clipped = [], 0
+        for loss, saturated in losses_in_turn(self.model, windows, job.workers):
+            integer.append(loss)
+            clipped += saturated
+            report("perplexity, integers", len(integer), len(windows))
         change = np.array(integer) - losses["same trits"]
         error = change.std(ddof=1) / math.sqrt(len(change)) if len(change) > 1 else math.nan
         return TokenRow(
@@ -84,7 +88,7 @@ class TokenRun:
             integer=math.exp(np.mean(integer)),
             change=math.expm1(change.mean()),
             standard_error=error if math.isfinite(error) else None,
-            saturated=self.model.flags.saturated,
+            saturated=clipped,
         )
 
     def _float(self, name: str, windows: np.ndarray, text: NamedText, report: StageReport) -> np.ndarray:
@@ -103,13 +107,31 @@ class TokenRun:
 
 
 def prepare(job: TokenJob, report: StageReport) -> TokenRun:
-    """Quantize, or take from the cache, and build the integers.
+    """Quantize, or take from the cache or a finished run, and build the integers.
 
     Raises:
-        InputError: see ``quant.pipeline.quantize`` and ``quant.token.build.token_model``.
+        InputError: see ``quant.pipeline.quantize``, ``quant.exports.finished.open_finished`` and
+            ``quant.token.build.token_model``.
     """
-    source = resolve(job.model)
-    length = min(job.length, source.shape.max_positions)
+    length = min(job.length, resolve(job.model).shape.max_positions)
+    job = job.model_copy(update={"length": length})
+    loaded, checkpoint, folder, made = _taken_up(job) if job.checkpoint else _quantized(job, report)
+    run = TokenRun(job.model_copy(update=made), loaded, None, folder, None)
+    context = max(length, len(run.prompt()) + job.tokens)
+    run.samples = _windows(loaded, calibration_text(job.calib), length, job.calibration_windows)
+    run.model = token_model(loaded, checkpoint.solution, job.form, run.samples, context, report)
+    return run
+
+
+def _taken_up(job: TokenJob) -> tuple[LoadedModel, Checkpoint, Path, dict[str, object]]:
+    """A finished run's model and trits, where they lie, and what made them: options that are not the defaults."""
+    loaded, checkpoint, manifest = open_finished(job.checkpoint, job.model)
+    defaults = options_for(manifest.method, {}).model_dump()
+    given = {name: value for name, value in manifest.options.items() if value != defaults.get(name)}
+    return loaded, checkpoint, checkpoint.path.parent, {"method": manifest.method, "options": given}
+
+
+def _quantized(job: TokenJob, report: StageReport) -> tuple[LoadedModel, Checkpoint, Path, dict[str, object]]:
     quantized = quantize(
         QuantJob(
             model=job.model,
@@ -117,19 +139,14 @@ def prepare(job: TokenJob, report: StageReport) -> TokenRun:
             options=job.options,
             calib=job.calib,
             windows=1,
-            length=length,
+            length=job.length,
             calibration_windows=None if job.calib is None else job.calibration_windows,
         ),
         report,
     )
-    loaded = load_model(source, "cpu")
-    checkpoint = quantized.checkpoint
-    apply_checkpoint(loaded, checkpoint)
-    run = TokenRun(job.model_copy(update={"length": length}), loaded, None, quantized.folder, None)
-    context = max(length, len(run.prompt()) + job.tokens)
-    run.samples = _windows(loaded, calibration_text(job.calib), length, job.calibration_windows)
-    run.model = token_model(loaded, checkpoint.solution, job.form, run.samples, context, report)
-    return run
+    loaded = load_model(resolve(job.model), "cpu")
+    apply_checkpoint(loaded, quantized.checkpoint)
+    return loaded, quantized.checkpoint, quantized.folder, {}
 
 
 def _windows(loaded: LoadedModel, text: NamedText, length: int, count: int | None) -> np.ndarray:

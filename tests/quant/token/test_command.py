@@ -64,6 +64,17 @@ def test_a_sweep_gives_the_rows_that_single_formats_give(run, tiny_text):
         assert alone == [row]
 
 
+def test_processes_and_a_finished_run_give_the_same_figures(run, tiny_text, tmp_path):
+    text = str(tiny_text)
+    arguments = ("--tokens", "0", "--json", "--calib", text, "--text", text, "--windows", "3")
+    alone = json.loads(run(*arguments))
+    assert json.loads(run(*arguments, "--workers", "2")) == alone
+    (checkpoint,) = (tmp_path / "models").glob("*/*/ternary.safetensors")
+    assert json.loads(run(*arguments, "--checkpoint", str(checkpoint.parent))) == alone
+    with pytest.raises(InputError, match="leave --method and --options out"):
+        run(*arguments, "--checkpoint", str(checkpoint.parent), "--method", "rtn")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
