@@ -12,6 +12,7 @@ from energy.costs.tables import ZERO, Cost
 from hw.arithmetics import ARITHMETICS
 from hw.config import ArrayConfig
 from hw.document import Record
+from hw.errors import InputError
 from hw.formats import SCALE_BITS
 from sim.cores import ONE_CORE, CoreGroup
 
@@ -99,11 +100,24 @@ def _partial_product_um2(gates: GateSource) -> float:
 
 
 def _vector(array: ArrayConfig, gates: GateSource) -> Cost:
-    """Lanes of the vector unit: each multiplies in the array's format for attention, and in floats for the rest."""
-    formats = dict.fromkeys((ARITHMETICS[array.arithmetic.vector_mac].gate_format, ARITHMETICS["fp16"].gate_format))
-    lane = sum(gates.design_area_um2("lane", name, _SUM_BITS) for name in formats)
-    share = load_area_table().vector_lane
-    return _spread(_logic(array.vector_lanes * lane), share.low, share.typical, share.high)
+    """Lanes of the vector unit.
+
+    Those of an integer array are measured, with an int8 multiply-accumulate beside them where attention and lm_head
+    cannot run on the array; those of a float array are its own lanes with the same tables, and an assumed range.
+    """
+    mac = gates.design_area_um2("lane", ARITHMETICS[array.arithmetic.vector_mac].gate_format, _SUM_BITS)
+    if array.arithmetic.is_float:
+        share = load_area_table().vector_lane
+        lane = mac + (gates.vector.tables_area_um2 if gates.vector else 0.0)
+        return _spread(_logic(array.vector_lanes * lane), share.low, share.typical, share.high)
+    if gates.vector is None:
+        raise InputError(f"costs {gates.name!r} must have the blocks of a vector unit: tritforge gates --vector")
+    ends = gates.vector.lane_area_um2
+    if array.arithmetic.dense_mac is None:
+        ends = ends + Cost.exact(mac)
+    used = load_area_table().utilization
+    placed = Cost(ends.low / used.high, ends.typical / used.typical, ends.high / used.low)
+    return placed.scaled(array.vector_lanes / _UM2_PER_MM2)
 
 
 def _sequencing(array: ArrayConfig, gates: GateSource) -> Cost:
@@ -138,7 +152,7 @@ def _recipes(array: ArrayConfig, gates: GateSource, factor: float, buffer: Buffe
         "array": f"{gates.area_recipe(array)}, {placed}",
         "accumulators": f"{macro}, two ports x {table.accumulator_ports.typical:g}",
         "requantizers": f"sum bits x {SCALE_BITS} partial products of an int8 lane per column, {placed}",
-        "vector": f"one lane per arithmetic, {placed}",
+        "vector": f"{gates.vector_recipe(array)}, {placed}",
         "sram": f"{macro}, banks of {sram.bank_bytes / 1024:g} KiB to one array",
         "sequencing": f"shadow tile of flip-flops, control as on ECP5 in units of the array, {placed}",
     }

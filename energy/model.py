@@ -64,7 +64,7 @@ def energy_of(result: SimResult, costs: CostSource) -> EnergyResult:
     buffers = _buffers(result, costs)
     recipes = {
         "array": costs.mac(result.array).recipe,
-        "vector": f"MACs, element operations and scale multiplies from {costs.name}",
+        "vector": costs.vector_recipe(result.array),
         "host": f"instructions of a processor, its link; {load_host().operation_pj.source}",
         "sram": _sram_recipe(buffers),
         "dram": _dram_recipe(result),
@@ -78,7 +78,7 @@ def _phase_energy(result: SimResult, phase: PhaseResult, costs: CostSource) -> P
     buffers = _buffers(result, costs)
     parts = {
         "array": costs.array_energy(result.array, counts) + costs.reduction(result.array).scaled(counts.reductions),
-        "vector": _vector_energy(result.array, counts, costs),
+        "vector": _vector_energy(result.array, phase, costs),
         "host": load_host().operation.scaled(counts.host_macs + counts.host_ops)
         + load_host().link_bit.scaled(counts.host_link_bits),
         "sram": _sram_energy(buffers, counts),
@@ -100,13 +100,15 @@ def _dram_recipe(result: SimResult) -> str:
     )
 
 
-def _vector_energy(array: ArrayConfig, counts: ActionCounts, costs: CostSource) -> Cost:
+def _vector_energy(array: ArrayConfig, phase: PhaseResult, costs: CostSource) -> Cost:
     """MACs, element operations and scale multiplies of the vector unit; low-rank corrections as FP16 MACs."""
-    return (
+    counts = phase.counts
+    elements = (costs.element(op.name, array).scaled(op.counts.vector_ops) for op in phase.ops if op.counts.vector_ops)
+    return sum(
+        elements,
         costs.vector_mac(array.arithmetic.vector_mac).scaled(counts.vector_macs)
         + costs.vector_mac("fp16").scaled(counts.vector_float_macs)
-        + costs.element().scaled(counts.vector_ops)
-        + costs.scale().scaled(counts.scale_multiplies)
+        + costs.scale(array).scaled(counts.scale_multiplies),
     )
 
 

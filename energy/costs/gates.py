@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from energy.costs.operators import MacCost
 from energy.costs.tables import TECH_FOLDER, Cost, Share, SramChoice
+from energy.costs.vector import VectorUnit, block_rows, vector_unit
 from hw.arithmetics import ARITHMETICS, VectorMac
 from hw.artifact import read_artifact, sha256_json
 from hw.config import ArrayConfig
@@ -97,10 +98,11 @@ class _Switching(NamedTuple):
 class GateSource:
     """Costs of one cell library. A figure's range is that of the operands it was measured with."""
 
-    def __init__(self, library: str, rows: list[GateRow], sram: SramChoice) -> None:
+    def __init__(self, library: str, rows: list[GateRow], sram: SramChoice, vector: VectorUnit | None = None) -> None:
         self.name = GATES_PREFIX + library
         self.source = f"gate-level simulation with {library} cells, see docs/gates.md"
         self.sram = sram
+        self.vector = vector  # None: lanes of the arrays' formats stand for it
         self._library = library
         self._rows = rows
 
@@ -167,18 +169,31 @@ class GateSource:
         """At most a lane of the vector unit, whose adder is as wide and has a product before it."""
         return self.vector_mac(array.arithmetic.vector_mac)
 
-    def element(self) -> Cost:
-        """From an int8 lane to an FP16 -> FP32 lane; typically half of the latter, one of its two operators."""
+    def element(self, op: str, array: ArrayConfig) -> Cost:
+        """A measured block's share; of a float array, from an int8 to an FP16 -> FP32 lane, typically half of this."""
+        if self.vector is not None and not array.arithmetic.is_float:
+            return self.vector.operation(op)
         low, high = self.vector_mac("int8").typical, self.vector_mac("fp16").typical
         return Cost(min(low, high / 2), high / 2, high)
 
-    def scale(self) -> Cost:
-        """An FP16 -> FP32 lane."""
+    def scale(self, array: ArrayConfig) -> Cost:
+        """A measured block, both of its products; of a float array an FP16 -> FP32 lane."""
+        if self.vector is not None and not array.arithmetic.is_float:
+            return self.vector.work("scale")
         return self.vector_mac("fp16")
 
+    def vector_recipe(self, array: ArrayConfig) -> str:
+        """The blocks or lanes."""
+        if self.vector is not None and not array.arithmetic.is_float:
+            return f"{self.vector.recipe}; multiply-accumulates: int8 lanes, {self.name}"
+        return f"FP16 -> FP32 lanes, {self.name}"
+
     def logic_leakage_w(self, array: ArrayConfig) -> Cost:
-        """Leakage of every lane of the array, W."""
-        return Cost.exact(self._of(array)[0].leakage_w * array.lanes)
+        """Leakage of every lane of the array and of its vector unit, W."""
+        lanes = self._of(array)[0].leakage_w * array.lanes
+        if self.vector is not None and not array.arithmetic.is_float:
+            lanes += self.vector.lane_leakage_w * array.vector_lanes
+        return Cost.exact(lanes)
 
     def area_basis(self) -> "tuple[GateSource, float] | None":
         """These cells as they are; None where nothing is known of their flip-flops and SRAM."""
@@ -214,7 +229,8 @@ class GateSource:
 
     def sha256(self) -> str:
         """Hash of every row."""
-        return sha256_json([row.model_dump() for row in self._rows])
+        blocks = block_rows(self._library) or {}
+        return sha256_json([row.model_dump() for row in [*self._rows, *blocks.values()]])
 
     def _of(self, array: ArrayConfig) -> list[GateRow]:
         """Rows of the design that stands for ``array``."""
@@ -243,7 +259,14 @@ def load_gates(name: str) -> GateSource:
     """
     if name not in gate_names():
         raise InputError(f"costs gates:LIBRARY must be one of {', '.join(gate_names()) or 'none yet'}, not {name!r}")
-    return GateSource(name, _rows(name), _libraries()[name].sram)
+    lanes = [_int8_lane(library) for library in (name, "asap7")]
+    return GateSource(name, _rows(name), _libraries()[name].sram, vector_unit(name, *lanes))
+
+
+def _int8_lane(library: str) -> tuple[float, float]:
+    """Energy in J and area in um2 of a library's int8 lane with a 32-bit sum."""
+    row = next(row for row in _rows(library) if (row.organisation, row.format) == ("lane", "int8"))
+    return row.dynamic_j, _lane_area(row)
 
 
 @cache

@@ -42,12 +42,16 @@ class CostSource(Protocol):
         """One addition of the partial sums of two cores."""
         ...
 
-    def element(self) -> Cost:
-        """One element operation of the vector unit."""
+    def element(self, op: str, array: ArrayConfig) -> Cost:
+        """One element operation of the op called ``op`` on the vector unit of ``array``."""
         ...
 
-    def scale(self) -> Cost:
+    def scale(self, array: ArrayConfig) -> Cost:
         """One scale multiply."""
+        ...
+
+    def vector_recipe(self, array: ArrayConfig) -> str:
+        """What the vector unit's costs are made of."""
         ...
 
     def logic_leakage_w(self, array: ArrayConfig) -> Cost:
@@ -99,15 +103,19 @@ class OperatorSource:
             return self.table.op("fp32_add")
         return self.table.integer_add(array.accumulator_bits)
 
-    def element(self) -> Cost:
+    def element(self, op: str, array: ArrayConfig) -> Cost:
         """From an FP16 add to an FP32 multiply, typically an FP16 multiply."""
-        op = self.table.op
-        return Cost(op("fp16_add").low, op("fp16_mul").typical, op("fp32_mul").high)
+        cost = self.table.op
+        return Cost(cost("fp16_add").low, cost("fp16_mul").typical, cost("fp32_mul").high)
 
-    def scale(self) -> Cost:
+    def scale(self, array: ArrayConfig) -> Cost:
         """From an FP16 to an FP32 multiply."""
         op = self.table.op
         return Cost(op("fp16_mul").low, op("fp32_mul").typical, op("fp32_mul").high)
+
+    def vector_recipe(self, array: ArrayConfig) -> str:
+        """Operators for what they stand for."""
+        return f"MACs, element operations and scale multiplies from {self.name}"
 
     def logic_leakage_w(self, array: ArrayConfig) -> Cost:
         """A share of the array's dynamic power at full use."""

@@ -1,8 +1,10 @@
 """Generated tables of docs/energy.md: what the cost files come to."""
 
 from energy.costs.dram import chip_count, dram_energy, dram_power, load_dram
+from energy.costs.gates import gate_names
 from energy.costs.sources import load_source, source_names
 from energy.costs.tables import ZERO, Cost, load_sram
+from energy.costs.vector import OPERATIONS, block_rows
 from hw.pages import markdown_table
 from sim.counts import ActionCounts
 from sim.memory import load_memory, memory_names
@@ -66,4 +68,21 @@ def _sram() -> str:
     return markdown_table(header, rows)
 
 
-ENERGY_TABLES = {"dram-energy": _dram, "sram-cells": _sram}
+def _vector() -> str:
+    """Blocks of the vector unit in the libraries that were measured."""
+    measured = {name: rows for name in gate_names() if (rows := block_rows(name)) is not None}
+    rows = []
+    for block in next(iter(measured.values())):
+        kinds = [kind for kind, work in OPERATIONS.items() if block in work.blocks]
+        cells = [f"`{block}`", ", ".join(f"{kind}, {OPERATIONS[kind].operations}" for kind in kinds)]
+        for library in measured.values():
+            row = library[block]
+            cells += [f"{row.area_um2:.3g}", f"{row.critical_s * 1e9:.2f}"]
+            cells.append(f"{row.filled_j * 1e12:.3g} ({row.sized_j * 1e12:.3g})")
+        rows.append(cells)
+    header = ["block", "work, operations of an element"]
+    header += [f"{name}: {what}" for name in measured for what in ("um2", "period, ns", "pJ filled (sized)")]
+    return markdown_table(header, rows)
+
+
+ENERGY_TABLES = {"dram-energy": _dram, "sram-cells": _sram, "vector-blocks": _vector}

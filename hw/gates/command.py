@@ -61,6 +61,9 @@ def add_gates(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--cross-check", action="store_true", help="compare lanes with Icarus (energy) and OpenSTA (timing)"
     )
+    parser.add_argument(
+        "--vector", action="store_true", help="measure the vector unit's blocks: area, timing, energy of an element"
+    )
     parser.add_argument("--document", action="store_true", help="write docs/gates.md from the committed tables")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.set_defaults(run=gates)
@@ -90,12 +93,16 @@ def gates(options: Namespace) -> None:
     with spinner("gates") as say:
         say("reading the library")
         library = load_library(options.lib, CACHE / "libraries")
-        if options.cross_check:
+        if options.vector:
+            rows = _vector(options, library, say)
+        elif options.cross_check:
             rows = _cross_check(options, library, say)
         else:
             rows = (_table if options.table else _array)(options, library, say)
     if options.json or options.cross_check:
         print(json.dumps(rows))
+    elif options.vector:
+        _print_blocks(rows, library)
     else:
         _print(rows, library)
 
@@ -123,6 +130,17 @@ def _cross_check(options: Namespace, library: Library, say: Callable[[str], None
     return cross_check(library, options.lib, path, say)
 
 
+def _vector(options: Namespace, library: Library, say: Callable[[str], None]) -> list[dict]:
+    from hw.gates.table import RESULTS
+    from hw.gates.vector_unit import run_vector_table
+
+    def show(text: str, done: int, total: int) -> None:
+        say(f"{text}, {done} of {total}")
+
+    path = (options.results or RESULTS) / f"vector-{short_name(library.name)}.json"
+    return run_vector_table(library, path, CACHE / "netlists", show)
+
+
 def _array(options: Namespace, library: Library, say: Callable[[str], None]) -> list[dict]:
     from hw.gates.designs.candidates import CORE, FORMATS, Design, operand_kind
     from hw.gates.designs.operands import recorded, synthetic
@@ -143,6 +161,20 @@ def _array(options: Namespace, library: Library, say: Callable[[str], None]) -> 
             operands = synthetic(operand_kind(name), *size, options.zeros)
         rows.append(best(design, library, operands, CACHE / "netlists", progress=say).row())
     return rows
+
+
+def _print_blocks(rows: list[dict], library: Library) -> None:
+    table = Table(title=f"{library.name}, {library.voltage} V: blocks of the vector unit, an element per clock")
+    table.add_column("block")
+    for column in ("takes", "products", "cells", "FF", "um2", "period ns", "filled fJ", "sized fJ", "clock fJ"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        table.add_row(
+            *(row["block"], row["rate"], str(row["multiplications"]), str(row["cells"]), str(row["flip_flops"])),
+            *(f"{row['area_um2']:.4g}", f"{row['critical_s'] * 1e9:.3g}"),
+            *(f"{row[key] * 1e15:.4g}" for key in ("filled_j", "sized_j", "clock_j")),
+        )
+    screen().print(table)
 
 
 def _print(rows: list[dict], library: Library) -> None:

@@ -1,13 +1,11 @@
 """One measurement: synthesis, timing, simulation checked bit for bit, energy; the best candidate of a design."""
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from hw.artifact import sha256_json, write_text
 from hw.gates.designs.bench import array_bench, lane_bench
 from hw.gates.designs.candidates import Candidate, Design, candidates
 from hw.gates.designs.operands import Operands
@@ -15,8 +13,8 @@ from hw.gates.flow.cells import Library
 from hw.gates.flow.event_simulation import simulate
 from hw.gates.flow.netlist import netlist_of
 from hw.gates.flow.power import energy
-from hw.gates.flow.technology_mapping import Recipe, flow_text, synthesize
 from hw.gates.flow.timing import analyse
+from hw.gates.mapped import mapped_module
 
 __all__ = ["SUM_LENGTH", "Measurement", "best", "measure"]
 
@@ -73,7 +71,7 @@ def measure(
         RuntimeError: the netlist computes something else than the reference.
     """
     component = candidate.build()
-    netlist = netlist_of(_module(candidate.rtlil(component), candidate.recipe, library, cache), library)
+    netlist = netlist_of(mapped_module(candidate.rtlil(component), library, candidate.recipe, cache), library)
     timing = analyse(netlist)
     tree = design.organisation == "tree"
     bench = array_bench(component, operands) if tree else lane_bench(component, operands, SUM_LENGTH)
@@ -128,17 +126,3 @@ def best(
     found.sort(key=lambda measurement: measurement.dynamic_j)
     others = {measurement.structure: measurement.dynamic_j for measurement in found[1:]}
     return Measurement(**asdict(found[0]) | {"others": others})
-
-
-def _module(rtlil: str, recipe: Recipe, library: Library, cache: Path | None) -> dict:
-    """The mapped module, from the cache where design, library, recipe and flow are the same."""
-    if cache is None:
-        return synthesize(rtlil, library, recipe)
-    key = sha256_json([rtlil, library.sha256, flow_text(library, recipe)])
-    path = cache / f"{key[:24]}.json"
-    if path.is_file():
-        return json.loads(path.read_text(encoding="utf-8"))
-    module = synthesize(rtlil, library, recipe)
-    kept = {"ports": module["ports"], "cells": module["cells"]}
-    write_text(path, json.dumps(kept, separators=(",", ":")))
-    return kept

@@ -30,7 +30,11 @@ module chain (A, B, CI, BI, X, Y, CO);
   input CI, BI;
   output [Y_WIDTH-1:0] X, Y, CO;
   wire [Y_WIDTH-1:0] a, b;
-  \\$pos #(.A_SIGNED(A_SIGNED), .A_WIDTH(A_WIDTH), .Y_WIDTH(Y_WIDTH)) extend_a (.A(A), .Y(a));
+  generate if (A_WIDTH == 0)  // what is left of a constant 0
+    assign a = {Y_WIDTH{1'b0}};
+  else
+    \\$pos #(.A_SIGNED(A_SIGNED), .A_WIDTH(A_WIDTH), .Y_WIDTH(Y_WIDTH)) extend_a (.A(A), .Y(a));
+  endgenerate
   \\$pos #(.A_SIGNED(B_SIGNED), .A_WIDTH(B_WIDTH), .Y_WIDTH(Y_WIDTH)) extend_b (.A(B), .Y(b));
   wire [Y_WIDTH-1:0] d = b ^ {Y_WIDTH{BI}};
   wire [Y_WIDTH:0] c = {CO, CI};
@@ -196,6 +200,7 @@ def _passes(library: Library, recipe: Recipe, columns: bool) -> list[str]:
         *(["setattr -mod -set keep_hierarchy 1 column"] if columns else []),
         f"synth -top top -flatten{' -booth' if recipe.booth else ''} -run coarse:fine",
         "opt -fast -full",
+        "memory_map",  # tables of the vector unit become logic
         *(["maccmap -unmap", *_ADDER_PASSES] if recipe.adder == "ripple" else []),
         "techmap",
         "opt -fast",

@@ -59,12 +59,12 @@ def test_the_ends_of_a_mac_are_those_of_its_operands_and_its_middle_the_most_rep
 
 def test_other_work_is_that_of_lanes():
     """An element operation is half of an FP16 lane, from an int8 lane (or that half) to a whole one."""
-    assert tuple(SOURCE.element()) == pj(26, 30, 60)
-    assert tuple(SOURCE.scale()) == pj(60, 60, 60)
+    assert tuple(SOURCE.element("gate", array())) == pj(26, 30, 60)
+    assert tuple(SOURCE.scale(array())) == pj(60, 60, 60)
     assert tuple(SOURCE.reduction(array())) == pj(20, 26, 26)
     assert tuple(SOURCE.reduction(array("fp16"))) == pj(60, 60, 60)
     cheap = GateSource("hand", [row("lane int8", 32, 40.0), row("lane fp16-fp32", 32, 60.0)], SRAM)
-    assert tuple(cheap.element()) == pj(30, 30, 60)
+    assert tuple(cheap.element("gate", array())) == pj(30, 30, 60)
 
 
 def test_leakage_is_that_of_every_lane_of_the_representative_row():
