@@ -15,7 +15,7 @@ from quant.job import QuantJob
 from quant.manifest import Manifest, read_manifest
 from sim.result import SimResult
 
-__all__ = ["Comparison", "MethodRow", "compare_manifests", "compare_methods", "write_comparison"]
+__all__ = ["Comparison", "MethodRow", "compare_manifests", "compare_methods", "comparison_inputs", "write_comparison"]
 
 _SCHEMA, _VERSION = "tritforge.comparison", 1
 
@@ -103,8 +103,12 @@ def compare_manifests(job: Job, paths: list[Path]) -> Comparison:
 
 def write_comparison(path: Path, comparison: Comparison, manifests: list[Path]) -> None:
     """Write ``comparison.json``; its inputs are the manifests."""
-    inputs = {f"{manifest.parent.name}/{manifest.name}": sha256_file(manifest) for manifest in manifests}
-    write_artifact(path, _SCHEMA, _VERSION, comparison.model_dump(), inputs)
+    write_artifact(path, _SCHEMA, _VERSION, comparison.model_dump(), comparison_inputs(manifests))
+
+
+def comparison_inputs(manifests: list[Path]) -> dict[str, str]:
+    """Folder and name of each manifest -> its hash."""
+    return {f"{manifest.parent.name}/{manifest.name}": sha256_file(manifest) for manifest in manifests}
 
 
 def _label(manifest: Manifest, of_its_method: list[Manifest]) -> str:

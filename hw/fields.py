@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 from hw.document import load_document, load_mapping, validate_document
 from hw.errors import InputError, did_you_mean
 
-__all__ = ["add_fields", "add_job_file", "given_fields", "kinds_of", "options_origin"]
+__all__ = ["add_fields", "add_job_file", "given_fields", "kinds_of", "options_of", "options_origin"]
 
 _JOB_SCHEMA = "tritforge.job.1"  # of --job FILE, whatever the command
 _METAVARS = {int: "N", float: "X", Path: "FILE"}
@@ -70,6 +70,27 @@ def given_fields(options: Namespace, *models: type[BaseModel]) -> list[dict[str,
         {name: value for name, value in filed.items() if name in model.model_fields} | _of_options(options, model)
         for model in models
     ]
+
+
+def options_of(record: BaseModel, leave_out: Iterable[str] = (), prefix: str = "") -> list[str]:
+    """The words that say what ``record`` holds beyond its defaults: ``given_fields`` of them gives it back."""
+    words: list[str] = []
+    for name, field in type(record).model_fields.items():
+        value = getattr(record, name)
+        if name in leave_out or value == field.get_default(call_default_factory=True):
+            continue
+        flag = f"--{(prefix + name).replace('_', '-')}"
+        if isinstance(value, BaseModel):
+            words += options_of(value, prefix=f"{prefix}{name}_")
+        elif isinstance(value, bool):
+            words.append(flag if value else f"--no-{flag.removeprefix('--')}")
+        elif isinstance(value, dict):
+            words += [word for key, one in value.items() for word in (flag, f"{key}={_as_value(one)}")]
+        elif isinstance(value, tuple | list):
+            words += [word for one in value for word in (flag, str(one))]
+        elif value is not None:
+            words += [flag, str(value)]
+    return words
 
 
 def options_origin(options: Namespace) -> str:
@@ -152,6 +173,17 @@ def _number(kind: object, text: object) -> object:
         return kind(text)  # type: ignore[operator]
     except ValueError:
         return text
+
+
+def _as_value(value: object) -> str:
+    """What ``_pairs`` reads as ``value``: a word stays one unless it would be taken for JSON."""
+    if not isinstance(value, str):
+        return json.dumps(value)
+    try:
+        json.loads(value)
+    except json.JSONDecodeError:
+        return value
+    return json.dumps(value)
 
 
 def _pairs(name: str, given: Sequence[str]) -> Mapping[str, object]:

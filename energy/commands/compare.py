@@ -5,12 +5,14 @@ from functools import partial
 from pathlib import Path
 
 from energy.commands.show import BUILD, show
-from energy.compare import compare_manifests, compare_methods, write_comparison
+from energy.compare import compare_manifests, compare_methods, comparison_inputs, write_comparison
 from energy.job import Job
-from energy.reports.comparison import comparison_html, print_comparison
+from energy.reports.comparison import print_comparison
+from energy.reports.pages.document import provenance
+from energy.reports.pages.methods import comparison_html
 from hw.artifact import write_text
 from hw.document import validate_document
-from hw.fields import add_fields, add_job_file, given_fields, options_origin
+from hw.fields import add_fields, add_job_file, given_fields, options_of, options_origin
 from hw.progress import stage_bars
 from quant.job import QuantJob
 from quant.registry import method_names
@@ -56,6 +58,16 @@ def _compare(options: Namespace) -> None:
             comparison, manifests = compare_methods(job, jobs, report)
     folder = options.out or BUILD / "compare" / comparison.model
     write_comparison(folder / "comparison.json", comparison, manifests)
-    write_text(folder / "report.html", comparison_html(comparison))
+    repeat = ["tritforge", "compare", "--model", job.model, *_words(job, jobs[0], methods, options.manifest or [])]
+    made = provenance(repeat, comparison_inputs(manifests))
+    write_text(folder / "report.html", comparison_html(comparison, made))
     names = ["comparison.json", "report.html"]
     show(options, folder / "comparison.json", partial(print_comparison, comparison), names)
+
+
+def _words(job: Job, quant_job: QuantJob, methods: list[str], manifests: list[Path]) -> list[str]:
+    """Options that say the same comparison again."""
+    words = options_of(job, ["model"])
+    if manifests:
+        return [*words, *(word for path in manifests for word in ("--manifest", str(path)))]
+    return ["--methods", ",".join(methods), *words, *options_of(quant_job, ["model", "method"])]

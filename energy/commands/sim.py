@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from energy.commands.show import BUILD, show
+from energy.findings import find
 from energy.job import Job, Rivals, simulate_machines
 from energy.reports.files import write_job
 from energy.reports.screen import print_summary
@@ -12,7 +13,7 @@ from energy.weights import measure_weights
 from hw.artifact import file_name
 from hw.config import load_array
 from hw.document import validate_document
-from hw.fields import add_fields, add_job_file, given_fields, options_origin
+from hw.fields import add_fields, add_job_file, given_fields, options_of, options_origin
 from hw.progress import stage_bars
 from quant.job import QuantJob
 from quant.registry import check_method
@@ -57,6 +58,15 @@ def _sim(options: Namespace) -> None:
         with stage_bars() as report:
             measured = measure_weights(load_array(job.array), quant_job, report)
     summary, results = simulate_machines(job, source.shape, measured, rivals)
+    words = _words(job, rivals, quant_job if measured else None)
+    findings = find(job, source.shape, measured, rivals, summary, results, words)
     folder = options.out or BUILD / "sim" / file_name(f"{source.name}-{results[0].machine.replace(' ', '')}")
-    paths = write_job(folder, summary, results)
+    repeat = ["tritforge", "sim", *words, *options_of(Rivals(hold=rivals.hold))]
+    paths = write_job(folder, summary, results, findings, repeat)
     show(options, paths["energy"], partial(print_summary, summary), [path.name for path in paths.values()])
+
+
+def _words(job: Job, rivals: Rivals, quant_job: QuantJob | None) -> list[str]:
+    """Options that say the same job again, but for what is held equal."""
+    words = ["--model", job.model, *options_of(job, ["model"]), *options_of(rivals, ["hold"])]
+    return [*words, *(options_of(quant_job, ["model"]) if quant_job else ["--shapes-only"])]

@@ -7,11 +7,13 @@ from functools import partial
 from pathlib import Path
 
 from energy.commands.show import BUILD, show
-from energy.reports.study import print_study, study_html
+from energy.reports.pages.document import provenance
+from energy.reports.pages.study import study_html
+from energy.reports.study import print_study
 from energy.study.document import load_study
 from energy.study.engine import run_study
 from energy.study.journal import Journal
-from energy.study.result import write_study
+from energy.study.result import study_sha256, write_study
 from energy.study.schema import study_schema
 from energy.study.tables import has_parquet, write_csv, write_parquet
 from hw.artifact import file_name, write_text
@@ -63,7 +65,8 @@ def _whatif(options: Namespace) -> None:
         raise
     write_study(folder / "study.json", result)
     write_csv(folder / "points.csv", result)
-    write_text(folder / "report.html", study_html(result))
+    made = provenance(["tritforge", "whatif", "--study", options.study], {"study": study_sha256(study)})
+    write_text(folder / "report.html", study_html(result, made))
     written = ["study.json", "points.csv", "report.html"]
     if has_parquet():
         write_parquet(folder / "points.parquet", result)

@@ -1,6 +1,7 @@
 """The result as Markdown."""
 
 from energy.reports.rows import SAVINGS, headline, percent, reduction_rows, result_rows
+from energy.reports.verdict import plain, verdict
 from energy.summary import JobSummary
 from hw.pages import markdown_table
 
@@ -19,6 +20,7 @@ def summary_markdown(summary: JobSummary) -> str:
     parts = [
         f"# {summary.model} on {summary.ternary.name}",
         "\n".join(headline(summary)),
+        plain(verdict(summary)),
         _quality(summary),
         markdown_table(["", *names], rows),
         "## Saved by ternary",

@@ -4,6 +4,7 @@ from rich.console import Console
 from rich.table import Table
 
 from energy.reports.rows import SAVINGS, gating_line, headline, percent, reduction_rows, result_rows
+from energy.reports.verdict import plain, verdict
 from energy.summary import JobSummary
 
 __all__ = ["print_summary"]
@@ -15,6 +16,7 @@ def print_summary(summary: JobSummary, console: Console) -> None:
     """Print a job's result."""
     for line in headline(summary):
         console.print(line, style="bold", highlight=False)
+    console.print(plain(verdict(summary)), highlight=False)
     if summary.quality is not None:
         quality = summary.quality
         scores = ", ".join(f"{name} {value:.4g}" for name, value in quality.perplexity.items())

@@ -14,7 +14,7 @@ from hw.artifact import sha256_json, write_artifact
 from hw.document import Record
 from hw.errors import InputError
 
-__all__ = ["Measured", "StudyPoint", "StudyResult", "finished", "write_study"]
+__all__ = ["Measured", "StudyPoint", "StudyResult", "finished", "study_sha256", "write_study"]
 
 _SCHEMA, _VERSION = "tritforge.study", 2
 _MOST_POINTS = 10_000  # in study.json; a larger study has its front there and every row in the tables beside it
@@ -81,6 +81,11 @@ def finished(study: Study, measured: list[Measured]) -> StudyResult:
     return StudyResult(study=study, points=_marked(study, points))
 
 
+def study_sha256(study: Study) -> str:
+    """Hash of all that a study says."""
+    return sha256_json(study.model_dump(mode="json"))
+
+
 def write_study(path: Path, result: StudyResult) -> None:
     """Write ``study.json``: every point, or the front alone of a study of more than ten thousand."""
     whole = len(result.points) <= _MOST_POINTS
@@ -91,7 +96,7 @@ def write_study(path: Path, result: StudyResult) -> None:
         "complete": whole,
         "points": [point.model_dump() for point in (result.points if whole else result.front)],
     }
-    write_artifact(path, _SCHEMA, _VERSION, body, {"study": sha256_json(result.study.model_dump(mode="json"))})
+    write_artifact(path, _SCHEMA, _VERSION, body, {"study": study_sha256(result.study)})
 
 
 def _fields_wanted(derived: Mapping[str, Expression], constraints: list[Constraint]) -> bool:

@@ -11,15 +11,16 @@ __all__ = ["layer_gantt"]
 _WIDTH, _LEFT, _RIGHT, _ROW, _BAR, _TOP, _BOTTOM = 960, 110, 40, 24, 16, 64, 34  # pixels
 _TICKS = 8
 _LABEL_PIXELS = 26  # an op narrower than this has its name in its tooltip only
+# By a variable of the page that holds the chart, whose colours follow light and dark, or as they are where it has none
 _COLOURS = {
-    "ops": "#8a8a8a",
-    "array": "#2a7f62",
-    "weight stream": "#e0a458",
-    "vector unit": "#5b7db1",
-    "host": "#b07aa1",
-    "results": "#7d5ba6",
-    "reads": "#c8553d",
-    "writes": "#7a2e1d",
+    "ops": "var(--rival,#8f8f8f)",
+    "array": "var(--array,#0072b2)",
+    "weight stream": "var(--sram,#e69f00)",
+    "vector unit": "var(--vector,#6cc0ee)",
+    "host": "var(--host,#a3447f)",
+    "results": "var(--other-2,#6a3d8f)",
+    "reads": "var(--dram,#c8500a)",
+    "writes": "var(--other-4,#7a2e1d)",
 }
 
 
@@ -40,13 +41,17 @@ def layer_gantt(result: SimResult, phase: PhaseResult) -> str:
     title = f"{phase.name} of {result.model} on {result.machine}, {result.memory.name}: first layer of a step"
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {bottom + _BOTTOM}" width="100%" '
-        f'font-family="system-ui, sans-serif" font-size="11" role="img" aria-label="{escape(title)}">',
+        f'font-family="system-ui, sans-serif" font-size="11" fill="currentColor" role="img" '
+        f'aria-label="{escape(title)}">',
         f"<title>{escape(title)}</title>",
     ]
     step = _round_step(length_us / unit_us / _TICKS)
     for tick in range(int(length_us / unit_us / step) + 1):
         position = _LEFT + tick * step * unit_us * scale
-        parts.append(f'<line x1="{position:.1f}" y1="{_TOP - 4}" x2="{position:.1f}" y2="{bottom}" stroke="#e4e4e4"/>')
+        parts.append(
+            f'<line x1="{position:.1f}" y1="{_TOP - 4}" x2="{position:.1f}" y2="{bottom}" '
+            'style="stroke:var(--grid,#e4e4e4)"/>'
+        )
         parts.append(f'<text x="{position:.1f}" y="{bottom + 14}" text-anchor="middle">{tick * step:,.6g}</text>')
     parts.append(f'<text x="{_LEFT}" y="{bottom + 28}">{phase.name}: {unit} since the layer began</text>')
     for track, y in rows.items():
@@ -71,5 +76,5 @@ def _bar(span: Span, y: float, left: float, width: float) -> str:
     label = f"{span.op}{what}, {span.track}: {span.duration_us:,.4g} us"
     return (
         f'<rect x="{left:.2f}" y="{y}" width="{max(width, 0.4):.2f}" height="{_BAR}" '
-        f'fill="{_COLOURS[span.what or span.track]}"><title>{escape(label)}</title></rect>'
+        f'style="fill:{_COLOURS[span.what or span.track]}"><title>{escape(label)}</title></rect>'
     )

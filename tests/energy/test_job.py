@@ -1,6 +1,9 @@
 """The main job on shapes: what it writes, that its sums hold, and that bad input costs nothing."""
 
+import html
 import json
+import re
+import shlex
 import subprocess
 import sys
 
@@ -104,11 +107,49 @@ def test_command_writes_every_artifact_and_json_on_request(tmp_path, capsys):
 def test_report_needs_no_network(tmp_path):
     main(["sim", "--model", "stories260K", "--prefill", "8", "--decode", "2", "--shapes-only", "--out", str(tmp_path)])
     page = (tmp_path / "report.html").read_text()
-    assert "Plotly.newPlot" in page
-    assert len(page) > 3_000_000  # Plotly itself is inside
-    assert "<script src=" not in page
-    assert "<link" not in page
+    assert page.count("<svg") == 4 + 2 + 1 + 2  # latency and energy of two phases, doublings, roofline, timelines
+    assert len(page.encode()) < 1_500_000
+    assert not re.search(r"\ssrc=|<link|url\(|@import|fetch\(|https?://(?!www\.w3\.org/2000/svg)", page)
     assert "assumed" in page
+
+
+def test_energy_json_says_what_the_report_says(tmp_path):
+    job = ["--model", "stories260K", "--prefill", "8", "--decode", "2", "--array", "8x8", "--kv-bits", "8"]
+    main(["sim", *job, "--rivals", "int8", "--shapes-only", "--out", str(tmp_path)])
+    document = json.loads((tmp_path / "energy.json").read_text())
+    words = html.unescape(re.sub(r"<(sup).*?</sup>|<[^>]+>", "", (tmp_path / "report.html").read_text()))
+    first, second = document["verdict"].split(". ", 1)
+    for sentence in (f"{first}.", second):
+        assert re.sub(r"\s", "", sentence).replace("-", "−") in re.sub(r"\s", "", words)
+    assert [row["hold"] for row in document["alternatives"]] == [
+        "",
+        "lanes",
+        "compute-area",
+        "area",
+        "power",
+        "bandwidth",
+    ]
+    lanes = document["alternatives"][1]
+    int8 = document["machines"][1]["phases"][1]
+    assert (lanes["decode_tokens_per_s"], lanes["decode_j_per_token"]) == (
+        int8["tokens_per_s"],
+        int8["total_j_per_token"][1],
+    )
+    shares = [row["shares"]["decode"] for row in document["assumptions"] if row["shares"]]
+    assert sum(shares) == pytest.approx(1)  # every joule rests on a named cost
+    assert document["explanation"][1]["phase"] == "decode"
+
+
+def test_the_command_of_an_alternative_gives_its_row(tmp_path):
+    job = ["--model", "stories260K", "--prefill", "8", "--decode", "2", "--array", "16x16", "--no-double-buffer"]
+    main(["sim", *job, "--rivals", "w2a8", "--shapes-only", "--out", str(tmp_path / "first")])
+    row = json.loads((tmp_path / "first" / "energy.json").read_text())["alternatives"][3]
+    assert row["hold"] == "area"
+    program, command, *words = shlex.split(row["command"])
+    assert (program, command) == ("tritforge", "sim")
+    main(["sim", *words, "--out", str(tmp_path / "second")])
+    machine = json.loads((tmp_path / "second" / "energy.json").read_text())["machines"][1]
+    assert (machine["size"], machine["phases"][0]["seconds"]) == (row["size"], row["prefill_s"])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,51 @@
+"""``Findings``: what a job's report says beyond its summary: why, the alternatives, and on what the figures rest."""
+
+from functools import partial
+from typing import NamedTuple
+
+from energy.alternatives import Alternative, find_alternatives
+from energy.assumptions import Assumption, assumptions_of
+from energy.costs.sources import load_source
+from energy.job import Job, Rivals
+from energy.summary import JobSummary
+from energy.weights import Measured
+from quant.shapes import ModelShape
+from sim.reports.explain import PhaseExplanation, explain
+from sim.result import SimResult
+from sim.simulator import simulate_on
+from sim.trace.build import build_trace
+
+__all__ = ["Findings", "find"]
+
+
+class Findings(NamedTuple):
+    """What was found about one job."""
+
+    explanations: list[PhaseExplanation]  # of the ternary machine, phase by phase
+    alternatives: list[Alternative]
+    assumptions: list[Assumption]
+
+
+def find(
+    job: Job,
+    shape: ModelShape,
+    measured: Measured | None,
+    rivals: Rivals,
+    summary: JobSummary,
+    results: list[SimResult],
+    words: list[str],
+) -> Findings:
+    """Simulate what explains ``summary``; ``words``: options of the job, for the commands of the alternatives."""
+    return Findings(
+        _explained(job, shape, measured, results[0]),
+        find_alternatives(job, shape, measured, rivals, summary, words),
+        assumptions_of(summary, results[0], load_source(job.costs)),
+    )
+
+
+def _explained(job: Job, shape: ModelShape, measured: Measured | None, result: SimResult) -> list[PhaseExplanation]:
+    """Why ``result`` takes as long as it does: the job's own work on other machines."""
+    manifest, statistics = (measured.manifest, measured.statistics) if measured else (None, None)
+    sizes = job.prefill, job.decode, job.batch
+    trace = build_trace(shape, *sizes, job.formats(result.array, shape), manifest, statistics, job.execution)
+    return explain(result, partial(simulate_on, trace))

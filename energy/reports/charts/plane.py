@@ -1,0 +1,164 @@
+"""A plane with logarithmic axes: points with names, straight lines, whiskers; rooflines and fronts are drawn on it."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from markupsafe import Markup
+
+from energy.reports.charts.bars import tick_text
+from energy.reports.charts.scale import Logarithmic
+from energy.reports.charts.svg import chart, element, share
+
+__all__ = ["Line", "Point", "plane"]
+
+_TOP, _BOTTOM = 30, 38  # pixels over and under the drawing: the y axis' title, ticks and the x axis' title
+_MARK = 5.0  # radius, pixels
+_LETTER = 6.4
+_WIDE = 520  # width of a figure that names are placed for, pixels
+
+
+class Point(NamedTuple):
+    """A mark; where ``label`` is set its name stands beside it."""
+
+    x: float
+    y: float
+    tip: str
+    label: str = ""
+    kind: str = "rival"  # class of the style sheet
+    square: bool = False
+    low: float | None = None  # of y
+    high: float | None = None
+
+
+class Line(NamedTuple):
+    """Straight pieces through points of the plane."""
+
+    points: Sequence[tuple[float, float]]
+    kind: str
+
+
+def plane(
+    points: Sequence[Point],
+    lines: Sequence[Line],
+    x_title: str,
+    y_title: str,
+    title: str,
+    description: str,
+    height: int = 340,
+) -> Markup:
+    """Points above lines above the grid."""
+    xs = [point.x for point in points] + [x for line in lines for x, _ in line.points]
+    ys = [value for point in points for value in (point.y, point.low or 0.0, point.high or 0.0)]
+    ys += [y for line in lines for _, y in line.points]
+    x, y = Logarithmic(xs, 0.1), Logarithmic(ys, 0.1)
+    spots = [(x.at(point.x), _down(y.at(point.y), height)) for point in points]
+    return chart(
+        height,
+        title,
+        description,
+        _grid(x, y, height),
+        element("text", y_title, x=0, y=12, class_="title"),
+        element("text", x_title, x="100%", y=height - 4, text_anchor="end", class_="title"),
+        *(_line(line, x, y, height) for line in lines),
+        *(_range(point, x, y, height) for point in points),
+        *(_mark(point, spot) for point, spot in zip(points, spots, strict=True)),
+        *_labels(points, spots, [_down(y.at(tick), height) for tick in y.ticks], height),
+    )
+
+
+def _down(fraction: float, height: float) -> float:
+    """A position on the y axis in pixels from the top."""
+    return _TOP + (1 - fraction) * (height - _TOP - _BOTTOM)
+
+
+def _grid(x: Logarithmic, y: Logarithmic, height: float) -> Markup:
+    bottom = height - _BOTTOM
+    across = [
+        element("line", x1=0, x2="100%", y1=_down(y.at(tick), height), y2=_down(y.at(tick), height)) for tick in y.ticks
+    ]
+    up = [element("line", x1=share(x.at(tick)), x2=share(x.at(tick)), y1=_TOP, y2=bottom) for tick in x.ticks]
+    left = [
+        element("text", tick_text(tick), x=2, y=_down(y.at(tick), height) - 3) for tick in y.ticks if y.at(tick) < 0.97
+    ]
+    below = [
+        element("text", tick_text(tick), x=share(x.at(tick)), y=bottom + 14, text_anchor="middle")
+        for tick in x.ticks
+        if 0.02 < x.at(tick) < 0.98
+    ]
+    return element("g", *across, *up, class_="grid") + element("g", *left, *below, class_="axis")
+
+
+def _line(line: Line, x: Logarithmic, y: Logarithmic, height: float) -> Markup:
+    return element(
+        "g",
+        *(
+            element(
+                "line", x1=share(x.at(x1)), y1=_down(y.at(y1), height), x2=share(x.at(x2)), y2=_down(y.at(y2), height)
+            )
+            for (x1, y1), (x2, y2) in zip(line.points, line.points[1:], strict=False)
+        ),
+        class_=f"line {line.kind}",
+    )
+
+
+def _range(point: Point, x: Logarithmic, y: Logarithmic, height: float) -> Markup:
+    if point.low is None or point.high is None:
+        return Markup("")
+    at = share(x.at(point.x))
+    ends = _down(y.at(point.low), height), _down(y.at(point.high), height)
+    return element("g", element("line", x1=at, x2=at, y1=ends[0], y2=ends[1]), class_="whisker", aria_hidden="true")
+
+
+def _mark(point: Point, spot: tuple[float, float]) -> Markup:
+    title, (at, down) = element("title", point.tip), spot
+    kind = f"mark {point.kind}"
+    focus = {"tabindex": 0, "role": "img", "aria_label": point.tip} if point.label else {}
+    if not point.square:
+        return element("circle", title, cx=share(at), cy=down, r=_MARK, class_=kind, **focus)
+    moved = f"translate({-_MARK:g} {-_MARK:g})"
+    return element(
+        "rect", title, x=share(at), y=down, width=2 * _MARK, height=2 * _MARK, transform=moved, class_=kind, **focus
+    )
+
+
+def _labels(
+    points: Sequence[Point], spots: Sequence[tuple[float, float]], ticks: Sequence[float], height: float
+) -> list[Markup]:
+    """Names beside their marks, each where it covers no mark, no figure of the axis and no name placed before."""
+    taken = [(at * _WIDE - _MARK, down - _MARK, at * _WIDE + _MARK, down + _MARK) for at, down in spots]
+    taken += [(0.0, down - 14, 56.0, down - 1) for down in ticks]
+    placed = []
+    for point, (at, down) in zip(points, spots, strict=True):
+        if not point.label:
+            continue
+        box, anchor, shift, base = _place(point.label, at, down, taken, height)
+        taken.append(box)
+        placed.append(
+            element(
+                "text",
+                point.label,
+                x=share(at),
+                y=base,
+                text_anchor=anchor,
+                transform=f"translate({shift} 0)",
+                class_=f"label {point.kind}",
+                aria_hidden="true",
+            )
+        )
+    return placed
+
+
+def _place(label: str, at: float, down: float, taken: list[tuple[float, float, float, float]], height: float):
+    """Box, anchor, shift and base line of a name: the first of some places that is free, or the first of all."""
+    width, choices = _LETTER * len(label), []
+    for base in (down + 4, down - 9, down + 18, down - 22, down + 31):
+        for anchor, shift in (("start", 9), ("end", -9)):
+            left = at * _WIDE + shift - (width if anchor == "end" else 0)
+            choices.append(((left, base - 11, left + width, base + 3), anchor, shift, base))
+    inside = [one for one in choices if one[0][0] >= 0 and one[0][2] <= _WIDE and _TOP <= one[3] <= height - _BOTTOM]
+    free = [one for one in inside if not any(_overlap(one[0], other) for other in taken)]
+    return (free or inside or choices)[0]
+
+
+def _overlap(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

@@ -1,0 +1,103 @@
+"""Figures as geometry: lengths are in proportion to what they show, axes start at zero, texts are escaped."""
+
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from energy.reports.charts.bars import Bar, Segment, stacked_bars
+from energy.reports.charts.plane import Line, Point, plane
+from energy.reports.charts.scale import Linear, Logarithmic
+from energy.reports.charts.svg import element
+from energy.reports.charts.waterfall import Step, waterfall
+
+BARS = [
+    Bar("ternary", "4 s", [Segment("DRAM", "dram", 3.0, "3 s"), Segment("a <b> & c", "array", 1.0, "1 s")], 2.0, 9.0),
+    Bar("INT8", "8 s", [Segment("DRAM", "dram", 8.0, "8 s"), Segment("none", "host", 0.0, "0 s")], 5.0, 99.0),
+]
+
+
+def parsed(svg):
+    return ElementTree.fromstring(str(svg))
+
+
+def percent(text):
+    assert text.endswith("%")
+    return float(text[:-1]) / 100
+
+
+def of(tree, name, kind):
+    return [one for one in tree.iter(name) if kind in (one.get("class") or "").split()]
+
+
+def test_segments_are_as_long_as_their_values_and_lie_end_to_end():
+    tree = parsed(stacked_bars(BARS, "title", "description"))
+    first, second, third = of(tree, "rect", "segment")
+    assert percent(first.get("width")) == pytest.approx(3 * percent(second.get("width")), rel=1e-3)
+    assert percent(third.get("width")) == pytest.approx(8 / 3 * percent(first.get("width")), rel=1e-3)
+    assert percent(second.get("x")) == pytest.approx(percent(first.get("width")), abs=1e-4)
+    assert percent(first.get("x")) == percent(third.get("x")) == 0
+
+
+def test_names_are_escaped_and_read_out():
+    tree = parsed(stacked_bars(BARS, "title", "description"))
+    assert [one.text for one in tree[:2]] == ["title", "description"]
+    labels = [one.get("aria-label") for one in tree.iter("g") if one.get("aria-label")]
+    assert labels == ["ternary: 4 s. DRAM 3 s; a <b> & c 1 s", "INT8: 8 s. DRAM 8 s"]
+    assert all(one.get("tabindex") == "0" for one in tree.iter("g") if one.get("aria-label"))
+
+
+def test_whiskers_far_beyond_all_bars_end_in_an_arrow_at_the_end_of_the_axis():
+    tree = parsed(stacked_bars(BARS, "title", "description"))
+    within, beyond = of(tree, "g", "whisker")
+    assert [one.text for one in within.iter("text")] == []
+    assert [one.text for one in beyond.iter("text")] == ["▸"]
+    assert percent(beyond[0].get("x2")) == 1
+    assert percent(within[0].get("x1")) / percent(within[0].get("x2")) == pytest.approx(2 / 9, rel=1e-2)
+
+
+@given(st.floats(1e-9, 1e12), st.floats(0, 1e12))
+def test_linear_axes_hold_everything_between_round_ticks(high, depth):
+    scale, invisible = Linear(high, -depth), 1e-6 * (high + depth)
+    assert scale.ticks[0] <= -depth + invisible
+    assert scale.ticks[-1] >= high - invisible
+    assert 3 <= len(scale.ticks) <= 9
+    assert (scale.at(scale.ticks[0]), scale.at(scale.ticks[-1])) == (0, pytest.approx(1))
+    assert 0.0 in scale.ticks or any(abs(tick) < 1e-9 * (high + depth) for tick in scale.ticks)
+
+
+@given(st.lists(st.floats(1e-6, 1e9), min_size=1, max_size=6))
+def test_logarithmic_axes_hold_everything_and_say_where(values):
+    scale = Logarithmic(values)
+    assert all(0 <= scale.at(value) <= 1 for value in values)
+    assert all(0 <= scale.at(tick) <= 1 for tick in scale.ticks)
+
+
+def test_a_waterfall_hangs_its_steps_between_the_ends():
+    steps = [Step("DRAM", "dram", -6.0, "-6"), Step("array", "array", 2.0, "+2")]
+    tree = parsed(waterfall(("A", 10.0, "10"), steps, ("B", 6.0, "6"), "title", "description"))
+    first, down, up, last = of(tree, "rect", "segment")
+
+    def end(bar):
+        return percent(bar.get("x")) + percent(bar.get("width"))
+
+    assert end(down) == pytest.approx(end(first), abs=2e-4)
+    assert percent(down.get("x")) == pytest.approx(percent(up.get("x")), abs=2e-4)
+    assert end(up) == pytest.approx(end(last), abs=2e-4)
+    assert percent(down.get("width")) == pytest.approx(3 * percent(up.get("width")), rel=1e-3)
+
+
+def test_names_on_a_plane_do_not_cover_each_other_or_the_marks():
+    points = [Point(1.0, 10.0, "a", "first"), Point(1.02, 10.1, "b", "second"), Point(9.0, 90.0, "c")]
+    tree = parsed(plane(points, [Line([(1.0, 1.0), (9.0, 9.0)], "strong")], "x", "y", "title", "description"))
+    one, other = of(tree, "text", "label")
+    assert {one.text, other.text} == {"first", "second"}
+    assert (one.get("text-anchor"), one.get("y")) != (other.get("text-anchor"), other.get("y"))
+    assert len(of(tree, "circle", "mark")) == 3
+
+
+def test_elements_take_python_names_and_leave_out_nothing_but_none():
+    assert str(element("text", "1 < 2", class_="a", stroke_width=0, x=None)) == (
+        '<text class="a" stroke-width="0">1 &lt; 2</text>'
+    )

@@ -1,0 +1,44 @@
+"""Words that say a record again: parsed, they give it back."""
+
+from argparse import ArgumentParser
+
+import pytest
+
+from energy.job import Job, Rivals
+from hw.fields import add_fields, given_fields, options_of
+from quant.job import QuantJob
+from sim.host import Host
+
+
+def parsed(words, *models):
+    parser = ArgumentParser()
+    for model in models:
+        add_fields(parser, model)
+    return [
+        model(**fields) for model, fields in zip(models, given_fields(parser.parse_args(words), *models), strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        Job(),
+        Job(model="stories260K", prefill=8, decode=0, kv_bits=8, prefill_chunk=4),
+        Job(double_buffer=False, fuse_projections=True, mapping="tokens"),
+        Job(placement={"lm_head": "host", "embedding": "host"}, host=Host(latency_s=1e-3)),
+    ],
+)
+def test_options_of_a_job_give_it_back(job):
+    assert parsed(options_of(job), Job) == [job]
+
+
+def test_options_of_a_quantization_keep_numbers_words_and_paths(tmp_path):
+    job = QuantJob(
+        model="m", options={"group": 64, "scales": "pow2", "odd": "12"}, more_texts=(tmp_path, tmp_path / "b")
+    )
+    rivals = Rivals(rivals="w2a8", hold="area")
+    assert parsed(["--model", "m", *options_of(job, ["model"]), *options_of(rivals)], QuantJob, Rivals) == [job, rivals]
+
+
+def test_defaults_need_no_words():
+    assert options_of(Rivals()) == []
