@@ -120,7 +120,7 @@ def _label(manifest: Manifest, of_its_method: list[Manifest]) -> str:
 
 def _unquantized(job: Job, manifest: Manifest, array: ArrayConfig, costs: CostSource) -> MethodRow:
     """The FP16 model on an FP16 array of the same organisation; perplexities before quantization."""
-    result = job.without_digits().simulate(manifest.shape, job.core_group.fed(array.baseline("fp16")))
+    result = job.as_rival().simulate(manifest.shape, job.core_group.fed(array.baseline("fp16")))
     before = {"a16": manifest.perplexity["fp"], "a8": manifest.perplexity["fp_a8"]}
     return _row("unquantized (fp16 array)", result, costs, 16.0, 0.0, before)
 

@@ -87,7 +87,7 @@ def simulate_machines(
         """A rival stores its own formats, whatever the manifest and the digits of K and V say."""
         if machine.arithmetic.stores_trits:
             return job.simulate(shape, machine, manifest, statistics)
-        return job.without_digits().simulate(shape, machine, None, statistics)
+        return job.as_rival().simulate(shape, machine, None, statistics)
 
     first = run(array)
     sizing = Sizing(rivals.hold, first, costs, job.core_group, run)

@@ -33,6 +33,11 @@ class Execution(Record):
         description="keep weights, embedding, lm_head and KV cache in the weight buffer, so that none comes from DRAM; "
         "refused with the bytes that are needed where they do not fit",
     )
+    beyond_capacity: bool = Field(
+        False,
+        description="simulate a model that does not fit the memory as if its channels held more; a note says so. By "
+        "default it is refused, with the channels and the memory that would hold it",
+    )
     dense_products: Literal["array", "vector"] = Field(
         "array",
         description="where attention products and lm_head run: on the array where it multiplies dense operands, or "

@@ -11,7 +11,7 @@ from quant.shapes import ModelShape
 from sim.attention import choose_digits
 from sim.cores import CoreGroup, CoreSplit
 from sim.execution import Execution
-from sim.memory import load_memory
+from sim.memory import Channels, MemoryConfig, load_memory
 from sim.result import SimResult
 from sim.simulator import array_formats, simulate
 from sim.trace.build import TraceStatistics
@@ -28,6 +28,11 @@ class SimJob(Execution):
     model: str = Field("llama2-7b", description="shipped model (tritforge list models), or a file or hub id of one")
     array: str = Field("mobile-64x64", description="shipped array (tritforge list arrays), RxC, or a .yaml file")
     memory: str = Field("lpddr5-6400", description="shipped memory (tritforge list memories) or a .yaml file")
+    channels: Channels | None = Field(
+        None,
+        description="channels of the memory, such as 40 for a card with five stacks of hbm2e-3200; by default the "
+        "memory's own",
+    )
     prefill: Count = Field(512, description="prompt tokens per sequence")
     decode: Annotated[int, Field(ge=0)] = Field(128, description="steps of one token per sequence")
     batch: Count = Field(1, description="sequences that run together")
@@ -56,14 +61,26 @@ class SimJob(Execution):
         """The cores as the simulator takes them."""
         return CoreGroup(count=self.cores, split=self.core_split, link_bits=self.core_link_bits)
 
+    def load_memory(self) -> MemoryConfig:
+        """The memory with the channels that were asked for.
+
+        Raises:
+            InputError: an unknown memory, or a faulty file.
+        """
+        return load_memory(self.memory, self.channels)
+
     @property
     def execution(self) -> Execution:
         """How the machine runs, without what it runs."""
         return Execution(**{name: getattr(self, name) for name in Execution.model_fields})
 
-    def without_digits(self) -> Self:
-        """The same run for a machine that multiplies K and V as they are, wherever ``dense_products`` says."""
-        return self.model_copy(update={"attention": "auto", "key_digits": None, "value_digits": None, "rotate": None})
+    def as_rival(self) -> Self:
+        """The same run for a machine that is compared: K and V as they are, multiplied where ``dense_products`` says.
+
+        What its wider weights take beyond the memory's capacity is noted, not refused.
+        """
+        kept = {"attention": "auto", "key_digits": None, "value_digits": None, "rotate": None}
+        return self.model_copy(update=kept | {"beyond_capacity": True})
 
     def formats(self, array: ArrayConfig, shape: ModelShape) -> Formats:
         """What suits ``array``, with this job's KV cache of ``shape``.
@@ -92,7 +109,7 @@ class SimJob(Execution):
         return simulate(
             shape,
             array,
-            load_memory(self.memory),
+            self.load_memory(),
             prefill=self.prefill,
             decode=self.decode,
             batch=self.batch,

@@ -9,9 +9,12 @@ from hw.document import Record, load_named, names_in
 from hw.errors import InputError
 from sim.dram import DramChannel
 
-__all__ = ["MEMORY_FOLDER", "MemoryConfig", "load_memory", "memory_names", "stream_table"]
+__all__ = ["MEMORY_FOLDER", "Channels", "MemoryConfig", "load_memory", "memory_names", "stream_table"]
 
 MEMORY_FOLDER = Path(__file__).parent / "memories"
+
+
+Channels = Annotated[int, Field(ge=1, le=4096)]
 
 
 class MemoryConfig(Record):
@@ -22,14 +25,29 @@ class MemoryConfig(Record):
     name: str
     source: str
     standard: str  # key of the DRAM energy table, e.g. "DDR4", "LPDDR5", "HBM2"
-    channels: Annotated[int, Field(ge=1)]
+    channels: Channels
     peak_bytes_per_s: Annotated[float, Field(gt=0)]
+    channel_bytes: Annotated[int, Field(ge=1)] | None = (
+        None  # capacity of one channel; None: not known, never too small
+    )
+    capacity_source: str = ""
     sequential_efficiency: Annotated[float, Field(gt=0, le=1)]  # share of peak that a long sequential stream reaches
     efficiency_source: str
     write_cost: Annotated[float, Field(ge=1)] = 1.0  # time of a written byte over a read one's, with turnarounds
     burst_bytes: Annotated[int, Field(ge=1)] = 64
     latency_s: Annotated[float, Field(ge=0)] = 60e-9  # first word of an idle memory
     dram: DramChannel | None = None  # banks and timing behind the efficiency
+
+    @property
+    def capacity_bytes(self) -> int | None:
+        """Of all channels; None where that of one is not known."""
+        return None if self.channel_bytes is None else self.channels * self.channel_bytes
+
+    def with_channels(self, channels: int | None) -> "MemoryConfig":
+        """The same memory with so many channels, which its name then says; None: as many as it has."""
+        if channels is None or channels == self.channels:
+            return self
+        return self.model_copy(update={"name": f"{self.name} x{channels}", "channels": channels})
 
     @property
     def bytes_per_s(self) -> float:
@@ -46,13 +64,13 @@ def memory_names() -> list[str]:
     return names_in(MEMORY_FOLDER)
 
 
-def load_memory(name: str) -> MemoryConfig:
-    """A shipped memory by name, or a ``.yaml`` file.
+def load_memory(name: str, channels: int | None = None) -> MemoryConfig:
+    """A shipped memory by name, or a ``.yaml`` file; with so many ``channels``, where given.
 
     Raises:
         InputError: unknown name (the known ones are listed), or a faulty file.
     """
-    return load_named(name, MEMORY_FOLDER, MemoryConfig, "memory")
+    return load_named(name, MEMORY_FOLDER, MemoryConfig, "memory").with_channels(channels)
 
 
 def stream_table(memory: MemoryConfig) -> dict[str, float]:

@@ -14,11 +14,12 @@ from sim.machine.resources import Resources
 from sim.memory import MemoryConfig
 from sim.reports.doublings import Machine
 from sim.reports.notes import run_notes
+from sim.residence import check_residence
 from sim.result import CAUSES, OpResult, PhaseResult, SimResult
 from sim.trace.build import Phase, Trace, TraceStatistics, build_trace
 from sim.trace.ops import AttentionOp, Formats, LinearOp, Op
 
-__all__ = ["array_formats", "simulate", "simulate_on", "simulate_trace", "stored_bytes"]
+__all__ = ["array_formats", "simulate", "simulate_on", "simulate_trace"]
 
 
 def array_formats(array: ArrayConfig) -> Formats:
@@ -56,11 +57,10 @@ def simulate_trace(trace: Trace, array: ArrayConfig, memory: MemoryConfig, cores
     """Simulate a trace.
 
     Raises:
-        InputError: K too long for the accumulators, cores or an on-chip run that do not fit, products beside an array
-            whose results are int8 already.
+        InputError: K too long for the accumulators, cores or a model that do not fit, products beside an array whose
+            results are int8 already.
     """
-    if trace.execution.on_chip:
-        _check_residence(trace, array)
+    excess = check_residence(trace, array, memory)
     check_placement(trace, array)
     resources = Resources(array, memory, trace.formats, trace.execution, cores)
     units = {op.name: resources.place(op) for phase in trace.phases for op in phase.ops}
@@ -82,7 +82,7 @@ def simulate_trace(trace: Trace, array: ArrayConfig, memory: MemoryConfig, cores
         batch=trace.batch,
         execution=trace.execution,
         phases=_merged([_run_phase(phase, resources) for phase in trace.phases]),
-        notes=run_notes(trace, array, units, bool(side_products)),
+        notes=[*run_notes(trace, array, units, bool(side_products)), *excess],
     )
 
 
@@ -103,39 +103,6 @@ def _ops_with_side_products(trace: Trace, array: ArrayConfig) -> list[str]:
     if not array.arithmetic.stores_trits:
         return []
     return [op.name for phase in trace.phases for op in _linears(phase) if op.float_macs or op.int8_macs]
-
-
-def stored_bytes(trace: Trace, array: ArrayConfig) -> int:
-    """Bytes of what a run keeps: weights as ``array`` stores them, scales, embedding, lm_head, the KV cache at its end.
-
-    Padding of tiles and pages is not counted.
-    """
-    shape, formats = trace.shape, trace.formats
-    cached_tokens = (trace.prefill + trace.decode) * trace.batch
-    head_bits = formats.head_bits
-    if array.arithmetic.dense_mac and trace.execution.dense_products == "array":
-        head_bits = array.arithmetic.dense_bits
-    bits = shape.linear_parameters * array.weight_bits
-    if array.arithmetic.stores_trits:
-        bits *= max((op.planes for phase in trace.phases for op in _linears(phase)), default=1)
-        bits += max(sum(op.count * (op.scale_bits + op.side_bits) for op in _linears(phase)) for phase in trace.phases)
-    bits += shape.embedding_parameters * (head_bits + formats.embedding_bits) + shape.router_parameters * head_bits
-    bits += shape.layers * shape.kv_heads * cached_tokens * formats.cached_bits(shape.head_dim)
-    return math.ceil(bits / 8)
-
-
-def _check_residence(trace: Trace, array: ArrayConfig) -> None:
-    """Refuse a run whose weights and KV cache do not fit the weight buffer.
-
-    Raises:
-        InputError: with what is needed and what is there.
-    """
-    needed = stored_bytes(trace, array)
-    if needed > array.weight_buffer_bytes:
-        raise InputError(
-            f"on-chip run of {trace.shape.name!r}: weight_buffer_bytes must be at least {needed} for weights, "
-            f"embedding, lm_head and KV cache, not {array.weight_buffer_bytes} of array {array.name!r}"
-        )
 
 
 def _merged(phases: list[PhaseResult]) -> list[PhaseResult]:

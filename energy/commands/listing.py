@@ -91,6 +91,7 @@ def _memories() -> Rows:
             "standard": m.standard,
             "channels": m.channels,
             "bytes_per_s": m.bytes_per_s,
+            "capacity_bytes": m.capacity_bytes,
             "source": m.source,
         }
         for m in map(load_memory, _memory_names())

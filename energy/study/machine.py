@@ -13,8 +13,9 @@ from hw.errors import InputError
 from quant.shapes import ModelShape, load_shape
 from sim.host import Host
 from sim.memory import MemoryConfig, load_memory
+from sim.residence import stored_bytes
 from sim.result import SimResult
-from sim.simulator import simulate_trace, stored_bytes
+from sim.simulator import simulate_trace
 from sim.trace.build import Trace, build_trace
 
 __all__ = ["AXES", "NAMED", "PLACEMENT", "Catalog", "Machine", "fields_of_machine", "is_axis"]
@@ -99,7 +100,7 @@ class Catalog:
             job,
             self._changed("model", load_shape, job.model, values),
             array,
-            self._changed("memory", load_memory, job.memory, values),
+            self._changed("memory", load_memory, job.memory, values).with_channels(job.channels),
             self._document("costs", load_source, job.costs),
             self._document("costs_sha256", lambda name: load_source(name).sha256(), job.costs),
         )

@@ -17,7 +17,6 @@ from quant.shapes import load_shape
 from sim.commands.replay import replayed
 from sim.execution import Execution
 from sim.job import SimJob
-from sim.memory import load_memory
 from sim.reports.explain import explain, explanation_json, explanation_lines
 from sim.reports.screen import op_table, phase_table, run_json
 from sim.reports.timeline import write_timeline
@@ -73,7 +72,7 @@ def _run(options: Namespace) -> None:
         trace = build_trace(shape, *sizes, job.formats(array, shape), manifest, statistics, job.execution)
     if options.save_trace:
         write_trace(options.save_trace, trace, array)
-    result = simulate_trace(trace, array, load_memory(job.memory), cores)
+    result = simulate_trace(trace, array, job.load_memory(), cores)
     explanations = explain(result, partial(simulate_on, trace)) if options.explain else []
     if options.out:
         inputs = {

@@ -195,3 +195,12 @@ def test_the_main_job_on_shapes_loads_neither_torch_nor_amaranth(tmp_path):
         "sys.exit(bool({'torch', 'transformers', 'amaranth'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", program], capture_output=True).returncode == 0
+
+
+def test_rivals_whose_weights_are_wider_than_the_memory_are_noted():
+    job = Job(model="llama2-7b", memory="lpddr4x-4266", prefill=4, decode=1)
+    _, results = simulate_machines(job, load_shape("llama2-7b"), rivals=Rivals(rivals="int8,fp16"))
+    late = [any("as if its channels held more" in note for note in result.notes) for result in results]
+    assert late == [False, True, True]
+    with pytest.raises(InputError, match=r"must hold 13\.48 GiB"):
+        simulate_machines(job.model_copy(update={"model": "llama2-70b"}), load_shape("llama2-70b"))

@@ -13,7 +13,8 @@ from sim.attention import choose_digits
 from sim.execution import Execution
 from sim.job import SimJob
 from sim.memory import load_memory
-from sim.simulator import simulate_trace, stored_bytes
+from sim.residence import stored_bytes
+from sim.simulator import simulate_trace
 from sim.trace.build import build_trace
 from sim.trace.file import read_trace, write_trace
 from sim.trace.ops import Formats, KvDigits
@@ -150,7 +151,7 @@ def test_kept_bytes_are_those_of_the_digits():
 
 def test_rivals_keep_k_and_v_as_they_multiply_them():
     job = SimJob(attention="array", key_digits=5, value_digits=5, rotate=True, kv_bits=8)
-    plain = job.without_digits()
+    plain = job.as_rival()
     assert (plain.attention, plain.key_digits, plain.value_digits, plain.rotate) == ("auto", None, None, None)
     assert plain.formats(array().baseline("int8"), SHAPE).digits is None
     assert plain.kv_bits == 8

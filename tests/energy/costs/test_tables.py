@@ -71,7 +71,7 @@ def test_unknown_table_names_the_known_ones():
 
 
 def test_unknown_standard_names_the_known_ones():
-    with pytest.raises(InputError, match=re.escape("memory standard must be one of DDR3, DDR4")):
+    with pytest.raises(InputError, match=re.escape("memory standard must be one of SDR, DDR3, DDR4")):
         dram_power("RDRAM")
 
 

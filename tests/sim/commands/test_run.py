@@ -48,7 +48,7 @@ def test_an_unknown_memory_exits_2_with_the_known_ones():
     command = [sys.executable, "-m", "sim", "run", "--memory", "drum"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: memory must be one of ddr4-2400")
+    assert done.stderr.startswith("error: memory must be one of ddr3-1600, ddr4-2400")
     assert done.stderr.count("\n") == 1
 
 

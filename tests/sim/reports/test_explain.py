@@ -178,7 +178,14 @@ def test_the_same_of_many_machines(name, array, memory, count, placement, sizes)
 def test_two_rates_that_are_level_are_named_together():
     """Tiles of 8 beats from a memory that takes 8 cycles: each alone helps nothing; 7 beats hide behind the memory."""
     memory = HBM3.model_copy(
-        update={"channels": 1, "peak_bytes_per_s": 32e9, "sequential_efficiency": 1.0, "latency_s": 0.0, "dram": None}
+        update={
+            "channels": 1,
+            "peak_bytes_per_s": 32e9,
+            "sequential_efficiency": 1.0,
+            "latency_s": 0.0,
+            "dram": None,
+            "channel_bytes": None,
+        }
     )
     level = EDGE.model_copy(update={"weight_bus_bits": 256, "vector_lanes": 4096})
 
