@@ -116,6 +116,7 @@ def test_every_figure_of_a_summary_is_a_quotient_of_counts_cycles_and_energies(c
     costs = load_source("horowitz-45nm")
     summary = summarize(runs, costs, [], None)
     energies = [energy_of(run, costs) for run in runs]
+    assert summary.ternary is summary.machines[0]
     for machine, run, energy in zip(summary.machines, runs, energies, strict=True):
         assert (machine.lanes, machine.mac) == (35, run.array.mac)
         for phase in run.phases:

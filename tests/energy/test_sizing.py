@@ -11,7 +11,7 @@ from energy.costs.sources import load_source
 from energy.job import Job, Rivals, simulate_machines
 from energy.model import energy_of
 from energy.sizing import chip_power_w
-from energy.split import narrow
+from energy.split import narrow, split_energy
 from hw.config import ArrayConfig, load_array
 from hw.errors import InputError
 from quant.shapes import load_shape
@@ -126,6 +126,33 @@ def test_the_three_reasons_sum_to_what_is_saved(close):
     for item in summary.reductions:
         why = item.split
         assert why.fewer_bits + why.arithmetic + why.rest == pytest.approx(item.system_energy, abs=1e-12)
+
+
+@pytest.mark.parametrize(("planes", "bits"), [(1.0, 2.0), (1.5, 3.0)])
+def test_each_reason_is_the_difference_of_two_machines(planes, bits, close):
+    """Fewer bits: the rival and itself with narrow weights; arithmetic: the latter's products and the ternary ones."""
+    shape, seen = load_shape(JOB.model), []
+
+    def run(array):
+        seen.append(array.arithmetic.stored_bits)
+        return JOB.simulate(shape, array)
+
+    ternary, rival = (
+        JOB.simulate(shape, array) for array in (load_array("16x16"), load_array("16x16").baseline("int8"))
+    )
+    found = split_energy(ternary, rival, GATES, run, planes)
+    assert seen == [bits]
+    thin = energy_of(JOB.simulate(shape, narrow(rival.array, bits)), GATES)
+    for name, why in found.items():
+        own, other, between = (
+            {part: cost.typical for part, cost in energy.phase(name).parts.items()}
+            for energy in (energy_of(ternary, GATES), energy_of(rival, GATES), thin)
+        )
+        whole = sum(other.values())
+        products = (between["array"] + between["vector"] - own["array"] - own["vector"]) / whole
+        assert why.fewer_bits == close((whole - sum(between.values())) / whole)
+        assert why.arithmetic == close(products)
+        assert why.rest == close((sum(between.values()) - sum(own.values())) / whole - products)
 
 
 def test_weights_of_equal_bits_leave_nothing_to_fewer_bits():

@@ -65,6 +65,12 @@ def test_other_work_is_that_of_lanes():
     assert tuple(SOURCE.reduction(array("fp16"))) == pj(60, 60, 60)
     cheap = GateSource("hand", [row("lane int8", 32, 40.0), row("lane fp16-fp32", 32, 60.0)], SRAM)
     assert tuple(cheap.element("gate", array())) == pj(30, 30, 60)
+    spread = [row("lane int8", 32, bits) for bits in (10.0, 12.0, 20.0)]
+    spread += [row("lane fp16-fp32", 32, bits) for bits in (50.0, 60.0, 90.0)]
+    spread += [row("lane fp16-fp32", 32, 64.0, operands="recorded")]
+    ranged = GateSource("hand", spread, SRAM)
+    assert tuple(ranged.vector_mac("fp16")) == pj(50, 64, 90)
+    assert tuple(ranged.element("gate", array())) == pj(ranged.vector_mac("int8").typical * 1e12, 32, 64)
 
 
 def test_leakage_is_that_of_every_lane_of_the_representative_row():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from energy.study.axes import expand_axis
+from energy.study.axes import MAX_POINTS, expand_axis
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,12 @@ from energy.study.axes import expand_axis
         ({"from": 16, "to": 100, "factor": 2}, [16, 32, 64]),
         ({"from": 1, "to": 1000, "log_points": 4}, [1, 10, 100, 1000]),
         ({"from": 1, "to": 3, "log_points": 5}, [1, 2, 3]),
+        ({"from": 3, "to": 40, "log_points": 2}, [3, 40]),
+        ({"from": 1, "to": 2, "step": 0.5}, [1.0, 1.5, 2.0]),
+        ({"from": 1, "to": 4, "factor": 1.5}, [1.0, 1.5, 2.25, 3.375]),
+        ({"from": 7, "to": 7, "factor": 3}, [7]),
+        ({"from": 9e299, "to": 9e299, "factor": 2.0}, [9e299]),
+        ({"from": 1, "to": MAX_POINTS, "step": 1}, list(range(1, MAX_POINTS + 1))),
     ],
 )
 def test_a_range_is_its_values(given, values):
@@ -47,6 +53,10 @@ def test_equal_ratios_of_fractions(close):
         ({"from": 0, "to": 2, "factor": 2}, "must have 'from' above 0 beside 'factor'"),
         ({"from": 1, "to": 2, "factor": 1}, "must have 'factor' above 1"),
         ({"from": 1, "to": 2, "log_points": 1}, "must have a whole number of at least 2 as 'log_points'"),
+        ({"from": 1, "to": MAX_POINTS + 1, "step": 1}, "would have 1e[+]06 values and must have at most 1000000"),
+        ({"from": 1, "to": 1e300, "step": 1}, "must have a number as 'to'"),
+        ({"from": -1e300, "to": 1, "step": 1}, "must have a number as 'from'"),
+        ({"from": True, "to": 1, "step": 1}, "must have a number as 'from'"),
         ({"from": 1, "to": 10**9, "step": 1}, "would have 1e[+]09 values and must have at most 1000000"),
         ({"from": 1, "to": 2, "log_points": 10**9}, "would have 1e[+]09 values and must have at most 1000000"),
     ],

@@ -13,7 +13,7 @@ from energy.__main__ import main
 from energy.costs.sources import load_source
 from energy.model import energy_of
 from energy.study.document import load_study
-from energy.study.engine import run_study
+from energy.study.engine import processes_for, run_study
 from energy.study.journal import Journal
 from energy.study.metrics import FIGURES
 from hw.config import load_array
@@ -205,6 +205,13 @@ def test_points_that_differ_in_costs_alone_are_simulated_once(tmp_path, monkeypa
     result = _run(tmp_path, axes=axes)
     assert len(runs) == 3
     assert len({point.metrics["decode_j_per_token"] for point in result.points}) == 6
+
+
+@pytest.mark.parametrize(("points", "processes"), [(255, 1), (256, 3)])
+def test_a_study_that_is_long_enough_takes_every_processor(tmp_path, monkeypatch, points, processes):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {1, 4, 7}, raising=False)
+    study = load_study(_write(tmp_path, axes={"batch": {"from": 1, "to": points, "step": 1}}))
+    assert processes_for(study) == processes
 
 
 @pytest.mark.slow
