@@ -77,17 +77,16 @@ EXCLUDED = (
     *("__main__.py", "console.py", "cli.py", "command.py", "pages.py", "progress.py", "errors.py", "completion.py"),
     *("schema.py", "verilog_command.py", "note.py", "bench_report.py", "agreement_table.py"),
 )
-# Tests of code that numba compiles: tracers do not see its lines.
+# Tests of code that numba compiles, whose lines tracers do not see. It is judged as plain Python: compiling a kernel
+# takes longer than running it, and callers that are kept on disk hold what it was before.
 COMPILED = {
-    "sim/kernels/": [
-        *("tests/sim/kernels", "tests/sim/gemm", "tests/sim/test_whole_machine.py"),
-        *("tests/sim/test_dram.py", "tests/sim/test_replay.py"),
-    ],
-    "hw/gates/flow/event_simulation.py": ["tests/hw/gates/flow"],
+    "sim/kernels/": ["tests/sim/kernels"],
+    "hw/gates/flow/event_kernel.py": ["tests/hw/gates/flow/test_event_kernel.py"],
 }
 _SHARE_OF_TIME = 90.0  # seconds of tests that judge one mutant, at most
 _LIMIT_S = 400
 _HEAVY = ("numpy", "numba", "pydantic", "rich.console", "torch", "safetensors.torch", "transformers", "hypothesis")
+_PACKAGES = ("hw", "quant", "sim", "energy", "tests")
 
 
 class Case(NamedTuple):
@@ -138,21 +137,15 @@ def sample(count: int, seed: int, only: Sequence[str]) -> list[Case]:
     return list(chosen.values())
 
 
-def current(lines: dict, tests: set[str]) -> dict:
-    """The map by today's numbers of lines and today's ``tests``."""
+def current(lines: dict) -> dict:
+    """The map by today's numbers of lines, without tests whose file is gone."""
+    seconds = {name: s for name, s in lines["seconds"].items() if (ROOT / _file(name)).is_file()}
     found = {}
     for path, known in lines["lines"].items():
         if (ROOT / path).is_file():
             here = moved(known, lines["sources"][path], (ROOT / path).read_text(encoding="utf-8"))
-            found[path] = {line: [name for name in names if name in tests] for line, names in here.items()}
-    return {"lines": found, "seconds": {name: s for name, s in lines["seconds"].items() if name in tests}}
-
-
-def _collected() -> set[str]:
-    """Tests that there are."""
-    command = [sys.executable, "-m", "pytest", "--collect-only", "-m", "not slow", "-p", "no:cacheprovider"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    return {line for line in done.stdout.splitlines() if "::" in line}
+            found[path] = {line: [name for name in names if name in seconds] for line, names in here.items()}
+    return {"lines": found, "seconds": seconds}
 
 
 def equivalents() -> dict[str, str]:
@@ -190,13 +183,19 @@ def _file(test: str) -> str:
     return test.partition("::")[0]
 
 
-def _stages(tests: list[str], catches: Counter[str]) -> list[list[str]]:
-    """The tests of the file that caught the most mutants so far, then the others: few files are imported for most."""
-    best = max(map(_file, tests), key=lambda file: catches[file])
-    if not catches[best]:
-        return [tests]
-    first = [test for test in tests if _file(test) == best]
-    return [stage for stage in (first, [test for test in tests if _file(test) != best]) if stage]
+def _stages(path: str, tests: list[str], catches: Counter[str]) -> list[list[str]]:
+    """The tests of the two likeliest files, each alone, then the others: few files are imported for most mutants.
+
+    Likeliest is the file named after the mutated one, then the one that caught the most so far.
+    """
+    stem, package = Path(path).stem, path.partition("/")[0]
+
+    def likely(file: str) -> tuple[bool, bool, int]:
+        return (stem in file, file.startswith(f"tests/{package}/"), catches[file])
+
+    order = sorted(dict.fromkeys(map(_file, tests)), key=likely, reverse=True)
+    heads = [{order[0]}, set(order[1:2]), set(order[2:])]
+    return [stage for files in heads if (stage := [test for test in tests if _file(test) in files])]
 
 
 def judge(case: Case, tests: list[str], tree: Path, sound: dict[str, bool], catches: Counter[str]) -> str:
@@ -209,24 +208,26 @@ def judge(case: Case, tests: list[str], tree: Path, sound: dict[str, bool], catc
     if not tests:
         return "untested"
     path = tree / case.path
-    original = path.read_text(encoding="utf-8")
+    original, stamp = path.read_text(encoding="utf-8"), path.stat()
     path.write_text(case.mutant.apply(original), encoding="utf-8")
     try:
-        for stage in _stages(tests, catches):
-            status, failed = _status(stage, tree, lambda: _forget_kernels(case, original))
+        for stage in _stages(case.path, tests, catches):
+            status, failed = _status(stage, tree, lambda: _interpret(case))
             if status:
                 break
     finally:
         path.write_text(original, encoding="utf-8")
+        os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))  # what is compiled of it stays valid
     if os.WIFSIGNALED(status):
         return "timeout" if os.WTERMSIG(status) == signal.SIGALRM else "caught"
     if status == 0:
         return "survived"
-    if failed in tests and failed not in sound:
-        sound[failed] = _status([failed], tree)[0] == 0
-    if not sound.get(failed, True):
+    doubtful = [failed] if failed else stage  # no test failed: the packages, or a test's file, cannot be imported
+    if not all(test in sound for test in doubtful):
+        sound |= dict.fromkeys(doubtful, _status(doubtful, tree)[0] == 0)
+    if not all(sound[test] for test in doubtful):
         return judge(case, tests, tree, sound, catches)
-    catches[_file(failed)] += 1
+    catches[_file(doubtful[0])] += 1
     return "caught"
 
 
@@ -254,20 +255,29 @@ def _status(tests: list[str], tree: Path, prepare: Callable[[], None] | None = N
     return status, note.read_text(encoding="utf-8") if note.is_file() else ""
 
 
-def _forget_kernels(case: Case, source: str) -> None:
-    """Compile anew where a constant of kernels in other files changes, which their caches on disk know nothing of."""
-    if any(case.path.startswith(start) for start in COMPILED) and "@njit" not in source:
-        numba_config = importlib.import_module("numba").config
-        numba_config.CACHE_DIR = tempfile.mkdtemp(prefix="mutation-kernels-")
+def _import_libraries() -> None:
+    """What the packages and their tests import, so that a child has only them to import, from its own tree."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    names = [path.removesuffix(".py").replace("/", ".") for path in files()]
+    for name in (*_HEAVY, *names, "torch._dynamo", "transformers.models.llama.modeling_llama"):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+
+
+def _interpret(case: Case) -> None:
+    """Run kernels as plain Python where one of them changes."""
+    if any(case.path.startswith(start) for start in COMPILED):
+        importlib.import_module("numba").config.DISABLE_JIT = True
 
 
 def _run_tests(tests: list[str], tree: Path, watcher: _FirstFailure) -> NoReturn:
     """In a child that has the heavy libraries already and imports the packages from ``tree``."""
     signal.alarm(_LIMIT_S)
-    for name in [name for name in sys.modules if name.partition(".")[0] in ("hw", "quant", "sim", "energy", "tests")]:
+    for name in [name for name in sys.modules if name.partition(".")[0] in _PACKAGES]:
         del sys.modules[name]
     os.chdir(tree)
     sys.path[0] = str(tree)
+    sys.dont_write_bytecode = True  # a changed file of the same size and second would pass for the one before
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
@@ -295,20 +305,18 @@ def main(arguments: Sequence[str]) -> None:
         raise SystemExit(subprocess.run([*command, "-m", "not slow", *options.map], check=False).returncode)
     if not LINES.is_file():
         raise SystemExit(f"error: {LINES} is missing; run python -m tests.mutation --map first")
-    tests = _collected()
-    lines = current(json.loads(LINES.read_text(encoding="utf-8")), tests)
-    if unknown := sorted({_file(name) for name in tests - set(lines["seconds"])}):
-        print(f"tests that are not mapped judge nothing; map them: python -m tests.mutation --map {' '.join(unknown)}")
+    lines = current(json.loads(LINES.read_text(encoding="utf-8")))
+    there = {str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("test_*.py")}
+    if unknown := sorted(there - {_file(name) for name in lines["seconds"]}):
+        print(f"tests that are not mapped judge nothing: --map {' '.join(unknown)}")
     cases = sample(options.sample, options.seed, options.only)
-    for name in _HEAVY:
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name)
+    _import_libraries()
     found: list[dict] = []
     sound: dict[str, bool] = {}
     catches: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="mutation-") as folder:
         tree = Path(folder) / "tree"
-        ignored = shutil.ignore_patterns(".git", ".venv", "build", "__pycache__", ".*cache*", ".hypothesis")
+        ignored = shutil.ignore_patterns(".git", ".venv", "build", ".*cache*", ".hypothesis")
         shutil.copytree(ROOT, tree, ignore=ignored)
         if (beside := ROOT.parent / "shared").is_dir():
             (tree.parent / "shared").symlink_to(beside)  # data that some tests find beside the checkout
