@@ -48,7 +48,7 @@ VALUE_DIGITS: DigitCount = 3
 
 
 class DigitStage(NamedTuple):
-    """A gated addition behind every column, with a register: ``y = x + (x << shift)`` for ``planes``, else ``y = x``."""
+    """A gated addition behind every column, with a register: ``y = x + (x << shift)`` for ``planes``, else ``x``."""
 
     shift: int
     planes: tuple[int, ...]
