@@ -42,15 +42,15 @@ def test_equal_lanes_are_what_rivals_have_by_default():
 
 @pytest.mark.parametrize(("hold", "part"), [("compute-area", "compute"), ("area", "total")])
 def test_no_squarish_shape_of_more_lanes_fits_the_area(hold, part):
-    """By exhaustion over 16, 8, 4, 2 and 1 rows and every number of columns."""
+    """By exhaustion over 32 to 1 rows, powers of two, and every number of columns."""
     _, results = sized(hold)
     budget = getattr(area_of(results[0].array, GATES), part).typical
     for result in results[1:]:
         assert getattr(area_of(result.array, GATES), part).typical <= budget
         lanes = [
             rows * cols
-            for rows in (16, 8, 4, 2, 1)
-            for cols in range(1, 33)
+            for rows in (32, 16, 8, 4, 2, 1)
+            for cols in range(1, 65)
             if squarish(rows, cols) and getattr(area_of(array_of(result, rows, cols), GATES), part).typical <= budget
         ]
         assert result.lanes == max(lanes), result.array.mac
@@ -79,14 +79,15 @@ def test_equal_bandwidth_gives_the_fewest_lanes_that_are_as_fast():
     assert fewer.seconds(fewer.phase("prefill")) > wanted
 
 
-def test_an_area_without_a_lane_is_refused_with_the_numbers():
+def test_a_budget_without_a_lane_is_refused_with_the_numbers():
+    """Of power; an int8 machine of one lane is the smaller one, as its vector unit needs no multiply-accumulate."""
     job = JOB.model_copy(update={"array": "1x1"})
     with pytest.raises(
         InputError,
-        match=r"^hold compute-area: int8 must fit area of array and vector unit of 0\.0\d+ mm2, but 1x1 lanes take "
-        r"0\.0\d+ mm2; hold lanes, or leave int8 out of rivals$",
+        match=r"^hold power: int8 must fit power of prefill on the chip of 0\.000\d+ W, but 1x1 lanes take "
+        r"0\.000\d+ W; hold lanes, or leave int8 out of rivals$",
     ):
-        sized("compute-area", "int8", job=job)
+        sized("power", "int8", job=job)
 
 
 def test_costs_without_areas_hold_no_area(tmp_path):
