@@ -6,7 +6,7 @@ The defaults are those of the family's own definition in transformers; ``tests/q
 from collections.abc import Mapping
 from typing import NamedTuple
 
-__all__ = ["FAMILIES", "IRRELEVANT", "SIZES", "Family"]
+__all__ = ["FAMILIES", "IRRELEVANT", "NEUTRAL", "SIZES", "Family"]
 
 # Sizes that every family has and that are never guessed.
 SIZES = {
@@ -32,7 +32,14 @@ _EVERYWHERE = (
 )
 _WINDOWS = ("sliding_window", "use_sliding_window", "max_window_layers", "layer_types")
 _EXPERTS = ("num_experts", "num_local_experts", "num_experts_per_tok")  # the first two are two names of one field
-_GEMMA = ("hidden_activation", "query_pre_attn_scalar", "final_logit_softcapping", "attn_logit_softcapping")
+_QWEN2_EXPERTS = ("num_experts", "num_experts_per_tok")
+_GEMMA = (
+    "hidden_activation",
+    "hidden_act",
+    "query_pre_attn_scalar",
+    "final_logit_softcapping",
+    "attn_logit_softcapping",
+)
 
 # Fields that do not change what the network computes from its weights: bookkeeping, training, generation, tokens.
 _BOOKKEEPING = (
@@ -41,6 +48,7 @@ _BOOKKEEPING = (
     *("cache_implementation", "pretraining_tp", "is_llama_config", "unsloth_version", "unsloth_fixed", "torchscript"),
     *("use_bfloat16", "tf_legacy_loss", "tie_encoder_decoder", "return_dict", "return_dict_in_generate"),
     *("output_scores", "output_attentions", "output_hidden_states", "remove_invalid_values", "prefix"),
+    *("_flash_attn_2_enabled", "is_decoder", "max_sequence_length", "model_max_length", "tokenizer_model_max_length"),
     *("chunk_size_feed_forward", "id2label", "label2id", "problem_type", "finetuning_task", "task_specific_params"),
 )
 _TRAINING = (
@@ -51,6 +59,7 @@ _TRAINING = (
         "resid_pdrop",
         "embd_pdrop",
         "gradient_checkpointing",
+        "neftune_noise_alpha",
     ),
     *("router_aux_loss_coef", "output_router_logits", "router_jitter_noise"),
 )
@@ -65,6 +74,9 @@ _GENERATION = (
     *("forced_eos_token_id", "exponential_decay_length_penalty", "suppress_tokens", "begin_suppress_tokens"),
 )
 IRRELEVANT = frozenset((*_BOOKKEEPING, *_TRAINING, *_TOKENS, *_GENERATION))
+
+# Fields that say with these values what the definitions do anyway, and with any other, false included, something else.
+NEUTRAL = {"is_causal": True, "full_attn_mod": 1, "interpolate_factor": 1}
 
 _LLAMA_DEFAULTS = {
     "num_key_value_heads": None,  # as many as heads
@@ -200,7 +212,7 @@ FAMILIES: dict[str, Family] = {
         "Qwen2MoeForCausalLM",
         "qkv_bias",
         *_WINDOWS,
-        *_EXPERTS,
+        *_QWEN2_EXPERTS,
         "moe_intermediate_size",
         "shared_expert_intermediate_size",
         "decoder_sparse_step",

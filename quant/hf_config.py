@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hw.document import validate_document
 from hw.errors import InputError
-from quant.families import FAMILIES, IRRELEVANT, SIZES, Family
+from quant.families import FAMILIES, IRRELEVANT, NEUTRAL, SIZES, Family
 from quant.shapes import MOST, MOST_LAYERS, ModelShape
 
 __all__ = ["read_config", "shape_from_config", "shape_from_hf_config"]
@@ -53,12 +53,26 @@ def read_config(path: Path) -> dict[str, object]:
         InputError: unreadable file, or not a mapping.
     """
     try:
-        config = json.loads(Path(path).read_text(encoding="utf-8"))
+        config = json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=_once)
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: must be a readable Hugging Face config.json ({error})") from None
     if not isinstance(config, dict):
         raise InputError(f"{path}: must be a mapping of fields, not {type(config).__name__}")
     return config
+
+
+def _once(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+    """The fields of a JSON mapping, none of which says two things.
+
+    Raises:
+        ValueError: a field that is given twice with different values.
+    """
+    found: dict[str, object] = {}
+    for name, value in pairs:
+        if name in found and found[name] != value:
+            raise ValueError(f"field {name!r} is given twice, as {_short(found[name])} and as {_short(value)}")
+        found[name] = value
+    return found
 
 
 def shape_from_hf_config(path: Path) -> ModelShape:
@@ -122,13 +136,26 @@ class _Reader:
         rotary = fields.pop("partial_rotary_factor")
         if rotary != 1:
             fields["rotary_dim"] = int(fields["head_dim"] * rotary)
+        self._check_heads(fields)
         return validate_document(fields, ModelShape, self._where)
+
+    def _check_heads(self, fields: Mapping[str, object]) -> None:
+        """Refuse heads whose rotated values are no pairs, and BitNets whose norm behind attention has another width."""
+        hidden, heads, width = fields["hidden_size"], fields["heads"], fields["head_dim"]
+        if hidden < heads and self._value("head_dim") is None:
+            raise self._wrong("hidden_size", f"at least the {heads} heads where head_dim is not given", hidden)
+        if fields.get("rotary_dim", width) % 2:
+            what = "head_dim" if "rotary_dim" not in fields else "partial_rotary_factor"
+            raise self._wrong(what, "even values of a head that are rotated", fields.get("rotary_dim", width))
+        if fields.get("sub_norms") and heads * width != hidden:
+            raise self._wrong("head_dim", f"hidden_size / num_attention_heads ({hidden} / {heads})", width)
 
     def _check_names(self) -> None:
         """Refuse every field that nobody reads, and a class or a quantization that is another model."""
         config, known = self._config, {*self._family.reads, *IRRELEVANT}
         if self._first_bitnet:
             known |= {"weight_bits", "input_bits"}
+        known |= {name for name, value in NEUTRAL.items() if config.get(name) == value}
         unread = [
             name for name in config if name not in known and name != "layer_types" and _says_something(config, name)
         ]
@@ -163,6 +190,13 @@ class _Reader:
             raise self._wrong(name, "an integer of at least 1", value)
         return value
 
+    def _given_integer(self, name: str, least: int = 1) -> int:
+        """The field or its default; null is neither."""
+        value = self._value(name)
+        if type(value) is not int or value < least:
+            raise self._wrong(name, f"an integer of at least {least}", value)
+        return value
+
     def _number(self, name: str, default: float | None = None) -> float:
         value = self._config.get(name)
         value = self._family.defaults.get(name, default) if value is None else value
@@ -191,6 +225,9 @@ class _Reader:
         value = self._value(name)
         if not isinstance(value, str) or value not in _ACTIVATIONS:
             raise self._wrong(name, f"one of {', '.join(_ACTIVATIONS)}", value)
+        other = self._config.get("hidden_act")  # Gemma's files have both names
+        if name != "hidden_act" and other is not None and _ACTIVATIONS.get(str(other)) != _ACTIVATIONS[value]:
+            raise self._wrong("hidden_act", f"what {name} is ({value!r})", other)
         return _ACTIVATIONS[value]
 
     def _biases(self) -> dict[str, bool]:
@@ -209,19 +246,27 @@ class _Reader:
             if value is not None and not isinstance(value, dict):
                 raise self._wrong(name, "a mapping of fields", value)
         field, given = ("rope_scaling", scaling) if scaling else ("rope_parameters", found or {})
-        if self._kind == "gemma3_text" and any(kind in given for kind in _LAYER_TYPES):
-            self._only(field, given, _LAYER_TYPES)
+        if self._kind == "gemma3_text" and field == "rope_parameters":
+            self._only(field, given, _LAYER_TYPES)  # a base or a scaling outside of them is taken by nobody
             parts = {f"{field}.{kind}": given.get(kind) or {} for kind in _LAYER_TYPES}
         else:
             parts = {field: given}
         kinds = [self._check_rope(where, part) for where, part in parts.items()]
         part = next(iter(parts.values()))
         theta = part.get("rope_theta") or self._number("rope_theta")
-        share = part.get("partial_rotary_factor") or self._config.get("partial_rotary_factor") or 1.0
-        if type(share) not in (int, float) or not 0 < share <= 1:
-            raise self._wrong("partial_rotary_factor", "a number above 0, at most 1", share)
+        share = self._rotated_share(part)
         scaled = kinds[0] if kinds[0] != "default" else None
         return {"rope_theta": theta, "rope_scaling": scaled, "partial_rotary_factor": share}
+
+    def _rotated_share(self, part: Mapping[str, object]) -> float:
+        """Share of a head that is rotated: all of it, but for Phi-3's."""
+        name = "partial_rotary_factor"
+        share = next((one[name] for one in (part, self._config) if one.get(name) is not None), 1.0)
+        if type(share) not in (int, float) or not 0 < share <= 1:
+            raise self._wrong(name, "a number above 0, at most 1", share)
+        if share != 1 and self._kind != "phi3":
+            raise self._wrong(name, f"1, as {self._kind} models rotate whole heads", share)
+        return share
 
     def _check_rope(self, where: str, part: object) -> str:
         """The kind of scaling."""
@@ -253,7 +298,7 @@ class _Reader:
             return {}
         turned = self._layer_list("no_rope_layers", layers, (0, 1))
         if turned is None:
-            interval = self._optional_integer("no_rope_layer_interval")
+            interval = self._given_integer("no_rope_layer_interval")
             turned = [int((layer + 1) % interval != 0) for layer in range(layers)]
         return {"layers_without_rope": tuple(layer for layer in range(layers) if not turned[layer])}
 
@@ -284,9 +329,9 @@ class _Reader:
             if size is None:
                 return False
             if kind in ("qwen2", "qwen3"):
-                return layer >= self._optional_integer("max_window_layers")
+                return layer >= self._given_integer("max_window_layers", least=0)
             if kind == "qwen2_moe":
-                return layer % 2 == 0 and layer < self._optional_integer("max_window_layers")
+                return layer % 2 == 0 and layer < self._given_integer("max_window_layers", least=0)
             if kind == "smollm3":
                 return layer in self._no_rope(layers)["layers_without_rope"]
             return True
@@ -294,9 +339,12 @@ class _Reader:
         return [_LAYER_TYPES[windowed(layer)] for layer in range(layers)]
 
     def _pattern(self) -> int:
+        """Every how many layers one has no window; the older name is known beside ``layer_types`` alone."""
+        pattern = self._given_integer("sliding_window_pattern")
         old = self._config.get("_sliding_window_pattern")
-        name = "_sliding_window_pattern" if old is not None else "sliding_window_pattern"
-        return self._optional_integer(name) or self._family.defaults["sliding_window_pattern"]
+        if old not in (None, pattern) and self._value("layer_types") is None:
+            raise self._wrong("_sliding_window_pattern", f"{pattern} where layer_types is not given", old)
+        return pattern
 
     def _scaling(self) -> dict[str, object]:
         """Constants that embedding, residuals and logits are multiplied by, and soft caps."""
@@ -321,27 +369,34 @@ class _Reader:
         reads = self._family.reads
         if "num_experts_per_tok" not in reads:
             return None
-        old = "num_local_experts"
-        count = self._optional_integer(old if old in self._config else "num_experts")
-        found = {"count": count, "per_token": self._optional_integer("num_experts_per_tok")}
+        found = {"count": self._expert_count(), "per_token": self._given_integer("num_experts_per_tok")}
         if "moe_intermediate_size" not in reads:
             return found | {"size": sizes["intermediate_size"]}
-        step, only = self._optional_integer("decoder_sparse_step"), self._config.get("mlp_only_layers") or []
+        step, only = self._given_integer("decoder_sparse_step"), self._config.get("mlp_only_layers") or []
         if not isinstance(only, list) or any(type(layer) is not int for layer in only):
             raise self._wrong("mlp_only_layers", "a list of layer numbers", only)
         dense = [layer for layer in range(sizes["layers"]) if layer in only or (layer + 1) % step]
-        found |= {"size": self._optional_integer("moe_intermediate_size"), "dense_layers": tuple(dense)}
+        found |= {"size": self._given_integer("moe_intermediate_size"), "dense_layers": tuple(dense)}
         if "shared_expert_intermediate_size" in reads:
             found["shared_size"] = self._optional_integer("shared_expert_intermediate_size")
         return found
+
+    def _expert_count(self) -> int:
+        """Of one field under two names, of which ``num_local_experts`` is Mixtral's own."""
+        new, old = "num_experts", "num_local_experts"
+        if old not in self._family.reads or old not in self._config:
+            return self._given_integer(new)
+        if new in self._config and self._config[new] != self._config[old]:
+            raise self._wrong(new, f"what {old} is ({self._config[old]!r})", self._config[new])
+        return self._given_integer(old)
 
     def _wrong(self, field: str, wanted: str, value: object) -> InputError:
         return InputError(f"{self._where}: field {field!r} must be {wanted}, not {_short(value)}")
 
 
 def _says_something(fields: Mapping[str, object], name: str) -> bool:
-    """Whether a field that nobody reads asks for anything: null, false, zero and empty do not."""
-    return bool(fields[name])
+    """Whether a field that nobody reads asks for anything: null, false, zero and empty do not, but for ``NEUTRAL``."""
+    return fields[name] is not None if name in NEUTRAL else bool(fields[name])
 
 
 def _short(value: object) -> str:

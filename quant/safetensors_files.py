@@ -11,6 +11,7 @@ from hw.errors import InputError
 __all__ = ["StoredTensor", "check_safetensors", "has_own_head", "refuse_pickle", "stored_tensors", "weight_files"]
 
 _INDEX, _SINGLE = "model.safetensors.index.json", "model.safetensors"
+_ADAPTERS = ("adapter_config.json", "adapter_model.safetensors")
 _PICKLES = ("pytorch_model*.bin", "*.pth", "*.pt", "*.ckpt", "consolidated*.bin")
 _PICKLE = (
     "{}: weights must be safetensors, not a pickle, which can run any code when it is read; convert it where that is "
@@ -33,10 +34,21 @@ def weight_files(folder: Path) -> list[Path]:
     """The files that hold the weights: those of the index, or ``model.safetensors``; none where there are no weights.
 
     Raises:
-        InputError: a file of the index that is missing, parts without an index, weights under another name or as
-            pickles.
+        InputError: a file of the index that is missing, parts without an index or beside a whole file, an adapter,
+            weights under another name or as pickles.
     """
     index = folder / _INDEX
+    for name in _ADAPTERS:
+        if (folder / name).is_file():
+            raise InputError(
+                f"{folder / name}: the folder holds an adapter, which is not read here; merge it into the weights "
+                "(peft: merge_and_unload, save_pretrained), or take it out of the folder"
+            )
+    if index.is_file() and (folder / _SINGLE).is_file():
+        raise InputError(
+            f"{folder}: weights must be in {_SINGLE} or in the parts that {_INDEX} lists, not in both; remove the ones "
+            "that are not meant"
+        )
     if index.is_file():
         return [folder / name for name in sorted({*_weight_map(index).values()})]
     if (folder / _SINGLE).is_file():

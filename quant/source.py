@@ -27,8 +27,11 @@ _TOKENIZER_FILES = (
     "tokenizer*",
     "special_tokens_map.json",
     "added_tokens.json",
-    "vocab.json",
+    "vocab.*",
     "merges.txt",
+    "normalizer.json",
+    "*.model",
+    "*.tiktoken",
     "chat_template*",
     "tok*.bin",
 )

@@ -39,6 +39,7 @@ from quant.source import Source, located, tokenizer_files
 
 __all__ = ["load_model", "load_tokenizer", "random_llama", "save_tokenizer", "usable_device"]
 
+_LOCAL = {"local_files_only": True, "trust_remote_code": False}  # no code of the folder is run, nobody is asked to
 _FLOATS = ("F32", "F16", "BF16")
 
 Loaded = TypeVar("Loaded")
@@ -174,7 +175,7 @@ class _CheckedTokenizer:
 
 def _load_directory(path: Path, shape: ModelShape, dtype: torch.dtype | str) -> PreTrainedModel:
     stored = stored_tensors(path)
-    config = _understood(path, lambda: AutoConfig.from_pretrained(path, local_files_only=True))
+    config = _understood(path, lambda: AutoConfig.from_pretrained(path, **_LOCAL))
     if getattr(config, "quantization_config", None) is not None:
         raise InputError(
             f"{path}: field 'quantization_config' of config.json: packed or quantized weights are not read here; give "
@@ -192,7 +193,7 @@ def _load_directory(path: Path, shape: ModelShape, dtype: torch.dtype | str) -> 
             raise InputError(f"{path}: tensor {name!r} must be one of {', '.join(_FLOATS)}, not {stored[name].dtype}")
     return _understood(
         path,
-        lambda: AutoModelForCausalLM.from_pretrained(path, config=config, dtype=dtype, local_files_only=True),
+        lambda: AutoModelForCausalLM.from_pretrained(path, config=config, dtype=dtype, **_LOCAL),
     )
 
 
@@ -255,7 +256,7 @@ def _transformers_tokenizer(path: Path) -> transformers.PreTrainedTokenizerBase:
     folder, options = (path, {}) if path.is_dir() else (path.parent, {"gguf_file": path.name})
     with _quiet_transformers(), redirect_stderr(StringIO()):
         try:
-            return AutoTokenizer.from_pretrained(folder, local_files_only=True, **options)
+            return AutoTokenizer.from_pretrained(folder, **_LOCAL, **options)
         except Exception as error:
             raise InputError(
                 f"{path}: has no usable tokenizer (tokenizer.json); copy it there ({_line(error)})"

@@ -50,12 +50,18 @@ def check_tensors(path: Path, needed: Shapes, present: Shapes, spellings: Mappin
     wanted = {spellings.get(name, name): shape for name, shape in needed.items()}
     missing = [name for name in wanted if name not in present]
     unexpected = [name for name in present if name not in wanted and not name.endswith(_UNUSED)]
+    if missing and unexpected:
+        raise InputError(
+            f"{path}: {_listed(missing)} missing, and {_listed(unexpected)} there without a place in the architecture "
+            "that the config describes; the weights are of another model, packed, or renamed"
+        )
     if missing:
         raise InputError(f"{path}: {_listed(missing)} missing; the weights are not whole: fetch all files again")
     if unexpected:
         raise InputError(
             f"{path}: {_listed(unexpected)} there, but the architecture that the config describes has no place for "
-            "them; they are of another model, or of a config with more layers or norms"
+            f"{'it' if len(unexpected) == 1 else 'them'}; the weights are of another model, or of a config with more "
+            "layers, norms or biases"
         )
     for name, shape in wanted.items():
         if tuple(present[name]) != tuple(shape):

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from hw.errors import InputError
 from quant.native.bitnet_config import BitnetForm
+from quant.safetensors_files import stored_tensors
 
 __all__ = ["BitnetFolder", "OneScale"]
 
@@ -42,17 +43,10 @@ class BitnetFolder:
         """Open every safetensors file's header.
 
         Raises:
-            InputError: a tensor that two files hold.
+            InputError: what ``quant.safetensors_files`` refuses, such as a tensor that two files hold.
         """
         self.path, self.form = path, form
-        self._files: dict[str, Path] = {}
-        for file in sorted(path.glob("*.safetensors")):
-            with safe_open(file, framework="pt") as opened:
-                for name in opened.keys():  # noqa: SIM118 (safe_open is no mapping)
-                    if name in self._files:
-                        both = f"{self._files[name].name} and {file.name}"
-                        raise InputError(f"{path}: tensor {name!r} must be in one file, not in {both}")
-                    self._files[name] = file
+        self._files = {name: tensor.file for name, tensor in stored_tensors(path).items()}
 
     def linear(self, name: str, shape: tuple[int, int]) -> OneScale:
         """The decoder linear whose module has this name and these ``(n, k)``.

@@ -54,6 +54,8 @@ def bitnet_form(folder: Path) -> BitnetForm | None:
     if quantization.get("use_rms_norm"):
         raise InputError(f"{field}: use_rms_norm must be false: a norm inside every linear has no place in the array")
     kept = quantization.get("modules_to_not_convert") or []
+    if not isinstance(kept, list):
+        raise InputError(f"{field}: modules_to_not_convert must be a list of modules, not {kept!r}")
     if apart := [name for name in kept if any(part in _DECODER for part in str(name).split("."))]:
         raise InputError(
             f"{field}: modules_to_not_convert must name no decoder linear, not {apart[0]!r}: every linear of the array "

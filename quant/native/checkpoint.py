@@ -97,7 +97,7 @@ def _folder_beside(path: Path, shape: ModelShape) -> dict[str, Tensor]:
 def _folder_config(path: Path) -> PreTrainedConfig:
     form = bitnet_form(path)
     try:
-        config = AutoConfig.from_pretrained(path, local_files_only=True)
+        config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
         fields = {name: value for name, value in config.to_dict().items() if name != "quantization_config"}
         if form.first:  # a LLaMA with sub-norms: transformers' BitNet with the file's activation function
             fields.pop("model_type")

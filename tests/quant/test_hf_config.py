@@ -57,6 +57,7 @@ def test_absent_fields_mean_what_transformers_takes(model_type):
         ("mistral", {"sliding_window": None, "num_key_value_heads": 160}),
         ("qwen2", {"use_sliding_window": True, "sliding_window": 7, "max_window_layers": 5}),
         ("qwen2", {"sliding_window": 7, "num_key_value_heads": 4}),
+        ("qwen2", {"use_sliding_window": True, "sliding_window": 7, "max_window_layers": 0}),
         ("qwen3", {"attention_bias": True, "head_dim": 48, "num_key_value_heads": 1}),
         ("smollm3", {"use_sliding_window": True, "sliding_window": 5, "no_rope_layer_interval": 3}),
         ("gemma3_text", {"sliding_window_pattern": 3, "sliding_window": 8}),
@@ -131,6 +132,40 @@ def test_first_bitnets_have_sub_norms():
             r"'sliding_window' must be there \(and switched on\) as layer_types has sliding_attention",
         ),
         ({"model_type": "mixtral", "num_local_experts": 2, "num_experts_per_tok": 3}, r"at most the 2 experts, not 3"),
+        (
+            {"model_type": "qwen3_moe", "num_experts": 8, "num_local_experts": 9},
+            r"'num_experts' must be what num_local_experts is \(9\), not 8",
+        ),
+        ({"model_type": "qwen2_moe", "num_local_experts": 9}, r"'num_local_experts' \(9\): not a field that qwen2_moe"),
+        ({"model_type": "qwen3_moe", "decoder_sparse_step": None}, r"'decoder_sparse_step' must be an integer of at"),
+        ({"model_type": "smollm3", "no_rope_layer_interval": None}, r"'no_rope_layer_interval' must be an integer of"),
+        (
+            {"model_type": "qwen2", "use_sliding_window": True, "max_window_layers": None},
+            r"'max_window_layers' must be an integer of at least 0, not None",
+        ),
+        ({"head_dim": 5}, r"'head_dim' must be even values of a head that are rotated, not 5"),
+        ({"hidden_size": 96}, r"'hidden_size' must be at least the 160 heads where head_dim is not given, not 96"),
+        ({"partial_rotary_factor": 0.5}, r"'partial_rotary_factor' must be 1, as llama models rotate whole heads"),
+        ({"rope_scaling": {"type": "linear", "factor": 2, "partial_rotary_factor": 0.5}}, r"must be 1, as llama"),
+        ({"model_type": "phi3", "partial_rotary_factor": 0}, r"'partial_rotary_factor' must be a number above 0"),
+        ({"model_type": "phi3", "full_attn_mod": 2}, r"'full_attn_mod' \(2\): not a field that phi3 models read"),
+        (
+            {"model_type": "bitnet", "head_dim": 8},
+            r"'head_dim' must be hidden_size / num_attention_heads \(640 / 160\)",
+        ),
+        ({"is_causal": False}, r"'is_causal' \(False\): not a field that llama models read"),
+        (
+            {"model_type": "gemma2", "hidden_act": "silu"},
+            r"'hidden_act' must be what hidden_activation is \('gelu_pytorch_tanh'\), not 'silu'",
+        ),
+        (
+            {"model_type": "gemma3_text", "_sliding_window_pattern": 3},
+            r"'_sliding_window_pattern' must be 6 where layer_types is not given, not 3",
+        ),
+        (
+            {"model_type": "gemma3_text", "rope_parameters": {"rope_type": "linear", "factor": 8.0}},
+            r"field 'rope_parameters\.rope_type' \('linear'\) is not known here; known fields: full_attention",
+        ),
     ],
 )
 def test_what_is_not_understood_is_named(fields, message):
@@ -143,6 +178,19 @@ def test_what_is_not_understood_is_named(fields, message):
 def test_fields_that_ask_for_nothing_are_no_complaint():
     assert read(rope_interleaved=False, num_local_experts=0, quantizer=None, use_cache=True, torch_dtype="bfloat16")
     assert read(layer_types=["full_attention"] * 12)
+    assert read(max_sequence_length=2048, is_causal=True, is_decoder=True)
+    assert read(model_type="phi3", full_attn_mod=1, interpolate_factor=1)
+    assert read(model_type="gemma2", hidden_act="gelu_pytorch_tanh", hidden_activation="gelu_pytorch_tanh")
+
+
+def test_a_field_given_twice_must_say_the_same(tmp_path):
+    path = tmp_path / "config.json"
+    fields = json.dumps(SIZES | {"model_type": "llama"})[:-1]
+    path.write_text(f'{fields}, "vocab_size": 300}}')
+    assert shape_from_hf_config(path).vocab_size == 300
+    path.write_text(f'{fields}, "vocab_size": 301}}')
+    with pytest.raises(InputError, match=r"config\.json: .*field 'vocab_size' is given twice, as 300 and as 301"):
+        shape_from_hf_config(path)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "nope", "[" * 100000, '{"a": 1'])

@@ -175,6 +175,36 @@ def test_parts_that_are_not_all_there_are_refused(tiny_folder, tmp_path):
         resolve(str(folder))
 
 
+def test_a_whole_file_beside_parts_is_refused_as_transformers_would_read_the_one_and_we_the_others(
+    tiny_folder, tmp_path
+):
+    folder, _ = copy_in_two(tiny_folder, tmp_path / "model")
+    shutil.copyfile(tiny_folder / "model.safetensors", folder / "model.safetensors")
+    with pytest.raises(InputError, match=r"must be in model\.safetensors or in the parts that .* lists, not in both"):
+        resolve(str(folder))
+
+
+@pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors"])
+def test_an_adapter_beside_the_weights_is_not_left_out_silently(tiny_folder, tmp_path, name):
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_folder, folder)
+    (folder / name).write_text("{}")
+    with pytest.raises(InputError, match=rf"{name}: the folder holds an adapter, .*merge it into the weights"):
+        resolve(str(folder))
+
+
+def test_code_in_a_folder_is_neither_run_nor_asked_for(tiny_folder, tmp_path, capfd):
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_folder, folder)
+    (folder / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Own: pass\n")
+    settings = {"tokenizer_class": "Own", "auto_map": {"AutoTokenizer": ["own.Own", None]}}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    with pytest.raises(InputError, match="has no usable tokenizer"):
+        load_model(resolve(str(folder)))
+    assert not (tmp_path / "ran").exists()
+    assert "custom code" not in "".join(capfd.readouterr())
+
+
 @pytest.mark.parametrize("start", [b"PK\x03\x04", b"\x80\x02"])
 def test_pickles_are_refused_with_the_reason(tiny_folder, tmp_path, start):
     file = tmp_path / "pytorch_model.bin"
@@ -204,6 +234,10 @@ def changed_copy(tiny_folder, folder, drop=(), add=None, **config):
             r"tensors 'model\.layers\.1\.mlp\.up_proj\.weight', 'model\.norm\.weight' are missing",
         ),
         ({"tie_word_embeddings": False}, r"tensor 'lm_head\.weight' is missing"),
+        (
+            {"drop": ["model.norm.weight"], "add": {"model.last.weight": torch.ones(24)}},
+            r"tensor 'model\.norm\.weight' is missing, and tensor 'model\.last\.weight' is there .*or renamed",
+        ),
         ({"num_hidden_layers": 1}, r"tensors 'model\.layers\.1\..* and 6 more are there, but"),
         ({"add": {"score.weight": torch.zeros(2, 24)}}, r"tensor 'score\.weight' is there, but"),
         ({"intermediate_size": 39}, r"mlp\.gate_proj\.weight' must be \(39, 24\) by the config, not \(40, 24\)"),

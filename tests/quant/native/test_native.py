@@ -242,6 +242,7 @@ def test_damaged_folders_are_refused_by_the_tensors_name(fault, tmp_path, run):
     [
         ({"use_rms_norm": True}, "use_rms_norm must be false"),
         ({"linear_class": "other"}, "linear_class must be bitlinear or autobitlinear"),
+        ({"modules_to_not_convert": 5}, "modules_to_not_convert must be a list of modules, not 5"),
         (
             {"modules_to_not_convert": ["model.layers.0.mlp.up_proj"]},
             "must name no decoder linear, not 'model.layers.0.mlp.up_proj'",
