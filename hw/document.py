@@ -1,9 +1,11 @@
 """Documents validated by pydantic: YAML ones that ship with the project or that a user gives, and JSON results."""
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from types import NoneType, UnionType
+from typing import Annotated, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -14,6 +16,7 @@ from hw.errors import InputError, did_you_mean
 
 __all__ = [
     "Record",
+    "kinds_of",
     "load_document",
     "load_json",
     "load_mapping",
@@ -29,6 +32,7 @@ Model = TypeVar("Model", bound=BaseModel)
 _SHOWN_CHARACTERS = 200  # of a refused value
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where PyYAML was built with it: ten times as fast
 _MOST_NODES = 200_000  # with every alias counted as what it stands for; shipped documents have some hundred
+_OTHER_BASE = re.compile(r"[-+]?(0[0-9_]+$|[0-9_]+:)")
 _MERGE = "tag:yaml.org,2002:merge"
 
 
@@ -51,10 +55,38 @@ def validate_document(value: object, model: type[Model], origin: str) -> Model:
     """
     if not isinstance(value, dict):
         raise InputError(f"{origin}: must be a mapping of fields, not {type(value).__name__}")
+    for field, truth in _truths(value, model):
+        raise InputError(f"{origin}: field {field!r} must be a number, not {str(truth).lower()}")
     try:
         return model.model_validate(value)
     except ValidationError as error:
         raise InputError(f"{origin}: {_first_fault(error, model)}") from None
+
+
+def _truths(value: Mapping[str, object], model: type[BaseModel], inside: str = "") -> Iterator[tuple[str, bool]]:
+    """Fields that are true or false where numbers are wanted; pydantic would take them as 1 and 0."""
+    for name, given in value.items():
+        if (field := model.model_fields.get(name)) is None:
+            continue
+        kinds = kinds_of(field.annotation)
+        if isinstance(given, bool) and bool not in kinds and (int in kinds or float in kinds):
+            yield f"{inside}{name}", given
+        if isinstance(given, dict):
+            for kind in kinds:
+                if isinstance(kind, type) and issubclass(kind, BaseModel):
+                    yield from _truths(given, kind, f"{inside}{name}.")
+
+
+def kinds_of(annotation: object) -> list[object]:
+    """What a field of this annotation may be, but None: types, or the values of a ``Literal``."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return kinds_of(get_args(annotation)[0])
+    if origin in (Union, UnionType):
+        return [kind for part in get_args(annotation) if part is not NoneType for kind in kinds_of(part)]
+    if origin is Literal:
+        return list(get_args(annotation))
+    return [origin or annotation]
 
 
 def load_document(path: Path, model: type[Model]) -> Model:
@@ -244,6 +276,7 @@ def _check(root: Node) -> None:
         elif id(node) not in sizes:
             if isinstance(node, MappingNode):
                 _check_keys(node)
+            _check_base(node)
             open_nodes.add(id(node))
             stack.append((node, True))
             stack += [(child, False) for child in _children(node)]
@@ -253,6 +286,12 @@ def _children(node: Node) -> Iterator[Node]:
     if isinstance(node, MappingNode):
         return (part for pair in node.value for part in pair)
     return iter(()) if isinstance(node, ScalarNode) else iter(node.value)
+
+
+def _check_base(node: Node) -> None:
+    """Refuse numbers that YAML 1.1 reads in base 8 or 60, which nobody means who writes 010 or 1:30."""
+    if isinstance(node, ScalarNode) and node.tag.endswith((":int", ":float")) and _OTHER_BASE.match(node.value):
+        raise _Refused(f"number {node.value!r} would be read in base {60 if ':' in node.value else 8}", node)
 
 
 def _check_keys(node: MappingNode) -> None:

@@ -9,16 +9,14 @@ import json
 from argparse import SUPPRESS, Action, ArgumentParser, BooleanOptionalAction, Namespace, _ArgumentGroup
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Annotated, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from hw.document import load_document, load_mapping, validate_document
+from hw.document import kinds_of, load_document, load_mapping, validate_document
 from hw.errors import InputError, did_you_mean
 
-__all__ = ["add_fields", "add_job_file", "given_fields", "kinds_of", "options_of", "options_origin"]
+__all__ = ["add_fields", "add_job_file", "given_fields", "options_of", "options_origin"]
 
 _JOB_SCHEMA = "tritforge.job.1"  # of --job FILE, whatever the command
 _METAVARS = {int: "N", float: "X", Path: "FILE"}
@@ -100,7 +98,7 @@ def options_origin(options: Namespace) -> str:
 
 
 def _add_field(group: ArgumentParser | _ArgumentGroup, name: str, field: FieldInfo, prefix: str = "") -> None:
-    flag, kinds = f"--{(prefix + name).replace('_', '-')}", kinds_of(field)
+    flag, kinds = f"--{(prefix + name).replace('_', '-')}", kinds_of(field.annotation)
     settings: dict[str, object] = {"dest": prefix + name, "default": SUPPRESS, "help": _help(field)}
     first, *_ = kinds
     if first is bool:
@@ -118,22 +116,6 @@ def _add_field(group: ArgumentParser | _ArgumentGroup, name: str, field: FieldIn
     else:
         metavar = _METAVARS.get(first, name.rpartition("_")[2].upper())
         group.add_argument(flag, action=_Once, metavar=metavar, **settings)
-
-
-def kinds_of(field: FieldInfo) -> list[object]:
-    """What a field may be, but None: types, or the values of a ``Literal``."""
-    return _kinds(field.annotation)
-
-
-def _kinds(annotation: object) -> list[object]:
-    origin = get_origin(annotation)
-    if origin is Annotated:
-        return _kinds(get_args(annotation)[0])
-    if origin in (Union, UnionType):
-        return [kind for part in get_args(annotation) if part is not NoneType for kind in _kinds(part)]
-    if origin is Literal:
-        return list(get_args(annotation))
-    return [origin or annotation]
 
 
 def _choices(values: Sequence[object]) -> str:
@@ -154,7 +136,7 @@ def _of_options(options: Namespace, model: type[BaseModel], prefix: str = "") ->
     """Fields of ``model`` that were given as options."""
     found: dict[str, object] = {}
     for name, field in model.model_fields.items():
-        kind, value = kinds_of(field)[0], getattr(options, prefix + name, None)
+        kind, value = kinds_of(field.annotation)[0], getattr(options, prefix + name, None)
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             inner = _of_options(options, kind, f"{prefix}{name}_")
             if value is not None or inner:
@@ -193,6 +175,8 @@ def _pairs(name: str, given: Sequence[str]) -> Mapping[str, object]:
         key, equals, value = text.partition("=")
         if not equals or not key:
             raise InputError(f"{name} must be NAME=VALUE, not {text!r}")
+        if key in pairs:
+            raise InputError(f"{name} must have {key!r} once, not twice; keep one of them")
         try:
             pairs[key] = json.loads(value)
         except json.JSONDecodeError:

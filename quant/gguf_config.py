@@ -9,6 +9,7 @@ constants of Gemma and SmolLM3 that are not in the file).
 from collections.abc import Mapping
 
 from hw.errors import InputError
+from quant.families import FAMILIES
 from quant.gguf_file import GgufFile, Strings, tensor_values
 from quant.hf_config import shape_from_config
 from quant.native.gguf_file import BITNET_ACTIVATIONS
@@ -59,15 +60,23 @@ _OPTIONAL = {
     "expert_count": "num_local_experts",
     "expert_used_count": "num_experts_per_tok",
 }
+_SCALES = (
+    *("attn_logit_softcapping", "final_logit_softcapping", "attention_multiplier", "embedding_multiplier"),
+    *("residual_multiplier", "logits_scaling", "rope_local_base_freq"),
+)
 _ZERO_IS_NONE = ("sliding_window", "num_local_experts", "num_experts_per_tok")
 _GEMMA_NEEDS = {"gemma3": (("attention.sliding_window", "sliding_window"),)}
-_CHECKED = ("attention.value_length", "rope.dimension_count", "vocab_size", "tensor_data_layout")
+_WHOLE = (*_SIZES, "attention.head_count_kv", "attention.key_length", "rope.scaling.original_context_length")
+_POSITIVE = ("attention.layer_norm_rms_epsilon", "rope.freq_base", "rope.freq_base_swa", "rope.scaling.attn_factor")
+_CHECKED = ("attention.causal", "attention.value_length", "rope.dimension_count", "vocab_size", "tensor_data_layout")
 _SCALING = {
     "factor": "factor",
     "original_context_length": "original_max_position_embeddings",
     "yarn_beta_fast": "beta_fast",
     "yarn_beta_slow": "beta_slow",
 }
+_GEMMA3_LOCAL_BASE = 10000.0
+_INFINITY = float("inf")
 _NOTES = ("finetuned",)  # whether the scaling was trained with, of rope.scaling
 
 
@@ -98,6 +107,7 @@ class _Header:
         self._kind = file.fields.get("general.architecture")
         if not isinstance(self._kind, str) or self._kind not in ARCHITECTURES:
             raise self._wrong("general.architecture", f"one of {', '.join(ARCHITECTURES)}", self._kind)
+        self._family = FAMILIES[ARCHITECTURES[self._kind]]
 
     def config(self) -> dict[str, object]:
         """All fields."""
@@ -113,7 +123,7 @@ class _Header:
         config |= self._gemma(config)
         if self._kind in BITNET_ACTIVATIONS:
             config["hidden_act"] = BITNET_ACTIVATIONS[self._kind]
-        config |= {"rope_parameters": self._rope(config)} if self._scaled() else {}
+        config |= self._rope_parameters(config) if self._scaled() else {}
         self._check_head(config)
         return config
 
@@ -152,7 +162,15 @@ class _Header:
 
     def _check_known(self) -> None:
         prefix = f"{self._kind}."
-        known = {*_SIZES, *_OPTIONAL, *_CHECKED, *(f"rope.scaling.{one}" for one in (*_SCALING, *_NOTES))}
+        if self._fields.get(f"{prefix}attention.causal", True) is not True:
+            raise self._wrong(f"{prefix}attention.causal", "true", self._fields[f"{prefix}attention.causal"])
+        known = {
+            "attention.causal",
+            *_SIZES,
+            *_OPTIONAL,
+            *_CHECKED,
+            *(f"rope.scaling.{one}" for one in (*_SCALING, *_NOTES)),
+        }
         known |= {"rope.scaling.type", "rope.scaling.attn_factor", "rope.scale_linear"}
         for name, value in self._fields.items():
             short = name.removeprefix(prefix)
@@ -160,6 +178,13 @@ class _Header:
                 raise InputError(
                     f"{self._file.path}: field {name!r} ({_short(value)}) is not known here; it may change what the "
                     "model computes"
+                )
+        for name, theirs in _OPTIONAL.items():
+            value = self._scalar(name)
+            if value is not None and value != 0 and theirs in _SCALES and theirs not in self._family.reads:
+                raise InputError(
+                    f"{self._file.path}: field '{prefix}{name}' ({_short(value)}) is none that models of architecture "
+                    f"{self._kind!r} have; what it changes is not known here"
                 )
         if self._has("tensor_data_layout"):
             raise self._wrong(f"{prefix}tensor_data_layout", "absent", self._scalar("tensor_data_layout"))
@@ -176,6 +201,10 @@ class _Header:
             value = value[0]
         if isinstance(value, Strings):
             raise self._wrong(f"{self._kind}.{name}", "a number", "an array of strings")
+        if name in _WHOLE and value is not None and (type(value) is not int or value < 1):
+            raise self._wrong(f"{self._kind}.{name}", "an integer of at least 1", value)
+        if name in _POSITIVE and value is not None and not (type(value) in (int, float) and 0 < value < _INFINITY):
+            raise self._wrong(f"{self._kind}.{name}", "a number above 0", value)
         return value
 
     def _embedding(self) -> dict[str, object]:
@@ -206,26 +235,29 @@ class _Header:
         fields = any(self._has(name) for name in ("rope.scaling.type", "rope.scaling.factor", "rope.scale_linear"))
         return fields or any(name in self._file.tensors for name in FREQUENCY_TENSORS)
 
+    def _rope_parameters(self, config: Mapping[str, object]) -> dict[str, object]:
+        """The field of ``config.json``; Gemma 3 scales the layers without a window alone."""
+        found = self._rope(config)
+        if self._kind != "gemma3":
+            return {"rope_parameters": found}
+        local = {"rope_type": "default", "rope_theta": config.get("rope_local_base_freq", _GEMMA3_LOCAL_BASE)}
+        return {"rope_parameters": {"full_attention": found, "sliding_attention": local}}
+
     def _rope(self, config: Mapping[str, object]) -> dict[str, object]:
         """``rope_parameters``; frequencies divided one by one are what ``longrope`` does."""
-        kind, found = self._scalar("rope.scaling.type"), {}
-        for name, theirs in _SCALING.items():
-            if self._has(f"rope.scaling.{name}"):
-                found[theirs] = self._scalar(f"rope.scaling.{name}")
-        if (factor := self._scalar("rope.scale_linear")) not in (None, 1.0):
-            kind, found["factor"] = "linear", factor
+        kind, found = self._scaling()
         attention = self._scalar("rope.scaling.attn_factor")
         theta = {"rope_theta": config["rope_theta"]} if config.get("rope_theta") else {}
-        short, long = self._factors()
+        short, long = self._factors(config)
         if short is not None:
-            if kind not in (None, "none", "longrope"):
-                raise self._wrong(f"{self._kind}.rope.scaling.type", "absent beside rope_freqs.weight", kind)
+            if kind not in ("none", "longrope"):
+                raise self._wrong(f"{self._kind}.rope.scaling.type", "none beside rope_freqs or rope_factors", kind)
             original = found.get("original_max_position_embeddings", config["max_position_embeddings"])
             factors = {"short_factor": short, "long_factor": long, "original_max_position_embeddings": original}
             return theta | factors | {"rope_type": "longrope", "attention_factor": attention or 1.0}
         if attention not in (None, 1.0):
             raise self._wrong(f"{self._kind}.rope.scaling.attn_factor", "1", attention)
-        if kind in (None, "none"):
+        if kind == "none":
             return theta | {"rope_type": "default"}
         if kind not in ("linear", "yarn"):
             raise self._wrong(f"{self._kind}.rope.scaling.type", "one of none, linear, yarn, longrope", kind)
@@ -235,9 +267,32 @@ class _Header:
             return theta | {"rope_type": "linear", "factor": found["factor"]}
         return theta | found | {"rope_type": "yarn"}
 
-    def _factors(self) -> tuple[list[float] | None, list[float] | None]:
+    def _scaling(self) -> tuple[object, dict[str, object]]:
+        """Kind of scaling, and its numbers; a factor without a kind is linear, as llama.cpp takes it."""
+        kind, found = self._scalar("rope.scaling.type"), {}
+        for name, theirs in _SCALING.items():
+            if self._has(f"rope.scaling.{name}"):
+                found[theirs] = self._scalar(f"rope.scaling.{name}")
+        if not self._has("rope.scaling.factor") and self._has("rope.scale_linear"):
+            found["factor"] = self._scalar("rope.scale_linear")
+        if found.get("factor") == 0:  # llama.cpp's spelling of none
+            del found["factor"]
+        if kind is None:
+            kind = "none" if found.get("factor", 1) == 1 else "linear"
+        if (factor := found.get("factor", 1)) is True or type(factor) not in (int, float) or not 0 < factor < _INFINITY:
+            raise self._wrong(f"{self._kind}.rope.scaling.factor", "a number above 0", factor)
+        return kind, found
+
+    def _factors(self, config: Mapping[str, object]) -> tuple[list[float] | None, list[float] | None]:
         """Divisors of the frequencies within the original context, and beyond it."""
         names = FREQUENCY_TENSORS
+        rotated = self._scalar("rope.dimension_count") or config["head_dim"]
+        for name in names:
+            if name in self._file.tensors and (shape := self._file.tensors[name].shape) != (rotated // 2,):
+                raise InputError(
+                    f"{self._file.path}: tensor {name!r} must have {rotated // 2} values, one for each rotated pair of "
+                    f"a head, not {' x '.join(map(str, shape))}"
+                )
         if names[0] in self._file.tensors:
             factors = tensor_values(self._file, names[0]).flatten().tolist()
             return factors, factors

@@ -1,6 +1,7 @@
 """GGUF files: metadata and the table of tensors, read without trusting a size that the file does not have.
 
-Ref: ggml-org/ggml docs/gguf.md. Values of tensors are dequantized by the ``gguf`` package.
+Ref: ggml-org/ggml docs/gguf.md. Values of tensors are dequantized by the ``gguf`` package; its own reader is not used,
+as it refuses a file with one tensor of a type that it does not know, and bitnet.cpp's I2_S is such a type.
 """
 
 import math
@@ -16,13 +17,33 @@ import numpy as np
 from hw.division import ceil_divide
 from hw.errors import InputError
 
-__all__ = ["GgufFile", "GgufTensor", "Strings", "read_gguf", "tensor_values", "unsupported_type"]
+__all__ = [
+    "I2_S",
+    "GgufFile",
+    "GgufTensor",
+    "StoredValue",
+    "Strings",
+    "i2_s_bytes",
+    "read_gguf",
+    "stored_value",
+    "tensor_bytes",
+    "tensor_values",
+    "unsupported_type",
+]
 
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
 _VERSIONS = (2, 3)
 _MOST_DIMENSIONS = 4
 _ALIGNMENT = 32  # of the data where the metadata say nothing
+
+I2_S = 36  # tensor type number of bitnet.cpp's ternary type; stock llama.cpp has none of that number
+_I2_S_TAIL = 32  # bytes after the codes of a tensor, of which the first four are its scale
+
+
+def i2_s_bytes(weights: int) -> int:
+    """Bytes of an I2_S tensor of so many weights."""
+    return weights // 4 + _I2_S_TAIL
 
 
 class Strings(NamedTuple):
@@ -45,19 +66,28 @@ class GgufTensor(NamedTuple):
 
     @property
     def type_name(self) -> str:
-        """The GGML type's name, or its number where the gguf package knows none."""
+        """The GGML type's name, or its number where nobody here knows one."""
         try:
-            return gguf.GGMLQuantizationType(self.kind).name
+            return "I2_S" if self.kind == I2_S else gguf.GGMLQuantizationType(self.kind).name
         except ValueError:
             return str(self.kind)
 
 
 class GgufFile(NamedTuple):
-    """What stands in front of the data."""
+    """What stands in front of the data; ``places``: the byte at which the type of each field stands."""
 
     path: Path
     fields: Mapping[str, object]
     tensors: Mapping[str, GgufTensor]
+    places: Mapping[str, int]
+
+
+class StoredValue(NamedTuple):
+    """A field with its GGUF type, and of an array the type of its elements."""
+
+    value: object
+    kind: int
+    part: int | None
 
 
 class _Damaged(Exception):
@@ -91,6 +121,32 @@ def read_gguf(path: Path) -> GgufFile:
             raise InputError(f"{path}: must be a whole .gguf file; it is damaged or truncated ({reason})") from None
 
 
+def stored_value(file: GgufFile, name: str) -> StoredValue:
+    """A field as it is stored, the strings of an array included."""
+    with open(file.path, "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        cursor = _Cursor(data, file.places[name])
+        kind = cursor.take("I")
+        if kind != _ARRAY:
+            return StoredValue(cursor.value(kind), kind, None)
+        part, count = cursor.take("I"), cursor.take("Q")
+        if part == _STRING:
+            return StoredValue([cursor.text() for _ in range(count)], kind, part)
+        return StoredValue(file.fields[name], kind, part)
+
+
+def tensor_bytes(file: GgufFile, name: str) -> np.ndarray:
+    """One tensor as it is stored, mapped from the file: uint8 ``(rows, bytes of a row)``, of I2_S ``(bytes,)``.
+
+    Raises:
+        InputError: a type that is not known here, named.
+    """
+    tensor = file.tensors[name]
+    if (size := _size(tensor)) is None:
+        raise unsupported_type(file.path, name, tensor)
+    raw = np.memmap(file.path, np.uint8, "r", tensor.start, size)
+    return raw if tensor.kind == I2_S else raw.reshape(math.prod(tensor.shape[:-1]), -1)
+
+
 def tensor_values(file: GgufFile, name: str) -> np.ndarray:
     """One tensor as float32 in its own shape.
 
@@ -100,9 +156,7 @@ def tensor_values(file: GgufFile, name: str) -> np.ndarray:
     tensor = file.tensors[name]
     try:
         kind = gguf.GGMLQuantizationType(tensor.kind)
-        size = math.prod(tensor.shape[:-1]), _row_bytes(tensor, kind)
-        raw = np.memmap(file.path, np.uint8, "r", tensor.start, size)
-        values = gguf.quants.dequantize(_typed(raw, kind), kind)
+        values = gguf.quants.dequantize(_typed(tensor_bytes(file, name), kind), kind)
     except (NotImplementedError, ValueError):
         raise unsupported_type(file.path, name, tensor) from None
     return np.asarray(values, np.float32).reshape(tensor.shape)
@@ -119,8 +173,8 @@ def unsupported_type(path: Path, name: str, tensor: GgufTensor) -> InputError:
 class _Cursor:
     """Reads values sequentially and stops at the end of the file."""
 
-    def __init__(self, data: mmap.mmap) -> None:
-        self._data, self.position = data, 8
+    def __init__(self, data: mmap.mmap, position: int = 8) -> None:
+        self._data, self.position = data, position
 
     def take(self, layout: str) -> object:
         """One number."""
@@ -174,10 +228,12 @@ class _Cursor:
 def _read_header(path: Path, cursor: _Cursor, size: int) -> GgufFile:
     tensor_count, field_count = cursor.take("Q"), cursor.take("Q")
     fields: dict[str, object] = {}
+    places: dict[str, int] = {}
     for _ in range(field_count):
         name = cursor.text()
         if name in fields:
             raise _Damaged(f"field {name!r} twice")
+        places[name] = cursor.position
         fields[name] = cursor.value(cursor.take("I"))
     entries: dict[str, tuple[tuple[int, ...], int, int]] = {}
     for _ in range(tensor_count):
@@ -197,11 +253,27 @@ def _read_header(path: Path, cursor: _Cursor, size: int) -> GgufFile:
             raise _Damaged(f"tensor {name!r} of shape {shape}")
         if (needed := _size(tensor)) is not None and tensor.start + needed > size:
             raise _Damaged(f"tensor {name!r} ends at byte {tensor.start + needed} of {size}")
-    return GgufFile(path, fields, tensors)
+    _check_places(tensors, alignment, size)
+    return GgufFile(path, fields, tensors, places)
+
+
+def _check_places(tensors: Mapping[str, GgufTensor], alignment: int, size: int) -> None:
+    """Refuse tensors that share bytes, and data of another alignment than the header says: they would be misread."""
+    end = 0
+    for name, tensor in sorted(tensors.items(), key=lambda item: item[1].start):
+        if tensor.start % alignment or tensor.start < end:
+            raise _Damaged(f"tensor {name!r} starts at byte {tensor.start}, within another or off the alignment")
+        if (needed := _size(tensor)) is None:
+            return
+        end = tensor.start + needed
+    if tensors and size - end >= alignment:
+        raise _Damaged(f"{size - end} bytes after the last tensor, at an alignment of {alignment}")
 
 
 def _size(tensor: GgufTensor) -> int | None:
-    """Bytes; None of a type that the gguf package does not know."""
+    """Bytes; None of a type that is not known here."""
+    if tensor.kind == I2_S:
+        return i2_s_bytes(math.prod(tensor.shape))
     try:
         kind = gguf.GGMLQuantizationType(tensor.kind)
     except ValueError:

@@ -20,6 +20,7 @@ from quant.shapes import ModelShape
 __all__ = ["Llama2cTokenizer", "read_header", "read_weights"]
 
 _HEADER = struct.Struct("<7i")
+_VERSIONED = b"24ka"  # "ak42" as a little-endian number: the later formats, whose version follows
 _BOS = 1
 _BYTE_TOKENS = 3  # ids of raw bytes start after <unk>, <s>, </s>
 _BYTE_PIECE = re.compile(rb"<0x([0-9A-F]{2})>")
@@ -41,7 +42,17 @@ def read_header(path: Path) -> ModelShape:
         head = stream.read(_HEADER.size)
     if len(head) < _HEADER.size:
         raise InputError(f"{path}: must be a llama2.c checkpoint, not {len(head)} bytes")
+    if head[:4] == _VERSIONED:
+        version = struct.unpack_from("<i", head, 4)[0]
+        raise InputError(
+            f"{path}: must be a llama2.c checkpoint of the first format (export.py --version 0), not of version "
+            f"{version}"
+        )
     dim, hidden, layers, heads, kv_heads, vocab, seq_len = _HEADER.unpack(head)
+    if heads > 0 and (dim % heads or dim // heads % 2):
+        raise InputError(
+            f"{path}: llama2.c header must have heads of whole, even width, not dim {dim} with {heads} heads"
+        )
     fields = {
         "name": path.stem,
         "source": "header of the given llama2.c file",
@@ -108,7 +119,7 @@ class Llama2cTokenizer:
         """Read ``vocab_size`` entries (score, length, bytes).
 
         Raises:
-            InputError: missing or truncated file.
+            InputError: missing or truncated file, or one with more entries.
         """
         try:
             data = Path(path).read_bytes()
@@ -131,6 +142,11 @@ class Llama2cTokenizer:
             self.pieces.append(data[position + 8 : position + 8 + length])
             self.scores.append(score)
             position += 8 + length
+        if position < len(data):
+            raise InputError(
+                f"{path}: must hold {vocab_size} tokens, not {len(data) - position} bytes more: of a model with a "
+                "larger vocabulary"
+            )
         self.ids = {piece: number for number, piece in enumerate(self.pieces)}
         self._splits = not any(_CROSSING.search(piece) for piece in self.pieces)
         self._merged: dict[str, list[int]] = {}  # parts met before

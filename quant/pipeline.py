@@ -23,7 +23,7 @@ __all__ = ["MODELS_FOLDER", "Quantized", "quantize"]
 MODELS_FOLDER = Path("build") / "models"
 
 # Raised when the same options give other integers than before.
-_ALGORITHM = 4
+_ALGORITHM = 5
 
 
 class Quantized(Record):

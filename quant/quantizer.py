@@ -1,5 +1,6 @@
 """One quantization job with torch: the method carried over the model, perplexities before and after, recording."""
 
+import hashlib
 import logging
 from contextlib import suppress
 from functools import partial
@@ -178,9 +179,11 @@ def _calibration_windows(loaded: LoadedModel, texts: Texts) -> torch.Tensor:
 def _reference(
     loaded: LoadedModel, windows: torch.Tensor, name: str, model_folder: Path, progress: StageReport
 ) -> dict[str, float]:
-    """Perplexities of the model before quantization, A16 and A8; measured once per text."""
+    """Perplexities of the model before quantization, A16 and A8; measured once per text, by its very tokens."""
     weights = loaded.weights_sha256
-    path = model_folder / f"reference-{sha256_json({'weights': weights, 'evaluation': name})[:12]}.json"
+    tokens = hashlib.sha256(windows.numpy().tobytes()).hexdigest()
+    key = sha256_json({"weights": weights, "evaluation": name, "tokens": tokens})
+    path = model_folder / f"reference-{key[:12]}.json"
     with suppress(InputError):  # none, or one of another version
         return dict(read_artifact(path, _REFERENCE_SCHEMA, _REFERENCE_VERSION)["perplexity"])
     figures = {

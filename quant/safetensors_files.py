@@ -44,13 +44,14 @@ def weight_files(folder: Path) -> list[Path]:
                 f"{folder / name}: the folder holds an adapter, which is not read here; merge it into the weights "
                 "(peft: merge_and_unload, save_pretrained), or take it out of the folder"
             )
-    if index.is_file() and (folder / _SINGLE).is_file():
-        raise InputError(
-            f"{folder}: weights must be in {_SINGLE} or in the parts that {_INDEX} lists, not in both; remove the ones "
-            "that are not meant"
-        )
     if index.is_file():
-        return [folder / name for name in sorted({*_weight_map(index).values()})]
+        parts = sorted({*_weight_map(index).values()})
+        if (folder / _SINGLE).is_file() and parts != [_SINGLE]:
+            raise InputError(
+                f"{folder}: weights must be in {_SINGLE} or in the parts that {_INDEX} lists, not in both; remove the "
+                "ones that are not meant"
+            )
+        return [folder / name for name in parts]
     if (folder / _SINGLE).is_file():
         return [folder / _SINGLE]
     if found := sorted(folder.glob("*.safetensors")):

@@ -35,7 +35,7 @@ def read_text(path: Path) -> NamedText:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # a byte-order mark is no part of the text
     except OSError as error:
         raise InputError(f"{path}: text cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:

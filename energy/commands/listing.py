@@ -7,7 +7,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
-from hw.fields import kinds_of
+from hw.document import kinds_of
 from hw.pages import screen
 
 __all__ = ["KINDS", "NAMES", "add_list"]
@@ -130,7 +130,9 @@ def _options() -> Rows:
             "method": name,
             "option": option,
             "default": json.dumps(field.default),
-            "values": ", ".join(getattr(kind, "__name__", None) or json.dumps(kind) for kind in kinds_of(field)),
+            "values": ", ".join(
+                getattr(kind, "__name__", None) or json.dumps(kind) for kind in kinds_of(field.annotation)
+            ),
             "about": field.description or "",
         }
         for name in METHODS

@@ -6,8 +6,8 @@ from pathlib import Path
 import gguf
 
 from hw.errors import InputError
+from quant.gguf_file import read_gguf, stored_value
 from quant.llama2c import Llama2cTokenizer
-from quant.native.gguf_file import open_gguf
 from quant.shapes import ModelShape
 
 __all__ = ["write_tokenizer"]
@@ -51,11 +51,12 @@ def write_tokenizer(writer: gguf.GGUFWriter, path: Path, shape: ModelShape) -> N
 
 
 def _copy(writer: gguf.GGUFWriter, path: Path) -> None:
-    for name, field in open_gguf(path).fields.items():
+    file = read_gguf(path)
+    for name in file.fields:
         if name.startswith("tokenizer."):
-            kind = field.types[0]
-            part = field.types[-1] if kind == gguf.GGUFValueType.ARRAY else None
-            writer.add_key_value(name, field.contents(), kind, part)
+            value, kind, part = stored_value(file, name)
+            types = gguf.GGUFValueType(kind), None if part is None else gguf.GGUFValueType(part)
+            writer.add_key_value(name, value, *types)
 
 
 def _from_llama2c(writer: gguf.GGUFWriter, path: Path, shape: ModelShape) -> None:

@@ -27,12 +27,13 @@ from quant.gguf_config import gguf_config
 from quant.gguf_file import read_gguf
 from quant.llama.adapt import adapt
 from quant.llama.blocks import LoadedModel, Tokenizer, must_stream, place
+from quant.llama.gguf_tokenizer import plain_tokenizer, split_as_named
 from quant.llama.self_test import check_function, probe_tokens, reference_logits
 from quant.llama.tensors import check_tensors, gguf_names, gguf_state, needed_tensors, present_in_gguf
 from quant.llama2c import Llama2cTokenizer, read_weights
 from quant.native.checkpoint import native_model
 from quant.native.detect import is_native
-from quant.native.gguf_file import plain_tokenizer, transformers_reads
+from quant.native.gguf_file import transformers_reads
 from quant.safetensors_files import has_own_head, stored_tensors
 from quant.shapes import ModelShape
 from quant.source import Source, located, tokenizer_files
@@ -250,10 +251,16 @@ def _understood(path: Path, load: Callable[[], Loaded]) -> Loaded:
 
 
 def _transformers_tokenizer(path: Path) -> transformers.PreTrainedTokenizerBase:
-    if path.suffix == ".gguf" and not transformers_reads(path):
-        with plain_tokenizer(path) as plain:
-            return _transformers_tokenizer(plain)
-    folder, options = (path, {}) if path.is_dir() else (path.parent, {"gguf_file": path.name})
+    if path.is_dir():
+        return _pretrained_tokenizer(path, path)
+    with plain_tokenizer(path) as plain:
+        found = _pretrained_tokenizer(path, plain.parent, gguf_file=plain.name)
+    split_as_named(read_gguf(path), found)
+    return found
+
+
+def _pretrained_tokenizer(path: Path, folder: Path, **options: str) -> transformers.PreTrainedTokenizerBase:
+    """What transformers reads of a folder; ``path``: what complaints name."""
     with _quiet_transformers(), redirect_stderr(StringIO()):
         try:
             return AutoTokenizer.from_pretrained(folder, **_LOCAL, **options)

@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, BitNetConfig, LlamaCo
 from hw.errors import InputError
 from quant.native.bitnet import BitnetFolder
 from quant.native.bitnet_config import bitnet_form
-from quant.native.gguf_file import BITNET_ACTIVATIONS, GgufLinear, architecture, beside_linears, open_gguf, read_linear
+from quant.native.gguf_file import BITNET_ACTIVATIONS, GgufLinear, beside_linears, open_gguf, read_linear
 from quant.shapes import LINEAR_KINDS, ModelShape, linear_name
 from quant.weights.solution import LinearSolution
 
@@ -109,10 +109,10 @@ def _folder_config(path: Path) -> PreTrainedConfig:
 
 
 def _gguf_linears(path: Path, shape: ModelShape):
-    reader = open_gguf(path)
+    file = open_gguf(path)
 
     def read(layer: int, kind: str) -> LinearSolution:
-        linear: GgufLinear = read_linear(reader, layer, kind, shape, str(path))
+        linear: GgufLinear = read_linear(file, layer, kind, shape)
         trits, scales = torch.from_numpy(linear.trits)[None], torch.from_numpy(linear.scales)[None]
         return LinearSolution(trits, scales, linear.group, "tensor" if linear.group is None else "group")
 
@@ -120,18 +120,17 @@ def _gguf_linears(path: Path, shape: ModelShape):
 
 
 def _gguf_beside(path: Path, shape: ModelShape) -> dict[str, Tensor]:
-    return {name: torch.from_numpy(value) for name, value in beside_linears(open_gguf(path), shape, str(path)).items()}
+    return {name: torch.from_numpy(value) for name, value in beside_linears(open_gguf(path), shape).items()}
 
 
 def _gguf_config(path: Path, shape: ModelShape) -> PreTrainedConfig:
-    reader = open_gguf(path)
-    kind = architecture(reader)
+    kind = open_gguf(path).fields.get("general.architecture")
     if kind not in BITNET_ACTIVATIONS and kind != "llama":
         known = ", ".join([*BITNET_ACTIVATIONS, "llama"])
         raise InputError(f"{path}: field 'general.architecture' of an I2_S file must be one of {known}, not {kind!r}")
-    scaling = reader.get_field(f"{kind}.rope.scaling.type")
-    if scaling is not None and scaling.contents() != "none":
-        raise InputError(f"{path}: field '{kind}.rope.scaling.type' must be none, not {scaling.contents()!r}")
+    for what, value in (("scaled rotary positions", shape.rope_scaling), ("a sliding window", shape.sliding_window)):
+        if value is not None:
+            raise InputError(f"{path}: an I2_S file of architecture {kind!r} must be without {what}, not {value}")
     fields = {
         "vocab_size": shape.vocab_size,
         "hidden_size": shape.hidden_size,

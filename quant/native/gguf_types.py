@@ -16,17 +16,16 @@ from gguf import GGMLQuantizationType
 from gguf.quants import dequantize, quantize
 
 from hw.errors import InputError
+from quant.gguf_file import I2_S, i2_s_bytes
 
-__all__ = ["I2_S", "TERNARY_TYPES", "TQ_GROUP", "decode_i2_s", "decode_tq", "encode_tq", "i2_s_bytes"]
+__all__ = ["TERNARY_TYPES", "TQ_GROUP", "decode_i2_s", "decode_tq", "encode_tq"]
 
-I2_S = 36  # tensor type number of bitnet.cpp; stock llama.cpp has none of that number
 TQ_GROUP = 256  # weights per scale of TQ1_0 and TQ2_0
 
 TERNARY_TYPES = {GGMLQuantizationType.TQ1_0: "TQ1_0", GGMLQuantizationType.TQ2_0: "TQ2_0", I2_S: "I2_S"}
 
 _SCALE_BYTES = 2  # float16 at the end of every block of TQ1_0 and TQ2_0
 _I2_S_BLOCK = 128
-_I2_S_TAIL = 32  # bytes after the codes
 
 
 def decode_tq(data: np.ndarray, kind: GGMLQuantizationType, where: str) -> tuple[np.ndarray, np.ndarray]:
@@ -68,11 +67,6 @@ def encode_tq(trits: np.ndarray, scales: np.ndarray, kind: GGMLQuantizationType)
     blocks = quantize(trits.reshape(-1, TQ_GROUP).astype(np.float32), kind)
     blocks[:, -_SCALE_BYTES:] = np.ascontiguousarray(scales).reshape(-1, 1).view(np.uint8)
     return blocks.reshape(rows, -1)
-
-
-def i2_s_bytes(weights: int) -> int:
-    """Bytes of an I2_S tensor of so many weights."""
-    return weights // 4 + _I2_S_TAIL
 
 
 def decode_i2_s(data: np.ndarray, n: int, k: int, where: str) -> tuple[np.ndarray, np.float32]:

@@ -134,11 +134,11 @@ def _gguf(data: bytes, folder: Path) -> None:
     path = _written(folder, "model.gguf", data)
     shape = resolve(str(path)).shape
     if is_native(path):
-        reader = open_gguf(path)
+        file = open_gguf(path)
         for layer in range(min(shape.layers, 2)):
             for kind in LINEAR_KINDS:
-                read_linear(reader, layer, kind, shape, str(path))
-        beside_linears(reader, shape, str(path))
+                read_linear(file, layer, kind, shape)
+        beside_linears(file, shape)
 
 
 def _llama2c(data: bytes, folder: Path) -> None:

@@ -71,14 +71,36 @@ def test_faults_are_one_line(tmp_path, content, message):
         ("watts: .inf\n", r" field 'watts' should be a finite number, not inf$"),
         (f"watts: {'x' * 5000}\n", r" field 'watts' should be a valid number, .*, not 'x{199}\.\.\.$"),
         ("- " * 5000, r".* is not valid YAML \(exceeded maximum nesting depth\)$"),
+        ("watts: 010\n", r" line 1 is not valid YAML \(number '010' would be read in base 8\)$"),
+        ("colour: red\nwatts: 1:30\n", r" line 2 is not valid YAML \(number '1:30' would be read in base 60\)$"),
+        ("watts: yes\n", r" field 'watts' must be a number, not true$"),
+        ("watts: false\n", r" field 'watts' must be a number, not false$"),
     ],
-    ids=["twice", "twice inside", "cycle", "date", "digits", "infinite", "long", "deep"],
+    ids=[
+        *("twice", "twice inside", "cycle", "date", "digits", "infinite", "long", "deep"),
+        *("octal", "sexagesimal", "true", "false"),
+    ],
 )
 def test_yaml_that_hides_something_is_refused(tmp_path, content, message):
     path = tmp_path / "lamp.yaml"
     path.write_text(content)
     with pytest.raises(InputError, match=f"^{path}:{message}"):
         load_document(path, Lamp)
+
+
+class Room(Record):
+    lamp: Lamp | None = None
+    dark: bool = False
+    rows: int = 1
+
+
+def test_truth_is_no_number_inside_of_other_fields_either(tmp_path):
+    path = tmp_path / "room.yaml"
+    path.write_text("lamp: {watts: on}\n")
+    with pytest.raises(InputError, match=r"field 'lamp\.watts' must be a number, not true"):
+        load_document(path, Room)
+    path.write_text("dark: yes\nrows: 0x10\nlamp: {watts: 0.5}\n")
+    assert load_document(path, Room) == Room(dark=True, rows=16, lamp=Lamp(watts=0.5))
 
 
 def test_aliases_that_unfold_to_billions_are_refused_by_their_line(tmp_path):

@@ -118,6 +118,10 @@ def test_windows_and_experts_under_architecture_llama(tmp_path, llama):
         ({"split.count": 2}, r"is one of 2 files of a split model \(field 'split\.count'\)"),
         ({"general.type": "adapter"}, r"'general\.type' must be model, not 'adapter'"),
         ({"general.architecture": "gpt2"}, r"'general\.architecture' must be one of llama, .*not 'gpt2'"),
+        ({"llama.attention.causal": False}, r"'llama\.attention\.causal' must be true, not False"),
+        ({"llama.logit_scale": 2.0}, r"'llama\.logit_scale' \(2\.0\) is none that models of architecture 'llama' have"),
+        ({"llama.rope.freq_base": -1.0}, r"'llama\.rope\.freq_base' must be a number above 0, not -1\.0"),
+        ({"llama.rope.scaling.factor": -4.0}, r"'llama\.rope\.scaling\.factor' must be a number above 0, not -4\.0"),
     ],
 )
 def test_odd_metadata_are_refused_by_name(tmp_path, llama, extra, message):
@@ -143,6 +147,73 @@ def test_yarn_is_the_configs_yarn(tmp_path, llama):
     file = read_gguf(write_gguf(tmp_path / "model.gguf", "llama", llama[0], llama[1] | extra))
     rope = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 64}
     assert gguf_config(file)["rope_parameters"] == rope
+
+
+@pytest.mark.parametrize("name", ["rope.scaling.factor", "rope.scale_linear"])
+def test_a_factor_without_a_kind_is_linear_as_llama_cpp_takes_it(tmp_path, llama, name, monkeypatch):
+    path = write_gguf(tmp_path / "model.gguf", "llama", llama[0], llama[1] | {f"llama.{name}": 4.0})
+    scaled = family_model("llama", rope_parameters={"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0})
+    monkeypatch.setattr(loading, "load_tokenizer", lambda *_: None)
+    with torch.no_grad():
+        wanted = scaled(TOKENS).logits
+    got = stepped_logits(loading.load_model(resolve(str(path))).model, TOKENS)
+    assert (got - wanted).norm() < 1e-4 * wanted.norm()
+    assert "rope_scaling" not in gguf_config(read_gguf(path))
+    none = llama[1] | {f"llama.{name}": 4.0, "llama.rope.scaling.type": "none"}
+    assert gguf_shape(read_gguf(write_gguf(path, "llama", llama[0], none))).rope_scaling is None
+
+
+def test_gemma3_scales_the_layers_without_a_window_alone(tmp_path, monkeypatch):
+    wanted = {
+        "full_attention": {"rope_type": "linear", "rope_theta": 1e6, "factor": 8.0},
+        "sliding_attention": {"rope_type": "default", "rope_theta": 1e4},
+    }
+    model = family_model("gemma3", **FIXED["gemma3"], rope_parameters=wanted)
+    fields = metadata("gemma3", model) | {"gemma3.rope.scaling.type": "linear", "gemma3.rope.scaling.factor": 8.0}
+    path = write_gguf(tmp_path / "model.gguf", "gemma3", tensors("gemma3", model), fields)
+    assert gguf_config(read_gguf(path))["rope_parameters"] == wanted
+    monkeypatch.setattr(loading, "load_tokenizer", lambda *_: None)
+    model.set_attn_implementation("eager")
+    with torch.no_grad():
+        logits = model(TOKENS).logits
+    got = stepped_logits(loading.load_model(resolve(str(path))).model, TOKENS)
+    assert (got - logits).norm() < 1e-4 * logits.norm()
+
+
+@pytest.mark.parametrize(("values", "extra"), [(7, {}), (8, {"llama.rope.scaling.factor": 2.0})])
+def test_divisors_of_frequencies_must_fit_and_stand_alone(tmp_path, llama, values, extra):
+    arrays = llama[0] | {"rope_freqs.weight": np.full(values, 2.0, np.float32)}
+    with pytest.raises(InputError, match=r"must have 8 values, one for each|'llama\.rope\.scaling\.type' must be none"):
+        shape_of(tmp_path, llama, extra, arrays=arrays)
+
+
+def header(fields: bytes, field_count: int, tensors: bytes, tensor_count: int) -> bytes:
+    return b"GGUF" + struct.pack("<IQQ", 3, tensor_count, field_count) + fields + tensors
+
+
+def entry(name: bytes, values: int, offset: int) -> bytes:
+    return struct.pack("<Q", len(name)) + name + struct.pack("<IQIQ", 1, values, 0, offset)
+
+
+@pytest.mark.parametrize(
+    ("offsets", "data", "message"),
+    [
+        ((0, 32), 64, None),
+        ((0, 0), 64, r"tensor 'b' starts at byte \d+, within another"),
+        ((0, 28), 64, r"tensor 'b' starts at byte \d+, within another or off the alignment"),
+        ((0, 32), 96, r"32 bytes after the last tensor, at an alignment of 32"),
+    ],
+)
+def test_tensors_share_no_bytes_and_the_last_ends_the_file(tmp_path, offsets, data, message):
+    table = b"".join(entry(name, 8, offset) for name, offset in zip((b"a", b"b"), offsets, strict=True))
+    start = header(b"", 0, table, 2)
+    path = tmp_path / "model.gguf"
+    path.write_bytes(start + bytes(-len(start) % 32) + bytes(data))
+    if message is None:
+        assert [tensor.shape for tensor in read_gguf(path).tensors.values()] == [(8,), (8,)]
+    else:
+        with pytest.raises(InputError, match=message):
+            read_gguf(path)
 
 
 def test_missing_and_unknown_tensors_are_named(tmp_path, llama):

@@ -106,6 +106,30 @@ def test_truncated_files_are_refused(checkpoint, tmp_path):
         read_header(path)
 
 
+def test_a_vocabulary_with_more_entries_is_of_another_model(checkpoint):
+    vocabulary = checkpoint[0].parent / f"tok{VOCAB}.bin"
+    vocabulary.write_bytes(vocabulary.read_bytes() + struct.pack("<fi", 0.0, 1) + b"d")
+    with pytest.raises(InputError, match=rf"tok{VOCAB}\.bin: must hold {VOCAB} tokens, not 9 bytes more"):
+        load_model(resolve(str(checkpoint[0])))
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_later_formats_are_called_by_their_version(checkpoint, version):
+    path = checkpoint[0]
+    path.write_bytes(struct.pack("<Ii", 0x616B3432, version) + path.read_bytes())
+    with pytest.raises(InputError, match=rf"first format \(export\.py --version 0\), not of version {version}"):
+        resolve(str(path))
+
+
+@pytest.mark.parametrize(("dim", "heads"), [(DIM, DIM), (DIM + 1, HEADS)])
+def test_heads_whose_values_are_no_pairs_are_refused(checkpoint, dim, heads):
+    path = checkpoint[0]
+    _, *rest = struct.unpack("<7i", path.read_bytes()[:28])
+    path.write_bytes(struct.pack("<7i", dim, rest[0], rest[1], heads, heads, *rest[4:]) + path.read_bytes()[28:])
+    with pytest.raises(InputError, match=rf"heads of whole, even width, not dim {dim} with {heads} heads"):
+        resolve(str(path))
+
+
 def test_real_stories_model_predicts_stories(stories):
     loaded = load_model(resolve(str(stories / "stories260K.bin")))
     tokens = loaded.tokenizer.encode((stories / "tinystories_sample_3k.txt").read_text())

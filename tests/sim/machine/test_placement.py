@@ -108,5 +108,7 @@ def test_the_command_line_places_ops_and_reads_a_host(tmp_path, capsys):
     assert {op["name"] for op in phases[1]["ops"] if op["unit"] == "host"} == {"lm_head", "rope"}
     with pytest.raises(InputError, match="placement must be NAME=VALUE"):
         main([*arguments, "--placement", "lm_head"])
+    with pytest.raises(InputError, match="placement must have 'lm_head' once, not twice; keep one of them"):
+        main([*arguments, "--placement", "lm_head=host", "--placement", "lm_head=vector"])
     with pytest.raises(InputError, match=r"placement\.lm_head"):
         main([*arguments, "--placement", "lm_head=moon"])
