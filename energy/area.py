@@ -109,7 +109,7 @@ def _vector(array: ArrayConfig, gates: GateSource) -> Cost:
     if array.arithmetic.is_float:
         share = load_area_table().vector_lane
         lane = mac + (gates.vector.tables_area_um2 if gates.vector else 0.0)
-        return _spread(_logic(array.vector_lanes * lane), share.low, share.typical, share.high)
+        return _spread(_logic(array.all_vector_lanes * lane), share.low, share.typical, share.high)
     if gates.vector is None:
         raise InputError(f"costs {gates.name!r} must have the blocks of a vector unit: tritforge gates --vector")
     ends = gates.vector.lane_area_um2
@@ -117,7 +117,7 @@ def _vector(array: ArrayConfig, gates: GateSource) -> Cost:
         ends = ends + Cost.exact(mac)
     used = load_area_table().utilization
     placed = Cost(ends.low / used.high, ends.typical / used.typical, ends.high / used.low)
-    return placed.scaled(array.vector_lanes / _UM2_PER_MM2)
+    return placed.scaled(array.all_vector_lanes / _UM2_PER_MM2)
 
 
 def _sequencing(array: ArrayConfig, gates: GateSource) -> Cost:

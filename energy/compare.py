@@ -7,7 +7,7 @@ from energy.job import Job
 from energy.model import energy_of
 from energy.weights import mean_planes, quantize_model
 from hw.artifact import sha256_file, write_artifact
-from hw.config import ArrayConfig, load_array
+from hw.config import ArrayConfig
 from hw.document import Record
 from hw.errors import InputError
 from hw.progress import StageReport
@@ -68,7 +68,7 @@ def compare_manifests(job: Job, paths: list[Path]) -> Comparison:
         InputError: a manifest that cannot be read, without perplexities, or of another model or other texts than the
             first.
     """
-    array, costs = job.with_cells(load_array(job.array)), load_source(job.costs)
+    array, costs = job.with_cells(job.load_array()), load_source(job.costs)
     manifests = [read_manifest(path) for path in paths]
     first = manifests[0]
     for path, manifest in zip(paths, manifests, strict=True):

@@ -10,7 +10,7 @@ from energy.split import split_energy
 from energy.summary import JobSummary, summarize
 from energy.weights import Measured, mean_planes
 from hw.arithmetics import ARITHMETICS, Mac
-from hw.config import ArrayConfig, RivalBus, SramCells, load_array
+from hw.config import ArrayConfig, RivalBus, SramCells
 from hw.document import Record
 from quant.shapes import ModelShape
 from sim.cores import CoreGroup
@@ -80,7 +80,7 @@ def simulate_machines(
         InputError: an unknown name, or sizes that the model cannot run.
     """
     rivals = rivals or Rivals()
-    array, costs = job.with_cells(load_array(job.array)), load_source(job.costs)
+    array, costs = job.with_cells(job.load_array()), load_source(job.costs)
     manifest, statistics = (measured.manifest, measured.statistics) if measured else (None, None)
 
     def run(machine: ArrayConfig) -> SimResult:

@@ -40,7 +40,10 @@ _MAX_BUS_BITS = 1 << 24  # eight times a whole tile of the largest array
 _MAX_REQUANTIZED_BITS = 32  # products of a multiplier then stay exact in int64, offsets included
 _OPTIONS = ("planes", "digits", "lane_loading", "group_exponent_bits", "sum_of_x", "results")  # beyond plain sums
 _CELLS = ("weight_cells", "activation_cells", "accumulator_cells")  # of energy and area alone: not hashed
-_YOUNGER_OPTIONS = ("digits", "lane_loading")  # not hashed at their defaults: older arrays keep their hashes
+_YOUNGER_FIELDS = (  # not hashed at their defaults: older arrays keep their hashes
+    "digits", "lane_loading", "vector_units", "attention_lanes", "vector_bus_bits", "weight_port_bits",
+    "activation_port_bits", "accumulator_port_bits",
+)  # fmt: skip
 
 
 def required_accumulator_bits(k: int) -> int:
@@ -82,7 +85,13 @@ class ArrayConfig(Record):
     group_exponent_bits: Annotated[int, Field(ge=0, le=3)] = 0  # of each tile's power-of-two scale per column; 0 = none
     sum_of_x: bool = False  # sum each token's activations, for methods with offsets
     results: Results = "sums"  # int8: a requantizer stands before the result queue
-    vector_lanes: Positive = 64  # the vector unit: multiply-accumulates or element operations per cycle
+    vector_lanes: Positive = 64  # of a vector unit: multiply-accumulates or element operations per cycle
+    vector_units: Positive = 1  # each works on tokens of its own
+    attention_lanes: Annotated[int, Field(ge=0)] = 0  # of a unit for attention alone; 0: the vector units do it
+    vector_bus_bits: Positive | None = None  # per cycle, of weights and K and V to vector unit; None: as they come
+    weight_port_bits: Positive | None = None  # that the weight buffer reads and writes per cycle; None: all that come
+    activation_port_bits: Positive | None = None  # the same of the activation buffer
+    accumulator_port_bits: Positive | None = None  # the same of the accumulators of a core
 
     @model_validator(mode="after")
     def _can_work(self) -> "ArrayConfig":
@@ -132,6 +141,11 @@ class ArrayConfig(Record):
     def lanes(self) -> int:
         """Multiply-accumulates (or selected additions) per cycle at full use."""
         return self.rows * self.cols
+
+    @property
+    def all_vector_lanes(self) -> int:
+        """Lanes of the vector units and of the attention unit."""
+        return self.vector_lanes * self.vector_units + self.attention_lanes
 
     @property
     def activation_bits(self) -> int:
@@ -270,7 +284,7 @@ class ArrayConfig(Record):
     @cached_property
     def sha256(self) -> str:
         """Hash of every field but the description: identifies the hardware."""
-        unused = {name for name in _YOUNGER_OPTIONS if name not in self.options}
+        unused = {name for name in _YOUNGER_FIELDS if getattr(self, name) == type(self).model_fields[name].default}
         return sha256_json(self.model_dump(exclude={"description", *_CELLS} | unused))
 
     @property

@@ -49,7 +49,7 @@ class DramChannel(Record):
     tFAW: Positive  # first to fifth activate
     tRTP: Positive  # read to precharge
     CL: Positive  # read to its data
-    CWL: Annotated[int, Field(ge=0)]  # write to its data; 0 on SDR, whose data come with the command
+    CWL: Annotated[int, Field(ge=0)]  # write to its data; 0: they come with the command, as on SDR
     tWR: Positive  # end of a write's data to precharge
     tWTR_S: Positive  # end of a write's data to read, other bank group
     tWTR_L: Positive  # same bank group

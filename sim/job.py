@@ -4,7 +4,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
-from hw.config import ArrayConfig
+from hw.config import ArrayConfig, load_array
+from hw.document import validate_document
 from hw.formats import DigitCount
 from quant.manifest import Manifest
 from quant.shapes import ModelShape
@@ -27,6 +28,11 @@ class SimJob(Execution):
 
     model: str = Field("llama2-7b", description="shipped model (tritforge list models), or a file or hub id of one")
     array: str = Field("mobile-64x64", description="shipped array (tritforge list arrays), RxC, or a .yaml file")
+    array_fields: dict[str, bool | int | float | str] = Field(
+        {},
+        description="field of the array that is another one in this run, such as vector_units=2, attention_lanes=64, "
+        "vector_bus_bits=256 or activation_port_bits=1024",
+    )
     memory: str = Field("lpddr5-6400", description="shipped memory (tritforge list memories) or a .yaml file")
     channels: Channels | None = Field(
         None,
@@ -60,6 +66,25 @@ class SimJob(Execution):
     def core_group(self) -> CoreGroup:
         """The cores as the simulator takes them."""
         return CoreGroup(count=self.cores, split=self.core_split, link_bits=self.core_link_bits)
+
+    def load_array(self) -> ArrayConfig:
+        """The array with the fields that were asked for, which its name then says.
+
+        Raises:
+            InputError: an unknown array or field, a faulty file, or an array that cannot be.
+        """
+        return self.with_fields(load_array(self.array))
+
+    def with_fields(self, array: ArrayConfig) -> ArrayConfig:
+        """``array`` with this job's ``array_fields``.
+
+        Raises:
+            InputError: an unknown field, or an array that cannot be.
+        """
+        if not self.array_fields:
+            return array
+        name = "+".join([array.name, *(f"{field}={value}" for field, value in self.array_fields.items())])
+        return validate_document(array.model_dump() | {"name": name} | self.array_fields, ArrayConfig, "array_fields")
 
     def load_memory(self) -> MemoryConfig:
         """The memory with the channels that were asked for.

@@ -23,6 +23,7 @@ CAUSES = (
     "dram_stall",  # the array or the vector unit waits for DRAM
     "vector",  # the vector unit works and the array waits for it
     "host",  # the host works, or its link
+    "port_stall",  # a buffer's port is busy with everything that wants it
     "output_stall",  # the array waits for results to leave, or for partial sums on their way to another core
 )
 
@@ -104,8 +105,13 @@ class SimResult(Record):
 
     @property
     def vector_lanes(self) -> int:
-        """Lanes of the vector units of all cores."""
-        return self.array.vector_lanes * self.cores.count
+        """Lanes of all vector units of all cores."""
+        return self.array.vector_lanes * self.array.vector_units * self.cores.count
+
+    @property
+    def attention_lanes(self) -> int:
+        """Lanes that attention has: its own units' of all cores, or those of the vector units."""
+        return self.array.attention_lanes * self.cores.count or self.vector_lanes
 
     def phase(self, name: str) -> PhaseResult:
         """The phase called ``name``."""

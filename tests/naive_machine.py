@@ -54,6 +54,7 @@ class NaiveMachine:
 
         def add(name, count, one):
             nonlocal idle
+            self._through_ports(one)
             ops[name] = count, one
             dram = one["dram_read_bits"] + Fraction(self.memory.write_cost) * one["dram_write_bits"]
             idle += math.floor(max(0, one["cycles"] - Fraction(dram) / 8 / self.rate))
@@ -129,17 +130,46 @@ class NaiveMachine:
             return "array" if self.format.passes else "vector"
         return "array" if name in LINEARS else "vector"
 
-    def _beside(self, counts: Counter) -> Counter:
-        """Time of work on the vector unit: DRAM runs meanwhile, and the first word of a read is waited for."""
-        work = sum(counts[name] for name in ("vector_macs", "vector_float_macs", "vector_ops", "scale_multiplies"))
-        busy = up(Fraction(work) / (self.array.vector_lanes * self._cores()))
+    def _through_ports(self, one: Counter) -> None:
+        """An op takes at least the cycles in which each limited port moves all that it moves."""
+        array = self.array
+        for port, names, sharing in (
+            (array.weight_port_bits, ("weight_buffer_read_bits", "weight_buffer_write_bits"), 1),
+            (array.activation_port_bits, ("activation_buffer_read_bits", "activation_buffer_write_bits"), 1),
+            (array.accumulator_port_bits, ("accumulator_read_bits", "accumulator_write_bits"), self._cores()),
+        ):
+            cycles = up(Fraction(sum(one[name] for name in names)) / sharing / port) if port else 0
+            if cycles > one["cycles"]:
+                self._charge(one, "port_stall", cycles)
+
+    def _charge(self, one: Counter, cause: str, cycles: int) -> None:
+        """An op takes so many cycles, all but the ideal ones for one cause."""
+        for other in ("fill_drain", "weight_stall", "dram_stall", "vector", "host", "output_stall", "port_stall"):
+            one[other] = 0
+        one["cycles"], one[cause] = cycles, cycles - one["ideal"]
+
+    def _beside(self, counts: Counter, rows=None, lanes=None, bus_bits=0) -> Counter:
+        """Time of work on the vector units: bus and DRAM run meanwhile; the first word of a read is waited for."""
+        work = Fraction(
+            sum(counts[name] for name in ("vector_macs", "vector_float_macs", "vector_ops", "scale_multiplies"))
+        )
+        units = self.array.vector_units * self._cores()
+        if rows is not None and self.array.vector_units > 1:  # of the unit with most rows, all others like it
+            work *= Fraction(max(len(range(unit, rows, units)) for unit in range(units)) * units, rows)
+        busy = up(work / (lanes or self.array.vector_lanes * units))
+        bus = up(Fraction(bus_bits) / (self.array.vector_bus_bits * self._cores())) if self.array.vector_bus_bits else 0
         moved = counts["dram_read_bits"] + Fraction(self.memory.write_cost) * counts["dram_write_bits"]
         dram = up(Fraction(moved) / 8 / self.rate)
         if counts["dram_read_bits"] > 0:
             dram += up(self.memory.latency_s * self.array.clock_hz)
-        counts["cycles"] = max(busy, dram)
-        counts["dram_stall" if dram > busy else "vector"] = counts["cycles"]
+        longest = max(busy, bus, dram)
+        self._charge(
+            counts, "vector" if longest == busy else "weight_stall" if longest == bus else "dram_stall", longest
+        )
         return counts
+
+    def _attention_lanes(self) -> int:
+        return (self.array.attention_lanes or self.array.vector_lanes * self.array.vector_units) * self._cores()
 
     def _cores(self) -> int:
         return self.gemm.get("cores", 1)
@@ -177,7 +207,7 @@ class NaiveMachine:
             counts["dram_write_bits"] += tokens * bits_out
             counts["activation_buffer_read_bits"] += tokens * bits_out
         counts["dram_write_bits"] += self._from_dram(tokens * cached)
-        return self._beside(counts)
+        return self._beside(counts, rows=tokens)
 
     # Attention
 
@@ -205,7 +235,7 @@ class NaiveMachine:
                 return self._on_host(0, each * pairs, 2 * pairs * RESIDUAL, 0)
             written = pairs * (8 if self.digits else RESIDUAL)
             moved = Counter(activation_buffer_read_bits=pairs * RESIDUAL, activation_buffer_write_bits=written)
-            return self._beside(moved + Counter(vector_ops=each * pairs))
+            return self._beside(moved + Counter(vector_ops=each * pairs), lanes=self._attention_lanes())
         if place == "host":
             return self._on_host(pairs * s.head_dim, 0, (pairs + vectors) * RESIDUAL, self._from_dram(cache_bits))
         if place == "vector":
@@ -215,7 +245,7 @@ class NaiveMachine:
                 activation_buffer_read_bits=macs * self.kv_bits + vectors * RESIDUAL,
                 activation_buffer_write_bits=cache_bits + vectors * RESIDUAL,
                 dram_read_bits=self._from_dram(cache_bits),
-            ))  # fmt: skip
+            ), lanes=self._attention_lanes(), bus_bits=cache_bits)  # fmt: skip
         if self.digits:
             return self._digit_products(name, queries, past, batch, pairs)
         total = Counter()
@@ -290,7 +320,7 @@ class NaiveMachine:
                     beside["scale_multiplies"] = rows * n * (2 if final else 1)
                     beside["vector_ops"] = rows * n
                     beside["activation_buffer_read_bits"] = 0 if start == 0 else rows * n * RESIDUAL
-                one = self._around(one, beside)
+                one = self._around(one, beside, self._attention_lanes(), 0)
                 for _ in range(batch * s.kv_heads):
                     total += one
         assert total["array_macs"] == pairs * s.head_dim * planes
@@ -373,8 +403,8 @@ class NaiveMachine:
             counts["vector_ops"] += m * k
         return self._around(counts, beside)
 
-    def _around(self, counts: Counter, beside: Counter) -> Counter:
-        """Array and vector unit side by side: the slower one decides; DRAM fetches ``beside`` where it is idle."""
+    def _around(self, counts: Counter, beside: Counter, lanes=None, bus_bits=None) -> Counter:
+        """Array and vector units side by side: the slower one decides; DRAM fetches ``beside`` where it is idle."""
         array_cycles = counts["cycles"]
         dram = counts["dram_read_bits"] + Fraction(self.memory.write_cost) * counts["dram_write_bits"]
         for name, value in beside.items():
@@ -382,14 +412,16 @@ class NaiveMachine:
         work = sum(counts[name] for name in ("vector_macs", "vector_float_macs", "vector_ops"))
         if self.array.results == "sums":
             work += counts["scale_multiplies"]
-        busy = max(array_cycles, up(Fraction(work) / (self.array.vector_lanes * self._cores())))
+        units = up(Fraction(work) / (lanes or self.array.vector_lanes * self.array.vector_units * self._cores()))
+        bits = beside["weight_buffer_read_bits"] if bus_bits is None else bus_bits
+        bus = up(Fraction(bits) / (self.array.vector_bus_bits * self._cores())) if self.array.vector_bus_bits else 0
+        busy = max(array_cycles, units, bus)
         idle = max(0, busy - Fraction(dram) / 8 / self.rate)
         waits = max(0, up(Fraction(beside["dram_read_bits"]) / 8 / self.rate - idle))
-        counts["cycles"] = busy + waits
-        if counts["cycles"] > array_cycles:  # nothing of the array's decides
-            for cause in ("fill_drain", "weight_stall", "dram_stall", "output_stall"):
-                counts[cause] = 0
-            counts["dram_stall" if waits else "vector"] = counts["cycles"] - counts["ideal"]
+        if waits:
+            self._charge(counts, "dram_stall", busy + waits)
+        elif busy > array_cycles:
+            self._charge(counts, "vector" if busy == units else "weight_stall", busy)
         return counts
 
     def _vector_linear(self, m, n, k, weight_bits, beside: Counter) -> Counter:
@@ -403,7 +435,8 @@ class NaiveMachine:
             activation_buffer_read_bits=m * n * k * RESIDUAL,
             activation_buffer_write_bits=m * n * RESIDUAL,
         )
-        return self._beside(counts + beside)
+        counts += beside
+        return self._beside(counts, bus_bits=counts["weight_buffer_read_bits"])
 
     def _host_linear(self, m, n, k, stored, more_macs, operations) -> Counter:
         link = m * (k * self.format.activation_bits + n * RESIDUAL)

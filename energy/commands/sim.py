@@ -11,7 +11,6 @@ from energy.reports.files import write_job
 from energy.reports.screen import print_summary
 from energy.weights import measure_weights
 from hw.artifact import file_name
-from hw.config import load_array
 from hw.document import validate_document
 from hw.fields import add_fields, add_job_file, given_fields, options_of, options_origin
 from hw.progress import stage_bars
@@ -56,7 +55,7 @@ def _sim(options: Namespace) -> None:
     measured = None
     if source.has_weights and not options.shapes_only:
         with stage_bars() as report:
-            measured = measure_weights(load_array(job.array), quant_job, report)
+            measured = measure_weights(job.load_array(), quant_job, report)
     summary, results = simulate_machines(job, source.shape, measured, rivals)
     words = _words(job, rivals, quant_job if measured else None)
     findings = find(job, source.shape, measured, rivals, summary, results, words)

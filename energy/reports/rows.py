@@ -70,7 +70,7 @@ def result_rows(summary: JobSummary) -> list[Row]:
         rows.extend(
             Row(f"time: {_CAUSE_LABELS[cause]}", tuple(percent(p.causes[cause] / p.cycles) for p in phases))
             for cause in phase.causes
-            if cause not in ("host", "output_stall") or any(p.causes[cause] for p in phases)
+            if cause not in ("host", "port_stall", "output_stall") or any(p.causes[cause] for p in phases)
         )
         rows.append(Row("power", tuple(si(p.total_j_per_token.typical * p.tokens_per_s, "W") for p in phases)))
         rows.append(Row("energy per token", tuple(si(p.total_j_per_token.typical, "J") for p in phases)))
@@ -133,6 +133,7 @@ _CAUSE_LABELS = {
     "dram_stall": "DRAM",
     "vector": "vector unit",
     "host": "host",
+    "port_stall": "ports of buffers",
     "output_stall": "results leaving",
 }
 

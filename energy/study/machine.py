@@ -25,7 +25,7 @@ Document = TypeVar("Document")
 NAMED = ("model", "array", "memory", "costs")  # fields that name a document
 PLACEMENT = "placement."  # + name of an op
 
-_NESTED = ("host", "placement")
+_NESTED = ("host", "placement", "array_fields")
 _UNSWEPT = {  # fields that are no figure, or are documents of their own
     "name", "description", "source", "efficiency_source", "parameters", "parameters_source", "dram", "experts",
     "windowed_layers", "scaled", "dense_layers", "layers_without_rope",
@@ -92,7 +92,7 @@ class Catalog:
         }
         plain = {name: value for name, value in values.items() if "." not in name}
         job = validate_document(base.model_dump() | nested | plain, Job, "job")
-        array = job.with_cells(self._changed("array", load_array, job.array, values))
+        array = job.with_cells(job.with_fields(self._changed("array", load_array, job.array, values)))
         if job.decode == 0:
             raise InputError("decode must be at least 1 in a study, not 0")
         job.core_group.check(array)

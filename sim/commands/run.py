@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hw.arithmetics import ARITHMETICS
 from hw.artifact import sha256_json
-from hw.config import ArrayConfig, load_array
+from hw.config import ArrayConfig
 from hw.document import validate_document
 from hw.fields import add_fields, add_job_file, given_fields, options_origin
 from hw.organisations import ORGANISATIONS
@@ -61,7 +61,7 @@ def add_run(parser: ArgumentParser) -> None:
 def _run(options: Namespace) -> None:
     (fields,) = given_fields(options, SimJob)
     job = validate_document(fields, SimJob, options_origin(options))
-    array, cores = _array(job.array, options), job.core_group
+    array, cores = _array(job.load_array(), options), job.core_group
     manifest = read_manifest(options.manifest) if options.manifest else None
     shape = manifest.shape if manifest else load_shape(job.model)
     if options.trace:
@@ -98,9 +98,8 @@ def _run(options: Namespace) -> None:
         console.print(f"[dim]- {note}[/dim]")
 
 
-def _array(name: str, options: Namespace) -> ArrayConfig:
-    """The array that was named, in the organisation and with the arithmetic that were asked for."""
-    array = load_array(name)
+def _array(array: ArrayConfig, options: Namespace) -> ArrayConfig:
+    """``array`` in the organisation and with the arithmetic that were asked for."""
     if options.organisation not in (None, array.organisation):
         array = array.reorganised(options.organisation)
     return array if options.mac in (None, array.mac) else array.baseline(options.mac)

@@ -33,7 +33,8 @@ def attention_cost(resources: Resources, op: AttentionOp) -> Cost:
                 vector_ops=scores * _operations(op, digits is not None),
                 activation_buffer_read_bits=scores * resources.formats.residual_bits,
                 activation_buffer_write_bits=scores * written,
-            )
+            ),
+            lanes=resources.attention_lanes,
         ).scaled(op.count)
     if resources.place(op) == "array":
         useful = int(_score_pairs(op).sum()) * op.batch * op.kv_heads * op.group * op.head_dim
@@ -56,7 +57,7 @@ def _on_vector_unit(resources: Resources, op: AttentionOp) -> Cost:
         activation_buffer_write_bits=cache_bits + query_bits,
         dram_read_bits=resources.dram_bits(cache_bits),
     )
-    cost = resources.vector_cost(counts)
+    cost = resources.vector_cost(counts, lanes=resources.attention_lanes, bus_bits=cache_bits)
     return cost._replace(macs=int(macs.sum()))
 
 

@@ -137,7 +137,7 @@ def _streamed(resources: Resources, op: AttentionOp, alike: _Alike) -> Cost:
         activation_buffer_read_bits=outputs * ~last * formats.residual_bits * (not scores),  # the output so far
         dram_read_bits=resources.dram_bits(scale_bits),
     )
-    busy = np.maximum(cost.cycles, np.ceil(beside.vector_work / resources.vector_lanes).astype(np.int64))
+    busy = np.maximum(cost.cycles, np.ceil(beside.vector_work / resources.attention_lanes).astype(np.int64))
     dram_idle = np.maximum(0.0, busy - resources.dram_cycles(cost.counts))
     waits = np.maximum(0, np.ceil(resources.dram_cycles(beside) - dram_idle)).astype(np.int64)
     cycles = busy + waits

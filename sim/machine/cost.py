@@ -5,6 +5,7 @@ from sim.gemm.cost import Cost
 from sim.gemm.schedule import stays_on_chip
 from sim.machine.attention import attention_cost
 from sim.machine.linear import linear_cost
+from sim.machine.ports import through_ports
 from sim.machine.resources import Resources
 from sim.trace.ops import AttentionOp, EmbeddingOp, LinearOp, Op, VectorOp
 
@@ -16,6 +17,12 @@ def op_cost(resources: Resources, op: Op, head_start: int = 0) -> Cost:
 
     A GEMM on the array finds the tiles that DRAM fetched in the ``head_start`` cycles before it.
     """
+    executions = op.count * (op.steps if isinstance(op, AttentionOp) else 1)
+    return through_ports(_unported(resources, op, head_start), resources.array, resources.cores.count, executions)
+
+
+def _unported(resources: Resources, op: Op, head_start: int) -> Cost:
+    """Cost with buffers that read and write whatever is wanted."""
     match op:
         case AttentionOp():
             return attention_cost(resources, op)
@@ -42,7 +49,7 @@ def _vector_cost(resources: Resources, op: VectorOp) -> Cost:
         dram_read_bits=read if reads_dram else 0,
         dram_write_bits=cached + (written if writes_dram else 0),
     )
-    return resources.vector_cost(counts)
+    return resources.vector_cost(counts, rows=op.tokens)
 
 
 def _embedding_cost(resources: Resources, op: EmbeddingOp) -> Cost:

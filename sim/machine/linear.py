@@ -46,14 +46,14 @@ def linear_cost(resources: Resources, op: LinearOp, head_start: int = 0) -> Cost
         vector_ops=m * k if offsets and not resources.array.sum_of_x else 0,
     )
     work = counts.vector_work - (counts.scale_multiplies if requantizes else 0)
-    busy = max(cost.cycles, math.ceil(work / resources.vector_lanes))
+    units = resources.beside_cycles(work, beside.weight_buffer_read_bits)
+    slowest = max(units, key=units.__getitem__)
+    busy = max(cost.cycles, units[slowest])
     dram_idle = max(0.0, busy - resources.dram_cycles(cost.counts))
     waits = max(0, math.ceil(resources.dram_cycles(beside) - dram_idle))
     beside_array = Cost(busy + waits, cost.causes, counts, cost.macs, cost.tried)
-    if waits:
-        beside_array = beside_array.bound_by("dram_stall")
-    elif busy > cost.cycles:
-        beside_array = beside_array.bound_by("vector")
+    if busy + waits > cost.cycles:
+        beside_array = beside_array.bound_by("dram_stall" if waits else slowest)
     return beside_array.scaled(op.count)
 
 
@@ -112,7 +112,8 @@ def _on_vector_unit(resources: Resources, op: LinearOp) -> Cost:
         activation_buffer_write_bits=outputs * resources.formats.residual_bits,
         dram_read_bits=resources.dram_bits(bits),
     )
-    return resources.vector_cost(counts + _beside(resources, op))._replace(macs=gemm.macs)
+    counts += _beside(resources, op)
+    return resources.vector_cost(counts, bus_bits=counts.weight_buffer_read_bits)._replace(macs=gemm.macs)
 
 
 def _on_the_host(resources: Resources, op: LinearOp) -> Cost:

@@ -45,7 +45,10 @@ class Resources:
         self.memory = memory
         self.formats = formats
         self._bytes_per_cycle = memory.bytes_per_cycle(array.clock_hz)
-        self.vector_lanes = array.vector_lanes * cores.count  # elements are independent: they spread over all cores
+        units = array.vector_units * cores.count
+        self.vector_lanes = array.vector_lanes * units  # elements are independent: they spread over all cores
+        self.attention_lanes = array.attention_lanes * cores.count or self.vector_lanes
+        self._vector_bus_bits = array.vector_bus_bits * cores.count if array.vector_bus_bits else math.inf
         self._latency_cycles = math.ceil(memory.latency_s * array.clock_hz)
 
     def place(self, op: Op) -> str:
@@ -94,7 +97,7 @@ class Resources:
         busy_s = host.latency_s + np.maximum(work_s, link_bits / 8 / host.link_bytes_per_s)
         busy = np.ceil(np.round(busy_s * self.array.clock_hz, 6)).astype(np.int64)  # not for a float's last bit
         dram = np.ceil(dram_bits / 8 / self._bytes_per_cycle).astype(np.int64)
-        cycles, causes = _longer("host", busy, dram)
+        cycles, causes = _longest({"host": busy, "dram_stall": dram})
         counts = ActionCounts(
             host_macs=float(macs.sum()),
             host_ops=float(operations.sum()),
@@ -107,23 +110,45 @@ class Resources:
         """Cycles in which DRAM moves what ``counts`` say."""
         return (counts.dram_read_bits + self.memory.write_cost * counts.dram_write_bits) / 8 / self._bytes_per_cycle
 
-    def vector_cost(self, counts: ActionCounts) -> Cost:
+    def vector_cost(
+        self,
+        counts: ActionCounts,
+        rows: int | None = None,
+        lanes: int | None = None,
+        bus_bits: np.ndarray | float = 0.0,
+    ) -> Cost:
         """Cost of sequential steps; a field of ``counts`` holds an array of one value per step, or a single step's.
 
-        Vector unit and DRAM overlap; the first word of a read is waited for.
+        Vector unit, its bus and DRAM overlap; the first word of a read is waited for. ``rows``: tokens whose elements
+        depend on each other, so that a vector unit takes whole ones; None: elements spread over all. ``lanes``: that
+        work, by default those of the vector units. ``bus_bits``: weights, K or V that they take.
         """
-        compute = np.ceil(np.asarray(counts.vector_work) / self.vector_lanes).astype(np.int64)
+        units = self.array.vector_units * self.cores.count if self.array.vector_units > 1 else 1
+        busiest = 1.0 if rows is None else units * math.ceil(rows / units) / rows  # share of the unit with most rows
+        compute = np.ceil(np.asarray(counts.vector_work) * busiest / (lanes or self.vector_lanes)).astype(np.int64)
         moved = np.asarray(counts.dram_read_bits + self.memory.write_cost * counts.dram_write_bits) / 8
         waits = np.where(np.asarray(counts.dram_read_bits) > 0, self._latency_cycles, 0)
         dram = np.ceil(moved / self._bytes_per_cycle).astype(np.int64) + waits
-        cycles, causes = _longer("vector", compute, dram)
+        bus = np.ceil(np.asarray(bus_bits) / self._vector_bus_bits)
+        cycles, causes = _longest({"vector": compute, "weight_stall": bus, "dram_stall": dram})
         return Cost(cycles, causes, ActionCounts(*map(_over_steps, counts)))
 
+    def beside_cycles(self, work: float, bus_bits: float) -> dict[str, int]:
+        """Cycles of the vector units beside the array: ``work`` of theirs, and their bus for what comes for it."""
+        return {
+            "vector": math.ceil(work / self.vector_lanes),
+            "weight_stall": math.ceil(bus_bits / self._vector_bus_bits),
+        }
 
-def _longer(unit: str, busy: np.ndarray, dram: np.ndarray) -> tuple[int, dict[str, int]]:
-    """Cycles of steps in which a unit works while DRAM moves, all of a step charged to whichever takes longer."""
-    waits = dram > busy
-    causes = {unit: int(np.where(waits, 0, busy).sum()), "dram_stall": int(np.where(waits, dram, 0).sum())}
+
+def _longest(units: dict[str, np.ndarray]) -> tuple[int, dict[str, int]]:
+    """Cycles of steps in which units work side by side, all of a step charged to that which takes longest.
+
+    ``units``: cause -> cycles of each step; of equals the first.
+    """
+    cycles = np.stack(np.broadcast_arrays(*(np.atleast_1d(np.asarray(one, np.int64)) for one in units.values())))
+    longest = cycles.argmax(axis=0)
+    causes = {cause: int(cycles[number][longest == number].sum()) for number, cause in enumerate(units)}
     return sum(causes.values()), dict.fromkeys(CAUSES, 0) | causes
 
 

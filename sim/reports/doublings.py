@@ -18,10 +18,11 @@ _LARGE_SHARE = 0.05  # of the cycles: causes whose remedies are tried in pairs
 
 _REMEDIES = {
     "ideal": ("columns",),
-    "weight_stall": ("weight bus",),
+    "weight_stall": ("weight bus", "vector bus"),
     "dram_stall": ("memory channels", "memory latency"),
-    "vector": ("vector lanes",),
+    "vector": ("vector lanes", "attention lanes"),
     "host": ("host",),
+    "port_stall": ("weight port", "activation port", "accumulator port"),
     "output_stall": ("core link",),
 }
 
@@ -126,10 +127,14 @@ def _ops(result: SimResult):
 
 
 def _array(**factors: int) -> Doubling:
-    """A doubling of fields of the array."""
-    return lambda machine: machine._replace(
-        array=_changed(machine.array, {name: factor * getattr(machine.array, name) for name, factor in factors.items()})
-    )
+    """A doubling of fields of the array; those that are without a limit stay so."""
+
+    def change(machine: Machine) -> Machine:
+        values = {name: factor * (getattr(machine.array, name) or 0) for name, factor in factors.items()}
+        changes = {name: value for name, value in values.items() if value}
+        return machine._replace(array=_changed(machine.array, changes)) if changes else machine
+
+    return change
 
 
 def _columns(machine: Machine) -> Machine:
@@ -167,6 +172,11 @@ _DOUBLINGS: dict[str, Doubling] = {
     "columns": _columns,
     "weight bus": _array(weight_bus_bits=2),
     "vector lanes": _array(vector_lanes=2),
+    "attention lanes": _array(attention_lanes=2),
+    "vector bus": _array(vector_bus_bits=2),
+    "weight port": _array(weight_port_bits=2),
+    "activation port": _array(activation_port_bits=2),
+    "accumulator port": _array(accumulator_port_bits=2),
     "activation buffer": _array(activation_buffer_bytes=2),
     "weight buffer": _array(weight_buffer_bytes=2),
     "core link": _link,

@@ -17,6 +17,11 @@ _WORDS = {
     "columns": "the array itself: its lanes",
     "weight bus": "the weight bus: tiles are used faster than they stream in",
     "vector lanes": "the vector unit",
+    "attention lanes": "the attention unit",
+    "vector bus": "the vector unit's bus: weights, K or V are used faster than it brings them",
+    "weight port": "the weight buffer's port",
+    "activation port": "the activation buffer's port",
+    "accumulator port": "the accumulators' port",
     "activation buffer": "the activation buffer: what does not fit goes to DRAM and back",
     "weight buffer": "the weight buffer: how far DRAM is ahead, and what stays",
     "core link": "the link between cores: partial sums on their way",
@@ -29,6 +34,7 @@ _CAUSE_WORDS = {
     "dram_stall": "DRAM",
     "vector": "the vector unit",
     "host": "the host",
+    "port_stall": "the ports of the buffers",
     "output_stall": "results on their way out",
 }
 

@@ -46,7 +46,7 @@ def phase_table(result: SimResult) -> Table:
     table.add_row("tokens/s", *(f"{phase.tokens / s:.2f}" for phase, s in zip(result.phases, seconds, strict=True)))
     table.add_row("utilization of the array", *(f"{result.utilization(phase):.1%}" for phase in result.phases))
     for cause in CAUSES:
-        if cause in ("host", "output_stall") and not any(phase.causes[cause] for phase in result.phases):
+        if cause in ("host", "port_stall", "output_stall") and not any(phase.causes[cause] for phase in result.phases):
             continue
         shares = (f"{phase.causes[cause] / phase.cycles:.1%}" for phase in result.phases)
         table.add_row(f"  {cause.replace('_', ' ')}", *shares)

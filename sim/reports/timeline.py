@@ -14,6 +14,7 @@ from sim.trace.step import HEAD_OPS
 
 __all__ = ["Span", "step_spans", "timeline_events", "tracks", "write_timeline"]
 
+_ATTENTION = ("attention_scores", "softmax", "attention_values")
 _BEFORE_LAYERS = ("embedding", "embedding_scale")
 
 
@@ -126,7 +127,7 @@ def _busy(op: OpResult, result: SimResult) -> dict[str, float]:
     return {
         "array": op.causes["ideal"],
         "weight stream": streamed / result.cores.count,
-        "vector unit": counts.vector_work / result.vector_lanes,
+        "vector unit": counts.vector_work / (result.attention_lanes if op.name in _ATTENTION else result.vector_lanes),
         "host": op.cycles if op.unit == "host" else 0.0,
         "results": counts.result_vectors / result.cores.count,
     }

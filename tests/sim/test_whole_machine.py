@@ -236,6 +236,25 @@ RUNS = {
     "digits and a window": Run(
         digit_machine(), SHAPE.model_copy(update={"sliding_window": 5}), digits=(4, 3, True), prefill=13, decode=3,
     ),
+    "three vector units": Run(machine(vector_units=3), prefill=7),
+    "two vector units of two cores": Run(
+        machine(vector_units=2), prefill=7, cores=CoreGroup(count=2, split="columns"),
+        gemm={"cores": 2, "column_cores": 2},
+    ),
+    "an attention unit": Run(machine(vector_lanes=1, attention_lanes=5)),
+    "an attention unit of an int8 array": Run(machine(mac="int8", vector_lanes=1, attention_lanes=5)),
+    "a narrow vector bus": Run(machine(vector_bus_bits=3, vector_lanes=64)),
+    "a narrow vector bus, corrections": Run(machine(vector_bus_bits=1), entries=every(rank=2, low_rank_bits=960)),
+    "a narrow port of the weight buffer": Run(machine(weight_port_bits=8), decode=1),
+    "a narrow port of the activation buffer": Run(machine(activation_port_bits=16), decode=1),
+    "a narrow port of the accumulators": Run(machine(accumulator_port_bits=24), decode=1),
+    "narrow ports of a grid": Run(grid(mac="int8", activation_port_bits=8, accumulator_port_bits=1), decode=1),
+    "narrow ports and the host": Run(
+        machine(activation_port_bits=1, weight_port_bits=1), decode=1, execution=Execution(placement={"gate": "host"}),
+    ),
+    "digits, an attention unit and ports": Run(
+        digit_machine(vector_lanes=1, attention_lanes=3, activation_port_bits=64), digits=(3, 3, False), decode=1,
+    ),
     "digits in chunks": Run(
         digit_machine(), digits=(4, 3, True), prefill=11, execution=Execution(prefill_chunk=5, attention="array"),
     ),

@@ -60,6 +60,7 @@ _LABELS = {
     "weight_stall": "weight bus",
     "dram_stall": "DRAM",
     "vector": "vector unit",
+    "port_stall": "ports of buffers",
     "output_stall": "results leaving",
     "sram": "SRAM",
     "dram": "DRAM bits",

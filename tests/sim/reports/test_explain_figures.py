@@ -93,7 +93,7 @@ def test_roofline_shares_and_losses_by_hand():
     assert one.cycles == 200
     assert one.shares == {
         "ideal": 80 / 200, "fill_drain": 0, "weight_stall": 0, "dram_stall": 60 / 200, "vector": 50 / 200,
-        "host": 8 / 200, "output_stall": 2 / 200,
+        "host": 8 / 200, "port_stall": 0, "output_stall": 2 / 200,
     }  # fmt: skip
     assert one.edge_loss == 300 / 1200
     roofline = one.roofline
