@@ -20,7 +20,7 @@ words = $(foreach name,$(options),$(if $(value $(name)),$(call quoted,$(name)=$(
 plain = $(if $(options),$(error $(firstword $(options)) is no option of make $@, which takes $(or $(1),none)))
 
 .DEFAULT_GOAL := help
-.PHONY: help sim quant verilog bitstream gates whatif compare demo list run integer rewrite export check-export results replay mappings dram \
+.PHONY: help sim quant verilog bitstream gates whatif compare demo list run integer kv rewrite export check-export results replay mappings dram \
   references bench bench-quant host simulate boards resources vector wave diagram array-options completion docs \
   test test-fast test-slow test-rtl test-nojit test-bounds fuzz mutate lint clean
 
@@ -62,6 +62,9 @@ run: $(VENV)/.core ## one machine without baselines and energies: ops, causes, t
 	@$(TRITFORGE) $@ $(words)
 
 integer: $(VENV)/.quant ## MODEL in integers alone, embedding to greedy token: text, and perplexity on TEXT
+	@$(TRITFORGE) $@ $(words)
+
+kv: $(VENV)/.quant ## MODEL over formats of K and V (KV='digits:4 kivi:2'), its own weights and RUNS: perplexity, worst head
 	@$(TRITFORGE) $@ $(words)
 
 rewrite: $(VENV)/.quant ## other weights with the same function: MODEL, OUT, and ROTATE or BALANCE

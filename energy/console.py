@@ -20,7 +20,7 @@ COMMANDS = {
     "demo": SIM["demo"],
     "list": ENERGY["list"],
     "run": SIM["run"],
-    **{name: QUANT[name] for name in ("integer", "rewrite", "export", "check-export", "results", "extras")},
+    **{name: QUANT[name] for name in ("integer", "kv", "rewrite", "export", "check-export", "results", "extras")},
     **{name: SIM[name] for name in ("replay", "mappings", "dram", "references", "bench")},
     "bench-quant": QUANT["bench"],
     **{name: HW[name] for name in ("host", "simulate", "boards", "resources", "vector", "wave", "diagram")},

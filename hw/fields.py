@@ -9,6 +9,7 @@ import json
 from argparse import SUPPRESS, Action, ArgumentParser, BooleanOptionalAction, Namespace, _ArgumentGroup
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import get_args
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -110,12 +111,19 @@ def _add_field(group: ArgumentParser | _ArgumentGroup, name: str, field: FieldIn
             _add_field(group, inner, inner_field, f"{prefix}{name}_")
     elif first in (dict, tuple):
         settings["help"] = f"{_help(field)}; repeat for more"
-        group.add_argument(flag, action="append", metavar="NAME=VALUE" if first is dict else "FILE", **settings)
+        group.add_argument(flag, action="append", metavar=_repeated(name, field), **settings)
     elif not isinstance(first, type):  # choices
         group.add_argument(flag, action=_Once, type=type(first), choices=kinds, metavar=_choices(kinds), **settings)
     else:
         metavar = _METAVARS.get(first, name.rpartition("_")[2].upper())
         group.add_argument(flag, action=_Once, metavar=metavar, **settings)
+
+
+def _repeated(name: str, field: FieldInfo) -> str:
+    """What stands for one value of a dictionary or tuple in the help."""
+    if kinds_of(field.annotation)[0] is dict:
+        return "NAME=VALUE"
+    return "FILE" if Path in get_args(field.annotation) else name.upper()
 
 
 def _choices(values: Sequence[object]) -> str:

@@ -17,6 +17,11 @@ COMMANDS = {
         "quant.token.command:add_integer",
         "smollm2-135m --text wiki.test.raw --windows 16",
     ),
+    "kv": Command(
+        "measure perplexity over K and V in digits, int8 and rivals' formats, on float weights and finished runs",
+        "quant.results.kv_command:add_kv",
+        "smollm2-135m --text wiki.test.raw --windows 8 --kv digits:4/3,rotate --kv kivi:2",
+    ),
     "rewrite": Command(
         "write other weights with the same function, rotated or balanced, to be quantized",
         "quant.rewrite.command:add_rewrite",

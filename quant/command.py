@@ -57,10 +57,12 @@ def _print_manifest(manifest: Manifest, folder: Path, seconds: float) -> None:
     table.add_column("perplexity")
     table.add_column("float activations (A16)", justify="right")
     table.add_column("int8 activations (A8)", justify="right")
+    if manifest.kv:
+        table.add_column(f"A8, K and V as {manifest.kv.spelled}", justify="right")
     for name, figures in {manifest.evaluation: manifest.perplexity, **manifest.more_perplexity}.items():
         text = f" ({name.split(' (')[0]})" if manifest.more_perplexity else ""
-        for label, float_key, int8_key in (("before", "fp", "fp_a8"), ("after", "a16", "a8")):
-            table.add_row(f"{label}{text}", f"{figures[float_key]:.4g}", f"{figures[int8_key]:.4g}")
+        for label, *keys in (("before", "fp", "fp_a8", "fp_kv"), ("after", "a16", "a8", "a8_kv")):
+            table.add_row(f"{label}{text}", *(f"{figures[key]:.4g}" for key in keys if key in figures))
     for published in published_for(manifest.shape):
         columns = ("", published.perplexity) if published.int8 else (published.perplexity, "")
         table.add_row(published.label, *columns)
@@ -68,6 +70,11 @@ def _print_manifest(manifest: Manifest, folder: Path, seconds: float) -> None:
     if manifest.last_word:
         shares = f"{manifest.last_word['fp_a8']:.1%} before, {manifest.last_word['a8']:.1%} after (A8)"
         console.print(f"last words of  {manifest.last_word_text}: {shares}", highlight=False)
+    if manifest.kv:
+        cosine = f"{manifest.kv_cosine['mean']:.4f} on average, {manifest.kv_cosine['min']:.4f} of the worst head"
+        console.print(
+            f"K and V        {manifest.kv_bits:.2f} bits per element; cosine of outputs {cosine}", highlight=False
+        )
     for name in (manifest.evaluation, *manifest.more_perplexity):
         console.print(f"evaluated on   {name}", highlight=False)
     console.print(f"calibrated on  {manifest.calibration}", highlight=False)

@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from hw.document import Record
+from quant.kv.formats import KvFormat, parse_kv
 from quant.registry import AUTO
 from quant.text import NamedText, calibration_text, evaluation_text, read_text
 
@@ -52,11 +53,27 @@ class QuantJob(Record):
     calibration_windows: Count | None = Field(
         None, description="calibration windows; by default up to 128 of a file, 16 of the built-in text"
     )
+    kv: str = Field(
+        "float",
+        description="format of K and V in the cache (docs/kv.md), such as digits:4/3,rotate, int8 or kivi:2: "
+        "perplexities are measured over it as well, and the recorded pass runs on it",
+    )
     recorded_tokens: Length = Field(
         64, description="tokens whose integers are recorded in every linear, for the replay on the array"
     )
     seed: int = Field(0, description="seed of everything that is drawn at random")
     device: str = Field("cpu", description="torch device of the work: cpu or cuda")
+
+    @field_validator("kv")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        form = parse_kv(value)
+        return "float" if form is None else form.spelled
+
+    @property
+    def kv_format(self) -> KvFormat | None:
+        """``kv`` as a format; None: K and V stay float."""
+        return parse_kv(self.kv)
 
 
 class Texts(Record):

@@ -9,6 +9,7 @@ from hw.artifact import read_artifact, write_artifact
 from hw.division import ceil_divide
 from hw.document import Record, record_of
 from hw.trit import Packing
+from quant.kv.formats import FLOAT_BITS, KvFormat
 from quant.shapes import ModelShape
 
 __all__ = ["OUTLIER_BITS", "LinearEntry", "Manifest", "read_manifest", "write_manifest"]
@@ -79,7 +80,9 @@ class Manifest(Record):
     calibration: str  # name of the calibration text
     evaluation: str = ""  # name of the text of the perplexities
     recorded_tokens: Count = 64  # that the job asked for; a short text has fewer
-    perplexity: dict[str, float] = {}  # keys: "fp", "fp_a8", "a16", "a8"
+    kv: KvFormat | None = None  # of K and V in the recorded pass and the perplexities that say so; None: float
+    kv_cosine: dict[str, float] = {}  # of heads' outputs to those of float attention; keys: "mean", "min" over heads
+    perplexity: dict[str, float] = {}  # keys: "fp", "fp_a8", "a16", "a8"; with kv also "fp_kv", "a8_kv" (both A8)
     more_perplexity: dict[str, dict[str, float]] = {}  # of further texts by name, the same keys
     last_word_text: str = ""  # name of the prose of the accuracies
     last_word: dict[str, float] = {}  # share of last words predicted; keys: "fp_a8", "a8"
@@ -88,6 +91,13 @@ class Manifest(Record):
     def true_bits(self) -> float:
         """Stored bits per quantized weight: codes, scales, offsets, masks, permutations and low-rank factors."""
         return sum(entry.bits for entry in self.linears) / sum(entry.n * entry.k for entry in self.linears)
+
+    @property
+    def kv_bits(self) -> float:
+        """Stored bits of an element of K and V, scales included, at the model's longest context."""
+        if self.kv is None:
+            return float(FLOAT_BITS)
+        return self.kv.bits_per_element(self.shape.head_dim, self.shape.max_positions)
 
     @property
     def group_sizes(self) -> list[int | None]:
@@ -105,7 +115,11 @@ class Manifest(Record):
 def write_manifest(path: Path, manifest: Manifest) -> None:
     """Write ``manifest.json``; the derived figures are written beside the fields for readers of the file."""
     body = manifest.model_dump() | {
-        "derived": {"true_bits": manifest.true_bits, "zero_fraction": manifest.zero_fraction}
+        "derived": {
+            "true_bits": manifest.true_bits,
+            "zero_fraction": manifest.zero_fraction,
+            "kv_bits": manifest.kv_bits,
+        }
     }
     inputs = {"weights": manifest.weights_sha256, "source": manifest.source_sha256}
     write_artifact(path, _SCHEMA, _VERSION, body, inputs)

@@ -13,7 +13,7 @@ from hw.progress import StageReport
 from quant.job import QuantJob, Texts, texts_of
 from quant.manifest import Manifest, read_manifest
 from quant.native.detect import method_for
-from quant.recording import Recording, read_recording, recorded_weights
+from quant.recording import Recording, read_recording, recorded_from
 from quant.registry import NATIVE, check_method
 from quant.source import Source, located, resolve
 from quant.weights.checkpoint import Checkpoint
@@ -50,14 +50,16 @@ class Quantized(Record):
 def quantize(job: QuantJob, progress: StageReport | None = None) -> Quantized:
     """Quantize, evaluate and record, or return the folder where an earlier call did.
 
-    An interrupted job goes on after the last finished block; a job that differs only in the evaluated text is
-    evaluated and recorded again, not quantized again.
+    An interrupted job goes on after the last finished block; a job that differs only in the evaluated text or
+    in the format of K and V is evaluated and recorded again, not quantized again.
 
     Raises:
         InputError: an unknown name, damaged weights, too short a text: one line with the way out.
     """
     check_method(job.method)
     source = resolve(job.model)
+    if job.kv_format:
+        job.kv_format.check(source.shape.head_dim)
     texts = texts_of(job, source.shape.max_positions)
     source = located(source)
     job = job.model_copy(update={"method": method_for(job.method, source.path)})
@@ -97,13 +99,14 @@ def _is_complete(folder: Path, job: QuantJob, texts: Texts) -> bool:
         return False
     try:
         manifest = read_manifest(folder / "manifest.json")
-        recorded = recorded_weights(folder)
+        recorded = recorded_from(folder)
         Checkpoint(folder / "ternary.safetensors")
     except InputError:  # damaged, or of another version
         return False
     wanted = {texts.name_of(text) for text in texts.more}
     return (
-        recorded == manifest.weights_sha256
+        recorded == (manifest.weights_sha256, job.kv)
+        and manifest.kv == job.kv_format
         and manifest.recorded_tokens == job.recorded_tokens
         and manifest.evaluation == texts.evaluation_name
         and wanted <= set(manifest.more_perplexity)

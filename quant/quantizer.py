@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,10 @@ from hw.artifact import read_artifact, sha256_file, sha256_json, write_artifact
 from hw.errors import InputError
 from hw.progress import StageReport
 from quant.job import FILE_CALIBRATION_WINDOWS, QuantJob, Texts
+from quant.kv.agreement import HeadAgreement
+from quant.kv.formats import KvFormat
 from quant.llama.blocks import LoadedModel, decoder_linears, norm_weights, streams
+from quant.llama.cached import cached_attention
 from quant.llama.evaluate import LastWord, last_word_accuracy, last_words, perplexity
 from quant.llama.loading import load_model
 from quant.llama.recorder import record_pass
@@ -65,7 +69,10 @@ def _run_job(
     progress("load", 1, 1)
     # The model as it is: perplexities of every text, measured once per model, and last words.
     evaluated = {texts.name_of(text): _windows(loaded, texts, text) for text in (texts.evaluation, *texts.more)}
-    figures = {name: _reference(loaded, windows, name, model_folder, progress) for name, windows in evaluated.items()}
+    form = job.kv_format
+    figures = {
+        name: _reference(loaded, windows, name, form, model_folder, progress) for name, windows in evaluated.items()
+    }
     passages = [] if texts.prose is None else last_words(loaded.tokenizer, texts.prose.text, _PASSAGES)
     guessed = {"fp_a8": _guess(loaded, passages, "last words before", progress)} if passages else {}
     # Quantized, unless an earlier call did; then the same figures again.
@@ -80,6 +87,10 @@ def _run_job(
     for name, windows in evaluated.items():
         for key, int8 in (("a16", False), ("a8", True)):
             figures[name][key] = _measure(loaded, windows, int8, f"perplexity {key.upper()}, {name}", progress)
+    agreement = HeadAgreement()
+    for name, windows in evaluated.items() if form else ():
+        with cached_attention(loaded.model, form, agreement if name == texts.evaluation_name else None):
+            figures[name]["a8_kv"] = _measure(loaded, windows, True, f"perplexity A8, {form.spelled}, {name}", progress)
     if passages:
         guessed["a8"] = _guess(loaded, passages, "last words", progress)
     weights = sha256_file(path)
@@ -91,6 +102,7 @@ def _run_job(
         job.method,
         texts.evaluation.name,
         partial(progress, "record"),
+        form,
     )
     write_recording(folder, recording)
     manifest = Manifest(
@@ -106,6 +118,8 @@ def _run_job(
         calibration=texts.calibration_name if calibrated else _NOT_CALIBRATED,
         evaluation=texts.evaluation_name,
         recorded_tokens=job.recorded_tokens,
+        kv=form,
+        kv_cosine={"mean": agreement.mean, "min": agreement.worst.cosine} if form else {},
         perplexity=figures.pop(texts.evaluation_name),
         more_perplexity=figures,
         last_word_text=texts.prose_name,
@@ -177,22 +191,41 @@ def _calibration_windows(loaded: LoadedModel, texts: Texts) -> torch.Tensor:
 
 
 def _reference(
-    loaded: LoadedModel, windows: torch.Tensor, name: str, model_folder: Path, progress: StageReport
+    loaded: LoadedModel,
+    windows: torch.Tensor,
+    name: str,
+    form: KvFormat | None,
+    model_folder: Path,
+    progress: StageReport,
 ) -> dict[str, float]:
-    """Perplexities of the model before quantization, A16 and A8; measured once per text, by its very tokens."""
+    """Perplexities of the model before quantization, A16, A8 and over K and V as ``form``; each measured once per text.
+
+    A text is known by its very tokens.
+    """
+    text = {"evaluation": name, "tokens": hashlib.sha256(windows.numpy().tobytes()).hexdigest()}
+
+    def measured(int8: bool, label: str) -> float:
+        return _measure(loaded, windows, int8, f"perplexity before, {label}, {name}", progress)
+
+    figures = _once(loaded, text, model_folder, lambda: {"fp": measured(False, "A16"), "fp_a8": measured(True, "A8")})
+    if form:
+        with cached_attention(loaded.model, form):
+            text["kv"] = form.spelled
+            figures |= _once(loaded, text, model_folder, lambda: {"fp_kv": measured(True, f"A8, {form.spelled}")})
+    return figures
+
+
+def _once(
+    loaded: LoadedModel, identity: dict[str, str], model_folder: Path, measure: Callable[[], dict[str, float]]
+) -> dict[str, float]:
+    """What an earlier job measured of the same weights and ``identity``, else what ``measure`` gives."""
     weights = loaded.weights_sha256
-    tokens = hashlib.sha256(windows.numpy().tobytes()).hexdigest()
-    key = sha256_json({"weights": weights, "evaluation": name, "tokens": tokens})
-    path = model_folder / f"reference-{key[:12]}.json"
+    path = model_folder / f"reference-{sha256_json({'weights': weights, **identity})[:12]}.json"
     with suppress(InputError):  # none, or one of another version
         return dict(read_artifact(path, _REFERENCE_SCHEMA, _REFERENCE_VERSION)["perplexity"])
-    figures = {
-        key: _measure(loaded, windows, int8, f"perplexity before, {label}, {name}", progress)
-        for key, int8, label in (("fp", False, "A16"), ("fp_a8", True, "A8"))
-    }
-    body = {"evaluation": name, "perplexity": figures}
+    body = {**identity, "perplexity": measure()}
     write_artifact(path, _REFERENCE_SCHEMA, _REFERENCE_VERSION, body, {"weights": weights})
-    return dict(figures)
+    return dict(body["perplexity"])
 
 
 def _guess(loaded: LoadedModel, passages: list[LastWord], stage: str, progress: StageReport) -> float:

@@ -29,7 +29,7 @@ __all__ = [
     "input_name",
     "prefill_statistics",
     "read_recording",
-    "recorded_weights",
+    "recorded_from",
     "sums_digest",
     "write_recording",
 ]
@@ -84,6 +84,7 @@ class _Header(Record):
     tokens: int
     weights_sha256: str  # of the ternary.safetensors that ran
     tensors_sha256: str  # of recording.safetensors
+    kv: str = "float"  # format of K and V that attention ran on, as quant.kv.formats spells it
     linears: list[LinearRecord]
 
 
@@ -96,6 +97,7 @@ class Recording(NamedTuple):
     weights_sha256: str
     linears: list[LinearRecord]
     inputs: dict[str, tuple[np.ndarray, np.ndarray]]
+    kv: str = "float"  # format of K and V that attention ran on
 
     def activations(self, record: LinearRecord) -> np.ndarray:
         """int8 ``(tokens, k)`` that the linear read."""
@@ -183,18 +185,20 @@ def write_recording(folder: Path, recording: Recording) -> None:
         weights_sha256=recording.weights_sha256,
         tensors_sha256=sha256_file(path),
         linears=recording.linears,
+        kv=recording.kv,
     )
     inputs = {"weights": header.weights_sha256, "tensors": header.tensors_sha256}
     write_artifact(folder / "recording.json", _SCHEMA, _VERSION, header.model_dump(), inputs)
 
 
-def recorded_weights(folder: Path) -> str:
-    """Hash of the ``ternary.safetensors`` that a recording in ``folder`` was made with.
+def recorded_from(folder: Path) -> tuple[str, str]:
+    """Hash of the ``ternary.safetensors`` and format of K and V that a recording in ``folder`` was made with.
 
     Raises:
         InputError: a missing or damaged ``recording.json``.
     """
-    return read_record(Path(folder) / "recording.json", _SCHEMA, _VERSION, _Header, _REMEDY).weights_sha256
+    header = read_record(Path(folder) / "recording.json", _SCHEMA, _VERSION, _Header, _REMEDY)
+    return header.weights_sha256, header.kv
 
 
 def read_recording(folder: Path) -> Recording:
@@ -214,7 +218,8 @@ def read_recording(folder: Path) -> Recording:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: cannot be read ({reason}); {_REMEDY}") from None
     inputs = {record.input: _input(tensors, record, path) for record in header.linears}
-    return Recording(header.model, header.method, header.text, header.weights_sha256, header.linears, inputs)
+    origin = header.model, header.method, header.text, header.weights_sha256
+    return Recording(*origin, header.linears, inputs, header.kv)
 
 
 def _input(tensors: dict[str, np.ndarray], record: LinearRecord, path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from quant.exports.agreement_table import AGREEMENT_FILE, agreement_markdown, read_agreements
 from quant.results.bench_report import BENCH_FILE, bench_markdown, read_reports
+from quant.results.kv_table import KV_FILE, kv_markdown, read_kv_results
 from quant.results.table import RESULTS_FILE, read_results, results_markdown
 from quant.rewrite.online_rotation import online_markdown
 from quant.token.results import TOKEN_RESULTS, read_token_results, token_markdown
@@ -15,5 +16,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "exports": lambda: agreement_markdown(read_agreements(AGREEMENT_FILE)),
     "online-rotation": online_markdown,
     "whole-token": lambda: token_markdown(read_token_results(TOKEN_RESULTS)),
+    "kv": lambda: kv_markdown(read_kv_results(KV_FILE)),
     "quant-bench": lambda: bench_markdown(read_reports(BENCH_FILE)),
 }

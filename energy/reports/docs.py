@@ -33,6 +33,7 @@ PAGES = (  # those rendered here
     Path("README.md"),
     Path("docs") / "methods.md",
     Path("docs") / "quantization.md",
+    Path("docs") / "kv.md",
     Path("docs") / "exports.md",
     Path("docs") / "whole_token.md",
     Path("docs") / "studies.md",

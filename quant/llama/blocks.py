@@ -46,7 +46,7 @@ __all__ = [
 _RESIDENT_BYTES = 8 << 30  # of the largest model that is held whole in float32
 _STREAMS = "blocks_wait_on_the_host"  # attribute of a streamed model
 
-_ARGUMENTS = "arguments_of_the_layers"  # attribute: the last length and device, and what its layers get
+_ARGUMENTS = "arguments_of_the_layers"  # attribute: the last length, device and attention, and what its layers get
 
 
 class Tokenizer(Protocol):
@@ -236,7 +236,7 @@ def layer_arguments(model: PreTrainedModel, block: nn.Module, hidden: Tensor) ->
     They are taken from a pass of transformers' own model in which the layers do nothing, so windows, layers of
     different kinds and rotary scaling are as the family defines them.
     """
-    key = hidden.shape[1], hidden.device
+    key = hidden.shape[1], hidden.device, model.config._attn_implementation
     last, found = getattr(model, _ARGUMENTS, (None, []))
     if last != key:
         found = []

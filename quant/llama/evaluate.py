@@ -14,7 +14,7 @@ from hw.progress import CountReport
 from quant.llama.blocks import Tokenizer, logits_of
 from quant.llama.forward import hidden_states
 
-__all__ = ["LastWord", "last_word_accuracy", "last_words", "perplexity"]
+__all__ = ["LastWord", "last_word_accuracy", "last_words", "perplexity", "window_losses"]
 
 _SENTENCE_END = re.compile(r"(?<=[a-z])[.!?](?=[\"')\]]*\s)")
 _TOKENS_PER_PASS = 4096
@@ -30,7 +30,6 @@ class LastWord(NamedTuple):
     target: int
 
 
-@torch.no_grad()
 def perplexity(model: PreTrainedModel, windows: Tensor, int8: bool, progress: CountReport | None = None) -> float:
     """``exp`` of the mean negative log-likelihood of every token but the first of each window; at most ``exp(700)``.
 
@@ -41,19 +40,30 @@ def perplexity(model: PreTrainedModel, windows: Tensor, int8: bool, progress: Co
     Raises:
         InputError: a loss that is not finite, with the window's number.
     """
+    losses = window_losses(model, windows, int8, progress)
+    return math.exp(min(sum(losses) / (len(windows) * (windows.shape[1] - 1)), _LARGEST_MEAN_LOSS))
+
+
+@torch.no_grad()
+def window_losses(
+    model: PreTrainedModel, windows: Tensor, int8: bool, progress: CountReport | None = None
+) -> list[float]:
+    """The summed negative log-likelihood of each window: what ``perplexity`` is made of.
+
+    Raises:
+        InputError: a loss that is not finite, with the window's number.
+    """
     device = next(model.parameters()).device
-    total = 0.0
     batch = max(1, _TOKENS_PER_PASS // windows.shape[1]) if device.type == "cuda" else 1
-    parts = windows.to(device).split(batch)
-    for number, (tokens, hidden) in enumerate(zip(parts, hidden_states(model, parts, int8, progress), strict=True)):
+    parts, losses = windows.to(device).split(batch), []
+    for tokens, hidden in zip(parts, hidden_states(model, parts, int8, progress), strict=True):
         logits = logits_of(model, hidden)[:, :-1].flatten(0, 1)
-        loss = torch.nn.functional.cross_entropy(logits.float(), tokens[:, 1:].flatten(), reduction="sum").item()
+        found = torch.nn.functional.cross_entropy(logits.float(), tokens[:, 1:].flatten(), reduction="none")
+        losses += found.view(len(tokens), -1).sum(-1).tolist()
+    for window, loss in enumerate(losses):
         if not math.isfinite(loss):
-            raise InputError(
-                f"loss of evaluation window {number * batch} must be finite, not {loss}: the weights are damaged"
-            )
-        total += loss
-    return math.exp(min(total / (len(windows) * (windows.shape[1] - 1)), _LARGEST_MEAN_LOSS))
+            raise InputError(f"loss of evaluation window {window} must be finite, not {loss}: the weights are damaged")
+    return losses
 
 
 def last_words(tokenizer: Tokenizer, text: str, passages: int, context_words: int = 60) -> list[LastWord]:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from hw.progress import CountReport
+from quant.kv.formats import KvFormat
 from quant.llama.blocks import (
     LoadedModel,
     block_inputs,
@@ -18,6 +19,7 @@ from quant.llama.blocks import (
     run_block,
     working_block,
 )
+from quant.llama.cached import cached_attention
 from quant.recording import (
     FIRST_KINDS,
     LinearRecord,
@@ -41,8 +43,11 @@ def record_pass(
     method: str,
     text: str,
     progress: CountReport | None = None,
+    kv: KvFormat | None = None,
 ) -> Recording:
     """Run ``tokens`` through the model, whose linears already hold the checkpoint's weights, in int8 activations.
+
+    ``kv``: how K and V are kept, None in float.
 
     The sums are taken with torch on int32 tensors, apart from ``hw.golden`` and from the simulator, which must both
     reproduce them.
@@ -54,7 +59,11 @@ def record_pass(
     for layer in range(len(blocks(model))):
         block = working_block(model, layer)
         # The hooks that keep the inputs come first, so they see the float values before the int8 hooks round them.
-        with block_inputs(block_linears(block, layer)) as seen, int8_activations(block):
+        with (
+            cached_attention(model, kv),
+            block_inputs(block_linears(block, layer)) as seen,
+            int8_activations(block),
+        ):
             hidden = run_block(model, block, hidden)
         for kind in FIRST_KINDS:
             q, scale = quantize_tokens(seen[kind][0].cpu())
@@ -66,7 +75,8 @@ def record_pass(
         records.append(_record(layer, kind, linear, q))
         if progress:
             progress(number + 1, len(checkpoint.headers))
-    return Recording(loaded.shape.name, method, text, weights_sha256, records, inputs)
+    origin = loaded.shape.name, method, text, weights_sha256
+    return Recording(*origin, records, inputs, "float" if kv is None else kv.spelled)
 
 
 def integer_sums(q: Tensor, trits: Tensor, group: int) -> Tensor:

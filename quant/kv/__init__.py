@@ -1,0 +1,1 @@
+"""K and V as a cache holds them: formats, their quantizers, and attention that reads quantized tokens."""
