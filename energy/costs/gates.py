@@ -213,6 +213,22 @@ class GateSource:
         """Cell area per lane of a design by name, at the accumulator width nearest to ``accumulator_bits``, um2."""
         return _lane_area(self._nearest(organisation, format_, accumulator_bits)[0])
 
+    def design_energy_j(self, organisation: str, format_: str, accumulator_bits: int | None) -> float | None:
+        """Dynamic energy of one MAC of a design by name, J; None where it was not measured at that very width.
+
+        With random operands, trits of which 40 % are zero: recorded ones were not measured in every format.
+        ``accumulator_bits`` None: the only width there is.
+        """
+        rows = [row for row in self._rows if (row.organisation, row.format) == (organisation, format_)]
+        rows = [row for row in rows if row.operands == "synthetic"]
+        rows = [row for row in rows if accumulator_bits in (None, row.accumulator_bits)]
+        return min(rows, key=_representative).dynamic_j if rows else None
+
+    @property
+    def node_nm(self) -> float:
+        """Node of the library, nm."""
+        return _libraries()[self._library].node_nm
+
     @property
     def flip_flop_um2(self) -> float:
         """Area of one flip-flop, um2."""

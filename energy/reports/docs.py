@@ -10,6 +10,7 @@ from energy.costs.dram import DRAM_PARTS
 from energy.costs.gates import GATES_PREFIX
 from energy.costs.sources import load_source, source_names
 from energy.job import BASELINES, Job, Rivals, simulate_machines
+from energy.reports.claims import CLAIMS_TABLES
 from energy.reports.comparison import comparison_markdown
 from energy.reports.energy_tables import ENERGY_TABLES
 from energy.reports.family import family_table, measure_family
@@ -38,6 +39,7 @@ PAGES = (  # those rendered here
     Path("docs") / "whole_token.md",
     Path("docs") / "studies.md",
     Path("docs") / "machines.md",
+    Path("docs") / "claims.md",
     Path("docs") / "energy.md",
     Path("docs") / "rooms.md",
 )
@@ -197,6 +199,7 @@ _TABLES: dict[str, Callable[[], str]] = {
     "family": partial(family_table, _FAMILY),
     "holds": partial(holds_table, _HOLDS),
     **{f"rooms-{package}": partial(rooms, package) for package in ("hw", "quant", "sim", "energy")},
+    **CLAIMS_TABLES,
     **STUDY_TABLES,
     **ENERGY_TABLES,
     **TABLES,

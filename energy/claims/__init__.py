@@ -1,0 +1,1 @@
+"""Where the literature's two figures hold, from one multiply-accumulate to whole tokens of whole models."""
