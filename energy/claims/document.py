@@ -11,7 +11,7 @@ from hw.document import Record, read_record
 from hw.errors import InputError
 from hw.progress import StageReport
 
-__all__ = ["COMPUTE_CLAIM", "LATENCY_CLAIM", "Claims", "measure_claims", "read_claims", "write_claims"]
+__all__ = ["COMPUTE_CLAIM", "LATENCY_CLAIM", "Claims", "measure_claims", "reaches", "read_claims", "write_claims"]
 
 COMPUTE_CLAIM = 0.91  # of compute energy, which papers on ternary LLaMAs say that they save
 LATENCY_CLAIM = 0.50  # of latency
@@ -64,3 +64,8 @@ def read_claims(path: Path) -> Claims:
 def write_claims(path: Path, claims: Claims) -> None:
     """Write every cell."""
     write_artifact(path, _SCHEMA, _VERSION, claims.model_dump(mode="json"), {})
+
+
+def reaches(share: float, claim: float) -> bool:
+    """Whether a share, rounded to a whole percent as papers print it, is the claim or more."""
+    return round(share, 2) >= claim

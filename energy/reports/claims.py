@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from energy.claims.document import COMPUTE_CLAIM, LATENCY_CLAIM, Claims, read_claims
+from energy.claims.document import COMPUTE_CLAIM, LATENCY_CLAIM, Claims, reaches, read_claims
 from energy.claims.systems import RIVALS, SystemRow
 from energy.reports.rows import percent, si
 from hw.pages import markdown_table
@@ -24,13 +24,13 @@ def verdicts(claims: Claims) -> list[str]:
     recipes = {"published": "operators alone, as papers add them up", "derived": "the same in lanes and trees"}
     for kind, what in recipes.items():
         rows = [row for row in claims.compute if row.kind == kind]
-        found.append(f"{what}: {_count(sum(row.saved >= COMPUTE_CLAIM for row in rows), len(rows))}")
+        found.append(f"{what}: {_count(sum(reaches(row.saved, COMPUTE_CLAIM) for row in rows), len(rows))}")
     for rival in _COMPUTE_RIVALS:
         rows = [row for row in claims.compute if row.kind == "measured" and row.rival == rival]
         if not rows:
             continue
         least, most = (percent(edge(row.saved for row in rows)) for edge in (min, max))
-        counted = _count(sum(row.saved >= COMPUTE_CLAIM for row in rows), len(rows))
+        counted = _count(sum(reaches(row.saved, COMPUTE_CLAIM) for row in rows), len(rows))
         found.append(f"gates against {rival}: {counted}, from {least} to {most}")
     for phase in ("prefill", "decode"):
         for rival in RIVALS:
@@ -86,8 +86,8 @@ def _system_cell(row: SystemRow, phase: str) -> str:
 
 
 def _system_verdict(rows: list[SystemRow], phase: str, rival: str) -> str:
-    faster = sum(row.latency[phase] >= LATENCY_CLAIM for row in rows)
-    cheaper = sum(row.compute_energy[phase] >= COMPUTE_CLAIM for row in rows)
+    faster = sum(reaches(row.latency[phase], LATENCY_CLAIM) for row in rows)
+    cheaper = sum(reaches(row.compute_energy[phase], COMPUTE_CLAIM) for row in rows)
     slower = sum(row.latency[phase] < 0 for row in rows)
     system = [row.system_energy[phase] for row in rows]
     return (
@@ -102,7 +102,7 @@ def _count(holds: int, of: int) -> str:
 
 
 def _bold(share: float, claim: float) -> str:
-    return f"**{percent(share)}**" if share >= claim else percent(share)
+    return f"**{percent(share)}**" if reaches(share, claim) else percent(share)
 
 
 def _claims_table(cells: Callable[[Claims], Table]) -> Callable[[], str]:
@@ -116,7 +116,7 @@ def _claims_table(cells: Callable[[Claims], Table]) -> Callable[[], str]:
 def _gpu(claims: Claims) -> Table:
     lines = [
         [
-            row.machine, row.kind, row.phase, f"{row.context:,}", str(row.batch), f"{row.tokens_per_s:.4g}",
+            row.machine, row.kind, row.phase, f"{row.context:,}", str(row.batch), f"{row.tokens_per_s:,.4g}" if row.tokens_per_s < 1000 else f"{row.tokens_per_s:,.0f}",
             si(row.watts, "W"), si(row.j_per_token, "J"),
         ]
         for row in claims.gpu

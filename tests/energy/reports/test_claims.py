@@ -28,7 +28,7 @@ CLAIMS = Claims(
     array="a",
     memory="d",
     costs="c",
-    compute=(compute("int8", 0.75), compute("int8", 0.92, bits=32), compute("fp16", 0.91)),
+    compute=(compute("int8", 0.75), compute("int8", 0.92, bits=32), compute("fp16", 0.906)),
     systems=(
         system("int8", 0.5, 0.9, 0.7),
         system("int8", -0.01, 0.95, 0.6, "area"),
