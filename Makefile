@@ -49,7 +49,7 @@ gates: $(VENV)/.hw ## area, timing and energy of ARRAY in the cells of LIB=file.
 whatif: $(VENV)/.core ## measure every combination of STUDY; rows, Pareto front and plot in build/whatif/
 	@$(TRITFORGE) $@ $(words)
 
-compare: $(VENV)/.quant ## METHODS of quantization on MODEL: accuracy beside bits beside energy and latency
+compare: $(VENV)/.quant ## METHODS of quantization on MODEL: accuracy, bits, energy, latency; or DESIGNS="A B" term by term
 	@$(TRITFORGE) $@ $(words)
 
 demo: $(VENV)/.quant $(VENV)/.hw ## MODEL=file.bin (llama2.c) writes on the compiled RTL; cycles beside the simulator's

@@ -18,9 +18,9 @@ COMMANDS = {
         "--study array_and_memory",
     ),
     "compare": Command(
-        "compare methods of quantization on a model: accuracy, bits, energy, latency",
+        "compare methods of quantization on a model, or explain the difference of two designs term by term",
         "energy.commands.compare:add_compare",
-        "--model smollm2-135m --methods rtn,pt-bitnet,ptqtp",
+        "edge-32x32 mobile-64x64 --kv-bits 8",
     ),
     "claims": Command(
         "find where ternary saves 91 % of compute energy and half of the latency, and where not",

@@ -43,8 +43,8 @@ def assumptions_of(summary: JobSummary, result: SimResult, costs: CostSource) ->
             key="vector",
             subject="operations of the vector unit",
             value=recipes["vector"],
-            kind="derived",
-            source="a lane of each arithmetic; elements and scales as its operators",
+            kind="measured" if measured else "derived",
+            source=costs.source,
         ),
         _sram(result, costs),
         Assumption(

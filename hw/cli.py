@@ -104,7 +104,7 @@ class CommandParser(ArgumentParser):
         if action.nargs == 0:
             return self._switch(name, flag, value, action)
         if not action.option_strings:
-            return [value]
+            return shlex.split(value) if action.nargs == "*" else [value]
         if action.nargs == "+":
             return [flag, *(path for part in shlex.split(value) for path in sorted(glob(part)) or [part])]
         if _repeats(action):

@@ -1,4 +1,4 @@
-"""``tritforge compare``: methods of quantization side by side: accuracy, bits, energy, latency."""
+"""``tritforge compare``: methods of quantization side by side, or two designs term by term."""
 
 from argparse import ArgumentParser, Namespace
 from functools import partial
@@ -6,12 +6,17 @@ from pathlib import Path
 
 from energy.commands.show import BUILD, show
 from energy.compare import compare_manifests, compare_methods, comparison_inputs, write_comparison
+from energy.designs import load_design
+from energy.difference import difference_of, write_difference
 from energy.job import Job
 from energy.reports.comparison import print_comparison
-from energy.reports.pages.document import provenance
+from energy.reports.difference import print_difference
+from energy.reports.pages.difference import difference_html, waterfall_of
+from energy.reports.pages.document import provenance, standalone
 from energy.reports.pages.methods import comparison_html
-from hw.artifact import write_text
+from hw.artifact import file_name, sha256_json, write_text
 from hw.document import validate_document
+from hw.errors import InputError
 from hw.fields import add_fields, add_job_file, given_fields, options_of, options_origin
 from hw.progress import stage_bars
 from quant.job import QuantJob
@@ -20,12 +25,19 @@ from sim.execution import Execution
 
 __all__ = ["add_compare"]
 
+_METHODS = "rtn,pt-bitnet"
+
 
 def add_compare(parser: ArgumentParser) -> None:
     """Options of ``compare``."""
     parser.add_argument(
-        "--methods", default="rtn,pt-bitnet", help="methods, separated by commas, or all (default: rtn,pt-bitnet)"
+        "designs",
+        nargs="*",
+        metavar="DESIGN",
+        help="two designs instead of methods, whose difference is explained term by term: arrays by name or file, "
+        "job files, folders of finished runs, or their sim-*.json",
     )
+    parser.add_argument("--methods", help="methods, separated by commas, or all (default: rtn,pt-bitnet)")
     parser.add_argument(
         "--manifest",
         type=Path,
@@ -45,10 +57,47 @@ def add_compare(parser: ArgumentParser) -> None:
 
 
 def _compare(options: Namespace) -> None:
+    if options.designs:
+        _compare_designs(options)
+    else:
+        _compare_methods(options)
+
+
+def _compare_designs(options: Namespace) -> None:
+    if len(options.designs) != 2:
+        raise InputError(f"designs must be two, not {len(options.designs)}: {', '.join(options.designs)}")
+    fields, quant_fields = given_fields(options, Job, QuantJob)
+    spare = [name for name in quant_fields if name not in Job.model_fields]
+    spare += [name for name in ("methods", "manifest") if getattr(options, name)]
+    if spare:
+        raise InputError(f"{spare[0]} must be left out beside two designs, which are compared as they are")
+    designs = [load_design(word, fields, options_origin(options)) for word in options.designs]
+    unused = [name for name in fields if name != "costs"]
+    if unused and not any(design.simulated for design in designs):
+        raise InputError(f"{unused[0]} must be left out beside finished results, which hold their own jobs")
+    difference = difference_of(*designs)
+    names = [file_name(Path(word).stem) for word in options.designs]
+    folder = options.out or BUILD / "compare" / f"{names[0]}-vs-{names[1]}"
+    inputs = {
+        f"{letter}, {d.name}": sha256_json(d.result.model_dump(mode="json"))
+        for letter, d in zip("AB", designs, strict=True)
+    }
+    write_difference(folder / "difference.json", difference, inputs)
+    made = provenance(["tritforge", "compare", *options.designs, *options_of(Job(**fields))], inputs)
+    write_text(folder / "report.html", difference_html(difference, made))
+    written = ["difference.json", "report.html"]
+    for one in difference.phases:
+        for quantity in (one.latency, one.energy):
+            written.append(f"{one.phase}-{quantity.name}.svg")
+            write_text(folder / written[-1], standalone(waterfall_of(difference, one.phase, quantity)))
+    show(options, folder / "difference.json", partial(print_difference, difference), written)
+
+
+def _compare_methods(options: Namespace) -> None:
     origin = options_origin(options)
     fields, quant_fields = given_fields(options, Job, QuantJob)
     job = validate_document(fields, Job, origin)
-    methods = method_names() if options.methods == "all" else options.methods.split(",")
+    methods = method_names() if options.methods == "all" else (options.methods or _METHODS).split(",")
     quant_fields |= {"model": job.model}
     jobs = [validate_document(quant_fields | {"method": method}, QuantJob, origin) for method in methods]
     if manifests := options.manifest:

@@ -57,7 +57,7 @@ def _sim(options: Namespace) -> None:
         with stage_bars() as report:
             measured = measure_weights(job.load_array(), quant_job, report)
     summary, results = simulate_machines(job, source.shape, measured, rivals)
-    words = _words(job, rivals, quant_job if measured else None)
+    words = _words(job, rivals, quant_job if measured else None, options.shapes_only)
     findings = find(job, source.shape, measured, rivals, summary, results, words)
     folder = options.out or BUILD / "sim" / file_name(f"{source.name}-{results[0].machine.replace(' ', '')}")
     repeat = ["tritforge", "sim", *words, *options_of(Rivals(hold=rivals.hold))]
@@ -65,7 +65,8 @@ def _sim(options: Namespace) -> None:
     show(options, paths["energy"], partial(print_summary, summary), [path.name for path in paths.values()])
 
 
-def _words(job: Job, rivals: Rivals, quant_job: QuantJob | None) -> list[str]:
+def _words(job: Job, rivals: Rivals, quant_job: QuantJob | None, shapes_only: bool) -> list[str]:
     """Options that say the same job again, but for what is held equal."""
     words = ["--model", job.model, *options_of(job, ["model"]), *options_of(rivals, ["hold"])]
-    return [*words, *(options_of(quant_job, ["model"]) if quant_job else ["--shapes-only"])]
+    words += ["--shapes-only"] if shapes_only else []
+    return [*words, *(options_of(quant_job, ["model"]) if quant_job else [])]

@@ -59,7 +59,7 @@ def _line(
         link = [element("line", x1=at, x2=at, y1=y - (_ROW - _BAR), y2=y + (_BAR if total else 0), class_="link")]
     return element(
         "g",
-        element("text", label, x=0, y=top + _TEXT, class_="name strong" if total else "name"),
+        element("text", label, x=0, y=top + _TEXT, class_="name strong" if slot == "total strong" else "name"),
         element("text", text, x="100%", y=top + _TEXT, text_anchor="end", class_="value"),
         *link,
         element(

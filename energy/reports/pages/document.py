@@ -18,7 +18,18 @@ from energy.reports.charts.palette import DARK, LIGHT, label_of, slots, variable
 from energy.reports.numbers import aligned, significant, thin
 from hw.artifact import tool_version
 
-__all__ = ["Cell", "Column", "Provenance", "Table", "column", "legend", "provenance", "render", "text_column"]
+__all__ = [
+    "Cell",
+    "Column",
+    "Provenance",
+    "Table",
+    "column",
+    "legend",
+    "provenance",
+    "render",
+    "standalone",
+    "text_column",
+]
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -82,7 +93,7 @@ def column(title: str, values: Sequence[float | None], unit: str = "", factor: f
     shown = [None if value is None else value * factor for value in values]
     counts = all(value is None or value == int(value) for value in shown)
     texts = aligned(["–" if value is None else significant(value, 12 if counts else 3) for value in shown])
-    cells = [Cell(text, value) for text, value in zip(texts, shown, strict=True)]
+    cells = [Cell(text.replace("-", "−", 1), value) for text, value in zip(texts, shown, strict=True)]
     return Column(title, cells, unit)
 
 
@@ -129,12 +140,25 @@ def _listed(names: Sequence[str]) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else (names or ["no rival"])[0]
 
 
-def _style() -> str:
-    """The style sheet, with a class for every colour."""
-    sheet = (_TEMPLATES / "page.css").read_text(encoding="utf-8")
+def standalone(figure: Markup, width: int = 640) -> str:
+    """A figure of a page as a file of its own, with its colours, ``width`` pixels wide."""
+    start = f'<svg xmlns="http://www.w3.org/2000/svg" font-family="system-ui, sans-serif" width="{width}"'
+    body = str(figure).replace("<svg", start, 1).replace(' width="100%"', "", 1)
+    at = body.index(">") + 1
+    return f"{body[:at]}<style>{_chart_style()}</style>{body[at:]}\n"
+
+
+def _chart_style() -> str:
+    """Rules of the figures, with a class for every colour."""
+    sheet = (_TEMPLATES / "chart.css").read_text(encoding="utf-8")
     rules = "".join(
         f".{slot}{{fill:var(--{slot});background:var(--{slot})}}.on-{slot}{{fill:var(--on-{slot})}}\n" for slot in LIGHT
     )
     themes = f":root{{{variables(LIGHT)}}}\n@media (prefers-color-scheme:dark){{:root{{{variables(DARK)}}}}}\n"
     printed = f"@media print{{:root{{{variables(LIGHT)}}}}}\n"
     return themes + printed + rules + sheet
+
+
+def _style() -> str:
+    """The style sheet of a page."""
+    return _chart_style() + (_TEMPLATES / "page.css").read_text(encoding="utf-8")

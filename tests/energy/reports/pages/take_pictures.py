@@ -1,6 +1,6 @@
 """``python -m tests.energy.reports.pages.take_pictures``: docs/images/page-*.webp anew, by chromium and playwright.
 
-A picture is the first screen of a page: the job of README, the default study.
+A picture is the first screen of a page: the job of README, the default study, two arrays.
 """
 
 import base64
@@ -13,13 +13,15 @@ from energy.__main__ import main
 
 IMAGES = Path(__file__).parents[4] / "docs" / "images"
 JOB = ["sim", "--model", "llama2-7b", "--shapes-only", "--kv-bits", "8", "--rivals", "int8,fp16,w2a8"]
+DIFFERENCE = ["compare", "edge-32x32", "mobile-64x64", "--kv-bits", "8"]
 PICTURES = [  # name, page, width, height, colour scheme
     ("page-report", "job", 1240, 1010, "light"),
     ("page-report-dark", "job", 1240, 1010, "dark"),
     ("page-report-phone", "job", 390, 1500, "light"),
     ("page-study", "study", 1240, 1010, "light"),
+    ("page-difference", "difference", 1240, 1060, "light"),
 ]
-COMMANDS = {"job": [*JOB, "--rival-bus", "balanced"], "study": ["whatif"]}
+COMMANDS = {"job": [*JOB, "--rival-bus", "balanced"], "study": ["whatif"], "difference": DIFFERENCE}
 
 
 def take_pictures() -> None:

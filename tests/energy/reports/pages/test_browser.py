@@ -19,7 +19,7 @@ BROWSER = shutil.which("chromium")
 LARGEST = 1_500_000  # bytes
 A4 = (688, 1017)  # pixels between the margins of a printed page
 JOB = ["--model", "stories260K", "--array", "16x16", "--prefill", "64", "--decode", "16", "--kv-bits", "8"]
-PAGES = ("job", "study", "methods")
+PAGES = ("job", "study", "methods", "difference")
 
 # What is wider than the page though it does not lie in a box that scrolls
 OVERFLOW = """() => [...document.querySelectorAll("body *")].filter((one) => {
@@ -50,6 +50,7 @@ def pages(tmp_path_factory):
     rivals = ["--rivals", "int8,fp16,w2a8", "--rival-bus", "balanced"]
     main(["sim", *JOB, *rivals, "--shapes-only", "--out", str(folder / "job")])
     main(["whatif", "--out", str(folder / "study")])
+    main(["compare", "8x8", "16x16", *JOB[:2], *JOB[4:], "--out", str(folder / "difference")])
     document = json.loads((ROOT / "docs" / "results" / "compare-smollm2-135m.json").read_text())
     comparison = Comparison(**{name: document[name] for name in Comparison.model_fields})
     (folder / "methods").mkdir()
