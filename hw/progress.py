@@ -8,11 +8,12 @@ from typing import TextIO
 
 __all__ = ["CountReport", "StageReport", "spinner", "stage_bars"]
 
-StageReport = Callable[[str, int, int], None]  # stage, done, total
+StageReport = Callable[[str, int, int], None]  # stage, done, total; a total of 0 is said at once, whatever the time
 CountReport = Callable[[int, int], None]  # done, total, of one stage
 
 _EVERY_S = 5.0  # between two lines where no terminal shows bars
 _FIRST_S = 15.0  # before the first, so that what is refused soon is refused in one line on a busy machine too
+_WHOLE_S = 60.0  # before the first of a stage of one step, such as loading, which is where files are refused
 
 
 @contextmanager
@@ -46,8 +47,8 @@ def stage_bars() -> Iterator[StageReport]:
     def report(stage: str, done: int, total: int) -> None:
         if stage not in tasks:
             bars.start()
-            tasks[stage] = bars.add_task(stage, total=total)
-        bars.update(tasks[stage], completed=done, total=total)
+            tasks[stage] = bars.add_task(stage, total=total or None)
+        bars.update(tasks[stage], completed=done, total=total or None)
 
     try:
         yield report
@@ -59,18 +60,23 @@ def stage_bars() -> Iterator[StageReport]:
 class _Lines:
     """A line when a stage has begun, at most one every ``_EVERY_S`` after it, and none of stages that end before that.
 
-    The first line comes after ``_FIRST_S`` of the whole, so that quick work says nothing.
+    The first line comes after ``_FIRST_S`` of the whole, of stages of one step after ``_WHOLE_S``, so that quick work
+    says nothing and a file that is refused while it is read is refused in one line.
     """
 
     def __init__(self, file: TextIO, clock: Callable[[], float]) -> None:
         self._file, self._clock = file, clock
         self._began: dict[str, tuple[float, int]] = {}  # stage -> when, and what was done then
-        self._told = clock() + _FIRST_S - _EVERY_S
+        self._start = clock()
+        self._told = self._start + _FIRST_S - _EVERY_S
 
     def __call__(self, stage: str, done: int, total: int) -> None:
+        if total == 0:
+            print(stage, file=self._file, flush=True)
+            return
         now = self._clock()
         start, before = self._began.setdefault(stage, (now, done))
-        if now - self._told < _EVERY_S:
+        if now - self._told < _EVERY_S or (total == 1 and now - self._start < _WHOLE_S):
             return
         self._told = now
         left = ""

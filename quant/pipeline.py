@@ -66,7 +66,7 @@ def quantize(job: QuantJob, progress: StageReport | None = None) -> Quantized:
     folder = _folder(job, source, texts)
     if not _is_complete(folder, job, texts):
         report = progress or (lambda *_: None)
-        with one_at_a_time(folder, lambda: report("wait for another run on the same folder", 0, 1)):
+        with one_at_a_time(folder, lambda: report(f"wait for another run on {folder}", 0, 0)):
             if not _is_complete(folder, job, texts):
                 from quant.quantizer import run_job  # imports torch
 

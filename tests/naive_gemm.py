@@ -55,10 +55,12 @@ def naive_gemm(
     activation = FORMATS[array.mac].activation_bits
     rate = Fraction(memory.channels * memory.peak_bytes_per_s * memory.sequential_efficiency / array.clock_hz)
     pieces = []  # lanes of each fold that hold something
+    starts = []  # position of K at which each begins
     for _ in range(planes):
         for first in range(0, k, group or k):
             end = min(first + (group or k), k)
             pieces += [min(rows, end - at) for at in range(first, end, rows)]
+            starts += range(first, end, rows)
     columns = [min(cols, n - first) for first in range(0, n, cols)]
     tile = tile_bytes or up(rows * cols * (stored or bits) / 8)
     tile = 0 if weights_here else tile + up(cols * array.group_exponent_bits / 8)
@@ -85,7 +87,6 @@ def naive_gemm(
         latency += 1  # a level of adders for every doubling
 
     in_buffer = set()
-    k_padded = rows * up(k / rows)
     for first_column in range(0, len(columns), block):
         for first_token in range(0, m, descriptor):
             end_token = min(first_token + descriptor, m)
@@ -101,6 +102,7 @@ def naive_gemm(
             brought = set()
             for at in range(first_token, end_token, array.token_tile):
                 tokens = min(array.token_tile, end_token - at)
+                held = set()  # parts of the token tile's inputs that are in the activation buffer
                 for c in range(0, len(here), column_cores):
                     together = range(c, min(c + column_cores, len(here)))
                     for f in range(0, len(pieces), fold_cores):
@@ -120,11 +122,12 @@ def naive_gemm(
                             ) * array.weight_bus_bits
                         counts["dram_read_bits"] += 8 * read
                         counts["dram_write_bits"] += 8 * written
-                        if not inputs_here and (c == 0 or not inputs_stay):
-                            read += tokens * len(folds) * rows * activation // 8
-                            if f == 0:
-                                counts["dram_read_bits"] += tokens * k_padded * activation
-                                counts["activation_buffer_write_bits"] += tokens * k_padded * activation
+                        for fold in folds:
+                            if not inputs_here and starts[fold] not in held:
+                                read += tokens * rows * activation // 8
+                                counts["dram_read_bits"] += tokens * rows * activation
+                                counts["activation_buffer_write_bits"] += tokens * rows * activation
+                                held |= {starts[fold]} if inputs_stay else set()
                         number = len(loads)
                         arrived, late = 0, None
                         if read + written:

@@ -11,12 +11,10 @@ from sim.gemm.schedule import (
     GemmJob,
     Schedule,
     candidates,
-    inputs_on_chip,
     matrix_bytes,
     outputs_on_chip,
     step_mapping,
 )
-from sim.gemm.tiling import fold_count
 from sim.memory import MemoryConfig
 from sim.result import CAUSES
 
@@ -102,7 +100,7 @@ def _counts(job: GemmJob, schedule: Schedule, array: ArrayConfig) -> ActionCount
     matrix_bits = 8 * matrix_bytes(job, array)
     beats = columns * (folds * array.weight_beats + array.scale_beats)
     streamed_bits = beats * schedule.weight_streams * array.weight_bus_bits
-    fetch_bits = 0 if inputs_on_chip(job, array) else m * fold_count(k, array.rows) * array.rows * array.activation_bits
+    fetch_bits = m * job.plane_folds(array.rows) * array.rows * array.activation_bits
     input_bits = fetch_bits * schedule.input_fetches
     output_bits = m * n * job.output_bits
     spilled_bits = 0 if outputs_on_chip(job, array) else m * columns * array.cols * job.output_bits

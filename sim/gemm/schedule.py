@@ -57,6 +57,10 @@ class GemmJob(NamedTuple):
         """Weight tiles along K of one output column, all planes."""
         return fold_count(self.gemm.k, rows, self.planes, self.group)
 
+    def plane_folds(self, rows: int) -> int:
+        """Weight tiles along K of one output column and plane: as many parts of an input vector enter the array."""
+        return fold_count(self.gemm.k, rows, 1, self.group)
+
     def positions(self, rows: int) -> tuple[int, ...]:
         """Positions of K in each of these tiles."""
         return fold_positions(self.gemm.k, rows, self.planes, self.group)
@@ -100,6 +104,7 @@ class Schedule(NamedTuple):
     weight_streams: int  # of the whole matrix over the weight buses: once per token tile
     weight_fetches: int  # of the whole matrix from DRAM
     input_fetches: int  # of the whole input from DRAM
+    dram_bytes: int  # that DRAM was stepped for
 
 
 def stays_on_chip(tokens: int, width_bits: int, array: ArrayConfig) -> bool:
@@ -250,7 +255,9 @@ def step_mapping(
         output_stall=total.output_stall,
         weight_streams=token_tiles,
         weight_fetches=0 if job.weights_on_chip else 1 if feed.weights_stay else token_tiles,
-        input_fetches=0 if inputs_on_chip(job, array) else blocks if feed.inputs_stay else column_rounds,
+        # Inputs that stay serve every plane and column tile of their token tile; others come for each plane again.
+        input_fetches=0 if inputs_on_chip(job, array) else blocks if feed.inputs_stay else column_rounds * job.planes,
+        dram_bytes=total.bytes_moved,
     )
 
 
@@ -263,6 +270,7 @@ def _dram_feed(job: GemmJob, mapping: Mapping, array: ArrayConfig, memory: Memor
     token_bits = job.gemm.k * array.activation_bits + 2 * array.cols * job.output_bits  # in, and two buffers out
     fetch_inputs = not inputs_on_chip(job, array)
     slab_bits = min(mapping.tokens, array.token_tile) * token_bits
+    inputs_stay = not fetch_inputs or slab_bits <= array.activation_buffer_bytes * 8
     ticks_per_byte = TICKS_PER_CYCLE / memory.bytes_per_cycle(array.clock_hz)
     return DramFeed(
         buffer_rounds=min(buffer_rounds, rounds, job.prefetch_rounds or rounds),
@@ -273,7 +281,8 @@ def _dram_feed(job: GemmJob, mapping: Mapping, array: ArrayConfig, memory: Memor
         scale_bytes=scale_bytes,
         weights_stay=mapping.block * (folds * tile_bytes + scale_bytes) <= array.weight_buffer_bytes,
         input_bytes=array.rows * array.activation_bits // 8 if fetch_inputs else 0,
-        inputs_stay=not fetch_inputs or slab_bits <= array.activation_buffer_bytes * 8,
+        input_folds=job.plane_folds(array.rows) if inputs_stay else folds,
+        inputs_stay=inputs_stay,
         output_bytes=0 if outputs_on_chip(job, array) else array.cols * job.output_bits // 8,
     )
 

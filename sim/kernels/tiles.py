@@ -64,6 +64,7 @@ class DramFeed(NamedTuple):
     scale_bytes: int = 0  # more of a last fold's tile
     weights_stay: bool = False  # weights are fetched with the first token tile only, else with each
     input_bytes: int = 0  # per token of a fold
+    input_folds: int = 0  # of a column tile that bring inputs: those of the first plane where inputs stay, else all
     inputs_stay: bool = True  # inputs are fetched with the first column tiles only, else with each
     output_bytes: int = 0  # per token of a column tile, charged with the last fold's round
 
@@ -77,6 +78,7 @@ class _Round(NamedTuple):
     tokens: int
     columns: int
     folds: int
+    input_folds: int  # of them that may bring inputs
     first_tokens: bool
     first_columns: bool
     last_folds: bool
@@ -107,7 +109,8 @@ def step_tiles(rounds: Rounds, core: CoreTiming, feed: DramFeed, positions: np.n
             for first_fold in range(0, rounds.folds, rounds.fold_cores):
                 folds = min(rounds.fold_cores, rounds.folds - first_fold)
                 last = first_fold + folds == rounds.folds
-                tiles = _Round(tokens, columns, folds, first_token == 0, first_column == 0, last)
+                bring = max(0, min(folds, feed.input_folds - first_fold))
+                tiles = _Round(tokens, columns, folds, bring, first_token == 0, first_column == 0, last)
                 slot = number % feed.buffer_rounds
                 read, written = _bytes_read(feed, tiles), _bytes_written(feed, tiles)
                 arrived = 0
@@ -184,7 +187,7 @@ def _bytes_read(feed: DramFeed, tiles: _Round) -> int:
         read += feed.weight_bytes * tiles.columns * tiles.folds
         read += feed.scale_bytes * tiles.columns if tiles.last_folds else 0
     if tiles.first_columns or not feed.inputs_stay:
-        read += feed.input_bytes * tiles.tokens * tiles.folds
+        read += feed.input_bytes * tiles.tokens * tiles.input_folds
     return read
 
 

@@ -38,6 +38,14 @@ def test_a_stage_without_measured_speed_promises_nothing():
     assert told([(0, "load", 0, 1), (7300, "load", 0, 1)]) == ["load: 0 of 1, 2 h 1 min"]
 
 
+def test_loading_says_nothing_for_a_minute_as_its_refusals_are_one_line():
+    assert told([(0, "load", 0, 1), (59.9, "load", 1, 1), (60, "quantize", 1, 2)]) == ["quantize: 1 of 2, 0 s"]
+
+
+def test_waiting_is_said_at_once():
+    assert told([(0, "wait for another run", 0, 0)]) == ["wait for another run"]
+
+
 def test_without_a_terminal_lines_are_written(monkeypatch):
     file = io.StringIO()
     monkeypatch.setattr(sys, "stderr", file)

@@ -8,10 +8,10 @@ from hw.config import ArrayConfig, sized
 from hw.errors import InputError
 from hw.formats import GemmFormat
 from quant.shapes import Gemm, load_shape
-from sim.cores import ONE_CORE
+from sim.cores import ONE_CORE, CoreGroup
 from sim.gemm.closed_form import closed_form
 from sim.gemm.cost import gemm_cost
-from sim.gemm.schedule import GemmJob, Mapping, candidates
+from sim.gemm.schedule import GemmJob, Mapping, candidates, step_mapping
 from sim.memory import load_memory
 from sim.simulator import simulate
 
@@ -56,6 +56,50 @@ def test_a_fixed_descriptor_is_kept():
 def test_columns_that_do_not_fit_are_refused_with_the_numbers():
     with pytest.raises(InputError, match=r"1 column tiles of K = 64 \(128 bytes\), not 96 of array '8x8'"):
         gemm_cost(GemmJob(Gemm(12, 40, 64), order="columns"), ARRAY, LPDDR5)
+
+
+SLOW = LPDDR5.model_copy(
+    update={"channels": 1, "peak_bytes_per_s": ARRAY.clock_hz, "sequential_efficiency": 1.0, "latency_s": 0.0}
+)  # a byte per cycle
+
+
+@pytest.mark.parametrize(
+    ("buffer_bytes", "reads"),
+    [
+        (400, (1, 1)),  # a token tile's slab, 4 x (24 + 2 x 8 x 2) = 224 bytes, stays for every column tile and plane
+        (223, (5, 10)),  # it does not: each plane of each of the five column tiles reads the inputs again
+    ],
+)
+def test_inputs_that_stay_come_once_whatever_the_planes_in_bytes_and_in_time(buffer_bytes, reads):
+    """12 tokens of K = 24 on 8 x 8, nothing but inputs from DRAM, a byte of which takes 32 cycles."""
+    slow = SLOW.model_copy(update={"peak_bytes_per_s": ARRAY.clock_hz / 32})
+    array = ARRAY.model_copy(update={"activation_buffer_bytes": buffer_bytes, "planes": 2})
+    for planes, times in zip((1, 2), reads, strict=True):
+        job = GemmJob(Gemm(12, 40, 24), planes, outputs_on_chip=True, weights_on_chip=True, descriptor_tokens=12)
+        cost = gemm_cost(job, array, slow)
+        assert cost.counts.dram_read_bits == 8 * times * 12 * 24
+        fetched = 32 * times * 12 * 24  # cycles, behind which most beats of weights hide
+        assert fetched <= cost.cycles < 1.2 * fetched
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.builds(Gemm, st.integers(1, 20), st.integers(1, 30), st.integers(1, 40)),
+    st.integers(1, 3),
+    st.one_of(st.none(), st.integers(1, 40)),
+    st.integers(16, 600),
+    st.sampled_from(("tokens", "columns")),
+    st.builds(CoreGroup, count=st.integers(1, 3), split=st.sampled_from(("columns", "rows"))),
+)
+def test_dram_takes_time_for_the_bytes_that_are_counted(gemm, planes, group, buffer_bytes, order, cores):
+    array = ARRAY.model_copy(
+        update={"activation_buffer_bytes": buffer_bytes, "weight_buffer_bytes": 4096, "planes": planes}
+    )
+    job = GemmJob(gemm, planes, group, order=order, descriptor_tokens=gemm.m)
+    (mapping,) = candidates(job, array, cores)
+    counts = gemm_cost(job, array, LPDDR5, cores).counts
+    bits = counts.dram_read_bits + counts.dram_write_bits
+    assert 8 * step_mapping(job, mapping, array, LPDDR5, cores).dram_bytes == bits
 
 
 def test_a_shallow_prefetch_is_never_faster():
