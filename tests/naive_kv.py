@@ -19,7 +19,13 @@ def digits(x, limit):
         kept, exponent = kept / 2, exponent + 1
     while kept < 2048:
         kept, exponent = kept * 2, exponent - 1
-    return torch.tensor([round(float(v / torch.tensor(scale))) for v in x]), float(round(kept)) * 2.0**exponent
+    return torch.tensor([round(float(v) / scale) for v in x]).double(), float(round(kept)) * 2.0**exponent
+
+
+def int8(x):
+    """A vector's values after rounding to int8 with one scale."""
+    scale = float(x.abs().max()) / 127
+    return torch.tensor([round(float(v) / scale) for v in x]).double() * scale
 
 
 def asymmetric(x, bits):
@@ -48,7 +54,7 @@ class NaiveHead:
         form = self.form
         if form.rotate:
             block = hw.golden.hadamard_block(len(key))
-            turn = lambda x: torch.from_numpy(hw.golden.hadamard(x.numpy())) / block**0.5  # noqa: E731
+            turn = lambda x: torch.from_numpy(hw.golden.hadamard(x.numpy())) * block**-0.5  # noqa: E731
             queries, key = [turn(q) for q in queries], turn(key)
         self.full_keys.append(key)
         self.full_values.append(value)
@@ -62,17 +68,14 @@ class NaiveHead:
         return found
 
     def _output(self, query, scaling):
-        rounded = query
-        if self.form.limits:
-            q, scale = hw.golden.quantize_tokens(query.numpy()[None])
-            rounded = torch.from_numpy(q[0].astype("float32")) * float(scale[0])
+        rounded = int8(query) if self.form.limits else query
         scores = [torch.dot(rounded, k) for k in self.keys] + [torch.dot(query, k) for k in self.full_keys]
         chances = torch.softmax(torch.stack(scores) * scaling, 0)
         output = torch.zeros_like(query)
         old = chances[: len(self.values)]
         if self.form.limits and len(old):
-            weights = old * torch.tensor(self.value_scales)
-            step = float(weights.max()) / 255
+            weights = old * torch.tensor(self.value_scales).double()
+            step = float(weights.max()) / self.form.levels
             for weight, v in zip(weights, self.values, strict=True):
                 output += round(float(weight) / step) * step * v
         else:
@@ -111,7 +114,7 @@ class NaiveHead:
 
 
 class NaiveDecoder:
-    """One sequence of a LLaMA without biases."""
+    """One sequence of a LLaMA without biases, in float64, so that hardly any value is near a tie of its rounding."""
 
     def __init__(self, model, form, int8):
         self.model, self.int8, self.position = model, int8, 0
@@ -143,14 +146,9 @@ class NaiveDecoder:
     def _turned(self, head):
         """RoPE on halves."""
         half = len(head) // 2
-        theta = self.model.config.rope_parameters["rope_theta"]
-        angles = self.position * theta ** (-torch.arange(half) * 2 / len(head))
-        cos, sin = angles.cos(), angles.sin()
+        cos, sin = (table[0, 0, :half] for table in self.model.model.rotary_emb(head, torch.tensor([[self.position]])))
         first, second = head[:half], head[half:]
         return torch.cat((first * cos - second * sin, second * cos + first * sin))
 
     def _linear(self, linear, x):
-        if self.int8:
-            q, scale = hw.golden.quantize_tokens(x.detach().numpy()[None])
-            x = torch.from_numpy(q[0].astype("float32")) * float(scale[0])
-        return linear.weight @ x
+        return linear.weight @ (int8(x) if self.int8 else x)

@@ -18,7 +18,6 @@ from quant.kv.quantizers import grouped, integers, stored, transform
 __all__ = ["attend"]
 
 _ROWS = 512  # queries at once: their scores of all heads are held together
-_PROBABILITY_LIMIT = 255  # unsigned 8 bits
 
 
 class _Cache(NamedTuple):
@@ -101,7 +100,7 @@ def _outputs(chances: Tensor, cache: _Cache, values: Tensor, form: KvFormat, fir
         output = _sums(chances, cache.values[:, :, :end])
     else:
         weights = chances * cache.value_scales[:, :, None, None, :end]
-        step = weights.amax(-1, keepdim=True) / _PROBABILITY_LIMIT
+        step = weights.amax(-1, keepdim=True) / form.levels
         weights = torch.round(weights.div_(torch.where(step > 0, step, 1.0)))
         output = _sums(weights, cache.values[:, :, :end]) * step
     return output if recent is None else output + _sums(recent, values[:, :, newest:end])

@@ -1,7 +1,8 @@
 """Formats of K and V in the cache: how they are spelled, what they ask of a head, and the bits that they store.
 
     digits:4/3,rotate       K in 4 and V in 3 balanced-ternary digits, one scale per token and head; q in int8 and
-                            probabilities in 8 bits, as the array multiplies them; q and k turned by Walsh-Hadamard
+                            probabilities in 8 bits, as the array multiplies them; q and k turned by Walsh-Hadamard;
+                            levels=127 for probabilities on lanes that are signed
     int8                    the same arithmetic with 8-bit K and V
     wkvquant:4,group=64     b bits, asymmetric, a scale and a minimum per group of a token's channels; the newest token
                             stays in full precision while it is attended to
@@ -36,17 +37,18 @@ _SHORTEST_TRANSFORM = 2  # of a head whose size is odd, nothing is left to turn
 Position = TypeVar("Position")
 Digits = Annotated[int, Field(ge=1, le=5)]
 Count = Annotated[int, Field(ge=1)]
+Levels = Annotated[int, Field(ge=1, le=255)]
 Scheme = Literal["digits", "int8", "wkvquant", "kivi"]
 
 _DEFAULTS: dict[str, dict[str, object]] = {
-    "digits": {},
-    "int8": {},
+    "digits": {"levels": 255},
+    "int8": {"levels": 255},
     "wkvquant": {"bits": 4, "past_only": True},
     "kivi": {"bits": 2, "group": 32, "residual": 128},
 }
 _OPTIONS: dict[str, tuple[str, ...]] = {  # of each scheme; the first are what may follow the colon
-    "digits": ("key_digits", "value_digits", "rotate", "past_only"),
-    "int8": ("rotate", "past_only"),
+    "digits": ("key_digits", "value_digits", "rotate", "past_only", "levels"),
+    "int8": ("rotate", "past_only", "levels"),
     "wkvquant": ("bits", "group", "past_only"),
     "kivi": ("bits", "group", "residual"),
 }
@@ -65,6 +67,7 @@ class KvFormat(Record):
     group: Count | None = None  # channels per scale; of KIVI's K, tokens. None: a head
     residual: Count | None = None  # newest tokens that KIVI keeps in full precision
     past_only: bool = False  # a token's own K and V are in full precision while it attends
+    levels: Levels | None = None  # of a row's largest probability: 255 of unsigned 8 bits, 127 of int8 lanes
 
     @model_validator(mode="before")
     @classmethod

@@ -13,7 +13,15 @@ __all__ = ["SWEEP", "KvJob"]
 # What is measured where no formats are named: the array's digits, and the rivals.
 SWEEP = (
     *("digits:5", "digits:5,rotate", "digits:4", "digits:4,rotate", "digits:3", "digits:3,rotate"),
-    *("digits:4/3,rotate", "digits:3/2,rotate", "int8", "wkvquant:4", "kivi:4", "kivi:2"),
+    *(
+        "digits:4/3,rotate",
+        "digits:4/3,rotate,levels=127",
+        "digits:3/2,rotate",
+        "int8",
+        "wkvquant:4",
+        "kivi:4",
+        "kivi:2",
+    ),
 )
 
 Count = Annotated[int, Field(ge=1)]

@@ -11,7 +11,7 @@ DIGITS = st.integers(1, 5)
 FORMATS = st.one_of(
     st.fixed_dictionaries(
         {"scheme": st.just("digits"), "key_digits": DIGITS, "value_digits": DIGITS},
-        optional={"rotate": st.booleans(), "past_only": st.booleans()},
+        optional={"rotate": st.booleans(), "past_only": st.booleans(), "levels": st.integers(1, 255)},
     ),
     st.fixed_dictionaries({"scheme": st.just("int8")}, optional={"rotate": st.booleans(), "past_only": st.booleans()}),
     st.fixed_dictionaries(
@@ -42,6 +42,7 @@ def test_spellings():
     assert parse_kv("wkvquant") == KvFormat(scheme="wkvquant", bits=4, past_only=True)
     assert not parse_kv("wkvquant:4,past-only=0").past_only
     assert parse_kv("kivi:2").residual == 128
+    assert (parse_kv("digits:3").levels, parse_kv("int8,levels=127").levels) == (255, 127)
     assert parse_kv("kivi:2,group=32,residual=128").spelled == "kivi:2"
 
 
@@ -69,6 +70,7 @@ def test_bits_by_hand():
         ("kivi:2,group", r"group needs a value, such as group=32$"),
         ("kivi:2,group=8,group=8", r"group is given twice$"),
         ("int8:7", r"int8 has one width; write int8$"),
+        ("digits:3,levels=256", r"levels should be less than or equal to 255, not '256'$"),
         ("digits:3,rotate=yes", r"a switch must be 1 or 0, not 'yes'$"),
         ("float:3", r"^KV format must be such as"),
         ("", r"^KV format must be such as"),
@@ -80,7 +82,7 @@ def test_what_cannot_be_read_is_one_line(text, words):
 
 
 def test_options_of_another_scheme_are_refused_in_fields_too():
-    with pytest.raises(ValueError, match=r"^manifest: int8 has no option bits, but rotate, past-only$"):
+    with pytest.raises(ValueError, match=r"^manifest: int8 has no option bits, but rotate, past-only, levels$"):
         checked_format({"scheme": "int8", "bits": 4}, "manifest")
 
 
