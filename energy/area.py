@@ -51,7 +51,7 @@ def area_of(array: ArrayConfig, costs: CostSource, cores: CoreGroup = ONE_CORE) 
     gates, factor = basis
     weight, activation, accumulator = buffers_of(array, gates.sram, gates.name)
     per_core = {
-        "array": _logic(gates.lane_area_um2(array) * array.lanes),
+        "array": _logic(gates.lane_area_um2(array) * array.lanes + gates.digits_area_um2(array)),
         "accumulators": _accumulators(accumulator, gates),
         "requantizers": _requantizers(array, gates),
         "vector": _vector(array, gates),
@@ -121,15 +121,17 @@ def _vector(array: ArrayConfig, gates: GateSource) -> Cost:
 
 
 def _sequencing(array: ArrayConfig, gates: GateSource) -> Cost:
-    """The shadow tile that loads while another works, and the control of the core."""
+    """The shadow tile that loads while another works, either way round where it can, and the control of the core."""
     table = load_area_table()
     stored = 2 if array.arithmetic.stores_trits else array.arithmetic.stored_bits or 0
     if array.structure.outputs_stationary:
         stored = 0.0  # weights pass through
     shadow = _logic(array.lanes * stored * gates.flip_flop_um2)
+    loading = table.lane_loading
+    two_ways = _spread(shadow, loading.low, loading.typical, loading.high) if array.lane_loading else ZERO
     per_table = gates.design_area_um2("tree", "ternary", array.accumulator_bits) / table.array_tables_per_lane
     control = _logic(table.control_tables * per_table)
-    return shadow + _spread(control, table.control.low, table.control.typical, table.control.high)
+    return shadow + two_ways + _spread(control, table.control.low, table.control.typical, table.control.high)
 
 
 def _macro(buffer: Buffer, gates: GateSource) -> Cost:
@@ -148,11 +150,13 @@ def _recipes(array: ArrayConfig, gates: GateSource, factor: float, buffer: Buffe
         f"CACTI 7 {sram.node_nm:g} nm macros of {buffer.cell} cells x {shrink.typical:g} "
         f"({shrink.low:g} to {shrink.high:g}){scaled}"
     )
+    digits = f", {sum(array.digit_adder_bits)} bits of adders per column for digit planes" if array.digits else ""
+    loaded = " behind multiplexers, for lanes or columns" if array.lane_loading else ""
     return {
-        "array": f"{gates.area_recipe(array)}, {placed}",
+        "array": f"{gates.area_recipe(array)}{digits}, {placed}",
         "accumulators": f"{macro}, two ports x {table.accumulator_ports.typical:g}",
         "requantizers": f"sum bits x {SCALE_BITS} partial products of an int8 lane per column, {placed}",
         "vector": f"{gates.vector_recipe(array)}, {placed}",
         "sram": f"{macro}, banks of {sram.bank_bytes / 1024:g} KiB to one array",
-        "sequencing": f"shadow tile of flip-flops, control as on ECP5 in units of the array, {placed}",
+        "sequencing": f"shadow tile of flip-flops{loaded}, control as on ECP5 in units of the array, {placed}",
     }

@@ -1,6 +1,6 @@
 """Gate-level figures as a cost source: our own circuits, synthesized and simulated with an open cell library."""
 
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from statistics import linear_regression
 from typing import ClassVar, NamedTuple, get_args
@@ -25,6 +25,7 @@ GATES_PREFIX = "gates:"
 _RESULTS = Path(__file__).parents[2] / "hw" / "gates" / "results"
 _SCHEMA, _VERSION = "tritforge.gates", 1
 _TYPICAL_ZEROS = 0.4  # between absmean rounding (0.31) and the threshold of least error (0.46)
+_SUM_LANES = ("lane", ARITHMETICS["ternary"].gate_format, "synthetic")
 _VECTOR = {name: ("lane", ARITHMETICS[name].gate_format) for name in get_args(VectorMac)}
 _NEEDED = {("tree", arithmetic.gate_format) for arithmetic in ARITHMETICS.values()} | {*_VECTOR.values()}
 
@@ -56,6 +57,7 @@ class AreaTable(Record):
     vector_lane: Share
     requantizer: Share
     accumulator_ports: Share
+    lane_loading: Share
     control_tables: int
     array_tables_per_lane: float
     control: Share
@@ -85,6 +87,14 @@ class GateRow(BaseModel):
     clock_j: float  # of that, the registers' clock pins and gates
     leakage_w: float
     area_um2: float  # of the whole design
+
+
+class SumBit(NamedTuple):
+    """One bit of an adder that ends in a register: the slope of ternary lanes over the widths of their sums."""
+
+    energy_j: float  # per sum
+    leakage_w: float
+    um2: float
 
 
 class _Switching(NamedTuple):
@@ -120,8 +130,16 @@ class GateSource:
 
         Trees of trits were measured with several shares of zeros while weights rest, so with (1 - zeros) / 2 toggles
         per bit of random activations: the line through these figures gives those of any rate. Other designs keep the
-        figures of the operands that they were measured with.
+        figures of the operands that they were measured with. The adders of digit planes are registered in every
+        column's way, open or not, and are counted as open.
         """
+        products = self._products(array, counts)
+        if not array.digits:
+            return products
+        return products + Cost.exact(sum(array.digit_adder_bits) * counts.accumulations * self.sum_bit.energy_j)
+
+    def _products(self, array: ArrayConfig, counts: ActionCounts) -> Cost:
+        """The multiply-accumulates alone."""
         measured = self.mac(array).energy
         line = self._switching(array)
         if line is None or not counts.array_macs:
@@ -189,8 +207,10 @@ class GateSource:
         return f"FP16 -> FP32 lanes, {self.name}"
 
     def logic_leakage_w(self, array: ArrayConfig) -> Cost:
-        """Leakage of every lane of the array and of its vector unit, W."""
+        """Leakage of every lane of the array, of its adders of digit planes, and of its vector unit, W."""
         lanes = self._of(array)[0].leakage_w * array.lanes
+        if array.digits:
+            lanes += sum(array.digit_adder_bits) * array.cols * self.sum_bit.leakage_w
         if self.vector is not None and not array.arithmetic.is_float:
             lanes += self.vector.lane_leakage_w * array.vector_lanes
         return Cost.exact(lanes)
@@ -228,6 +248,25 @@ class GateSource:
     def node_nm(self) -> float:
         """Node of the library, nm."""
         return _libraries()[self._library].node_nm
+
+    def digits_area_um2(self, array: ArrayConfig) -> float:
+        """Cell area of the adders of digit planes behind all columns, um2."""
+        return sum(array.digit_adder_bits) * array.cols * self.sum_bit.um2 if array.digits else 0.0
+
+    @cached_property
+    def sum_bit(self) -> SumBit:
+        """One bit of a registered adder.
+
+        Raises:
+            InputError: lanes of fewer than two widths were measured.
+        """
+        rows = [row for row in self._rows if (row.organisation, row.format, row.operands) == _SUM_LANES]
+        rows = [row for row in rows if row.zero_fraction == _TYPICAL_ZEROS]
+        bits = [row.accumulator_bits for row in rows]
+        if len(set(bits)) < 2:
+            raise InputError(f"costs {self.name}: ternary lanes of two widths must be measured; run make gates")
+        figures = ([getattr(row, name) for row in rows] for name in ("dynamic_j", "leakage_w", "area_um2"))
+        return SumBit(*(linear_regression(bits, values).slope for values in figures))
 
     @property
     def flip_flop_um2(self) -> float:

@@ -86,8 +86,11 @@ class OperatorSource:
         return MacCost(energy, f"{recipe}, {self.name}; scaled by operand toggling; no registers")
 
     def array_energy(self, array: ArrayConfig, counts: ActionCounts) -> Cost:
-        """The table's figures are for random operands, so only the active ones count."""
-        return self.mac(array).energy.scaled(counts.array_macs_active)
+        """The table's figures are for random operands, so only the active ones count; open adders of digit planes."""
+        products = self.mac(array).energy.scaled(counts.array_macs_active)
+        if not array.digits:
+            return products
+        return products + self.table.integer_add(max(array.digit_adder_bits)).scaled(counts.digit_additions)
 
     def clock_share(self, array: ArrayConfig) -> float | None:
         """Operators have no registers."""

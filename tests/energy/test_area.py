@@ -102,6 +102,22 @@ def test_sequencing_is_a_shadow_tile_and_the_control_that_was_synthesized(close)
     assert parts(array())["sequencing"].typical == close((512 * 2 * 0.2916 + control) / 1e6 / 0.75)
 
 
+def test_digits_stand_behind_every_column_and_lane_loading_before_every_stored_bit(close):
+    """32 lanes: adders of 15, 18 and 20 bits, each bit as what ternary lanes grow by from 16 to 32 bits."""
+    able = {"planes": 5, "digits": True}
+    widths = {bits: cells(f"lane ternary-{bits} zeros 0.4") for bits in (16, 20, 24, 32)}
+    mean, mean_area = sum(widths) / 4, sum(widths.values()) / 4
+    slope = sum((bits - mean) * (area - mean_area) for bits, area in widths.items())
+    slope /= sum((bits - mean) ** 2 for bits in widths)
+    grown = parts(array(**able))["array"].typical - parts(array())["array"].typical
+    assert grown == close(16 * (15 + 18 + 20) * slope / 1e6 / 0.75)
+    loads = parts(array(lane_loading=True))["sequencing"].typical - parts(array())["sequencing"].typical
+    assert loads == close(512 * 2 * 0.2916 * 0.6 / 1e6 / 0.75)
+    recipes = area_of(array(**able, lane_loading=True), load_source("gates:asap7")).recipes
+    assert "53 bits of adders per column for digit planes" in recipes["array"]
+    assert "behind multiplexers, for lanes or columns" in recipes["sequencing"]
+
+
 def test_tables_of_the_control_are_those_of_the_committed_synthesis():
     scopes = json.loads((ROOT / "docs" / "results" / "fpga-ecp5-32x32-chain4-ecp5.json").read_text())["scopes"]
     assert LOGIC["control_tables"] == scopes["core"]["tables"] - scopes["datapath"]["tables"]

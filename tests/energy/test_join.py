@@ -102,6 +102,17 @@ def test_every_action_is_paid_for_by_one_part_or_by_none(field, close):
     assert paid == {where[field]} if field in where else paid == set()
 
 
+def test_open_adders_of_digit_planes_are_paid_for_and_closed_ones_are_not(close):
+    """5 lanes: totals of 11 bits, times 81 at most: 17 bits."""
+    able = {"planes": 5, "digits": True, "rows": 5}
+    counts = COUNTS._replace(digit_additions=1e9)
+    costs = load_costs("horowitz-45nm")
+    for open_adders, run in ((1e9, result(counts=counts, **able)), (0, result(counts=counts))):
+        (prefill, _), (phase, _) = energy_of(run, load_source("horowitz-45nm")).phases, run.phases
+        naive = naive_energy(run, phase, "horowitz-45nm")["array"]
+        assert prefill.parts["array"].typical == close(naive[1] + open_adders * costs.integer_add(17).typical)
+
+
 def test_totals_and_compute_are_sums_of_their_parts(close):
     for phase in energy_of(result(), load_source("horowitz-45nm")).phases:
         for end in range(3):

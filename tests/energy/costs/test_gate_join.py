@@ -5,6 +5,7 @@ import pytest
 from energy.costs.gates import GateRow, GateSource, gate_names, load_gates
 from energy.costs.sources import load_source
 from hw.config import ArrayConfig, load_array
+from hw.errors import InputError
 from sim.counts import ActionCounts
 
 SRAM = load_source("horowitz-45nm").sram
@@ -77,6 +78,24 @@ def test_leakage_is_that_of_every_lane_of_the_representative_row():
     assert tuple(SOURCE.logic_leakage_w(array(accumulator_bits=20))) == pytest.approx([3e-9 * 1024] * 3)
     assert tuple(SOURCE.logic_leakage_w(array(organisation="systolic"))) == pytest.approx([7e-9 * 1024] * 3)
     assert SOURCE.leakage_recipe() == "logic from the cells of hand"
+
+
+def test_adders_of_digit_planes_are_bits_of_the_widest_lanes_less_the_narrowest():
+    """32 lanes: totals of 13 bits; times 3, 27, 81: 15, 18 and 20 bits. A bit is 2 pJ, 0.5 nW, as lanes grow so."""
+    lanes = [row("lane ternary", bits, 5.0 + 2.0 * bits, zeros=0.4, leakage_nw=0.5 * bits) for bits in (16, 20, 32)]
+    others = [row("lane ternary", 48, 1.0, zeros=0.6), row("lane ternary", 48, 1.0, operands="recorded", zeros=0.4)]
+    source = GateSource("hand", [*TREES, *lanes, *others], SRAM)
+    able = array(accumulator_bits=28, planes=5, digits=True)
+    assert able.digit_adder_bits == (15, 18, 20)
+    assert array(planes=3, digits=True).digit_adder_bits == (15, 17)
+    assert array(planes=5).digit_adder_bits == ()
+    counts = ActionCounts(array_macs=100, array_macs_active=60, accumulations=7)
+    plain = source.array_energy(array(accumulator_bits=28), counts)
+    assert tuple(source.array_energy(able, counts)) == pj(*(end * 1e12 + 7 * 53 * 2.0 for end in plain))
+    assert tuple(source.logic_leakage_w(able)) == pytest.approx([4e-9 * 1024 + 0.5e-9 * 53 * 32] * 3)
+    assert source.digits_area_um2(array()) == 0
+    with pytest.raises(InputError, match="costs gates:hand: ternary lanes of two widths must be measured"):
+        SOURCE.array_energy(able, counts)
 
 
 def test_clocks_are_a_share_of_the_representative_row():
