@@ -253,13 +253,27 @@ class NaiveMachine:
             tokens = range(first, min(first + tile, queries))
             context = len({key for query in tokens for key in self._visible(past + query)})
             n, k = (context, s.head_dim) if name == "attention_scores" else (s.head_dim, context)
-            one = self._dense(len(tokens) * group, n, k, stored=self.kv_bits / self.format.passes, here=True)
+            one = self._dense(
+                len(tokens) * group, n, k, stored=self.kv_bits / self.format.passes, here=True,
+                head_start=self._whole_latency(),
+            )  # fmt: skip
             for _ in range(batch * s.kv_heads):
                 total += one
+        self._first_word(total)
         useful = pairs * s.head_dim * self.format.passes
         total["array_macs_padding"] += total["array_macs"] - useful  # products with keys that a query does not see
         total["array_macs"] = total["array_macs_active"] = useful
         return total
+
+    def _whole_latency(self) -> int:
+        """Whole cycles before a first word of DRAM."""
+        return int(Fraction(self.memory.latency_s).limit_denominator(10**12) * Fraction(self.array.clock_hz))
+
+    def _first_word(self, total: Counter) -> None:
+        """A step of attention waits for its first word once; later GEMMs' tiles were asked for while others worked."""
+        if not self.on_chip:
+            total["dram_stall"] += self._whole_latency()
+            total["cycles"] += self._whole_latency()
 
     def _kept_bytes(self, digits: int) -> int:
         """Of one token and head: per plane whole bytes of five trits for every piece of the head that is a tile's."""
@@ -303,7 +317,7 @@ class NaiveMachine:
                 one = naive_gemm(
                     array, self.memory, rows, n, k, bits=self.weight_bits, planes=planes, inputs_here=True,
                     outputs_here=True, weights_here=self.on_chip, tile_bytes=tile_bytes, digits=True,
-                    **self._mapping(),
+                    head_start=self._whole_latency(), **self._mapping(),
                 )  # fmt: skip
                 products = sum(len(set(own) & set(keys)) for own in visible)
                 products *= s.heads // s.kv_heads * s.head_dim * planes
@@ -323,6 +337,7 @@ class NaiveMachine:
                 one = self._around(one, beside, self._attention_lanes(), 0)
                 for _ in range(batch * s.kv_heads):
                     total += one
+        self._first_word(total)
         assert total["array_macs"] == pairs * s.head_dim * planes
         ones = Fraction(1, 3)  # two of three digits are set, and half of an operand's bits
         rate = ones if queries * s.heads > s.kv_heads else 2 * ones * (1 - ones)  # tiles rest, or meet one row each

@@ -10,6 +10,7 @@ from energy.costs.dram import DRAM_PARTS
 from energy.costs.gates import GATES_PREFIX
 from energy.costs.sources import load_source, source_names
 from energy.job import BASELINES, Job, Rivals, simulate_machines
+from energy.reports.attention import attention_table, measure_attention
 from energy.reports.claims import CLAIMS_TABLES
 from energy.reports.comparison import comparison_markdown
 from energy.reports.energy_tables import ENERGY_TABLES
@@ -45,6 +46,7 @@ PAGES = (  # those rendered here
 )
 _MAIN_RESULT = RESULTS / "sim-llama2-7b.json"
 _FAMILY = RESULTS / "machines.json"
+_ATTENTION = RESULTS / "attention-llama2-7b.json"
 _HOLDS = RESULTS / "machines-llama2-7b.json"
 _JOBS = {  # what `make docs` simulates again
     _MAIN_RESULT: Job(model="llama2-7b", kv_bits=8),
@@ -64,8 +66,9 @@ def measure() -> list[Path]:
         summary, _ = simulate_machines(job, load_shape(job.model), rivals=_RIVALS)
         write_text(path, json.dumps(summary.model_dump(mode="json"), indent=1) + "\n")
     measure_holds(_HOLDS)
+    measure_attention(_ATTENTION)
     measure_family(_FAMILY)
-    return [*_JOBS, _HOLDS, _FAMILY]
+    return [*_JOBS, _HOLDS, _FAMILY, _ATTENTION]
 
 
 def render_file(path: Path) -> str:
@@ -197,6 +200,7 @@ _TABLES: dict[str, Callable[[], str]] = {
     "agreement": _agreement_table,
     "methods": _methods_table,
     "family": partial(family_table, _FAMILY),
+    "attention": partial(attention_table, _ATTENTION),
     "holds": partial(holds_table, _HOLDS),
     **{f"rooms-{package}": partial(rooms, package) for package in ("hw", "quant", "sim", "energy")},
     **CLAIMS_TABLES,

@@ -21,7 +21,7 @@ _JOBS = (
     Job(array="server-128x128", memory="hbm3-6400", costs=_COSTS, kv_bits=8),
 )
 _HEADER = (
-    *("array", "memory", "KV bits", "bus, bits", "vector lanes", "weights + activations, KiB", "area, mm2", "prefill"),
+    *("array", "memory", "K and V", "bus, bits", "vector lanes", "weights + activations, KiB", "area, mm2", "prefill"),
     *("J/token", "W", "decode tokens/s", "J/token", "of the memory's bandwidth"),
 )
 
@@ -48,7 +48,7 @@ def _row(job: Job, summary: JobSummary, bandwidth: float) -> dict:
     return {
         "array": job.array,
         "memory": job.memory,
-        "kv_bits": job.kv_bits,
+        "cache": _cache(job),
         "weight_bus_bits": array.weight_bus_bits,
         "vector_lanes": array.vector_lanes,
         "buffers_kib": [array.weight_buffer_bytes / 1024, array.activation_buffer_bytes / 1024],
@@ -62,11 +62,17 @@ def _row(job: Job, summary: JobSummary, bandwidth: float) -> dict:
     }
 
 
+def _cache(job: Job) -> str:
+    """How K and V are kept."""
+    digits = job.formats(load_array(job.array), load_shape(job.model)).digits
+    return f"{digits.key_digits} and {digits.value_digits} digits" if digits else f"{job.kv_bits} bits"
+
+
 def _cells(row: dict) -> list[str]:
     return [
         row["array"],
         row["memory"],
-        f"{row['kv_bits']}",
+        row["cache"],
         f"{row['weight_bus_bits']}",
         f"{row['vector_lanes']}",
         " + ".join(f"{kib:g}" for kib in row["buffers_kib"]),

@@ -1,4 +1,8 @@
-"""Scores and values on the array: K or V in the place of weights, dense operands or balanced-ternary digits."""
+"""Scores and values on the array: K or V in the place of weights, dense operands or balanced-ternary digits.
+
+The GEMMs of a step are known before its first: the loader asks for the tiles of the next while those of one are used,
+so that the first word of DRAM is waited for once.
+"""
 
 import math
 from collections.abc import Iterator
@@ -43,7 +47,7 @@ def dense_attention(resources: Resources, op: AttentionOp, useful: int) -> Cost:
     """
     array, passes, scores = resources.dense_array, resources.array.arithmetic.dense_passes, _makes_scores(op)
     heads = op.batch * op.kv_heads
-    total, missing = _NOTHING, 0
+    total, missing = _first_words(resources, op), 0
     for blocks in key_blocks(op, array.token_tile):
         job = GemmJob(_sizes(op, blocks.rows, 1), planes=passes, weight_dram_bits=resources.formats.kv_bits / passes)
         for alike in _alike(resources, array, op, blocks, job):
@@ -63,7 +67,7 @@ def digit_attention(resources: Resources, op: AttentionOp, digits: KvDigits, use
     """
     array, scores = resources.array, _makes_scores(op)
     heads, planes = op.batch * op.kv_heads, digits.key_digits if scores else digits.value_digits
-    total, missing = _NOTHING, 0
+    total, missing = _first_words(resources, op), 0
     for blocks in key_blocks(op, array.token_tile, lambda rows: block_keys(resources, digits, rows)):
         job = GemmJob(
             _sizes(op, blocks.rows, 1), planes=planes, digits=True, tile_dram_bytes=_tile_bytes(array, op, digits)
@@ -85,6 +89,12 @@ def block_keys(resources: Resources, digits: KvDigits, rows: int) -> int:
     held = array.activation_buffer_bytes * 8 // 2 // (rows * resources.formats.residual_bits)
     longest = min(held, array.max_k_of(digits.value_digits, digits=True))
     return max(1, longest // array.rows) * array.rows
+
+
+def _first_words(resources: Resources, op: AttentionOp) -> Cost:
+    """What all steps wait for the first words of K or V; nothing where they live on chip."""
+    waits = 0 if resources.execution.on_chip else resources.latency_cycles * op.steps
+    return _NOTHING._replace(cycles=waits, causes=_NOTHING.causes | {"dram_stall": waits})
 
 
 def _makes_scores(op: AttentionOp) -> bool:
@@ -118,7 +128,12 @@ def _alike(
     for count in np.unique(tiles):
         same = tiles == count
         most = int(blocks.keys[same].max())
-        sized = job._replace(gemm=_sizes(op, blocks.rows, most), inputs_on_chip=True, outputs_on_chip=True)
+        sized = job._replace(
+            gemm=_sizes(op, blocks.rows, most),
+            inputs_on_chip=True,
+            outputs_on_chip=True,
+            head_start=resources.latency_cycles,
+        )
         cost = gemm_cost(resources.executed(sized), array, resources.memory, resources.cores)
         yield _Alike(cost, most, KeyBlocks(blocks.rows, *(values[same] for values in blocks[1:])))
 

@@ -49,6 +49,7 @@ class Resources:
         self.vector_lanes = array.vector_lanes * units  # elements are independent: they spread over all cores
         self.attention_lanes = array.attention_lanes * cores.count or self.vector_lanes
         self._vector_bus_bits = array.vector_bus_bits * cores.count if array.vector_bus_bits else math.inf
+        self.latency_cycles = math.floor(round(memory.latency_s * array.clock_hz, 6))  # whole ones to a first word
         self._latency_cycles = math.ceil(memory.latency_s * array.clock_hz)
 
     def place(self, op: Op) -> str:

@@ -4,10 +4,12 @@ import pytest
 
 from energy.area import area_of
 from energy.costs.sources import load_source
+from energy.job import Rivals, simulate_machines
 from energy.model import energy_of
 from energy.study.document import load_study, study_names
 from hw.config import ArrayConfig, load_array
 from quant.shapes import load_shape
+from sim.memory import load_memory
 
 MACHINES = ("edge-32x32-balanced", "mobile-64x64", "server-128x128")
 LOSS = 0.03  # of one figure at least, where an axis is a step lower
@@ -61,6 +63,33 @@ def test_mobile_reaches_what_its_memory_allows():
     assert 1 / found["decode_s"] >= 29
     assert 512 * found["prefill_s"] <= 1.1
     assert found["prefill_j"] / found["prefill_s"] <= int8["prefill_j"] / int8["prefill_s"]
+
+
+@pytest.mark.parametrize(("prompt", "behind"), [(512, 0.04), (2048, 0.10)])
+def test_attention_on_the_array_keeps_prefill_beside_int8_of_equal_lanes(prompt, behind):
+    """Today it is ahead: 12 % and 4 %, each with its own balanced bus."""
+    job = load_study("mobile-64x64-memory").base.model_copy(update={"prefill": prompt, "decode": 1})
+    own = load_array("mobile-64x64")
+    ternary, int8 = (figures(job, machine)["prefill_s"] for machine in (own, own.baseline("int8", "balanced")))
+    assert ternary <= (1 + behind) * int8
+
+
+def test_of_equal_compute_area_ternary_prefill_is_three_times_as_fast():
+    job = load_study("mobile-64x64-memory").base
+    summary, _ = simulate_machines(
+        job, load_shape(job.model), None, Rivals(rivals="int8", rival_bus="balanced", hold="compute-area")
+    )
+    ternary, int8 = summary.machines
+    assert int8.phase("prefill").seconds >= 3 * ternary.phase("prefill").seconds
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_vector_lanes_keep_up_with_the_memory_while_lm_head_streams(machine):
+    """A byte per weight: the vector unit takes less time for lm_head than DRAM, and with half of its lanes more."""
+    job = load_study(f"{machine}-memory").base
+    array, memory = load_array(machine), load_memory(job.memory)
+    bytes_per_cycle = memory.bytes_per_cycle(array.clock_hz)
+    assert array.vector_lanes / 2 < bytes_per_cycle <= array.vector_lanes
 
 
 def test_the_old_edge_array_keeps_its_numbers():
