@@ -72,7 +72,10 @@ def _refusal(digits: KvDigits, array: ArrayConfig, head_dim: int) -> str | None:
     for name in ("key_digits", "value_digits"):
         count = getattr(digits, name)
         if count > array.planes:
-            return f"{name} must be at most {array.planes}, the planes of array {array.name!r}, not {count}; {_WAY_OUT}"
+            return (
+                f"{name} must be at most {array.planes}, the planes of array {array.name!r} (a field), not {count}; "
+                f"{_WAY_OUT}"
+            )
     if head_dim > array.max_k_of(digits.key_digits, digits=True):
         fitting = [count for count in DIGIT_COUNTS if head_dim <= array.max_k_of(count, digits=True)]
         needed = array.arithmetic.sum_bits(head_dim * planes_weight(DIGIT_COUNTS[0], digits=True), array.max_exponent)

@@ -28,7 +28,7 @@ def measure_attention(path: Path) -> None:
     """Simulate every placement, digits and prompt, the model's own limit of positions lifted, and write a row each."""
     shape = load_shape(_MODEL).model_copy(update={"max_positions": 2 * _PROMPTS[-1]})
     array = load_array(_ARRAY)
-    wide = ArrayConfig(**array.model_dump() | {"vector_lanes": _WIDE})
+    wide, deep = (ArrayConfig(**array.model_dump() | fields) for fields in ({"vector_lanes": _WIDE}, {"planes": 5}))
     rows = []
     for prompt in _PROMPTS:
         plain = Job(model=_MODEL, array=_ARRAY, costs=_COSTS, kv_bits=8, prefill=prompt)
@@ -37,7 +37,8 @@ def measure_attention(path: Path) -> None:
         for key, value, rotate in _DIGITS:
             fields = {"attention": "array", "key_digits": key, "value_digits": value, "rotate": rotate}
             label = f"{key} and {value} digits{', rotated' if rotate else ''}"
-            rows.append(_row(prompt, label, plain.model_copy(update=fields).simulate(shape, array)))
+            machine = deep if max(key, value) > array.planes else array
+            rows.append(_row(prompt, label, plain.model_copy(update=fields).simulate(shape, machine)))
         rows += [_rival_row(plain, shape, prompt, hold) for hold in _HOLDS]
     write_text(path, json.dumps(rows, indent=1) + "\n")
 
