@@ -73,8 +73,8 @@ def _refusal(digits: KvDigits, array: ArrayConfig, head_dim: int) -> str | None:
         count = getattr(digits, name)
         if count > array.planes:
             return (
-                f"{name} must be at most {array.planes}, the planes of array {array.name!r} (a field), not {count}; "
-                f"{_WAY_OUT}"
+                f"{name} must be at most {array.planes}, the planes of array {array.name!r} "
+                f"(--array-fields planes={count}), not {count}; {_WAY_OUT}"
             )
     if head_dim > array.max_k_of(digits.key_digits, digits=True):
         fitting = [count for count in DIGIT_COUNTS if head_dim <= array.max_k_of(count, digits=True)]

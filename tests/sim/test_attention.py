@@ -95,7 +95,8 @@ def test_the_old_spelling_asks_for_it_too():
         (
             {"planes": 3},
             ["--attention", "array"],
-            "^key_digits must be at most 3, the planes of array 'a' .a field., not 4; or attention must be vector$",
+            "^key_digits must be at most 3, the planes of array 'a' .--array-fields planes=4., not 4; or attention "
+            "must be vector$",
         ),
         ({"planes": 3}, ["--key-digits", "3", "--value-digits", "5"], "^value_digits must be at most 3, the planes"),
         (
