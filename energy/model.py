@@ -1,6 +1,7 @@
 """Energy of a simulated run: action counts times costs, plus leakage power times time; joined here and nowhere else."""
 
 from energy.costs.dram import DRAM_PARTS, chip_count, dram_energy, dram_power, load_dram
+from energy.costs.gates import Work
 from energy.costs.sources import CostSource
 from energy.costs.sram import Buffer, buffers_of
 from energy.costs.tables import ZERO, Cost, load_host
@@ -11,8 +12,8 @@ from sim.result import PhaseResult, SimResult
 
 __all__ = ["COMPUTE", "OFF_CHIP", "PARTS", "EnergyResult", "PhaseEnergy", "energy_of"]
 
-PARTS = ("array", "vector", "host", "sram", *DRAM_PARTS, "leakage")
-COMPUTE = ("array", "vector")
+PARTS = ("array", "vector", "clock", "wires", "host", "sram", *DRAM_PARTS, "leakage")
+COMPUTE = ("array", "vector", "clock", "wires")
 OFF_CHIP = (*DRAM_PARTS, "host")
 
 
@@ -31,7 +32,7 @@ class PhaseEnergy(Record):
 
     @property
     def compute(self) -> Cost:
-        """Arithmetic of the array and of the vector unit, J."""
+        """Array and vector unit with their clock and wires, J."""
         return sum((self.parts[name] for name in COMPUTE), ZERO)
 
     @property
@@ -65,6 +66,8 @@ def energy_of(result: SimResult, costs: CostSource) -> EnergyResult:
     recipes = {
         "array": costs.mac(result.array).recipe,
         "vector": costs.vector_recipe(result.array),
+        "clock": costs.placed_recipe(result.array),
+        "wires": costs.placed_recipe(result.array),
         "host": f"instructions of a processor, its link; {load_host().operation_pj.source}",
         "sram": _sram_recipe(buffers),
         "dram": _dram_recipe(result),
@@ -76,9 +79,14 @@ def energy_of(result: SimResult, costs: CostSource) -> EnergyResult:
 def _phase_energy(result: SimResult, phase: PhaseResult, costs: CostSource) -> PhaseEnergy:
     counts, seconds = phase.counts, result.seconds(phase)
     buffers = _buffers(result, costs)
+    array = costs.array_energy(result.array, counts) + costs.reduction(result.array).scaled(counts.reductions)
+    vector = _vector_energy(result.array, phase, costs)
+    clock, wires = costs.placed(result.array, counts, Work(array, vector, phase.cycles, result.cores.count))
     parts = {
-        "array": costs.array_energy(result.array, counts) + costs.reduction(result.array).scaled(counts.reductions),
-        "vector": _vector_energy(result.array, phase, costs),
+        "array": array,
+        "vector": vector,
+        "clock": clock,
+        "wires": wires,
         "host": load_host().operation.scaled(counts.host_macs + counts.host_ops)
         + load_host().link_bit.scaled(counts.host_link_bits),
         "sram": _sram_energy(buffers, counts),

@@ -37,6 +37,8 @@ def naive_energy(result, phase, name: str) -> dict[str, tuple[float, float, floa
             tuple(1e-12 * value * counts.vector_ops for value in element),
             tuple(1e-12 * value * counts.scale_multiplies for value in scale),
         ),
+        "clock": (0.0, 0.0, 0.0),  # operators have neither registers nor a place
+        "wires": (0.0, 0.0, 0.0),
         "host": _sum(
             tuple(1e-12 * value * (counts.host_macs + counts.host_ops) for value in instruction),
             tuple(1e-12 * value * counts.host_link_bits for value in link),

@@ -8,7 +8,8 @@ from typing import ClassVar, NamedTuple, get_args
 from pydantic import BaseModel, ConfigDict
 
 from energy.costs.operators import MacCost
-from energy.costs.tables import TECH_FOLDER, Cost, Share, SramChoice
+from energy.costs.placed import load_placed, placed_shares
+from energy.costs.tables import TECH_FOLDER, ZERO, Cost, Share, SramChoice
 from energy.costs.vector import VectorUnit, block_rows, vector_unit
 from hw.arithmetics import ARITHMETICS, VectorMac
 from hw.artifact import read_artifact, sha256_json
@@ -18,7 +19,7 @@ from hw.errors import InputError
 from sim.counts import ActionCounts
 from sim.trace.statistics import RANDOM_TOGGLE_RATE
 
-__all__ = ["GATES_PREFIX", "AreaTable", "GateSource", "gate_names", "load_area_table", "load_gates"]
+__all__ = ["GATES_PREFIX", "AreaTable", "GateSource", "Work", "gate_names", "load_area_table", "load_gates"]
 
 GATES_PREFIX = "gates:"
 
@@ -89,6 +90,15 @@ class GateRow(BaseModel):
     area_um2: float  # of the whole design
 
 
+class Work(NamedTuple):
+    """What a phase's netlists took, J, and for how long there was a clock."""
+
+    array: Cost
+    vector: Cost
+    cycles: int
+    cores: int
+
+
 class SumBit(NamedTuple):
     """One bit of an adder that ends in a register: the slope of ternary lanes over the widths of their sums."""
 
@@ -147,6 +157,11 @@ class GateSource:
         toggles = RANDOM_TOGGLE_RATE * counts.array_macs_active / counts.array_macs
         typical = max(line.clock_j, line.clock_j + line.idle_j + line.toggle_j * toggles)
         return Cost(min(measured.low, typical), typical, max(measured.high, typical)).scaled(counts.array_macs)
+
+    def mac_parts(self, array: ArrayConfig) -> tuple[float, float]:
+        """J of one MAC's clock pins, and of its logic and registers; the most representative row."""
+        row = self._of(array)[0]
+        return row.clock_j, row.dynamic_j - row.clock_j
 
     def clock_share(self, array: ArrayConfig) -> float | None:
         """Of the most representative row."""
@@ -214,6 +229,37 @@ class GateSource:
         if self.vector is not None and not array.arithmetic.is_float:
             lanes += self.vector.lane_leakage_w * array.vector_lanes
         return Cost.exact(lanes)
+
+    def placed(self, array: ArrayConfig, counts: ActionCounts, work: Work) -> "tuple[Cost, Cost]":
+        """Clock distribution, with the clock of idle cycles, and wires of array and vector unit."""
+        if not self._has_wires:
+            return ZERO, ZERO
+        own, vector = (placed_shares(self._library, one) for one in (array.arithmetic, ARITHMETICS["int8"]))
+        pins_j = self._of(array)[0].clock_j
+        pins = Cost.exact(pins_j * counts.array_macs)
+        vector_pins = work.vector.scaled(self.vector.clock_share if self.vector else 0.0)
+        idle = load_placed().idle_clock
+        slots = max(0.0, work.cycles * array.lanes * work.cores - counts.array_macs)
+        resting = Cost(idle.low, idle.typical, idle.high).scaled(slots * pins_j)
+        clock = _times(pins + resting, own.clock) + resting + _times(vector_pins, vector.clock)
+        wires = _times(_less(work.array, pins), own.wires) + _times(_less(work.vector, vector_pins), vector.wires)
+        return clock, wires
+
+    def placed_recipe(self, array: ArrayConfig) -> str:
+        """Shares and their library."""
+        if not self._has_wires:
+            return "none: no library of this name was placed"
+        wires, clock, library = placed_shares(self._library, array.arithmetic)
+        return (
+            f"wires {wires.typical:.0%} of logic and registers ({wires.low:.0%} to {wires.high:.0%}), clock "
+            f"distribution {clock.typical:.0%} of clock pins ({clock.low:.0%} to {clock.high:.0%}) in {library}, idle "
+            f"cycles {load_placed().idle_clock.typical:.0%} of the clock"
+        )
+
+    @property
+    def _has_wires(self) -> bool:
+        """Not of libraries that tests make up."""
+        return self._library in _libraries()
 
     def area_basis(self) -> "tuple[GateSource, float] | None":
         """These cells as they are; None where nothing is known of their flip-flops and SRAM."""
@@ -299,6 +345,15 @@ class GateSource:
         width = min((row.accumulator_bits for row in rows), key=lambda bits: (abs(bits - accumulator_bits), bits))
         same = [row for row in rows if row.accumulator_bits == width]
         return sorted(same, key=_representative)
+
+
+def _times(cost: Cost, share: Cost) -> Cost:
+    return Cost(*(one * part for one, part in zip(cost, share, strict=True)))
+
+
+def _less(cost: Cost, part: Cost) -> Cost:
+    """``cost`` without a part of it."""
+    return Cost(*(max(0.0, one - other) for one, other in zip(cost, part, strict=True)))
 
 
 def gate_names() -> list[str]:

@@ -3,9 +3,9 @@
 from functools import cached_property
 from typing import Protocol
 
-from energy.costs.gates import GATES_PREFIX, GateSource, gate_names, load_gates
+from energy.costs.gates import GATES_PREFIX, GateSource, Work, gate_names, load_gates
 from energy.costs.operators import MacCost, mac_cost, vector_mac_cost
-from energy.costs.tables import Cost, OpTable, SramChoice, cost_names, load_costs
+from energy.costs.tables import ZERO, Cost, OpTable, SramChoice, cost_names, load_costs
 from hw.arithmetics import VectorMac
 from hw.artifact import sha256_json
 from hw.config import ArrayConfig
@@ -52,6 +52,14 @@ class CostSource(Protocol):
 
     def vector_recipe(self, array: ArrayConfig) -> str:
         """What the vector unit's costs are made of."""
+        ...
+
+    def placed(self, array: ArrayConfig, counts: ActionCounts, work: Work) -> tuple[Cost, Cost]:
+        """What placed blocks take beyond netlists: clock distribution, wires."""
+        ...
+
+    def placed_recipe(self, array: ArrayConfig) -> str:
+        """How these were found."""
         ...
 
     def logic_leakage_w(self, array: ArrayConfig) -> Cost:
@@ -119,6 +127,14 @@ class OperatorSource:
     def vector_recipe(self, array: ArrayConfig) -> str:
         """Operators for what they stand for."""
         return f"MACs, element operations and scale multiplies from {self.name}"
+
+    def placed(self, array: ArrayConfig, counts: ActionCounts, work: Work) -> tuple[Cost, Cost]:
+        """Operators have neither registers nor a place."""
+        return ZERO, ZERO
+
+    def placed_recipe(self, array: ArrayConfig) -> str:
+        """What is not there."""
+        return "none: operator tables have neither registers, clock nor wires"
 
     def logic_leakage_w(self, array: ArrayConfig) -> Cost:
         """A share of the array's dynamic power at full use."""

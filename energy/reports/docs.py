@@ -10,6 +10,7 @@ from energy.costs.dram import DRAM_PARTS
 from energy.costs.gates import GATES_PREFIX
 from energy.costs.sources import load_source, source_names
 from energy.job import BASELINES, Job, Rivals, simulate_machines
+from energy.model import COMPUTE
 from energy.reports.attention import attention_table, measure_attention
 from energy.reports.claims import CLAIMS_TABLES
 from energy.reports.comparison import comparison_markdown
@@ -56,7 +57,7 @@ _JOBS = {  # what `make docs` simulates again
 
 _RIVALS = Rivals(rivals="int8,fp16,w2a8", rival_bus="balanced")
 
-_PARTS = {"compute": ("array", "vector"), "SRAM": ("sram",), "DRAM": DRAM_PARTS, "leakage": ("leakage",)}
+_PARTS = {"compute": COMPUTE, "SRAM": ("sram",), "DRAM": DRAM_PARTS, "leakage": ("leakage",)}
 _COLOURS = {"compute": "#2a7f62", "SRAM": "#e0a458", "DRAM": "#c8553d", "leakage": "#8a8a8a"}
 
 

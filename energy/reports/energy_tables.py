@@ -1,10 +1,13 @@
 """Generated tables of docs/energy.md: what the cost files come to."""
 
 from energy.costs.dram import chip_count, dram_energy, dram_power, load_dram
-from energy.costs.gates import gate_names
+from energy.costs.gates import gate_names, load_gates
+from energy.costs.placed import placed_shares
 from energy.costs.sources import load_source, source_names
 from energy.costs.tables import ZERO, Cost, load_sram
 from energy.costs.vector import OPERATIONS, block_rows
+from energy.reports.rows import percent
+from hw.config import load_array
 from hw.pages import markdown_table
 from sim.counts import ActionCounts
 from sim.memory import load_memory, memory_names
@@ -85,4 +88,31 @@ def _vector() -> str:
     return markdown_table(header, rows)
 
 
-ENERGY_TABLES = {"dram-energy": _dram, "sram-cells": _sram, "vector-blocks": _vector}
+def _placed() -> str:
+    """Wires and clock distribution of every library, with the clock network's share of an array's dynamic energy."""
+    rows = []
+    for name in gate_names():
+        source = load_gates(name)
+        for mac in (None, "int8", "fp16"):
+            array = load_array("mobile-64x64")
+            array = array.baseline(mac) if mac else array
+            shares, pins, rest = placed_shares(name, array.arithmetic), *source.mac_parts(array)
+            network = pins * (1 + shares.clock.typical)
+            whole = network + rest * (1 + shares.wires.typical)
+            rows.append(
+                [
+                    name,
+                    array.mac,
+                    _range(shares.wires, 100),
+                    _range(shares.clock, 100),
+                    percent(network / whole),
+                    percent(rest * shares.wires.typical / whole),
+                    "measured" if shares.library == name else f"that of {shares.library}",
+                ]
+            )
+    header = ["library", "array", "wires, % of logic and registers", "clock distribution, % of clock pins"]
+    header += ["clock network in all dynamic", "wires in all dynamic", "shares"]
+    return markdown_table(header, rows)
+
+
+ENERGY_TABLES = {"dram-energy": _dram, "sram-cells": _sram, "vector-blocks": _vector, "placed": _placed}

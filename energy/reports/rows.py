@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 from energy.area import AREA_PARTS
 from energy.costs.tables import Cost
-from energy.model import COMPUTE
 from energy.summary import ClockGating, JobSummary, PhaseSummary, Reduction
 
 __all__ = ["SAVINGS", "Row", "gating_line", "headline", "percent", "reduction_rows", "result_rows", "si"]
@@ -77,7 +76,7 @@ def result_rows(summary: JobSummary) -> list[Row]:
         rows.extend(
             Row(f"energy: {label}", tuple(si(_part(p, parts), "J") for p in phases))
             for label, parts in _PARTS
-            if label != "host" or any(_part(p, parts) for p in phases)
+            if label not in _MAY_BE_MISSING or any(_part(p, parts) for p in phases)
         )
         rows.append(Row("low to high", tuple(_range(p.total_j_per_token) for p in phases)))
     return rows + _area_rows(summary)
@@ -138,13 +137,18 @@ _CAUSE_LABELS = {
 }
 
 _PARTS = (
-    ("compute", COMPUTE),
+    ("array", ("array",)),
+    ("vector unit", ("vector",)),
+    ("clock", ("clock",)),
+    ("wires", ("wires",)),
     ("host", ("host",)),
     ("SRAM", ("sram",)),
     ("DRAM bits", ("dram", "dram_rows")),
     ("DRAM rest", ("dram_standby", "dram_refresh")),
     ("leakage", ("leakage",)),
 )
+
+_MAY_BE_MISSING = ("clock", "wires", "host")  # operators have neither clock nor wires
 
 
 def _part(phase: PhaseSummary, parts: tuple[str, ...]) -> float:

@@ -64,6 +64,9 @@ def add_gates(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--vector", action="store_true", help="measure the vector unit's blocks: area, timing, energy of an element"
     )
+    parser.add_argument(
+        "--wires", action="store_true", help="measure what wires and clock distribution add to a placed block"
+    )
     parser.add_argument("--document", action="store_true", help="write docs/gates.md from the committed tables")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.set_defaults(run=gates)
@@ -95,11 +98,13 @@ def gates(options: Namespace) -> None:
         library = load_library(options.lib, CACHE / "libraries")
         if options.vector:
             rows = _vector(options, library, say)
+        elif options.wires:
+            rows = _wires(options, library, say)
         elif options.cross_check:
             rows = _cross_check(options, library, say)
         else:
             rows = (_table if options.table else _array)(options, library, say)
-    if options.json or options.cross_check:
+    if options.json or options.cross_check or options.wires:
         print(json.dumps(rows))
     elif options.vector:
         _print_blocks(rows, library)
@@ -139,6 +144,17 @@ def _vector(options: Namespace, library: Library, say: Callable[[str], None]) ->
 
     path = (options.results or RESULTS) / f"vector-{short_name(library.name)}.json"
     return run_vector_table(library, path, CACHE / "netlists", show)
+
+
+def _wires(options: Namespace, library: Library, say: Callable[[str], None]) -> list[dict]:
+    from hw.gates.table import RESULTS
+    from hw.gates.wires import run_wires
+
+    def show(text: str, done: int, total: int) -> None:
+        say(f"{text}, {done} of {total}")
+
+    name = short_name(library.name)
+    return run_wires(library, name, (options.results or RESULTS) / f"wires-{name}.json", CACHE / "netlists", show)
 
 
 def _array(options: Namespace, library: Library, say: Callable[[str], None]) -> list[dict]:

@@ -9,7 +9,7 @@ from energy.__main__ import main
 from energy.area import area_of
 from energy.costs.sources import load_source
 from energy.job import Job, Rivals, simulate_machines
-from energy.model import energy_of
+from energy.model import COMPUTE, energy_of
 from energy.sizing import chip_power_w
 from energy.split import narrow, split_energy
 from hw.config import ArrayConfig, load_array
@@ -61,7 +61,7 @@ def test_equal_power_is_that_of_prefill_on_the_chip():
     _, results = sized("power", "int8,w2a8", job=job)
     ternary, *rivals = results
     energy = energy_of(ternary, GATES).phase("prefill")
-    parts = sum(energy.parts[name].typical for name in ("array", "vector", "sram", "leakage"))
+    parts = sum(energy.parts[name].typical for name in (*COMPUTE, "sram", "leakage"))
     assert chip_power_w(ternary, GATES) == pytest.approx(parts / energy.seconds, rel=1e-9)
     for rival in rivals:
         assert chip_power_w(rival, GATES) <= chip_power_w(ternary, GATES)
@@ -84,8 +84,8 @@ def test_a_budget_without_a_lane_is_refused_with_the_numbers():
     job = JOB.model_copy(update={"array": "1x1"})
     with pytest.raises(
         InputError,
-        match=r"^hold power: int8 must fit power of prefill on the chip of 0\.000\d+ W, but 1x1 lanes take "
-        r"0\.000\d+ W; hold lanes, or leave int8 out of rivals$",
+        match=r"^hold power: int8 must fit power of prefill on the chip of 0\.00\d+ W, but 1x1 lanes take "
+        r"0\.00\d+ W; hold lanes, or leave int8 out of rivals$",
     ):
         sized("power", "int8", job=job)
 
@@ -150,7 +150,7 @@ def test_each_reason_is_the_difference_of_two_machines(planes, bits, close):
             for energy in (energy_of(ternary, GATES), energy_of(rival, GATES), thin)
         )
         whole = sum(other.values())
-        products = (between["array"] + between["vector"] - own["array"] - own["vector"]) / whole
+        products = sum(between[part] - own[part] for part in COMPUTE) / whole
         assert why.fewer_bits == close((whole - sum(between.values())) / whole)
         assert why.arithmetic == close(products)
         assert why.rest == close((sum(between.values()) - sum(own.values())) / whole - products)

@@ -5,6 +5,7 @@ import pytest
 from energy.claims import gpu, systems
 from energy.claims.systems import Point, system_rows
 from energy.job import Job, Rivals, simulate_machines
+from energy.model import COMPUTE
 from hw.errors import InputError
 from quant.shapes import load_shape
 
@@ -25,7 +26,7 @@ def test_a_cell_is_one_minus_the_ratio_of_two_runs(monkeypatch):
         assert rows["lanes"].latency[phase] == pytest.approx(1 - mine.seconds / other.seconds)
         energies = [
             [sum(cost.typical for part, cost in one.joules_per_token.items() if part in parts) for one in (mine, other)]
-            for parts in (("array", "vector"), tuple(mine.joules_per_token))
+            for parts in (COMPUTE, tuple(mine.joules_per_token))
         ]
         assert rows["lanes"].compute_energy[phase] == pytest.approx(1 - energies[0][0] / energies[0][1])
         assert rows["lanes"].system_energy[phase] == pytest.approx(1 - energies[1][0] / energies[1][1])
