@@ -7,6 +7,7 @@ from energy.alternatives import Alternative, find_alternatives
 from energy.assumptions import Assumption, assumptions_of
 from energy.costs.sources import load_source
 from energy.job import Job, Rivals
+from energy.sensitivity import Sensitivity, sensitivities
 from energy.summary import JobSummary
 from energy.weights import Measured
 from quant.shapes import ModelShape
@@ -24,6 +25,7 @@ class Findings(NamedTuple):
     explanations: list[PhaseExplanation]  # of the ternary machine, phase by phase
     alternatives: list[Alternative]
     assumptions: list[Assumption]
+    sensitivities: list[Sensitivity]  # of the first machine's energy, and of what it saves against each rival
 
 
 def find(
@@ -40,6 +42,7 @@ def find(
         _explained(job, shape, measured, results[0]),
         find_alternatives(job, shape, measured, rivals, summary, words),
         assumptions_of(summary, results[0], load_source(job.costs)),
+        sensitivities(summary),
     )
 
 

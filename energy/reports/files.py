@@ -38,6 +38,7 @@ def write_job(
         "explanation": [explanation_json(one) for one in findings.explanations],
         "alternatives": [one.model_dump() for one in findings.alternatives],
         "assumptions": [one.model_dump() for one in findings.assumptions],
+        "sensitivity": [one.model_dump() for one in findings.sensitivities],
     }
     write_artifact(paths["energy"], _SCHEMA, _VERSION, body, inputs)
     paths["markdown"] = folder / "report.md"

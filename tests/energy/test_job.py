@@ -107,7 +107,8 @@ def test_command_writes_every_artifact_and_json_on_request(tmp_path, capsys):
 def test_report_needs_no_network(tmp_path):
     main(["sim", "--model", "stories260K", "--prefill", "8", "--decode", "2", "--shapes-only", "--out", str(tmp_path)])
     page = (tmp_path / "report.html").read_text()
-    assert page.count("<svg") == 4 + 2 + 1 + 2  # latency and energy of two phases, doublings, roofline, timelines
+    # latency and energy of two phases, doublings, roofline, timelines, sensitivity of energy and of two savings
+    assert page.count("<svg") == 4 + 2 + 1 + 2 + 3
     assert len(page.encode()) < 1_500_000
     assert not re.search(r"\ssrc=|<link|url\(|@import|fetch\(|https?://(?!www\.w3\.org/2000/svg)", page)
     assert "assumed" in page

@@ -1,14 +1,15 @@
 """Colours with a fixed meaning on every page: six for where time and energy go, one for ternary, tints for rivals.
 
 The six start from those of Okabe and Ito, moved until people of any colour vision tell them apart; a test simulates
-the deficiencies. Parts and causes that have none of the six meanings take further colours in the order in which they
-appear.
+the deficiencies. Other causes have colours of their own; a part or cause that is new here takes one
+that is free.
 
 Ref: Okabe and Ito, Color Universal Design, 2008. Machado, Oliveira, Fernandes, A Physiologically-based Model for
 Simulation of Color Vision Deficiency, 2009 (in the test).
 """
 
 from collections.abc import Iterable
+from itertools import cycle
 
 __all__ = ["DARK", "LIGHT", "MEANINGS", "label_of", "slots", "variables"]
 
@@ -52,6 +53,9 @@ MEANINGS = {  # part or cause -> the slot that means it everywhere
     "vector": "vector",
     "leakage": "leakage",
     "host": "host",
+    "fill_drain": "other-1",
+    "output_stall": "other-2",
+    "port_stall": "other-3",
 }
 
 _LABELS = {
@@ -65,19 +69,15 @@ _LABELS = {
     "sram": "SRAM",
     "dram": "DRAM bits",
 }
-_OTHERS = 4
+_OTHERS = tuple(slot for slot in LIGHT if slot.startswith("other-"))
 
 
 def slots(keys: Iterable[str]) -> dict[str, str]:
-    """Key -> slot: by its meaning, or the next of the other colours."""
-    found, others = {}, 0
-    for key in keys:
-        if key in MEANINGS:
-            found[key] = MEANINGS[key]
-        else:
-            found[key] = f"other-{others % _OTHERS + 1}"
-            others += 1
-    return found
+    """Key -> slot: by its meaning, or the next of the other colours that no meaning of ``keys`` takes."""
+    wanted = list(keys)
+    taken = {MEANINGS[key] for key in wanted if key in MEANINGS}
+    free = cycle([slot for slot in _OTHERS if slot not in taken] or _OTHERS)
+    return {key: MEANINGS[key] if key in MEANINGS else next(free) for key in wanted}
 
 
 def label_of(key: str) -> str:

@@ -1,18 +1,21 @@
-"""Scales of axes: from zero in round steps, or logarithmic over the decades of what is shown."""
+"""Scales of axes: from zero or over a range in round steps, or logarithmic over the decades of what is shown."""
 
 import math
 from collections.abc import Iterable
 
-__all__ = ["Linear", "Logarithmic"]
+__all__ = ["Linear", "Logarithmic", "Ranged"]
 
 _STEPS = (1, 2, 2.5, 5, 10)
 
 
-class Linear:
-    """From ``low``, which is at most 0, to at least ``high``, with about ``wanted`` round steps."""
+class Ranged:
+    """Over all of ``values``, at least a span of ``least``, with about ``wanted`` round steps; both ends are ticks."""
 
-    def __init__(self, high: float, low: float = 0.0, wanted: int = 4) -> None:
-        span = (high - low) or 1.0
+    def __init__(self, values: Iterable[float], wanted: int = 4, least: float = 0.0) -> None:
+        found = list(values)
+        more = max(0.0, least - (max(found) - min(found))) / 2
+        low, high = min(found) - more, max(found) + more
+        span = (high - low) or abs(high) or 1.0
         power = 10 ** math.floor(math.log10(span / wanted))
         step = next(step * power for step in _STEPS if step * power >= span / wanted * (1 - 1e-9))
         first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
@@ -24,6 +27,13 @@ class Linear:
     def at(self, value: float) -> float:
         """Where ``value`` is, from 0 to 1."""
         return (value - self.low) / (self.high - self.low)
+
+
+class Linear(Ranged):
+    """From ``low``, which is at most 0, to at least ``high``: bars begin at zero."""
+
+    def __init__(self, high: float, low: float = 0.0) -> None:
+        super().__init__([min(low, 0.0), max(high, 0.0)])
 
 
 class Logarithmic:

@@ -9,6 +9,7 @@ from energy.reports.pages.job_figures import (
     energy_figure,
     latency_figure,
     roofline_figure,
+    sensitivity_figure,
     shown_causes,
     shown_parts,
 )
@@ -22,6 +23,8 @@ from sim.reports.gantt import layer_gantt
 from sim.result import SimResult
 
 __all__ = ["job_html"]
+
+_ANSWERS = 4  # whose sensitivity is drawn: the energy, and what is saved against the first rivals
 
 
 def job_html(summary: JobSummary, results: list[SimResult], findings: Findings, made: Provenance) -> str:
@@ -47,6 +50,7 @@ def job_html(summary: JobSummary, results: list[SimResult], findings: Findings, 
         tables=job_tables(summary),
         gating=[gating_line(one) for one in summary.clock_gating],
         assumptions_table=assumptions_table(findings.assumptions),
+        sensitivities=[sensitivity_figure(one) for one in findings.sensitivities[:_ANSWERS]],
         numbers=numbers,
         notes=summary.notes,
         limits=limits(summary.ternary.phases[0].joules_per_token),

@@ -8,18 +8,30 @@ from markupsafe import Markup
 from energy.reports.charts.bars import Bar, Segment, stacked_bars
 from energy.reports.charts.palette import label_of, slots
 from energy.reports.charts.plane import Line, Point, plane
+from energy.reports.charts.tornado import Swing, tornado
 from energy.reports.numbers import common_unit, significant, thin
 from energy.reports.rows import si
 from energy.reports.verdict import machine_label
+from energy.sensitivity import Sensitivity
 from energy.summary import JobSummary, MachineSummary, PhaseSummary
 from sim.reports.explain import PhaseExplanation
 from sim.result import SimResult
 
-__all__ = ["Figure", "doublings", "energy_figure", "latency_figure", "roofline_figure", "shown_causes", "shown_parts"]
+__all__ = [
+    "Figure",
+    "doublings",
+    "energy_figure",
+    "latency_figure",
+    "roofline_figure",
+    "sensitivity_figure",
+    "shown_causes",
+    "shown_parts",
+]
 
 _SECONDS = {"s": "seconds", "ms": "milliseconds", "µs": "microseconds"}
 _TOKENS = {"prefill": "prompt token", "decode": "token written"}
 _HELPS = 1.01  # speed-up from which a doubling is shown
+_CHANGES = {"memory latency": "half the memory latency", "host": "a host of twice the speed"}
 _LEAST = 5e-4  # of the longest bar: a cause or part below it in every machine and phase is not named
 
 
@@ -80,7 +92,11 @@ def doublings(explanation: PhaseExplanation, shown: int = 3) -> Figure:
     helpful = [change for change in explanation.changes if change.speedup >= _HELPS][:shown]
     changes = [*(helpful or explanation.changes[:1]), ("cores", explanation.twice_the_cores)]
     bars = [
-        Bar(f"twice the {what}", f"{speedup:.2f} ×", [Segment("", "total", speedup, f"{speedup:.2f} ×")])
+        Bar(
+            _CHANGES.get(what, f"twice the {what}"),
+            f"{speedup:.2f} ×",
+            [Segment("", "total", speedup, f"{speedup:.2f} ×")],
+        )
         for what, speedup in changes
     ]
     title = f"Speed of {explanation.phase} after one change, times today's"
@@ -106,6 +122,30 @@ def roofline_figure(results: Sequence[SimResult]) -> Figure:
     )
     note = "disc: prefill, square: decode; the roof is lanes × clock, its slope the memory's sustained bandwidth"
     return Figure(title, svg, note)
+
+
+def sensitivity_figure(found: Sensitivity, shown: int = 5) -> Figure:
+    """What each part's costs alone, low or high in every machine, would make of an answer."""
+    token = _TOKENS.get(found.phase, f"token of {found.phase}")
+    unit, factor = ("%", 100.0) if found.rival else common_unit([found.typical], "J")
+    *parts, whole = found.swings
+    colours = slots(swing.part for swing in parts)
+    swings = [
+        Swing(
+            label_of(swing.part),
+            colours.get(swing.part, "total"),
+            swing.low * factor,
+            swing.high * factor,
+            f"{significant(swing.low * factor)} – {significant(swing.high * factor)} {unit}",
+        )
+        for swing in [*parts[:shown], whole]
+    ]
+    if found.rival:
+        title = f"Energy saved per {token} against {machine_label(found.rival)}, {unit}"
+    else:
+        title = f"Energy per {token}, {unit}"
+    note = f"{significant(found.typical * factor)} {unit} with typical costs; one part low – high, in every machine"
+    return Figure(title, tornado(found.typical * factor, swings, title, note), note)
 
 
 def _mark(result: SimResult, number: int, at: int) -> Point:

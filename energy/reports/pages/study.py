@@ -45,7 +45,9 @@ class Design(NamedTuple):
 def study_html(result: StudyResult, made: Provenance) -> str:
     """The page."""
     study, points = result.study, best_first(result)
-    shown = points if len(points) <= _ROWS else [point for point in points if point.pareto][:_ROWS]
+    front = [point for point in points if point.pareto]
+    shown = points if len(points) <= _ROWS else front[:_ROWS]
+    drawn = [*front[:_ROWS], *(point for point in points[:: len(points) // _ROWS + 1] if not point.pareto)]
     named = designs(result)
     return render(
         "study",
@@ -54,7 +56,7 @@ def study_html(result: StudyResult, made: Provenance) -> str:
         base=[f"{name} {value}" for name, value in study.base.model_dump(exclude_defaults=True).items()],
         counts=(len(result.points), len(points), len(result.front)),
         objectives=_objectives(study),
-        figure=_picture(study, shown, named) if shown else None,
+        figure=_picture(study, drawn, named) if drawn else None,
         figure_title=f"{_title(study, study.objectives[1])} against {_title(study, study.objectives[0])}",
         designs=[(_named(study, one), one.why, _key_figures(study, one)) for one in named],
         answer=answer(result),

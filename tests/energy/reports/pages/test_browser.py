@@ -141,7 +141,7 @@ def test_bars_speak_under_the_pointer_and_under_the_keyboard(browser, pages):
 def test_without_script_the_page_shows_every_figure_and_number(browser, pages):
     page, _ = opened(browser, pages["job"], viewport={"width": 1400, "height": 900}, java_script_enabled=False)
     document = json.loads((pages["job"].parent / "energy.json").read_text())
-    assert page.locator("svg.chart").count() == 7
+    assert page.locator("svg.chart").count() == 4 + 2 + 1 + 4
     assert page.locator(".filter:visible").count() == 0
     shown = page.locator(".verdict").inner_text()
     first = document["verdict"].split(";")[0].split(" at ")[0]
