@@ -53,7 +53,7 @@ def split_energy(
     rival: SimResult,
     costs: CostSource,
     simulate: Callable[[ArrayConfig], SimResult],
-    planes: float = 1.0,
+    planes: float,
 ) -> dict[str, Split]:
     """Phase -> why ``rival`` takes more energy per token than ``ternary``, typical costs.
 

@@ -16,12 +16,12 @@ import time
 from pathlib import Path
 
 from hw.artifact import write_text
-from hw.pages import fill_blocks, markdown_table
+from hw.pages import markdown_table
+from tests.documented import PAGE, render_page
 
 ROOT = Path(__file__).parents[2]
 BUILD = Path("build") / "fuzz"
 RESULTS = Path(__file__).with_name("results.json")
-PAGE = ROOT / "docs" / "robustness.md"
 _SAVE_S = 2.0
 
 
@@ -43,7 +43,7 @@ def main() -> None:
     from tests.fuzz.targets import TARGETS, execute
 
     if options.document:
-        write_text(PAGE, fill_blocks(PAGE.read_text(encoding="utf-8"), {"executions": executions_table}, PAGE.name))
+        write_text(PAGE, render_page())
         return
     for path in options.files:
         print(path, "taken" if execute(TARGETS[options.target[0]], path.read_bytes()) else "refused")

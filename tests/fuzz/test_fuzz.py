@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hw.errors import InputError
-from hw.pages import fill_blocks
-from tests.fuzz.__main__ import PAGE, executions_table
+from tests.documented import PAGE, render_page
 from tests.fuzz.mutations import FORMS, mutate
 from tests.fuzz.targets import CORPUS, TARGETS, Finding, Target, execute, seeds, work_folder
 
@@ -94,5 +93,5 @@ def test_a_hang_is_a_finding_whatever_the_parser_catches(monkeypatch):
         execute(_with(read), b"")
 
 
-def test_the_page_shows_the_recorded_executions():
-    assert fill_blocks(PAGE.read_text(), {"executions": executions_table}, PAGE.name) == PAGE.read_text()
+def test_the_page_shows_the_recorded_executions_and_samples_of_mutants():
+    assert render_page() == PAGE.read_text(encoding="utf-8")

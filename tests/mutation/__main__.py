@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
@@ -29,28 +30,34 @@ import pytest
 import yaml
 
 from hw.artifact import write_text
+from tests.documented import PAGE, render_page
 from tests.mutation.line_map import moved
 from tests.mutation.operators import Mutant, mutants
+from tests.mutation.record import recorded, write_record
 
 ROOT = Path(__file__).parents[2]
 EQUIVALENT = Path(__file__).with_name("equivalent.yaml")
 LINES = Path("build") / "mutation" / "lines.json"
 RESULTS = Path("build") / "mutation" / "results.json"
 
-# Files that compute numbers which users read. Gateware has its own seeded faults; commands and pages only show.
+# Files that compute numbers which users read. Gateware has its own seeded faults; commands and pages only show; bridges
+# to other programs are judged by what these say, in slow tests.
 FILES = (
     "energy/*.py",
     "energy/costs/*.py",
+    "energy/claims/*.py",
     "energy/study/*.py",
+    "energy/reports/numbers.py",
     "energy/reports/rows.py",
-    "energy/reports/comparison.py",
     "sim/*.py",
     "sim/gemm/*.py",
     "sim/kernels/*.py",
     "sim/machine/*.py",
     "sim/trace/*.py",
+    "sim/reports/doublings.py",
     "sim/reports/explain.py",
     "quant/*.py",
+    "quant/kv/*.py",
     "quant/methods/*.py",
     "quant/procedures/*.py",
     "quant/weights/*.py",
@@ -70,12 +77,12 @@ FILES = (
     "hw/host/*.py",
     "hw/boards/clock.py",
     "hw/boards/capacity.py",
-    "hw/boards/frames.py",
     "hw/boards/results.py",
 )
 EXCLUDED = (
     *("__main__.py", "console.py", "cli.py", "command.py", "pages.py", "progress.py", "errors.py", "completion.py"),
     *("schema.py", "verilog_command.py", "note.py", "bench_report.py", "agreement_table.py"),
+    *("llama_cpp.py", "open_sta.py", "cross_check.py", "line.py"),
 )
 # Tests of code that numba compiles, whose lines tracers do not see. It is judged as plain Python: compiling a kernel
 # takes longer than running it, and callers that are kept on disk hold what it was before.
@@ -83,7 +90,8 @@ COMPILED = {
     "sim/kernels/": ["tests/sim/kernels"],
     "hw/gates/flow/event_kernel.py": ["tests/hw/gates/flow/test_event_kernel.py"],
 }
-_SHARE_OF_TIME = 90.0  # seconds of tests that judge one mutant, at most
+_SHARE_OF_TIME = 30.0  # seconds of tests that judge one mutant, at most
+_QUICK_S = 5.0  # of the likeliest files' tests, before all others
 _LIMIT_S = 400
 _HEAVY = ("numpy", "numba", "pydantic", "rich.console", "torch", "safetensors.torch", "transformers", "hypothesis")
 _PACKAGES = ("hw", "quant", "sim", "energy", "tests")
@@ -137,15 +145,21 @@ def sample(count: int, seed: int, only: Sequence[str]) -> list[Case]:
     return list(chosen.values())
 
 
-def current(lines: dict) -> dict:
-    """The map by today's numbers of lines, without tests whose file is gone."""
-    seconds = {name: s for name, s in lines["seconds"].items() if (ROOT / _file(name)).is_file()}
+def current(lines: dict, tests: set[str]) -> dict:
+    """The map by today's numbers of lines and today's ``tests``."""
     found = {}
     for path, known in lines["lines"].items():
         if (ROOT / path).is_file():
             here = moved(known, lines["sources"][path], (ROOT / path).read_text(encoding="utf-8"))
-            found[path] = {line: [name for name in names if name in seconds] for line, names in here.items()}
-    return {"lines": found, "seconds": seconds}
+            found[path] = {line: [name for name in names if name in tests] for line, names in here.items()}
+    return {"lines": found, "seconds": {name: s for name, s in lines["seconds"].items() if name in tests}}
+
+
+def _collected() -> set[str]:
+    """Tests that there are."""
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-m", "not slow", "-p", "no:cacheprovider"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return {line for line in done.stdout.splitlines() if "::" in line}
 
 
 def equivalents() -> dict[str, str]:
@@ -183,8 +197,8 @@ def _file(test: str) -> str:
     return test.partition("::")[0]
 
 
-def _stages(path: str, tests: list[str], catches: Counter[str]) -> list[list[str]]:
-    """The tests of the two likeliest files, each alone, then the others: few files are imported for most mutants.
+def _stages(path: str, tests: list[str], seconds: dict[str, float], catches: Counter[str]) -> list[list[str]]:
+    """Quick tests of the likeliest file, then of the next, then the others: few files are imported for most mutants.
 
     Likeliest is the file named after the mutated one, then the one that caught the most so far.
     """
@@ -194,11 +208,23 @@ def _stages(path: str, tests: list[str], catches: Counter[str]) -> list[list[str
         return (stem in file, file.startswith(f"tests/{package}/"), catches[file])
 
     order = sorted(dict.fromkeys(map(_file, tests)), key=likely, reverse=True)
-    heads = [{order[0]}, set(order[1:2]), set(order[2:])]
-    return [stage for files in heads if (stage := [test for test in tests if _file(test) in files])]
+    heads: list[list[str]] = []
+    for file in order[:2]:
+        each = [test for test in tests if _file(test) == file]  # the quickest first
+        sums = accumulate(seconds.get(test, 1.0) for test in each)
+        heads.append([test for test, total in zip(each, sums, strict=True) if total <= _QUICK_S])
+    rest = [test for test in tests if test not in chain(*heads)]
+    return [stage for stage in (*heads, rest) if stage]
 
 
-def judge(case: Case, tests: list[str], tree: Path, sound: dict[str, bool], catches: Counter[str]) -> str:
+def judge(
+    case: Case,
+    tests: list[str],
+    tree: Path,
+    seconds: dict[str, float],
+    sound: dict[str, bool],
+    catches: Counter[str],
+) -> str:
     """``caught``, ``survived``, ``timeout`` (caught: the fault hangs) or ``untested``.
 
     ``sound``: whether a test passes in ``tree`` without any fault, found once for each that fails with one; a test
@@ -211,7 +237,7 @@ def judge(case: Case, tests: list[str], tree: Path, sound: dict[str, bool], catc
     original, stamp = path.read_text(encoding="utf-8"), path.stat()
     path.write_text(case.mutant.apply(original), encoding="utf-8")
     try:
-        for stage in _stages(case.path, tests, catches):
+        for stage in _stages(case.path, tests, seconds, catches):
             status, failed = _status(stage, tree, lambda: _interpret(case))
             if status:
                 break
@@ -226,7 +252,7 @@ def judge(case: Case, tests: list[str], tree: Path, sound: dict[str, bool], catc
     if not all(test in sound for test in doubtful):
         sound |= dict.fromkeys(doubtful, _status(doubtful, tree)[0] == 0)
     if not all(sound[test] for test in doubtful):
-        return judge(case, tests, tree, sound, catches)
+        return judge(case, tests, tree, seconds, sound, catches)
     catches[_file(doubtful[0])] += 1
     return "caught"
 
@@ -253,6 +279,12 @@ def _status(tests: list[str], tree: Path, prepare: Callable[[], None] | None = N
         _run_tests(tests, tree, _FirstFailure(note))
     _, status = os.waitpid(child, 0)
     return status, note.read_text(encoding="utf-8") if note.is_file() else ""
+
+
+def _verdicts(seed: int) -> dict[str, str]:
+    """Verdict by key of the sample that was judged last, where its seed is the same."""
+    judged = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {"seed": None}
+    return {row["key"]: row["verdict"] for row in judged["rows"]} if judged["seed"] == seed else {}
 
 
 def _import_libraries() -> None:
@@ -296,6 +328,9 @@ def main(arguments: Sequence[str]) -> None:
         metavar="TEST",
         help="run these tests (default: all) once; keep their lines beside those known",
     )
+    parser.add_argument("--resume", action="store_true", help="keep the verdicts of this sample that was interrupted")
+    parser.add_argument("--record", action="store_true", help="keep the sample judged last for --document, and end")
+    parser.add_argument("--document", action="store_true", help=f"write the tables of docs/{PAGE.name} and end")
     parser.add_argument("--list", action="store_true", help="print the sample and its tests; judge nothing")
     options = parser.parse_args(arguments)
     if options.map is not None:
@@ -303,14 +338,24 @@ def main(arguments: Sequence[str]) -> None:
             LINES.unlink(missing_ok=True)
         command = [sys.executable, "-m", "pytest", "-p", "tests.mutation.contexts", "--lines", str(LINES)]
         raise SystemExit(subprocess.run([*command, "-m", "not slow", *options.map], check=False).returncode)
+    if options.record:
+        write_record(recorded(json.loads(RESULTS.read_text(encoding="utf-8")), equivalents()))
+    if options.document:
+        write_text(PAGE, render_page())
+    if options.record or options.document:
+        return
     if not LINES.is_file():
         raise SystemExit(f"error: {LINES} is missing; run python -m tests.mutation --map first")
-    lines = current(json.loads(LINES.read_text(encoding="utf-8")))
-    there = {str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("test_*.py")}
-    if unknown := sorted(there - {_file(name) for name in lines["seconds"]}):
-        print(f"tests that are not mapped judge nothing: --map {' '.join(unknown)}")
+    tests = _collected()
+    lines = current(json.loads(LINES.read_text(encoding="utf-8")), tests)
+    if unknown := tests - set(lines["seconds"]):
+        unmapped = " ".join(sorted({_file(name) for name in unknown}))
+        print(f"{len(unknown)} tests are not mapped and judge nothing: --map {unmapped}")
     cases = sample(options.sample, options.seed, options.only)
     _import_libraries()
+    git = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
+    before = _verdicts(options.seed) if options.resume else {}
     found: list[dict] = []
     sound: dict[str, bool] = {}
     catches: Counter[str] = Counter()
@@ -323,11 +368,16 @@ def main(arguments: Sequence[str]) -> None:
         for number, case in enumerate(cases, 1):
             judges = tests_for(case, lines)
             started = time.monotonic()
-            verdict = "listed" if options.list else judge(case, judges, tree, sound, catches)
+            verdict = (
+                "listed"
+                if options.list
+                else before.get(case.key) or judge(case, judges, tree, lines["seconds"], sound, catches)
+            )
             row = {"key": case.key, "line": case.mutant.line, "verdict": verdict, "tests": len(judges)}
             found.append(row | {"seconds": round(time.monotonic() - started, 1)})
             print(f"{number:4d} {verdict:9s} {row['line']:4d} {case.key}", flush=True)
-            write_text(RESULTS, json.dumps({"seed": options.seed, "rows": found}, indent=1) + "\n")
+            judged = {"seed": options.seed, "commit": commit, "rows": found}
+            write_text(RESULTS, json.dumps(judged, indent=1) + "\n")
     missed = [row for row in found if row["verdict"] in ("survived", "untested")]
     print(f"\n{len(found) - len(missed)} of {len(found)} caught: {1 - len(missed) / max(1, len(found)):.1%}")
     for row in missed:

@@ -65,6 +65,7 @@ _RELATED = (  # fields that are taken for each other
 )
 _ATTRIBUTES = {"low": "typical", "high": "typical", "typical": "high"}
 _ATTRIBUTES |= {one: other for pair in _RELATED for one, other in (pair, pair[::-1])}
+_SHAPING = ("reshape", "view")  # a negative size is the one left over, whichever it is
 _FORGOTTEN = ("abs", "round", "sqrt", "square")  # calls that a result may lack
 
 
@@ -132,9 +133,15 @@ def _computing(node: ast.AST) -> Iterator[ast.expr | ast.stmt]:
                 continue
             if isinstance(child, ast.Subscript) and _is_annotation(child):
                 continue
+            if isinstance(child, ast.UnaryOp) and isinstance(node, ast.Call) and _shapes(node.func):
+                continue
             if isinstance(child, ast.expr | ast.AugAssign | ast.If):
                 yield child
             yield from _computing(child)
+
+
+def _shapes(function: ast.expr) -> bool:
+    return isinstance(function, ast.Attribute) and function.attr in _SHAPING
 
 
 def _is_annotation(node: ast.Subscript) -> bool:

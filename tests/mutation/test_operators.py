@@ -58,6 +58,10 @@ def test_what_zip_asserts_stays():
     assert _changes("x = f(a, exact=True)") == {"x = f(a, exact=False)"}
 
 
+def test_the_size_that_is_left_over_stays():
+    assert _changes("x = a.reshape(-1, b + c)") == {"x = a.reshape(-1, b - c)", "x = a.reshape(-1, b)"}
+
+
 def test_every_change_parses_also_behind_letters_of_two_bytes():
     source = 'x = "µ"; y = a + (b - c) ** 2 if not d else max(e.high, 0.5)\n'
     found = mutants(source)

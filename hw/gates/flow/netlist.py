@@ -86,7 +86,7 @@ class Netlist:
         """Number of cells."""
         return sum(gate.first for gate in self.gates) + len(self.flip_flops) + len(self.clock_gates)
 
-    def loads(self, wire_capacitance: float = 0.0) -> np.ndarray:
+    def loads(self, wire_capacitance: float) -> np.ndarray:
         """Capacitance of each net in F: the input pins it drives, and ``wire_capacitance`` per pin."""
         load = np.zeros(self.nets)
         for gate in self.gates:

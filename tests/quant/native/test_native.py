@@ -90,6 +90,20 @@ def test_weights_are_those_that_transformers_multiplies_by(linear_class, mode, t
             assert linear.group == ours.shape[1]
 
 
+@pytest.mark.parametrize(("scale", "dtype"), [(0.25, torch.float16), (1 / 3, torch.float32)])
+def test_streamed_linears_take_half_the_memory_where_that_changes_no_weight(scale, dtype, tmp_path):
+    folder = save_bitnet(tmp_path / "bitnet", "autobitlinear", "offline")
+    tensors = load_file(folder / "model.safetensors")
+    for name in [name for name in tensors if name.endswith("weight_scale")]:
+        tensors[name] = torch.full_like(tensors[name], scale, dtype=torch.float32)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    source = resolve(str(folder))
+    plain, streamed = (load_model(source, streamed=streamed).model for streamed in (False, True))
+    for one, other in zip(decoder_linears(plain), decoder_linears(streamed), strict=True):
+        assert (one.module.weight.dtype, other.module.weight.dtype) == (torch.float32, dtype)
+        assert torch.equal(one.module.weight, other.module.weight.float())
+
+
 def test_stored_scales_are_the_files_to_the_bit(tmp_path, run):
     folder = save_bitnet(tmp_path / "bitnet", "autobitlinear", "offline")
     tensors, checkpoint = load_file(folder / "model.safetensors"), run(folder).checkpoint

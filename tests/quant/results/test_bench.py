@@ -13,7 +13,8 @@ from hw.errors import InputError
 from quant.llama import blocks as llama
 from quant.llama.blocks import place
 from quant.llama.loading import random_llama
-from quant.results.bench import run_bench
+from quant.procedures.stopwatch import Lap
+from quant.results.bench import _cost, run_bench
 from quant.results.bench_job import BenchJob
 from quant.results.bench_report import BenchReport, StageCost, add_reports, bench_markdown, read_report, read_reports
 from quant.shapes import load_shape
@@ -49,6 +50,18 @@ def test_whole_job_is_what_ran_and_the_later_times_repeated():
     assert "0.8 min, extrapolated" in text
     assert "0.2 min, measured" in text
     assert "2.0 GB (blocks)" in text
+
+
+def test_later_times_are_the_mean_of_all_but_the_first_and_laps_of_one_number_add_up():
+    laps = [Lap("solve", 0, 5.0), Lap("forward", 0, 50.0), Lap("solve", 0, 1.0), Lap("solve", 1, 2.0)]
+    laps += [Lap("solve", 2, 4.0), Lap("forward", 1, 70.0), Lap("solve", 2, 3.0), Lap("distill step", 9, 8.0)]
+    counts = {"block": 32, "step": 100}
+    assert _cost("solve", laps, counts) == StageCost(stage="solve", unit="block", run=3, whole=32, first=6.0, later=4.5)
+    assert _cost("forward", laps, counts) == StageCost(
+        stage="forward", unit="block", run=2, whole=32, first=50.0, later=70.0
+    )
+    alone = StageCost(stage="distill step", unit="step", run=1, whole=100, first=8.0, later=8.0)
+    assert _cost("distill step", laps, counts) == alone
 
 
 def test_host_memory_of_all_blocks_adds_the_weights_that_were_not_made():
