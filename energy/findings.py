@@ -50,5 +50,5 @@ def _explained(job: Job, shape: ModelShape, measured: Measured | None, result: S
     """Why ``result`` takes as long as it does: the job's own work on other machines."""
     manifest, statistics = (measured.manifest, measured.statistics) if measured else (None, None)
     sizes = job.prefill, job.decode, job.batch
-    trace = build_trace(shape, *sizes, job.formats(result.array, shape), manifest, statistics, job.execution)
+    trace = build_trace(shape, *sizes, job.formats(result.array, shape, manifest), manifest, statistics, job.execution)
     return explain(result, partial(simulate_on, trace))

@@ -12,7 +12,9 @@ from energy.weights import Measured, mean_planes
 from hw.arithmetics import ARITHMETICS, Mac
 from hw.config import ArrayConfig, RivalBus, SramCells
 from hw.document import Record
+from quant.manifest import Manifest
 from quant.shapes import ModelShape
+from sim.attention import measured_in_digits
 from sim.cores import CoreGroup
 from sim.job import SimJob
 from sim.result import SimResult
@@ -96,7 +98,22 @@ def simulate_machines(
     results = [first, *map(run, machines)]
     planes = mean_planes(manifest) if manifest else 1.0
     splits = [split_energy(first, result, costs, run, planes) for result in results[1:]]
-    return summarize(results, costs, _published_tables(), manifest, splits, rivals.hold), results
+    summary = summarize(results, costs, _published_tables(), manifest, splits, rivals.hold)
+    if manifest and (note := _note_on_cache(job, manifest, array)):
+        summary = summary.model_copy(update={"notes": [*summary.notes, note]})
+    return summary, results
+
+
+def _note_on_cache(job: Job, manifest: Manifest, array: ArrayConfig) -> str | None:
+    """What the perplexities say nothing about: K and V that are simulated otherwise than they were measured."""
+    digits = job.formats(array, manifest.shape, manifest).digits
+    measured = manifest.kv.spelled if manifest.kv else "float"
+    if digits is None:
+        return f"perplexity with K and V in {measured}, cache of {job.kv_bits} bits simulated" if manifest.kv else None
+    if measured_in_digits(digits, manifest):
+        return None
+    asked = f"digits:{digits.key_digits}/{digits.value_digits}{',rotate' if digits.rotate else ''}"
+    return f"perplexity with K and V in {measured}, {asked} simulated; --kv {asked} measures what they cost"
 
 
 def _published_tables() -> list[OpTable]:

@@ -41,8 +41,8 @@ INT8_BITS = 8  # of an activation, and of a requantized result
 STORED_SCALE_BITS = 16  # of a K or V vector's scale in memory: exponent 5 bits, fraction 11 (``hw.token.scales``)
 INT8_LIMIT = 127  # results saturate at plus and minus this, as activations do: a negation never overflows
 
-DigitCount = Literal[3, 4, 5]  # balanced-ternary digits of an element of K or V
-DIGIT_COUNTS: tuple[DigitCount, ...] = (3, 4, 5)
+DigitCount = Literal[2, 3, 4, 5]  # balanced-ternary digits of an element of K or V
+DIGIT_COUNTS: tuple[DigitCount, ...] = (2, 3, 4, 5)
 KEY_DIGITS: DigitCount = 4  # what costs little perplexity, with q and k rotated: docs/whole_token.md
 VALUE_DIGITS: DigitCount = 3
 

@@ -3,10 +3,11 @@
 from hw.config import ArrayConfig
 from hw.errors import InputError
 from hw.formats import DIGIT_COUNTS, KEY_DIGITS, VALUE_DIGITS, DigitCount, planes_weight
+from quant.manifest import Manifest
 from sim.execution import Execution
 from sim.trace.ops import KvDigits
 
-__all__ = ["ATTENTION_PRODUCTS", "check_digits", "choose_digits"]
+__all__ = ["ATTENTION_PRODUCTS", "check_digits", "choose_digits", "measured_in_digits"]
 
 ATTENTION_PRODUCTS = ("attention_scores", "attention_values")
 
@@ -20,11 +21,12 @@ def choose_digits(
     key_digits: DigitCount | None = None,
     value_digits: DigitCount | None = None,
     rotate: bool | None = None,
+    manifest: Manifest | None = None,
 ) -> KvDigits | None:
     """Digits of K and V on ``array``; None: its attention does not run on digits.
 
-    What is None is chosen here: K in 4 digits and V in 3, q and k rotated. The attention of a run that says nothing is
-    on the array where that can be.
+    What is None is as ``manifest`` says that perplexity was measured, else K in 4 digits and V in 3, q and k rotated.
+    The attention of a run that says nothing is on the array where that can be.
 
     Raises:
         InputError: digits that were asked for, and an array or a choice of the run that they do not go with.
@@ -38,16 +40,30 @@ def choose_digits(
             why = f"attention on the {min(elsewhere)}" if elsewhere else f"the {array.mac} lanes of {array.name!r}"
             raise InputError(f"{asked[0].split()[0]} must be left out with {why}: K and V are kv_bits wide there")
         return None
+    key, value, turn = _measured(manifest) or (KEY_DIGITS, VALUE_DIGITS, True)
     digits = KvDigits(
-        key_digits=key_digits or KEY_DIGITS,
-        value_digits=value_digits or VALUE_DIGITS,
-        rotate=rotate is not False,
+        key_digits=key_digits or key,
+        value_digits=value_digits or value,
+        rotate=turn if rotate is None else rotate,
         lanes=min(array.rows, array.cols),
     )
     if not (asked or places or execution.attention == "array") and _refusal(digits, array, head_dim):
         return None
     check_digits(digits, array, head_dim)
     return digits
+
+
+def measured_in_digits(digits: KvDigits, manifest: Manifest) -> bool:
+    """Whether the perplexities of ``manifest`` were measured over these digits of K and V."""
+    return _measured(manifest) == (digits.key_digits, digits.value_digits, digits.rotate)
+
+
+def _measured(manifest: Manifest | None) -> tuple[DigitCount, DigitCount, bool] | None:
+    """Digits of K and V, and whether q and k were rotated, in the measured passes; None: there were none."""
+    kept = manifest.kv if manifest else None
+    if kept is None or kept.key_digits not in DIGIT_COUNTS or kept.value_digits not in DIGIT_COUNTS:
+        return None
+    return kept.key_digits, kept.value_digits, kept.rotate
 
 
 def check_digits(digits: KvDigits, array: ArrayConfig, head_dim: int) -> None:

@@ -44,13 +44,15 @@ class SimJob(Execution):
     batch: Count = Field(1, description="sequences that run together")
     kv_bits: Literal[4, 8, 16] = Field(16, description="bits of a KV cache element in DRAM, where it is not digits")
     key_digits: DigitCount | None = Field(
-        None, description="balanced-ternary digits of K where a ternary array multiplies it; by default 4"
+        None,
+        description="balanced-ternary digits of K where a ternary array multiplies it; by default as the model's "
+        "perplexity was measured (--kv), else 4",
     )
-    value_digits: DigitCount | None = Field(None, description="the same of V; by default 3")
+    value_digits: DigitCount | None = Field(None, description="the same of V; by default as measured, else 3")
     rotate: bool | None = Field(
         None,
         description="pass q and k through the Walsh-Hadamard transform, by additions, before they become digits and "
-        "int8; by default so where there are digits",
+        "int8; by default as measured, else so",
     )
     cores: Count = Field(1, description="arrays side by side behind the same two buffers and the same DRAM")
     core_split: CoreSplit = Field(
@@ -107,14 +109,14 @@ class SimJob(Execution):
         kept = {"attention": "auto", "key_digits": None, "value_digits": None, "rotate": None}
         return self.model_copy(update=kept | {"beyond_capacity": True})
 
-    def formats(self, array: ArrayConfig, shape: ModelShape) -> Formats:
-        """What suits ``array``, with this job's KV cache of ``shape``.
+    def formats(self, array: ArrayConfig, shape: ModelShape, manifest: Manifest | None = None) -> Formats:
+        """What suits ``array``, with this job's KV cache of ``shape``, or that over which ``manifest`` was measured.
 
         Raises:
             InputError: digits of K and V that ``array`` does not multiply.
         """
         asked = self.key_digits, self.value_digits, self.rotate
-        digits = choose_digits(array, shape.head_dim, self.execution, *asked)
+        digits = choose_digits(array, shape.head_dim, self.execution, *asked, manifest)
         return array_formats(array).model_copy(update={"kv_bits": self.kv_bits, "digits": digits})
 
     def simulate(
@@ -140,7 +142,7 @@ class SimJob(Execution):
             batch=self.batch,
             trace_statistics=statistics,
             manifest=manifest,
-            formats=self.formats(array, shape),
+            formats=self.formats(array, shape, manifest),
             execution=self.execution,
             cores=self.core_group,
         )

@@ -1,4 +1,7 @@
-"""Attention by placement, digits and length of the prompt beside INT8: measured by ``python -m energy docs``."""
+"""Attention by placement, digits and length of the prompt beside INT8: measured by ``python -m energy docs``.
+
+A second table puts the perplexities of ``tritforge kv`` beside cycles and joules of the same digits.
+"""
 
 import json
 from pathlib import Path
@@ -14,18 +17,67 @@ from hw.pages import markdown_table
 from quant.shapes import ModelShape, load_shape
 from sim.result import SimResult
 
-__all__ = ["attention_table", "measure_attention"]
+__all__ = ["attention_table", "measure_attention", "quality_table"]
 
 _MODEL, _ARRAY, _COSTS = "llama2-7b", "mobile-64x64", "gates:asap7"
 _PROMPTS = (512, 2048, 8192, 32768)
 _DIGITS = ((5, 5, True), (4, 4, True), (4, 3, True), (4, 3, False), (3, 3, True))  # of K and V, q and k rotated
 _WIDE = 256  # vector lanes that this size of array has where its attention runs on them
+_FLOAT = "float"
+_MEASURED = {  # formats whose perplexity tritforge kv measures, by its spelling: digits of K and of V, q and k rotated
+    f"digits:{key if key == value else f'{key}/{value}'}{',rotate' if rotate else ''}": (key, value, rotate)
+    for key, value in ((5, 5), (4, 4), (4, 3), (3, 3), (3, 2))
+    for rotate in (True, False)
+}
+_MEASURED_MODELS = ("smollm2-135m", "qwen2.5-0.5b")
 _HOLDS: tuple[Hold, ...] = ("lanes", "compute-area")
 _HEADER = ("prompt", "K and V", "scores and values on", "lanes", "prefill", "J/token", "decode tokens/s", "J/token")
+_QUALITY_HEADER = ("model", "weights", "K and V", "perplexity", "change", *_HEADER[4:])
 
 
 def measure_attention(path: Path) -> None:
-    """Simulate every placement, digits and prompt, the model's own limit of positions lifted, and write a row each."""
+    """Simulate every placement, digits and prompt, then the measured models, and write a row each."""
+    document = {"prompts": _prompts(), "models": [row for model in _MEASURED_MODELS for row in _formats(model)]}
+    write_text(path, json.dumps(document, indent=1) + "\n")
+
+
+def attention_table(path: Path) -> str:
+    """One line per placement, digits and prompt."""
+    rows = json.loads(path.read_text(encoding="utf-8"))["prompts"]
+    return markdown_table(list(_HEADER), [_cells(row) for row in rows])
+
+
+def quality_table(path: Path, perplexities: Path) -> str:
+    """One line per measured perplexity whose format was simulated too; ``perplexities``: rows of ``tritforge kv``."""
+    simulated = {(row["model"], row["cache"]): row for row in json.loads(path.read_text(encoding="utf-8"))["models"]}
+    measured = json.loads(perplexities.read_text(encoding="utf-8"))["rows"]
+    lines = []
+    for row in measured:
+        if cost := simulated.get((row["model"], row["kv"])):
+            change = f"{row['change']:+.2%}" if row["kv"] != _FLOAT else "-"
+            spelled = "16 bits, on the vector unit" if row["kv"] == _FLOAT else f"`{row['kv']}`"
+            lines.append([row["model"], row["weights"], spelled, f"{row['perplexity']:.2f}", change, *_cells(cost)[4:]])
+    return markdown_table(list(_QUALITY_HEADER), lines)
+
+
+def _formats(model: str) -> list[dict]:
+    """A measured model's shape over K and V in 16 bits, and in all digits whose perplexity is measured."""
+    shape, job = load_shape(model), Job(model=model, array=_ARRAY, costs=_COSTS)
+    deep = ArrayConfig(**load_array(_ARRAY).model_dump() | {"planes": 5})
+    rows = []
+    for spelled, digits in ({_FLOAT: None} | _MEASURED).items():
+        fields: dict[str, object] = {"attention": "vector"}
+        if digits:
+            key, value, rotate = digits
+            fields = {"attention": "array", "key_digits": key, "value_digits": value, "rotate": rotate}
+        machine = deep if digits and max(digits[:2]) > load_array(_ARRAY).planes else load_array(_ARRAY)
+        result = job.model_copy(update=fields).simulate(shape, machine)
+        rows.append(_row(job.prefill, spelled, result) | {"model": model})
+    return rows
+
+
+def _prompts() -> list[dict]:
+    """Placements and digits by length of the prompt, the model's own limit of positions lifted."""
     shape = load_shape(_MODEL).model_copy(update={"max_positions": 2 * _PROMPTS[-1]})
     array = load_array(_ARRAY)
     wide, deep = (ArrayConfig(**array.model_dump() | fields) for fields in ({"vector_lanes": _WIDE}, {"planes": 5}))
@@ -40,12 +92,7 @@ def measure_attention(path: Path) -> None:
             machine = deep if max(key, value) > array.planes else array
             rows.append(_row(prompt, label, plain.model_copy(update=fields).simulate(shape, machine)))
         rows += [_rival_row(plain, shape, prompt, hold) for hold in _HOLDS]
-    write_text(path, json.dumps(rows, indent=1) + "\n")
-
-
-def attention_table(path: Path) -> str:
-    """One line per row."""
-    return markdown_table(list(_HEADER), [_cells(row) for row in json.loads(path.read_text(encoding="utf-8"))])
+    return rows
 
 
 def _rival_row(job: Job, shape: ModelShape, prompt: int, hold: Hold) -> dict:

@@ -11,7 +11,7 @@ from energy.costs.gates import GATES_PREFIX
 from energy.costs.sources import load_source, source_names
 from energy.job import BASELINES, Job, Rivals, simulate_machines
 from energy.model import COMPUTE
-from energy.reports.attention import attention_table, measure_attention
+from energy.reports.attention import attention_table, measure_attention, quality_table
 from energy.reports.claims import CLAIMS_TABLES
 from energy.reports.comparison import comparison_markdown
 from energy.reports.energy_tables import ENERGY_TABLES
@@ -202,6 +202,7 @@ _TABLES: dict[str, Callable[[], str]] = {
     "methods": _methods_table,
     "family": partial(family_table, _FAMILY),
     "attention": partial(attention_table, _ATTENTION),
+    "attention-quality": partial(quality_table, _ATTENTION, RESULTS / "kv.json"),
     "holds": partial(holds_table, _HOLDS),
     **{f"rooms-{package}": partial(rooms, package) for package in ("hw", "quant", "sim", "energy")},
     **CLAIMS_TABLES,

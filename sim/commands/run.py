@@ -69,7 +69,7 @@ def _run(options: Namespace) -> None:
     else:
         sizes = job.prefill, job.decode, job.batch
         statistics = replayed(options.recording, array)[1] if options.recording else None
-        trace = build_trace(shape, *sizes, job.formats(array, shape), manifest, statistics, job.execution)
+        trace = build_trace(shape, *sizes, job.formats(array, shape, manifest), manifest, statistics, job.execution)
     if options.save_trace:
         write_trace(options.save_trace, trace, array)
     result = simulate_trace(trace, array, job.load_memory(), cores)

@@ -72,6 +72,22 @@ def test_shapes_only_says_assumed(capsys):
     assert not any(s["measured"] for s in summary["statistics"].values())
 
 
+def test_k_and_v_are_simulated_as_perplexity_was_measured_or_a_note_says_so(capsys):
+    able = [text for field in ("planes=5", "digits=true", "lane_loading=true") for text in ("--array-fields", field)]
+    _sim(*able, "--kv", "digits:5/2,rotate")
+    summary = json.loads(capsys.readouterr().out)
+    assert {"fp_kv", "a8_kv"} <= set(summary["quality"]["perplexity"])
+    notes = " ".join(summary["notes"])
+    assert "K in 5 and V in 2 balanced-ternary digits, q and k rotated" in notes
+    assert "perplexity with K and V in" not in notes
+    _sim(*able)
+    notes = json.loads(capsys.readouterr().out)["notes"]
+    assert "perplexity with K and V in float, digits:4/3,rotate simulated; --kv digits:4/3,rotate measures" in notes[-1]
+    _sim("--kv", "digits:5/2,rotate")
+    notes = json.loads(capsys.readouterr().out)["notes"]
+    assert notes[-1] == "perplexity with K and V in digits:5/2,rotate, cache of 16 bits simulated"
+
+
 def test_two_planes_cost_a_second_pass(workplace, capsys):
     main(["compare", *JOB, "--out", "cmp", "--methods", "rtn,ptqtp"])
     rows = {row["method"]: row for row in json.loads(capsys.readouterr().out)["rows"]}

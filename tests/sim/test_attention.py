@@ -7,9 +7,11 @@ import yaml
 
 from hw.config import ArrayConfig, sized
 from hw.errors import InputError
+from quant.kv.formats import parse_kv
+from quant.manifest import Manifest
 from quant.shapes import load_shape
 from sim.__main__ import main
-from sim.attention import choose_digits
+from sim.attention import choose_digits, measured_in_digits
 from sim.execution import Execution
 from sim.job import SimJob
 from sim.memory import load_memory
@@ -106,9 +108,9 @@ def test_the_old_spelling_asks_for_it_too():
             "K = 2 in 5 digits; or attention must be vector$",
         ),
         (
-            {"rows": 1, "accumulator_bits": 12, "planes": 3},  # 127 x 13 x 8 is 13208: 15 bits with its sign
+            {"rows": 1, "accumulator_bits": 12, "planes": 3},  # 127 x 4 x 8 is 4064: 13 bits with its sign
             ["--key-digits", "3"],
-            "^attention on array 'a': accumulator_bits must be at least 15 for heads of 8, since accumulators of 12 "
+            "^attention on array 'a': accumulator_bits must be at least 13 for heads of 8, since accumulators of 12 "
             "bits hold K = 1 in 3 digits; or attention must be vector$",
         ),
         (
@@ -148,6 +150,27 @@ def test_kept_bytes_are_those_of_the_digits():
         for formats in (job.formats(array(), SHAPE), Formats(kv_bits=16))
     ]
     assert bytes_of[1] - bytes_of[0] == SHAPE.layers * 4 * 8 * (32 - 18)
+
+
+def manifest_of(kv):
+    """A measured model whose perplexities are over K and V in ``kv``."""
+    return Manifest.model_construct(
+        model="stories260K", shape=SHAPE, method="made up", options={}, packing="2bit", linears=[], kv=parse_kv(kv),
+        weights_sha256="0", source_sha256="0", calibration="none",
+    )  # fmt: skip
+
+
+def test_a_run_takes_the_digits_over_which_perplexity_was_measured():
+    job = SimJob()
+    for kv, expected in (("digits:5/3", (5, 3, False)), ("digits:2,rotate", (2, 2, True)), ("float", (4, 3, True))):
+        digits = job.formats(array(), SHAPE, manifest_of(kv)).digits
+        assert (digits.key_digits, digits.value_digits, digits.rotate) == expected
+        assert measured_in_digits(digits, manifest_of(kv)) == (kv != "float")
+    asked = SimJob(key_digits=3).formats(array(), SHAPE, manifest_of("digits:5")).digits
+    assert (asked.key_digits, asked.value_digits, asked.rotate) == (3, 5, False)
+    assert not measured_in_digits(asked, manifest_of("digits:5"))
+    assert job.formats(array(), SHAPE, manifest_of("kivi:2")).digits == job.formats(array(), SHAPE).digits
+    assert job.formats(array(planes=4), SHAPE, manifest_of("digits:5")).digits is None
 
 
 def test_rivals_keep_k_and_v_as_they_multiply_them():
