@@ -6,14 +6,17 @@ from argparse import ArgumentParser, Namespace
 from functools import partial
 from pathlib import Path
 
+from rich.console import Console
+
 from energy.commands.show import BUILD, show
+from energy.reports.answer import answer
 from energy.reports.pages.document import provenance
 from energy.reports.pages.study import study_html
 from energy.reports.study import print_study
 from energy.study.document import load_study
 from energy.study.engine import run_study
 from energy.study.journal import Journal
-from energy.study.result import study_sha256, write_study
+from energy.study.result import StudyResult, study_sha256, write_study
 from energy.study.schema import study_schema
 from energy.study.tables import has_parquet, write_csv, write_parquet
 from hw.artifact import file_name, write_text
@@ -72,4 +75,10 @@ def _whatif(options: Namespace) -> None:
         write_parquet(folder / "points.parquet", result)
         written.append("points.parquet")
     journal.remove()
-    show(options, folder / "study.json", partial(print_study, result), written)
+    show(options, folder / "study.json", partial(_print, result), written)
+
+
+def _print(result: StudyResult, console: Console) -> None:
+    """The tables, and last the answer."""
+    print_study(result, console)
+    console.print(answer(result), style="bold", highlight=False, markup=False)

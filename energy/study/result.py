@@ -10,6 +10,7 @@ from energy.study.expressions import Constraint, Expression
 from energy.study.front import pareto_front
 from energy.study.machine import Catalog, fields_of_machine
 from energy.study.metrics import FIGURES
+from energy.study.ranges import equal_to_best
 from hw.artifact import sha256_json, write_artifact
 from hw.document import Record
 from hw.errors import InputError
@@ -35,6 +36,7 @@ class StudyPoint(Record):
     metrics: dict[str, float | None]  # empty where nothing could be simulated
     reason: str | None = None  # why it does not count; None: it does
     pareto: bool = False
+    equal_to_best: list[str] = []  # objectives in which it cannot be told apart from the best, as ranges go
     sha256: str  # of its inputs
 
     @property
@@ -137,8 +139,10 @@ def _marked(study: Study, points: list[StudyPoint]) -> list[StudyPoint]:
         [sign * point.metrics[name] for name, sign in signs.items()] if point.feasible else []  # type: ignore[operator]
         for point in points
     ]
-    marks = iter(pareto_front([row for row in rows if row]))
-    return [
-        point.model_copy(update={"pareto": next(marks)}) if row else point
-        for point, row in zip(points, rows, strict=True)
-    ]
+    feasible = [point for point, row in zip(points, rows, strict=True) if row]
+    marks = zip(pareto_front([row for row in rows if row]), equal_to_best(study, feasible), strict=True)
+    return [_with_marks(point, *next(marks)) if row else point for point, row in zip(points, rows, strict=True)]
+
+
+def _with_marks(point: StudyPoint, pareto: bool, best: list[str]) -> StudyPoint:
+    return point.model_copy(update={"pareto": pareto, "equal_to_best": best})

@@ -42,6 +42,7 @@ class Cell(NamedTuple):
     tip: str = ""
     code: bool = False  # a command, folded until it is asked for
     badge: str = ""  # class of a frame around a word
+    best: bool = False  # marked as equal to the best of its column
 
 
 class Column(NamedTuple):
