@@ -3,6 +3,7 @@
 from hw.config import ArrayConfig
 from hw.errors import InputError
 from hw.formats import DIGIT_COUNTS, KEY_DIGITS, VALUE_DIGITS, DigitCount, planes_weight
+from hw.golden import hadamard_block
 from quant.manifest import Manifest
 from sim.execution import Execution
 from sim.trace.ops import KvDigits
@@ -40,7 +41,12 @@ def choose_digits(
             why = f"attention on the {min(elsewhere)}" if elsewhere else f"the {array.mac} lanes of {array.name!r}"
             raise InputError(f"{asked[0].split()[0]} must be left out with {why}: K and V are kv_bits wide there")
         return None
-    key, value, turn = _measured(manifest) or (KEY_DIGITS, VALUE_DIGITS, True)
+    turns = hadamard_block(head_dim) > 1
+    if rotate and not turns:
+        raise InputError(
+            f"rotate must be left out with heads of {head_dim}, an odd number: nothing of them can be turned"
+        )
+    key, value, turn = _measured(manifest) or (KEY_DIGITS, VALUE_DIGITS, turns)
     digits = KvDigits(
         key_digits=key_digits or key,
         value_digits=value_digits or value,

@@ -86,6 +86,23 @@ def test_array_energy_by_hand(summary_and_results, close):
     assert energy.parts["array"].typical == close(active * (1.1 + 0.9) * 1e-12)
 
 
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [
+        (["--shapes-only"], "KV cache 16 bits"),
+        ([], "K in 4 and V in 3 balanced-ternary digits, q and k rotated"),
+        (["--shapes-only", "--attention", "array"], "K in 4 and V in 3 balanced-ternary digits"),
+        (["--shapes-only", "--key-digits", "3"], "K in 3 and V in 3 balanced-ternary digits"),
+        (["--kv-bits", "8", "--attention", "vector"], "KV cache 8 bits"),
+    ],
+)
+def test_shapes_alone_keep_k_and_v_as_they_are_unless_digits_are_asked_for(options, kept, tmp_path, capsys):
+    sizes = ["--model", "tinyllama-1.1b", "--prefill", "4", "--decode", "1", "--rivals", "int8", "--json"]
+    main(["sim", *sizes, "--out", str(tmp_path), *options])
+    notes = json.loads(capsys.readouterr().out)["notes"]
+    assert kept in next(note for note in notes if "lm_head on" in note or "lm_head run on" in note)
+
+
 def test_command_writes_every_artifact_and_json_on_request(tmp_path, capsys):
     folder = tmp_path / "out"
     arguments = ["sim", "--model", "stories260K", "--array", "4x4", "--prefill", "8", "--decode", "2"]

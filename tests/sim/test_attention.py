@@ -13,6 +13,7 @@ from quant.shapes import load_shape
 from sim.__main__ import main
 from sim.attention import choose_digits, measured_in_digits
 from sim.execution import Execution
+from sim.gemm.schedule import forget_schedules, stepped_schedules
 from sim.job import SimJob
 from sim.memory import load_memory
 from sim.residence import stored_bytes
@@ -75,6 +76,26 @@ def test_an_array_that_cannot_keeps_k_and_v_as_they_were(tmp_path, capsys):
     too_narrow = array(rows=2, accumulator_bits=16)  # heads of 8 in 4 digits need 17 bits
     assert choose_digits(too_narrow, 8, Execution()) is None
     assert choose_digits(array(planes=3), 8, Execution()) is None
+
+
+def test_heads_of_an_odd_size_are_not_rotated():
+    assert not choose_digits(array(), 7, Execution()).rotate
+    with pytest.raises(InputError, match=r"^rotate must be left out with heads of 7, an odd number"):
+        choose_digits(array(), 7, Execution(), rotate=True)
+
+
+@pytest.mark.parametrize("mac", ["ternary", "int8"])
+def test_attention_over_many_steps_and_query_tiles_steps_each_number_of_tiles_once(mac):
+    """1000 steps behind 1000 tokens on 8 columns: 125 more tiles at the end; in blocks of 512 keys, 64 for digits."""
+    able = array(token_tile=16, activation_buffer_bytes=4096).baseline(mac)
+    shape = SHAPE.model_copy(update={"max_positions": 4096})
+    job = SimJob(prefill=1000, decode=1000)
+    steps = []
+    for decode in (job.decode, 1):
+        forget_schedules()
+        job.model_copy(update={"decode": decode}).simulate(shape, able)
+        steps.append(stepped_schedules())
+    assert 0 < steps[0] - steps[1] <= (2 * 64 if mac == "ternary" else 2 * 125)
 
 
 def test_the_old_spelling_asks_for_it_too():

@@ -210,7 +210,10 @@ RUNS = {
         execution=Execution(placement={"q_proj": "host", "o_proj": "vector", "up_proj": "array"}),
     ),
     "a dense array and a manifest": Run(machine(mac="int8"), entries=every(planes=2, rank=1, low_rank_bits=480)),
-    "digits": Run(digit_machine(), digits=(4, 3, True)),
+    "digits": Run(digit_machine(), digits=(4, 3, False)),
+    "digits, rotated in pairs": Run(
+        digit_machine(), SHAPE.model_copy(update={"head_dim": 6}), digits=(4, 2, True), prefill=9, decode=3,
+    ),
     "digits of heads of a power of two": Run(
         digit_machine(rows=8, cols=4), SHAPE.model_copy(update={"head_dim": 12}), digits=(5, 5, True), prefill=11,
     ),
@@ -224,17 +227,17 @@ RUNS = {
         decode=9, execution=FLAT,
     ),
     "digits in blocks that their sums limit": Run(
-        digit_machine(rows=2, planes=4, accumulator_bits=16), digits=(3, 4, True), prefill=13, decode=4,
+        digit_machine(rows=2, planes=4, accumulator_bits=16), digits=(3, 4, False), prefill=13, decode=4,
     ),
     "digits behind a slow memory": Run(
-        digit_machine(**SMALL), memory=SLOW, digits=(4, 3, True), prefill=9, decode=3, execution=FLAT,
+        digit_machine(**SMALL), memory=SLOW, digits=(4, 3, False), prefill=9, decode=3, execution=FLAT,
     ),
     "digits, few vector lanes": Run(digit_machine(vector_lanes=1), digits=(3, 3, False), prefill=7),
     "digits, few lanes and a slow memory": Run(
         digit_machine(vector_lanes=1), memory=SLOW.model_copy(update={"peak_bytes_per_s": 1e8}), digits=(3, 3, False),
     ),
     "digits and a window": Run(
-        digit_machine(), SHAPE.model_copy(update={"sliding_window": 5}), digits=(4, 3, True), prefill=13, decode=3,
+        digit_machine(), SHAPE.model_copy(update={"sliding_window": 5}), digits=(4, 3, False), prefill=13, decode=3,
     ),
     "three vector units": Run(machine(vector_units=3), prefill=7),
     "two vector units of two cores": Run(
@@ -256,24 +259,24 @@ RUNS = {
         digit_machine(vector_lanes=1, attention_lanes=3, activation_port_bits=64), digits=(3, 3, False), decode=1,
     ),
     "digits in chunks": Run(
-        digit_machine(), digits=(4, 3, True), prefill=11, execution=Execution(prefill_chunk=5, attention="array"),
+        digit_machine(), digits=(4, 3, False), prefill=11, execution=Execution(prefill_chunk=5, attention="array"),
     ),
-    "digits, mixed": Run(digit_machine(), digits=(4, 3, True), prefill=7, execution=Execution(mixed_chunk=5)),
-    "digits on chip": Run(digit_machine(), digits=(4, 3, True), execution=Execution(on_chip=True)),
+    "digits, mixed": Run(digit_machine(), digits=(4, 3, False), prefill=7, execution=Execution(mixed_chunk=5)),
+    "digits on chip": Run(digit_machine(), digits=(4, 3, False), execution=Execution(on_chip=True)),
     "digits, soft caps and softmax on the host": Run(
-        digit_machine(), SHAPE.model_copy(update={"attention_softcap": True}), digits=(4, 3, True),
+        digit_machine(), SHAPE.model_copy(update={"attention_softcap": True}), digits=(4, 3, False),
         execution=Execution(placement={"softmax": "host"}),
     ),
     "digits, column cores": Run(
-        digit_machine(), cores=CoreGroup(count=2, split="columns"), digits=(4, 3, True), prefill=9,
+        digit_machine(), cores=CoreGroup(count=2, split="columns"), digits=(4, 3, False), prefill=9,
         gemm={"cores": 2, "column_cores": 2},
     ),
     "digits, exponents and sums of x": Run(
-        digit_machine(group_exponent_bits=2, sum_of_x=True), digits=(4, 3, True), entries=every(offset_bits=96),
+        digit_machine(group_exponent_bits=2, sum_of_x=True), digits=(4, 3, False), entries=every(offset_bits=96),
     ),
-    "digits, five trits a byte": Run(digit_machine(packing="5in8"), digits=(5, 3, True), prefill=9),
+    "digits, five trits a byte": Run(digit_machine(packing="5in8"), digits=(5, 3, False), prefill=9),
     "digits, prefetch across ops": Run(
-        digit_machine(**SMALL), memory=SLOW, decode=1, digits=(3, 3, True),
+        digit_machine(**SMALL), memory=SLOW, decode=1, digits=(3, 3, False),
         execution=Execution(mapping="tokens", descriptor_tokens=64, prefetch_across_ops=True),
     ),
     "column cores": Run(
