@@ -222,6 +222,12 @@ RUNS = {
         digit_machine(), SHAPE.model_copy(update={"kv_heads": 4, "head_dim": 8}), digits=(3, 3, True), prefill=9,
         decode=7, batch=1,
     ),
+    **{
+        f"digits of heads that are no whole tiles of {rows} x {cols}": Run(
+            digit_machine(rows=rows, cols=cols), SHAPE.model_copy(update={"head_dim": 12}), digits=(4, 3, True),
+        )
+        for rows, cols in ((8, 7), (7, 8))
+    },
     "digits in small blocks": Run(
         digit_machine(rows=3, accumulator_bits=17, activation_buffer_bytes=96), digits=(4, 4, False), prefill=14,
         decode=9, execution=FLAT,
