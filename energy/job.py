@@ -1,7 +1,10 @@
 """The main job: model -> (quantized weights) -> trace -> cycles on three arrays -> energy -> report."""
 
+from typing import Literal
+
 from pydantic import Field, field_validator
 
+from energy.costs.fpga import FPGA_PREFIX
 from energy.costs.sources import load_source
 from energy.costs.sram import BUFFERS
 from energy.costs.tables import OpTable, cost_names, load_costs
@@ -20,6 +23,8 @@ from sim.job import SimJob
 from sim.result import SimResult
 
 __all__ = ["BASELINES", "Job", "Rivals", "simulate_machines"]
+
+FpgaFamily = Literal["ecp5", "7series", "ultrascale+"]
 
 BASELINES: tuple[Mac, ...] = ("int8", "fp16")
 
@@ -59,12 +64,25 @@ class Rivals(Record):
 class Job(SimJob):
     """A ``SimJob`` on the ternary array and on its baselines, with costs."""
 
-    costs: str = Field("gates:asap7", description="cost table (tritforge list costs), gates:LIBRARY, or a .yaml file")
+    costs: str = Field(
+        "gates:asap7", description="cost table (tritforge list costs), gates:LIBRARY, fpga:FAMILY, or a .yaml file"
+    )
     sram_cells: SramCells | None = Field(
         None,
         description="SRAM cell type of every buffer: hp, lop, lstp, or auto, the one of least leakage that keeps up "
         "with the clock; by default as the array says for each buffer",
     )
+
+    fpga: FpgaFamily | None = Field(
+        None,
+        description="also count look-up tables, flip-flops, DSPs and block RAM of this family of FPGAs by part; with "
+        "costs fpga:FAMILY that one",
+    )
+
+    @property
+    def counted_fpga(self) -> str | None:
+        """Family whose tables are counted."""
+        return self.costs.removeprefix(FPGA_PREFIX) if self.costs.startswith(FPGA_PREFIX) else self.fpga
 
     def with_cells(self, array: ArrayConfig) -> ArrayConfig:
         """``array`` with this job's SRAM cells."""
@@ -82,7 +100,8 @@ def simulate_machines(
         InputError: an unknown name, or sizes that the model cannot run.
     """
     rivals = rivals or Rivals()
-    array, costs = job.with_cells(job.load_array()), load_source(job.costs)
+    costs = load_source(job.costs)
+    array = costs.clocked(job.with_cells(job.load_array()))
     manifest, statistics = (measured.manifest, measured.statistics) if measured else (None, None)
 
     def run(machine: ArrayConfig) -> SimResult:
@@ -98,7 +117,7 @@ def simulate_machines(
     results = [first, *map(run, machines)]
     planes = mean_planes(manifest) if manifest else 1.0
     splits = [split_energy(first, result, costs, run, planes) for result in results[1:]]
-    summary = summarize(results, costs, _published_tables(), manifest, splits, rivals.hold)
+    summary = summarize(results, costs, _published_tables(), manifest, splits, rivals.hold, job.counted_fpga)
     if manifest and (note := _note_on_cache(job, manifest, array)):
         summary = summary.model_copy(update={"notes": [*summary.notes, note]})
     return summary, results

@@ -128,9 +128,9 @@ def _sram_recipe(buffers: list[Buffer]) -> str:
     """Cell type of each buffer that is there."""
     table, choice = buffers[0].table, buffers[0].choice
     cells = ", ".join(f"{buffer.name} {buffer.cell}" for buffer in buffers if buffer.capacity_bytes)
-    return (
-        f"{cells} cells, CACTI 7 at {table.node_nm:g} nm x {choice.factor:g}, banks of {table.bank_bytes / 1024:g} KiB"
-    )
+    model = table.source.split(",")[0]
+    banks = f"banks of {table.bank_bytes / 1024:g} KiB"
+    return f"{cells} cells, {model}, {table.node_nm:g} nm x {choice.factor:g}, {banks}"
 
 
 def _sram_energy(buffers: list[Buffer], counts: ActionCounts) -> Cost:
@@ -152,4 +152,4 @@ def _sram_energy(buffers: list[Buffer], counts: ActionCounts) -> Cost:
 def _leakage_power(buffers: list[Buffer], result: SimResult, costs: CostSource) -> Cost:
     """Leakage in W of the buffers and of the array's logic; accumulators and logic per core."""
     sram = sum((buffer.leakage_w for buffer in buffers), ZERO)
-    return sram + costs.logic_leakage_w(result.array).scaled(result.cores.count)
+    return sram + costs.logic_leakage_w(result.array, result.cores.count)

@@ -3,8 +3,8 @@
 from energy.area import AreaResult, area_of
 from energy.costs.operators import paper_recipes
 from energy.costs.sources import CostSource
-from energy.costs.sram import sram_notes
 from energy.costs.tables import Cost, OpTable
+from energy.luts import LutArea, luts_of
 from energy.model import EnergyResult, PhaseEnergy, energy_of
 from energy.sizing import Hold
 from energy.split import Split
@@ -60,6 +60,7 @@ class MachineSummary(Record):
     phases: list[PhaseSummary]
     energy_recipes: dict[str, str]
     area: AreaResult | None = None  # None: the costs name no cell library
+    luts: LutArea | None = None  # where an FPGA's family was named
 
     def phase(self, name: str) -> PhaseSummary:
         """The phase called ``name``."""
@@ -142,14 +143,16 @@ def summarize(
     manifest: Manifest | None,
     splits: list[dict[str, Split]] | None = None,
     hold: Hold = "lanes",
+    fpga: str | None = None,
 ) -> JobSummary:
     """Summarize runs of one model; ``results[0]`` is the ternary array's, the others are its rivals.
 
-    ``splits``: of each rival, phase -> why it takes more energy; ``hold``: what the rivals have as much of.
+    ``splits``: of each rival, phase -> why it takes more energy; ``hold``: what the rivals have as much of; ``fpga``:
+    family whose tables are counted.
     """
     energies = [energy_of(result, costs) for result in results]
     first = results[0]
-    notes = [note for result in results for note in [*result.notes, *sram_notes(result.array, costs.sram)]]
+    notes = [note for result in results for note in [*result.notes, *costs.notes(result.array, result.cores.count)]]
     return JobSummary(
         model=first.model,
         parameters=first.shape.total_parameters,
@@ -162,7 +165,7 @@ def summarize(
         costs=costs.name,
         costs_source=costs.source,
         hold=hold,
-        machines=[_machine(result, energy, costs) for result, energy in zip(results, energies, strict=True)],
+        machines=[_machine(result, energy, costs, fpga) for result, energy in zip(results, energies, strict=True)],
         reductions=_reductions(results, energies, splits or [{}] * (len(results) - 1)),
         paper=[
             PaperLine(recipe=recipe.name, table=recipe.table, reduction=recipe.reduction)
@@ -181,7 +184,7 @@ def summarize(
     )
 
 
-def _machine(result: SimResult, energy: EnergyResult, costs: CostSource) -> MachineSummary:
+def _machine(result: SimResult, energy: EnergyResult, costs: CostSource, fpga: str | None) -> MachineSummary:
     return MachineSummary(
         name=result.machine,
         mac=result.array.mac,
@@ -191,6 +194,7 @@ def _machine(result: SimResult, energy: EnergyResult, costs: CostSource) -> Mach
         phases=[_phase(result, phase, energy.phase(phase.name)) for phase in result.phases],
         energy_recipes=energy.recipes,
         area=area_of(result.array, costs, result.cores),
+        luts=luts_of(result.array, fpga, result.cores) if fpga else None,
     )
 
 

@@ -29,7 +29,7 @@ __all__ = [
 ARRAY_FOLDER = Path(__file__).parent / "arrays"
 
 RivalBus = Literal["same", "balanced"]
-SramCell = Literal["hp", "lop", "lstp"]  # high performance, low operating power, low standby power
+SramCell = Literal["hp", "lop", "lstp", "bram"]  # high performance, low operating, low standby power; of an FPGA
 SramCells = Literal["auto", "hp", "lop", "lstp"]
 Positive = Annotated[int, Field(ge=1)]
 

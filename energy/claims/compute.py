@@ -40,11 +40,13 @@ class ComputeRow(Record):
 
 
 def compute_rows() -> list[ComputeRow]:
-    """Every cost source that ships: operators as papers add them up, the same in lanes and trees, and gates."""
+    """Every cost source but FPGAs: operators as papers add them up, the same in lanes and trees, and gates."""
     rows = []
-    for name in source_names():
-        source = load_source(name)
-        rows += _of_gates(source) if isinstance(source, GateSource) else _of_operators(source)
+    for source in map(load_source, source_names()):
+        if isinstance(source, GateSource):
+            rows += _of_gates(source)
+        elif isinstance(source, OperatorSource):
+            rows += _of_operators(source)
     return rows
 
 

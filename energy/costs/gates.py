@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from energy.costs.operators import MacCost
 from energy.costs.placed import load_placed, placed_shares
+from energy.costs.sram import sram_notes
 from energy.costs.tables import TECH_FOLDER, ZERO, Cost, Share, SramChoice
 from energy.costs.vector import VectorUnit, block_rows, vector_unit
 from hw.arithmetics import ARITHMETICS, VectorMac
@@ -221,14 +222,14 @@ class GateSource:
             return f"{self.vector.recipe}; multiply-accumulates: int8 lanes, {self.name}"
         return f"FP16 -> FP32 lanes, {self.name}"
 
-    def logic_leakage_w(self, array: ArrayConfig) -> Cost:
+    def logic_leakage_w(self, array: ArrayConfig, cores: int = 1) -> Cost:
         """Leakage of every lane of the array, of its adders of digit planes, and of its vector unit, W."""
         lanes = self._of(array)[0].leakage_w * array.lanes
         if array.digits:
             lanes += sum(array.digit_adder_bits) * array.cols * self.sum_bit.leakage_w
         if self.vector is not None and not array.arithmetic.is_float:
             lanes += self.vector.lane_leakage_w * array.vector_lanes
-        return Cost.exact(lanes)
+        return Cost.exact(lanes * cores)
 
     def placed(self, array: ArrayConfig, counts: ActionCounts, work: Work) -> "tuple[Cost, Cost]":
         """Clock distribution, with the clock of idle cycles, and wires of array and vector unit."""
@@ -327,6 +328,14 @@ class GateSource:
     def leakage_recipe(self) -> str:
         """Measured, as the array's own cells leak."""
         return f"logic from the cells of {self._library}"
+
+    def clocked(self, array: ArrayConfig) -> ArrayConfig:
+        """As it is: periods of these cells are told with the designs (docs/gates.md)."""
+        return array
+
+    def notes(self, array: ArrayConfig, cores: int) -> list[str]:
+        """Buffers that no cell type makes fast enough."""
+        return sram_notes(array, self.sram)
 
     def sha256(self) -> str:
         """Hash of every row."""

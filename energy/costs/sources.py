@@ -3,8 +3,10 @@
 from functools import cached_property
 from typing import Protocol
 
+from energy.costs.fpga import FPGA_PREFIX, fpga_names, load_fpga
 from energy.costs.gates import GATES_PREFIX, GateSource, Work, gate_names, load_gates
 from energy.costs.operators import MacCost, mac_cost, vector_mac_cost
+from energy.costs.sram import sram_notes
 from energy.costs.tables import ZERO, Cost, OpTable, SramChoice, cost_names, load_costs
 from hw.arithmetics import VectorMac
 from hw.artifact import sha256_json
@@ -62,8 +64,8 @@ class CostSource(Protocol):
         """How these were found."""
         ...
 
-    def logic_leakage_w(self, array: ArrayConfig) -> Cost:
-        """Leakage power of the array's logic, W."""
+    def logic_leakage_w(self, array: ArrayConfig, cores: int = 1) -> Cost:
+        """Leakage power of the logic of ``cores``, W."""
         ...
 
     def area_basis(self) -> tuple[GateSource, float] | None:
@@ -72,6 +74,14 @@ class CostSource(Protocol):
 
     def leakage_recipe(self) -> str:
         """How the leakage was found."""
+        ...
+
+    def clocked(self, array: ArrayConfig) -> ArrayConfig:
+        """``array`` at a clock that these costs allow."""
+        ...
+
+    def notes(self, array: ArrayConfig, cores: int) -> list[str]:
+        """What a reader must know of ``array`` with these costs."""
         ...
 
     def sha256(self) -> str:
@@ -136,11 +146,11 @@ class OperatorSource:
         """What is not there."""
         return "none: operator tables have neither registers, clock nor wires"
 
-    def logic_leakage_w(self, array: ArrayConfig) -> Cost:
+    def logic_leakage_w(self, array: ArrayConfig, cores: int = 1) -> Cost:
         """A share of the array's dynamic power at full use."""
         full_power_w = mac_cost(array, self.table).energy.typical * array.lanes * array.clock_hz
         share = self.table.logic_leakage_share
-        return Cost(share.low, share.typical, share.high).scaled(full_power_w)
+        return Cost(share.low, share.typical, share.high).scaled(full_power_w * cores)
 
     def area_basis(self) -> tuple[GateSource, float] | None:
         """The library that the table names, scaled to its node."""
@@ -156,6 +166,14 @@ class OperatorSource:
         """An assumption, as operator tables carry no leakage."""
         return f"logic {self.table.logic_leakage_share.typical:.0%} of full dynamic power, assumed"
 
+    def clocked(self, array: ArrayConfig) -> ArrayConfig:
+        """Operators do not say how fast they are."""
+        return array
+
+    def notes(self, array: ArrayConfig, cores: int) -> list[str]:
+        """Buffers that no cell type makes fast enough."""
+        return sram_notes(array, self.sram)
+
     def sha256(self) -> str:
         """Hash of the table."""
         return sha256_json(self.table.model_dump(mode="json"))
@@ -163,11 +181,16 @@ class OperatorSource:
 
 def source_names() -> list[str]:
     """Names of all cost sources that ship with the project."""
-    return cost_names() + [GATES_PREFIX + name for name in gate_names()]
+    gates, fpgas = ([prefix + name for name in names] for prefix, names in _prefixed())
+    return [*cost_names(), *gates, *fpgas]
+
+
+def _prefixed() -> list[tuple[str, list[str]]]:
+    return [(GATES_PREFIX, gate_names()), (FPGA_PREFIX, fpga_names())]
 
 
 def load_source(name: str) -> CostSource:
-    """A cost source: an operator table by name or ``.yaml`` file, or ``gates:LIBRARY``.
+    """A cost source: an operator table by name or ``.yaml`` file, ``gates:LIBRARY`` or ``fpga:FAMILY``.
 
     Raises:
         InputError: unknown name (the known ones are listed), or a faulty file.
@@ -175,6 +198,8 @@ def load_source(name: str) -> CostSource:
     if name.startswith(GATES_PREFIX):
         source: GateSource = load_gates(name.removeprefix(GATES_PREFIX))
         return source
+    if name.startswith(FPGA_PREFIX):
+        return load_fpga(name.removeprefix(FPGA_PREFIX))
     if name not in source_names() and not name.endswith((".yaml", ".yml")):
         meant = did_you_mean(name, source_names())
         raise InputError(f"costs must be one of {', '.join(source_names())} or a .yaml file, not {name!r}{meant}")

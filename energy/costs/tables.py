@@ -93,6 +93,7 @@ class SramChoice(Record):
     factor: Annotated[float, Field(gt=0)]  # on the tables' energies
     leakage_factor: Annotated[float, Field(gt=0)]  # on their leakage
     cycle_factor: Annotated[float, Field(gt=0)]  # on their cycle times
+    spread: Share | None = None  # on energies, beside what banks and cell types differ by
     kind: Kind
     source: str
 

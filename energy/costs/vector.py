@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from energy.costs.tables import ZERO, Cost
 from hw.artifact import read_artifact
 
-__all__ = ["OPERATIONS", "BlockRow", "VectorUnit", "block_rows", "vector_unit"]
+__all__ = ["OPERATIONS", "BlockRow", "VectorUnit", "block_rows", "kind_of", "vector_unit"]
 
 _RESULTS = Path(__file__).parents[2] / "hw" / "gates" / "results"
 _SCHEMA, _VERSION = "tritforge.vector-gates", 1
@@ -83,7 +83,7 @@ class VectorUnit:
 
     def operation(self, op: str) -> Cost:
         """One operation of the op called ``op``, J: operands whose rows fill them, from the lesser to the greater."""
-        return self.work(_kind(op))
+        return self.work(kind_of(op))
 
     def work(self, kind: str) -> Cost:
         """One operation of a kind of work."""
@@ -150,7 +150,7 @@ def vector_unit(library: str, lane: tuple[float, float], reference_lane: tuple[f
     return VectorUnit(block_rows(_REFERENCE) or {}, recipe, *factors)
 
 
-def _kind(op: str) -> str:
+def kind_of(op: str) -> str:
     """Kind of work of an op."""
     if op in _KINDS:
         return _KINDS[op]

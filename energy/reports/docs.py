@@ -7,6 +7,7 @@ from pathlib import Path
 
 from energy.compare import Comparison
 from energy.costs.dram import DRAM_PARTS
+from energy.costs.fpga import FPGA_PREFIX
 from energy.costs.gates import GATES_PREFIX
 from energy.costs.sources import load_source, source_names
 from energy.job import BASELINES, Job, Rivals, simulate_machines
@@ -14,11 +15,13 @@ from energy.model import COMPUTE
 from energy.reports.attention import attention_table, measure_attention, quality_table
 from energy.reports.claims import CLAIMS_TABLES
 from energy.reports.comparison import comparison_markdown
-from energy.reports.energy_tables import ENERGY_TABLES
 from energy.reports.family import family_table, measure_family
 from energy.reports.holds import holds_table, measure_holds
 from energy.reports.rooms import rooms
 from energy.reports.rows import SAVINGS, percent, reduction_rows, si
+from energy.reports.sources.fpga import fpga_table, measure_fpga
+from energy.reports.sources.machine import measure_sources, source_range, sources_table
+from energy.reports.sources.tables import ENERGY_TABLES
 from energy.reports.study_reference import STUDY_TABLES
 from energy.summary import JobSummary, MachineSummary
 from hw.artifact import atomic_path, write_text
@@ -47,6 +50,8 @@ PAGES = (  # those rendered here
 )
 _MAIN_RESULT = RESULTS / "sim-llama2-7b.json"
 _FAMILY = RESULTS / "machines.json"
+_SOURCES = RESULTS / "cost-sources.json"
+_FPGA = RESULTS / "fpga-power.json"
 _ATTENTION = RESULTS / "attention-llama2-7b.json"
 _HOLDS = RESULTS / "machines-llama2-7b.json"
 _JOBS = {  # what `make docs` simulates again
@@ -69,7 +74,9 @@ def measure() -> list[Path]:
     measure_holds(_HOLDS)
     measure_attention(_ATTENTION)
     measure_family(_FAMILY)
-    return [*_JOBS, _HOLDS, _FAMILY, _ATTENTION]
+    measure_sources(_SOURCES)
+    measure_fpga(_FPGA)
+    return [*_JOBS, _HOLDS, _FAMILY, _ATTENTION, _SOURCES, _FPGA]
 
 
 def render_file(path: Path) -> str:
@@ -173,6 +180,9 @@ def _agreement_table() -> str:
     return markdown_table(header, rows)
 
 
+_KINDS = {GATES_PREFIX: "measured, gates", FPGA_PREFIX: "measured tables, derived energies"}
+
+
 def _sources_table() -> str:
     """Energy per MAC of the three arrays by every cost source, random operands or those that were simulated."""
     array = load_array(Job().array)
@@ -180,7 +190,9 @@ def _sources_table() -> str:
     for name in source_names():
         source = load_source(name)
         ternary, int8, fp16 = (source.mac(m).energy.typical for m in (array, *map(array.baseline, BASELINES)))
-        kind = "measured, gates" if name.startswith(GATES_PREFIX) else "derived from published operators"
+        kind = next(
+            (kind for prefix, kind in _KINDS.items() if name.startswith(prefix)), "derived from published operators"
+        )
         figures = [si(ternary, "J"), si(int8, "J"), si(fp16, "J")]
         rows.append([name, kind, *figures, percent(1 - ternary / int8), percent(1 - ternary / fp16)])
     header = ["cost source", "kind", "ternary", "INT8", "FP16 into FP32", "saved vs INT8", "saved vs FP16"]
@@ -201,6 +213,9 @@ _TABLES: dict[str, Callable[[], str]] = {
     "agreement": _agreement_table,
     "methods": _methods_table,
     "family": partial(family_table, _FAMILY),
+    "cost-sources": partial(sources_table, _SOURCES),
+    "source-range": partial(source_range, _SOURCES),
+    "fpga-power": partial(fpga_table, _FPGA),
     "attention": partial(attention_table, _ATTENTION),
     "attention-quality": partial(quality_table, _ATTENTION, RESULTS / "kv.json"),
     "holds": partial(holds_table, _HOLDS),

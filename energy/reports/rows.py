@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from energy.area import AREA_PARTS
 from energy.costs.tables import Cost
+from energy.luts import LUT_PARTS
 from energy.summary import ClockGating, JobSummary, PhaseSummary, Reduction
 
 __all__ = ["SAVINGS", "Row", "gating_line", "headline", "percent", "reduction_rows", "result_rows", "si"]
@@ -79,7 +80,7 @@ def result_rows(summary: JobSummary) -> list[Row]:
             if label not in _MAY_BE_MISSING or any(_part(p, parts) for p in phases)
         )
         rows.append(Row("low to high", tuple(_range(p.total_j_per_token) for p in phases)))
-    return rows + _area_rows(summary)
+    return rows + _area_rows(summary) + _lut_rows(summary)
 
 
 def gating_line(gating: ClockGating) -> str:
@@ -115,6 +116,31 @@ def _area_rows(summary: JobSummary) -> list[Row]:
         *(Row(f"area: {part}", tuple(f"{area.parts_mm2[part].typical:.3g}" for area in areas)) for part in parts),
         Row("low to high", tuple(f"{area.total.low:.3g} to {area.total.high:.3g}" for area in areas)),
     ]
+
+
+def _lut_rows(summary: JobSummary) -> list[Row]:
+    """Look-up tables, flip-flops, DSPs and block RAMs; tables by part, and the range of their sum."""
+    machines = [machine.luts for machine in summary.machines if machine.luts is not None]
+    if not machines:
+        return []
+    first = machines[0]
+    parts = [part for part in LUT_PARTS if any(one.parts[part]["tables"].typical for one in machines)]
+    totals = {"LUTs": "tables", "flip-flops": "flip_flops", "DSPs": "dsps", "block RAMs": "block_rams"}
+    return [
+        Row(f"area, {first.family}, LUT{first.inputs}"),
+        *(Row(name, tuple(_count(one.total(what).typical) for one in machines)) for name, what in totals.items()),
+        *(Row(f"LUTs: {part}", tuple(_count(one.parts[part]["tables"].typical) for one in machines)) for part in parts),
+        Row("LUTs, low to high", tuple(" to ".join(map(_count, _outer(one.total("tables")))) for one in machines)),
+        Row("part", tuple(one.part if one.fits else f"> {one.part}" for one in machines)),
+    ]
+
+
+def _count(value: float) -> str:
+    return f"{value / 1000:.3g} k" if value >= 10_000 else f"{value:.0f}"
+
+
+def _outer(cost: Cost) -> tuple[float, float]:
+    return cost.low, cost.high
 
 
 _HELD = {

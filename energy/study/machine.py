@@ -93,6 +93,8 @@ class Catalog:
         plain = {name: value for name, value in values.items() if "." not in name}
         job = validate_document(base.model_dump() | nested | plain, Job, "job")
         array = job.with_cells(job.with_fields(self._changed("array", load_array, job.array, values)))
+        costs = self._document("costs", load_source, job.costs)
+        array = costs.clocked(array)
         if job.decode == 0:
             raise InputError("decode must be at least 1 in a study, not 0")
         job.core_group.check(array)
@@ -101,7 +103,7 @@ class Catalog:
             self._changed("model", load_shape, job.model, values),
             array,
             self._changed("memory", load_memory, job.memory, values).with_channels(job.channels),
-            self._document("costs", load_source, job.costs),
+            costs,
             self._document("costs_sha256", lambda name: load_source(name).sha256(), job.costs),
         )
 

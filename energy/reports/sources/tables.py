@@ -1,10 +1,11 @@
 """Generated tables of docs/energy.md: what the cost files come to."""
 
 from energy.costs.dram import chip_count, dram_energy, dram_power, load_dram
+from energy.costs.fpga import fpga_names, load_fpga
 from energy.costs.gates import gate_names, load_gates
 from energy.costs.placed import placed_shares
 from energy.costs.sources import load_source, source_names
-from energy.costs.tables import ZERO, Cost, load_sram
+from energy.costs.tables import ZERO, Cost, Share, load_sram
 from energy.costs.vector import OPERATIONS, block_rows
 from energy.reports.rows import percent
 from hw.config import load_array
@@ -115,4 +116,35 @@ def _placed() -> str:
     return markdown_table(header, rows)
 
 
-ENERGY_TABLES = {"dram-energy": _dram, "sram-cells": _sram, "vector-blocks": _vector, "placed": _placed}
+def _fpga() -> str:
+    """Elements of every family, and what a lane takes of them."""
+    rows = []
+    for name in fpga_names():
+        source = load_fpga(name)
+        table, lane = source.table, source.lane(load_array("mobile-64x64"))
+        rows.append(
+            [
+                f"`fpga:{name}`",
+                *(_share(one) for one in (table.table_fj, table.flip_flop_fj, table.dsp_pj)),
+                f"{load_sram(table.block_ram).points[0].read_pj:g}",
+                "; ".join(f"{part} {one.static_w.typical:g} W" for part, one in table.parts.items()),
+                _share(table.clock_hz, 1e-6),
+                f"{_range(lane.tables, 1)} LUT{table.inputs}, {_range(lane.flip_flops, 1)} flip-flops",
+                _range(source.energy(lane), 1e12),
+            ]
+        )
+    header = ["costs", "table, fJ", "flip-flop, fJ", "DSP, pJ", "block RAM, pJ", "static power", "clock, MHz"]
+    return markdown_table([*header, "a lane and its weight", "its MAC, pJ"], rows)
+
+
+def _share(share: Share, scale: float = 1.0) -> str:
+    return _range(Cost(share.low, share.typical, share.high), scale)
+
+
+ENERGY_TABLES = {
+    "fpga-elements": _fpga,
+    "dram-energy": _dram,
+    "sram-cells": _sram,
+    "vector-blocks": _vector,
+    "placed": _placed,
+}
