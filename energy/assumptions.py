@@ -2,6 +2,7 @@
 
 from energy.costs.dram import chip_count, dram_power, load_dram
 from energy.costs.gates import GATES_PREFIX, load_area_table
+from energy.costs.placed import load_placed
 from energy.costs.sources import CostSource
 from energy.costs.sram import buffers_of
 from energy.costs.tables import Cost, Kind, Share, load_host
@@ -58,11 +59,13 @@ def assumptions_of(summary: JobSummary, result: SimResult, costs: CostSource) ->
     parts = summary.ternary.phases[0].joules_per_token
     if any(phase.joules_per_token["host"].typical for phase in summary.ternary.phases):
         found += _host()
+    if measured:
+        found += _placed(recipes)
     known = {one.key for one in found} | {"host"}
     found += [
-        Assumption(key=part, subject=part.replace("_", " "), value=recipes[part], kind="derived", source=recipes[part])
+        Assumption(key=part, subject=part.replace("_", " "), value=recipes[part], kind="derived", source=costs.source)
         for part in parts
-        if part not in known and part in recipes
+        if part not in known and part in recipes and any(_shares(summary, part).values())
     ]
     priced = [one.model_copy(update={"shares": _shares(summary, one.key)}) for one in found]
     priced.sort(key=lambda one: max(one.shares.values(), default=0.0), reverse=True)
@@ -126,6 +129,27 @@ def _sram(result: SimResult, costs: CostSource) -> Assumption:
         kind=choice.kind,
         source=f"{table.source}; {choice.source}",
     )
+
+
+def _placed(recipes: dict[str, str]) -> list[Assumption]:
+    """What a placed block takes beyond its netlist; how much of its clock rests is assumed."""
+    idle = load_placed().idle_clock
+    return [
+        Assumption(
+            key="wires",
+            subject="wires between the cells of array and vector unit",
+            value=recipes["wires"],
+            kind="measured",
+            source="blocks placed and routed with the library's cells, or its nearest one's: docs/energy.md",
+        ),
+        Assumption(
+            key="clock",
+            subject="clock distribution, and the clock of cycles without work",
+            value=_range(idle, "of the clock's power in such cycles"),
+            kind=idle.kind,
+            source=f"{idle.source}; distribution measured with the wires",
+        ),
+    ]
 
 
 def _host() -> list[Assumption]:

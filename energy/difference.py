@@ -26,6 +26,7 @@ _SECONDS = "s"
 _REMARKS = ("description", "source", "efficiency_source")  # fields that change nothing
 _COUNTED = {  # part -> what is counted of it; the others are powers, whose count is time
     "array": ("multiply-accumulates", lambda counts: counts.array_macs),
+    "wires": ("multiply-accumulates", lambda counts: counts.array_macs),
     "vector": ("operations", lambda counts: counts.vector_work),
     "host": ("operations", lambda counts: counts.host_macs + counts.host_ops),
     "sram": ("bits", lambda counts: _sram_bits(counts)),

@@ -28,6 +28,8 @@ LIGHT = {
     "other-2": ("#6a3d8f", "#ffffff"),
     "other-3": ("#3f9e8d", "#04211c"),
     "other-4": ("#7a2e1d", "#ffffff"),
+    "other-5": ("#e3d35b", "#241f00"),
+    "other-6": ("#4f4a8c", "#ffffff"),
 }
 DARK = LIGHT | {
     "array": ("#2a8fd0", "#00131f"),
@@ -38,6 +40,7 @@ DARK = LIGHT | {
     "host": ("#d0629f", "#1f0513"),
     "other-2": ("#a57bd0", "#170a24"),
     "other-4": ("#cf6e57", "#1f0600"),
+    "other-6": ("#8e88d6", "#0d0b26"),
 }
 
 MEANINGS = {  # part or cause -> the slot that means it everywhere
@@ -56,6 +59,8 @@ MEANINGS = {  # part or cause -> the slot that means it everywhere
     "fill_drain": "other-1",
     "output_stall": "other-2",
     "port_stall": "other-3",
+    "clock": "other-5",
+    "wires": "other-6",
 }
 
 _LABELS = {

@@ -53,6 +53,6 @@ def job_html(summary: JobSummary, results: list[SimResult], findings: Findings, 
         sensitivities=[sensitivity_figure(one) for one in findings.sensitivities[:_ANSWERS]],
         numbers=numbers,
         notes=summary.notes,
-        limits=limits(summary.ternary.phases[0].joules_per_token),
+        limits=limits(shown_parts(summary)),
         provenance=made,
     )

@@ -6,14 +6,15 @@ __all__ = ["limits"]
 
 _NEVER = (
     "Sampling of the next token, tokenization, and whatever software runs beside the machine.",
-    "Layout: wires between placed cells, pads and PHYs.",
+    "Pads, PHYs beyond the interface's share of a DRAM bit, and the package.",
     "Corners: costs are of one process corner, voltage and temperature each.",
     "Contention of several masters for DRAM, and transfers between packages.",
 )
-_UNLESS = {  # words in the name of a part -> what is missing where no part has them
+_UNLESS = {  # words in the name of a part -> what is missing where no part that takes energy has them
     ("refresh", "standby"): "DRAM's refresh and idle power apart from its bits: the figure per bit includes "
     "what its source included.",
-    ("clock",): "A clock tree's own power in full: only the clock pins of measured registers are in.",
+    ("clock",): "A clock tree's own power: only the clock pins of registers are in.",
+    ("wires",): "Wires between placed cells.",
 }
 
 

@@ -5,6 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from energy.model import PARTS
 from energy.reports.charts.palette import DARK, LIGHT, label_of, slots
 from sim.result import CAUSES
 
@@ -49,10 +50,17 @@ def test_labels_are_legible_on_their_colour(theme):
 
 
 def test_what_has_a_meaning_keeps_its_colour_beside_new_parts_and_causes():
-    alone, among = slots(["dram", "array"]), slots(["clock_tree", "array", "dram_background", "dram"])
+    alone, among = slots(["dram", "array"]), slots(["crossbar", "array", "link", "dram"])
     assert {key: among[key] for key in alone} == alone == {"dram": "dram", "array": "array"}
-    assert (among["clock_tree"], among["dram_background"]) == ("other-1", "other-2")
+    assert (among["crossbar"], among["link"]) == ("other-1", "other-2")
     assert set(slots([f"new{number}" for number in range(9)]).values()) <= set(LIGHT)
+
+
+def test_every_part_has_a_colour_of_its_own_that_no_other_part_or_cause_has():
+    colours = slots(PARTS)
+    assert len(set(colours.values())) == len(PARTS)
+    beyond = [slot for slot in (*colours.values(), *slots(CAUSES).values()) if slot not in SIX]
+    assert len(beyond) == len(set(beyond))
 
 
 def test_every_cause_has_a_colour_of_its_own_and_words():

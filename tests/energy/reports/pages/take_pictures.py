@@ -12,7 +12,7 @@ from playwright.sync_api import sync_playwright
 from energy.__main__ import main
 
 IMAGES = Path(__file__).parents[4] / "docs" / "images"
-JOB = ["sim", "--model", "llama2-7b", "--shapes-only", "--kv-bits", "8", "--rivals", "int8,fp16,w2a8"]
+JOB = ["sim", "--model", "llama2-7b", "--kv-bits", "8", "--rivals", "int8,fp16,w2a8"]
 DIFFERENCE = ["compare", "edge-32x32", "mobile-64x64", "--kv-bits", "8"]
 PICTURES = [  # name, page, width, height, colour scheme
     ("page-report", "job", 1240, 1010, "light"),
