@@ -184,11 +184,12 @@ def run(main: Callable[[Sequence[str]], None]) -> NoReturn:
 
 def _add(added: "_SubParsersAction[CommandParser]", prog: str, name: str, command: Command, whole: bool) -> None:
     """Add one command, with its options where it is ``whole``."""
+    listed = command.help.replace("%", "%%")  # argparse expands it
     if not whole:
-        added.add_parser(name, help=command.help)
+        added.add_parser(name, help=listed)
         return
     example = f"example:\n  {' '.join([prog, name, command.example]).strip()}"
-    parser = added.add_parser(name, help=command.help, description=_sentence(command.help), epilog=example)
+    parser = added.add_parser(name, help=listed, description=_sentence(command.help), epilog=example)
     module, _, function = command.options.partition(":")
     getattr(import_module(module), function)(parser)
 
