@@ -1,6 +1,5 @@
 """Points of a study measured, here or by several processes; each process reads a document and steps a GEMM once."""
 
-import os
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -17,6 +16,7 @@ from energy.study.metrics import figures_of
 from energy.study.result import Measured, StudyResult, finished
 from hw.artifact import sha256_json, tool_version
 from hw.errors import InputError
+from hw.process.threads import usable_cpus
 
 __all__ = ["measure", "processes_for", "run_study"]
 
@@ -62,8 +62,7 @@ def run_study(
 
 def processes_for(study: Study) -> int:
     """One per processor for a study that is long enough to repay their start, else this process alone."""
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return available if study.points >= _WORTH_POINTS else 1
+    return usable_cpus() if study.points >= _WORTH_POINTS else 1
 
 
 def measure(base: Job, values: Point, catalog: Catalog) -> Measured:

@@ -1,0 +1,1 @@
+"""What a process may use of the machine it runs on."""
