@@ -10,6 +10,7 @@ equal those of the Amaranth simulator in every cycle. Two stimuli span what its 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from amaranth import ClockDomain, Module, Shape, Value
@@ -224,7 +225,7 @@ def _simulated(block: Component, inputs: dict[str, np.ndarray]) -> dict[str, np.
     outputs = _widths(block, inputs=False)
     found: dict[str, list[int]] = {port: [] for port in outputs}
 
-    async def bench(ctx) -> None:
+    async def bench(ctx: Any) -> None:
         for cycle in range(_CYCLES):
             await ctx.tick()
             for port, values in inputs.items():

@@ -21,7 +21,7 @@ from hw.artifact import write_artifact
 from hw.gates.designs.bench import array_bench, lane_bench
 from hw.gates.designs.candidates import Design, candidates, operand_kind
 from hw.gates.designs.operands import synthetic
-from hw.gates.flow.cells import Library
+from hw.gates.flow.cells import Cell, Library
 from hw.gates.flow.event_simulation import Activity, simulate
 from hw.gates.flow.netlist import Netlist, netlist_of
 from hw.gates.flow.power import energy
@@ -123,6 +123,12 @@ def _measure(design: Design, structure: str, library: Library, cache: Path) -> d
     }
 
 
+def _clock_pin_f(cell: Cell) -> float:
+    """Capacitance of a flip-flop's clock pin, F."""
+    assert cell.flip_flop is not None  # netlists hold no other registers
+    return cell.pins[cell.flip_flop.clock].capacitance
+
+
 def _ends(values: Iterable[float]) -> dict[str, float]:
     """As JSON."""
     return dict(zip(Ends._fields, map(float, values), strict=True))
@@ -132,7 +138,7 @@ def _distribution(netlist: Netlist, activity: Activity, clock_j: float) -> Ends:
     """Wires and buffers of the clock over what its pins take."""
     v2 = netlist.library.voltage**2
     cycles = (activity.clock_rise.sum(axis=1) + activity.clock_fall.sum(axis=1)) / 2  # that reach each flip-flop
-    pins = [flop.cell.pins[flop.cell.flip_flop.clock].capacitance for flop in netlist.flip_flops]
+    pins = [_clock_pin_f(flop.cell) for flop in netlist.flip_flops]
     wire = clock_wire_f(len(netlist.flip_flops), netlist.area)
     load = float((cycles * (np.array(pins) + wire)).sum()) * v2
     wires = float(cycles.sum()) * wire * v2

@@ -15,7 +15,7 @@ from quant.shapes import load_shape
 __all__ = ["DESIGNS", "fpga_table", "measure_fpga", "published_power"]
 
 # Power and resources as published; block RAM in the family's units, an UltraRAM as eight of these.
-DESIGNS = [
+DESIGNS: list[dict] = [
     {
         "design": "VexRiscv system of CFU Playground, Artix XC7A35T",
         "family": "7series", "part": None, "clock_hz": 100e6,
@@ -35,7 +35,7 @@ DESIGNS = [
         "watts": 7.09, "what": "Vivado, whole chip with processors and DDR controller, which ours has not",
     },
 ]  # fmt: skip
-_MODELS = [
+_MODELS: list[dict] = [
     {"design": "TeLLMe v2, BitNet 0.73B, KV260 (arXiv 2510.15926)", "watts": 5.0, "decode_tokens_per_s": 25.0},
     {"design": "PD-Swap, BitNet 0.73B, KV260 (arXiv 2512.11550)", "watts": 4.9, "decode_tokens_per_s": 27.8},
 ]

@@ -74,8 +74,8 @@ def _sram() -> str:
 
 def _vector() -> str:
     """Blocks of the vector unit in the libraries that were measured."""
-    measured = {name: rows for name in gate_names() if (rows := block_rows(name)) is not None}
-    rows = []
+    measured = {name: found for name in gate_names() if (found := block_rows(name)) is not None}
+    rows: list[list[str]] = []
     for block in next(iter(measured.values())):
         kinds = [kind for kind, work in OPERATIONS.items() if block in work.blocks]
         cells = [f"`{block}`", ", ".join(f"{kind}, {OPERATIONS[kind].operations}" for kind in kinds)]
