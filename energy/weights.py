@@ -1,7 +1,7 @@
 """A model with weights: quantized and replayed on the array, both cached by hash; hands on what was measured."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from hw.artifact import read_artifact, sha256_file, write_artifact
 from hw.config import ArrayConfig
@@ -9,10 +9,11 @@ from hw.errors import InputError
 from hw.progress import StageReport
 from quant.job import QuantJob
 from quant.manifest import Manifest
-from quant.pipeline import Quantized, quantize
-from sim.replay import recording_origin, replay, replay_statistics
 from sim.result import Statistics
 from sim.trace.build import TraceStatistics
+
+if TYPE_CHECKING:  # loaded where weights are quantized: a run of shapes alone needs neither safetensors nor numba
+    from quant.pipeline import Quantized
 
 __all__ = ["Measured", "mean_planes", "measure_weights", "quantize_model"]
 
@@ -28,13 +29,15 @@ class Measured(NamedTuple):
     replayed: int  # linears whose sums were bit-exactly equal to torch's
 
 
-def quantize_model(job: QuantJob, report: StageReport) -> Quantized:
+def quantize_model(job: QuantJob, report: StageReport) -> "Quantized":
     """Quantize, or find what an earlier run left; ``report`` hears of work that is done.
 
     Raises:
         InputError: whatever quantization refuses, or packages that are missing.
     """
     try:
+        from quant.pipeline import quantize
+
         return quantize(job, report)
     except ImportError as error:
         raise InputError(
@@ -79,7 +82,9 @@ def _cached(path: Path, inputs: dict[str, str]) -> dict | None:
     return document if document["inputs"] == inputs else None
 
 
-def _replay(quantized: Quantized, array: ArrayConfig, report: StageReport) -> dict:
+def _replay(quantized: "Quantized", array: ArrayConfig, report: StageReport) -> dict:
+    from sim.replay import recording_origin, replay, replay_statistics
+
     recording = quantized.recording
     replays = []
     for one in replay(recording, quantized.checkpoint, array):

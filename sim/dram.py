@@ -1,12 +1,14 @@
 """``DramChannel``: banks, timing and address map of one DRAM channel, and the bandwidth that streams get from it."""
 
+import json
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from hw.document import Record
-from sim.kernels.dram import BURST, DramTiming, Queues, serve_bursts
+from sim.kernels.bursts import BURST, DramTiming, Queues
+from sim.store import recall, remember
 
 __all__ = ["AddressMap", "DramChannel", "StreamResult"]
 
@@ -94,12 +96,17 @@ class DramChannel(Record):
         return DramTiming(*(getattr(self, name) for name in DramTiming._fields))
 
     def _measure(self, read_share: float, run: int = 1, bank_shift: int = 0) -> StreamResult:
-        """Step a stream with and without refresh; the difference is what refresh costs."""
+        """Step a stream with and without refresh, unless an earlier process has; the difference is refresh's cost."""
+        key = f"{self.model_dump_json()} {read_share} {run} {bank_shift}"
+        if (known := recall(key)) is not None:
+            return StreamResult(*json.loads(known))
         count = _REFRESH_INTERVALS * self.tREFI // self.burst
         efficiency, hits = self._step(self._stream(count, read_share, run, bank_shift), self.timing)
         short = self._stream(_BURSTS_WITHOUT_REFRESH, read_share, run, bank_shift)
         unrefreshed, _ = self._step(short, self.timing._replace(tREFI=0))
-        return StreamResult(efficiency, 1 - unrefreshed, unrefreshed - efficiency, hits)
+        result = StreamResult(float(efficiency), float(1 - unrefreshed), float(unrefreshed - efficiency), float(hits))
+        remember(key, json.dumps(result))
+        return result
 
     def _stream(self, count: int, read_share: float, run: int, bank_shift: int) -> np.ndarray:
         """``count`` bursts: runs of reads and of writes, each at consecutive addresses of its own."""
@@ -112,6 +119,8 @@ class DramChannel(Record):
 
     def _step(self, bursts: np.ndarray, timing: DramTiming) -> tuple[float, float]:
         """Efficiency and row hits of a stream."""
+        from sim.kernels.dram import serve_bursts  # loads numba, which a run that knows its bandwidth needs not
+
         served = serve_bursts(bursts, Queues(self.lookahead, self.write_buffer), timing)
         count, clocks = bursts.size, int(served.issued.max()) - int(served.issued.min()) + self.burst
         return count * self.burst / clocks, 1 - served.activates / count

@@ -1,5 +1,6 @@
 """DRAM: presets with their source, and the bytes per core cycle that a sequential stream gets."""
 
+from functools import cache
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -70,7 +71,14 @@ def load_memory(name: str, channels: int | None = None) -> MemoryConfig:
     Raises:
         InputError: unknown name (the known ones are listed), or a faulty file.
     """
-    return load_named(name, MEMORY_FOLDER, MemoryConfig, "memory").with_channels(channels)
+    memory = _shipped(name) if name in memory_names() else load_named(name, MEMORY_FOLDER, MemoryConfig, "memory")
+    return memory.with_channels(channels)
+
+
+@cache
+def _shipped(name: str) -> MemoryConfig:
+    """Read once, since a comparison asks for every machine."""
+    return load_named(name, MEMORY_FOLDER, MemoryConfig, "memory")
 
 
 def stream_table(memory: MemoryConfig) -> dict[str, float]:

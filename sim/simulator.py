@@ -16,6 +16,7 @@ from sim.reports.doublings import Machine
 from sim.reports.notes import run_notes
 from sim.residence import check_residence
 from sim.result import CAUSES, OpResult, PhaseResult, SimResult
+from sim.store import active, recall, remember
 from sim.trace.build import Phase, Trace, TraceStatistics, build_trace
 from sim.trace.ops import AttentionOp, Formats, LinearOp, Op
 
@@ -54,12 +55,24 @@ def simulate(
 
 
 def simulate_trace(trace: Trace, array: ArrayConfig, memory: MemoryConfig, cores: CoreGroup = ONE_CORE) -> SimResult:
-    """Simulate a trace.
+    """Simulate a trace, or recall what an earlier process found.
 
     Raises:
         InputError: K too long for the accumulators, cores or a model that do not fit, products beside an array whose
             results are int8 already.
     """
+    if not active():
+        return _simulated(trace, array, memory, cores)
+    key = "\n".join(one.model_dump_json() for one in (trace, array, memory, cores))
+    if (known := recall(key)) is not None:
+        return SimResult.model_validate_json(known)
+    result = _simulated(trace, array, memory, cores)
+    remember(key, result.model_dump_json())
+    return result
+
+
+def _simulated(trace: Trace, array: ArrayConfig, memory: MemoryConfig, cores: CoreGroup) -> SimResult:
+    """A trace that no process has simulated yet."""
     excess = check_residence(trace, array, memory)
     check_placement(trace, array)
     resources = Resources(array, memory, trace.formats, trace.execution, cores)

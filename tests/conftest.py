@@ -4,9 +4,12 @@ A chosen set of files, since what makes a test long is what it loads: torch, Ama
 runs in one process: on two cores pytest-xdist would import everything and load the kernels twice, most of its time.
 """
 
+import os
 from pathlib import Path
 
 import pytest
+
+os.environ["TRITFORGE_CACHE"] = "off"  # what is tested is simulated, also by commands that tests start
 
 _TESTS = Path(__file__).parent
 _LONG = (

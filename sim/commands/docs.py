@@ -47,7 +47,7 @@ def _docs(options: Namespace) -> None:
 
 def measure(scale_sim_python: Path | None = None, zigzag_python: Path | None = None) -> dict:
     """Everything that the page shows, measured now: references, DRAM streams, speed, an explanation."""
-    rows, peak_bytes = bench(scale_sim_python, zigzag_python)
+    rows, peak_bytes = bench(scale_sim_python, zigzag_python, commands=True)
     result = _documented_run()
     explanations = explain(result, partial(simulate_on, build_trace(result.shape, formats=array_formats(result.array))))
     return {

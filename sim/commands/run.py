@@ -14,7 +14,6 @@ from hw.organisations import ORGANISATIONS
 from hw.pages import screen
 from quant.manifest import read_manifest
 from quant.shapes import load_shape
-from sim.commands.replay import replayed
 from sim.execution import Execution
 from sim.job import SimJob
 from sim.reports.explain import explain, explanation_json, explanation_lines
@@ -22,7 +21,7 @@ from sim.reports.screen import op_table, phase_table, run_json
 from sim.reports.timeline import write_timeline
 from sim.result import write_result
 from sim.simulator import simulate_on, simulate_trace
-from sim.trace.build import build_trace
+from sim.trace.build import TraceStatistics, build_trace
 from sim.trace.file import read_trace, write_trace
 
 __all__ = ["add_run"]
@@ -68,7 +67,7 @@ def _run(options: Namespace) -> None:
         trace = read_trace(options.trace, shape, array)
     else:
         sizes = job.prefill, job.decode, job.batch
-        statistics = replayed(options.recording, array)[1] if options.recording else None
+        statistics = _statistics(options.recording, array) if options.recording else None
         trace = build_trace(shape, *sizes, job.formats(array, shape, manifest), manifest, statistics, job.execution)
     if options.save_trace:
         write_trace(options.save_trace, trace, array)
@@ -96,6 +95,13 @@ def _run(options: Namespace) -> None:
             console.print(op_table(phase))
     for note in result.notes:
         console.print(f"[dim]- {note}[/dim]")
+
+
+def _statistics(folder: Path, array: ArrayConfig) -> TraceStatistics:
+    """What a recording's operands look like on ``array``."""
+    from sim.commands.replay import replayed  # loads what reads checkpoints
+
+    return replayed(folder, array)[1]
 
 
 def _array(array: ArrayConfig, options: Namespace) -> ArrayConfig:

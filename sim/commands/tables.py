@@ -45,6 +45,9 @@ def add_references(parser: ArgumentParser) -> None:
 def add_bench(parser: ArgumentParser) -> None:
     """Options of ``bench``."""
     add_rivals(parser)
+    parser.add_argument(
+        "--commands", action="store_true", help="also time whole commands, whose runs are simulated and then recalled"
+    )
     _add_json(parser)
     parser.set_defaults(run=_bench)
 
@@ -107,7 +110,7 @@ def _mappings(options: Namespace) -> None:
 
 
 def _bench(options: Namespace) -> None:
-    rows, peak_bytes = bench(options.scale_sim, options.zigzag)
+    rows, peak_bytes = bench(options.scale_sim, options.zigzag, options.commands)
     if options.json:
         print(json.dumps({"rows": [row._asdict() for row in rows], "peak_bytes": peak_bytes}, indent=1))
         return

@@ -1,5 +1,6 @@
 """How a GEMM is cut into descriptors and laid over the cores: the mappings that are tried, and the cycles of each."""
 
+import json
 import math
 from functools import lru_cache
 from itertools import product
@@ -13,8 +14,9 @@ from quant.shapes import Gemm
 from sim.cores import CoreGroup
 from sim.gemm.tiling import fold_count, fold_positions
 from sim.kernels.causes import TileCounts
-from sim.kernels.tiles import TICKS_PER_CYCLE, CoreTiming, DramFeed, Rounds, step_tiles
+from sim.kernels.rounds import TICKS_PER_CYCLE, CoreTiming, DramFeed, Rounds
 from sim.memory import MemoryConfig
+from sim.store import close, recall, remember
 
 __all__ = [
     "GemmJob",
@@ -289,9 +291,15 @@ def _dram_feed(job: GemmJob, mapping: Mapping, array: ArrayConfig, memory: Memor
 
 @lru_cache(maxsize=65536)
 def _step(rounds: Rounds, core: CoreTiming, feed: DramFeed, positions: tuple[int, ...]) -> TileCounts:
-    """``step_tiles``, once per distinct set of arguments."""
-    counts = step_tiles(rounds, core, feed, np.array(positions, np.int64))
-    return TileCounts(*(int(value) for value in counts))
+    """``step_tiles``, once per distinct set of arguments, whichever process came first."""
+    key = repr((rounds, core, feed, positions))
+    if (known := recall(key)) is not None:
+        return TileCounts(*json.loads(known))
+    from sim.kernels.tiles import step_tiles  # loads numba, which a run that was simulated before needs not
+
+    counts = TileCounts(*(int(value) for value in step_tiles(rounds, core, feed, np.array(positions, np.int64))))
+    remember(key, json.dumps(counts))
+    return counts
 
 
 def stepped_schedules() -> int:
@@ -300,5 +308,6 @@ def stepped_schedules() -> int:
 
 
 def forget_schedules() -> None:
-    """Forget every stepped GEMM, so that the next one is timed honestly."""
+    """Forget every stepped GEMM, those of earlier processes too, so that the next one is timed honestly."""
+    close()
     _step.cache_clear()

@@ -8,16 +8,15 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-__all__ = ["BURST", "DramTiming", "Queues", "Served", "serve_bursts"]
+from sim.kernels.bursts import DramTiming, Queues
+
+__all__ = ["Served", "serve_bursts"]
 
 _NEVER = -(1 << 40)  # a clock before everything
 _FOREVER = 1 << 60  # a clock behind everything
 _CLOSED = -1  # row of a bank that is precharged
 _FOUR = 4  # activates that one tFAW covers
 _BUS_TURNAROUND = 2  # clocks between a read's data and a write's: a postamble and a preamble
-
-BURST = np.dtype([("group", np.int64), ("bank", np.int64), ("row", np.int64), ("write", np.int64)])
-"""One access: bank group, bank (numbered over all groups), row, and whether it is a write (0 or 1)."""
 
 _BANK = np.dtype(
     [
@@ -29,35 +28,6 @@ _BANK = np.dtype(
     ]
 )
 _GROUP = np.dtype([("last_column", np.int64), ("last_activate", np.int64)])  # clocks of a bank group's commands
-
-
-class Queues(NamedTuple):
-    """How many bursts of each direction the controller sees at once."""
-
-    reads: int  # 1 = in order
-    writes: int  # they wait until so many are there, then all are written
-
-
-class DramTiming(NamedTuple):
-    """Least distances between commands, clocks."""
-
-    burst: int  # data of one burst on the pins, BL/2 of a double data rate
-    tCCD_S: int  # column command to column command in another bank group
-    tCCD_L: int  # in the same bank group
-    tRCD: int  # activate to column command
-    tRP: int  # precharge to activate
-    tRAS: int  # activate to precharge
-    tRRD_S: int  # activate to activate in another bank group
-    tRRD_L: int  # in the same bank group
-    tFAW: int  # first to fifth activate
-    tRTP: int  # read to precharge
-    CL: int  # read to its first data
-    CWL: int  # write to its first data
-    tWR: int  # a write's last data to precharge
-    tWTR_S: int  # a write's last data to a read in another bank group
-    tWTR_L: int  # in the same bank group
-    tRFC: int  # refresh to activate
-    tREFI: int  # refresh to refresh; 0: never refreshed
 
 
 class Served(NamedTuple):

@@ -24,52 +24,11 @@ import numpy as np
 from numba import njit
 
 from sim.kernels.causes import DRAM_STALL, FILL_DRAIN, IDEAL, OUTPUT_STALL, WEIGHT_STALL, TileCounts
+from sim.kernels.rounds import TICKS_PER_CYCLE, CoreTiming, DramFeed, Rounds
 
-__all__ = ["NO_DRAM", "TICKS_PER_CYCLE", "CoreTiming", "DramFeed", "Rounds", "step_tiles"]
+__all__ = ["step_tiles"]
 
-TICKS_PER_CYCLE = 1 << 24  # time of the DRAM stream, so that a rate of any bytes per cycle is an integer
 _LONG_AGO = -(1 << 40)  # an edge before every GEMM
-
-
-class Rounds(NamedTuple):
-    """How a GEMM falls into rounds: token tiles outermost, then column tiles, then folds."""
-
-    tokens: int
-    token_tile: int  # tokens of a tile; the last may be short
-    column_tiles: int
-    folds: int  # of all planes
-    column_cores: int = 1
-    fold_cores: int = 1
-
-
-class CoreTiming(NamedTuple):
-    """What a core's timing depends on."""
-
-    beats: int  # of a tile on its weight bus
-    last_beats: int  # of the last fold's tile, which brings the scales of its rows
-    latency: int  # cycles from the last vector to its result, over the cores that reduce
-    result_interval: int = 1  # cycles from one result of a column tile to the next
-    double_buffer: bool = True  # a tile loads while another is used; else only after the other's last vector
-
-
-class DramFeed(NamedTuple):
-    """What DRAM moves, and how fast: one byte after another, in the order of the rounds."""
-
-    buffer_rounds: int = 1  # rounds that the weight buffer holds; a slot is free after its round's last beat
-    ticks_per_byte: int = 0
-    ticks_per_written_byte: int = 0
-    first_word_ticks: int = 0  # latency of the first fetch
-    head_start: int = 0  # cycles before the GEMM at which that starts
-    weight_bytes: int = 0  # of a tile
-    scale_bytes: int = 0  # more of a last fold's tile
-    weights_stay: bool = False  # weights are fetched with the first token tile only, else with each
-    input_bytes: int = 0  # per token of a fold
-    input_folds: int = 0  # of a column tile that bring inputs: those of the first plane where inputs stay, else all
-    inputs_stay: bool = True  # inputs are fetched with the first column tiles only, else with each
-    output_bytes: int = 0  # per token of a column tile, charged with the last fold's round
-
-
-NO_DRAM = DramFeed()
 
 
 class _Round(NamedTuple):
@@ -93,7 +52,8 @@ def step_tiles(rounds: Rounds, core: CoreTiming, feed: DramFeed, positions: np.n
     and each of a last fold releases a result.
     """
     slot_free = np.full(feed.buffer_rounds, -feed.head_start, np.int64)  # ring: edge of the last beat out of each slot
-    slot_chain = np.zeros((feed.buffer_rounds, 2), np.int64)  # (beats, DRAM's ticks) on the chain to that edge
+    slot_beats = np.zeros(feed.buffer_rounds, np.int64)  # on the chain of waits to that edge
+    slot_moves = np.zeros(feed.buffer_rounds, np.int64)  # DRAM's ticks on it
     dram_ticks = feed.first_word_ticks - feed.head_start * TICKS_PER_CYCLE
     dram_beats, dram_moves = 0, 0  # the same on the chain to ``dram_ticks``
     swap_beats, swap_moves = 0, 0  # and to the latest swap, which is that of the vectors behind it
@@ -117,7 +77,7 @@ def step_tiles(rounds: Rounds, core: CoreTiming, feed: DramFeed, positions: np.n
                 if read + written > 0:
                     if slot_free[slot] * TICKS_PER_CYCLE > dram_ticks:
                         dram_ticks = slot_free[slot] * TICKS_PER_CYCLE
-                        dram_beats, dram_moves = slot_chain[slot]
+                        dram_beats, dram_moves = slot_beats[slot], slot_moves[slot]
                     ticks = read * feed.ticks_per_byte + written * feed.ticks_per_written_byte
                     dram_ticks += ticks
                     dram_moves += ticks if number > 0 else 0
@@ -136,7 +96,7 @@ def step_tiles(rounds: Rounds, core: CoreTiming, feed: DramFeed, positions: np.n
                     waits_for_bytes = arrived + 1 >= bus_free and read + written > 0
                     load_beats, load_moves = (dram_beats, dram_moves) if waits_for_bytes else (swap_beats, swap_moves)
                     load_beats += beats
-                    slot_chain[slot] = load_beats, load_moves
+                    slot_beats[slot], slot_moves[slot] = load_beats, load_moves
                     if loaded >= done:
                         swap_beats, swap_moves = load_beats, load_moves
                     without_tile += swapped - done

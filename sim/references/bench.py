@@ -1,9 +1,14 @@
 """How fast the simulator is, measured in one process; beside SCALE-Sim and ZigZag where a Python has them."""
 
+import json
+import os
 import resource
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple, TypeVar
 
 from hw.config import load_array
@@ -49,8 +54,10 @@ class CurvePoint(NamedTuple):
 _ANY_SIZE = Execution(beyond_capacity=True)  # 70B does not fit the memory
 
 
-def bench(scale_sim_python: Path | None = None, zigzag_python: Path | None = None) -> tuple[list[BenchRow], int]:
-    """Rows of the benchmark and this process's peak memory in bytes.
+def bench(
+    scale_sim_python: Path | None = None, zigzag_python: Path | None = None, commands: bool = False
+) -> tuple[list[BenchRow], int]:
+    """Rows of the benchmark and this process's peak memory in bytes; ``commands``: whole commands among them.
 
     Raises:
         InputError: a Python that cannot run its tool.
@@ -61,6 +68,7 @@ def bench(scale_sim_python: Path | None = None, zigzag_python: Path | None = Non
         wall_s, result = _timed(lambda: simulate(load_shape(name), array, memory, prefill, decode, execution=_ANY_SIZE))
         return BenchRow(f"{name}, prefill {prefill} + decode {decode}", wall_s, sum(p.cycles for p in result.phases))
 
+    forget_schedules()
     simulate(load_shape("stories260K"), array, memory, 2, 2)  # kernels come from the cache, or are compiled
     projection = Gemm(1, 4096, 4096)
     rows = [
@@ -75,11 +83,31 @@ def bench(scale_sim_python: Path | None = None, zigzag_python: Path | None = Non
     count_cycles(Gemm(1, 1, 1), array)
     wall_s, counts = _timed(lambda: count_cycles(projection, array))
     rows.append(BenchRow("decode q_proj 1x4096x4096, edge by edge", wall_s, counts.cycles))
+    if commands:
+        rows += _commands()
     if scale_sim_python is not None:
         rows += _beside_scale_sim(scale_sim_python)
     if zigzag_python is not None:
         rows += _beside_zigzag(zigzag_python)
     return rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _commands() -> list[BenchRow]:
+    """Whole commands with a store of their own, which is empty first, by the CPU time that they take."""
+    rows = []
+    for command in ("sim run", "energy sim --shapes-only"):
+        words = [sys.executable, "-m", *command.split(), "--model", "llama2-7b", "--json"]
+        with TemporaryDirectory() as folder:
+            environment = os.environ | {"TRITFORGE_CACHE": folder}
+            for note in ("CPU time, new store, kernels compiled", "CPU time, again"):
+                before = resource.getrusage(resource.RUSAGE_CHILDREN)
+                done = subprocess.run(words, capture_output=True, check=True, env=environment, text=True)
+                after = resource.getrusage(resource.RUSAGE_CHILDREN)
+                cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+                document = json.loads(done.stdout)
+                phases = document.get("phases") or document["machines"][0]["phases"]
+                rows.append(BenchRow(f"{command}, llama2-7b", cpu_s, sum(phase["cycles"] for phase in phases), note))
+    return rows
 
 
 def cost_curve() -> list[CurvePoint]:

@@ -8,7 +8,8 @@ from hw.config import ArrayConfig
 from quant.shapes import LINEAR_KINDS, Gemm, ModelShape
 from sim.gemm.closed_form import closed_form, scale_sim_cycles
 from sim.gemm.tiling import TileGrid, fold_positions
-from sim.kernels.tiles import NO_DRAM, CoreTiming, Rounds, step_tiles
+from sim.kernels.rounds import NO_DRAM, CoreTiming, Rounds
+from sim.kernels.tiles import step_tiles
 
 __all__ = ["MAPPINGS", "LinearMapping", "linear_mappings"]
 

@@ -53,7 +53,7 @@ def test_second_run_neither_quantizes_nor_replays_again(capsys, monkeypatch):
     _sim()
     first = capsys.readouterr().out
     monkeypatch.setattr("quant.quantizer.run_job", lambda *_: pytest.fail("quantized again"))
-    monkeypatch.setattr("energy.weights.replay", lambda *_: pytest.fail("replayed again"))
+    monkeypatch.setattr("sim.replay.replay", lambda *_: pytest.fail("replayed again"))
     _sim()
     assert capsys.readouterr().out == first
 

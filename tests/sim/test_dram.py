@@ -5,7 +5,8 @@ import pytest
 from pydantic import ValidationError
 
 from sim.dram import DramChannel
-from sim.kernels.dram import BURST, Queues, serve_bursts
+from sim.kernels.bursts import BURST, Queues
+from sim.kernels.dram import serve_bursts
 from sim.memory import load_memory, memory_names
 
 DDR4_3200 = load_memory("ddr4-3200").dram

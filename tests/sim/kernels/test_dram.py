@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim.kernels.dram import BURST, DramTiming, Queues, serve_bursts
+from sim.kernels.bursts import BURST, DramTiming, Queues
+from sim.kernels.dram import serve_bursts
 from tests.naive_dram import naive_bursts
 
 pytestmark = pytest.mark.kernels

@@ -14,7 +14,8 @@ from sim.gemm.closed_form import closed_form
 from sim.gemm.cycles import count_cycles
 from sim.gemm.tiling import TileGrid, fold_positions
 from sim.kernels.causes import CycleCounts, TileCounts
-from sim.kernels.tiles import TICKS_PER_CYCLE, CoreTiming, DramFeed, Rounds, step_tiles
+from sim.kernels.rounds import TICKS_PER_CYCLE, CoreTiming, DramFeed, Rounds
+from sim.kernels.tiles import step_tiles
 from tests.naive_cycles import naive_cycles
 
 pytestmark = pytest.mark.kernels
