@@ -92,13 +92,20 @@ def _why(summary: JobSummary, phase: str) -> list[Phrase]:
     if not items:
         return [Phrase("There is no rival to compare it with")]
     first, closest = summary.machines[1], min(summary.machines[1:], key=lambda one: items[one.name].system_energy)
-    phrases = _saving(items[first.name], machine_label(first.mac))
+    mark = "" if _operands_measured(summary, phase) else f"operands-{phase}"
+    phrases = _saving(items[first.name], machine_label(first.mac), mark)
     if closest is not first:
-        phrases += [Phrase("; "), *_saving(items[closest.name], machine_label(closest.mac))]
+        phrases += [Phrase("; "), *_saving(items[closest.name], machine_label(closest.mac), mark)]
     return [phrases[0]._replace(text=_capital(phrases[0].text)), *phrases[1:]]
 
 
-def _saving(item: Reduction, rival: str) -> list[Phrase]:
+def _operands_measured(summary: JobSummary, phase: str) -> bool:
+    """Whether zeros and toggles of the operands, on which the arithmetic's energy rests, were replayed."""
+    return all(one.measured for name, one in summary.statistics.items() if name.startswith(f"{phase} "))
+
+
+def _saving(item: Reduction, rival: str, mark: str) -> list[Phrase]:
+    """``mark``: the assumption under the arithmetic's share, if it is one."""
     saved = item.system_energy
     if abs(saved) < _EQUAL:
         return [Phrase(f"it takes as much energy per token as {rival}")]
@@ -108,7 +115,7 @@ def _saving(item: Reduction, rival: str) -> list[Phrase]:
     if item.split is not None:
         bits, arithmetic = item.split.fewer_bits / saved, item.split.arithmetic / saved
         how = f"{percent(arithmetic)} by arithmetic" if arithmetic >= 0 else "none by arithmetic, which takes more"
-        phrases.append(Phrase(f", {percent(bits)} of that by fewer bits of weights and {how}"))
+        phrases.append(Phrase(f", {percent(bits)} of that by fewer bits of weights and {how}", mark=mark))
     return phrases
 
 

@@ -35,9 +35,16 @@ def page(summary, results, findings):
 def test_every_mark_and_link_leads_to_an_anchor_of_the_page(one):
     text = page(*one)
     links, anchors = set(re.findall(r'href="#([^"]+)"', text)), re.findall(r'id="([^"]+)"', text)
-    assert "assumption-dram" in links
+    assert {"assumption-dram", "assumption-operands-decode"} <= links
     assert links <= set(anchors)
     assert len(anchors) == len(set(anchors))
+
+
+def test_operands_that_were_measured_have_no_mark(one):
+    summary, results, findings = one
+    measured = {name: value.model_copy(update={"measured": True}) for name, value in summary.statistics.items()}
+    text = page(summary.model_copy(update={"statistics": measured}), results, findings)
+    assert 'href="#assumption-operands' not in text
 
 
 @pytest.mark.parametrize(("after", "banner"), [(150.0, False), (700.0, True)])
