@@ -30,6 +30,7 @@ _MEASURED = {  # formats whose perplexity tritforge kv measures, by its spelling
     for rotate in (True, False)
 }
 _MEASURED_MODELS = ("smollm2-135m", "qwen2.5-0.5b")
+_SHAPES = {"qwen2.5-coder-0.5b": "qwen2.5-0.5b"}  # of measured models that ship under another name
 _HOLDS: tuple[Hold, ...] = ("lanes", "compute-area")
 _HEADER = ("prompt", "K and V", "scores and values on", "lanes", "prefill", "J/token", "decode tokens/s", "J/token")
 _QUALITY_HEADER = ("model", "weights", "K and V", "perplexity", "change", *_HEADER[4:])
@@ -53,7 +54,7 @@ def quality_table(path: Path, perplexities: Path) -> str:
     measured = json.loads(perplexities.read_text(encoding="utf-8"))["rows"]
     lines = []
     for row in measured:
-        if cost := simulated.get((row["model"], row["kv"])):
+        if cost := simulated.get((_SHAPES.get(row["model"], row["model"]), row["kv"])):
             change = f"{row['change']:+.2%}" if row["kv"] != _FLOAT else "-"
             spelled = "16 bits, on the vector unit" if row["kv"] == _FLOAT else f"`{row['kv']}`"
             lines.append([row["model"], row["weights"], spelled, f"{row['perplexity']:.2f}", change, *_cells(cost)[4:]])

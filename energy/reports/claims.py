@@ -114,13 +114,11 @@ def _claims_table(cells: Callable[[Claims], Table]) -> Callable[[], str]:
 
 
 def _gpu(claims: Claims) -> Table:
-    lines = [
-        [
-            row.machine, row.kind, row.phase, f"{row.context:,}", str(row.batch), f"{row.tokens_per_s:,.4g}" if row.tokens_per_s < 1000 else f"{row.tokens_per_s:,.0f}",
-            si(row.watts, "W"), si(row.j_per_token, "J"),
-        ]
-        for row in claims.gpu
-    ]  # fmt: skip
+    lines = []
+    for row in claims.gpu:
+        rate = f"{row.tokens_per_s:,.0f}" if row.tokens_per_s >= 1000 else f"{row.tokens_per_s:.4g}"
+        place = row.machine, row.kind, row.phase, f"{row.context:,}", str(row.batch)
+        lines.append([*place, rate, si(row.watts, "W"), si(row.j_per_token, "J")])
     return ["machine", "kind", "phase", "context", "batch", "tokens/s", "power", "J/token"], lines
 
 

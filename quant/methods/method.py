@@ -154,17 +154,17 @@ class ModelOptions(MethodOptions):
     epochs: Annotated[int, Field(ge=0)] = 12
     block_rate: Annotated[float, Field(gt=0)] = 0.01
     distilled: Literal["all", "scales"] = "all"
-    distill_steps: Annotated[int, Field(ge=0)] = 4000
+    distill_steps: Annotated[int, Field(ge=0)] = 7500
     distill_rate: Annotated[float, Field(gt=0)] = 0.002
-    distill_length: Annotated[int, Field(ge=2)] = 1024
-    generated_windows: Annotated[int, Field(ge=0)] = 4608
+    distill_length: Annotated[int, Field(ge=2)] = 2048
+    generated_windows: Annotated[int, Field(ge=0)] = 12288
     real_share: Annotated[float, Field(ge=0, le=1)] = 0.25
     block_tokens_per_step: Annotated[int, Field(ge=1)] = 8192
     distill_tokens_per_step: Annotated[int, Field(ge=1)] = 16384
     soften: Annotated[float, Field(ge=0, le=1)] = 0.5
     distill_soften: Annotated[float, Field(ge=0, le=1)] = 0.5
     window: Annotated[int, Field(ge=1)] = 2
-    tables: Literal["kept", "trained"] = "kept"
+    tables: Literal["kept", "trained"] = "trained"
     rank: Annotated[int, Field(ge=0)] = 0
     range_penalty: Annotated[float, Field(ge=0)] = 0.0
 

@@ -127,7 +127,7 @@ def _taken_up(job: TokenJob) -> tuple[LoadedModel, Checkpoint, Path, dict[str, o
     """A finished run's model and trits, where they lie, and what made them: options that are not the defaults."""
     loaded, checkpoint, manifest = open_finished(job.checkpoint, job.model)
     defaults = options_for(manifest.method, {}).model_dump()
-    given = {name: value for name, value in manifest.options.items() if value != defaults.get(name)}
+    given = {name: value for name, value in manifest.options.items() if name in defaults and value != defaults[name]}
     return loaded, checkpoint, checkpoint.path.parent, {"method": manifest.method, "options": given}
 
 

@@ -25,6 +25,7 @@ from tests.quant.tiny import TEXT, save_tiny_llama, work_on
 OPTIONS = {
     "group": 16, "epochs": 3, "distill_steps": 8, "distill_length": 16, "generated_windows": 6,
     "distill_tokens_per_step": 128, "block_tokens_per_step": 128, "soften": 0, "distill_soften": 0, "window": 1,
+    "tables": "kept",
 }  # fmt: skip
 
 
