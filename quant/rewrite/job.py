@@ -14,7 +14,7 @@ Exponent = Annotated[float, Field(ge=0, le=1)]
 
 
 class RewriteJob(Record):
-    """What to rewrite and how: ``rotate`` is a seed, ``balance`` or ``smooth`` an exponent; one of them is given.
+    """What to rewrite and how: ``rotate`` is a seed, the others are exponents; one of them is given.
 
     ``balance`` B: ``s = mean|x|^B`` (AWQ); ``smooth`` A: ``s = mean|x|^A / rms(w)^(1 - A)`` (SmoothQuant, with means
     for its maxima).
@@ -30,6 +30,9 @@ class RewriteJob(Record):
     )
     smooth: Exponent | None = Field(
         None, description="or scale them by mean|x|^A / rms(w)^(1 - A), w: the channel's weights, with this A"
+    )
+    balance_cache: Exponent | None = Field(
+        None, description="scale channels of K and V by their largest magnitude to this power, for caches of few bits"
     )
     calib: Path | None = Field(
         None, description="text that channels are measured on; by default that which quantization calibrates on"

@@ -20,6 +20,7 @@ from quant.llama.blocks import LoadedModel, blocks, logits_of
 from quant.llama.forward import hidden_states
 from quant.llama.loading import load_model, load_tokenizer, save_tokenizer
 from quant.procedures.calibrate import token_windows
+from quant.rewrite.cache_channels import balance_cache
 from quant.rewrite.equivalent import Exponents, balance, rotate, weight_kurtosis
 from quant.rewrite.job import RewriteJob
 from quant.shapes import ModelShape
@@ -47,15 +48,17 @@ class Rewritten(Record):
 
 
 def rewrite(job: RewriteJob, progress: StageReport | None = None) -> Rewritten:
-    """Load, rotate, then balance, then write ``job.out``, which appears whole or not at all.
+    """Load, rotate, balance channels, then those of K and V, and write ``job.out``, which appears whole or not at all.
 
     Raises:
         InputError: nothing to do, a folder that holds something, a model of extra norms, a size that has no Hadamard
             matrix, or what loading a model or a text refuses.
     """
     report = progress or (lambda *_: None)
-    if job.rotate is None and _exponents(job) is None:
-        raise InputError("rewrite: nothing to do; give --rotate SEED, --balance BETA or --smooth ALPHA")
+    if job.rotate is None and _exponents(job) is None and job.balance_cache is None:
+        raise InputError(
+            "rewrite: nothing to do; give --rotate SEED, --balance BETA, --smooth ALPHA or --balance-cache ALPHA"
+        )
     if job.balance is not None and job.smooth is not None:
         raise InputError("rewrite: --balance and --smooth are two ways to choose the same factors; give one of them")
     if job.out.exists() and not (job.out.is_dir() and not any(job.out.iterdir())):
@@ -78,10 +81,13 @@ def rewrite(job: RewriteJob, progress: StageReport | None = None) -> Rewritten:
     before, kurtosis_before = _logits(model, compared), weight_kurtosis(model)
     if job.rotate is not None:
         rotate(model, shape, job.rotate, report)
-    if _exponents(job) is not None:
+    if _calibrated(job):
         length = min(job.length, shape.max_positions)
         windows = token_windows(tokens, length, job.calibration_windows, f"calibration text {text.name!r}")
-        balance(model, shape, windows, _exponents(job), report)
+        if _exponents(job) is not None:
+            balance(model, shape, windows, _exponents(job), report)
+        if job.balance_cache is not None:
+            balance_cache(model, shape, windows, job.balance_cache, report)
     facts: dict[str, object] = {
         "shape": shape.model_copy(update={"tie_embeddings": model.config.tie_word_embeddings}),
         "kurtosis_before": kurtosis_before,
@@ -142,9 +148,14 @@ def _exponents(job: RewriteJob) -> Exponents | None:
     return None if job.balance is None else Exponents(job.balance)
 
 
+def _calibrated(job: RewriteJob) -> bool:
+    """Whether text is needed."""
+    return _exponents(job) is not None or job.balance_cache is not None
+
+
 def _write_facts(job: RewriteJob, loaded: LoadedModel, facts: dict[str, object], folder: Path) -> None:
-    done = job.model_dump(include={"rotate", "balance", "smooth"})
-    if _exponents(job) is not None:
+    done = job.model_dump(include={"rotate", "balance", "smooth", "balance_cache"})
+    if _calibrated(job):
         text = calibration_text(job.calib)
         windows = f"{job.calibration_windows} windows of {min(job.length, loaded.shape.max_positions)} tokens"
         done["calibration"] = f"{text.name} ({text.sha256[:12]}), {windows}"

@@ -25,6 +25,11 @@ def text(tmp_path):
         ("granite", {"rotate": 2, "smooth": 0.5}),
         ("gemma2", {"balance": 0.5}),
         ("llama with biases", {"rotate": 3, "balance": 0.3}),
+        ("llama with biases", {"balance_cache": 0.7}),
+        ("qwen3", {"rotate": 1, "balance_cache": 1}),
+        ("gemma3", {"balance_cache": 0.5}),
+        ("smollm3", {"balance": 0.5, "balance_cache": 0.5}),
+        ("phi3", {"balance_cache": 0.5}),
     ],
 )
 def test_the_reloaded_folder_has_the_models_logits(name, options, tmp_path, text):

@@ -157,7 +157,7 @@ def test_folder_that_holds_something_is_refused(job, original, tmp_path):
 
 
 def test_wrong_input_is_one_line(job, tiny_folder, tmp_path):
-    with pytest.raises(InputError, match=r"nothing to do; give --rotate SEED, --balance BETA or --smooth ALPHA"):
+    with pytest.raises(InputError, match=r"nothing to do; give --rotate SEED, --balance BETA, --smooth ALPHA or --b"):
         rewrite(job())
     with pytest.raises(InputError, match=r"give one of them"):
         rewrite(job(balance=0.5, smooth=0.5))
