@@ -28,6 +28,7 @@ __all__ = [
     "decoder_linears",
     "embed",
     "first_blocks",
+    "forget_arguments",
     "int8_activations",
     "layer_arguments",
     "logits_of",
@@ -249,6 +250,12 @@ def layer_arguments(model: PreTrainedModel, block: nn.Module, hidden: Tensor) ->
             model.model(inputs_embeds=torch.zeros_like(hidden[:1], dtype=torch.float32), use_cache=False)
         setattr(model, _ARGUMENTS, (key, found))
     return found[block.self_attn.layer_idx]
+
+
+def forget_arguments(model: PreTrainedModel) -> None:
+    """Have what the layers get made anew, after a change of the model's config."""
+    if hasattr(model, _ARGUMENTS):
+        delattr(model, _ARGUMENTS)
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from quant.gguf_file import read_gguf
 from quant.llama.adapt import adapt
 from quant.llama.blocks import LoadedModel, Tokenizer, must_stream, place
 from quant.llama.gguf_tokenizer import plain_tokenizer, split_as_named
-from quant.llama.self_test import check_function, probe_tokens, reference_logits
+from quant.llama.self_test import check_function, probe_tokens, reference_logits, short_window
 from quant.llama.tensors import check_tensors, gguf_names, gguf_state, needed_tensors, present_in_gguf
 from quant.llama2c import Llama2cTokenizer, read_weights
 from quant.native.checkpoint import native_model
@@ -77,9 +77,10 @@ def load_model(source: Source, device: str = "cpu", streamed: bool | None = None
     shape = source.shape.model_copy(update={"tie_embeddings": model.config.tie_word_embeddings})
     place(model, target, streamed)
     tokens = probe_tokens(shape)
-    reference = reference_logits(model, tokens)
-    adapt(model)
-    check_function(model, tokens, reference, str(path))
+    with short_window(model):
+        reference = reference_logits(model, tokens)
+        adapt(model)
+        check_function(model, tokens, reference, str(path))
     return LoadedModel(model, load_tokenizer(path, shape), path, shape, source.sha256)
 
 

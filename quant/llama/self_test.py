@@ -4,27 +4,50 @@ The reference is one forward pass of transformers' model with its plain attentio
 other side is what calibration, evaluation and recording run: ``quant.llama.forward`` block by block.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from hw.errors import InputError
-from quant.llama.blocks import blocks, logits_of, product_precision, streams, working_block
+from quant.llama.blocks import blocks, forget_arguments, logits_of, product_precision, streams, working_block
 from quant.llama.forward import hidden_states
 from quant.shapes import ModelShape
 
-__all__ = ["check_function", "probe_tokens", "reference_logits", "stepped_logits"]
+__all__ = ["check_function", "probe_tokens", "reference_logits", "short_window", "stepped_logits"]
 
-_TOKENS, _MOST_TOKENS = 48, 256
+_TOKENS = 48
+_WINDOW = 20  # tokens that a layer with a sliding window sees of them, where its own window is longer
 _TOLERANCE = 1e-3  # of the logits' norm
 _TF32_TOLERANCE = 2e-2  # of a streamed model on a GPU, whose products have 10 bits after the point
 
 
 def probe_tokens(shape: ModelShape) -> Tensor:
-    """Tokens all over the vocabulary, int64 ``(1, length)``; longer than a sliding window where that is short."""
-    length = _TOKENS if shape.sliding_window is None else max(_TOKENS, shape.sliding_window + _TOKENS // 2)
-    steps = torch.arange(min(length, _MOST_TOKENS, shape.max_positions))
+    """Tokens all over the vocabulary, int64 ``(1, length)``."""
+    steps = torch.arange(min(_TOKENS, shape.max_positions))
     return ((7919 * steps * steps + 31 * steps + 1) % shape.vocab_size)[None]
+
+
+@contextmanager
+def short_window(model: PreTrainedModel) -> Iterator[None]:
+    """Inside, layers with a sliding window have one so short that the probe is longer, and masks matter.
+
+    A window of 4096 would take a text of more than 4096 tokens to be seen at all. Its size is a number that
+    transformers' own masks are made with, for the reference and for the stepped forward pass.
+    """
+    own = getattr(model.config, "sliding_window", None)
+    if own is None or own <= _WINDOW:
+        yield
+        return
+    model.config.sliding_window = _WINDOW
+    forget_arguments(model)
+    try:
+        yield
+    finally:
+        model.config.sliding_window = own
+        forget_arguments(model)
 
 
 @torch.no_grad()
