@@ -6,7 +6,7 @@ from pydantic import Field
 
 from hw.config import ArrayConfig, load_array
 from hw.document import validate_document
-from hw.formats import DigitCount
+from hw.formats import MAX_PLANES, DigitCount
 from quant.manifest import Manifest
 from quant.shapes import ModelShape
 from sim.attention import choose_digits
@@ -54,6 +54,16 @@ class SimJob(Execution):
         description="pass q and k through the Walsh-Hadamard transform, by additions, before they become digits and "
         "int8; by default as measured, else so",
     )
+    head_bits: Literal[4, 8, 16] | None = Field(
+        None,
+        description="bits of an lm_head weight in DRAM, where it is not digits; by default 8, or 16 on fp16 arrays",
+    )
+    head_digits: Annotated[int, Field(ge=1, le=MAX_PLANES)] | None = Field(
+        None,
+        description="balanced-ternary digits of an lm_head weight, which a ternary array multiplies as it does trits: "
+        "1 is ternary, 3 hold int4; more than 1 need an array with digits",
+    )
+    embedding_bits: Literal[2, 4, 8, 16] = Field(16, description="bits of an embedding weight in DRAM; 2: trits")
     cores: Count = Field(1, description="arrays side by side behind the same two buffers and the same DRAM")
     core_split: CoreSplit = Field(
         "auto",
@@ -106,7 +116,7 @@ class SimJob(Execution):
 
         What its wider weights take beyond the memory's capacity is noted, not refused.
         """
-        kept = {"attention": "auto", "key_digits": None, "value_digits": None, "rotate": None}
+        kept = {"head_digits": None, "attention": "auto", "key_digits": None, "value_digits": None, "rotate": None}
         return self.model_copy(update=kept | {"beyond_capacity": True})
 
     def formats(self, array: ArrayConfig, shape: ModelShape, manifest: Manifest | None = None) -> Formats:
@@ -117,7 +127,15 @@ class SimJob(Execution):
         """
         asked = self.key_digits, self.value_digits, self.rotate
         digits = choose_digits(array, shape.head_dim, self.execution, *asked, manifest)
-        return array_formats(array).model_copy(update={"kv_bits": self.kv_bits, "digits": digits})
+        plain = array_formats(array)
+        changes = {
+            "kv_bits": self.kv_bits,
+            "digits": digits,
+            "head_bits": self.head_bits or plain.head_bits,
+            "head_digits": self.head_digits,
+            "embedding_bits": self.embedding_bits,
+        }
+        return plain.model_copy(update=changes)
 
     def simulate(
         self,

@@ -21,12 +21,14 @@ def stored_bytes(trace: Trace, array: ArrayConfig) -> int:
     """
     shape, formats = trace.shape, trace.formats
     cached_tokens = (trace.prefill + trace.decode) * trace.batch
-    head_bits = formats.head_bits
-    if array.arithmetic.dense_mac and trace.execution.dense_products == "array":
+    head_bits: float = formats.head_bits
+    if formats.head_digits:
+        head_bits = array.weight_bits * formats.head_digits
+    elif array.arithmetic.dense_mac and trace.execution.dense_products == "array":
         head_bits = array.arithmetic.dense_bits
     bits = shape.linear_parameters * array.weight_bits
     if array.arithmetic.stores_trits:
-        bits *= max((op.planes for phase in trace.phases for op in _linears(phase)), default=1)
+        bits *= max((op.planes for phase in trace.phases for op in _linears(phase) if op.name != "lm_head"), default=1)
         bits += max(sum(op.count * (op.scale_bits + op.side_bits) for op in _linears(phase)) for phase in trace.phases)
     bits += shape.embedding_parameters * (head_bits + formats.embedding_bits) + shape.router_parameters * head_bits
     if any(isinstance(op, AttentionOp) for phase in trace.phases for op in phase.ops):

@@ -8,6 +8,7 @@ from quant.manifest import Manifest
 from quant.shapes import ModelShape
 from sim.cores import ONE_CORE, CoreGroup
 from sim.execution import Execution
+from sim.head import check_head
 from sim.machine.cost import op_cost
 from sim.machine.placement import check_placement
 from sim.machine.resources import Resources
@@ -74,6 +75,7 @@ def simulate_trace(trace: Trace, array: ArrayConfig, memory: MemoryConfig, cores
 def _simulated(trace: Trace, array: ArrayConfig, memory: MemoryConfig, cores: CoreGroup) -> SimResult:
     """A trace that no process has simulated yet."""
     excess = check_residence(trace, array, memory)
+    check_head(trace, array)
     check_placement(trace, array)
     resources = Resources(array, memory, trace.formats, trace.execution, cores)
     units = {op.name: resources.place(op) for phase in trace.phases for op in phase.ops}

@@ -22,13 +22,14 @@ class NaiveMachine:
 
     def __init__(
         self, shape, array, memory, *, kv_bits=16, digits=None, on_chip=False, units=None, entries=None, host=None,
-        **gemm,
+        head_digits=None, **gemm,
     ):  # fmt: skip
         """``units``: op -> where it was moved; ``entries``: kind -> entry of a manifest, the same in every layer.
 
-        ``digits``: of K and of V where the array multiplies them, and whether q and k are rotated.
+        ``digits``: of K and of V where the array multiplies them, and whether q and k are rotated. ``head_digits``: of
+        lm_head.
         """
-        self.digits = digits
+        self.digits, self.head_digits = digits, head_digits
         self.shape, self.array, self.memory, self.host = shape, array, memory, host
         self.kv_bits, self.on_chip, self.units, self.entries = kv_bits, on_chip, units or {}, entries or {}
         self.gemm, self.format = gemm, FORMATS[array.mac]
@@ -63,9 +64,9 @@ class NaiveMachine:
         def vector(name, width_in, width_out, operations, bits_out=RESIDUAL, count=layers, rows=tokens, cached=0):
             add(name, count, self._vector(name, rows, width_in * RESIDUAL, width_out * bits_out, operations, cached))
 
-        def quantize(name, width):
+        def quantize(name, width, **once):
             if self.format.activation_bits == 8:
-                vector(f"quantize_{name}", width, width, 2 * width, bits_out=8)
+                vector(f"quantize_{name}", width, width, 2 * width, bits_out=8, **once)
 
         def linear(kind):
             n, k = {
@@ -116,6 +117,8 @@ class NaiveMachine:
         linear("down_proj")
         vector("mlp_residual", 2 * hidden, hidden, hidden)
         vector("final_norm", hidden, hidden, 3 * hidden, count=1, rows=heads)
+        if self.head_digits:
+            quantize("lm_head_input", hidden, count=1, rows=heads)
         add("lm_head", 1, self._lm_head(heads, idle))
         return {name: Counter({key: count * value for key, value in one.items()}) for name, (count, one) in ops.items()}
 
@@ -124,6 +127,8 @@ class NaiveMachine:
     def _place(self, name: str) -> str:
         if name in self.units:
             return self.units[name]
+        if name == "lm_head" and self.head_digits:
+            return "array"
         if name in ("attention_scores", "attention_values", "lm_head"):
             if self.digits and name != "lm_head":
                 return "array"
@@ -365,11 +370,32 @@ class NaiveMachine:
 
     def _lm_head(self, batch: int, idle: int) -> Counter:
         n, k = self.shape.vocab_size, self.shape.hidden_size
+        if self.head_digits and self._place("lm_head") == "array":
+            return self._head_in_digits(batch, n, k, idle)
         if self._place("lm_head") == "host":
             return self._host_linear(batch, n, k, n * k * self.format.head_bits, 0, 0)
         if self._place("lm_head") == "array":
             return self._around(self._dense(batch, n, k, head_start=idle), Counter())
         return self._vector_linear(batch, n, k, self.format.head_bits, Counter())
+
+    def _head_in_digits(self, batch: int, n: int, k: int, idle: int) -> Counter:
+        """As a linear of so many planes, which are weighed, so that each output has one scale."""
+        planes = self.head_digits
+        counts = naive_gemm(
+            self.array, self.memory, batch, n, k, bits=self.weight_bits, planes=planes, digits=planes > 1,
+            weights_here=self.on_chip, head_start=idle, **self._mapping(),
+        )  # fmt: skip
+        zeros = Fraction(1, 3) if planes > 1 else 2 * NormalDist().cdf(math.sqrt(2 / math.pi) / 2) - 1
+        ones = (1 - zeros) / 2
+        counts["array_macs_active"] = counts["array_macs"] * float(2 * ones * (1 - ones) / HALF_OF_RANDOM)
+        counts["scale_multiplies"] = batch * n
+        bits = 16 * n * up(batch / self.array.token_tile)
+        beside = Counter(
+            weight_buffer_read_bits=bits,
+            weight_buffer_write_bits=self._from_dram(bits),
+            dram_read_bits=self._from_dram(bits),
+        )
+        return self._around(counts, beside)
 
     def _linear(self, kind: str, phase: str, m: int, n: int, k: int, idle: int) -> Counter:
         array, form, entry = self.array, self.format, self.entries.get(kind)

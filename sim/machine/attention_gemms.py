@@ -20,13 +20,9 @@ from sim.machine.key_blocks import KeyBlocks, key_blocks
 from sim.machine.resources import Resources
 from sim.result import CAUSES
 from sim.trace.ops import AttentionOp, KvDigits
-from sim.trace.statistics import RANDOM_TOGGLE_RATE, Order, assumed_statistics
+from sim.trace.statistics import DIGIT_ZERO_FRACTION, RANDOM_TOGGLE_RATE, Order, assumed_statistics
 
-__all__ = ["DIGIT_ZERO_FRACTION", "block_keys", "dense_attention", "digit_attention"]
-
-DIGIT_ZERO_FRACTION = (
-    1 / 3
-)  # of digits of values evenly spread; the highest digits of bell-shaped ones are oftener zero
+__all__ = ["block_keys", "dense_attention", "digit_attention"]
 
 _NOTHING = Cost(0, dict.fromkeys(CAUSES, 0), ActionCounts())
 

@@ -31,14 +31,14 @@ def linear_cost(resources: Resources, op: LinearOp, head_start: int = 0) -> Cost
     requantizes = resources.array.results == "int8"  # in the array: no multiply of a scale is left to the vector unit
     output_bits = INT8_BITS if requantizes else resources.formats.residual_bits
     job = resources.executed(
-        GemmJob(op.gemm, planes=planes, group=group, head_start=head_start, output_bits=output_bits)
+        GemmJob(op.gemm, planes=planes, digits=op.digits, group=group, head_start=head_start, output_bits=output_bits)
     )
     cost = gemm_cost(job, array, resources.memory, resources.cores)
     toggles = _operand_toggles(resources, op.statistics)
     m, n, k = op.gemm
     scales, offsets = array.arithmetic.output_scales, 0
     if scales is None:
-        scales, offsets = op.scale_groups * planes, op.offset_groups
+        scales, offsets = op.scale_groups * (1 if op.digits else planes), op.offset_groups
     beside = _beside(resources, op)
     counts = beside + cost.counts._replace(
         array_macs_active=cost.counts.array_macs * toggles / RANDOM_TOGGLE_RATE,

@@ -47,8 +47,7 @@ def _places_and_formats(trace: Trace, array: ArrayConfig, scores: str | None, he
         stored.append(_cache(trace))
     if head:
         places.append(f"lm_head runs on {names[head]}")
-        bits = array.arithmetic.dense_bits if head == "array" else trace.formats.head_bits
-        stored.append(f"lm_head {bits:g} bits")
+        stored.append(_head_format(trace, array, head))
     if scores and scores == head:
         places = [f"attention products and lm_head run on {names[scores]}"]
     elif scores and head:
@@ -56,6 +55,13 @@ def _places_and_formats(trace: Trace, array: ArrayConfig, scores: str | None, he
         places = [f"attention {what} run on {names[scores]}, lm_head on {names[head]}"]
     stored.append(f"embedding {trace.formats.embedding_bits} bits")
     return "; ".join([*places, ", ".join(stored)])
+
+
+def _head_format(trace: Trace, array: ArrayConfig, head: str) -> str:
+    """How lm_head is kept where it runs on ``head``."""
+    if digits := trace.formats.head_digits:
+        return f"lm_head {digits} balanced-ternary digits" if digits > 1 else "lm_head trits"
+    return f"lm_head {array.arithmetic.dense_bits if head == 'array' else trace.formats.head_bits:g} bits"
 
 
 def _cache(trace: Trace) -> str:

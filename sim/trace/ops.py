@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from hw.document import Record
-from hw.formats import STORED_SCALE_BITS, DigitCount, digit_vector_bytes
+from hw.formats import MAX_PLANES, STORED_SCALE_BITS, DigitCount, digit_vector_bytes
 from quant.shapes import Gemm
 from sim.result import Statistics
 
@@ -53,8 +53,9 @@ class Formats(Record):
     activation_bits: Literal[8, 16] = 8  # inputs of linears; 8 costs a quantize op before each
     kv_bits: Literal[4, 8, 16] = 16  # an element of the KV cache in DRAM
     digits: KvDigits | None = None  # the KV cache in digits instead, so that a ternary array multiplies it
-    head_bits: Literal[8, 16] = 8  # lm_head weights
-    embedding_bits: Literal[8, 16] = 16
+    head_bits: Literal[4, 8, 16] = 8  # lm_head weights
+    head_digits: Annotated[int, Field(ge=1, le=MAX_PLANES)] | None = None  # lm_head in balanced-ternary digits instead
+    embedding_bits: Literal[2, 4, 8, 16] = 16  # 2: trits
     residual_bits: Literal[16] = 16  # outputs of linears and everything on the vector unit
 
     def cached_bits(self, head_dim: int) -> int:
@@ -70,6 +71,7 @@ class LinearOp(Record):
     count: Positive
     gemm: Gemm
     planes: Positive = 1
+    digits: bool = False  # the planes are digits of one weight, with one scale: plane p weighs 3**p
     group: Positive | None = None  # columns per partial sum that has a scale of its own; None: one sum per row
     scale_groups: Positive = 1  # scales per row and plane that are multiplies; power-of-two scales are shifts
     offset_groups: Annotated[int, Field(ge=0)] = 0  # offsets per row: each takes the sum of its group's activations

@@ -5,7 +5,7 @@ from typing import Literal
 
 from sim.result import Statistics
 
-__all__ = ["GAUSSIAN_ZERO_FRACTION", "RANDOM_TOGGLE_RATE", "Order", "assumed_statistics"]
+__all__ = ["DIGIT_ZERO_FRACTION", "GAUSSIAN_ZERO_FRACTION", "RANDOM_TOGGLE_RATE", "Order", "assumed_statistics"]
 
 Order = Literal["prefill", "decode"]  # weights stay and tokens change, or weights change with every issue
 
@@ -14,6 +14,9 @@ RANDOM_TOGGLE_RATE = 0.5  # of each bit of independent uniform operands
 # Absmean rounding gives t = 0 where |w| < E|w| / 2; for Gaussian w, E|w| = sigma * sqrt(2 / pi), so
 # P(t = 0) = erf(sqrt(2 / pi) / 2 / sqrt(2)). Ref: Ma et al., BitNet b1.58 (arXiv 2402.17764), eq. 1-3.
 GAUSSIAN_ZERO_FRACTION = math.erf(0.5 / math.sqrt(math.pi))
+
+# Of digits of values evenly spread; the highest digits of bell-shaped ones are oftener zero.
+DIGIT_ZERO_FRACTION = 1 / 3
 
 
 def assumed_statistics(order: Order, zero_fraction: float | None = None, origin: str = "") -> Statistics:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from hw.formats import INT8_BITS
+from hw.formats import INT8_BITS, STORED_SCALE_BITS
 from hw.golden import hadamard_block
 from quant.manifest import Manifest
 from quant.shapes import Gemm, ModelShape
@@ -20,12 +20,13 @@ from sim.result import Statistics
 from sim.trace.experts import GATE_OPERATIONS, QUANTIZE_OPERATIONS, mixture_ops
 from sim.trace.linears import linear_ops
 from sim.trace.ops import SOFTCAP_OPERATIONS, AttentionOp, EmbeddingOp, Formats, LinearOp, Op, VectorOp
-from sim.trace.statistics import Order
+from sim.trace.statistics import DIGIT_ZERO_FRACTION, Order, assumed_statistics
 
 __all__ = ["HEAD_OPS", "Step"]
 
 HEAD_OPS = (
     "final_norm",
+    "quantize_lm_head_input",
     "lm_head",
     "logits_scale",
     "logit_softcap",
@@ -68,13 +69,27 @@ class Step:
             *self._attention_block(),
             *self._mlp_block(),
             self._norm("final_norm", hidden).model_copy(update=once),
-            LinearOp(name="lm_head", count=1, gemm=Gemm(self.batch, vocabulary, hidden)),
+            *self._lm_head(once),
             *self._scaling("logits", vocabulary, self.batch),
             *(
                 [self._vector("logit_softcap", vocabulary, vocabulary, SOFTCAP_OPERATIONS * vocabulary, once)]
                 if shape.logit_softcap
                 else []
             ),
+        ]
+
+    def _lm_head(self, once: Mapping[str, int]) -> list[Op]:
+        """In the head's format; in digits it runs on a ternary array as the other linears do, its inputs quantized."""
+        gemm, digits = Gemm(self.batch, self.shape.vocab_size, self.shape.hidden_size), self.formats.head_digits
+        if digits is None:
+            return [LinearOp(name="lm_head", count=1, gemm=gemm)]
+        statistics = assumed_statistics("decode")  # a token of each sequence: every issue brings new trits
+        if digits > 1:
+            statistics = assumed_statistics("decode", DIGIT_ZERO_FRACTION, "digits of weights evenly spread")
+        head = LinearOp(name="lm_head", count=1, gemm=gemm, planes=digits, digits=digits > 1, statistics=statistics)
+        return [
+            *(op.model_copy(update=dict(once)) for op in self._quantize("lm_head_input", gemm.k)),
+            head.model_copy(update={"scale_bits": float(STORED_SCALE_BITS * gemm.n)}),
         ]
 
     def _attention_block(self) -> list[Op]:

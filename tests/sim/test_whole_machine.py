@@ -61,6 +61,7 @@ class Run:
     memory: MemoryConfig = MEMORY
     kv_bits: int = 16
     digits: tuple | None = None  # of K, of V, q and k rotated
+    head_digits: int | None = None
     execution: Execution = field(default_factory=Execution)
     cores: CoreGroup = field(default_factory=CoreGroup)
     entries: dict = field(default_factory=dict)
@@ -82,7 +83,9 @@ class Run:
         assert bool(digits) == bool(self.digits)
         return simulate(
             self.shape, self.array, self.memory, self.prefill, self.decode, self.batch, manifest=manifest,
-            formats=array_formats(self.array).model_copy(update={"kv_bits": self.kv_bits, "digits": digits}),
+            formats=array_formats(self.array).model_copy(
+                update={"kv_bits": self.kv_bits, "digits": digits, "head_digits": self.head_digits}
+            ),
             execution=self.execution.model_copy(update={"host": HOST}), cores=self.cores,
         )  # fmt: skip
 
@@ -90,8 +93,8 @@ class Run:
         """Phase -> op -> counts, step after step."""
         naive = NaiveMachine(
             self.shape, self.array, self.memory, kv_bits=self.kv_bits, digits=self.digits,
-            on_chip=self.execution.on_chip, units=self.execution.placement, entries=self.entries, host=HOST,
-            **self.gemm,
+            head_digits=self.head_digits, on_chip=self.execution.on_chip, units=self.execution.placement,
+            entries=self.entries, host=HOST, **self.gemm,
         )  # fmt: skip
         chunk = self.execution.prefill_chunk or self.prefill
         ahead = self.execution.prefetch_across_ops
@@ -245,6 +248,12 @@ RUNS = {
     "digits and a window": Run(
         digit_machine(), SHAPE.model_copy(update={"sliding_window": 5}), digits=(4, 3, False), prefill=13, decode=3,
     ),
+    "lm_head in trits": Run(machine(**SMALL), head_digits=1, batch=3, execution=FLAT),
+    "lm_head in trits, prefetched": Run(machine(), head_digits=1, execution=Execution(prefetch_across_ops=True)),
+    "lm_head in three digits": Run(digit_machine(**SMALL), digits=(3, 3, False), head_digits=3, execution=FLAT),
+    "lm_head in two digits on the chip": Run(
+        digit_machine(), digits=(3, 3, False), head_digits=2, execution=Execution(on_chip=True), memory=SLOW,
+    ),
     "three vector units": Run(machine(vector_units=3), prefill=7),
     "two vector units of two cores": Run(
         machine(vector_units=2), prefill=7, cores=CoreGroup(count=2, split="columns"),
@@ -306,8 +315,9 @@ def test_every_op_counts_what_the_naive_machine_counts(name):
         assert list(ops) == list(expected[phase.name])
         for op in ops.values():
             naive = expected[phase.name][op.name]
-            once = op.name in ("embedding", "final_norm", "lm_head")
-            executions = 1 if phase.name == "prefill" and op.name in ("final_norm", "lm_head") else phase.steps
+            head = ("final_norm", "quantize_lm_head_input", "lm_head")
+            once = op.name in ("embedding", *head)
+            executions = 1 if phase.name == "prefill" and op.name in head else phase.steps
             assert op.count == executions * (1 if once else run.shape.layers)
             found = {field: value for field, value in op.counts._asdict().items() if value}
             wanted = {field: naive[field] for field in ActionCounts._fields if naive[field]}
