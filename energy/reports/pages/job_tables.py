@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from energy.alternatives import Alternative
 from energy.area import AREA_PARTS
 from energy.assumptions import Assumption
+from energy.luts import LUT_PARTS
 from energy.reports.charts.palette import label_of
 from energy.reports.numbers import common_unit, significant, thin
 from energy.reports.pages.document import Cell, Column, Table, column, text_column
@@ -12,7 +13,7 @@ from energy.reports.rows import SAVINGS, percent, reduction_rows
 from energy.reports.verdict import machine_label
 from energy.summary import JobSummary
 
-__all__ = ["alternatives_table", "area_table", "assumptions_table", "job_tables", "ops_table"]
+__all__ = ["alternatives_table", "area_table", "assumptions_table", "job_tables", "luts_table", "ops_table"]
 
 _OPS = 12
 
@@ -32,6 +33,8 @@ def job_tables(summary: JobSummary) -> list[Table]:
     tables.append(_savings_table(summary))
     if all(machine.area for machine in summary.machines):
         tables.append(area_table(summary))
+    if any(machine.luts for machine in summary.machines):
+        tables.append(luts_table(summary))
     tables += [ops_table(summary, phase.name) for phase in summary.ternary.phases]
     return [*tables, _operands_table(summary), _recipes_table(summary), _paper_table(summary)]
 
@@ -84,6 +87,28 @@ def area_table(summary: JobSummary) -> Table:
         ),
     ]
     return Table("area", "Area, without DRAM", columns, _kinds(summary))
+
+
+def luts_table(summary: JobSummary) -> Table:
+    """Tables of an FPGA by part of every machine, and its flip-flops, DSPs and block RAMs."""
+    machines = [(machine, machine.luts) for machine in summary.machines if machine.luts]
+    first = machines[0][1]
+    parts = [part for part in LUT_PARTS if any(luts.parts[part]["tables"].typical for _, luts in machines)]
+    sums = {"tables": "sum", "flip_flops": "flip-flops", "dsps": "DSPs", "block_rams": "block RAMs"}
+    columns = [
+        text_column("machine", [machine_label(machine.mac) for machine, _ in machines]),
+        *(column(label_of(part), [luts.parts[part]["tables"].typical for _, luts in machines]) for part in parts),
+        *(column(name, [luts.total(what).typical for _, luts in machines]) for what, name in sums.items()),
+        Column(
+            "tables, low to high",
+            [
+                Cell(f"{total.low:,.0f} – {total.high:,.0f}", total.low)
+                for total in (luts.total("tables") for _, luts in machines)
+            ],
+        ),
+        text_column("part", [luts.part if luts.fits else f"larger than {luts.part}" for _, luts in machines]),
+    ]
+    return Table("luts", f"Area on {first.family}, look-up tables of {first.inputs} inputs", columns, _kinds(summary))
 
 
 def ops_table(summary: JobSummary, phase: str) -> Table:

@@ -141,6 +141,7 @@ def test_a_job_prices_and_counts_an_fpga(capsys, tmp_path):
     machine = json.loads((tmp_path / "energy.json").read_text())["machines"][0]
     assert machine["area"]
     assert machine["luts"]["family"] == "ecp5"
+    assert "Area on ecp5, look-up tables of 4 inputs" in (tmp_path / "report.html").read_text()
 
 
 def test_an_unknown_family_names_the_known_ones():
