@@ -15,8 +15,9 @@ from hw.document import Record
 from hw.errors import InputError
 from hw.formats import SCALE_BITS
 from sim.cores import ONE_CORE, CoreGroup
+from sim.result import SimResult
 
-__all__ = ["AREA_PARTS", "AreaResult", "area_of"]
+__all__ = ["AREA_PARTS", "AreaResult", "area_of", "area_of_run"]
 
 AREA_PARTS = ("array", "accumulators", "requantizers", "vector", "sram", "sequencing")
 
@@ -62,6 +63,21 @@ def area_of(array: ArrayConfig, costs: CostSource, cores: CoreGroup = ONE_CORE) 
     parts["sram"] = buffers.scaled(factor)
     return AreaResult(
         parts_mm2={name: parts[name] for name in AREA_PARTS}, recipes=_recipes(array, gates, factor, weight)
+    )
+
+
+def area_of_run(result: SimResult, costs: CostSource) -> AreaResult | None:
+    """Area of the machine of a run, or of both where decode has one of its own; None where the costs know none."""
+    first = area_of(result.array, costs, result.cores)
+    if first is None or result.decode_machine is None:
+        return first
+    other = result.on("decode")
+    second = area_of(other.array, costs, other.cores)
+    if second is None:
+        return None
+    parts = {name: area + second.parts_mm2[name] for name, area in first.parts_mm2.items()}
+    return AreaResult(
+        parts_mm2=parts, recipes={name: f"{text}; of both machines" for name, text in first.recipes.items()}
     )
 
 

@@ -116,7 +116,7 @@ def simulate_machines(
     machines = [sized_rival(machine, sizing, widen) for machine in rivals.machines(array, job.core_group)]
     results = [first, *map(run, machines)]
     planes = mean_planes(manifest) if manifest else 1.0
-    splits = [split_energy(first, result, costs, run, planes) for result in results[1:]]
+    splits = [{} if job.is_split else split_energy(first, result, costs, run, planes) for result in results[1:]]
     summary = summarize(results, costs, _published_tables(), manifest, splits, rivals.hold, job.counted_fpga)
     if manifest and (note := _note_on_cache(job, manifest, array)):
         summary = summary.model_copy(update={"notes": [*summary.notes, note]})

@@ -61,7 +61,7 @@ def energy_of(result: SimResult, costs: CostSource) -> EnergyResult:
     Raises:
         InputError: a memory standard without an energy figure.
     """
-    phases = [_phase_energy(result, phase, costs) for phase in result.phases]
+    phases = [_phase_energy(result.on(phase.name), phase, costs) for phase in result.phases]
     buffers = _buffers(result, costs)
     recipes = {
         "array": costs.mac(result.array).recipe,

@@ -1,6 +1,6 @@
 """``JobSummary``: every number that the screen, the Markdown and the HTML report show, computed once."""
 
-from energy.area import AreaResult, area_of
+from energy.area import AreaResult, area_of_run
 from energy.costs.operators import paper_recipes
 from energy.costs.sources import CostSource
 from energy.costs.tables import Cost, OpTable
@@ -193,7 +193,7 @@ def _machine(result: SimResult, energy: EnergyResult, costs: CostSource, fpga: s
         weight_bits=result.array.weight_bits,
         phases=[_phase(result, phase, energy.phase(phase.name)) for phase in result.phases],
         energy_recipes=energy.recipes,
-        area=area_of(result.array, costs, result.cores),
+        area=area_of_run(result, costs),
         luts=luts_of(result.array, fpga, result.cores) if fpga else None,
     )
 

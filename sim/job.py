@@ -15,7 +15,8 @@ from sim.execution import Execution
 from sim.memory import Channels, MemoryConfig, load_memory
 from sim.result import SimResult
 from sim.simulator import array_formats, simulate
-from sim.trace.build import TraceStatistics
+from sim.split import Link, simulate_split
+from sim.trace.build import TraceStatistics, build_trace
 from sim.trace.ops import Formats
 
 __all__ = ["SimJob"]
@@ -70,6 +71,16 @@ class SimJob(Execution):
         description="what the cores share out: column tiles of a GEMM, folds over its K, or whatever mixture takes "
         "the fewest cycles",
     )
+    decode_array: str | None = Field(
+        None, description="array of decode, where that is another machine than prefill's; named as array is"
+    )
+    decode_memory: str | None = Field(None, description="memory of decode's machine; by default another of the same")
+    decode_channels: Channels | None = Field(None, description="channels of decode's memory; by default its own")
+    decode_cores: Count | None = Field(None, description="cores of decode's machine; by default as many as prefill's")
+    kv_link_bytes_per_s: Annotated[float, Field(gt=0)] = Field(
+        8e9, description="bytes per second over which K and V of the prompt go from prefill's machine to decode's"
+    )
+    kv_link_latency_s: Annotated[float, Field(ge=0)] = Field(5e-6, description="seconds until the first of them arrive")
     core_link_bits: Count | None = Field(
         None, description="bits of partial sums per cycle from core to core; by default a result vector per cycle"
     )
@@ -105,6 +116,40 @@ class SimJob(Execution):
             InputError: an unknown memory, or a faulty file.
         """
         return load_memory(self.memory, self.channels)
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """Prompt, decoded tokens and sequences."""
+        return self.prefill, self.decode, self.batch
+
+    @property
+    def is_split(self) -> bool:
+        """Whether decode has a machine of its own."""
+        asked = (self.decode_array, self.decode_memory, self.decode_channels, self.decode_cores)
+        return any(one is not None for one in asked)
+
+    def decode_link(self, array: ArrayConfig) -> Link:
+        """Decode's machine behind its link, in the arithmetic of ``array``, prefill's.
+
+        Raises:
+            InputError: an unknown name, or a faulty file.
+        """
+        own = load_array(self.decode_array) if self.decode_array else array
+        memory = load_memory(self.decode_memory or self.memory, self.decode_channels or self._same_channels)
+        count = self.decode_cores or self.cores
+        cores = CoreGroup(count=count, split=self.core_split, link_bits=self.core_link_bits)
+        return Link(
+            array=cores.fed(own if own.mac == array.mac else own.baseline(array.mac)),
+            memory=memory,
+            cores=cores,
+            bytes_per_s=self.kv_link_bytes_per_s,
+            latency_s=self.kv_link_latency_s,
+        )
+
+    @property
+    def _same_channels(self) -> int | None:
+        """Channels of prefill's memory, where decode's is the same."""
+        return self.channels if self.decode_memory in (None, self.memory) else None
 
     @property
     def execution(self) -> Execution:
@@ -151,6 +196,15 @@ class SimJob(Execution):
         Raises:
             InputError: an unknown memory, or sizes that the model or the machine cannot run.
         """
+        if self.is_split:
+            link = self.decode_link(array)
+            traces = [
+                build_trace(
+                    shape, *self.sizes, self.formats(one, shape, manifest), manifest, statistics, self.execution
+                )
+                for one in (array, link.array)
+            ]
+            return simulate_split((traces[0], traces[1]), array, self.load_memory(), link, self.core_group)
         return simulate(
             shape,
             array,

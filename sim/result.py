@@ -11,7 +11,16 @@ from sim.counts import ActionCounts
 from sim.execution import Execution
 from sim.memory import MemoryConfig
 
-__all__ = ["CAUSES", "OpResult", "PhaseResult", "SimResult", "Statistics", "read_result", "write_result"]
+__all__ = [
+    "CAUSES",
+    "DecodeMachine",
+    "OpResult",
+    "PhaseResult",
+    "SimResult",
+    "Statistics",
+    "read_result",
+    "write_result",
+]
 
 _SCHEMA, _VERSION = "tritforge.sim", 1
 
@@ -24,7 +33,7 @@ CAUSES = (
     "vector",  # the vector unit works and the array waits for it
     "host",  # the host works, or its link
     "port_stall",  # a buffer's port is busy with everything that wants it
-    "output_stall",  # the array waits for results to leave, or for partial sums on their way to another core
+    "output_stall",  # results leave, partial sums are on their way to another core, or K and V to another machine
 )
 
 
@@ -43,7 +52,7 @@ class OpResult(Record):
     """One kind of op of a phase, summed over layers and steps."""
 
     name: str  # e.g. "q_proj", "attention_scores", "rms_norm", "lm_head"
-    unit: str  # "array", "vector", "host" or "dram"
+    unit: str  # "array", "vector", "host", "dram" or "link"
     count: int  # executions: layers x steps
     macs: int  # useful multiply-accumulates
     cycles: int
@@ -77,6 +86,14 @@ class PhaseResult(Record):
         return sum((op.counts for op in self.ops), ActionCounts())
 
 
+class DecodeMachine(Record):
+    """The machine of decode, where that is another one than the machine of prefill."""
+
+    array: ArrayConfig
+    memory: MemoryConfig
+    cores: CoreGroup = ONE_CORE
+
+
 class SimResult(Record):
     """A whole run of one model on one machine."""
 
@@ -86,6 +103,7 @@ class SimResult(Record):
     array: ArrayConfig
     memory: MemoryConfig
     cores: CoreGroup = ONE_CORE
+    decode_machine: DecodeMachine | None = None  # array, memory and cores are then those of prefill
     prefill: int
     decode: int
     batch: int
@@ -95,8 +113,18 @@ class SimResult(Record):
 
     @property
     def machine(self) -> str:
-        """Name of the array, and how many of it there are."""
-        return f"{self.cores.count} x {self.array.name}" if self.cores.count > 1 else self.array.name
+        """Name of the array, and how many of it there are; of decode's array behind prefill's."""
+        name = f"{self.cores.count} x {self.array.name}" if self.cores.count > 1 else self.array.name
+        return f"{name}, then {self.on('decode').machine}" if self.decode_machine else name
+
+    def on(self, phase: str) -> "SimResult":
+        """This run as one whose only machine is that of ``phase``."""
+        if self.decode_machine is None:
+            return self
+        changes: dict[str, object] = {"decode_machine": None}
+        if phase == "decode":
+            changes |= {name: getattr(self.decode_machine, name) for name in DecodeMachine.model_fields}
+        return self.model_copy(update=changes)
 
     @property
     def lanes(self) -> int:
@@ -118,12 +146,12 @@ class SimResult(Record):
         return next(phase for phase in self.phases if phase.name == name)
 
     def seconds(self, phase: PhaseResult) -> float:
-        """Duration of a phase at the array's clock."""
-        return phase.cycles / self.array.clock_hz
+        """Duration of a phase at its array's clock."""
+        return phase.cycles / self.on(phase.name).array.clock_hz
 
     def utilization(self, phase: PhaseResult) -> float:
         """Useful array MACs over lanes of all cores x cycles of the phase."""
-        return phase.counts.array_macs / (self.lanes * phase.cycles)
+        return phase.counts.array_macs / (self.on(phase.name).lanes * phase.cycles)
 
 
 def write_result(path: Path, result: SimResult, inputs: dict[str, str]) -> None:

@@ -26,6 +26,14 @@ NAMED = ("model", "array", "memory", "costs")  # fields that name a document
 PLACEMENT = "placement."  # + name of an op
 
 _NESTED = ("host", "placement", "array_fields")
+_SPLIT = (
+    "decode_array",
+    "decode_memory",
+    "decode_channels",
+    "decode_cores",
+    "kv_link_bytes_per_s",
+    "kv_link_latency_s",
+)
 _UNSWEPT = {  # fields that are no figure, or are documents of their own
     "name", "description", "source", "efficiency_source", "parameters", "parameters_source", "dram", "experts",
     "windowed_layers", "scaled", "dense_layers", "layers_without_rope",
@@ -35,7 +43,7 @@ _DOCUMENTS: dict[str, type[Record]] = {"host": Host, "array": ArrayConfig, "memo
 # What an axis may be: fields of the job, then of the documents that it names, then ``placement.OP``.
 AXES = (
     *(name for name in NAMED if name in Job.model_fields),
-    *(name for name in Job.model_fields if name not in (*NAMED, *_NESTED)),
+    *(name for name in Job.model_fields if name not in (*NAMED, *_NESTED, *_SPLIT)),
     *(
         f"{prefix}.{name}"
         for prefix, document in _DOCUMENTS.items()
@@ -97,6 +105,8 @@ class Catalog:
         array = costs.clocked(array)
         if job.decode == 0:
             raise InputError("decode must be at least 1 in a study, not 0")
+        if job.is_split:
+            raise InputError("decode_array, decode_memory and decode_cores must be left out of a study's base")
         job.core_group.check(array)
         return Machine(
             job,

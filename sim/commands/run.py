@@ -9,6 +9,7 @@ from hw.arithmetics import ARITHMETICS
 from hw.artifact import sha256_json
 from hw.config import ArrayConfig
 from hw.document import validate_document
+from hw.errors import InputError
 from hw.fields import add_fields, add_job_file, given_fields, options_origin
 from hw.organisations import ORGANISATIONS
 from hw.pages import screen
@@ -71,7 +72,12 @@ def _run(options: Namespace) -> None:
         trace = build_trace(shape, *sizes, job.formats(array, shape, manifest), manifest, statistics, job.execution)
     if options.save_trace:
         write_trace(options.save_trace, trace, array)
-    result = simulate_trace(trace, array, job.load_memory(), cores)
+    if job.is_split and options.trace:
+        raise InputError("trace: must be of one machine; leave out decode_array, decode_memory and decode_cores")
+    if job.is_split:
+        result = job.simulate(shape, array, manifest, statistics)
+    else:
+        result = simulate_trace(trace, array, job.load_memory(), cores)
     explanations = explain(result, partial(simulate_on, trace)) if options.explain else []
     if options.out:
         inputs = {

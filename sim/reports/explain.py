@@ -70,6 +70,9 @@ class PhaseExplanation(NamedTuple):
 
 def explain(result: SimResult, rerun: Rerun) -> list[PhaseExplanation]:
     """Explain each phase of ``result``; ``rerun`` simulates the same work on another machine."""
+    if result.decode_machine:  # each phase on its own machine
+        views = [(phase.name, result.on(phase.name)) for phase in result.phases]
+        return [one for name, view in views for one in explain(view, rerun) if one.phase == name]
     variants = {what: rerun(machine) for what, machine in doubled(result).items()}
     twice = result.cores.model_copy(update={"count": 2 * result.cores.count})
     more_cores = rerun(machine_of(result)._replace(array=twice.fed(result.array), cores=twice))

@@ -26,6 +26,7 @@ _COLOURS = {
 
 def layer_gantt(result: SimResult, phase: PhaseResult) -> str:
     """The first decoder layer of the first step of ``phase``; hover a bar for its op and its time."""
+    result = result.on(phase.name)
     spans = [span for span in step_spans(result, phase) if span.layer == 0]
     start_us = min(span.start_us for span in spans)
     end_us = max(span.start_us + span.duration_us for span in spans)

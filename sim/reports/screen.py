@@ -14,6 +14,12 @@ def run_json(result: SimResult) -> dict:
         "array": result.array.name,
         "memory": result.memory.name,
         "cores": result.cores.model_dump(),
+        "decode_machine": result.decode_machine
+        and {
+            "array": result.decode_machine.array.name,
+            "memory": result.decode_machine.memory.name,
+            "cores": result.decode_machine.cores.model_dump(),
+        },
         "prefill": result.prefill,
         "decode": result.decode,
         "batch": result.batch,
@@ -36,7 +42,7 @@ def run_json(result: SimResult) -> dict:
 
 def phase_table(result: SimResult) -> Table:
     """Phases side by side; each cause as a share of the phase's cycles."""
-    table = Table(title=f"{result.model} on {result.machine} with {result.memory.name}, batch {result.batch}")
+    table = Table(title=f"{result.model} on {result.machine} with {_memories(result)}, batch {result.batch}")
     table.add_column("")
     for phase in result.phases:
         table.add_column(f"{phase.name} ({phase.tokens} tokens)", justify="right")
@@ -51,6 +57,13 @@ def phase_table(result: SimResult) -> Table:
         shares = (f"{phase.causes[cause] / phase.cycles:.1%}" for phase in result.phases)
         table.add_row(f"  {cause.replace('_', ' ')}", *shares)
     return table
+
+
+def _memories(result: SimResult) -> str:
+    """Of prefill's machine, and of decode's where it is another."""
+    return (
+        f"{result.memory.name}, then {result.on('decode').memory.name}" if result.decode_machine else result.memory.name
+    )
 
 
 def op_table(phase: PhaseResult) -> Table:

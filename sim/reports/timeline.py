@@ -15,7 +15,8 @@ from sim.trace.step import HEAD_OPS
 __all__ = ["Span", "step_spans", "timeline_events", "tracks", "write_timeline"]
 
 _ATTENTION = ("attention_scores", "softmax", "attention_values")
-_BEFORE_LAYERS = ("embedding", "embedding_scale")
+_BEFORE_LAYERS = ("kv_received", "embedding", "embedding_scale")
+_AFTER_LAYERS = (*HEAD_OPS, "kv_transfer")
 
 
 class Span(NamedTuple):
@@ -33,7 +34,8 @@ class Span(NamedTuple):
 def tracks(result: SimResult) -> list[str]:
     """Names of the tracks, top to bottom."""
     host = ["host"] if any(op.unit == "host" for phase in result.phases for op in phase.ops) else []
-    channels = [f"DRAM channel {channel}" for channel in range(result.memory.channels)]
+    most = max(result.on(phase.name).memory.channels for phase in result.phases)
+    channels = [f"DRAM channel {channel}" for channel in range(most)]
     return ["ops", "array", "weight stream", "vector unit", *host, "results", *channels]
 
 
@@ -45,6 +47,7 @@ def step_spans(result: SimResult, phase: PhaseResult) -> list[Span]:
     decode differ only in the length of their context; here is their mean.
     """
     spans: list[Span] = []
+    result = result.on(phase.name)
     bytes_per_cycle = result.memory.bytes_per_cycle(result.array.clock_hz)
     start = 0.0  # cycles
     for op, layer in _one_step(phase, result.shape.layers):
@@ -73,7 +76,12 @@ def timeline_events(result: SimResult) -> list[dict]:
     threads = {track: thread for thread, track in enumerate(tracks(result), start=1)}
     for process, phase in enumerate(result.phases, start=1):
         events.append(
-            _metadata("process_name", process, 0, {"name": f"{phase.name} of {result.model} on {result.machine}"})
+            _metadata(
+                "process_name",
+                process,
+                0,
+                {"name": f"{phase.name} of {result.model} on {result.on(phase.name).machine}"},
+            )
         )
         for track, thread in threads.items():
             events.append(_metadata("thread_name", process, thread, {"name": track}))
@@ -109,7 +117,7 @@ def _one_step(phase: PhaseResult, layers: int) -> list[tuple[OpResult, int | Non
     """Ops of one step in the order of execution, with their layer."""
     names = [op.name for op in phase.ops]
     first = next((index for index, name in enumerate(names) if name not in _BEFORE_LAYERS), len(names))
-    last = max((index for index, name in enumerate(names) if name not in HEAD_OPS), default=first - 1)
+    last = max((index for index, name in enumerate(names) if name not in _AFTER_LAYERS), default=first - 1)
     before, after = [(op, None) for op in phase.ops[:first]], [(op, None) for op in phase.ops[last + 1 :]]
     # Where layers differ, an op of only some layers is drawn in the first ones; one of several experts several times.
     inside = []
