@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
+import numpy as np
 import pytest
 
 from hw.config import ArrayConfig
@@ -302,7 +303,43 @@ RUNS = {
 
 @pytest.mark.parametrize("name", RUNS)
 def test_every_op_counts_what_the_naive_machine_counts(name):
-    run = RUNS[name]
+    _check(RUNS[name])
+
+
+def random_run(seed):
+    """A small machine that multiplies K and V in digits, with buffers that spill and memories of all speeds."""
+    rng = np.random.default_rng(seed)
+
+    def one(*values):
+        return values[rng.integers(len(values))]
+
+    rows, cols, packing, head = one(1, 2, 3, 5, 8), one(1, 2, 3, 7), one("2bit", "5in8"), one(3, 4, 6, 9, 12)
+    array = digit_machine(
+        rows, cols, packing=packing, token_tile=one(1, 2, 4, 6), weight_bus_bits=one(8, 16, 64),
+        accumulator_bits=one(20, 21, 24), vector_lanes=one(1, 3, 17), activation_buffer_bytes=one(48, 150, 1000),
+        weight_buffer_bytes=one(40, 90, 4000), chain_lanes=one(1, rows),
+    )  # fmt: skip
+    heads = one((4, 1), (4, 2), (4, 4))
+    shape = SHAPE.model_copy(
+        update={"head_dim": head, "heads": heads[0], "kv_heads": heads[1], "sliding_window": one(None, None, 3, 6)}
+    )
+    rotate = bool(head % 2 == 0 and rng.integers(2))
+    memory = MEMORY.model_copy(
+        update={"peak_bytes_per_s": one(0.1, 0.5, 2, 50) * 1e9, "latency_s": one(0.0, 6.5e-9, 40e-9)}
+    )
+    return Run(
+        array, shape, prefill=one(1, 4, 9, 14), decode=one(1, 2, 7), batch=one(1, 2), memory=memory, execution=FLAT,
+        digits=(one(2, 3, 4, 5), one(2, 3, 4, 5), rotate),
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(60))
+def test_every_op_of_random_machines_with_digits_counts_what_the_naive_one_counts(seed):
+    _check(random_run(seed))
+
+
+def _check(run):
     result, expected = run.result(), run.expected()
     for phase in result.phases:
         steps = {"prefill": -(-run.prefill // (run.execution.prefill_chunk or run.prefill)), "decode": run.decode}
