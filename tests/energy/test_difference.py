@@ -1,6 +1,7 @@
 """Two designs: terms sum to the difference, each is count x cost, and every way to name a design gives the same."""
 
 import json
+from xml.etree import ElementTree
 
 import pytest
 
@@ -10,6 +11,7 @@ from energy.designs import load_design
 from energy.difference import difference_of
 from energy.job import Job
 from energy.model import energy_of
+from energy.reports.pages.difference import waterfall_of
 from hw.errors import InputError
 from quant.shapes import load_shape
 
@@ -89,6 +91,44 @@ def test_names_files_jobs_and_finished_runs_give_the_same_design(tmp_path):
         assert all(quantity.a == quantity.b for quantity in quantities(difference_of(named, other)))
     rival = load_design(str(tmp_path / "run" / "sim-int8.json"), {}, "options")
     assert (rival.name, rival.result.array.mac) == ("run, int8", "int8")
+
+
+def test_options_go_before_a_job_file_and_results_take_other_costs(tmp_path):
+    job = tmp_path / "job.yaml"
+    job.write_text(json.dumps({"array": "8x8", "costs": "horowitz-45nm"} | FIELDS))
+    design = load_design(str(job), {"prefill": 16, "costs": "bitnet-7nm"}, "options")
+    assert (design.result.prefill, design.result.decode, design.costs.name) == (16, 4, "bitnet-7nm")
+    words = [f"--{name}={value}" for name, value in FIELDS.items()]
+    main(
+        [
+            "sim",
+            *words,
+            "--array",
+            "8x8",
+            "--costs",
+            "horowitz-45nm",
+            "--rivals",
+            "int8",
+            "--out",
+            str(tmp_path / "run"),
+        ]
+    )
+    folder, file = str(tmp_path / "run"), str(tmp_path / "run" / "sim-ternary.json")
+    assert load_design(folder, {}, "options").costs.name == "horowitz-45nm"
+    assert load_design(folder, {"costs": "bitnet-7nm"}, "options").costs.name == "bitnet-7nm"
+    assert load_design(file, {"costs": "bitnet-7nm"}, "options").costs.name == "bitnet-7nm"
+
+
+@pytest.mark.parametrize("words", [("8x8", "16x16"), ("16x16", "8x8")])
+def test_the_steps_of_a_waterfall_lead_from_a_to_b(words):
+    """The last step ends where the bar of B does, up or down, whatever is put together as the rest."""
+    difference = difference_of(*designs(*words))
+    for phase in difference.phases:
+        for quantity in (phase.latency, phase.energy):
+            tree = ElementTree.fromstring(str(waterfall_of(difference, phase.phase, quantity)))
+            *_, last = tree.iter("rect")
+            links = [float(one.get("x1")[:-1]) for one in tree.iter("line") if one.get("class") == "link"]
+            assert links[-1] == pytest.approx(float(last.get("width")[:-1]) + float(last.get("x")[:-1]), abs=0.02)
 
 
 def test_other_work_is_said_and_named_fields_are_the_only_ones():

@@ -60,7 +60,7 @@ def assumptions_table(rows: Sequence[Assumption]) -> Table:
     """What is assumed, measured, published, derived; the number is what marks on the page show."""
     phases = list(dict.fromkeys(name for row in rows for name in row.shares))
     columns = [
-        Column("", [Cell(str(number), number) for number, _ in enumerate(rows, start=1)]),
+        Column("mark", [Cell(str(number), number) for number, _ in enumerate(rows, start=1)]),
         text_column("what", [row.subject for row in rows]),
         text_column("figure, low to high", [thin(row.value) for row in rows]),
         Column("kind", [Cell(row.kind, badge=row.kind) for row in rows], words=True),
@@ -156,7 +156,7 @@ def _phase_table(summary: JobSummary, phase: str) -> Table:
 def _savings_table(summary: JobSummary) -> Table:
     rows = reduction_rows(summary)
     names = [f"{item.phase} against {machine_label(item.baseline.rpartition('/')[2])}" for item in summary.reductions]
-    columns = [text_column("", names)]
+    columns = [text_column("phase and rival", names)]
     for number, name in enumerate(SAVINGS):
         cells = [row.cells[number] if number < len(row.cells) else "–" for row in rows]
         shown = ["0 %" if cell in ("0.0 %", "-0.0 %") else cell for cell in cells]

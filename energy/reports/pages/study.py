@@ -68,7 +68,7 @@ def _mark(study: Study, point: StudyPoint, label: str, x_factor: float, y_factor
     """A point; with its range where it has a ``label``."""
     x, y = study.objectives[:2]
     low, high = (point.metrics.get(y + end) if label else None for end in (LOW, HIGH))
-    axes = ", ".join(f"{name} {value_text(value)}" for name, value in point.values.items())
+    axes = axes_text(point)
     figures = ", ".join(
         f"{metric_title(study, name)} {figure_text(point.metrics[name] or 0.0, study.unit(name))}"
         for name in study.objectives
@@ -94,12 +94,13 @@ def _spoken(study: Study, named: Sequence[Design]) -> str:
 
 def _table(study: Study, points: Sequence[StudyPoint]) -> Table:
     """Axes and metrics, in each column one unit; ranges as tips."""
-    columns = [Column("front", [Cell("●", 0) if point.pareto else Cell("", 1) for point in points])]
+    columns = []
     for name in study.columns:
         values = [point.values[name] for point in points]
         number = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
         cells = [Cell(value_text(value), float(value) if number else None) for value in values]  # type: ignore[arg-type]
         columns.append(Column(name, cells, words=not number))
+    columns.append(Column("front", [Cell("●", 0) if point.pareto else Cell("–", 1) for point in points]))
     return Table(
         "points-table",
         "Points that count, best first",

@@ -80,3 +80,24 @@ def test_the_answer_says_what_ranges_cannot_tell_apart():
 def test_one_design_that_is_best_in_everything_and_none_at_all():
     assert answer(result_of(ONE)) == "Build A (memory lpddr5-6400, batch 1): it is best in every objective."
     assert answer(result_of()) == "No combination can be built, run and meet every constraint; the reasons stand below."
+
+
+def test_the_compromise_is_near_the_best_of_what_is_to_be_large():
+    """Speed to be large, energy to be small: the corner is fast and frugal, not slow and frugal."""
+    study = STUDY.model_copy(update={"minimize": ["decode_j_per_token"], "maximize": ["decode_tokens_per_s"]})
+    figures = [(1.0, 1.0), (8.0, 1.3), (10.0, 10.0), (1.3, 1.05)]  # tokens/s, J per token
+    points = [
+        StudyPoint(
+            values={"memory": "lpddr5-6400", "batch": number},
+            metrics={"decode_tokens_per_s": speed, "decode_j_per_token": energy},
+            sha256="0",
+            pareto=True,
+        )
+        for number, (speed, energy) in enumerate(figures)
+    ]
+    named = designs(StudyResult(study=study, points=points))
+    assert [(one.point.values["batch"], one.why) for one in named] == [
+        (0, "least decode energy per token"),
+        (2, "most decode speed"),
+        (1, "the compromise"),
+    ]

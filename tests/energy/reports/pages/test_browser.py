@@ -6,6 +6,7 @@ Needs Debian's chromium and the package playwright; skipped where either is miss
 import json
 import re
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,18 @@ def test_nothing_overflows_complains_or_asks_the_network(browser, pages, name, w
     assert said == []
     paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (int(re.search(r"\d+", paper)[0]) < 60) == (scheme == "dark")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_everything_has_a_name_and_headings_do_not_skip(browser, pages, name):
+    page, _ = opened(browser, pages[name], viewport={"width": 1400, "height": 900})
+    nameless = """() => [...document.querySelectorAll("th, button, summary, caption, figcaption, a, [role=region]")]
+      .filter((one) => !(one.getAttribute("aria-label") ?? one.textContent).trim()).length"""
+    assert page.evaluate(nameless) == 0
+    levels = page.evaluate("[...document.querySelectorAll('h1, h2, h3')].map((one) => Number(one.tagName[1]))")
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(below - above <= 1 for above, below in pairwise(levels))
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -40,6 +40,12 @@ def test_every_mark_and_link_leads_to_an_anchor_of_the_page(one):
     assert len(anchors) == len(set(anchors))
 
 
+def test_assumptions_stand_by_the_energy_that_they_price(one):
+    priced = [max(row.shares.values()) for row in one[2].assumptions if row.shares]
+    assert priced == sorted(priced, reverse=True)
+    assert len(priced) > 5
+
+
 def test_operands_that_were_measured_have_no_mark(one):
     summary, results, findings = one
     measured = {name: value.model_copy(update={"measured": True}) for name, value in summary.statistics.items()}
