@@ -11,16 +11,17 @@ from hw.errors import InputError
 
 __all__ = ["ONE_CORE", "CoreGroup", "CoreSplit"]
 
-CoreSplit = Literal["auto", "columns", "rows"]
+CoreSplit = Literal["auto", "columns", "rows", "batch"]
 
 
 class CoreGroup(Record):
-    """``count`` cores of one ``ArrayConfig``, in step with each other.
+    """``count`` cores of one ``ArrayConfig``, in step with each other but for ``batch``.
 
     Each core has its lanes, accumulators, vector unit and a weight bus of its own. Shared are DRAM and the two buffers,
     whose capacities do not grow with the cores. ``columns``: the cores take different column tiles of a GEMM. ``rows``:
     they take different folds over K, and a tree of adders reduces their partial sums, over links of ``link_bits`` per
-    cycle from core to core. ``auto``: whatever mixture of both takes the fewest cycles, GEMM by GEMM.
+    cycle from core to core. ``auto``: whatever mixture of both takes the fewest cycles, GEMM by GEMM. ``batch``: they
+    take different sequences, each at its own pace through all ops, and never wait for each other (``sim.apart``).
     """
 
     count: Annotated[int, Field(ge=1, le=1024)] = Field(
@@ -28,8 +29,8 @@ class CoreGroup(Record):
     )
     split: CoreSplit = Field(
         "auto",
-        description="what the cores share out: column tiles of a GEMM, folds over its rows of K, or whatever mixture "
-        "takes the fewest cycles",
+        description="what the cores share out: column tiles of a GEMM, folds over its rows of K, whatever mixture "
+        "takes the fewest cycles, or the sequences of the batch",
     )
     link_bits: Annotated[int, Field(ge=1)] | None = Field(
         None, description="bits of partial sums per cycle from core to core; by default a result vector per cycle"
@@ -56,6 +57,8 @@ class CoreGroup(Record):
     def grids(self, column_tiles: int, folds: int) -> list[tuple[int, int]]:
         """Ways to lay the cores over a GEMM, (along columns, along folds); none with cores that never work."""
         match self.split:
+            case "batch":
+                wanted = [(1, 1)]
             case "columns":
                 wanted = [(self.count, 1)]
             case "rows":

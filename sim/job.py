@@ -68,8 +68,8 @@ class SimJob(Execution):
     cores: Count = Field(1, description="arrays side by side behind the same two buffers and the same DRAM")
     core_split: CoreSplit = Field(
         "auto",
-        description="what the cores share out: column tiles of a GEMM, folds over its K, or whatever mixture takes "
-        "the fewest cycles",
+        description="what the cores share out: column tiles of a GEMM, folds over its K, whatever mixture takes the "
+        "fewest cycles, or the sequences of the batch, each core at its own pace with its share of buffers and DRAM",
     )
     decode_array: str | None = Field(
         None, description="array of decode, where that is another machine than prefill's; named as array is"

@@ -6,6 +6,7 @@ from hw.config import ArrayConfig
 from hw.errors import InputError
 from quant.manifest import Manifest
 from quant.shapes import ModelShape
+from sim.apart import simulate_apart
 from sim.cores import ONE_CORE, CoreGroup
 from sim.execution import Execution
 from sim.head import check_head
@@ -75,6 +76,9 @@ def simulate_trace(trace: Trace, array: ArrayConfig, memory: MemoryConfig, cores
 def _simulated(trace: Trace, array: ArrayConfig, memory: MemoryConfig, cores: CoreGroup) -> SimResult:
     """A trace that no process has simulated yet."""
     excess = check_residence(trace, array, memory)
+    if cores.split == "batch" and cores.count > 1:
+        result = simulate_apart(trace, array, memory, cores, simulate_trace)
+        return result.model_copy(update={"notes": [*result.notes, *excess]})
     check_head(trace, array)
     check_placement(trace, array)
     resources = Resources(array, memory, trace.formats, trace.execution, cores)
