@@ -20,7 +20,7 @@ words = $(foreach name,$(options),$(if $(value $(name)),$(call quoted,$(name)=$(
 plain = $(if $(options),$(error $(firstword $(options)) is no option of make $@, which takes $(or $(1),none)))
 
 .DEFAULT_GOAL := help
-.PHONY: help sim quant verilog bitstream gates whatif compare demo list run integer kv rewrite export check-export results replay mappings dram \
+.PHONY: help sim quant verilog bitstream gates whatif compare claims demo list run integer kv rewrite export check-export results replay mappings dram \
   references bench bench-quant host simulate boards resources vector wave diagram array-options completion docs \
   test test-fast test-slow test-rtl test-nojit test-bounds fuzz mutate lint clean
 
@@ -49,7 +49,10 @@ gates: $(VENV)/.hw ## area, timing and energy of ARRAY in the cells of LIB=file.
 whatif: $(VENV)/.core ## measure every combination of STUDY; rows, Pareto front and plot in build/whatif/
 	@$(TRITFORGE) $@ $(words)
 
-compare: $(VENV)/.quant ## METHODS of quantization on MODEL: accuracy, bits, energy, latency; or DESIGNS="A B" term by term
+compare: $(if $(value DESIGNS),$(VENV)/.core,$(VENV)/.quant) ## METHODS of quantization on MODEL: accuracy, bits, energy, latency; or DESIGNS="A B" term by term
+	@$(TRITFORGE) $@ $(words)
+
+claims: $(VENV)/.core ## where 91 % less compute energy and half of the latency hold, and where not
 	@$(TRITFORGE) $@ $(words)
 
 demo: $(VENV)/.quant $(VENV)/.hw ## MODEL=file.bin (llama2.c) writes on the compiled RTL; cycles beside the simulator's
