@@ -50,6 +50,32 @@ def test_points_can_be_run():
         assert load_shape(point.model).max_positions >= point.context + 128
 
 
+def test_machines_beside_the_gpu_have_its_context_batch_and_cache(monkeypatch):
+    """Watts are joules per token times tokens per second, of a small model in the large one's place here."""
+    asked = []
+    tiny = Job(model="stories260K", array="8x8", prefill=8, decode=2)
+    summary, _ = simulate_machines(tiny, load_shape("stories260K"), None, Rivals(rivals="fp16"))
+    monkeypatch.setattr(gpu, "simulate_machines", lambda *given: asked.append(given) or (summary, []))
+    rows = list(gpu.gpu_rows())
+    jobs = {(job.prefill, job.batch): job for job, *_ in asked}
+    assert len(jobs) == len(asked) == len({(row.context, row.batch) for row in rows})
+    for (context, batch), job in jobs.items():
+        assert job == Job(
+            model="llama2-7b", array="server-128x128", memory="hbm3-6400", prefill=context, decode=128, batch=batch,
+            kv_bits=16,
+        )  # fmt: skip
+    for _, shape, measured, rivals in asked:
+        assert (shape.name, measured, rivals) == ("llama2-7b", None, Rivals(rivals="fp16", rival_bus="balanced"))
+    for first, ternary, rival in zip(rows[::3], rows[1::3], rows[2::3], strict=True):
+        assert first.machine.endswith(", FP16")
+        for row, machine in zip((ternary, rival), summary.machines, strict=True):
+            phase = machine.phase(first.phase)
+            assert (row.machine, row.phase) == (f"server-128x128, {machine.mac}", first.phase)
+            assert (row.context, row.batch) == (first.context, first.batch)
+            assert row.watts == pytest.approx(phase.total_j_per_token.typical * phase.tokens_per_s)
+            assert row.j_per_token == pytest.approx(phase.total_j_per_token.typical)
+
+
 @pytest.mark.slow
 def test_simulated_machines_stand_behind_each_measurement_of_the_gpu():
     rows = list(gpu.gpu_rows())
