@@ -101,6 +101,8 @@ def test_attention_over_many_steps_and_query_tiles_steps_each_number_of_tiles_on
 def test_the_old_spelling_asks_for_it_too():
     able, placed = array(), Execution(placement={"attention_scores": "array"}, attention="vector")
     assert choose_digits(able, 8, placed) == KvDigits(key_digits=4, value_digits=3, rotate=True, lanes=8)
+    for rows, cols in ((4, 8), (8, 4)):  # K is loaded along rows and V along columns: the shorter of both
+        assert choose_digits(array(rows=rows, cols=cols, **ABLE), 8, placed).lanes == 4
     with pytest.raises(InputError, match="digits and lane_loading must be true"):
         choose_digits(sized(8, 8), 8, placed)
 

@@ -209,7 +209,7 @@ def test_points_that_differ_in_costs_alone_are_simulated_once(tmp_path, monkeypa
 
 @pytest.mark.parametrize(("points", "processes"), [(255, 1), (256, 3)])
 def test_a_study_that_is_long_enough_takes_every_processor(tmp_path, monkeypatch, points, processes):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {1, 4, 7}, raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0: {1, 4, 7}}[process], raising=False)
     monkeypatch.setattr("hw.process.threads._cgroup_cpus", lambda: None)  # whatever share this machine gives
     study = load_study(_write(tmp_path, axes={"batch": {"from": 1, "to": points, "step": 1}}))
     assert processes_for(study) == processes

@@ -49,6 +49,9 @@ def test_least_squares_scale_beats_every_subset():
 def test_twn_scale_by_hand():
     # mean 1.0, threshold 0.75: the weights 0.8 and -3.0 are kept.
     assert twn_scale(torch.tensor([[0.1, 0.8, -3.0, 0.1]])).item() == pytest.approx(1.9)
+    # One weight alone above the threshold; a row of zeros; weights that all are the threshold's 4/3.
+    rows = torch.tensor([[0.0, 0.5, -3.5, 0.0], [0.0, 0.0, 0.0, 0.0], [2.0, -2.0, 2.0, 2.0]])
+    assert twn_scale(rows).tolist() == pytest.approx([3.5, 0.0, 2.0])
 
 
 @pytest.mark.parametrize("seed", [0, 1])

@@ -104,6 +104,17 @@ def test_streamed_linears_take_half_the_memory_where_that_changes_no_weight(scal
         assert torch.equal(one.module.weight, other.module.weight.float())
 
 
+def test_code_in_a_native_folder_is_not_run(tmp_path):
+    folder = save_bitnet(tmp_path / "bitnet", "autobitlinear", "offline")
+    (folder / "own.py").write_text(
+        f"open({str(tmp_path / 'ran')!r}, 'w')\n"
+        "from transformers import BitNetConfig\n\n\nclass Own(BitNetConfig):\n    model_type = 'own'\n"
+    )
+    change_config(folder, auto_map={"AutoConfig": "own.Own"})
+    load_model(resolve(str(folder)))
+    assert not (tmp_path / "ran").exists()
+
+
 def test_stored_scales_are_the_files_to_the_bit(tmp_path, run):
     folder = save_bitnet(tmp_path / "bitnet", "autobitlinear", "offline")
     tensors, checkpoint = load_file(folder / "model.safetensors"), run(folder).checkpoint
