@@ -90,7 +90,7 @@ COMPILED = {
     "sim/kernels/": ["tests/sim/kernels"],
     "hw/gates/flow/event_kernel.py": ["tests/hw/gates/flow/test_event_kernel.py"],
 }
-_SHARE_OF_TIME = 30.0  # seconds of tests that judge one mutant, at most
+_SHARE_OF_TIME = 20.0  # seconds of tests that judge one mutant, at most
 _QUICK_S = 5.0  # of the likeliest files' tests, before all others
 _LIMIT_S = 400
 _HEAVY = ("numpy", "numba", "pydantic", "rich.console", "torch", "safetensors.torch", "transformers", "hypothesis")
@@ -227,8 +227,8 @@ def judge(
 ) -> str:
     """``caught``, ``survived``, ``timeout`` (caught: the fault hangs) or ``untested``.
 
-    ``sound``: whether a test passes in ``tree`` without any fault, found once for each that fails with one; a test
-    that does not judges nothing. ``catches``: mutants that each file of tests caught so far.
+    ``sound``: whether a test passes in ``tree`` without any fault, found for the first of each file that fails with
+    one; a test that does not judges nothing. ``catches``: mutants that each file of tests caught so far.
     """
     tests = [test for test in tests if sound.get(test, True)]
     if not tests:
@@ -249,9 +249,9 @@ def judge(
     if status == 0:
         return "survived"
     doubtful = [failed] if failed else stage  # no test failed: the packages, or a test's file, cannot be imported
-    if not all(test in sound for test in doubtful):
+    if not (failed and catches[_file(failed)]):  # the first of its file that fails
         sound |= dict.fromkeys(doubtful, _status(doubtful, tree)[0] == 0)
-    if not all(sound[test] for test in doubtful):
+    if not all(sound.get(test, True) for test in doubtful):
         return judge(case, tests, tree, seconds, sound, catches)
     catches[_file(doubtful[0])] += 1
     return "caught"

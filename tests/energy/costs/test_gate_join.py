@@ -98,6 +98,11 @@ def test_adders_of_digit_planes_are_bits_of_the_widest_lanes_less_the_narrowest(
         SOURCE.array_energy(able, counts)
 
 
+def test_a_mac_is_its_clock_pins_and_the_rest():
+    assert SOURCE.mac_parts(array(accumulator_bits=20)) == pytest.approx((4e-12, 3e-12), rel=1e-9, abs=0)
+    assert SOURCE.mac_parts(array(accumulator_bits=28)) == pytest.approx((5e-12, 7e-12), rel=1e-9, abs=0)
+
+
 def test_clocks_are_a_share_of_the_representative_row():
     assert SOURCE.clock_share(array(accumulator_bits=20)) == pytest.approx(4 / 7)
     assert SOURCE.clock_share(array(accumulator_bits=28)) == pytest.approx(5 / 12)

@@ -1,11 +1,13 @@
 """Wires: Donath's mean length against his sum over levels, clock wires by hand, and what they add to a netlist."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 pytest.importorskip("amaranth")
 
-from hw.gates.wires import clock_wire_f, donath_pitches
+from hw.gates.wires import _distribution, clock_wire_f, donath_pitches
 
 
 def summed(cells, p, levels):
@@ -35,3 +37,23 @@ def test_a_clock_wire_is_a_flip_flops_part_of_a_steiner_tree():
     """100 flip-flops in 75 um2 of cells: a block of 100 um2, so 0.76 um each, at 0.2 fF per um."""
     assert clock_wire_f(100, 75.0) == pytest.approx(0.76 * 1.0 * 0.2e-15)
     assert np.isclose(clock_wire_f(25, 75.0), 2 * clock_wire_f(100, 75.0))
+
+
+def test_the_clocks_distribution_is_its_wires_and_two_levels_of_buffers_over_the_energy_of_its_pins():
+    """Flip-flops of 3 and 5 fF at 2 V, clocked in two cycles and one; a buffer drives 12, 5 or 3 of them."""
+    flops = [
+        SimpleNamespace(
+            cell=SimpleNamespace(flip_flop=SimpleNamespace(clock="CK"), pins={"CK": SimpleNamespace(capacitance=c)})
+        )
+        for c in (3e-15, 5e-15)
+    ]
+    netlist = SimpleNamespace(library=SimpleNamespace(voltage=2.0), flip_flops=flops, area=75.0)
+    activity = SimpleNamespace(clock_rise=np.array([[1, 0, 1], [0, 1, 0]]), clock_fall=np.array([[1, 1, 0], [0, 0, 1]]))
+    wire = clock_wire_f(2, 75.0)
+    wires = pins = 0.0
+    for cycles, capacitance in ((2, 3e-15), (1, 5e-15)):  # both edges of a cycle charge and discharge once
+        wires += cycles * wire * 2.0**2
+        pins += cycles * capacitance * 2.0**2
+    clock_j = 4e-14
+    for share, fan_out in zip(_distribution(netlist, activity, clock_j), (12, 5, 3), strict=True):
+        assert share == pytest.approx((wires + 2 * (pins + wires) / (fan_out - 1)) / clock_j)

@@ -60,3 +60,24 @@ def test_eps_counts_in_a_small_token():
 def test_gains_that_are_no_gains_are_refused():
     with pytest.raises(InputError, match=r"^norm gains must be finite and not all zero, not up to 0$"):
         norm_constants(np.zeros(4), EPS, FRACTION)
+
+
+@pytest.mark.parametrize(
+    ("gains", "words", "fraction"),
+    [
+        ([1 - 2**-17, 0.5], [16384, 8192], 14),  # the largest would round to 32768
+        ([32767 / 32768, 0.5], [32767, 16384], 15),
+        ([1.0, -0.25], [16384, -4096], 14),
+        ([-3.0, 1.5], [-24576, 12288], 13),
+    ],
+)
+def test_the_largest_gain_takes_all_of_15_bits(gains, words, fraction):
+    """The factor of the scale undoes the gains' fraction and the 7 bits that inputs lack: sqrt(n) / 2**(8 - 15)."""
+    norm = norm_constants(np.array(gains), EPS, FRACTION)
+    assert norm.gain.tolist() == words
+    factor = int(norm.factor.mantissa) * 2.0 ** int(norm.factor.exponent)
+    assert factor == pytest.approx(2**0.5 * 2.0 ** (15 - 8 - fraction), rel=2**-16)
+
+
+def test_the_epsilon_is_that_of_a_sum_of_squares_with_thirty_fraction_bits_more():
+    assert norm_constants(np.ones(6), 1e-5, 3).epsilon == round(6 * 1e-5 * 2 ** (2 * (3 + 15)))

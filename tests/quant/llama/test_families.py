@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from quant.llama.adapt import file_state
+from quant.llama.adapt import PackedLinear, file_state
 from quant.llama.blocks import block_linears, block_norms, blocks, embed, run_block
 from quant.llama.loading import load_model
 from quant.llama.self_test import stepped_logits
@@ -91,3 +91,18 @@ def test_methods_that_train_whole_blocks_take_plain_blocks_alone(saved):
     else:
         with pytest.raises(ValueError, match=r"(must be a block of LLaMA's form|windows of at most the \d+ tokens)"):
             check_blocks(loaded, 64)
+
+
+@pytest.mark.parametrize("biased", [False, True])
+def test_a_packed_linear_is_its_parts_behind_each_other(biased):
+    packed = torch.nn.Linear(5, 9, bias=biased)
+    parts = PackedLinear(packed, {"q_proj": 4, "k_proj": 3, "v_proj": 2})
+    x = torch.randn(2, 7, 5)
+    with torch.no_grad():
+        assert torch.allclose(parts(x), packed(x), atol=1e-6)
+        for kind, rows in {"q_proj": slice(0, 4), "k_proj": slice(4, 7), "v_proj": slice(7, 9)}.items():
+            part = parts.get_submodule(kind)
+            assert (part.in_features, part.out_features) == (5, rows.stop - rows.start)
+            assert torch.equal(part.weight, packed.weight[rows])
+            assert torch.equal(part.bias, packed.bias[rows]) if biased else part.bias is None
+            assert not any(value.requires_grad for value in part.parameters())

@@ -17,6 +17,8 @@ from quant import pipeline
 from quant.job import QuantJob
 from quant.llama.blocks import decoder_linears, int8_activations
 from quant.llama.loading import load_model
+from quant.native.bitnet import BitnetFolder
+from quant.native.bitnet_config import bitnet_form
 from quant.pipeline import quantize
 from quant.shapes import LINEAR_KINDS, linear_name
 from quant.source import resolve
@@ -113,6 +115,19 @@ def test_code_in_a_native_folder_is_not_run(tmp_path):
     change_config(folder, auto_map={"AutoConfig": "own.Own"})
     load_model(resolve(str(folder)))
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(("linear_class", "mode"), FORMS)
+def test_a_bias_is_scaled_by_packed_auto_linears_alone(linear_class, mode, tmp_path):
+    folder = save_bitnet(tmp_path / "bitnet", linear_class, mode)
+    tensors, name = load_file(folder / "model.safetensors"), "model.layers.0.self_attn.q_proj"
+    bias = torch.arange(128) / 64 - 1
+    save_file(tensors | {f"{name}.bias": bias}, folder / "model.safetensors", metadata={"format": "pt"})
+    read = BitnetFolder(folder, bitnet_form(folder))
+    scaled = (linear_class, mode) == ("autobitlinear", "offline")
+    expected = bias * tensors[f"{name}.weight_scale"].float() if scaled else bias
+    assert torch.equal(read.bias(name), expected)
+    assert read.bias("model.layers.1.self_attn.q_proj") is None
 
 
 def test_stored_scales_are_the_files_to_the_bit(tmp_path, run):

@@ -1,5 +1,7 @@
 """Claims: fits are the ridge least-squares answers, found independently; refitting brings a model nearer to its own."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -8,7 +10,7 @@ from quant.llama.forward import hidden_states
 from quant.methods.pt_bitnet import Options, solve
 from quant.procedures.calibrate import calibration_blocks, token_windows
 from quant.procedures.carry import carry
-from quant.procedures.refit import FloatStream, Moments, fit_gains, fit_scales_towards, target_moment
+from quant.procedures.refit import FloatStream, Moments, _mean, _products, fit_gains, fit_scales_towards, target_moment
 from quant.weights.checkpoint import Checkpoint
 from tests.quant.methods.problems import problem
 from tests.quant.tiny import TEXT, work_on
@@ -120,3 +122,18 @@ def test_the_float_stream_passes_a_block_as_the_float_model_does(tiny):
         stream.skip_block(item)
     gains = stream.last_gains(expected)
     assert torch.allclose(gains, norm_weights(tiny.model)["norm"], rtol=1e-4)
+
+
+@pytest.mark.parametrize("batches", [1, 2, 4])
+def test_moments_of_batches_are_means_over_all_of_their_tokens(batches):
+    """Of batches of one, two, three and four tokens: the sums of all ten, or of the first, over their number."""
+    generator = torch.Generator().manual_seed(3)
+    x, full, missing = (torch.randn(10, width, generator=generator) for width in (3, 4, 3))
+    starts = [0, 1, 3, 6, 10][: batches + 1]
+    parts = [slice(*ends) for ends in pairwise(starts)]
+    found = _mean(iter([_products(x[None, part], full[None, part], missing[None, part]) for part in parts]))
+    count = starts[-1]
+    for mean, others in zip(found, (x, full, missing), strict=True):
+        expected = sum(torch.outer(x[token], others[token]) for token in range(count)) / count
+        assert torch.allclose(mean, expected, atol=1e-6)
+    assert _mean(iter([_products(x[None, part], full[None, part], None) for part in parts]))[2] is None
