@@ -1,8 +1,10 @@
 """PLL settings against a search over everything that the data sheets allow."""
 
+from types import SimpleNamespace
+
 import pytest
 
-from hw.boards.clock import pll_settings
+from hw.boards.clock import Clock, pll_settings
 from hw.errors import InputError
 
 
@@ -64,3 +66,30 @@ def test_what_no_setting_gives_is_refused(family, board, clock):
 def test_a_family_without_pll_keeps_the_boards_clock():
     with pytest.raises(InputError, match=r"clock must be the board's 12 MHz on ice40, not 24 MHz"):
         pll_settings("ice40", 12e6, 24e6)
+
+
+def made(family, board_hz, clock_hz):
+    """The PLL of a board's clock, and its settings."""
+    board = SimpleNamespace(family=family, board_hz=board_hz, clock_hz=clock_hz, ports={"clk": "pin"})
+    return Clock(board).elaborate(None).submodules.pll, pll_settings(family, board_hz, clock_hz)
+
+
+def test_an_ecp5_pll_divides_as_the_settings_say():
+    """Frequencies in MHz; the output's phase is its divider less one, so that it rises with its input."""
+    pll, settings = made("ecp5", 25e6, 62.5e6)
+    found = pll.parameters
+    assert (found["CLKI_DIV"], found["CLKFB_DIV"], found["CLKOP_DIV"]) == (
+        settings.divide, settings.multiply, settings.vco_divide
+    )  # fmt: skip
+    assert (found["CLKOP_CPHASE"], found["CLKOP_FPHASE"]) == (settings.vco_divide - 1, 0)
+    assert (pll.attrs["FREQUENCY_PIN_CLKI"], pll.attrs["FREQUENCY_PIN_CLKOP"]) == ("25", "62.5")
+
+
+def test_a_series_7_pll_divides_as_the_settings_say():
+    """The period of its input in ns."""
+    pll, settings = made("xc7", 100e6, 62.5e6)
+    found = pll.parameters
+    assert found["CLKIN1_PERIOD"] == pytest.approx(10.0)
+    assert (found["DIVCLK_DIVIDE"], found["CLKFBOUT_MULT"], found["CLKOUT0_DIVIDE"]) == (
+        settings.divide, settings.multiply, settings.vco_divide
+    )  # fmt: skip

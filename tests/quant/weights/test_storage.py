@@ -12,7 +12,7 @@ from hw.errors import InputError
 from hw.trit import pack
 from quant.weights.side_data import LowRank, Outliers
 from quant.weights.solution import LinearSolution
-from quant.weights.storage import load_linear, read_offsets, read_scales, read_trits, store_linear
+from quant.weights.storage import LinearHeader, load_linear, read_offsets, read_scales, read_trits, store_linear
 
 N, K, GROUP = 5, 23, 8
 
@@ -198,3 +198,12 @@ def test_trits_are_packed_as_the_hardware_reads_them(k):
     trits = torch.randint(-1, 2, (2, 7, k), generator=torch.Generator().manual_seed(k)).to(torch.int8)
     stored = LinearSolution(trits, torch.ones(2, 7, 1).half(), None, "row")
     assert np.array_equal(store_linear(stored)[1]["codes"], pack(trits.numpy(), "5in8"))
+
+
+@pytest.mark.parametrize("name", ["ternary", "row", "tensor"])
+def test_a_header_without_exponents_and_ratios_has_none(name):
+    """So files say no more than they hold, and those of writers that know neither are read."""
+    header, _ = store_linear(CASES[name])
+    fields = header.model_dump(exclude={"exponent_bits", "ratios"})
+    assert LinearHeader(**fields) == header
+    assert (header.exponent_bits, header.ratios) == (0, None)
