@@ -7,7 +7,11 @@ import pytest
 
 pytest.importorskip("amaranth")
 
-from hw.gates.wires import _distribution, clock_wire_f, donath_pitches
+from hw.gates import wires
+from hw.gates.designs.candidates import Design
+from hw.gates.measure import SUM_LENGTH
+from hw.gates.table import STANDARD_ZEROS
+from hw.gates.wires import Ends, _distribution, clock_wire_f, donath_pitches
 
 
 def summed(cells, p, levels):
@@ -57,3 +61,44 @@ def test_the_clocks_distribution_is_its_wires_and_two_levels_of_buffers_over_the
     clock_j = 4e-14
     for share, fan_out in zip(_distribution(netlist, activity, clock_j), (12, 5, 3), strict=True):
         assert share == pytest.approx((wires + 2 * (pins + wires) / (fan_out - 1)) / clock_j)
+
+
+@pytest.mark.parametrize(
+    ("design", "run"), [(Design("tree", "ternary", 24, 16, 4), SUM_LENGTH), (Design("lane", "fp16-fp32", 20), 1)]
+)
+def test_shares_are_what_lengths_of_wires_add_to_the_energy_without_them(monkeypatch, design, run):
+    """A netlist of 400 cells on 12 um2, pitch 0.2 um; logic takes 3 J more per fF of a wire, beside 5 J in all."""
+    asked = {}
+    netlist = SimpleNamespace(cells=400, area=12.0, inputs=["x"], flip_flops=[None] * 9, library="library")
+    bench = SimpleNamespace(inputs={"x": np.zeros((4, 1), int)}, latency=7)
+    candidate = SimpleNamespace(label="wanted", build=lambda: "component", rtlil=str, recipe=())
+
+    def operands(kind, cycles, length, rows, cols, zeros):
+        asked["operands"] = (kind, cycles, length, rows, cols, zeros)
+        return "operands"
+
+    def simulated(given, wire_f, stimulus, warm_up):
+        asked["warm up"] = warm_up
+        return wire_f
+
+    for name, fake in {
+        "candidates": lambda *_: [SimpleNamespace(label="other"), candidate],
+        "mapped_module": lambda *_: "module",
+        "netlist_of": lambda *_: netlist,
+        "synthetic": operands,
+        "array_bench": lambda *_: bench,
+        "lane_bench": lambda *_: bench,
+        "analyse": lambda given, wire_f: wire_f,
+        "simulate": simulated,
+        "energy": lambda given, wire_f, activity: SimpleNamespace(logic=4.0 + 3e15 * wire_f, registers=1.0, clock=2.0),
+        "_distribution": lambda given, activity, clock: Ends(activity, clock, 3.0),
+    }.items():
+        monkeypatch.setattr(wires, name, fake)
+    row = wires._measure(design, "wanted", "library", None)
+    lengths = [donath_pitches(400, rent) * 0.2 for rent in (0.5, 0.6, 0.75)]
+    assert list(row["net_um"].values()) == pytest.approx(lengths)
+    assert list(row["wires_share"].values()) == pytest.approx([3 * length * 0.2 / 5 for length in lengths])
+    assert list(row["clock_share"].values()) == [0.0, 2.0, 3.0]  # activity and clock pins without wires
+    assert (row["cells"], row["flip_flops"], row["area_um2"]) == (400, 9, 12.0)
+    assert asked["operands"][2:] == (run, design.rows, design.cols, STANDARD_ZEROS)
+    assert asked["warm up"] == SUM_LENGTH + 7
