@@ -8,7 +8,8 @@ from hw.errors import InputError
 from hw.token.table import looked_up
 from quant.llama.blocks import decoder_linears
 from quant.methods.digits import Options, solve
-from quant.token.build import token_model
+from quant.shapes import Experts
+from quant.token.build import _check, token_model
 from quant.token.job import TokenFormat
 from quant.token.perplexity import float_losses, integer_losses
 from quant.token.table import table_in_digits
@@ -81,12 +82,32 @@ def test_a_table_is_its_float_original_within_half_a_step():
         ({"activation": "gelu"}, "activation 'gelu'"),
         ({"sub_norms": True}, "norms before o_proj and down_proj"),
         ({"qkv_bias": True}, "biases"),
+        ({"o_bias": True}, "biases"),
+        ({"mlp_bias": True}, "biases"),
+        ({"query_key_norm": "head"}, "norms of queries and keys"),
+        ({"post_norms": True}, "norms behind attention and MLP"),  # Gemma
+        ({"pre_norms": False}, "norms behind attention and MLP"),
+        ({"post_norms": True, "pre_norms": False}, "norms behind attention and MLP"),  # OLMo 2
+        ({"experts": Experts(count=4, per_token=2, size=8)}, "a mixture of experts"),
+        ({"attention_softcap": True}, "soft caps"),
+        ({"logit_softcap": True}, "soft caps"),
+        ({"scaled": ("embedding", "logits")}, "constants that scale embedding and logits"),
+        ({"rope_scaling": "llama3"}, "rotary positions scaled by llama3"),
+        ({"layers_without_rope": (0,)}, "heads or layers without rotary positions"),
+        ({"rotary_dim": 4}, "heads or layers without rotary positions"),
+        ({"head_dim": 7}, "heads of 7"),
         ({"sliding_window": 8}, "a window of 8 tokens"),
+        ({"sliding_window": 31}, "a window of 31 tokens"),
     ],
 )
 def test_models_without_kernels_are_refused(tiny, update, what):
     with pytest.raises(InputError, match=rf"^model 'tiny-llama': the whole token has no kernels for {what}; use a"):
         built(tiny._replace(shape=tiny.shape.model_copy(update=update)))
+
+
+def test_what_a_llama_may_have_is_not_refused(tiny):
+    for update, context in (({}, 64), ({"sliding_window": 32}, 32), ({"tie_embeddings": True}, 1)):
+        _check(tiny.shape.model_copy(update=update), FINE, context)
 
 
 def test_a_context_beyond_the_model_is_refused(tiny):
