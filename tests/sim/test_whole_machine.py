@@ -264,6 +264,9 @@ RUNS = {
     "an attention unit of an int8 array": Run(machine(mac="int8", vector_lanes=1, attention_lanes=5)),
     "a narrow vector bus": Run(machine(vector_bus_bits=3, vector_lanes=64)),
     "a narrow vector bus, corrections": Run(machine(vector_bus_bits=1), entries=every(rank=2, low_rank_bits=960)),
+    "a vector bus of 3 bits, corrections": Run(
+        machine(vector_bus_bits=3, vector_lanes=64), entries=every(rank=2, low_rank_bits=9600)
+    ),
     "a narrow port of the weight buffer": Run(machine(weight_port_bits=8), decode=1),
     "a narrow port of the activation buffer": Run(machine(activation_port_bits=16), decode=1),
     "a narrow port of the accumulators": Run(machine(accumulator_port_bits=24), decode=1),

@@ -11,8 +11,11 @@ from hw.document import validate_document
 from hw.errors import InputError
 from quant.shapes import load_shape
 from sim.__main__ import main
+from sim.cores import CoreGroup
+from sim.machine.resources import Resources
 from sim.memory import load_memory
 from sim.simulator import simulate
+from sim.trace.ops import Formats
 
 SHAPE, MEMORY = load_shape("stories260K"), load_memory("hbm3-6400")
 PORTS = ("weight_port_bits", "activation_port_bits", "accumulator_port_bits")
@@ -75,6 +78,20 @@ def test_an_attention_unit_makes_attention_faster_and_nothing_else():
             assert dedicated[name].counts == op.counts
         else:
             assert dedicated[name] == op
+
+
+@pytest.mark.parametrize(("units", "cores"), [(1, 1), (2, 1), (2, 3)])
+def test_lanes_and_buses_beside_the_array_are_those_of_all_units_and_cores(units, cores):
+    """1000 operations and 1000 bits: 7 lanes of each unit, a bus of 24 bits of each core."""
+    array = wide(vector_lanes=7, vector_units=units, vector_bus_bits=24)
+    resources = Resources(array, MEMORY, Formats(), cores=CoreGroup(count=cores))
+    lanes, bits = 7 * units * cores, 24 * cores
+    assert resources.beside_cycles(1000, 1000) == {"vector": -(-1000 // lanes), "weight_stall": -(-1000 // bits)}
+    assert resources.beside_cycles(lanes, bits + 1) == {"vector": 1, "weight_stall": 2}
+    free = Resources(
+        array.model_copy(update={"vector_bus_bits": None}), MEMORY, Formats(), cores=CoreGroup(count=cores)
+    )
+    assert free.beside_cycles(0, 10**9) == {"vector": 0, "weight_stall": 0}
 
 
 @pytest.mark.parametrize("name", [*PORTS, "vector_bus_bits", "vector_units"])
