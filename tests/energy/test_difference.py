@@ -8,7 +8,7 @@ import pytest
 from energy.__main__ import main
 from energy.costs.sources import load_source
 from energy.designs import load_design
-from energy.difference import difference_of
+from energy.difference import _term, difference_of
 from energy.job import Job
 from energy.model import energy_of
 from energy.reports.pages.difference import waterfall_of
@@ -194,3 +194,19 @@ def test_finished_runs_take_no_options_of_a_job_and_jobs_no_fields_of_others(tmp
     (tmp_path / "run" / "energy.json").write_text('{"schema": "tritforge.energy", "version": 1, "machines": []}')
     with pytest.raises(InputError, match="must hold costs and machines; simulate again"):
         load_design(run, {}, "options")
+
+
+@pytest.mark.parametrize(
+    ("values", "counts", "expected"),
+    [
+        (({"x": 6.0}, {}), ({"x": 3.0}, {}), (6.0, 0.0, 3.0, 0.0, -6.0, 0.0)),  # what only the first one has
+        (({}, {"x": 6.0}), ({}, {"x": 3.0}), (0.0, 6.0, 0.0, 3.0, 6.0, 0.0)),
+        (({"x": 6.0}, {"x": 20.0}), ({"x": 3.0}, {"x": 4.0}), (6.0, 20.0, 3.0, 4.0, 3.5, 10.5)),  # 2 and 5 each
+        (({"x": 6.0}, {"x": 9.0}), ({}, {}), (6.0, 9.0, 0.0, 0.0, 0.0, 3.0)),  # nothing is counted
+    ],
+)
+def test_a_term_by_hand(values, counts, expected):
+    """By count: more of them at the mean of both costs; by cost: the rest."""
+    term = _term("x", "things", list(values), list(counts))
+    assert (term.key, term.counted) == ("x", "things")
+    assert (term.a, term.b, term.count_a, term.count_b, term.by_count, term.by_cost) == expected

@@ -13,6 +13,7 @@ from hw.trit import pack
 from quant.weights.side_data import LowRank, Outliers
 from quant.weights.solution import LinearSolution
 from quant.weights.storage import LinearHeader, load_linear, read_offsets, read_scales, read_trits, store_linear
+from quant.weights.stored_arrays import check_arrays
 
 N, K, GROUP = 5, 23, 8
 
@@ -207,3 +208,15 @@ def test_a_header_without_exponents_and_ratios_has_none(name):
     fields = header.model_dump(exclude={"exponent_bits", "ratios"})
     assert LinearHeader(**fields) == header
     assert (header.exponent_bits, header.ratios) == (0, None)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda scales: scales.astype(np.int16), lambda scales: scales[:, :-1], lambda scales: scales[None]]
+)
+def test_an_array_of_another_type_or_of_another_shape_is_named(change):
+    header, arrays = store_linear(CASES["ternary"])
+    with pytest.raises(InputError, match=r"array 'scales' must be float16.*: the file is damaged"):
+        check_arrays(header, arrays | {"scales": change(arrays["scales"])}, "linear")
+    check_arrays(header, arrays, "linear")
+    with pytest.raises(InputError, match=r"array 'more' has no place in layout"):
+        check_arrays(header, arrays | {"more": arrays["scales"]}, "linear")
