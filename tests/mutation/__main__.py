@@ -14,6 +14,7 @@ import importlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -177,7 +178,8 @@ def tests_for(case: Case, lines: dict) -> list[str]:
         if case.path.startswith(start):
             return [folder for folder in folders if (ROOT / folder).exists()]
     of_file = lines["lines"].get(case.path, {})
-    names = of_file.get(str(case.mutant.line)) or sorted({name for found in of_file.values() for name in found})
+    names = of_file.get(str(case.mutant.line)) or _readers(case, lines)
+    names = names or sorted({name for found in of_file.values() for name in found})
     seconds = lines["seconds"]
     package = f"tests/{case.path.partition('/')[0]}/"
     names = names or [name for name in seconds if name.startswith(package)]  # it only declares: it runs in no test
@@ -191,6 +193,20 @@ def tests_for(case: Case, lines: dict) -> list[str]:
             break
         chosen.append(name)
     return chosen
+
+
+def _readers(case: Case, lines: dict) -> list[str]:
+    """Tests that run a line with the name that a module's line defines, such as a constant, in any file."""
+    text = (ROOT / case.path).read_text(encoding="utf-8").splitlines()[case.mutant.line - 1]
+    defined = re.match(r"(\w+)(: [^=]+)? = ", text.strip())
+    if defined is None:
+        return []
+    word, found = re.compile(rf"\b{defined[1]}\b"), set()
+    for path, of_file in lines["lines"].items():
+        for number, line in enumerate((ROOT / path).read_text(encoding="utf-8").splitlines(), 1):
+            if word.search(line):
+                found.update(of_file.get(str(number), ()))
+    return sorted(found)
 
 
 def _file(test: str) -> str:
@@ -282,9 +298,10 @@ def _status(tests: list[str], tree: Path, prepare: Callable[[], None] | None = N
 
 
 def _verdicts(seed: int) -> dict[str, str]:
-    """Verdict by key of the sample that was judged last, where its seed is the same."""
+    """Verdict by key of what was caught of the sample that was judged last, where its seed is the same."""
     judged = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {"seed": None}
-    return {row["key"]: row["verdict"] for row in judged["rows"]} if judged["seed"] == seed else {}
+    same = judged["rows"] if judged["seed"] == seed else []
+    return {row["key"]: row["verdict"] for row in same if row["verdict"] in ("caught", "timeout")}
 
 
 def _import_libraries() -> None:
@@ -328,7 +345,7 @@ def main(arguments: Sequence[str]) -> None:
         metavar="TEST",
         help="run these tests (default: all) once; keep their lines beside those known",
     )
-    parser.add_argument("--resume", action="store_true", help="keep the verdicts of this sample that was interrupted")
+    parser.add_argument("--resume", action="store_true", help="judge only what this sample's last run did not catch")
     parser.add_argument("--record", action="store_true", help="keep the sample judged last for --document, and end")
     parser.add_argument("--document", action="store_true", help=f"write the tables of docs/{PAGE.name} and end")
     parser.add_argument("--list", action="store_true", help="print the sample and its tests; judge nothing")

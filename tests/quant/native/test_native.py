@@ -17,6 +17,7 @@ from quant import pipeline
 from quant.job import QuantJob
 from quant.llama.blocks import decoder_linears, int8_activations
 from quant.llama.loading import load_model
+from quant.native import checkpoint as native_checkpoint
 from quant.native.bitnet import BitnetFolder
 from quant.native.bitnet_config import bitnet_form
 from quant.pipeline import quantize
@@ -115,6 +116,18 @@ def test_code_in_a_native_folder_is_not_run(tmp_path):
     change_config(folder, auto_map={"AutoConfig": "own.Own"})
     load_model(resolve(str(folder)))
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(("error", "reason"), [(RuntimeError(), "RuntimeError"), (ValueError("one\ntwo"), "one")])
+def test_what_transformers_says_of_a_config_is_one_line(error, reason, tmp_path, monkeypatch):
+    folder = save_bitnet(tmp_path / "bitnet", "autobitlinear", "offline")
+
+    def refuse(*_, **__):
+        raise error
+
+    monkeypatch.setattr(native_checkpoint.AutoConfig, "from_pretrained", refuse)
+    with pytest.raises(InputError, match=rf"bitnet: transformers cannot read config.json \({reason}\)$"):
+        native_checkpoint._folder_config(folder)
 
 
 @pytest.mark.parametrize(("linear_class", "mode"), FORMS)
