@@ -12,8 +12,6 @@ from typing import Literal, NamedTuple
 
 from hw.artifact import atomic_path, sha256_file, sha256_json
 from hw.errors import InputError, did_you_mean
-from quant.gguf_config import gguf_shape
-from quant.gguf_file import read_gguf
 from quant.hf_config import shape_from_hf_config
 from quant.llama2c import read_header
 from quant.safetensors_files import has_own_head, refuse_pickle, stored_tensors, weight_files
@@ -89,6 +87,9 @@ def resolve(model: str) -> Source:
     if path.is_dir():
         return _from_directory(path)
     if path.suffix == ".gguf":
+        from quant.gguf_config import gguf_shape  # loads gguf, which a model known by its shape needs not
+        from quant.gguf_file import read_gguf
+
         return Source(path.stem, gguf_shape(read_gguf(path)), "gguf", path)
     if path.suffix == ".json":
         return _from_directory(path.parent, path) if path.name == "config.json" else _from_config(path)
