@@ -10,7 +10,7 @@ from hw.document import Record
 from sim.counts import ActionCounts
 from sim.result import PhaseResult, SimResult
 
-__all__ = ["COMPUTE", "OFF_CHIP", "PARTS", "EnergyResult", "PhaseEnergy", "energy_of"]
+__all__ = ["COMPUTE", "OFF_CHIP", "PARTS", "EnergyResult", "PhaseEnergy", "energy_of", "peak_power"]
 
 PARTS = ("array", "vector", "clock", "wires", "host", "sram", *DRAM_PARTS, "leakage")
 COMPUTE = ("array", "vector", "clock", "wires")
@@ -74,6 +74,20 @@ def energy_of(result: SimResult, costs: CostSource) -> EnergyResult:
         "leakage": f"SRAM as above x {costs.sram.leakage_factor:g}; {costs.leakage_recipe()}",
     }
     return EnergyResult(model=result.model, array=result.array.name, costs=costs.name, phases=phases, recipes=recipes)
+
+
+def peak_power(result: SimResult, costs: CostSource) -> Cost:
+    """Power in W of the op that takes most while it runs, DRAM included: ops run sequentially, and their means differ.
+
+    What is prefetched counts in the op that it is for. Nothing within an op is told apart.
+    """
+    powers = []
+    for phase in result.phases:
+        for op in phase.ops:
+            if op.cycles:
+                alone = _phase_energy(result.on(phase.name), phase.model_copy(update={"ops": [op]}), costs)
+                powers.append(alone.total.scaled(1 / alone.seconds))
+    return max(powers, key=lambda power: power.typical)
 
 
 def _phase_energy(result: SimResult, phase: PhaseResult, costs: CostSource) -> PhaseEnergy:

@@ -23,6 +23,7 @@ from energy.reports.sources.fpga import fpga_table, measure_fpga
 from energy.reports.sources.machine import measure_sources, source_range, sources_table
 from energy.reports.sources.tables import ENERGY_TABLES
 from energy.reports.study_reference import STUDY_TABLES
+from energy.study.accuracy import METHODS_FILE, best_perplexities
 from energy.summary import JobSummary, MachineSummary
 from hw.artifact import atomic_path, write_text
 from hw.config import load_array
@@ -32,7 +33,7 @@ from hw.tables import TABLES as HW_TABLES
 from quant.shapes import load_shape
 from quant.tables import TABLES
 
-__all__ = ["PAGES", "RESULTS", "draw_picture", "measure", "render_file"]
+__all__ = ["PAGES", "RESULTS", "draw_picture", "measure", "render_file", "write_perplexities"]
 
 RESULTS = Path("docs") / "results"
 PAGES = (  # those rendered here
@@ -76,7 +77,15 @@ def measure() -> list[Path]:
     measure_family(_FAMILY)
     measure_sources(_SOURCES)
     measure_fpga(_FPGA)
-    return [*_JOBS, _HOLDS, _FAMILY, _ATTENTION, _SOURCES, _FPGA]
+    write_perplexities()
+    return [*_JOBS, _HOLDS, _FAMILY, _ATTENTION, _SOURCES, _FPGA, METHODS_FILE]
+
+
+def write_perplexities() -> None:
+    """Copy the best measured perplexities to where an installed package finds them."""
+    rows = json.loads((RESULTS / "quantization.json").read_text(encoding="utf-8"))["rows"]
+    body = {"source": "docs/results/quantization.json", "perplexity": best_perplexities(rows)}
+    write_text(METHODS_FILE, json.dumps(body, indent=1) + "\n")
 
 
 def render_file(path: Path) -> str:

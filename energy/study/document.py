@@ -8,12 +8,14 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
 
-from energy.job import Job
+from energy.sizing import Hold
 from energy.study.axes import MAX_POINTS, Axis, Value
 from energy.study.expressions import Constraint, Expression, contradiction
 from energy.study.front import MAX_OBJECTIVES
 from energy.study.machine import AXES, NAMED, PLACEMENT, Catalog, is_axis
-from energy.study.metrics import FIGURES, METRICS
+from energy.study.metrics import FIGURES, METRICS, metric_of, rival_figures
+from energy.study.setting import StudyJob
+from hw.arithmetics import Mac
 from hw.document import Record, load_named, names_in
 from hw.errors import InputError, did_you_mean
 
@@ -21,6 +23,7 @@ __all__ = ["Derived", "Study", "load_study", "study_names"]
 
 STUDY_FOLDER = Path(__file__).parents[1] / "studies"
 
+_BESIDE = ("rivals", "hold", "fits")  # fields of the job that a study may name beside ``base``
 _RENAMED = {  # of the studies before figures of users and of machines had names of their own
     "decode_s_per_token": "user_s_per_token, which a user waits, or maximize decode_tokens_per_s",
     "prefill_s": "first_token_s",
@@ -36,14 +39,21 @@ class Derived(Record):
     )
 
 
+def _about(name: str) -> str:
+    return StudyJob.model_fields[name].description or ""
+
+
 class Study(Record):
-    """A study file."""
+    """A study file; ``rivals``, ``hold`` and ``fits`` may stand in ``base`` as well."""
 
     file_schema: ClassVar[str | None] = "tritforge.whatif.1"
 
     name: str = Field(description="names the folder of the results")
     description: str = Field("", description="the question that the study answers")
-    base: Job = Field(description="fields of every job; axes replace them")
+    base: StudyJob = Field(description="fields of every job; axes replace them")
+    rivals: list[Mac] = Field([], description=_about("rivals"))
+    hold: Hold | None = Field(None, description=f"{_about('hold')}; by default lanes")
+    fits: str | None = Field(None, description=_about("fits"))
     axes: dict[str, Axis] = Field(
         {}, description="field -> values to try: a list, or from and to with step, factor or log_points"
     )
@@ -58,6 +68,20 @@ class Study(Record):
         [], description="metrics, small is good; by default user_s_per_token and decode_j_per_token"
     )
     maximize: list[str] = Field([], description="metrics, large is good")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_base(cls, given: object) -> object:
+        """What is compared with and set against is a field of the job."""
+        if not isinstance(given, dict) or not isinstance(base := given.get("base"), dict):
+            return given
+        beside = {name: given[name] for name in _BESIDE if given.get(name)}
+        for name in beside:
+            if base.get(name) not in (None, [], beside[name]):
+                raise ValueError(
+                    f"{name} must be given once, in base or beside it, not as {base[name]!r} and {beside[name]!r}"
+                )
+        return given | {"base": base | beside}
 
     @model_validator(mode="before")
     @classmethod
@@ -90,7 +114,7 @@ class Study(Record):
     @property
     def figures(self) -> list[str]:
         """Names of all figures of a row."""
-        return [*FIGURES, *self.derived]
+        return [*FIGURES, *rival_figures(self.base.rivals), *self.derived]
 
     @property
     def objectives(self) -> list[str]:
@@ -104,7 +128,7 @@ class Study(Record):
 
     def unit(self, name: str) -> str:
         """Unit of a metric or of a derived one."""
-        return METRICS[name].unit if name in METRICS else self.derived[name].unit
+        return self.derived[name].unit if name in self.derived else metric_of(name).unit
 
     def combinations(self) -> Iterator[dict[str, Value]]:
         """Values by axis of every point; costs change fastest, since points that differ in nothing else run once."""
@@ -156,7 +180,7 @@ class Study(Record):
             raise ValueError(f"axes must span at most {MAX_POINTS} points, not {points}; take a coarser step")
 
     def _check_derived(self) -> None:
-        taken = {*FIGURES, *AXES}
+        taken = {*FIGURES, *rival_figures(self.base.rivals), *AXES}
         for name, metric in self.derived.items():
             if not name.isidentifier() or name in taken:
                 raise ValueError(f"derived metric {name!r} must be a new name of letters, digits and _")

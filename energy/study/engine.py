@@ -7,13 +7,13 @@ from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from multiprocessing import get_context
 
-from energy.job import Job
 from energy.study.axes import Value
 from energy.study.document import Study
 from energy.study.journal import Journal
 from energy.study.machine import Catalog
 from energy.study.metrics import figures_of
 from energy.study.result import Measured, StudyResult, finished
+from energy.study.setting import StudyJob
 from hw.artifact import sha256_json, tool_version
 from hw.errors import InputError
 from hw.process.threads import usable_cpus
@@ -65,7 +65,7 @@ def processes_for(study: Study) -> int:
     return usable_cpus() if study.points >= _WORTH_POINTS else 1
 
 
-def measure(base: Job, values: Point, catalog: Catalog) -> Measured:
+def measure(base: StudyJob, values: Point, catalog: Catalog) -> Measured:
     """One point: its figures, or why it has none."""
     try:
         machine = catalog.machine(base, values)
@@ -86,7 +86,7 @@ def _known_rows(study: Study, journal: Journal | None) -> dict[int, Measured]:
     return {index: journal.rows[sha256] for index, sha256 in enumerate(hashes) if sha256 in journal.rows}
 
 
-def _inputs_sha256(base: Job, values: Point, catalog: Catalog) -> str:
+def _inputs_sha256(base: StudyJob, values: Point, catalog: Catalog) -> str:
     """Hash of what a point's row depends on: its machine, or its values where they make none."""
     try:
         return catalog.machine(base, values).sha256
@@ -94,11 +94,13 @@ def _inputs_sha256(base: Job, values: Point, catalog: Catalog) -> str:
         return _sha256_of_values(base, values)
 
 
-def _sha256_of_values(base: Job, values: Point) -> str:
+def _sha256_of_values(base: StudyJob, values: Point) -> str:
     return sha256_json({"version": tool_version(), "base": base.model_dump(mode="json"), "values": values})
 
 
-def _measured(base: Job, points: Iterator[tuple[int, Point]], processes: int) -> Iterator[list[tuple[int, Measured]]]:
+def _measured(
+    base: StudyJob, points: Iterator[tuple[int, Point]], processes: int
+) -> Iterator[list[tuple[int, Measured]]]:
     """Rows of ``points`` with their indices, in chunks, in the order in which they are finished."""
     if processes == 1:
         catalog = Catalog()
@@ -127,5 +129,5 @@ def _leave_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _measure_chunk(base: Job, chunk: list[tuple[int, Point]]) -> list[tuple[int, Measured]]:
+def _measure_chunk(base: StudyJob, chunk: list[tuple[int, Point]]) -> list[tuple[int, Measured]]:
     return [(index, measure(base, values, _catalog)) for index, values in chunk]

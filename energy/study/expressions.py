@@ -152,7 +152,7 @@ def _checked(tree: ast.expr) -> ast.expr:
             pass
         case ast.Constant(value=int() | float()) | ast.Name():
             return tree
-        case ast.Attribute(value=ast.Name()):
+        case ast.Attribute(value=ast.Name() | ast.Attribute(value=ast.Name())):
             return tree
         case ast.UnaryOp(op=ast.USub(), operand=inner):
             _checked(inner)
@@ -178,7 +178,7 @@ def _name(tree: ast.Name | ast.Attribute) -> str:
 
 
 def _names(tree: ast.expr) -> set[str]:
-    """Names of figures, such as ``power_w`` and ``array.rows``."""
+    """Names of figures, such as ``power_w``, ``array.rows`` and ``saved.int8.power_w``."""
     match tree:
         case ast.Name() | ast.Attribute():
             return {_name(tree)}

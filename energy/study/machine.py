@@ -4,12 +4,14 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeVar
 
 from energy.costs.sources import CostSource, load_source
-from energy.job import Job
+from energy.study.accuracy import manifest_of
 from energy.study.axes import Value
+from energy.study.setting import StudyJob
 from hw.artifact import sha256_json, tool_version
 from hw.config import ArrayConfig, load_array
 from hw.document import Record, validate_document
 from hw.errors import InputError
+from quant.manifest import Manifest
 from quant.shapes import ModelShape, load_shape
 from sim.host import Host
 from sim.memory import MemoryConfig, load_memory
@@ -25,7 +27,9 @@ Document = TypeVar("Document")
 NAMED = ("model", "array", "memory", "costs")  # fields that name a document
 PLACEMENT = "placement."  # + name of an op
 
-_NESTED = ("host", "placement", "array_fields")
+_KEPT_RUNS = 64  # shapes that rivals are tried in, too
+
+_NESTED = ("host", "placement", "array_fields", "rivals")  # no axes themselves
 _SPLIT = (
     "decode_array",
     "decode_memory",
@@ -34,6 +38,8 @@ _SPLIT = (
     "kv_link_bytes_per_s",
     "kv_link_latency_s",
 )
+# Fields of a job that its run does not depend on.
+_NOT_SIMULATED = {"costs", "rivals", "rival_bus", "hold", "fits", "fpga"}
 _UNSWEPT = {  # fields that are no figure, or are documents of their own
     "name", "description", "source", "efficiency_source", "parameters", "parameters_source", "dram", "experts",
     "windowed_layers", "scaled", "dense_layers", "layers_without_rope",
@@ -42,8 +48,8 @@ _DOCUMENTS: dict[str, type[Record]] = {"host": Host, "array": ArrayConfig, "memo
 
 # What an axis may be: fields of the job, then of the documents that it names, then ``placement.OP``.
 AXES = (
-    *(name for name in NAMED if name in Job.model_fields),
-    *(name for name in Job.model_fields if name not in (*NAMED, *_NESTED, *_SPLIT)),
+    *(name for name in NAMED if name in StudyJob.model_fields),
+    *(name for name in StudyJob.model_fields if name not in (*NAMED, *_NESTED, *_SPLIT)),
     *(
         f"{prefix}.{name}"
         for prefix, document in _DOCUMENTS.items()
@@ -56,7 +62,7 @@ AXES = (
 class Machine(NamedTuple):
     """A job with its documents, those that axes changed included."""
 
-    job: Job
+    job: StudyJob
     shape: ModelShape
     array: ArrayConfig
     memory: MemoryConfig
@@ -79,16 +85,16 @@ class Machine(NamedTuple):
 
 
 class Catalog:
-    """The documents that one run of a study has read, each once, and its latest simulation.
+    """The documents that one run of a study has read, each once, and its latest simulations.
 
     Points that differ in costs alone are simulated once when they follow each other.
     """
 
     def __init__(self) -> None:
         self._read: dict[tuple[str, str], object] = {}
-        self._latest: tuple[tuple, SimResult, int] | None = None
+        self._runs: dict[tuple, tuple[SimResult, int]] = {}
 
-    def machine(self, base: Job, values: Mapping[str, Value]) -> Machine:
+    def machine(self, base: StudyJob, values: Mapping[str, Value]) -> Machine:
         """The machine of one combination.
 
         Raises:
@@ -99,7 +105,7 @@ class Catalog:
             "placement": base.placement | _under(PLACEMENT, values),
         }
         plain = {name: value for name, value in values.items() if "." not in name}
-        job = validate_document(base.model_dump() | nested | plain, Job, "job")
+        job = validate_document(base.model_dump() | nested | plain, StudyJob, "job")
         array = job.with_cells(job.with_fields(self._changed("array", load_array, job.array, values)))
         costs = self._document("costs", load_source, job.costs)
         array = costs.clocked(array)
@@ -123,12 +129,24 @@ class Catalog:
         Raises:
             InputError: sizes that the model or the machine cannot run.
         """
-        key = (machine.job.model_copy(update={"costs": ""}), machine.shape, machine.array, machine.memory)
-        if self._latest is None or self._latest[0] != key:
-            trace = _trace(machine)
+        key = _key(machine)
+        if key not in self._runs:
+            while len(self._runs) >= _KEPT_RUNS:
+                del self._runs[next(iter(self._runs))]
+            trace = _trace(machine, self._manifest(machine))
             result = simulate_trace(trace, machine.array, machine.memory, machine.job.core_group)
-            self._latest = key, result, stored_bytes(trace, machine.array)
-        return self._latest[1:]
+            self._runs[key] = result, stored_bytes(trace, machine.array)
+        return self._runs[key]
+
+    def _manifest(self, machine: Machine) -> Manifest | None:
+        """What the method says of the weights; a rival stores its own formats."""
+        method = machine.job.method
+        if method is None or not machine.array.arithmetic.stores_trits:
+            return None
+        key = f"manifest of {method}", machine.shape.model_dump_json()
+        if key not in self._read:
+            self._read[key] = manifest_of(method, machine.shape)
+        return self._read[key]  # type: ignore[return-value]
 
     def check_names(self, kind: str, names: list[str]) -> None:
         """Load every document of ``kind`` that is named.
@@ -175,13 +193,20 @@ def _under(prefix: str, values: Mapping[str, Value]) -> dict[str, Value]:
     return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
 
 
-def _trace(machine: Machine) -> Trace:
+def _key(machine: Machine) -> tuple:
+    """What a run depends on, which costs and comparisons are not."""
+    fields = machine.job.model_dump(exclude=_NOT_SIMULATED)
+    return repr(fields), *(one.model_dump_json() for one in (machine.shape, machine.array, machine.memory))
+
+
+def _trace(machine: Machine, manifest: Manifest | None) -> Trace:
     job = machine.job
     return build_trace(
         machine.shape,
         job.prefill,
         job.decode,
         job.batch,
-        formats=job.formats(machine.array, machine.shape),
+        formats=job.formats(machine.array, machine.shape, manifest),
         execution=job.execution,
+        manifest=manifest,
     )

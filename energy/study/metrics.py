@@ -4,16 +4,29 @@ Every energy, and all that follows from one, has a low and a high figure beside 
 ``NAME_high``, the corners of the cost tables. Times and sizes are exact for the simulated machine.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from energy.area import area_of
 from energy.costs.tables import Cost
-from energy.model import energy_of
+from energy.luts import luts_of
+from energy.model import energy_of, peak_power
+from energy.sizing import Sizing, sized_rival
+from energy.study.accuracy import perplexity_of
+from energy.study.fits import excess, load_part
 from energy.study.machine import Catalog, Machine
+from hw.arithmetics import Mac
+from hw.config import ArrayConfig
+from hw.errors import InputError
+from sim.result import SimResult
 
-__all__ = ["FIGURES", "HIGH", "LOW", "METRICS", "Metric", "figures_of"]
+__all__ = [
+    "FIGURES", "HIGH", "LOW", "METRICS", "RIVAL", "SAVED", "SAVINGS", "Metric", "figures_of", "metric_of",
+    "rival_figures",
+]  # fmt: skip
 
 LOW, HIGH = "_low", "_high"
+RIVAL, SAVED = "rival", "saved"  # rival.NAME.METRIC: of a rival; saved.NAME.METRIC: 1 - own / rival
 
 
 class Metric(NamedTuple):
@@ -36,28 +49,112 @@ METRICS = {
     "edp_j_s": Metric("J s", "energy-delay product of one request: j_per_request x request_s", True),
     "power_w": Metric("W", "average power over prefill and decode, DRAM included", True),
     "decode_tokens_per_s_per_w": Metric("tokens/s/W", "throughput per watt of decode, which is tokens per joule", True),
+    "peak_power_w": Metric("W", "power of the op that takes most while it runs, DRAM included", True),
     "area_mm2": Metric("mm2", "cores and buffers placed, without DRAM; none where the costs name no library", True),
     "decode_tokens_per_s_per_mm2": Metric("tokens/s/mm2", "throughput per area", True),
     "memory_bytes": Metric("B", "memory needed: stored weights, embedding, lm_head, and the KV cache at its fullest"),
+    "perplexity": Metric("1", "of WikiText-2, int8 activations, as measured of the method on this model"),
+    "tables": Metric("tables", "look-up tables on the FPGA that fits, fpga or costs name; none without", True),
+    "flip_flops": Metric("flip-flops", "on the same", True),
+    "dsps": Metric("DSPs", "on the same", True),
+    "block_rams": Metric("block RAMs", "on the same", True),
     "lanes": Metric("lanes", "multiply-accumulates per cycle of all cores"),
     "buffer_bytes": Metric("B", "SRAM of the two buffers, and accumulators of all cores"),
 }
 
+# Of which a rival's figure minus the own one, over the rival's, is a saving.
+SAVINGS = (
+    "first_token_s", "user_s_per_token", "request_s", "prefill_j_per_token", "decode_j_per_token", "j_per_request",
+    "edp_j_s", "power_w", "area_mm2", "memory_bytes",
+)  # fmt: skip
+
+_ELEMENTS = ("tables", "flip_flops", "dsps", "block_rams")
+
+
+def _with_ends(name: str, metric: Metric) -> tuple[str, ...]:
+    return (name, name + LOW, name + HIGH) if metric.ranged else (name,)
+
+
 # Names of all figures of a row, in the order of columns.
-FIGURES = tuple(
-    figure
-    for name, metric in METRICS.items()
-    for figure in ((name, name + LOW, name + HIGH) if metric.ranged else (name,))
-)
+FIGURES = tuple(figure for name, metric in METRICS.items() for figure in _with_ends(name, metric))
+
+
+def rival_figures(rivals: Iterable[Mac]) -> tuple[str, ...]:
+    """Names of the figures that ``rivals`` add to a row."""
+    return tuple(
+        figure
+        for mac in rivals
+        for prefix, names in ((RIVAL, METRICS), (SAVED, SAVINGS))
+        for name in names
+        for figure in _with_ends(f"{prefix}.{mac}.{name}", METRICS[name])
+    )
+
+
+def metric_of(name: str) -> Metric:
+    """What ``name`` is: a metric, one of a rival, or a saving.
+
+    Raises:
+        KeyError: none of these.
+    """
+    if name.startswith(f"{SAVED}."):
+        one = METRICS[name.split(".")[2]]
+        return one._replace(unit="1", about=f"share of the rival's {one.about} that is saved")
+    return METRICS[name.split(".")[2] if name.startswith(f"{RIVAL}.") else name]
 
 
 def figures_of(machine: Machine, catalog: Catalog) -> dict[str, float | None]:
-    """Simulate ``machine``; its figures by the names of ``FIGURES``, None where the costs have none.
+    """Simulate ``machine`` and its rivals; figures by name, None where the costs or the method have none.
 
     Raises:
-        InputError: sizes that the model or the machine cannot run, a memory without energy figures.
+        InputError: sizes that the model or the machine cannot run, a memory without energy figures, a machine that is
+            larger than the part that must hold it, a rival that what is held has no room for.
     """
+    job, array = machine.job, machine.array
+    if job.fits is not None and (why := excess(array, load_part(job.fits), job.core_group)):
+        raise InputError(why)
     result, stored = catalog.simulate(machine)
+    own = _figures(machine, result, stored)
+    own["perplexity"] = perplexity_of(job.method, job.model) if job.method else None
+    rows = dict(pair for name, value in own.items() for pair in _columns(name, value))
+    for mac in job.rivals:
+        rows |= _rival(machine, catalog, result, mac, own)
+    return rows
+
+
+def _rival(
+    machine: Machine, catalog: Catalog, own: SimResult, mac: Mac, figures: dict[str, float | Cost | None]
+) -> dict[str, float | None]:
+    """Figures of the rival ``mac`` of the size that what is held allows, and what ``machine`` saves beside it."""
+    job = machine.job
+
+    def run(array: ArrayConfig) -> SimResult:
+        return catalog.simulate(_as_rival(machine, array))[0]
+
+    sizing = Sizing(job.hold, own, machine.costs, job.core_group, run)
+    array = job.core_group.fed(machine.array.baseline(mac, job.rival_bus))
+    rival = _as_rival(machine, sized_rival(array, sizing, job.rival_bus == "balanced"))
+    found = _figures(rival, *catalog.simulate(rival)) | {"perplexity": None}
+    rows = [pair for name in METRICS for pair in _columns(f"{RIVAL}.{mac}.{name}", found[name])]
+    rows += [pair for name in SAVINGS for pair in _columns(f"{SAVED}.{mac}.{name}", _saved(figures[name], found[name]))]
+    return dict(rows)
+
+
+def _as_rival(machine: Machine, array: ArrayConfig) -> Machine:
+    return machine._replace(job=machine.job.as_rival(), array=array)
+
+
+def _saved(own: float | Cost | None, rival: float | Cost | None) -> float | Cost | None:
+    """1 - own / rival; of ranges at equal ends, since the same tables price both."""
+    if own is None or rival is None:
+        return None
+    if isinstance(own, Cost) and isinstance(rival, Cost):
+        low, typical, high = (1 - a / b for a, b in zip(own, rival, strict=True))
+        return Cost(min(low, typical, high), typical, max(low, typical, high))
+    return 1 - own / rival  # type: ignore[operator]
+
+
+def _figures(machine: Machine, result: SimResult, stored: int) -> dict[str, float | Cost | None]:
+    """Metrics of a run, all but its perplexity."""
     job, array = machine.job, machine.array
     energy = energy_of(result, machine.costs)
     prefill, decode = energy.phase("prefill"), energy.phase("decode")
@@ -66,7 +163,7 @@ def figures_of(machine: Machine, catalog: Catalog) -> dict[str, float | None]:
     request_j = (prefill.total + decode.total).scaled(1 / job.batch)
     area = area_of(array, machine.costs, job.core_group)
     mm2 = area.total if area else None
-    found: dict[str, float | Cost | None] = {
+    return {
         "first_token_s": prefill.seconds,
         "user_s_per_token": decode.seconds / job.decode,
         "request_s": request_s,
@@ -77,16 +174,27 @@ def figures_of(machine: Machine, catalog: Catalog) -> dict[str, float | None]:
         "j_per_request": request_j,
         "edp_j_s": request_j.scaled(request_s),
         "power_w": request_j.scaled(job.batch / request_s),
+        "peak_power_w": peak_power(result, machine.costs),
         "decode_tokens_per_s_per_w": _over(decode.tokens, decode.total),
         "area_mm2": mm2,
         "decode_tokens_per_s_per_mm2": _over(tokens_per_s, mm2) if mm2 else None,
         "memory_bytes": stored,
+        **_elements(machine),
         "lanes": result.lanes,
         "buffer_bytes": array.weight_buffer_bytes
         + array.activation_buffer_bytes
         + job.cores * array.accumulator_buffer_bits / 8,
     }
-    return dict(pair for name, value in found.items() for pair in _columns(name, value))
+
+
+def _elements(machine: Machine) -> dict[str, Cost | None]:
+    """What the machine takes of the family of FPGAs that the job names."""
+    job = machine.job
+    family = load_part(job.fits).family if job.fits else job.counted_fpga
+    if family is None:
+        return dict.fromkeys(_ELEMENTS)
+    area = luts_of(machine.array, family, job.core_group)
+    return {what: area.total(what) for what in _ELEMENTS}
 
 
 def _over(value: float, cost: Cost) -> Cost:
@@ -95,7 +203,7 @@ def _over(value: float, cost: Cost) -> Cost:
 
 
 def _columns(name: str, value: float | Cost | None) -> list[tuple[str, float | None]]:
-    if not METRICS[name].ranged:
+    if not metric_of(name).ranged:
         return [(name, value)]  # type: ignore[list-item]
     low, typical, high = value if isinstance(value, Cost) else (None, None, None)
     return [(name, typical), (name + LOW, low), (name + HIGH, high)]

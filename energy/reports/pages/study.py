@@ -114,6 +114,8 @@ def _metric_columns(study: Study, points: Sequence[StudyPoint]) -> list[Column]:
     columns = []
     for name in dict.fromkeys((*study.objectives, *study.derived, *METRICS)):
         values = [point.metrics[name] for point in points]
+        if name in METRICS and all(value is None for value in values):
+            continue  # no FPGA, method or cell library is named
         unit, factor = common_unit([value for value in values if value is not None], study.unit(name))
         one = column(metric_title(study, name), values, "" if unit == "1" else unit, factor)
         if METRICS.get(name) and METRICS[name].ranged:

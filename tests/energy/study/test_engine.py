@@ -32,6 +32,8 @@ STUDY = {
     "axes": {"array.token_tile": [4, 8], "memory": ["ddr4-2400", "hbm2-2000"], "costs": ["horowitz-45nm"]},
 }
 
+FPGA = ("tables", "flip_flops", "dsps", "block_rams")
+
 
 def _write(tmp_path, **changes):
     path = tmp_path / "study.yaml"
@@ -80,7 +82,8 @@ def test_every_metric_of_a_point_is_that_of_its_own_run(tmp_path, close):
             load_shape("stories260K"), array, load_memory("lpddr5-6400"), 8, 2, 2, formats=Formats(kv_bits=8),
             execution=Execution(placement={"lm_head": "host"}, host=host), cores=CoreGroup(count=cores),
         )  # fmt: skip
-        energy = energy_of(run, load_source("horowitz-45nm"))
+        source = load_source("horowitz-45nm")
+        energy = energy_of(run, source)
         prefill, decode = run.phases
         first, later = prefill.cycles / array.clock_hz, decode.cycles / array.clock_hz
         expected = {
@@ -90,11 +93,20 @@ def test_every_metric_of_a_point_is_that_of_its_own_run(tmp_path, close):
             "prefill_tokens_per_s": 16 / first,
             "decode_tokens_per_s": 4 / later,  # of both users
             "memory_bytes": point.metrics["memory_bytes"],
+            "perplexity": None,
             "lanes": 64 * cores,
             "buffer_bytes": array.weight_buffer_bytes
             + array.activation_buffer_bytes
             + cores * 5 * 8 * array.accumulator_bits / 8,
         }
+        expected |= {name + end: None for name in FPGA for end in ("_low", "", "_high")}
+        alone = [
+            energy_of(run.model_copy(update={"phases": [phase.model_copy(update={"ops": [op]})]}), source).phases[0]
+            for phase in run.phases
+            for op in phase.ops
+            if op.cycles
+        ]
+        peak = max(alone, key=lambda one: one.total.typical / one.seconds)
         area = {end: point.metrics[f"area_mm2_{end}".removesuffix("_typical")] for end in ("low", "typical", "high")}
         for end, suffix in (("low", "_low"), ("typical", ""), ("high", "_high")):
             other = {"low": "high", "typical": "typical", "high": "low"}[end]
@@ -105,12 +117,13 @@ def test_every_metric_of_a_point_is_that_of_its_own_run(tmp_path, close):
                 f"j_per_request{suffix}": (prefill_j + decode_j) / 2,
                 f"edp_j_s{suffix}": (prefill_j + decode_j) / 2 * (first + later),
                 f"power_w{suffix}": (prefill_j + decode_j) / (first + later),
+                f"peak_power_w{suffix}": getattr(peak.total, end) / peak.seconds,
                 f"decode_tokens_per_s_per_w{suffix}": 4 / getattr(energy.phase("decode").total, other),
                 f"area_mm2{suffix}": point.metrics[f"area_mm2{suffix}"],
                 f"decode_tokens_per_s_per_mm2{suffix}": 4 / later / area[other],
             }
         assert set(point.metrics) == set(FIGURES) == set(expected)
-        assert point.metrics == {name: close(value) for name, value in expected.items()}
+        assert point.metrics == {name: value if value is None else close(value) for name, value in expected.items()}
         assert 0 < point.metrics["area_mm2_low"] < point.metrics["area_mm2"] < point.metrics["area_mm2_high"]
 
 
