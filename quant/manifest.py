@@ -42,12 +42,13 @@ class LinearEntry(Record):
     mask_bits: Count = 0
     permutation_bits: Count = 0
     low_rank_bits: Count = 0
+    bias_bits: Count = 0  # of constants per output, added where the scale is applied
 
     @property
     def bits(self) -> int:
         """Everything that is stored for this linear."""
         beside = self.offset_bits + self.mask_bits + self.permutation_bits + self.low_rank_bits
-        return self.code_bits + self.scale_bits + beside
+        return self.code_bits + self.scale_bits + self.bias_bits + beside
 
     @property
     def side_bits(self) -> int:

@@ -15,7 +15,7 @@ from hw.progress import StageReport
 from quant.job import FILE_CALIBRATION_WINDOWS, QuantJob, Texts
 from quant.kv.agreement import HeadAgreement
 from quant.kv.formats import KvFormat
-from quant.llama.blocks import LoadedModel, decoder_linears, norm_weights, streams
+from quant.llama.blocks import LoadedModel, add_bias, decoder_linears, norm_weights, streams
 from quant.llama.cached import cached_attention
 from quant.llama.evaluate import LastWord, last_word_accuracy, last_words, perplexity
 from quant.llama.loading import load_model
@@ -154,6 +154,10 @@ def apply_checkpoint(loaded: LoadedModel, checkpoint: Checkpoint) -> None:
         if streams(loaded.model) and torch.equal(dense.half().float(), dense):
             dense = dense.half()
         weight.data = dense.to(weight.device)
+    biases = checkpoint.biases()
+    for linear in decoder_linears(loaded.model) if biases else ():
+        if (linear.layer, linear.kind) in biases:
+            add_bias(linear.module, torch.from_numpy(biases[linear.layer, linear.kind]))
     put_beside(loaded, checkpoint)
 
 

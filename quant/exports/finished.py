@@ -11,7 +11,7 @@ from quant.quantizer import apply_checkpoint
 from quant.source import located, resolve
 from quant.weights.checkpoint import Checkpoint
 
-__all__ = ["Finished", "open_finished"]
+__all__ = ["Finished", "open_finished", "refuse_biases"]
 
 
 class Finished(NamedTuple):
@@ -20,6 +20,19 @@ class Finished(NamedTuple):
     loaded: LoadedModel
     checkpoint: Checkpoint
     manifest: Manifest
+
+
+def refuse_biases(checkpoint: Checkpoint, what: str) -> None:
+    """Refuse a run whose linears have constants of their own.
+
+    Raises:
+        InputError: with ``what`` it is of.
+    """
+    if checkpoint.biases():
+        raise InputError(
+            f"{what}: its linears have constants per output (bias=true), which neither exported files nor the whole "
+            "token hold; quantize with bias=false"
+        )
 
 
 def open_finished(run: Path, model: str | None = None) -> Finished:
@@ -47,6 +60,7 @@ def open_finished(run: Path, model: str | None = None) -> Finished:
             f"model {named!r}: its weights are not those that {folder} was quantized from; give those with --model, or "
             "quantize again"
         )
+    refuse_biases(checkpoint, str(folder))
     loaded = load_model(source, streamed=False)
     apply_checkpoint(loaded, checkpoint)
     return Finished(loaded, checkpoint, manifest)

@@ -21,6 +21,7 @@ __all__ = [
     "InputsTaken",
     "LoadedModel",
     "Tokenizer",
+    "add_bias",
     "block_inputs",
     "block_linears",
     "block_norms",
@@ -48,6 +49,8 @@ _RESIDENT_BYTES = 8 << 30  # of the largest model that is held whole in float32
 _STREAMS = "blocks_wait_on_the_host"  # attribute of a streamed model
 
 _ARGUMENTS = "arguments_of_the_layers"  # attribute: the last length, device and attention, and what its layers get
+
+_OWN_BIAS = "bias_of_the_file"  # attribute of a linear whose outputs have constants
 
 
 class Tokenizer(Protocol):
@@ -139,6 +142,15 @@ def block_linears(block: nn.Module, layer: int) -> list[DecoderLinear]:
     """The seven linears of one decoder layer, in the order in which a token meets them."""
     named = {name.rpartition(".")[2]: module for name, module in block.named_modules()}
     return [DecoderLinear(layer, kind, named[kind]) for kind in LINEAR_KINDS]
+
+
+def add_bias(linear: nn.Linear, constants: Tensor) -> None:
+    """Add constants ``(n,)`` to a linear's outputs, beside its own bias; in the place of constants added before."""
+    if not hasattr(linear, _OWN_BIAS):
+        setattr(linear, _OWN_BIAS, (linear.bias,))  # a tuple, which no module takes for a parameter of its own
+    (own,) = getattr(linear, _OWN_BIAS)
+    value = constants.to(linear.weight.device, torch.float32)
+    linear.bias = nn.Parameter((value if own is None else own + value).to(linear.weight.dtype), requires_grad=False)
 
 
 def decoder_linears(model: PreTrainedModel) -> Iterator[DecoderLinear]:

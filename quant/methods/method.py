@@ -72,6 +72,11 @@ class MethodOptions(Record):
         """Layerwise: how far, 0..1, scales and gains are fitted to full precision (``quant.procedures.refit``)."""
         return 0.0
 
+    @property
+    def corrects_bias(self) -> bool:
+        """Layerwise, where ``refit_share`` is above 0: whether each output gets a constant that keeps its mean."""
+        return False
+
     def for_kind(self, kind: str) -> Self:
         """The options with which linears of one kind (``q_proj``) are solved: the same for all, unless overridden."""
         return self

@@ -13,7 +13,7 @@ then single codes are flipped while that lowers the output error under a shrunk 
 from typing import Annotated, ClassVar, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from quant.methods.hessian import compensate, output_error, prepare, spans
 from quant.methods.method import MethodOptions
@@ -58,10 +58,19 @@ class Options(ClosedForm):
 
     ``refit``: how far scales and norm gains are fitted towards the outputs of the full-precision model instead of each
     linear's own (``quant.procedures.refit``); above 0, inputs are always taken sequentially.
+    ``bias``: a constant per output, added where the scale is applied, that keeps the output's mean; all errors are then
+    those of inputs without their means. Needs ``refit``.
     """
 
     sequential: bool = True
     refit: Annotated[float, Field(ge=0, le=1)] = 0.5
+    bias: bool = False
+
+    @model_validator(mode="after")
+    def _bias_is_fitted(self) -> Self:
+        if self.bias and not self.refit:
+            raise ValueError("option 'bias' needs refit above 0, not 0: constants are fitted with the scales")
+        return self
 
     @property
     def inputs_in_turn(self) -> bool:
@@ -72,6 +81,11 @@ class Options(ClosedForm):
     def refit_share(self) -> float:
         """See ``MethodOptions``."""
         return self.refit
+
+    @property
+    def corrects_bias(self) -> bool:
+        """See ``MethodOptions``."""
+        return self.bias
 
 
 def solve(weight: torch.Tensor, hessian: torch.Tensor | None, options: ClosedForm) -> LinearSolution:

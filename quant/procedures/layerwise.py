@@ -1,10 +1,12 @@
 """Methods that solve one linear at a time, block by block, each on the outputs of the quantized blocks before it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
 
+import numpy as np
 import torch
 
-from quant.llama.blocks import LoadedModel, block_norms
+from quant.llama.blocks import LoadedModel, add_bias, block_norms
 from quant.methods.method import MethodOptions
 from quant.procedures.calibrate import CalibrationBlock, block_hessians, calibration_blocks, hessians_in_turn
 from quant.procedures.linears import solve_linears
@@ -16,6 +18,7 @@ from quant.weights.solution import LinearSolution
 
 __all__ = ["solve_blocks"]
 
+Key = TypeVar("Key")
 Solutions = dict[tuple[int, str], LinearSolution]
 
 
@@ -36,13 +39,13 @@ def solve_blocks(work: Work) -> Written:
                 stream.skip_block(item)
             _put_block(item, Checkpoint(part))
         else:
-            gains = {}
+            gains, biases = {}, {}
             if stream:
-                solutions, gains = stream.solve_block(item, solve, options)
+                solutions, gains, biases = stream.solve_block(item, solve, options)
             else:
                 solutions = _solve_block(loaded, item, solve, options)
             with stage("write", item.layer):
-                write_checkpoint(part, solutions, {name: gain.cpu().numpy() for name, gain in gains.items()})
+                write_checkpoint(part, solutions, _arrays(gains), _arrays(biases))
         written.append(part)
         work.progress("quantize", item.layer + 1, loaded.shape.layers)
     if stream:
@@ -52,11 +55,18 @@ def solve_blocks(work: Work) -> Written:
     return Written(written, {})
 
 
+def _arrays(tensors: Mapping[Key, torch.Tensor]) -> dict[Key, np.ndarray]:
+    return {name: value.cpu().numpy() for name, value in tensors.items()}
+
+
 def _put_block(item: CalibrationBlock, stored: Checkpoint) -> None:
     """What an earlier run found for a block, in its place."""
+    biases = stored.biases()
     for linear in item.linears:
         found = stored.solution(linear.layer, linear.kind).to(linear.module.weight.device)
         linear.module.weight.copy_(found.dense())
+        if (constants := biases.get((linear.layer, linear.kind))) is not None:
+            add_bias(linear.module, torch.from_numpy(constants))
     gains = block_norms(item.block, item.layer)
     for name, value in stored.norms().items():
         gains[name].copy_(torch.from_numpy(value))

@@ -9,6 +9,10 @@ With f the input in full precision and r what the residual stream is short of wh
     scales         a = argmin E|y - w(a) x|^2 + ridge, w(a) = a * codes        (``fit_scales_towards``)
     gains          s = argmin E|y - w (s * x)|^2 + ridge, of the norm before   (``fit_gains``)
 
+With a constant b for each output, which takes up whatever the means leave, the same fits are made on central moments,
+x, f and r less their means, and so is the solver's: what a constant corrects costs no code and no scale. b keeps the
+mean of the linear's own outputs, ``b = W E[x] - w E[s * x]``; constants that followed full precision did harm.
+
 The last norm's gains are fitted to the full-precision model's outputs outright.
 """
 
@@ -21,7 +25,15 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from quant.llama.blocks import DecoderLinear, block_norms, embed, norm_weights, product_precision, quantize_dequantize
+from quant.llama.blocks import (
+    DecoderLinear,
+    add_bias,
+    block_norms,
+    embed,
+    norm_weights,
+    product_precision,
+    quantize_dequantize,
+)
 from quant.llama.stepped_block import SteppedBlock
 from quant.methods.hessian import spans
 from quant.methods.method import MethodOptions
@@ -30,12 +42,13 @@ from quant.procedures.linears import solve_linears
 from quant.procedures.stopwatch import stage
 from quant.weights.solution import LinearSolution, as_stored
 
-__all__ = ["FloatStream", "Moments", "fit_gains", "fit_scales_towards", "target_moment"]
+__all__ = ["FloatStream", "Means", "Moments", "fit_gains", "fit_scales_towards", "target_moment"]
 
 _RIDGE = 0.1  # pull towards what stands, in means of the diagonal
 
 Solutions = dict[tuple[int, str], LinearSolution]
 Gains = dict[str, Tensor]  # by name, as in ``quant.llama.blocks.norm_weights``
+Biases = dict[tuple[int, str], Tensor]  # constants (n,) added to a linear's outputs
 
 
 class Moments(NamedTuple):
@@ -48,6 +61,29 @@ class Moments(NamedTuple):
     hessian: Tensor
     cross: Tensor
     residual: Tensor | None = None
+
+    def central(self, means: "Means") -> "Moments":
+        """The same of x, f and r less their means."""
+        residual = None
+        if self.residual is not None and means.residual is not None:
+            residual = self.residual - torch.outer(means.inputs, means.residual)
+        hessian = self.hessian - torch.outer(means.inputs, means.inputs)
+        return Moments(hessian, self.cross - torch.outer(means.inputs, means.full), residual)
+
+
+class Means(NamedTuple):
+    """Means over tokens of x and f, ``(k,)``, and of r, ``(n,)`` or None."""
+
+    inputs: Tensor
+    full: Tensor
+    residual: Tensor | None = None
+
+
+class Seen(NamedTuple):
+    """What one pass over the calibration text leaves of the linears with one input."""
+
+    moments: Moments
+    means: Means
 
 
 def target_moment(weight: Tensor, moments: Moments, share: float) -> Tensor:
@@ -112,8 +148,8 @@ class FloatStream:
     @torch.no_grad()
     def solve_block(
         self, item: CalibrationBlock, solve: Callable[..., LinearSolution], options: MethodOptions
-    ) -> tuple[Solutions, Gains]:
-        """Solutions and norm gains of one block, put in their place; go past it in both models.
+    ) -> tuple[Solutions, Gains, Biases]:
+        """Solutions, norm gains and constants of one block, put in their place; go past it in both models.
 
         Later linears of the block see its earlier ones quantized.
 
@@ -124,10 +160,11 @@ class FloatStream:
         ours = SteppedBlock(self._model, item.block, int8=True)
         found, gains = {}, {name: gain.detach() for name, gain in block_norms(item.block, item.layer).items()}
         attention_gain, mlp_gain = tuple(gains.values()) or (None, None)
+        biases: Biases = {}
         outputs = item.hidden.clone()
         states, full_states = in_passes(outputs), in_passes(self._hidden)
 
-        def moments(step: Callable[[SteppedBlock, Tensor], Tensor], adds: bool) -> Moments:
+        def moments(step: Callable[[SteppedBlock, Tensor], Tensor], adds: bool) -> Seen:
             with stage("Hessians", item.layer), product_precision(self._model):
                 return _mean(
                     _products(quantize_dequantize(step(ours, mine)), step(full, other), lacking(mine, other, adds))
@@ -137,10 +174,12 @@ class FloatStream:
         def lacking(mine: Tensor, other: Tensor, adds: bool) -> Tensor | None:
             return (other - mine) / ours.adds if adds and ours.adds is not None else None
 
-        def replace_linears(kinds: Sequence[str], seen: Moments, gain: Tensor | None = None) -> None:
+        def replace_linears(kinds: Sequence[str], seen: Seen, gain: Tensor | None = None) -> None:
             linears = [linear for linear in item.linears if linear.kind in kinds]
             with stage("solve", item.layer):
-                found.update(self._solve(linears, seen, solve, options, gain))
+                solutions, constants = self._solve(linears, seen, solve, options, gain)
+            found.update(solutions)
+            biases.update(constants)
 
         def add(step: Callable[[SteppedBlock, Tensor], Tensor]) -> None:
             with stage("forward", item.layer):
@@ -155,7 +194,7 @@ class FloatStream:
         replace_linears(("down_proj",), moments(SteppedBlock.mlp_out, True))
         add(lambda steps, hidden: steps.after_mlp(hidden, steps.mlp_out(hidden)))
         item.outputs = outputs
-        return found, gains
+        return found, gains, biases
 
     @torch.no_grad()
     def last_gains(self, outputs: Tensor) -> Tensor:
@@ -171,34 +210,51 @@ class FloatStream:
     def _solve(
         self,
         linears: Sequence[DecoderLinear],
-        seen: Moments,
+        seen: Seen,
         solve: Callable[..., LinearSolution],
         options: MethodOptions,
         gain: Tensor | None,
-    ) -> Iterator[tuple[tuple[int, str], LinearSolution]]:
+    ) -> tuple[Solutions, Biases]:
         """Linears with one input; ``gain`` of the norm that makes it is changed in place."""
+        moments = seen.moments.central(seen.means) if options.corrects_bias else seen.moments
         originals = {linear.kind: linear.module.weight.clone() for linear in linears}
-        dense, wanted = [], []
-        for linear, solution in solve_linears(linears, dict.fromkeys(originals, seen.hessian), solve, options):
-            wanted.append(target_moment(originals[linear.kind], seen, self._share))
-            solution = fit_scales_towards(solution, seen.hessian, wanted[-1])
-            dense.append(solution.dense())
-            linear.module.weight.copy_(dense[-1])
-            yield (linear.layer, linear.kind), solution
+        found, wanted, factors = {}, [], 1.0
+        for linear, solution in solve_linears(linears, dict.fromkeys(originals, moments.hessian), solve, options):
+            wanted.append(target_moment(originals[linear.kind], moments, self._share))
+            solution = fit_scales_towards(solution, moments.hessian, wanted[-1])
+            linear.module.weight.copy_(solution.dense())
+            found[linear.layer, linear.kind] = solution
         if gain is not None:
-            gain.mul_(fit_gains(torch.cat(dense), seen.hessian, torch.cat(wanted)))
+            dense = torch.cat([linear.module.weight for linear in linears])
+            factors = fit_gains(dense, moments.hessian, torch.cat(wanted))
+            gain.mul_(factors)
+        if not options.corrects_bias:
+            return found, {}
+        mean, biases = seen.means.inputs, {}
+        for linear in linears:
+            constants = as_stored(originals[linear.kind] @ mean - linear.module.weight @ (mean * factors))
+            add_bias(linear.module, constants)
+            biases[linear.layer, linear.kind] = constants
+        return found, biases
 
 
-def _products(x: Tensor, full: Tensor, missing: Tensor | None) -> tuple[Moments, int]:
+def _products(x: Tensor, full: Tensor, missing: Tensor | None) -> tuple[Seen, int]:
     """Sums over the tokens of one batch, and their number."""
     x, full = x.flatten(0, -2), full.flatten(0, -2)
-    residual = None if missing is None else x.T @ missing.flatten(0, -2)
-    return Moments(x.T @ x, x.T @ full, residual), len(x)
+    missing = None if missing is None else missing.flatten(0, -2)
+    residual = None if missing is None else x.T @ missing
+    sums = Means(x.sum(0), full.sum(0), None if missing is None else missing.sum(0))
+    return Seen(Moments(x.T @ x, x.T @ full, residual), sums), len(x)
 
 
-def _mean(batches: Iterator[tuple[Moments, int]]) -> Moments:
+def _mean(batches: Iterator[tuple[Seen, int]]) -> Seen:
     total, tokens = next(batches)
     for sums, count in batches:
-        total = Moments(*(None if one is None else one + other for one, other in zip(total, sums, strict=True)))
+        total = Seen(*(_each(torch.add, one, other) for one, other in zip(total, sums, strict=True)))
         tokens += count
-    return Moments(*(None if one is None else one / tokens for one in total))
+    return Seen(*(_each(lambda one: one / tokens, part) for part in total))
+
+
+def _each(function: Callable[..., Tensor], *parts: Moments | Means) -> Moments | Means:
+    """Field by field; what is None stays so."""
+    return type(parts[0])(*(None if values[0] is None else function(*values) for values in zip(*parts, strict=True)))

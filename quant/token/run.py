@@ -12,7 +12,7 @@ import torch
 from hw.artifact import sha256_json
 from hw.progress import StageReport
 from hw.token.model import TokenModel
-from quant.exports.finished import open_finished
+from quant.exports.finished import open_finished, refuse_biases
 from quant.job import QuantJob
 from quant.llama.blocks import LoadedModel
 from quant.llama.loading import load_model
@@ -144,6 +144,7 @@ def _quantized(job: TokenJob, report: StageReport) -> tuple[LoadedModel, Checkpo
         ),
         report,
     )
+    refuse_biases(quantized.checkpoint, f"method {job.method!r}")
     loaded = load_model(resolve(job.model), "cpu")
     apply_checkpoint(loaded, quantized.checkpoint)
     return loaded, quantized.checkpoint, quantized.folder, {}

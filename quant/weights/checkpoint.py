@@ -1,8 +1,8 @@
 """``ternary.safetensors``: the packed linears of a quantized model and its retrained norms; read with NumPy alone.
 
 Tensors are named ``layers.<layer>.<kind>.<array>`` with the arrays of ``quant.weights.storage``, ``norms.<name>``,
-and ``tables.<name>`` where embedding and head were retrained too. The file's one metadata entry holds the
-``LinearHeader`` of every linear.
+``biases.<layer>.<kind>`` where outputs have constants, and ``tables.<name>`` where embedding and head were retrained
+too. The file's one metadata entry holds the ``LinearHeader`` of every linear.
 """
 
 import json
@@ -142,13 +142,32 @@ class Checkpoint:
         """Gains that replace the model's own, float32 by name; empty where the norms were not retrained."""
         return self._beside("norms.")
 
+    def biases(self) -> dict[tuple[int, str], np.ndarray]:
+        """Constants added to a linear's outputs beside its own bias, float16 ``(n,)``; none where no method made any.
+
+        Raises:
+            InputError: constants of no linear, or not one for each of its outputs.
+        """
+        found = {}
+        for name, value in self._beside("biases.").items():
+            place = self._place(f"layers.{name}")
+            shape = (self.headers[place].n,) if place in self.headers else None
+            if value.dtype != np.float16 or value.shape != shape or not np.isfinite(value).all():
+                raise InputError(
+                    f"{self.path}: array 'biases.{name}' must be finite float16 {shape or 'of a linear of the file'}, "
+                    f"not {value.dtype} {value.shape}: the file is damaged"
+                )
+            found[place] = value
+        return found
+
     def tables(self) -> dict[str, np.ndarray]:
         """Embedding (``embed_tokens``) and untied head (``lm_head``) in the model's place, float16; empty if kept."""
         return self._beside("tables.")
 
     def entries(self) -> list[LinearEntry]:
         """The manifest's line of every linear, its bits counted from the stored arrays."""
-        return [self._entry(layer, kind) for layer, kind in self]
+        biases = self.biases()
+        return [self._entry(layer, kind, biases.get((layer, kind))) for layer, kind in self]
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Every stored array by its name in the file."""
@@ -158,7 +177,7 @@ class Checkpoint:
         names = [f"{prefix}.{array}" for prefix, arrays in self._arrays.items() for array in arrays]
         return {name.removeprefix(start): self._read(name) for name in names if name.startswith(start)}
 
-    def _entry(self, layer: int, kind: str) -> LinearEntry:
+    def _entry(self, layer: int, kind: str, bias: np.ndarray | None) -> LinearEntry:
         header, arrays = self._stored(layer, kind)
         bits = dict.fromkeys(_PART_OF_ARRAY.values(), 0)
         for name, array in arrays.items():
@@ -174,6 +193,7 @@ class Checkpoint:
             scale_kind=header.scale_kind,
             outliers=arrays["outlier_codes"].size if "outlier_codes" in arrays else 0,
             rank=0 if low_rank is None else low_rank[0].shape[-1],
+            bias_bits=0 if bias is None else 8 * bias.nbytes,
             zero_fraction=1.0 - np.count_nonzero(trits) / trits.size,
             **{f"{part}_bits": count for part, count in bits.items()},
         )
@@ -202,13 +222,20 @@ class Checkpoint:
 
 
 def write_checkpoint(
-    path: Path, solutions: Mapping[tuple[int, str], "LinearSolution"], norms: Mapping[str, np.ndarray] | None = None
+    path: Path,
+    solutions: Mapping[tuple[int, str], "LinearSolution"],
+    norms: Mapping[str, np.ndarray] | None = None,
+    biases: Mapping[tuple[int, str], np.ndarray] | None = None,
 ) -> None:
     """Write ``ternary.safetensors``, whole or not at all; equal solutions give equal bytes.
 
-    ``solutions``: by ``(layer, kind)``; ``norms``: retrained gains, float32 by name.
+    ``solutions``: by ``(layer, kind)``; ``norms``: retrained gains, float32 by name; ``biases``: constants of outputs,
+    float16 by ``(layer, kind)``.
     """
-    tensors, headers = {}, {}
+    tensors = {
+        f"biases.{layer}.{kind}": np.asarray(value, np.float16) for (layer, kind), value in (biases or {}).items()
+    }
+    headers = {}
     for (layer, kind), solution in solutions.items():
         header, arrays = store_linear(solution)
         headers[layer, kind] = header

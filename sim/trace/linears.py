@@ -50,7 +50,7 @@ def linear_ops(
                 group=first.group if first.scale_kind in ("group", "pow2") else None,
                 scale_groups=first.groups if first.scale_kind == "group" else 1,
                 offset_groups=first.groups if first.has_offsets else 0,
-                scale_bits=sum(entry.scale_bits + entry.offset_bits for entry in entries) / count,
+                scale_bits=sum(entry.scale_bits + entry.offset_bits + entry.bias_bits for entry in entries) / count,
                 float_macs=first.rank * (n + k),
                 int8_macs=sum(entry.outliers for entry in entries) / count,
                 side_bits=sum(entry.side_bits for entry in entries) / count,

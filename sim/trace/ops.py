@@ -75,7 +75,7 @@ class LinearOp(Record):
     group: Positive | None = None  # columns per partial sum that has a scale of its own; None: one sum per row
     scale_groups: Positive = 1  # scales per row and plane that are multiplies; power-of-two scales are shifts
     offset_groups: Annotated[int, Field(ge=0)] = 0  # offsets per row: each takes the sum of its group's activations
-    scale_bits: Annotated[float, Field(ge=0)] = 0.0  # stored scales and offsets
+    scale_bits: Annotated[float, Field(ge=0)] = 0.0  # stored scales, offsets and constants of outputs
     # Non-ternary weights, multiplied on the vector unit: products per token, and their stored bits.
     float_macs: Annotated[float, Field(ge=0)] = 0.0  # low-rank correction, float16
     int8_macs: Annotated[float, Field(ge=0)] = 0.0  # weights kept at 8 bits

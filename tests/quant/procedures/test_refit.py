@@ -5,12 +5,21 @@ from itertools import pairwise
 import pytest
 import torch
 
-from quant.llama.blocks import norm_weights
+from quant.llama.blocks import decoder_linears, embed, norm_weights, quantize_dequantize
 from quant.llama.forward import hidden_states
 from quant.methods.pt_bitnet import Options, solve
 from quant.procedures.calibrate import calibration_blocks, token_windows
 from quant.procedures.carry import carry
-from quant.procedures.refit import FloatStream, Moments, _mean, _products, fit_gains, fit_scales_towards, target_moment
+from quant.procedures.refit import (
+    FloatStream,
+    Means,
+    Moments,
+    _mean,
+    _products,
+    fit_gains,
+    fit_scales_towards,
+    target_moment,
+)
 from quant.weights.checkpoint import Checkpoint
 from tests.quant.methods.problems import problem
 from tests.quant.tiny import TEXT, work_on
@@ -76,7 +85,39 @@ def test_the_share_goes_from_the_own_outputs_to_those_of_full_precision():
         assert torch.allclose(target_moment(weight, moments, share), aim.T @ inputs, rtol=1e-3, atol=1e-2)
 
 
-def test_a_refitted_model_is_nearer_to_the_float_one_and_resumes_to_the_same_bytes(tiny, tiny_folder, tmp_path):
+def test_central_moments_are_those_of_inputs_less_their_means():
+    weight, inputs, _ = problem(6, 10, seed=15)
+    full = inputs + 1
+    lacking = inputs @ weight.T - 2
+    means = Means(inputs.mean(0), full.mean(0), lacking.mean(0))
+    count = len(inputs)
+    moments = Moments(inputs.T @ inputs / count, inputs.T @ full / count, inputs.T @ lacking / count).central(means)
+    x, f, r = (values - mean for values, mean in zip((inputs, full, lacking), means, strict=True))
+    for found, exact in zip(moments, (x.T @ x, x.T @ f, x.T @ r), strict=True):
+        assert torch.allclose(found, exact / count, rtol=1e-3, atol=1e-4)
+
+
+def test_constants_keep_the_mean_of_every_output(tiny, tmp_path):
+    """Of the linears of the first block that see what full precision sees, and in the checkpoint as in the model."""
+    windows = token_windows(tiny.tokenizer.encode(TEXT), 32, 12, "words")
+    block = tiny.model.model.layers[0]
+    x = quantize_dequantize(block.input_layernorm(embed(tiny.model, windows)))
+    kinds = ("q_proj", "k_proj", "v_proj")
+    wanted = [(x @ getattr(block.self_attn, kind).weight.T).mean((0, 1)) for kind in kinds]
+    parts = carry(work_on(tiny, "pt-bitnet", windows, tmp_path, group=8, bias=True)).parts
+    x = quantize_dequantize(block.input_layernorm(embed(tiny.model, windows)))  # with the fitted gains
+    stored = Checkpoint(parts[0])
+    assert set(stored.biases()) == set(stored)
+    for kind, mean in zip(kinds, wanted, strict=True):
+        linear = getattr(block.self_attn, kind)
+        assert torch.equal(linear.bias, torch.from_numpy(stored.biases()[0, kind]).float())
+        size = linear(x).std()
+        assert ((x @ linear.weight.T).mean((0, 1)) - mean).abs().max() > 0.01 * size
+        assert (linear(x).mean((0, 1)) - mean).abs().max() < 0.005 * size  # int8 rounding of other gains
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_refitted_model_is_nearer_to_the_float_one_and_resumes_to_the_same_bytes(tiny, tmp_path, bias):
     windows = token_windows(tiny.tokenizer.encode(TEXT), 32, 12, "words")
     original = {name: value.clone() for name, value in tiny.model.state_dict().items()}
     (target,) = hidden_states(tiny.model, [windows], int8=False)
@@ -84,13 +125,13 @@ def test_a_refitted_model_is_nearer_to_the_float_one_and_resumes_to_the_same_byt
     target = torch.nn.functional.rms_norm(target, target.shape[-1:], norm)
     errors, files = {}, {}
     for name, share in (("none", 0.0), ("half", 0.5), ("again", 0.5)):
-        tiny.model.load_state_dict(original)
+        restore(tiny, original)
         folder = tmp_path / ("half" if name == "again" else name)
         if name == "again":
             (folder / "1.safetensors").unlink()
-        parts = carry(work_on(tiny, "pt-bitnet", windows, folder, group=8, refit=share)).parts
+        parts = carry(work_on(tiny, "pt-bitnet", windows, folder, group=8, refit=share, bias=bias and share > 0)).parts
         files[name] = [path.read_bytes() for path in parts]
-        tiny.model.load_state_dict(original)
+        restore(tiny, original)
         for part in parts:
             apply_part(tiny, part)
         (hidden,) = hidden_states(tiny.model, [windows], int8=True)
@@ -100,6 +141,13 @@ def test_a_refitted_model_is_nearer_to_the_float_one_and_resumes_to_the_same_byt
     assert files["again"] == files["half"]
 
 
+def restore(loaded, original):
+    """The model as it was, without constants of its linears."""
+    for linear in decoder_linears(loaded.model):
+        linear.module.bias = None
+    loaded.model.load_state_dict(original)
+
+
 def apply_part(loaded, part):
     """The weights and gains of one part, read back from its file."""
     checkpoint = Checkpoint(part)
@@ -107,6 +155,8 @@ def apply_part(loaded, part):
     with torch.no_grad():
         for key in checkpoint:
             linears[key].module.weight.copy_(checkpoint.solution(*key).dense())
+            if key in checkpoint.biases():
+                linears[key].module.bias = torch.nn.Parameter(torch.from_numpy(checkpoint.biases()[key]).float())
         for name, gain in checkpoint.norms().items():
             norm_weights(loaded.model)[name].copy_(torch.from_numpy(gain))
 
@@ -133,7 +183,11 @@ def test_moments_of_batches_are_means_over_all_of_their_tokens(batches):
     parts = [slice(*ends) for ends in pairwise(starts)]
     found = _mean(iter([_products(x[None, part], full[None, part], missing[None, part]) for part in parts]))
     count = starts[-1]
-    for mean, others in zip(found, (x, full, missing), strict=True):
+    for mean, others in zip(found.means, (x, full, missing), strict=True):
+        assert torch.allclose(mean, others[:count].mean(0), atol=1e-6)
+    for mean, others in zip(found.moments, (x, full, missing), strict=True):
         expected = sum(torch.outer(x[token], others[token]) for token in range(count)) / count
         assert torch.allclose(mean, expected, atol=1e-6)
-    assert _mean(iter([_products(x[None, part], full[None, part], None) for part in parts]))[2] is None
+    without = _mean(iter([_products(x[None, part], full[None, part], None) for part in parts]))
+    assert without.moments.residual is None
+    assert without.means.residual is None
