@@ -250,11 +250,11 @@ class GateSource:
         """Shares and their library."""
         if not self._has_wires:
             return "none: no library of this name was placed"
-        wires, clock, library = placed_shares(self._library, array.arithmetic)
+        wires, clock = placed_shares(self._library, array.arithmetic)
         return (
             f"wires {wires.typical:.0%} of logic and registers ({wires.low:.0%} to {wires.high:.0%}), clock "
-            f"distribution {clock.typical:.0%} of clock pins ({clock.low:.0%} to {clock.high:.0%}) in {library}, idle "
-            f"cycles {load_placed().idle_clock.typical:.0%} of the clock"
+            f"distribution {clock.typical:.0%} of clock pins ({clock.low:.0%} to {clock.high:.0%}) in {self._library}, "
+            f"idle cycles {load_placed().idle_clock.typical:.0%} of the clock"
         )
 
     @property

@@ -12,7 +12,6 @@ from hw.document import Record, load_document
 __all__ = ["PlacedShares", "load_placed", "placed_shares"]
 
 _RESULTS = Path(__file__).parents[2] / "hw" / "gates" / "results"
-_STANDS_FOR = {"gt2n": "asap7", "ihp": "sky130", "gf180": "sky130"}  # libraries whose wires were not measured
 
 
 class PlacedTable(Record):
@@ -32,7 +31,6 @@ class PlacedShares(NamedTuple):
 
     wires: Cost  # of the energy of logic and registers
     clock: Cost  # of the energy of clock pins
-    library: str  # that was measured
 
 
 @cache
@@ -49,7 +47,6 @@ def _designs(library: str) -> dict[str, dict]:
 
 def placed_shares(library: str, arithmetic: Arithmetic) -> PlacedShares:
     """Of the design that is nearest to ``arithmetic``: a ternary tree, an int8 tree, an FP16 lane."""
-    measured = _STANDS_FOR.get(library, library)
     kind = "ternary" if arithmetic.stores_trits else "fp16" if arithmetic.is_float else "int8"
-    row = _designs(measured)[kind]
-    return PlacedShares(Cost(**row["wires_share"]), Cost(**row["clock_share"]), measured)
+    row = _designs(library)[kind]
+    return PlacedShares(Cost(**row["wires_share"]), Cost(**row["clock_share"]))

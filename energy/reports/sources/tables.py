@@ -108,11 +108,10 @@ def _placed() -> str:
                     _range(shares.clock, 100),
                     percent(network / whole),
                     percent(rest * shares.wires.typical / whole),
-                    "measured" if shares.library == name else f"that of {shares.library}",
                 ]
             )
     header = ["library", "array", "wires, % of logic and registers", "clock distribution, % of clock pins"]
-    header += ["clock network in all dynamic", "wires in all dynamic", "shares"]
+    header += ["clock network in all dynamic", "wires in all dynamic"]
     return markdown_table(header, rows)
 
 
