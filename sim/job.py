@@ -6,6 +6,7 @@ from pydantic import Field
 
 from hw.config import ArrayConfig, load_array
 from hw.document import validate_document
+from hw.errors import InputError
 from hw.formats import MAX_PLANES, DigitCount
 from quant.manifest import Manifest
 from quant.shapes import ModelShape
@@ -65,6 +66,11 @@ class SimJob(Execution):
         "1 is ternary, 3 hold int4; more than 1 need an array with digits",
     )
     embedding_bits: Literal[2, 4, 8, 16] = Field(16, description="bits of an embedding weight in DRAM; 2: trits")
+    zero_fraction: Annotated[float, Field(ge=0, lt=1)] | None = Field(
+        None,
+        description="share of zeros among the trits of a model whose weights were not quantized here; by default that "
+        "of Gaussian weights, 0.31",
+    )
     cores: Count = Field(1, description="arrays side by side behind the same two buffers and the same DRAM")
     core_split: CoreSplit = Field(
         "auto",
@@ -161,15 +167,27 @@ class SimJob(Execution):
 
         What its wider weights take beyond the memory's capacity is noted, not refused.
         """
-        kept = {"head_digits": None, "attention": "auto", "key_digits": None, "value_digits": None, "rotate": None}
+        kept = {
+            "zero_fraction": None,
+            "head_digits": None,
+            "attention": "auto",
+            "key_digits": None,
+            "value_digits": None,
+            "rotate": None,
+        }
         return self.model_copy(update=kept | {"beyond_capacity": True})
 
     def formats(self, array: ArrayConfig, shape: ModelShape, manifest: Manifest | None = None) -> Formats:
         """What suits ``array``, with this job's KV cache of ``shape``, or that over which ``manifest`` was measured.
 
         Raises:
-            InputError: digits of K and V that ``array`` does not multiply.
+            InputError: digits of K and V that ``array`` does not multiply; zeros that ``manifest`` measured.
         """
+        if manifest is not None and self.zero_fraction is not None:
+            raise InputError(
+                f"zero_fraction must be left out where weights are quantized, whose own share of zeros is "
+                f"{manifest.zero_fraction:.3g}, not {self.zero_fraction:g}; or simulate --shapes-only"
+            )
         asked = self.key_digits, self.value_digits, self.rotate
         digits = choose_digits(array, shape.head_dim, self.execution, *asked, manifest)
         plain = array_formats(array)
@@ -179,6 +197,7 @@ class SimJob(Execution):
             "head_bits": self.head_bits or plain.head_bits,
             "head_digits": self.head_digits,
             "embedding_bits": self.embedding_bits,
+            "zero_fraction": self.zero_fraction,
         }
         return plain.model_copy(update=changes)
 

@@ -42,7 +42,7 @@ def mixture_ops(phase: Order, shape: ModelShape, tokens: int, formats: Formats) 
                     name=kind,
                     count=layers * number,
                     gemm=Gemm(rows, n, k),
-                    statistics=assumed_statistics(phase),
+                    statistics=assumed_statistics(phase, formats.zero_fraction),
                 )
                 for rows, number in visits.items()
             ]

@@ -19,8 +19,11 @@ def linear_ops(
     tokens: int,
     manifest: Manifest | None,
     measured: Mapping[str, Statistics],
+    zero_fraction: float | None = None,
 ) -> list[LinearOp]:
     """The linear ``kind`` of all layers: one op per distinct format among them, usually one.
+
+    ``zero_fraction``: of trits about which neither ``manifest`` nor ``measured`` says anything; None: assumed.
 
     Raises:
         InputError: a manifest that lacks the linear in some layers.
@@ -28,7 +31,7 @@ def linear_ops(
     n, k = shape.linear(kind)
     gemm = Gemm(tokens, n, k)
     if manifest is None:
-        statistics = measured.get(kind) or assumed_statistics(phase)
+        statistics = measured.get(kind) or assumed_statistics(phase, zero_fraction)
         return [LinearOp(name=kind, count=shape.layers, gemm=gemm, statistics=statistics)]
     variants: dict[tuple, list[LinearEntry]] = {}
     for entry in manifest.linears:

@@ -56,6 +56,7 @@ class Formats(Record):
     head_bits: Literal[4, 8, 16] = 8  # lm_head weights
     head_digits: Annotated[int, Field(ge=1, le=MAX_PLANES)] | None = None  # lm_head in balanced-ternary digits instead
     embedding_bits: Literal[2, 4, 8, 16] = 16  # 2: trits
+    zero_fraction: Annotated[float, Field(ge=0, lt=1)] | None = None  # of the trits of linears that nothing measured
     residual_bits: Literal[16] = 16  # outputs of linears and everything on the vector unit
 
     def cached_bits(self, head_dim: int) -> int:

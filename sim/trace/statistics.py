@@ -29,6 +29,7 @@ def assumed_statistics(order: Order, zero_fraction: float | None = None, origin:
     if zero_fraction is None:
         zero_fraction = GAUSSIAN_ZERO_FRACTION
         origin = "zero fraction of Gaussian weights under absmean rounding, erf(1 / (2 sqrt(pi))); random activations"
+    origin = origin or "zero fraction as the job says; random activations"
     p = (1 - zero_fraction) / 2
     toggle_rate = p if order == "prefill" else 2 * p * (1 - p)
     return Statistics(

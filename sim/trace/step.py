@@ -152,7 +152,8 @@ class Step:
         ]
 
     def _linear(self, kind: str) -> list[LinearOp]:
-        return linear_ops(self.name, kind, self.shape, self.tokens, self.manifest, self.statistics)
+        zeros = self.formats.zero_fraction
+        return linear_ops(self.name, kind, self.shape, self.tokens, self.manifest, self.statistics, zeros)
 
     def _vector(
         self, label: str, width_in: int, width_out: int, operations: int, update: Mapping[str, int] | None = None

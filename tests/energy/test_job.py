@@ -222,3 +222,14 @@ def test_rivals_whose_weights_are_wider_than_the_memory_are_noted():
     assert late == [False, True, True]
     with pytest.raises(InputError, match=r"must hold 13\.48 GiB"):
         simulate_machines(job.model_copy(update={"model": "llama2-70b"}), load_shape("llama2-70b"))
+
+
+def test_with_more_zeros_the_array_takes_less_energy_and_its_rival_as_much():
+    def joules(zeros):
+        job = Job(model="stories260K", array="8x8", prefill=8, decode=2, zero_fraction=zeros)
+        machines = simulate_machines(job, load_shape("stories260K"), None, Rivals(rivals="int8"))[0].machines
+        return [machine.phase("decode").joules_per_token["array"].typical for machine in machines]
+
+    (few, rival), (many, same) = joules(0.1), joules(0.9)
+    assert many < few
+    assert same == rival
