@@ -29,6 +29,7 @@ __all__ = [
     "write_text",
 ]
 
+_SEAL = "seal"  # field of a sealed artifact, a hash of its contents
 _CHUNK_BYTES = 1 << 20
 _NAME_BYTES = 120  # of a name in a path; file systems take 255 with what is put before and after it
 
@@ -160,14 +161,20 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_artifact(
-    path: Path, schema: str, schema_version: int, body: Mapping[str, object], inputs: Mapping[str, str]
+    path: Path,
+    schema: str,
+    schema_version: int,
+    body: Mapping[str, object],
+    inputs: Mapping[str, str],
+    sealed: bool = False,
 ) -> None:
     """Write a JSON artifact: header, then the fields of ``body``.
 
     ``schema``: name such as ``"tritforge.sim"``; ``schema_version``: raised when ``body`` changes its meaning;
-    ``inputs``: name -> sha256 of everything that the contents depend on.
+    ``inputs``: name -> sha256 of everything that the contents depend on; ``sealed``: with a hash of the contents, so
+    that a file that is taken for the work it stands for cannot change unseen.
     """
-    reserved = {"schema", "version", "created_by", "inputs"} & set(body)
+    reserved = {"schema", "version", "created_by", "inputs", _SEAL} & set(body)
     if reserved:
         raise ValueError(f"artifact body must not use the header fields {sorted(reserved)}")
     document = {
@@ -177,6 +184,8 @@ def write_artifact(
         "inputs": dict(inputs),
         **body,
     }
+    if sealed:
+        document[_SEAL] = _seal(document)
     write_text(path, json.dumps(document, indent=1, allow_nan=False) + "\n")
 
 
@@ -184,7 +193,7 @@ def read_artifact(path: Path, schema: str, schema_version: int, remedy: str = "w
     """Read a JSON artifact and refuse another schema or version; ``remedy`` ends the error message.
 
     Raises:
-        InputError: the file is missing, is not JSON, or carries another schema or version.
+        InputError: the file is missing, is not JSON, carries another schema or version, or has a broken seal.
     """
     path = Path(path)
     try:
@@ -203,7 +212,18 @@ def read_artifact(path: Path, schema: str, schema_version: int, remedy: str = "w
         )
     if not isinstance(document.setdefault("inputs", {}), dict):
         raise InputError(f"{path}: field 'inputs' must be a mapping of hashes; {remedy}")
+    if _SEAL in document and document.pop(_SEAL) != _seal(document):
+        raise InputError(f"{path}: must hold what was written, as its seal says; it is damaged, or edited; {remedy}")
     return document
+
+
+def _seal(document: Mapping[str, object]) -> str:
+    """Hash of an artifact's contents as they are read back."""
+    contents = {name: value for name, value in document.items() if name != "created_by"}
+    try:
+        return sha256_json(json.loads(json.dumps(contents)))
+    except ValueError:  # NaN, which nothing here writes
+        return ""
 
 
 def _command() -> str:

@@ -5,14 +5,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from hw.artifact import read_artifact, write_artifact
+from hw.artifact import read_artifact, sha256_file, write_artifact
 from hw.division import ceil_divide
 from hw.document import Record, record_of
 from hw.trit import Packing
 from quant.kv.formats import FLOAT_BITS, KvFormat
 from quant.shapes import ModelShape
 
-__all__ = ["OUTLIER_BITS", "LinearEntry", "Manifest", "read_manifest", "write_manifest"]
+__all__ = ["OUTLIER_BITS", "LinearEntry", "Manifest", "is_of_manifest", "read_manifest", "write_manifest"]
 
 _SCHEMA, _VERSION = "tritforge.manifest", 1
 OUTLIER_BITS = 8  # of a weight, and of its row's zero point, see quant.weights.side_data.Outliers
@@ -113,6 +113,11 @@ class Manifest(Record):
         return zeros / sum(weights)
 
 
+def is_of_manifest(checkpoint: Path, manifest: Manifest) -> bool:
+    """Whether a ``ternary.safetensors`` holds, bit for bit, what the manifest was written for."""
+    return checkpoint.is_file() and sha256_file(checkpoint) == manifest.weights_sha256
+
+
 def write_manifest(path: Path, manifest: Manifest) -> None:
     """Write ``manifest.json``; the derived figures are written beside the fields for readers of the file."""
     body = manifest.model_dump() | {
@@ -123,7 +128,7 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
         }
     }
     inputs = {"weights": manifest.weights_sha256, "source": manifest.source_sha256}
-    write_artifact(path, _SCHEMA, _VERSION, body, inputs)
+    write_artifact(path, _SCHEMA, _VERSION, body, inputs, sealed=True)
 
 
 def read_manifest(path: Path) -> Manifest:

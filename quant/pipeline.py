@@ -11,7 +11,7 @@ from hw.document import Record
 from hw.errors import InputError
 from hw.progress import StageReport
 from quant.job import QuantJob, Texts, texts_of
-from quant.manifest import Manifest, read_manifest
+from quant.manifest import Manifest, is_of_manifest, read_manifest
 from quant.native.detect import method_for
 from quant.recording import Recording, read_recording, recorded_from
 from quant.registry import NATIVE, check_method
@@ -100,12 +100,14 @@ def _is_complete(folder: Path, job: QuantJob, texts: Texts) -> bool:
     try:
         manifest = read_manifest(folder / "manifest.json")
         recorded = recorded_from(folder)
-        Checkpoint(folder / "ternary.safetensors")
+        whole = is_of_manifest(folder / "ternary.safetensors", manifest)
+        read_recording(folder)
     except InputError:  # damaged, or of another version
         return False
     wanted = {texts.name_of(text) for text in texts.more}
     return (
-        recorded == (manifest.weights_sha256, job.kv)
+        whole
+        and recorded == (manifest.weights_sha256, job.kv)
         and manifest.kv == job.kv_format
         and manifest.recorded_tokens == job.recorded_tokens
         and manifest.evaluation == texts.evaluation_name

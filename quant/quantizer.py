@@ -20,7 +20,7 @@ from quant.llama.cached import cached_attention
 from quant.llama.evaluate import LastWord, last_word_accuracy, last_words, perplexity
 from quant.llama.loading import load_model
 from quant.llama.recorder import record_pass
-from quant.manifest import Manifest, write_manifest
+from quant.manifest import Manifest, is_of_manifest, read_manifest, write_manifest
 from quant.procedures.calibrate import token_windows
 from quant.procedures.carry import carry
 from quant.procedures.work import Work
@@ -129,12 +129,15 @@ def _run_job(
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether a packed checkpoint is there and can be read."""
+    """Whether a packed checkpoint is there, can be read, and is that of the manifest beside it, where there is one."""
     try:
         Checkpoint(path)
     except InputError:
         return False
-    return True
+    try:
+        return is_of_manifest(path, read_manifest(path.with_name("manifest.json")))
+    except InputError:  # killed before it was written, or damaged itself
+        return True
 
 
 def apply_checkpoint(loaded: LoadedModel, checkpoint: Checkpoint) -> None:
@@ -228,7 +231,7 @@ def _once(
     with suppress(InputError):  # none, or one of another version
         return dict(read_artifact(path, _REFERENCE_SCHEMA, _REFERENCE_VERSION)["perplexity"])
     body = {**identity, "perplexity": measure()}
-    write_artifact(path, _REFERENCE_SCHEMA, _REFERENCE_VERSION, body, {"weights": weights})
+    write_artifact(path, _REFERENCE_SCHEMA, _REFERENCE_VERSION, body, {"weights": weights}, sealed=True)
     return dict(body["perplexity"])
 
 

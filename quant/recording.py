@@ -188,7 +188,7 @@ def write_recording(folder: Path, recording: Recording) -> None:
         kv=recording.kv,
     )
     inputs = {"weights": header.weights_sha256, "tensors": header.tensors_sha256}
-    write_artifact(folder / "recording.json", _SCHEMA, _VERSION, header.model_dump(), inputs)
+    write_artifact(folder / "recording.json", _SCHEMA, _VERSION, header.model_dump(), inputs, sealed=True)
 
 
 def recorded_from(folder: Path) -> tuple[str, str]:

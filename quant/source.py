@@ -195,7 +195,7 @@ def _hub_snapshot(model: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(model, allow_patterns=["*.json", "*.safetensors", "tokenizer*"]))
+        return Path(snapshot_download(model, allow_patterns=["*.json", "*.safetensors", *_TOKENIZER_FILES]))
     except Exception as error:
         raise InputError(_hub_complaint(model, error)) from None
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from hw.errors import InputError
 from quant.llama.blocks import LoadedModel
 from quant.llama.loading import load_model
-from quant.manifest import Manifest, read_manifest
+from quant.manifest import Manifest, is_of_manifest, read_manifest
 from quant.quantizer import apply_checkpoint
 from quant.source import located, resolve
 from quant.weights.checkpoint import Checkpoint
@@ -44,7 +44,12 @@ def open_finished(run: Path, model: str | None = None) -> Finished:
         InputError: no finished run, or another model than the one that was quantized.
     """
     folder = run.parent if run.is_file() else run
-    manifest, checkpoint = read_manifest(folder / "manifest.json"), Checkpoint(folder / "ternary.safetensors")
+    manifest, packed = read_manifest(folder / "manifest.json"), folder / "ternary.safetensors"
+    checkpoint = Checkpoint(packed)
+    if not is_of_manifest(packed, manifest):
+        raise InputError(
+            f"{packed}: must be the file that manifest.json was written for; it is damaged: quantize again"
+        )
     named = model or manifest.source or manifest.model
     try:
         source = located(resolve(named))

@@ -1,7 +1,7 @@
 """``python -m tests.quant.perplexities``: our perplexity beside transformers' of a tiny model of every family.
 
-Random weights, a byte tokenizer, the project's licence as the text. Ours is what ``tritforge quant`` prints as "before":
-the stepped forward pass of ``quant.llama``; theirs is transformers' whole model with its eager attention and own masks.
+Random weights, a byte tokenizer, the licence as the text. Ours is what ``tritforge quant`` prints as "before": the
+stepped forward pass of ``quant.llama``; theirs is transformers' whole model with its eager attention and own masks.
 The figures go to ``perplexities.json`` beside this file and into the table of docs/inputs.md.
 """
 

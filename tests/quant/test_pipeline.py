@@ -233,6 +233,7 @@ def test_published_figures_stand_beside_a_llama2_7b(job, tmp_path):
     assert "8.59" not in printed
     (path,) = tmp_path.rglob("manifest.json")
     document = json.loads(path.read_text()) | {"shape": shape.model_dump()}
+    document.pop("seal")  # it would be found out otherwise
     path.write_text(json.dumps(document))
     printed = run()
     assert "PT-BitNet W1.58A8" in printed
