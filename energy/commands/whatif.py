@@ -11,7 +11,7 @@ from rich.console import Console
 from energy.commands.show import BUILD, show
 from energy.reports.answer import answer
 from energy.reports.pages.document import provenance
-from energy.reports.pages.study import study_html
+from energy.reports.pages.study import study_html, study_picture
 from energy.reports.study import print_study
 from energy.study.document import load_study
 from energy.study.engine import run_study
@@ -71,6 +71,9 @@ def _whatif(options: Namespace) -> None:
     made = provenance(["tritforge", "whatif", "--study", options.study], {"study": study_sha256(study)})
     write_text(folder / "report.html", study_html(result, made))
     written = ["study.json", "points.csv", "report.html"]
+    if picture := study_picture(result):
+        write_text(folder / "front.svg", picture)
+        written.append("front.svg")
     if has_parquet():
         write_parquet(folder / "points.parquet", result)
         written.append("points.parquet")

@@ -22,6 +22,7 @@ from energy.reports.rows import SAVINGS, percent, reduction_rows, si
 from energy.reports.sources.fpga import fpga_table, measure_fpga
 from energy.reports.sources.machine import measure_sources, source_range, sources_table
 from energy.reports.sources.tables import ENERGY_TABLES
+from energy.reports.studies import measure_studies, studies_text
 from energy.reports.study_reference import STUDY_TABLES
 from energy.study.accuracy import METHODS_FILE, best_perplexities
 from energy.summary import JobSummary, MachineSummary
@@ -52,6 +53,7 @@ PAGES = (  # those rendered here
 _MAIN_RESULT = RESULTS / "sim-llama2-7b.json"
 _FAMILY = RESULTS / "machines.json"
 _SOURCES = RESULTS / "cost-sources.json"
+_STUDIES = RESULTS / "studies.json"
 _FPGA = RESULTS / "fpga-power.json"
 _ATTENTION = RESULTS / "attention-llama2-7b.json"
 _HOLDS = RESULTS / "machines-llama2-7b.json"
@@ -78,7 +80,8 @@ def measure() -> list[Path]:
     measure_sources(_SOURCES)
     measure_fpga(_FPGA)
     write_perplexities()
-    return [*_JOBS, _HOLDS, _FAMILY, _ATTENTION, _SOURCES, _FPGA, METHODS_FILE]
+    measure_studies(_STUDIES)
+    return [*_JOBS, _HOLDS, _FAMILY, _ATTENTION, _SOURCES, _FPGA, METHODS_FILE, _STUDIES]
 
 
 def write_perplexities() -> None:
@@ -224,6 +227,7 @@ _TABLES: dict[str, Callable[[], str]] = {
     "family": partial(family_table, _FAMILY),
     "cost-sources": partial(sources_table, _SOURCES),
     "source-range": partial(source_range, _SOURCES),
+    "studies": partial(studies_text, _STUDIES),
     "fpga-power": partial(fpga_table, _FPGA),
     "attention": partial(attention_table, _ATTENTION),
     "attention-quality": partial(quality_table, _ATTENTION, RESULTS / "kv.json"),

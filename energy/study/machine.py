@@ -18,6 +18,7 @@ from sim.memory import MemoryConfig, load_memory
 from sim.residence import stored_bytes
 from sim.result import SimResult
 from sim.simulator import simulate_trace
+from sim.split import simulate_split
 from sim.trace.build import Trace, build_trace
 
 __all__ = ["AXES", "NAMED", "PLACEMENT", "Catalog", "Machine", "fields_of_machine", "is_axis"]
@@ -30,14 +31,6 @@ PLACEMENT = "placement."  # + name of an op
 _KEPT_RUNS = 64  # shapes that rivals are tried in, too
 
 _NESTED = ("host", "placement", "array_fields", "rivals")  # no axes themselves
-_SPLIT = (
-    "decode_array",
-    "decode_memory",
-    "decode_channels",
-    "decode_cores",
-    "kv_link_bytes_per_s",
-    "kv_link_latency_s",
-)
 # Fields of a job that its run does not depend on.
 _NOT_SIMULATED = {"costs", "rivals", "rival_bus", "hold", "fits", "fpga"}
 _UNSWEPT = {  # fields that are no figure, or are documents of their own
@@ -49,7 +42,7 @@ _DOCUMENTS: dict[str, type[Record]] = {"host": Host, "array": ArrayConfig, "memo
 # What an axis may be: fields of the job, then of the documents that it names, then ``placement.OP``.
 AXES = (
     *(name for name in NAMED if name in StudyJob.model_fields),
-    *(name for name in StudyJob.model_fields if name not in (*NAMED, *_NESTED, *_SPLIT)),
+    *(name for name in StudyJob.model_fields if name not in (*NAMED, *_NESTED)),
     *(
         f"{prefix}.{name}"
         for prefix, document in _DOCUMENTS.items()
@@ -111,8 +104,8 @@ class Catalog:
         array = costs.clocked(array)
         if job.decode == 0:
             raise InputError("decode must be at least 1 in a study, not 0")
-        if job.is_split:
-            raise InputError("decode_array, decode_memory and decode_cores must be left out of a study's base")
+        if job.is_split and (job.rivals or job.fits):
+            raise InputError("decode_array, decode_memory and decode_cores must be left out beside rivals and fits")
         job.core_group.check(array)
         return Machine(
             job,
@@ -133,9 +126,7 @@ class Catalog:
         if key not in self._runs:
             while len(self._runs) >= _KEPT_RUNS:
                 del self._runs[next(iter(self._runs))]
-            trace = _trace(machine, self._manifest(machine))
-            result = simulate_trace(trace, machine.array, machine.memory, machine.job.core_group)
-            self._runs[key] = result, stored_bytes(trace, machine.array)
+            self._runs[key] = _simulated(machine, self._manifest(machine))
         return self._runs[key]
 
     def _manifest(self, machine: Machine) -> Manifest | None:
@@ -199,14 +190,27 @@ def _key(machine: Machine) -> tuple:
     return repr(fields), *(one.model_dump_json() for one in (machine.shape, machine.array, machine.memory))
 
 
-def _trace(machine: Machine, manifest: Manifest | None) -> Trace:
+def _simulated(machine: Machine, manifest: Manifest | None) -> tuple[SimResult, int]:
+    """The run of ``machine``, on one array or on prefill's and decode's, and the bytes that it stores."""
+    job, array, memory = machine.job, machine.array, machine.memory
+    trace = _trace(machine, array, manifest)
+    stored = stored_bytes(trace, array)
+    if not job.is_split:
+        return simulate_trace(trace, array, memory, job.core_group), stored
+    link = job.decode_link(array)
+    after = _trace(machine, link.array, manifest)
+    result = simulate_split((trace, after), array, memory, link, job.core_group)
+    return result, stored + stored_bytes(after, link.array)
+
+
+def _trace(machine: Machine, array: ArrayConfig, manifest: Manifest | None) -> Trace:
     job = machine.job
     return build_trace(
         machine.shape,
         job.prefill,
         job.decode,
         job.batch,
-        formats=job.formats(machine.array, machine.shape, manifest),
+        formats=job.formats(array, machine.shape, manifest),
         execution=job.execution,
         manifest=manifest,
     )

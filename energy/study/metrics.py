@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from energy.area import area_of
-from energy.costs.tables import Cost
+from energy.costs.tables import ZERO, Cost
 from energy.luts import luts_of
 from energy.model import energy_of, peak_power
 from energy.sizing import Sizing, sized_rival
@@ -161,8 +161,11 @@ def _figures(machine: Machine, result: SimResult, stored: int) -> dict[str, floa
     request_s = prefill.seconds + decode.seconds
     tokens_per_s = decode.tokens / decode.seconds
     request_j = (prefill.total + decode.total).scaled(1 / job.batch)
-    area = area_of(array, machine.costs, job.core_group)
-    mm2 = area.total if area else None
+    machines = [(array, job.core_group)]
+    if result.decode_machine:
+        machines.append((result.decode_machine.array, result.decode_machine.cores))
+    areas = [area_of(one, machine.costs, cores) for one, cores in machines]
+    mm2 = sum((area.total for area in areas if area), ZERO) if all(areas) else None
     return {
         "first_token_s": prefill.seconds,
         "user_s_per_token": decode.seconds / job.decode,
@@ -180,10 +183,11 @@ def _figures(machine: Machine, result: SimResult, stored: int) -> dict[str, floa
         "decode_tokens_per_s_per_mm2": _over(tokens_per_s, mm2) if mm2 else None,
         "memory_bytes": stored,
         **_elements(machine),
-        "lanes": result.lanes,
-        "buffer_bytes": array.weight_buffer_bytes
-        + array.activation_buffer_bytes
-        + job.cores * array.accumulator_buffer_bits / 8,
+        "lanes": sum(one.lanes * cores.count for one, cores in machines),
+        "buffer_bytes": sum(
+            one.weight_buffer_bytes + one.activation_buffer_bytes + cores.count * one.accumulator_buffer_bits / 8
+            for one, cores in machines
+        ),
     }
 
 

@@ -7,13 +7,13 @@ from markupsafe import Markup
 from energy.reports.answer import LETTERS, Design, answer, axes_text, designs, figures_text, metric_title
 from energy.reports.charts.plane import Line, Point, plane
 from energy.reports.numbers import common_unit, significant, thin
-from energy.reports.pages.document import Cell, Column, Provenance, Table, column, render, text_column
+from energy.reports.pages.document import Cell, Column, Provenance, Table, column, render, standalone, text_column
 from energy.reports.study import best_first, figure_text, value_text
 from energy.study.document import Study
 from energy.study.metrics import HIGH, LOW, METRICS
 from energy.study.result import StudyPoint, StudyResult
 
-__all__ = ["study_html"]
+__all__ = ["study_html", "study_picture"]
 
 _PRINTED = ("first_token_s", "power_w", "area_mm2")  # beside objectives and derived metrics
 _ROWS = 500  # of the table and the picture; 2 kB each
@@ -42,6 +42,13 @@ def study_html(result: StudyResult, made: Provenance) -> str:
         reasons=_reasons(result),
         provenance=made,
     )
+
+
+def study_picture(result: StudyResult) -> str:
+    """The page's figure as an SVG file of its own; empty where no point counts."""
+    points = result.feasible
+    drawn = [*result.front[:_ROWS], *(point for point in points[:: len(points) // _ROWS + 1] if not point.pareto)]
+    return standalone(_picture(result.study, drawn, designs(result))) if drawn else ""
 
 
 def _objectives(study: Study) -> str:
