@@ -34,8 +34,8 @@ _NESTED = ("host", "placement", "array_fields", "rivals")  # no axes themselves
 # Fields of a job that its run does not depend on.
 _NOT_SIMULATED = {"costs", "rivals", "rival_bus", "hold", "fits", "fpga"}
 _UNSWEPT = {  # fields that are no figure, or are documents of their own
-    "name", "description", "source", "efficiency_source", "parameters", "parameters_source", "dram", "experts",
-    "windowed_layers", "scaled", "dense_layers", "layers_without_rope",
+    "name", "description", "source", "efficiency_source", "capacity_source", "parameters", "parameters_source",
+    "dram", "experts", "windowed_layers", "scaled", "dense_layers", "layers_without_rope",
 }  # fmt: skip
 _DOCUMENTS: dict[str, type[Record]] = {"host": Host, "array": ArrayConfig, "memory": MemoryConfig, "model": ModelShape}
 
