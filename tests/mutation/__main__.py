@@ -91,7 +91,7 @@ COMPILED = {
     "sim/kernels/": ["tests/sim/kernels"],
     "hw/gates/flow/event_kernel.py": ["tests/hw/gates/flow/test_event_kernel.py"],
 }
-_SHARE_OF_TIME = 20.0  # seconds of tests that judge one mutant, at most
+_SHARE_OF_TIME = 40.0  # seconds of tests that judge one mutant, at most
 _QUICK_S = 5.0  # of the likeliest files' tests, before all others
 _LIMIT_S = 400
 _HEAVY = ("numpy", "numba", "pydantic", "rich.console", "torch", "safetensors.torch", "transformers", "hypothesis")
@@ -169,7 +169,7 @@ def equivalents() -> dict[str, str]:
 
 
 def tests_for(case: Case, lines: dict) -> list[str]:
-    """Node ids or folders that judge a mutant, the quickest first.
+    """Node ids or folders that judge a mutant, the quickest first behind those of the file named after it.
 
     Behind the tests that run its line come the others of their files: a fixture of a module, or what a cache holds,
     runs under the first test that asks for it, and the others see the same numbers.
@@ -186,7 +186,8 @@ def tests_for(case: Case, lines: dict) -> list[str]:
     chosen, total = [], 0.0
     together = {name.partition("::")[0] for name in names}
     others = {name for name in seconds if name.partition("::")[0] in together} - set(names)
-    quickest = sorted(names, key=lambda name: seconds.get(name, 1.0))
+    stem = Path(case.path).stem
+    quickest = sorted(names, key=lambda name: (stem not in _file(name), seconds.get(name, 1.0)))
     for name in [*quickest, *sorted(others, key=lambda name: seconds.get(name, 1.0))]:
         total += seconds.get(name, 1.0)
         if chosen and total > _SHARE_OF_TIME:

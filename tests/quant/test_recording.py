@@ -1,5 +1,7 @@
 """Recordings: statistics equal a naive walk over lanes and issues, files come back equal, damage is refused."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from quant.recording import (
     LinearRecord,
     OperandStatistics,
     Recording,
+    _input,
     decode_statistics,
     input_name,
     prefill_statistics,
@@ -114,3 +117,34 @@ def test_tensors_of_another_recording_are_refused(operands, tmp_path):
     (tmp_path / "recording.safetensors").write_bytes(b"other")
     with pytest.raises(InputError, match="does not belong"):
         read_recording(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("q", "scale", "fits"),
+    [
+        (np.zeros((3, 5), np.int8), np.ones(3), True),
+        (np.zeros((3, 5), np.int16), np.ones(3), False),
+        (np.zeros((3, 5, 1), np.int8), np.ones(3), False),
+        (np.zeros((3, 4), np.int8), np.ones(3), False),
+        (np.zeros((3, 7), np.int8), np.ones(3), False),
+        (np.zeros((3, 5), np.int8), np.ones(5), False),
+        (np.zeros((3, 5), np.int8), np.ones((3, 1)), False),
+    ],
+)
+def test_an_input_is_int8_of_its_linears_width_with_a_scale_per_token(q, scale, fits, tmp_path):
+    """A linear of five inputs and seven outputs, each condition alone not met."""
+    record = SimpleNamespace(input="x", n=7, k=5)
+    if fits:
+        found, scales = _input({"x.q": q, "x.s": scale}, record, tmp_path)
+        assert found is q
+        assert scales is scale
+    else:
+        with pytest.raises(InputError, match=r"input 'x' must be int8 \(tokens, 5\) with a scale per token, not "):
+            _input({"x.q": q, "x.s": scale}, record, tmp_path)
+
+
+def test_an_input_without_values_or_scales_is_named(tmp_path):
+    record = SimpleNamespace(input="x", n=7, k=5)
+    for held in ({}, {"x.q": np.zeros((3, 5), np.int8)}, {"x.s": np.ones(3)}):
+        with pytest.raises(InputError, match="holds no input 'x'"):
+            _input(held, record, tmp_path)
