@@ -89,7 +89,9 @@ EXCLUDED = (
 # takes longer than running it, and callers that are kept on disk hold what it was before.
 COMPILED = {
     "sim/kernels/": ["tests/sim/kernels"],
-    "hw/gates/flow/event_kernel.py": ["tests/hw/gates/flow/test_event_kernel.py"],
+    "hw/gates/flow/event_kernel.py": [
+        *("tests/hw/gates/flow/test_event_kernel.py", "tests/hw/gates/flow/test_timing_and_energy.py"),
+    ],
 }
 _SHARE_OF_TIME = 40.0  # seconds of tests that judge one mutant, at most
 _QUICK_S = 5.0  # of the likeliest files' tests, before all others

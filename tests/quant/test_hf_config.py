@@ -208,3 +208,10 @@ def test_every_field_of_transformers_configs_is_known(tmp_path):
             shape_from_hf_config(tmp_path / "config.json").layers
             == json.loads((tmp_path / "config.json").read_text())["num_hidden_layers"]
         )
+
+
+def test_a_field_of_rope_that_is_null_is_as_one_that_is_absent():
+    scaling = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}
+    wanted = read(rope_scaling=scaling)
+    assert wanted.rope_scaling == "yarn"
+    assert read(rope_scaling=scaling | {"attention_factor": None, "beta_fast": None, "truncate": False}) == wanted
