@@ -65,3 +65,9 @@ def test_sum_bits_hold_the_extreme_sums_and_not_a_bit_more(mac, k, shift):
 def test_an_int8_array_refuses_accumulators_that_only_trits_would_fit():
     with pytest.raises(ValueError, match="accumulator_bits must be at least 18 for a tile of 8 lanes, not 12"):
         ArrayConfig(**sized(8, 8).baseline("int8").model_dump() | {"accumulator_bits": 12})
+
+
+def test_trees_complete_negations_by_a_count_and_grids_element_by_element():
+    tree = load_array("edge-32x32")
+    assert tree.structure.counts_negatives
+    assert not tree.reorganised("systolic").structure.counts_negatives
