@@ -14,6 +14,7 @@ from energy.study.expressions import Constraint, Expression, contradiction
 from energy.study.front import MAX_OBJECTIVES
 from energy.study.machine import AXES, NAMED, PLACEMENT, Catalog, is_axis
 from energy.study.metrics import FIGURES, METRICS, metric_of, rival_figures
+from energy.study.search import Search
 from energy.study.setting import StudyJob
 from hw.arithmetics import Mac
 from hw.document import Record, load_named, names_in
@@ -64,6 +65,9 @@ class Study(Record):
         [], description="comparisons such as power_w <= 2; a point that does not meet one keeps its row, and the reason"
     )
     derived: dict[str, Derived] = Field({}, description="metrics of your own: name -> expression and unit")
+    search: Search | None = Field(
+        None, description="in place of every combination: sampler nsga2, nsga3 or tpe, trials, seed, storage"
+    )
     minimize: list[str] = Field(
         [], description="metrics, small is good; by default user_s_per_token and decode_j_per_token"
     )
@@ -132,15 +136,19 @@ class Study(Record):
 
     def combinations(self) -> Iterator[dict[str, Value]]:
         """Values by axis of every point; costs change fastest, since points that differ in nothing else run once."""
-        steps = [[{name: value} for value in values] for name, values in self.axes.items() if name != "costs"]
-        steps += [
-            [dict(zip(group, values, strict=True)) for values in zip(*group.values(), strict=True)]
-            for group in self.zip
-        ]
-        steps.append([{"costs": value} for value in self.axes.get("costs", ())] or [{}])
-        for parts in product(*steps):
+        for parts in product(*self.steps().values()):
             values = {name: value for part in parts for name, value in part.items()}
             yield {name: values[name] for name in self.columns}
+
+    def steps(self) -> dict[str, list[dict[str, Value]]]:
+        """What may be chosen independently, by its axis or its linked axes: the fields that each choice sets."""
+        steps = {name: [{name: value} for value in values] for name, values in self.axes.items() if name != "costs"}
+        for group in self.zip:
+            values = zip(*group.values(), strict=True)
+            steps["+".join(group)] = [dict(zip(group, one, strict=True)) for one in values]
+        if "costs" in self.axes:
+            steps["costs"] = [{"costs": value} for value in self.axes["costs"]]
+        return steps
 
     def check_documents(self, origin: str) -> None:
         """Load everything that the study names, so that a misspelled name is no infeasible point.
@@ -176,8 +184,10 @@ class Study(Record):
             if len(set(counts.values())) != 1:
                 shown = ", ".join(f"{count} of {name}" for name, count in counts.items()) or "none"
                 raise ValueError(f"linked axes must have equally many values, not {shown}")
-        if (points := self.points) > MAX_POINTS:
-            raise ValueError(f"axes must span at most {MAX_POINTS} points, not {points}; take a coarser step")
+        if (points := self.points) > MAX_POINTS and self.search is None:
+            raise ValueError(
+                f"axes must span at most {MAX_POINTS} points, not {points}; take a coarser step, or search among them"
+            )
 
     def _check_derived(self) -> None:
         taken = {*FIGURES, *rival_figures(self.base.rivals), *AXES}

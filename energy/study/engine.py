@@ -1,7 +1,7 @@
 """Points of a study measured, here or by several processes; each process reads a document and steps a GEMM once."""
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
@@ -12,7 +12,8 @@ from energy.study.document import Study
 from energy.study.journal import Journal
 from energy.study.machine import Catalog
 from energy.study.metrics import figures_of
-from energy.study.result import Measured, StudyResult, finished
+from energy.study.result import Judge, Measured, StudyResult, finished
+from energy.study.search import Search, Searcher
 from energy.study.setting import StudyJob
 from hw.artifact import sha256_json, tool_version
 from hw.errors import InputError
@@ -22,6 +23,7 @@ __all__ = ["measure", "processes_for", "run_study"]
 
 _CHUNK = 32  # points that travel together, neighbours, so that GEMMs recur within them
 _AHEAD = 2  # chunks per process that wait, so that none idles and memory stays flat
+_WORTH_TRIALS = 8  # of a generation, per process
 _WORTH_POINTS = 256  # below, the start of processes takes longer than the points
 
 Point = dict[str, Value]
@@ -45,10 +47,13 @@ def run_study(
         InputError: a name in the study that is unknown. A combination that cannot work is a row with its reason.
     """
     study.check_documents(origin)
+    processes = processes_for(study) if processes is None else processes
+    if study.search is not None:
+        return _searched(study, study.search, tick, processes, journal)
     total, rows = study.points, _known_rows(study, journal)
     pending = ((index, values) for index, values in enumerate(study.combinations()) if index not in rows)
     try:
-        for chunk in _measured(study.base, pending, processes_for(study) if processes is None else processes):
+        for chunk in _measured(study.base, pending, processes):
             if journal:
                 journal.add(row for _, row in chunk)
             for index, row in chunk:
@@ -57,12 +62,52 @@ def run_study(
     finally:
         if journal:
             journal.close()
-    return finished(study, [rows[index] for index in range(total)])
+    return finished(study, zip(study.combinations(), (rows[index] for index in range(total)), strict=True))
 
 
 def processes_for(study: Study) -> int:
     """One per processor for a study that is long enough to repay their start, else this process alone."""
-    return usable_cpus() if study.points >= _WORTH_POINTS else 1
+    points = study.search.trials if study.search else study.points
+    return usable_cpus() if points >= _WORTH_POINTS else 1
+
+
+def _searched(
+    study: Study, search: Search, tick: Callable[[int, int], None], processes: int, journal: Journal | None
+) -> StudyResult:
+    """The rows of the points that a search proposes, each once."""
+    searcher, judge, catalog = Searcher(study, search), Judge(study), Catalog()
+    kept = dict(journal.rows) if journal else {}
+    rows: dict[tuple, tuple[Point, Measured]] = {}
+
+    def measured(points: Iterable[Point]) -> None:
+        ordered = ({name: point[name] for name in study.columns} for point in points)
+        new = {tuple(point.values()): point for point in ordered}
+        new = {key: point for key, point in new.items() if key not in rows}
+        for key, point in new.items():
+            if row := kept.get(_inputs_sha256(study.base, point, catalog)) if kept else None:
+                rows[key] = point, row
+        pending = [point for key, point in new.items() if key not in rows]
+        for chunk in _measured(study.base, enumerate(pending), min(processes, len(pending) // _WORTH_TRIALS + 1)):
+            if journal:
+                journal.add(row for _, row in chunk)
+            for index, row in chunk:
+                rows[tuple(pending[index].values())] = pending[index], row
+
+    def objectives(point: Point) -> list[float] | None:
+        judged = judge.point(*rows[tuple(point[name] for name in study.columns)])
+        return [judged.metrics[name] for name in study.objectives] if judged.feasible else None  # type: ignore[misc]
+
+    try:
+        measured(searcher.known())
+        tick(searcher.told, search.trials)
+        while generation := searcher.generation():
+            measured(generation)
+            searcher.tell(objectives)
+            tick(searcher.told, search.trials)
+    finally:
+        if journal:
+            journal.close()
+    return finished(study, rows.values())
 
 
 def measure(base: StudyJob, values: Point, catalog: Catalog) -> Measured:

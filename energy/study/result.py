@@ -1,7 +1,7 @@
 """``StudyResult``: a row per point with the hash of its inputs, its figures or the reason why it has none."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from energy.study.axes import Value
@@ -15,7 +15,7 @@ from hw.artifact import sha256_json, write_artifact
 from hw.document import Record
 from hw.errors import InputError
 
-__all__ = ["Measured", "StudyPoint", "StudyResult", "finished", "study_sha256", "write_study"]
+__all__ = ["Judge", "Measured", "StudyPoint", "StudyResult", "finished", "study_sha256", "write_study"]
 
 _SCHEMA, _VERSION = "tritforge.study", 2
 _MOST_POINTS = 10_000  # in study.json; a larger study has its front there and every row in the tables beside it
@@ -67,20 +67,29 @@ class StudyResult(Record):
         return heads.most_common()
 
 
-def finished(study: Study, measured: list[Measured]) -> StudyResult:
-    """The rows of ``measured``, in the order of ``study.combinations()``: derived, judged, the front marked."""
-    derived = {name: Expression(metric.expression) for name, metric in study.derived.items()}
-    constraints = [Constraint(text) for text in study.constraints]
-    catalog, wanted = Catalog(), _fields_wanted(derived, constraints)
-    points = []
-    for values, row in zip(study.combinations(), measured, strict=True):
+class Judge:
+    """Derives metrics and judges constraints of a study's rows."""
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        self._derived = {name: Expression(metric.expression) for name, metric in study.derived.items()}
+        self._constraints = [Constraint(text) for text in study.constraints]
+        self._catalog, self._wanted = Catalog(), _fields_wanted(self._derived, self._constraints)
+
+    def point(self, values: dict[str, Value], row: Measured) -> StudyPoint:
+        """The point of ``values``, whose row is ``row``."""
         figures, reason = row.figures, row.reason
         if reason is None:
-            fields = fields_of_machine(catalog.machine(study.base, values)) if wanted else {}
-            figures, reason = _judged(study, figures, fields, derived, constraints)
+            fields = fields_of_machine(self._catalog.machine(self.study.base, values)) if self._wanted else {}
+            figures, reason = _judged(self.study, figures, fields, self._derived, self._constraints)
         # of values that were checked when measured: a second check would copy every dict
-        points.append(StudyPoint.model_construct(values=values, metrics=figures, reason=reason, sha256=row.sha256))
-    return StudyResult(study=study, points=_marked(study, points))
+        return StudyPoint.model_construct(values=values, metrics=figures, reason=reason, sha256=row.sha256)
+
+
+def finished(study: Study, measured: Iterable[tuple[dict[str, Value], Measured]]) -> StudyResult:
+    """Points with their rows, in this order: derived, judged, the front marked."""
+    judge = Judge(study)
+    return StudyResult(study=study, points=_marked(study, [judge.point(values, row) for values, row in measured]))
 
 
 def study_sha256(study: Study) -> str:

@@ -66,9 +66,13 @@ def _picture(study: Study, points: Sequence[StudyPoint], named: Sequence[Design]
     ordered = sorted(points, key=lambda point: (id(point) in letters, point.pareto))  # those drawn last are on top
     marks = [_mark(study, point, letters.get(id(point), ""), x_factor, y_factor) for point in ordered]
     front = sorted((mark.x, mark.y) for mark, point in zip(marks, ordered, strict=True) if point.pareto)
-    titles = f"{metric_title(study, x)}, {x_unit}", f"{metric_title(study, y)}, {y_unit}"
+    titles = [
+        metric_title(study, name) + (f", {unit}" if unit != "1" else "") for name, unit in ((x, x_unit), (y, y_unit))
+    ]
     lines = [Line(front, "dotted")] if len(study.objectives) == 2 else []
-    return plane(marks, lines, *titles, f"{study.name}: {titles[1]} against {titles[0]}", _spoken(study, named), 420)
+    return plane(
+        marks, lines, titles[0], titles[1], f"{study.name}: {titles[1]} against {titles[0]}", _spoken(study, named), 420
+    )
 
 
 def _mark(study: Study, point: StudyPoint, label: str, x_factor: float, y_factor: float) -> Point:
