@@ -10,8 +10,11 @@ class InputError(ValueError):
 
     The message is one line: what it is, the value that came, and the way out. Command lines print it after
     ``error:`` and exit with status 2; anything else that escapes is a defect of this project and keeps its
-    traceback.
+    traceback. Line breaks that a file's name or value brings along become spaces.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.splitlines()))
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -54,8 +54,12 @@ def test_other_exceptions_are_findings():
 
 
 def test_refusals_of_two_lines_are_findings():
+    class TwoLines(InputError):  # InputError itself folds them
+        def __str__(self):
+            return "one\ntwo"
+
     def read(data, folder):
-        raise InputError("one\ntwo")
+        raise TwoLines("")
 
     with pytest.raises(Finding, match=r"^the refusal is not one line: one"):
         execute(_with(read), b"")
