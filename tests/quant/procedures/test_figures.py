@@ -207,7 +207,8 @@ def test_scales_of_down_are_fitted_by_the_share_to_what_the_residual_stream_lack
     full = SteppedBlock(tiny.model, copy.deepcopy(item.block), int8=False)
     original = item.linears[-1].module.weight.clone()
     stream = FloatStream(tiny.model, windows, share)
-    found, gains = stream.solve_block(item, solve, options)
+    found, gains, biases = stream.solve_block(item, solve, options)
+    assert biases == {}
     norms = {name: parameter for name, parameter in norm_weights(tiny.model).items() if name in gains}
     assert all(torch.equal(norms[name], gain) for name, gain in gains.items())  # changed in place
     ours, states, floats = SteppedBlock(tiny.model, item.block, int8=True), item.hidden, item.hidden
