@@ -208,7 +208,7 @@ def test_killed_reconstruction_goes_on_to_the_same_bits(three_blocks, tmp_path, 
 def test_teacher_stays_as_it_was(tiny, tmp_path, tables):
     windows = token_windows(tiny.tokenizer.encode(TEXT), 32, 12, "words")
     before = {name: value.clone() for name, value in tiny.model.state_dict().items()}
-    carry(work_on(tiny, "pt-bitnet-full", windows, tmp_path, **OPTIONS, tables=tables))
+    carry(work_on(tiny, "pt-bitnet-full", windows, tmp_path, **(OPTIONS | {"tables": tables})))
     assert all(torch.equal(value, before[name]) for name, value in tiny.model.state_dict().items())
 
 
@@ -264,6 +264,6 @@ def test_tables_of_another_size_are_refused(tiny, tmp_path):
 def test_tables_that_the_model_scales_are_not_trained(tiny, tmp_path):
     windows = token_windows(tiny.tokenizer.encode(TEXT), 32, 12, "words")
     scaled = tiny._replace(shape=tiny.shape.model_copy(update={"scaled": ("embedding",)}))
-    work = work_on(scaled, "pt-bitnet-full", windows, tmp_path, **OPTIONS, tables="trained")
+    work = work_on(scaled, "pt-bitnet-full", windows, tmp_path, **(OPTIONS | {"tables": "trained"}))
     with pytest.raises(InputError, match="option tables must be 'kept'"):
         carry(work)
