@@ -20,7 +20,7 @@ words = $(foreach name,$(options),$(if $(value $(name)),$(call quoted,$(name)=$(
 plain = $(if $(options),$(error $(firstword $(options)) is no option of make $@, which takes $(or $(1),none)))
 
 .DEFAULT_GOAL := help
-.PHONY: help sim quant verilog bitstream gates whatif compare claims demo list run integer kv rewrite export check-export results replay mappings dram \
+.PHONY: help sim quant verilog bitstream gates whatif compare claims demo list run integer kv rewrite export check-export results workload replay mappings dram \
   references bench bench-quant host simulate boards resources vector wave diagram array-options completion docs \
   test test-fast test-slow test-rtl test-nojit test-bounds fuzz mutate lint clean
 
@@ -78,6 +78,9 @@ export: $(VENV)/.quant ## a finished run of CHECKPOINT in FORMAT=hf, bitnet, ggu
 
 check-export: $(VENV)/.quant ## CHECKPOINT beside its export in FORMAT, in transformers or llama.cpp: tokens, perplexity
 	@$(PIP) -e '.[runtimes]' && $(TRITFORGE) $@ $(words)
+
+workload: $(VENV)/.core ## matrix products of MODEL's step PHASE as a file OUT in FORMAT=csv, scale-sim or zigzag
+	@$(TRITFORGE) $@ $(words)
 
 replay: $(VENV)/.quant ## the recorded pass of FOLDER on ARRAY: sums bit for bit, toggles
 	@$(TRITFORGE) $@ $(words)

@@ -10,6 +10,7 @@ from energy.weights import Measured
 from hw.document import Record
 from hw.errors import InputError
 from quant.shapes import ModelShape
+from sim.workload.products import Workload
 
 __all__ = ["Alternative", "find_alternatives"]
 
@@ -30,7 +31,12 @@ class Alternative(Record):
 
 
 def find_alternatives(
-    job: Job, shape: ModelShape, measured: Measured | None, rivals: Rivals, given: JobSummary, words: list[str]
+    job: Job,
+    shape: ModelShape | Workload,
+    measured: Measured | None,
+    rivals: Rivals,
+    given: JobSummary,
+    words: list[str],
 ) -> list[Alternative]:
     """A row per hold and rival after that of ``given``'s ternary machine; ``words``: options of the job.
 
@@ -55,8 +61,8 @@ def _command(words: list[str], hold: Hold) -> str:
 
 def _row(summary: JobSummary, number: int, hold: str, command: str) -> Alternative:
     machine = summary.machines[number]
-    phases = {phase.name: phase for phase in machine.phases}
-    prefill, decode = phases["prefill"], phases.get("decode")
+    prefill = machine.phases[0]
+    decode = next((phase for phase in machine.phases if phase.name == "decode"), None)
     return Alternative(
         hold=hold,
         mac=machine.mac,

@@ -21,7 +21,7 @@ COMMANDS = {
     "list": ENERGY["list"],
     "run": SIM["run"],
     **{name: QUANT[name] for name in ("integer", "kv", "rewrite", "export", "check-export", "results", "extras")},
-    **{name: SIM[name] for name in ("replay", "mappings", "dram", "references", "bench")},
+    **{name: SIM[name] for name in ("workload", "replay", "mappings", "dram", "references", "bench")},
     "bench-quant": QUANT["bench"],
     **{name: HW[name] for name in ("host", "simulate", "boards", "resources", "vector", "wave", "diagram")},
     "array-options": HW["options"],

@@ -14,7 +14,7 @@ from quant.shapes import ModelShape
 from sim.reports.explain import PhaseExplanation, explain
 from sim.result import SimResult
 from sim.simulator import simulate_on
-from sim.trace.build import build_trace
+from sim.workload.products import Workload
 
 __all__ = ["Findings", "find"]
 
@@ -30,7 +30,7 @@ class Findings(NamedTuple):
 
 def find(
     job: Job,
-    shape: ModelShape,
+    shape: ModelShape | Workload,
     measured: Measured | None,
     rivals: Rivals,
     summary: JobSummary,
@@ -46,9 +46,10 @@ def find(
     )
 
 
-def _explained(job: Job, shape: ModelShape, measured: Measured | None, result: SimResult) -> list[PhaseExplanation]:
+def _explained(
+    job: Job, shape: ModelShape | Workload, measured: Measured | None, result: SimResult
+) -> list[PhaseExplanation]:
     """Why ``result`` takes as long as it does: the job's own work on other machines."""
     manifest, statistics = (measured.manifest, measured.statistics) if measured else (None, None)
-    sizes = job.prefill, job.decode, job.batch
-    trace = build_trace(shape, *sizes, job.formats(result.array, shape, manifest), manifest, statistics, job.execution)
+    trace = job.trace(shape, result.array, manifest, statistics)
     return explain(result, partial(simulate_on, trace))

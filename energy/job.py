@@ -21,6 +21,7 @@ from sim.attention import measured_in_digits
 from sim.cores import CoreGroup
 from sim.job import SimJob
 from sim.result import SimResult
+from sim.workload.products import Workload
 
 __all__ = ["BASELINES", "Job", "Rivals", "simulate_machines"]
 
@@ -92,7 +93,7 @@ class Job(SimJob):
 
 
 def simulate_machines(
-    job: Job, shape: ModelShape, measured: Measured | None = None, rivals: Rivals | None = None
+    job: Job, shape: ModelShape | Workload, measured: Measured | None = None, rivals: Rivals | None = None
 ) -> tuple[JobSummary, list[SimResult]]:
     """Simulate the ternary array and its ``rivals`` (None: INT8 and FP16) and join them with costs.
 

@@ -48,6 +48,16 @@ class PhaseSummary(Record):
     total_j_per_token: Cost
     ops: list[OpSummary]
 
+    @property
+    def unit(self) -> str:
+        """What is counted as a token: ``token``, or ``pass`` through a list of products."""
+        return "pass" if self.name == "pass" else "token"
+
+    @property
+    def title(self) -> str:
+        """The phase with its tokens, of which a pass has none."""
+        return "a pass" if self.name == "pass" else f"{self.name}, {self.tokens} tokens"
+
 
 class MachineSummary(Record):
     """One array with its memory."""

@@ -22,6 +22,7 @@ __all__ = [
     "load_mapping",
     "load_named",
     "names_in",
+    "parse_yaml",
     "read_record",
     "record_of",
     "validate_document",
@@ -240,6 +241,15 @@ def _read_yaml(path: Path) -> object:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:
         raise InputError(f"{path}: must be UTF-8 YAML text, not binary data") from None
+    return parse_yaml(path, text)
+
+
+def parse_yaml(path: Path, text: str) -> object:
+    """The value of ``text``, which was read from ``path``.
+
+    Raises:
+        InputError: text that is not YAML, gives a key twice, or unfolds without bound.
+    """
     try:
         return yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:

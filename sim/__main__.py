@@ -12,6 +12,11 @@ COMMANDS = {
         "sim.commands.run:add_run",
         "--model llama2-7b --ops --explain",
     ),
+    "workload": Command(
+        "write the matrix products of a model's step as a file for SCALE-Sim, ZigZag or a spreadsheet",
+        "sim.commands.workload:add_workload",
+        "--model llama2-7b --phase decode --format scale-sim --out llama.csv",
+    ),
     "replay": Command(
         "replay a recorded pass on the array: sums bit for bit, zero fractions, toggles",
         "sim.commands.replay:add_replay",

@@ -1,5 +1,6 @@
 """``SimJob``: a model's prefill and decode on one machine; options, YAML and Python fill the same fields."""
 
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field
@@ -15,10 +16,13 @@ from sim.cores import CoreGroup, CoreSplit
 from sim.execution import Execution
 from sim.memory import Channels, MemoryConfig, load_memory
 from sim.result import SimResult
-from sim.simulator import array_formats, simulate
+from sim.simulator import array_formats, simulate_trace
 from sim.split import Link, simulate_split
-from sim.trace.build import TraceStatistics, build_trace
+from sim.trace.build import Trace, TraceStatistics, build_trace
 from sim.trace.ops import Formats
+from sim.trace.products import workload_trace
+from sim.workload.products import Workload
+from sim.workload.scale_sim import read_config
 
 __all__ = ["SimJob"]
 
@@ -29,7 +33,9 @@ class SimJob(Execution):
     """What to simulate, and how the machine runs it. Names are of shipped documents, or ``.yaml`` files."""
 
     model: str = Field("llama2-7b", description="shipped model (tritforge list models), or a file or hub id of one")
-    array: str = Field("mobile-64x64", description="shipped array (tritforge list arrays), RxC, or a .yaml file")
+    array: str = Field(
+        "mobile-64x64", description="shipped array (tritforge list arrays), RxC, a .yaml or a SCALE-Sim .cfg file"
+    )
     array_fields: dict[str, bool | int | float | str] = Field(
         {},
         description="field of the array that is another one in this run, such as vector_units=2, attention_lanes=64, "
@@ -102,7 +108,8 @@ class SimJob(Execution):
         Raises:
             InputError: an unknown array or field, a faulty file, or an array that cannot be.
         """
-        return self.with_fields(load_array(self.array))
+        is_config = self.array.endswith(".cfg")
+        return self.with_fields(read_config(Path(self.array)) if is_config else load_array(self.array))
 
     def with_fields(self, array: ArrayConfig) -> ArrayConfig:
         """``array`` with this job's ``array_fields``.
@@ -177,12 +184,16 @@ class SimJob(Execution):
         }
         return self.model_copy(update=kept | {"beyond_capacity": True})
 
-    def formats(self, array: ArrayConfig, shape: ModelShape, manifest: Manifest | None = None) -> Formats:
+    def formats(self, array: ArrayConfig, shape: ModelShape | Workload, manifest: Manifest | None = None) -> Formats:
         """What suits ``array``, with this job's KV cache of ``shape``, or that over which ``manifest`` was measured.
+
+        Nothing is stored beside the products of a workload.
 
         Raises:
             InputError: digits of K and V that ``array`` does not multiply; zeros that ``manifest`` measured.
         """
+        if isinstance(shape, Workload):
+            return array_formats(array).model_copy(update={"zero_fraction": self.zero_fraction})
         if manifest is not None and self.zero_fraction is not None:
             raise InputError(
                 f"zero_fraction must be left out where weights are quantized, whose own share of zeros is "
@@ -201,9 +212,26 @@ class SimJob(Execution):
         }
         return plain.model_copy(update=changes)
 
+    def trace(
+        self,
+        shape: ModelShape | Workload,
+        array: ArrayConfig,
+        manifest: Manifest | None = None,
+        statistics: TraceStatistics | None = None,
+    ) -> Trace:
+        """What this job executes on ``array``.
+
+        Raises:
+            InputError: sizes that the model cannot run, digits that ``array`` does not multiply.
+        """
+        formats = self.formats(array, shape, manifest)
+        if isinstance(shape, Workload):
+            return workload_trace(shape, formats, self.execution)
+        return build_trace(shape, *self.sizes, formats, manifest, statistics, self.execution)
+
     def simulate(
         self,
-        shape: ModelShape,
+        shape: ModelShape | Workload,
         array: ArrayConfig,
         manifest: Manifest | None = None,
         statistics: TraceStatistics | None = None,
@@ -217,23 +245,7 @@ class SimJob(Execution):
         """
         if self.is_split:
             link = self.decode_link(array)
-            traces = [
-                build_trace(
-                    shape, *self.sizes, self.formats(one, shape, manifest), manifest, statistics, self.execution
-                )
-                for one in (array, link.array)
-            ]
+            traces = [self.trace(shape, one, manifest, statistics) for one in (array, link.array)]
             return simulate_split((traces[0], traces[1]), array, self.load_memory(), link, self.core_group)
-        return simulate(
-            shape,
-            array,
-            self.load_memory(),
-            prefill=self.prefill,
-            decode=self.decode,
-            batch=self.batch,
-            trace_statistics=statistics,
-            manifest=manifest,
-            formats=self.formats(array, shape, manifest),
-            execution=self.execution,
-            cores=self.core_group,
-        )
+        trace = self.trace(shape, array, manifest, statistics)
+        return simulate_trace(trace, array, self.load_memory(), self.core_group)

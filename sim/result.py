@@ -10,6 +10,7 @@ from sim.cores import ONE_CORE, CoreGroup
 from sim.counts import ActionCounts
 from sim.execution import Execution
 from sim.memory import MemoryConfig
+from sim.workload.products import Workload
 
 __all__ = [
     "CAUSES",
@@ -65,8 +66,8 @@ class OpResult(Record):
 class PhaseResult(Record):
     """Prefill or decode, whole."""
 
-    name: str  # "prefill" or "decode"
-    tokens: int  # prompt tokens x batch, or steps x batch
+    name: str  # "prefill", "decode", "mixed", or "pass" through a workload
+    tokens: int  # prompt tokens x batch, or steps x batch; 1 of a pass
     steps: int
     ops: list[OpResult]
 
@@ -98,7 +99,7 @@ class SimResult(Record):
     """A whole run of one model on one machine."""
 
     model: str
-    shape: ModelShape
+    shape: ModelShape | Workload
     method: str  # quantization method, or "" where no weights were quantized
     array: ArrayConfig
     memory: MemoryConfig

@@ -9,15 +9,20 @@ from energy.findings import find
 from energy.job import Job, Rivals, simulate_machines
 from energy.reports.files import write_job
 from energy.reports.screen import print_summary
-from energy.weights import measure_weights
+from energy.weights import Measured, measure_weights
 from hw.artifact import file_name
 from hw.document import validate_document
+from hw.errors import InputError
 from hw.fields import add_fields, add_job_file, given_fields, options_of, options_origin
 from hw.progress import stage_bars
 from quant.job import QuantJob
 from quant.registry import check_method
+from quant.shapes import ModelShape
 from quant.source import resolve
 from sim.execution import Execution
+from sim.workload.job import WorkloadJob, refuse_beside_workload
+from sim.workload.products import Workload
+from sim.workload.read import read_workload
 
 __all__ = ["add_sim"]
 
@@ -30,6 +35,7 @@ def add_sim(parser: ArgumentParser) -> None:
     add_fields(parser, Job, "model and machine", leave_out=Execution.model_fields)
     add_fields(parser, Execution, "how the machine runs it")
     add_fields(parser, Rivals, "what it is compared with")
+    add_fields(parser, WorkloadJob, "products instead of a model")
     add_fields(parser, QuantJob, "quantization of a model with weights", leave_out=["model"])
     parser.add_argument(
         "--shapes-only",
@@ -44,10 +50,20 @@ def add_sim(parser: ArgumentParser) -> None:
 
 
 def _sim(options: Namespace) -> None:
-    fields, rival_fields, quant_fields = given_fields(options, Job, Rivals, QuantJob)
+    fields, rival_fields, workload_fields, quant_fields = given_fields(options, Job, Rivals, WorkloadJob, QuantJob)
+    rivals = validate_document(rival_fields, Rivals, options_origin(options))
+    listed = validate_document(workload_fields, WorkloadJob, options_origin(options))
+    if listed.workload is None and listed.workload_fields:
+        raise InputError("workload_fields must be left out without workload, whose template they fill in")
+    if listed.workload is not None:
+        refuse_beside_workload(fields, quant_fields | ({"shapes_only": True} if options.shapes_only else {}))
+        job = validate_document(fields, Job, options_origin(options))
+        workload = read_workload(Path(listed.workload), listed.workload_fields)
+        words = [*options_of(listed), *options_of(job), *options_of(rivals, ["hold"])]
+        _simulate(options, job, workload, None, rivals, words)
+        return
     if options.shapes_only and not fields.keys() & _ASK_FOR_DIGITS:
         fields |= {"attention": "vector"}
-    rivals = validate_document(rival_fields, Rivals, options_origin(options))
     job = validate_document(fields, Job, options_origin(options))
     quant_job = validate_document(quant_fields | {"model": job.model}, QuantJob, options_origin(options))
     check_method(quant_job.method)
@@ -56,10 +72,23 @@ def _sim(options: Namespace) -> None:
     if source.has_weights and not options.shapes_only:
         with stage_bars() as report:
             measured = measure_weights(job.load_array(), quant_job, report)
-    summary, results = simulate_machines(job, source.shape, measured, rivals)
     words = _words(job, rivals, quant_job if measured else None, options.shapes_only)
-    findings = find(job, source.shape, measured, rivals, summary, results, words)
-    folder = options.out or BUILD / "sim" / file_name(f"{source.name}-{results[0].machine.replace(' ', '')}")
+    _simulate(options, job, source.shape, measured, rivals, words, source.name)
+
+
+def _simulate(
+    options: Namespace,
+    job: Job,
+    shape: ModelShape | Workload,
+    measured: Measured | None,
+    rivals: Rivals,
+    words: list[str],
+    name: str | None = None,
+) -> None:
+    """Simulate, explain, write and print; ``words``: options that say the same job again, ``name``: of its folder."""
+    summary, results = simulate_machines(job, shape, measured, rivals)
+    findings = find(job, shape, measured, rivals, summary, results, words)
+    folder = options.out or BUILD / "sim" / file_name(f"{name or shape.name}-{results[0].machine.replace(' ', '')}")
     repeat = ["tritforge", "sim", *words, *options_of(Rivals(hold=rivals.hold))]
     paths = write_job(folder, summary, results, findings, repeat)
     show(options, paths["energy"], partial(print_summary, summary), [path.name for path in paths.values()])

@@ -48,9 +48,9 @@ def headline(summary: JobSummary) -> list[str]:
     """Lines that say what was simulated."""
     array = summary.ternary
     size = si(summary.parameters, "").replace(" ", "")
+    sizes = f"{size} parameters, prefill {summary.prefill} + decode {summary.decode}, batch {summary.batch}"
     return [
-        f"{summary.model}: {size} parameters, prefill {summary.prefill} + decode {summary.decode}, "
-        f"batch {summary.batch}",
+        f"{summary.model}: {sizes if summary.prefill else f'{len(array.phases[0].ops)} products, {size} weights'}",
         f"{array.name}: {array.lanes} lanes at {si(summary.clock_hz, 'Hz')}, memory {summary.memory} "
         f"({si(summary.memory_bytes_per_s, 'B/s')})",
         f"energies from {summary.costs}; {_HELD[summary.hold]}",
@@ -62,9 +62,11 @@ def result_rows(summary: JobSummary) -> list[Row]:
     rows = [Row("rows x columns", tuple(machine.size for machine in summary.machines))]
     for phase in summary.ternary.phases:
         phases = [machine.phase(phase.name) for machine in summary.machines]
-        rows.append(Row(f"{phase.name}, {phase.tokens} tokens"))
+        rows.append(Row(phase.title))
         rows.append(Row("latency", tuple(si(p.seconds, "s") for p in phases)))
-        rows.append(Row("tokens/s", tuple(f"{p.tokens_per_s:.4g}" for p in phases)))
+        rows.append(
+            Row("passes/s" if phase.unit == "pass" else "tokens/s", tuple(f"{p.tokens_per_s:.4g}" for p in phases))
+        )
         rows.append(Row("cycles", tuple(si(p.cycles, "") for p in phases)))
         rows.append(Row("array utilization", tuple(percent(p.utilization) for p in phases)))
         rows.extend(
@@ -73,7 +75,7 @@ def result_rows(summary: JobSummary) -> list[Row]:
             if cause not in ("host", "port_stall", "output_stall") or any(p.causes[cause] for p in phases)
         )
         rows.append(Row("power", tuple(si(p.total_j_per_token.typical * p.tokens_per_s, "W") for p in phases)))
-        rows.append(Row("energy per token", tuple(si(p.total_j_per_token.typical, "J") for p in phases)))
+        rows.append(Row(f"energy per {phase.unit}", tuple(si(p.total_j_per_token.typical, "J") for p in phases)))
         rows.extend(
             Row(f"energy: {label}", tuple(si(_part(p, parts), "J") for p in phases))
             for label, parts in _PARTS

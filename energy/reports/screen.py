@@ -51,7 +51,11 @@ def _results(summary: JobSummary) -> Table:
         if row.section:
             table.add_row(f"[bold cyan]{row.label}[/]")
         else:
-            strong = "bold" if row.label in ("latency", "tokens/s", "energy per token", "total area") else ""
+            strong = (
+                "bold"
+                if row.label in ("latency", "tokens/s", "energy per token", "energy per pass", "total area")
+                else ""
+            )
             table.add_row(f"  {row.label}", *row.cells, style=strong)
     return table
 

@@ -49,7 +49,9 @@ def question(summary: JobSummary) -> list[str]:
     array = summary.ternary
     area = f" ({array.area.total.typical:.3g} mm²)" if array.area else ""
     return [
-        f"{summary.model}, {summary.prefill} + {summary.decode} tokens, batch {summary.batch}",
+        f"{summary.model}, {summary.prefill} + {summary.decode} tokens, batch {summary.batch}"
+        if summary.prefill
+        else f"{summary.model}, {len(array.phases[0].ops)} products",
         _HELD[summary.hold].format(lanes=array.lanes, area=area),
         f"{summary.memory} ({si(summary.memory_bytes_per_s, 'B/s')})",
         f"{si(summary.clock_hz, 'Hz')}, costs {summary.costs}",
@@ -77,7 +79,7 @@ def collapse(quality: Quality | None) -> float | None:
 
 def _figures(summary: JobSummary, phase: str) -> list[Phrase]:
     own, *rivals = summary.machines
-    verb = "writes" if phase == "decode" else "reads"
+    verb = {"decode": "writes", "pass": "makes"}.get(phase, "reads")
     shown = [f"{machine_label(rival.mac)} {_pace(rival.phase(phase), full=False)}" for rival in rivals]
     return [
         Phrase(f"{_capital(machine_label(own.mac))} {verb} "),
@@ -106,11 +108,11 @@ def _operands_measured(summary: JobSummary, phase: str) -> bool:
 
 def _saving(item: Reduction, rival: str, mark: str) -> list[Phrase]:
     """``mark``: the assumption under the arithmetic's share, if it is one."""
-    saved = item.system_energy
+    saved, token = item.system_energy, "pass" if item.phase == "pass" else "token"
     if abs(saved) < _EQUAL:
-        return [Phrase(f"it takes as much energy per token as {rival}")]
+        return [Phrase(f"it takes as much energy per {token} as {rival}")]
     if saved < 0:
-        return [Phrase(f"it takes {percent(-saved)} more energy per token than {rival}")]
+        return [Phrase(f"it takes {percent(-saved)} more energy per {token} than {rival}")]
     phrases = [Phrase(f"against {rival} it saves "), Phrase(percent(saved), strong=True), Phrase(" of the energy")]
     if item.split is not None:
         bits, arithmetic = item.split.fewer_bits / saved, item.split.arithmetic / saved
@@ -133,7 +135,8 @@ def _losses(summary: JobSummary) -> list[Phrase]:
             lost.append(f"against {machine_label(rival.mac)} {' and '.join(found)}")
     if lost:
         return [Phrase("; but "), Phrase(", ".join(lost), strong=True), Phrase(".")]
-    return [Phrase("; no rival is faster or takes less energy, in either phase." if summary.reductions else ".")]
+    where = ", in either phase" if len(summary.ternary.phases) > 1 else ""
+    return [Phrase(f"; no rival is faster or takes less energy{where}." if summary.reductions else ".")]
 
 
 def _reductions(summary: JobSummary, rival: MachineSummary) -> list[Reduction]:
@@ -150,8 +153,8 @@ def _of(items: list[Reduction], phase: str) -> Reduction:
 def _pace(phase: PhaseSummary, full: bool = True) -> str:
     """``29.6 tokens/s at 104 mJ per token``, or ``6.92 at 444 mJ``."""
     speed, energy = significant(phase.tokens_per_s), si(phase.total_j_per_token.typical, "J")
-    unit = "tokens/s" if phase.name == "decode" else "prompt tokens/s"
-    return f"{speed} {unit} at {energy} per token" if full else f"{speed} at {energy}"
+    unit = {"decode": "tokens/s", "pass": "passes/s"}.get(phase.name, "prompt tokens/s")
+    return f"{speed} {unit} at {energy} per {phase.unit}" if full else f"{speed} at {energy}"
 
 
 def _capital(text: str) -> str:

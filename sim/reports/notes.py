@@ -2,6 +2,7 @@
 
 from hw.config import ArrayConfig
 from sim.trace.build import Trace
+from sim.workload.products import Workload
 
 __all__ = ["run_notes"]
 
@@ -22,6 +23,7 @@ _ATTENTION = (
     "attention blocks (scores, online softmax, values) stay on chip; K and V come from DRAM once per query tile"
 )
 _SPILLS = "tensors larger than half of the activation buffer go to DRAM and back between ops"
+_SHOWN = 8  # layers that are named one by one
 _HEAD = "lm_head runs for the last token of each sequence; sampling is not simulated"
 
 
@@ -32,10 +34,25 @@ def run_notes(trace: Trace, array: ArrayConfig, units: dict[str, str], side_prod
     vector unit beside the array.
     """
     scores, head = units.get("attention_scores"), units.get("lm_head")  # a trace may have neither
+    if isinstance(trace.shape, Workload):
+        overlap = _PREFETCH if trace.execution.prefetch_across_ops else _BETWEEN_OPS
+        return [*_workload_notes(trace.shape), overlap, _DEQUANTIZATION, _SPILLS]
     always = [_DEQUANTIZATION, *([_ATTENTION] if scores else []), _SPILLS, *([_HEAD] if head else [])]
     overlap = _PREFETCH if trace.execution.prefetch_across_ops else _BETWEEN_OPS
     formats = _places_and_formats(trace, array, scores, head)
     return [overlap, *always, formats, *([_SIDE_PRODUCTS] if side_products else [])]
+
+
+def _workload_notes(workload: Workload) -> list[str]:
+    """What was made of a file of products, and what of it was not."""
+    notes = [
+        f"{len(workload.products)} products of {workload.source}: every second operand is stored weights of the "
+        "array's format, activations arrive as the array takes them, and nothing but products is simulated"
+    ]
+    if workload.left_out:
+        shown, more = workload.left_out[:_SHOWN], len(workload.left_out) - _SHOWN
+        notes.append(f"left out, as they are no matrix products: {', '.join(shown)}{f' and {more} more' * (more > 0)}")
+    return notes
 
 
 def _places_and_formats(trace: Trace, array: ArrayConfig, scores: str | None, head: str | None) -> str:

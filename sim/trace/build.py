@@ -13,6 +13,7 @@ from sim.trace.fusion import fuse_projections, piggyback
 from sim.trace.ops import Formats, Op, Positive
 from sim.trace.statistics import Order
 from sim.trace.step import HEAD_OPS, Step
+from sim.workload.products import Workload
 
 __all__ = ["Phase", "Trace", "TraceStatistics", "build_trace"]
 
@@ -22,7 +23,7 @@ TraceStatistics = Mapping[str, Mapping[str, Statistics]]  # phase name -> kind o
 class Phase(Record):
     """The ops of one step, in order; a layer's ops carry ``count`` = layers; ``steps`` steps follow each other."""
 
-    name: Literal["prefill", "decode", "mixed"]
+    name: Literal["prefill", "decode", "mixed", "pass"]
     tokens: int  # all steps, whole batch
     steps: Positive
     ops: list[Op]
@@ -31,7 +32,7 @@ class Phase(Record):
 class Trace(Record):
     """Everything that a run executes; phases of one name follow each other and are reported as one."""
 
-    shape: ModelShape
+    shape: ModelShape | Workload
     method: str
     prefill: int
     decode: int

@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 _SECONDS = {"s": "seconds", "ms": "milliseconds", "µs": "microseconds"}
-_TOKENS = {"prefill": "prompt token", "decode": "token written"}
+_TOKENS = {"prefill": "prompt token", "decode": "token written", "pass": "pass"}
 _HELPS = 1.01  # speed-up from which a doubling is shown
 _CHANGES = {"memory latency": "half the memory latency", "host": "a host of twice the speed"}
 _LEAST = 5e-4  # of the longest bar: a cause or part below it in every machine and phase is not named
@@ -69,6 +69,7 @@ def latency_figure(summary: JobSummary, phase: str) -> Figure:
         bars.append(_bar(summary, machine, si(one.seconds, "s"), seconds, colours, factor, "s"))
     tokens = summary.ternary.phase(phase).tokens
     what = f"Latency of {phase}, {tokens} {'token' if tokens == 1 else 'tokens'}"
+    what = "Latency of a pass" if phase == "pass" else what
     return _figure(f"{what}, {_SECONDS.get(unit, unit)}", bars, "by what the machine waits for")
 
 

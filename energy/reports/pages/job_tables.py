@@ -39,15 +39,16 @@ def job_tables(summary: JobSummary) -> list[Table]:
     return [*tables, _operands_table(summary), _recipes_table(summary), _paper_table(summary)]
 
 
-def alternatives_table(rows: Sequence[Alternative]) -> Table:
-    """Every rival under every hold."""
+def alternatives_table(rows: Sequence[Alternative], phase: str = "prefill") -> Table:
+    """Every rival under every hold; ``phase``: the first of the job."""
+    token = "pass" if phase == "pass" else "prompt token"
     columns = [
         text_column("held equal", [_HOLDS[row.hold] for row in rows]),
         text_column("machine", [row.reason or machine_label(row.mac) for row in rows]),
         Column("rows × columns", [Cell(row.size.replace("x", " × "), _lanes(row.size)) for row in rows]),
         column("area", [row.area_mm2 for row in rows], "mm²"),
-        _scaled("prefill", [None if row.reason else row.prefill_s for row in rows], "s"),
-        _scaled("energy per prompt token", [None if row.reason else row.prefill_j_per_token for row in rows], "J"),
+        _scaled(phase, [None if row.reason else row.prefill_s for row in rows], "s"),
+        _scaled(f"energy per {token}", [None if row.reason else row.prefill_j_per_token for row in rows], "J"),
         column("decode", [row.decode_tokens_per_s for row in rows], "tokens/s"),
         _scaled("energy per token", [row.decode_j_per_token for row in rows], "J"),
         Column("to repeat", [Cell(row.command, code=True) for row in rows], words=True),
@@ -139,18 +140,19 @@ def _phase_table(summary: JobSummary, phase: str) -> Table:
         text_column("machine", [machine_label(machine.mac) for machine in summary.machines]),
         Column("rows × columns", [Cell(m.size.replace("x", " × "), m.lanes) for m in summary.machines]),
         column("weights", [machine.weight_bits for machine in summary.machines], "bits"),
-        column("speed", [one.tokens_per_s for one in phases], "tokens/s"),
+        column("speed", [one.tokens_per_s for one in phases], "passes/s" if phase == "pass" else "tokens/s"),
         Column("cycles", [Cell(f"{one.cycles:,}".replace(",", "\u202f"), one.cycles) for one in phases]),
         Column("array utilization", [_share(one.utilization) for one in phases]),
         _scaled("power", [one.total_j_per_token.typical * one.tokens_per_s for one in phases], "W"),
         Column(
-            "energy per token, low to high",
+            f"energy per {phases[0].unit}, low to high",
             [Cell(f"{significant(t.low * factor)} – {significant(t.high * factor)}", t.low) for t in totals],
             unit,
         ),
     ]
     tokens = summary.ternary.phase(phase).tokens
-    return Table(f"machines-{phase}", f"{phase.capitalize()} of {tokens} tokens", columns, _kinds(summary))
+    caption = "A pass through the products" if phase == "pass" else f"{phase.capitalize()} of {tokens} tokens"
+    return Table(f"machines-{phase}", caption, columns, _kinds(summary))
 
 
 def _savings_table(summary: JobSummary) -> Table:
