@@ -3,6 +3,7 @@
 import json
 import sys
 from argparse import ArgumentParser, Namespace
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from energy.reports.answer import answer
 from energy.reports.pages.document import provenance
 from energy.reports.pages.study import study_html, study_picture
 from energy.reports.study import print_study
+from energy.study.cluster import BATCH_SYSTEMS, Cluster
 from energy.study.document import load_study
 from energy.study.engine import run_study
 from energy.study.journal import Journal
@@ -41,6 +43,12 @@ def add_whatif(parser: ArgumentParser) -> None:
         help="processes that measure points (default: one per processor, and this one alone for a short study)",
     )
     parser.add_argument(
+        "--dask",
+        metavar="WHERE",
+        help="measure on a Dask cluster: tcp://HOST:PORT of a scheduler, local:N processes, or N jobs of a batch "
+        f"system ({', '.join(f'{name}:N' for name in BATCH_SYSTEMS)})",
+    )
+    parser.add_argument(
         "--restart", action="store_true", help="discard the rows that an interrupted run left in the folder"
     )
     parser.add_argument("--schema", action="store_true", help="print the JSON schema of study files, for editors")
@@ -61,8 +69,9 @@ def _whatif(options: Namespace) -> None:
         rows.unlink(missing_ok=True)
     journal = Journal(rows, study.name)
     try:
-        with stage_bars() as report:
-            result = run_study(study, options.study, partial(report, study.name), options.processes, journal)
+        with _cluster(options) as cluster, stage_bars() as report:
+            tick = partial(report, study.name)
+            result = run_study(study, options.study, tick, options.processes, journal, cluster)
     except KeyboardInterrupt:
         print(f"finished rows are kept in {rows}; the same command goes on from there", file=sys.stderr)
         raise
@@ -79,6 +88,14 @@ def _whatif(options: Namespace) -> None:
         written.append("points.parquet")
     journal.remove()
     show(options, folder / "study.json", partial(_print, result), written)
+
+
+def _cluster(options: Namespace) -> AbstractContextManager[Cluster | None]:
+    if options.dask is None:
+        return nullcontext()
+    if options.processes is not None:
+        raise InputError("processes must be left out beside dask, whose workers measure")
+    return Cluster(options.dask)
 
 
 def _print(result: StudyResult, console: Console) -> None:

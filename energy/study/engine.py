@@ -4,10 +4,12 @@ import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from itertools import islice
 from multiprocessing import get_context
 
 from energy.study.axes import Value
+from energy.study.cluster import Cluster
 from energy.study.document import Study
 from energy.study.journal import Journal
 from energy.study.machine import Catalog
@@ -22,6 +24,7 @@ from hw.process.threads import usable_cpus
 __all__ = ["measure", "processes_for", "run_study"]
 
 _CHUNK = 32  # points that travel together, neighbours, so that GEMMs recur within them
+_CLUSTER_CHUNK = 16  # of a cluster, whose workers may be lost with what they have in hand
 _AHEAD = 2  # chunks per process that wait, so that none idles and memory stays flat
 _WORTH_TRIALS = 8  # of a generation, per process
 _WORTH_POINTS = 256  # below, the start of processes takes longer than the points
@@ -37,11 +40,12 @@ def run_study(
     tick: Callable[[int, int], None] = lambda done, total: None,
     processes: int | None = 1,
     journal: Journal | None = None,
+    cluster: Cluster | None = None,
 ) -> StudyResult:
     """Measure every combination; ``tick(done, total)`` is called as rows arrive.
 
-    ``processes`` None: ``processes_for`` the study. ``journal``: rows found there are not measured again, and new ones
-    are kept there when this is interrupted.
+    ``processes`` None: ``processes_for`` the study. ``cluster``: its workers measure in place of processes.
+    ``journal``: rows found there are not measured again, and new ones are kept there when this is interrupted.
 
     Raises:
         InputError: a name in the study that is unknown. A combination that cannot work is a row with its reason.
@@ -49,11 +53,11 @@ def run_study(
     study.check_documents(origin)
     processes = processes_for(study) if processes is None else processes
     if study.search is not None:
-        return _searched(study, study.search, tick, processes, journal)
+        return _searched(study, study.search, tick, cluster or processes, journal)
     total, rows = study.points, _known_rows(study, journal)
     pending = ((index, values) for index, values in enumerate(study.combinations()) if index not in rows)
     try:
-        for chunk in _measured(study.base, pending, processes):
+        for chunk in _measured(study.base, pending, cluster or processes):
             if journal:
                 journal.add(row for _, row in chunk)
             for index, row in chunk:
@@ -72,7 +76,7 @@ def processes_for(study: Study) -> int:
 
 
 def _searched(
-    study: Study, search: Search, tick: Callable[[int, int], None], processes: int, journal: Journal | None
+    study: Study, search: Search, tick: Callable[[int, int], None], processes: int | Cluster, journal: Journal | None
 ) -> StudyResult:
     """The rows of the points that a search proposes, each once."""
     searcher, judge, catalog = Searcher(study, search), Judge(study), Catalog()
@@ -87,7 +91,8 @@ def _searched(
             if row := kept.get(_inputs_sha256(study.base, point, catalog)) if kept else None:
                 rows[key] = point, row
         pending = [point for key, point in new.items() if key not in rows]
-        for chunk in _measured(study.base, enumerate(pending), min(processes, len(pending) // _WORTH_TRIALS + 1)):
+        worth = min(processes, len(pending) // _WORTH_TRIALS + 1) if isinstance(processes, int) else processes
+        for chunk in _measured(study.base, enumerate(pending), worth):
             if journal:
                 journal.add(row for _, row in chunk)
             for index, row in chunk:
@@ -144,13 +149,17 @@ def _sha256_of_values(base: StudyJob, values: Point) -> str:
 
 
 def _measured(
-    base: StudyJob, points: Iterator[tuple[int, Point]], processes: int
+    base: StudyJob, points: Iterator[tuple[int, Point]], processes: int | Cluster
 ) -> Iterator[list[tuple[int, Measured]]]:
     """Rows of ``points`` with their indices, in chunks, in the order in which they are finished."""
     if processes == 1:
         catalog = Catalog()
         for index, values in points:
             yield [(index, measure(base, values, catalog))]
+        return
+    if isinstance(processes, Cluster):
+        smaller = iter(lambda: list(islice(points, _CLUSTER_CHUNK)), [])
+        yield from processes.mapped(partial(_measure_chunk, base), smaller)
         return
     chunks = iter(lambda: list(islice(points, _CHUNK)), [])
     with ProcessPoolExecutor(processes, get_context("spawn"), _leave_interrupts) as pool:
