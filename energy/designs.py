@@ -71,7 +71,7 @@ def _finished(word: str, path: Path, fields: dict[str, object]) -> Design:
         costs, path = costs or own, path.with_name(f"sim-{mac}.json")
     result = read_result(path)
     name = path.parent.name if path.stem == f"sim-{result.array.mac}" and path.parent.name else path.stem
-    suffix = "" if result.array.mac == "ternary" else f", {result.array.mac}"
+    suffix = "" if result.array.arithmetic.stores_trits else f", {result.array.mac}"
     return Design(f"{name}{suffix}", result, load_source(costs or Job().costs), False, word)
 
 

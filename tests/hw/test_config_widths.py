@@ -82,6 +82,9 @@ def test_defaults():
         "clock_hz": 1e9,
         "activation_buffer_bytes": 262144,
         "weight_buffer_bytes": 262144,
+        "weight_cells": "auto",
+        "activation_cells": "auto",
+        "accumulator_cells": "auto",
         "planes": 1,
         "digits": False,
         "lane_loading": False,
@@ -89,6 +92,12 @@ def test_defaults():
         "sum_of_x": False,
         "results": "sums",
         "vector_lanes": 64,
+        "vector_units": 1,
+        "attention_lanes": 0,
+        "vector_bus_bits": None,
+        "weight_port_bits": None,
+        "activation_port_bits": None,
+        "accumulator_port_bits": None,
     }
 
 
