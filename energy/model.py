@@ -1,5 +1,9 @@
 """Energy of a simulated run: action counts times costs, plus leakage power times time; joined here and nowhere else."""
 
+from typing import NamedTuple
+
+import numpy as np
+
 from energy.costs.dram import DRAM_PARTS, chip_count, dram_energy, dram_power, load_dram
 from energy.costs.gates import Work
 from energy.costs.sources import CostSource
@@ -8,7 +12,7 @@ from energy.costs.tables import ZERO, Cost, load_host
 from hw.config import ArrayConfig
 from hw.document import Record
 from sim.counts import ActionCounts
-from sim.result import PhaseResult, SimResult
+from sim.result import OpResult, PhaseResult, SimResult
 
 __all__ = ["COMPUTE", "OFF_CHIP", "PARTS", "EnergyResult", "PhaseEnergy", "energy_of", "peak_power"]
 
@@ -61,7 +65,10 @@ def energy_of(result: SimResult, costs: CostSource) -> EnergyResult:
     Raises:
         InputError: a memory standard without an energy figure.
     """
-    phases = [_phase_energy(result.on(phase.name), phase, costs) for phase in result.phases]
+    phases = []
+    for phase in result.phases:
+        machine = result.on(phase.name)
+        phases.append(_phase_energy(machine, phase, costs, _store_of(machine, costs)))
     buffers = _buffers(result, costs)
     recipes = {
         "array": costs.mac(result.array).recipe,
@@ -83,16 +90,42 @@ def peak_power(result: SimResult, costs: CostSource) -> Cost:
     """
     powers = []
     for phase in result.phases:
-        for op in phase.ops:
-            if op.cycles:
-                alone = _phase_energy(result.on(phase.name), phase.model_copy(update={"ops": [op]}), costs)
-                powers.append(alone.total.scaled(1 / alone.seconds))
+        machine = result.on(phase.name)
+        store = _store_of(machine, costs)
+        for op in _busiest(phase):
+            alone = _phase_energy(machine, phase.model_copy(update={"ops": [op]}), costs, store)
+            powers.append(alone.total.scaled(1 / alone.seconds))
     return max(powers, key=lambda power: power.typical)
 
 
-def _phase_energy(result: SimResult, phase: PhaseResult, costs: CostSource) -> PhaseEnergy:
-    counts, seconds = phase.counts, result.seconds(phase)
+def _busiest(phase: PhaseResult) -> list[OpResult]:
+    """Ops but those that do no action more often per cycle than another op: every action costs something."""
+    ops = [op for op in phase.ops if op.cycles]
+    rates = np.array([op.counts for op in ops]) / np.array([[op.cycles] for op in ops])
+    kinds = np.array([op.name for op in ops])
+    elements = ActionCounts._fields.index("vector_ops")  # whose cost is one of its kind of op
+    comparable = (rates[:, None, elements] == 0) | (kinds[:, None] == kinds[None, :])
+    most = (rates[:, None] <= rates[None, :]).all(axis=2) & comparable  # of an op and of one that does as much
+    same = most & most.T
+    beaten = (most & ~same).any(axis=1) | np.tril(same, -1).any(axis=1)  # of equal ones the first is kept
+    return [op for op, out in zip(ops, beaten, strict=True) if not out]
+
+
+class _Store(NamedTuple):
+    """What a machine's buffers cost, whatever it runs."""
+
+    bits: tuple[Cost, ...]  # J per bit read and written, of each buffer
+    leakage_w: Cost  # with the logic's
+
+
+def _store_of(result: SimResult, costs: CostSource) -> _Store:
     buffers = _buffers(result, costs)
+    bits = tuple(buffer.bit_energy(write) for buffer in buffers for write in (False, True))
+    return _Store(bits, _leakage_power(buffers, result, costs))
+
+
+def _phase_energy(result: SimResult, phase: PhaseResult, costs: CostSource, store: _Store) -> PhaseEnergy:
+    counts, seconds = phase.counts, result.seconds(phase)
     array = costs.array_energy(result.array, counts) + costs.reduction(result.array).scaled(counts.reductions)
     vector = _vector_energy(result.array, phase, costs)
     clock, wires = costs.placed(result.array, counts, Work(array, vector, phase.cycles, result.cores.count))
@@ -103,9 +136,9 @@ def _phase_energy(result: SimResult, phase: PhaseResult, costs: CostSource) -> P
         "wires": wires,
         "host": load_host().operation.scaled(counts.host_macs + counts.host_ops)
         + load_host().link_bit.scaled(counts.host_link_bits),
-        "sram": _sram_energy(buffers, counts),
+        "sram": _sram_energy(store, counts),
         **dram_energy(result.memory, counts, seconds),
-        "leakage": _leakage_power(buffers, result, costs).scaled(seconds),
+        "leakage": store.leakage_w.scaled(seconds),
     }
     return PhaseEnergy(name=phase.name, tokens=phase.tokens, seconds=seconds, parts=parts)
 
@@ -147,20 +180,17 @@ def _sram_recipe(buffers: list[Buffer]) -> str:
     return f"{cells} cells, {model}, {table.node_nm:g} nm x {choice.factor:g}, {banks}"
 
 
-def _sram_energy(buffers: list[Buffer], counts: ActionCounts) -> Cost:
+def _sram_energy(store: _Store, counts: ActionCounts) -> Cost:
     """Accesses of every buffer."""
-    weight, activation, accumulator = buffers
-    return sum(
-        (
-            weight.bit_energy(False).scaled(counts.weight_buffer_read_bits),
-            weight.bit_energy(True).scaled(counts.weight_buffer_write_bits),
-            activation.bit_energy(False).scaled(counts.activation_buffer_read_bits),
-            activation.bit_energy(True).scaled(counts.activation_buffer_write_bits),
-            accumulator.bit_energy(False).scaled(counts.accumulator_read_bits),
-            accumulator.bit_energy(True).scaled(counts.accumulator_write_bits),
-        ),
-        ZERO,
+    moved = (
+        counts.weight_buffer_read_bits,
+        counts.weight_buffer_write_bits,
+        counts.activation_buffer_read_bits,
+        counts.activation_buffer_write_bits,
+        counts.accumulator_read_bits,
+        counts.accumulator_write_bits,
     )
+    return sum((bit.scaled(bits) for bit, bits in zip(store.bits, moved, strict=True)), ZERO)
 
 
 def _leakage_power(buffers: list[Buffer], result: SimResult, costs: CostSource) -> Cost:

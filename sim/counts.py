@@ -1,5 +1,6 @@
 """``ActionCounts``: how often each thing that costs energy happened; ``energy/`` joins them with costs."""
 
+import operator
 from typing import NamedTuple
 
 __all__ = ["ActionCounts"]
@@ -47,7 +48,7 @@ class ActionCounts(NamedTuple):
 
     def __add__(self, other: "ActionCounts") -> "ActionCounts":  # type: ignore[override]
         """Actions of two ops."""
-        return ActionCounts(*(a + b for a, b in zip(self, other, strict=True)))
+        return ActionCounts(*map(operator.add, self, other))
 
     def scaled(self, factor: float) -> "ActionCounts":
         """Counts of ``factor`` identical ops."""

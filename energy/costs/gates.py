@@ -126,6 +126,8 @@ class GateSource:
         self.vector = vector  # None: lanes of the arrays' formats stand for it
         self._library = library
         self._rows = rows
+        self._found: dict[tuple, list[GateRow]] = {}  # what was looked up before
+        self._lines: dict[tuple, _Switching | None] = {}
 
     def mac(self, array: ArrayConfig) -> MacCost:
         """One MAC of an adder tree or of a grid's element, registers and clock pins included, with its operands."""
@@ -176,8 +178,14 @@ class GateSource:
         """
         if array.structure.outputs_stationary or not array.arithmetic.stores_trits:
             return None
-        rows = [row for row in self._of(array) if row.operands == "synthetic"]
         design = array.structure.gate_design, array.arithmetic.gate_format
+        key = *design, array.accumulator_bits
+        if key not in self._lines:
+            self._lines[key] = self._line(design, self._of(array))
+        return self._lines[key]
+
+    def _line(self, design: tuple[str, str], rows: list[GateRow]) -> "_Switching | None":
+        rows = [row for row in rows if row.operands == "synthetic"]
         synthetic = [row for row in self._rows if (row.organisation, row.format) == design]
         synthetic = [row for row in synthetic if row.operands == "synthetic" and row.zero_fraction is not None]
         widths = {
@@ -348,6 +356,12 @@ class GateSource:
 
     def _nearest(self, organisation: str, format_: str, accumulator_bits: int) -> list[GateRow]:
         """Rows of one design: the accumulator width nearest to the wanted one, real operands first."""
+        key = organisation, format_, accumulator_bits
+        if key not in self._found:
+            self._found[key] = self._looked_up(*key)
+        return self._found[key]
+
+    def _looked_up(self, organisation: str, format_: str, accumulator_bits: int) -> list[GateRow]:
         rows = [row for row in self._rows if (row.organisation, row.format) == (organisation, format_)]
         if not rows:
             raise InputError(f"costs {self.name}: no {organisation} of {format_} was measured; run make gates")

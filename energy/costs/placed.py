@@ -47,6 +47,10 @@ def _designs(library: str) -> dict[str, dict]:
 
 def placed_shares(library: str, arithmetic: Arithmetic) -> PlacedShares:
     """Of the design that is nearest to ``arithmetic``: a ternary tree, an int8 tree, an FP16 lane."""
-    kind = "ternary" if arithmetic.stores_trits else "fp16" if arithmetic.is_float else "int8"
+    return _shares(library, "ternary" if arithmetic.stores_trits else "fp16" if arithmetic.is_float else "int8")
+
+
+@cache
+def _shares(library: str, kind: str) -> PlacedShares:
     row = _designs(library)[kind]
     return PlacedShares(Cost(**row["wires_share"]), Cost(**row["clock_share"]))

@@ -97,10 +97,17 @@ class OperatorSource:
         self.name = table.name
         self.source = table.source
         self.sram = table.sram
+        self._macs: dict[tuple, MacCost] = {}  # found before, by all that they depend on
+
+    def _lane(self, array: ArrayConfig) -> MacCost:
+        key = array.mac, array.rows, array.organisation, array.accumulator_bits
+        if key not in self._macs:
+            self._macs[key] = mac_cost(array, self.table)
+        return self._macs[key]
 
     def mac(self, array: ArrayConfig) -> MacCost:
         """A lane's product or selection, its tree adder and its share of the accumulator; random dense operands."""
-        energy, recipe = mac_cost(array, self.table)
+        energy, recipe = self._lane(array)
         return MacCost(energy, f"{recipe}, {self.name}; scaled by operand toggling; no registers")
 
     def array_energy(self, array: ArrayConfig, counts: ActionCounts) -> Cost:
@@ -148,7 +155,7 @@ class OperatorSource:
 
     def logic_leakage_w(self, array: ArrayConfig, cores: int = 1) -> Cost:
         """A share of the array's dynamic power at full use."""
-        full_power_w = mac_cost(array, self.table).energy.typical * array.lanes * array.clock_hz
+        full_power_w = self._lane(array).energy.typical * array.lanes * array.clock_hz
         share = self.table.logic_leakage_share
         return Cost(share.low, share.typical, share.high).scaled(full_power_w * cores)
 
