@@ -8,6 +8,7 @@ from energy.assumptions import Assumption, assumptions_of
 from energy.costs.sources import load_source
 from energy.job import Job, Rivals
 from energy.sensitivity import Sensitivity, sensitivities
+from energy.sobol import SobolAnswer
 from energy.summary import JobSummary
 from energy.weights import Measured
 from quant.shapes import ModelShape
@@ -26,6 +27,7 @@ class Findings(NamedTuple):
     alternatives: list[Alternative]
     assumptions: list[Assumption]
     sensitivities: list[Sensitivity]  # of the first machine's energy, and of what it saves against each rival
+    sobol: list[SobolAnswer] = []  # of the same, where they were asked for
 
 
 def find(

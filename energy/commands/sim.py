@@ -4,11 +4,15 @@ from argparse import ArgumentParser, Namespace
 from functools import partial
 from pathlib import Path
 
+from rich.console import Console
+
 from energy.commands.show import BUILD, show
-from energy.findings import find
+from energy.findings import Findings, find
 from energy.job import Job, Rivals, simulate_machines
 from energy.reports.files import write_job
-from energy.reports.screen import print_summary
+from energy.reports.screen import print_sobol, print_summary
+from energy.sobol import check_samples, sobol_indices
+from energy.summary import JobSummary
 from energy.weights import Measured, measure_weights
 from hw.artifact import file_name
 from hw.document import validate_document
@@ -45,6 +49,13 @@ def add_sim(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="FOLDER", help="folder of the results (default: build/sim/MODEL-ARRAY)"
     )
+    parser.add_argument(
+        "--sobol",
+        type=int,
+        metavar="N",
+        help="also Sobol indices of energy and savings over the ranges of costs, from N x (parts + 2) samples; a power "
+        "of 2 such as 1024",
+    )
     parser.add_argument("--json", action="store_true", help="print energy.json instead of tables")
     parser.set_defaults(run=_sim)
 
@@ -52,6 +63,8 @@ def add_sim(parser: ArgumentParser) -> None:
 def _sim(options: Namespace) -> None:
     fields, rival_fields, workload_fields, quant_fields = given_fields(options, Job, Rivals, WorkloadJob, QuantJob)
     rivals = validate_document(rival_fields, Rivals, options_origin(options))
+    if options.sobol is not None:
+        check_samples(options.sobol)
     listed = validate_document(workload_fields, WorkloadJob, options_origin(options))
     if listed.workload is None and listed.workload_fields:
         raise InputError("workload_fields must be left out without workload, whose template they fill in")
@@ -88,10 +101,17 @@ def _simulate(
     """Simulate, explain, write and print; ``words``: options that say the same job again, ``name``: of its folder."""
     summary, results = simulate_machines(job, shape, measured, rivals)
     findings = find(job, shape, measured, rivals, summary, results, words)
+    if options.sobol is not None:
+        findings = findings._replace(sobol=sobol_indices(summary, options.sobol))
     folder = options.out or BUILD / "sim" / file_name(f"{name or shape.name}-{results[0].machine.replace(' ', '')}")
     repeat = ["tritforge", "sim", *words, *options_of(Rivals(hold=rivals.hold))]
     paths = write_job(folder, summary, results, findings, repeat)
-    show(options, paths["energy"], partial(print_summary, summary), [path.name for path in paths.values()])
+    show(options, paths["energy"], partial(_print, summary, findings), [path.name for path in paths.values()])
+
+
+def _print(summary: JobSummary, findings: Findings, console: Console) -> None:
+    print_summary(summary, console)
+    print_sobol(findings.sobol, console)
 
 
 def _words(job: Job, rivals: Rivals, quant_job: QuantJob | None, shapes_only: bool) -> list[str]:

@@ -40,6 +40,8 @@ def write_job(
         "assumptions": [one.model_dump() for one in findings.assumptions],
         "sensitivity": [one.model_dump() for one in findings.sensitivities],
     }
+    if findings.sobol:
+        body["sobol"] = [one.model_dump() for one in findings.sobol]
     write_artifact(paths["energy"], _SCHEMA, _VERSION, body, inputs)
     paths["markdown"] = folder / "report.md"
     write_text(paths["markdown"], summary_markdown(summary))

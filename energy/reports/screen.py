@@ -5,10 +5,12 @@ from rich.table import Table
 
 from energy.reports.rows import SAVINGS, gating_line, headline, percent, reduction_rows, result_rows
 from energy.reports.verdict import plain, verdict
+from energy.sobol import SobolAnswer
 from energy.summary import JobSummary
 
-__all__ = ["print_summary"]
+__all__ = ["print_sobol", "print_summary"]
 
+_PARTS = 4  # of an answer
 _CLAIM = "INT8 mul + INT8 add -> INT8 add"  # the reading of "~91 %" that a published table reproduces
 
 
@@ -39,6 +41,16 @@ def print_summary(summary: JobSummary, console: Console) -> None:
     for gating in summary.clock_gating:
         console.print(gating_line(gating), highlight=False)
     for line in _operand_lines(summary):
+        console.print(line, highlight=False)
+
+
+def print_sobol(answers: list[SobolAnswer], console: Console) -> None:
+    """Print the parts whose costs an answer varies with, one line per answer."""
+    for one in answers:
+        what = f"saved against {one.rival}" if one.rival else "energy per token"
+        spread = f"{one.mean:.3g} +- {one.deviation:.2g}" + ("" if one.rival else " J")
+        parts = ", ".join(f"{index.part} {index.total:.2f}" for index in one.indices[:_PARTS])
+        line = f"Sobol, {one.phase}, {what} ({spread}): {parts} of its variance (total order, {one.samples} samples)"
         console.print(line, highlight=False)
 
 
