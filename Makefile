@@ -20,7 +20,7 @@ words = $(foreach name,$(options),$(if $(value $(name)),$(call quoted,$(name)=$(
 plain = $(if $(options),$(error $(firstword $(options)) is no option of make $@, which takes $(or $(1),none)))
 
 .DEFAULT_GOAL := help
-.PHONY: help sim quant verilog bitstream gates whatif compare claims demo list run integer kv rewrite export check-export results workload replay mappings dram \
+.PHONY: help sim quant verilog bitstream gates whatif compare explore claims demo list run integer kv rewrite export check-export results workload replay mappings dram \
   references bench bench-quant host simulate boards resources vector wave diagram array-options completion docs \
   test test-fast test-slow test-rtl test-nojit test-bounds fuzz mutate lint clean
 
@@ -50,6 +50,9 @@ whatif: $(VENV)/.core ## measure every combination of STUDY; rows, Pareto front 
 	@$(TRITFORGE) $@ $(words)
 
 compare: $(if $(value DESIGNS),$(VENV)/.core,$(VENV)/.quant) ## METHODS of quantization on MODEL: accuracy, bits, energy, latency; or DESIGNS="A B" term by term
+	@$(TRITFORGE) $@ $(words)
+
+explore: $(VENV)/.core ## a local page on which sliders and choices redraw a design beside its rivals: PORT=8765
 	@$(TRITFORGE) $@ $(words)
 
 claims: $(VENV)/.core ## where 91 % less compute energy and half of the latency hold, and where not

@@ -22,6 +22,11 @@ COMMANDS = {
         "energy.commands.compare:add_compare",
         "edge-32x32 mobile-64x64 --kv-bits 8",
     ),
+    "explore": Command(
+        "open a local page whose sliders and choices redraw a design beside its rivals",
+        "energy.commands.explore:add_explore",
+        "--port 0 --no-browser",
+    ),
     "claims": Command(
         "find where ternary saves 91 % of compute energy and half of the latency, and where not",
         "energy.commands.claims:add_claims",

@@ -111,8 +111,13 @@ def simulate_machines(
             return job.simulate(shape, machine, manifest, statistics)
         return job.as_rival().simulate(shape, machine, None, statistics)
 
+    def prefilled(machine: ArrayConfig) -> SimResult:
+        """Of a rival that is sized, prefill alone, which is what is held."""
+        prompt = job if job.is_split else job.model_copy(update={"decode": 0})
+        return prompt.as_rival().simulate(shape, machine, None, statistics)
+
     first = run(array)
-    sizing = Sizing(rivals.hold, first, costs, job.core_group, run)
+    sizing = Sizing(rivals.hold, first, costs, job.core_group, prefilled)
     widen = rivals.rival_bus == "balanced"
     machines = [sized_rival(machine, sizing, widen) for machine in rivals.machines(array, job.core_group)]
     results = [first, *map(run, machines)]

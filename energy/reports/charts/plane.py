@@ -61,9 +61,14 @@ def plane(
         element("text", x_title, x="100%", y=height - 4, text_anchor="end", class_="title"),
         *(_line(line, x, y, height) for line in lines),
         *(_range(point, x, y, height) for point in points),
-        *(_mark(point, spot) for point, spot in zip(points, spots, strict=True)),
+        *(_mark(point, spot) for point, spot in sorted(zip(points, spots, strict=True), key=_is_strong)),
         *_labels(points, spots, [_down(y.at(tick), height) for tick in y.ticks], height),
     )
+
+
+def _is_strong(mark: tuple[Point, tuple[float, float]]) -> bool:
+    """What the page is about is drawn last, over all others."""
+    return mark[0].kind == "strong"
 
 
 def _down(fraction: float, height: float) -> float:

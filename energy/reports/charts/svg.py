@@ -13,14 +13,13 @@ __all__ = ["chart", "element", "share"]
 
 def element(name: str, *children: object, **attributes: object) -> Markup:
     """An element; ``children`` are escaped unless they are markup, ``None`` attributes left out, ``_`` is ``-``."""
-    pairs = [
-        Markup('{}="{}"').format(key.rstrip("_").replace("_", "-"), _value(value))
+    pairs = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{escape(_value(value))}"'
         for key, value in attributes.items()
         if value is not None
-    ]
-    start = Markup(" ").join([Markup(name), *pairs])
-    inside = Markup("").join(escape(child) for child in children)
-    return Markup("<{}>{}</{}>").format(start, inside, Markup(name)) if children else Markup("<{}/>").format(start)
+    )
+    inside = "".join(escape(child) for child in children)
+    return Markup(f"<{name}{pairs}>{inside}</{name}>" if children else f"<{name}{pairs}/>")
 
 
 def chart(height: float, title: str, description: str, *children: object) -> Markup:

@@ -115,15 +115,15 @@ def provenance(words: Sequence[str], inputs: dict[str, str]) -> Provenance:
     return Provenance(shlex.join(words), tool_version(), f"{now:%Y-%m-%d}", inputs)
 
 
-def render(template: str, **values: object) -> str:
-    """The page of ``templates/NAME.html``."""
-    return _environment().get_template(f"{template}.html").render(**values)
+def render(template: str, folder: Path = _TEMPLATES, **values: object) -> str:
+    """The page of ``templates/NAME.html``, or of a ``folder`` whose templates may use those."""
+    return _environment(folder).get_template(f"{template}.html").render(**values)
 
 
 @cache
-def _environment() -> Environment:
+def _environment(folder: Path) -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
+        loader=FileSystemLoader([folder, _TEMPLATES]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
