@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from energy.__main__ import main
 from energy.reports.studies import WORKED, worked_row
 from energy.study.document import load_study
 from energy.study.engine import run_study
@@ -44,3 +45,13 @@ def test_every_study_has_its_picture():
         picture = ROOT / "docs" / "images" / "studies" / f"{name}.svg"
         assert ElementTree.parse(picture).getroot().tag.endswith("svg")
         assert picture.stat().st_size < 40_000
+
+
+def test_a_study_writes_its_picture_and_none_where_nothing_counts(tmp_path):
+    path = tmp_path / "study.yaml"
+    study = {"name": "tiny", "base": {"model": "stories260K", "array": "8x8", "prefill": 8, "decode": 2}}
+    for limit, there in ((1000, True), (1e-9, False)):
+        limited = study | {"axes": {"batch": [1, 2]}, "constraints": [f"power_w <= {limit}"]}
+        path.write_text(json.dumps(limited))
+        main(["whatif", "--study", str(path), "--out", str(tmp_path / str(there))])
+        assert (tmp_path / str(there) / "front.svg").exists() is there
