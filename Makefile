@@ -21,7 +21,7 @@ plain = $(if $(options),$(error $(firstword $(options)) is no option of make $@,
 
 .DEFAULT_GOAL := help
 .PHONY: help sim quant verilog bitstream gates whatif compare explore claims demo list run integer kv rewrite export check-export results workload replay mappings dram \
-  references bench bench-quant host simulate boards resources vector wave diagram array-options completion docs \
+  references bench bench-quant host simulate boards resources vector wave diagram array-options completion docs docs-site \
   test test-fast test-slow test-rtl test-nojit test-bounds fuzz mutate lint clean
 
 help: ## this list; `make X NAME=value` is `tritforge X --name value`
@@ -178,6 +178,10 @@ docs: $(VENV)/.hw ## the generated tables and pictures of README and docs
 	$(plain)
 	@$(PIP) -e '.[docs]' && $(PY) -m energy docs && $(PY) -m sim docs && \
 	$(PY) -m hw gates --document && $(PY) -m hw resources --docs && $(PY) -m hw wave --docs && $(PY) -m hw diagram --docs && $(PY) -m hw boards --docs
+
+docs-site: $(VENV)/.core ## the pages of docs/ as a site in build/site/, to be read without a network
+	$(plain)
+	@$(PIP) -e '.[site]' && NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet --strict && echo "wrote build/site/index.html"
 
 clean: ## remove build/ (results, caches, fetched weights), not .venv
 	$(plain)

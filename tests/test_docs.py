@@ -1,7 +1,10 @@
 """Claims: every command in README and docs parses and names what exists, every Python snippet runs, no link dangles."""
 
+import importlib.util
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -10,6 +13,7 @@ import pytest
 from energy.__main__ import COMMANDS as ENERGY
 from energy.commands.listing import NAMES
 from energy.console import COMMANDS
+from energy.study.document import load_study
 from hw.__main__ import COMMANDS as HW
 from hw.cli import command_line
 from quant.__main__ import COMMANDS as QUANT
@@ -29,6 +33,7 @@ TARGETS = set(re.findall(r"^([a-z][a-z-]*):", MAKEFILE, re.MULTILINE))
 STARTS = re.compile(r"(?:\.venv/bin/)?(tritforge|make|python3? -m (?:hw|quant|sim|energy))(?=\s|$)(.*)")
 PLACEHOLDER = re.compile(r"(^|[\s=])(\.\.\.|…|[A-Z]+\|[A-Z|]+|X)(\s|$)")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+TUTORIALS = (ROOT / "docs" / "tutorials.md").read_text(encoding="utf-8")
 LACKS = re.compile("arguments are required|one of the arguments|expected one arg|must be one of .*, not '[A-Z]+'")
 ON_DISK = re.compile(r"[/.~*$]|^[A-Z]|^\d+x\d+$|:")  # of a value that is no name: a file, a placeholder, a size
 
@@ -136,3 +141,24 @@ def test_no_link_dangles(page):
 def test_there_are_commands_snippets_and_links_to_check():
     assert len(cases()) > 100
     assert any(True for _ in snippets())
+
+
+def test_the_site_builds_without_warnings_and_needs_no_network(tmp_path):
+    if importlib.util.find_spec("material") is None:
+        pytest.skip("needs the site extra")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    written = {page.stem: page.read_text(encoding="utf-8") for page in tmp_path.glob("*.html")}
+    assert {page.stem for page in PAGES if page.parent.name == "docs"} <= written.keys()
+    for page, text in written.items():
+        loaded = re.findall(r'<(?:script|img|link rel="stylesheet")[^>]*(?:src|href)="?(https?:[^" >]+)', text)
+        assert loaded == [], page
+
+
+@pytest.mark.parametrize("body", [body for language, body in FENCE.findall(TUTORIALS) if language == "yaml"])
+def test_the_study_of_the_tutorial_is_one(body, tmp_path):
+    path = tmp_path / "my.yaml"
+    path.write_text(body, encoding="utf-8")
+    study = load_study(str(path))
+    assert study.axes

@@ -85,7 +85,7 @@ def test_the_constraints_pin_what_pyproject_asks_for():
     pins = dict(re.findall(r"^([a-z0-9-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *(one for extra in ("quant", "hw", "test", "boards") for one in extras[extra])]
+    wanted = [*project["dependencies"], *(one for extra in ("quant", "hw", "boards") for one in extras[extra])]
     for requirement in wanted:
         name, exact = re.match(r"([A-Za-z0-9_-]+)(?:\[[^\]]*\])?(?:==(\S+))?", requirement).groups()
         pinned = pins.get(re.sub("[-_.]+", "-", name).lower())
