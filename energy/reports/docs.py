@@ -45,6 +45,7 @@ PAGES = (  # those rendered here
     Path("docs") / "exports.md",
     Path("docs") / "whole_token.md",
     Path("docs") / "studies.md",
+    Path("docs") / "explorer.md",
     Path("docs") / "machines.md",
     Path("docs") / "claims.md",
     Path("docs") / "energy.md",
@@ -56,6 +57,7 @@ _SOURCES = RESULTS / "cost-sources.json"
 _STUDIES = RESULTS / "studies.json"
 _FPGA = RESULTS / "fpga-power.json"
 _ATTENTION = RESULTS / "attention-llama2-7b.json"
+_EXPLORER = RESULTS / "explorer-latency.json"
 _HOLDS = RESULTS / "machines-llama2-7b.json"
 _JOBS = {  # what `make docs` simulates again
     _MAIN_RESULT: Job(model="llama2-7b", kv_bits=8),
@@ -217,6 +219,16 @@ def _methods_table() -> str:
     return comparison_markdown(Comparison(**{name: document[name] for name in Comparison.model_fields}))
 
 
+def _latency_table() -> str:
+    """Redraws of the explorer, as tests.energy.explorer.measure_latency found them."""
+    measured = json.loads(_EXPLORER.read_text(encoding="utf-8"))
+    rows = [[name, str(one["redraws"]), *(f"{one[what]:.0f}" for what in ("median_ms", "p95_ms", "cpu_median_ms",
+            "cpu_p95_ms"))] for name, one in measured["rows"].items()]  # fmt: skip
+    return markdown_table(
+        ["change of", "redraws", "median, ms", "95th percentile, ms", "processor, median", "processor, 95th"], rows
+    )
+
+
 _TABLES: dict[str, Callable[[], str]] = {
     "savings": _savings_table,
     "machines": _machines_table,
@@ -229,6 +241,7 @@ _TABLES: dict[str, Callable[[], str]] = {
     "source-range": partial(source_range, _SOURCES),
     "studies": partial(studies_text, _STUDIES),
     "fpga-power": partial(fpga_table, _FPGA),
+    "explorer-latency": lambda: _latency_table(),
     "attention": partial(attention_table, _ATTENTION),
     "attention-quality": partial(quality_table, _ATTENTION, RESULTS / "kv.json"),
     "holds": partial(holds_table, _HOLDS),
