@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from energy.commands.show import BUILD, show
-from energy.reports.answer import answer
+from energy.reports.answer import answer, designs_text
 from energy.reports.pages.document import provenance
 from energy.reports.pages.study import study_html, study_picture
 from energy.reports.study import print_study
@@ -101,4 +101,6 @@ def _cluster(options: Namespace) -> AbstractContextManager[Cluster | None]:
 def _print(result: StudyResult, console: Console) -> None:
     """The tables, and last the answer."""
     print_study(result, console)
+    for line in designs_text(result):
+        console.print(line, highlight=False, markup=False)
     console.print(answer(result), style="bold", highlight=False, markup=False)

@@ -12,7 +12,7 @@ from energy.study.metrics import HIGH, LOW
 from energy.study.ranges import equal
 from energy.study.result import StudyPoint, StudyResult
 
-__all__ = ["LETTERS", "Design", "answer", "axes_text", "designs", "figures_text", "metric_title"]
+__all__ = ["LETTERS", "Design", "answer", "axes_text", "designs", "designs_text", "figures_text", "metric_title"]
 
 LETTERS = "ABC"  # of the designs, in their order
 
@@ -69,6 +69,14 @@ def answer(result: StudyResult) -> str:
         for letter, one in zip(LETTERS, named, strict=False)
     ]
     return f"Worth building: {'; '.join(parts)}.{_alike(study, named)}"
+
+
+def designs_text(result: StudyResult) -> list[str]:
+    """What each letter of the answer stands for: ``A: batch 4 (user time per token 2 ms, ...)``."""
+    return [
+        f"{letter}: {axes_text(one.point)} ({figures_text(result.study, one.point)})"
+        for letter, one in zip(LETTERS, designs(result), strict=False)
+    ]
 
 
 def _given_up(study: Study, design: Design, front: Sequence[StudyPoint]) -> str:

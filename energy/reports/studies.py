@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from energy.reports.answer import answer
+from energy.reports.answer import answer, designs_text
 from energy.reports.pages.study import study_picture
 from energy.study.document import load_study
 from energy.study.engine import run_study
@@ -51,6 +51,7 @@ def worked_row(result: StudyResult) -> dict:
         "figures": kept,
         "points": points,
         "answer": answer(result),
+        "designs": designs_text(result),
     }
 
 
@@ -62,11 +63,13 @@ def studies_text(path: Path) -> str:
 def _section(row: dict) -> str:
     study, points = load_study(row["name"]), row["points"]
     out = sum(1 for point in points if point["reason"])
+    designs = "\n".join(f"- {one}" for one in row["designs"])
     counted = f"{len(points)} points" + (f", {out} of them out" if out else "")
     return (
         f"### {row['question']}\n\n"
         f"```sh\ntritforge whatif --study {row['name']}    # {counted}: {', '.join(study.columns)}\n```\n\n"
         f"{row['answer']}\n\n"
+        f"{designs}\n\n"
         f"![{row['name']}: {study.objectives[1]} against {study.objectives[0]}](images/studies/{row['name']}.svg)"
     )
 

@@ -47,11 +47,20 @@ def test_every_study_has_its_picture():
         assert picture.stat().st_size < 40_000
 
 
-def test_a_study_writes_its_picture_and_none_where_nothing_counts(tmp_path):
+def test_a_study_writes_its_picture_and_none_where_nothing_counts(tmp_path, capsys):
     path = tmp_path / "study.yaml"
     study = {"name": "tiny", "base": {"model": "stories260K", "array": "8x8", "prefill": 8, "decode": 2}}
     for limit, there in ((1000, True), (1e-9, False)):
         limited = study | {"axes": {"batch": [1, 2]}, "constraints": [f"power_w <= {limit}"]}
         path.write_text(json.dumps(limited))
         main(["whatif", "--study", str(path), "--out", str(tmp_path / str(there))])
+        assert ("A: batch" in capsys.readouterr().out) is there
         assert (tmp_path / str(there) / "front.svg").exists() is there
+
+
+def test_every_letter_of_an_answer_says_what_it_is():
+    page = (ROOT / "docs" / "studies.md").read_text()
+    for row in ROWS.values():
+        assert [one[:3] for one in row["designs"]] == [f"{letter}: " for letter in "ABC"[: len(row["designs"])]]
+        assert all(f"- {one}" in page for one in row["designs"])
+    assert ROWS["dram"]["designs"][0].startswith("A: memory hbm3-6400 (user time per token ")
