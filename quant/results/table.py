@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hw.artifact import write_text
 from hw.document import Record, load_json
+from hw.errors import InputError
 from quant.manifest import Manifest
 from quant.methods.method import GENERATED_LENGTH
 
@@ -69,6 +70,8 @@ def read_results(path: Path) -> Results:
     Raises:
         InputError: missing or damaged file.
     """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; committed results are part of a checkout, so run this at its top")
     return load_json(path, Results)
 
 

@@ -87,7 +87,7 @@ def _product(
     renames = renames if isinstance(renames, Mapping) else {}
     weights = next((one for one in inputs if renames.get("weight") == one.name), None)
     if weights is None:
-        known = [one for one in inputs if renames.get("input") != one.name]
+        known = [one for one in inputs if renames.get("input") != one.name] or inputs
         weights = next((one for one in known if one.name.startswith("W")), known[-1])
     (activations,) = (one for one in inputs if one is not weights)
     sizes = _sizes(path, name, frozenset().union(*(one.variables for one in tensors)), einsum, workload)

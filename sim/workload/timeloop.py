@@ -31,10 +31,13 @@ def read_problem(path: Path, problem: object) -> Workload:
     instance = fields.get("instance")
     if not isinstance(instance, Mapping):
         raise InputError(f"{path}: problem.instance must be a mapping of dimensions to sizes, not {instance!r}")
-    dimensions = [one["name"] if isinstance(one, Mapping) else str(one) for one in shape.get("dimensions") or []]
+    listed = _list(path, shape, "dimensions")
+    dimensions = [str(one.get("name")) if isinstance(one, Mapping) else str(one) for one in listed]
     sizes = {name: _size(path, name, instance) for name in dimensions}
     inputs, output = [], set()
-    for tensor in shape.get("data-spaces") or shape.get("data_spaces") or []:
+    for tensor in _list(path, shape, "data_spaces" if "data_spaces" in shape else "data-spaces"):
+        if not isinstance(tensor, Mapping):
+            raise InputError(f"{path}: problem.shape.data-spaces must hold mappings, not {tensor!r}")
         used = {word for word in re.findall(r"\w+", str(tensor.get("projection"))) if word in sizes}
         if any(tensor.get(flag) for flag in _OUTPUT):
             output = used
@@ -59,6 +62,12 @@ def _known(path: Path, what: str, value: object, known: tuple[str, ...]) -> Mapp
             raise InputError(
                 f"{path}: unknown field {what}.{field}{did_you_mean(str(field), known)}; known: {', '.join(known)}"
             )
+    return value
+
+
+def _list(path: Path, shape: Mapping[str, Any], field: str) -> list[Any]:
+    if not isinstance(value := shape.get(field), list):
+        raise InputError(f"{path}: problem.shape.{field} must be a list, not {value!r}")
     return value
 
 

@@ -81,3 +81,8 @@ def test_committed_results_meet_the_accuracy_targets():
 
 def read_results_of(rows):
     return Results(rows=rows)
+
+
+def test_outside_a_checkout_there_are_none(tmp_path):
+    with pytest.raises(InputError, match="committed results are part of a checkout"):
+        read_results(tmp_path / "docs" / "results" / "quantization.json")

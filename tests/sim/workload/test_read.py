@@ -194,6 +194,13 @@ def test_what_multiplies_element_by_element_is_no_matrix_product():
         (ZIGZAG.replace("[2, 64,", "[64,"), "w.yaml", "loop_sizes must be 7 as loop_dims, not 6"),
         (ZIGZAG.replace("[c][k]", "[c][z]"), "w.yaml", "equation's 'z' must be a loop of the layer"),
         (TIMELOOP.replace("M: 96, ", ""), "w.yaml", "problem.instance.M must be a whole number from 1, not None"),
+        (TIMELOOP.replace("[C, M,", "[{size: C}, M,"), "w.yaml", "problem.instance.None must be a whole number"),
+        (TIMELOOP.replace("[C, M, R, S, N, P, Q]", "C"), "w.yaml", "problem.shape.dimensions must be a list, not 'C'"),
+        (
+            TIMELOOP.replace("- {name: Inputs", "- [] #"),
+            "w.yaml",
+            "data-spaces must hold mappings, not []",
+        ),
         (TIMELOOP.replace("dimensions", "dims"), "w.yaml", "unknown field problem.shape.dims"),
         (EINSUMS.replace("    D: 4*8\n", ""), "w.yaml", "variable 'd' must have a size: rank_sizes D"),
         (
@@ -209,6 +216,11 @@ def test_what_multiplies_element_by_element_is_no_matrix_product():
 )
 def test_faults_are_named(tmp_path, text, name, part):
     assert part in refusal(tmp_path, text, name)
+
+
+def test_a_square_has_weights_too(tmp_path):
+    text = "workload:\n  rank_sizes: {A: 2, B: 3, C: 4}\n  einsums:\n  - einsum: 'Y[a, c] = X[a, b] * X[b, c]'\n"
+    assert sizes(read(tmp_path, text + "    renames: {input: X}\n", "w.yaml")) == [("Y", 2, 4, 3, 1)]
 
 
 def test_a_missing_file_and_a_variable_that_no_template_has(tmp_path):
