@@ -8,6 +8,7 @@ from energy.costs.fpga import FPGA_PREFIX
 from energy.costs.sources import load_source
 from energy.costs.sram import BUFFERS
 from energy.costs.tables import OpTable, cost_names, load_costs
+from energy.model import energy_of
 from energy.sizing import Hold, Sizing, sized_rival
 from energy.split import split_energy
 from energy.summary import JobSummary, summarize
@@ -122,8 +123,12 @@ def simulate_machines(
     machines = [sized_rival(machine, sizing, widen) for machine in rivals.machines(array, job.core_group)]
     results = [first, *map(run, machines)]
     planes = mean_planes(manifest) if manifest else 1.0
-    splits = [{} if job.is_split else split_energy(first, result, costs, run, planes) for result in results[1:]]
-    summary = summarize(results, costs, _published_tables(), manifest, splits, rivals.hold, job.counted_fpga)
+    energies = [energy_of(result, costs) for result in results]
+    splits = [
+        {} if job.is_split else split_energy(first, result, costs, run, planes, (energies[0], energy))
+        for result, energy in zip(results[1:], energies[1:], strict=True)
+    ]
+    summary = summarize(results, costs, _published_tables(), manifest, splits, rivals.hold, job.counted_fpga, energies)
     if manifest and (note := _note_on_cache(job, manifest, array)):
         summary = summary.model_copy(update={"notes": [*summary.notes, note]})
     return summary, results

@@ -54,14 +54,16 @@ def split_energy(
     costs: CostSource,
     simulate: Callable[[ArrayConfig], SimResult],
     planes: float,
+    energies: tuple[EnergyResult, EnergyResult] | None = None,
 ) -> dict[str, Split]:
     """Phase -> why ``rival`` takes more energy per token than ``ternary``, typical costs.
 
-    ``planes``: of the ternary weights, mean over all weights.
+    ``planes``: of the ternary weights, mean over all weights; ``energies``: of both runs, where they are known already.
     """
     bits = planes * ternary.array.weight_bits
     narrowed = rival if bits == rival.array.weight_bits else simulate(narrow(rival.array, bits))
-    own, other, between = (energy_of(result, costs) for result in (ternary, rival, narrowed))
+    own, other = energies or (energy_of(ternary, costs), energy_of(rival, costs))
+    between = other if narrowed is rival else energy_of(narrowed, costs)
     return {phase.name: _split(phase.name, own, other, between) for phase in rival.phases}
 
 

@@ -154,13 +154,14 @@ def summarize(
     splits: list[dict[str, Split]] | None = None,
     hold: Hold = "lanes",
     fpga: str | None = None,
+    energies: list[EnergyResult] | None = None,
 ) -> JobSummary:
     """Summarize runs of one model; ``results[0]`` is the ternary array's, the others are its rivals.
 
     ``splits``: of each rival, phase -> why it takes more energy; ``hold``: what the rivals have as much of; ``fpga``:
-    family whose tables are counted.
+    family whose tables are counted; ``energies``: of the runs, where they are known already.
     """
-    energies = [energy_of(result, costs) for result in results]
+    energies = energies or [energy_of(result, costs) for result in results]
     first = results[0]
     notes = [note for result in results for note in [*result.notes, *costs.notes(result.array, result.cores.count)]]
     return JobSummary(
