@@ -96,7 +96,7 @@ def test_what_is_given_on_the_command_line_reaches_the_results(tmp_path):
         (["list", "model"], "did you mean 'models'?"),
         (["sim", "--prefill", "3", "--prefill", "4"], "--prefill was given twice: 3 and 4"),
         (["sim", "--kv-bits", "7"], "--kv-bits must be"),
-        (["whatif", "MODEL=llama2-7b"], "MODEL is no option of tritforge whatif; its options are DASK, JSON, .*, STUDY"),
+        (["whatif", "MODEL=llama2-7b"], "MODEL is no option of tritforge whatif; its options are DASK, .*, STUDY"),
         (["sim", "PREFIL=3"], "PREFIL is no option of tritforge sim; did you mean 'PREFILL'?"),
         (["sim", "JSON=maybe"], "JSON must be 1 or 0, not 'maybe'"),
     ],
