@@ -26,6 +26,7 @@ def naive_bursts(bursts, reads, writes, t) -> tuple[list[int], int, int]:
     unseen = list(range(len(bursts)))
     seen = {False: [], True: []}
     draining, now, refreshes = 0, 0, 0
+    postponed = False  # nothing went since the last refresh
     next_refresh = t.tREFI or None
 
     def columns(test):
@@ -82,13 +83,15 @@ def naive_bursts(bursts, reads, writes, t) -> tuple[list[int], int, int]:
             if rows.get(bank) == row:
                 choices.append((column(bank, group, bool(write)), number))
         clock, number = min(choices)
-        if next_refresh is not None and clock >= next_refresh:
+        if next_refresh is not None and clock >= next_refresh and not postponed:
+            postponed = True
             closed = max([now, next_refresh, *(closes(bank) for bank in rows)]) + t.tRP
             for bank in {one[1] for one in bursts}:
                 ready[bank] = closed + t.tRFC
             rows.clear()
             now, next_refresh, refreshes = closed, next_refresh + t.tREFI, refreshes + 1
             continue
+        postponed = False
         group, bank, _, write = bursts[number]
         issued[number] = now = clock
         commands.append(_Command("column", clock, bank, group, bool(write)))

@@ -53,7 +53,9 @@ def serve_bursts(bursts: np.ndarray, queues: Queues, timing: DramTiming) -> Serv
     Bursts become visible in order, as long as their direction's queue has room. Reads go before writes until the write
     queue is full or no read is visible; then the queued writes drain. Of the visible bursts of the direction, the one
     whose column command can go first goes next, the oldest of equals; a bank opens the row of its oldest such burst as
-    soon as timing allows.
+    soon as timing allows. A refresh that is due waits for one burst since the last one, as controllers may postpone it
+    (JESD79-4, section 4.26): where times are so short that rows open no sooner than they are closed again, the stream
+    still ends.
     """
     issued = np.full(bursts.size, _NEVER, np.int64)
     banks, groups = _idle(bursts)
@@ -63,7 +65,7 @@ def serve_bursts(bursts: np.ndarray, queues: Queues, timing: DramTiming) -> Serv
     last = _Column(np.int64(_NEVER), np.int64(0), np.int64(0))
     following, draining, now, scan, activates, refreshes = 0, 0, 0, 0, 0, 0
     next_refresh = timing.tREFI if timing.tREFI > 0 else _FOREVER
-    served = 0
+    served, served_before = 0, -1  # by now, and by the last refresh
     while served < bursts.size:
         following = _admit(bursts, queues, windows, visible, following)
         if draining == 0 and (visible[0] == 0 or visible[1] == queues.writes):
@@ -84,7 +86,8 @@ def serve_bursts(bursts: np.ndarray, queues: Queues, timing: DramTiming) -> Serv
                 clock = _column_clock(timing, bank, group, burst, last, now)
                 if clock < best_clock:
                     best, best_clock = place, clock
-        if best_clock >= next_refresh:
+        if best_clock >= next_refresh and served > served_before:
+            served_before = served
             now = _refresh(timing, banks, max(now, next_refresh))
             next_refresh += timing.tREFI
             refreshes += 1

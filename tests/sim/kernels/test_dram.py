@@ -66,6 +66,19 @@ def test_refresh_closes_the_banks_and_holds_them():
     assert (activates, refreshes) == (2, 1)
 
 
+def test_a_stream_ends_where_refreshes_close_rows_before_they_are_used():
+    """Rows of five banks open over more than a refresh interval, four per tFAW of 100: each refresh closed them all."""
+    stream = [
+        (0, 3, 2, 0), (1, 7, 1, 0), (0, 0, 2, 1), (1, 5, 0, 1), (1, 4, 0, 0), (0, 0, 1, 1), (0, 3, 0, 1), (1, 4, 1, 1),
+        (0, 2, 2, 0), (0, 1, 2, 1), (1, 5, 1, 0),
+    ]  # fmt: skip
+    served = serve(stream, 5, 3, tREFI=150, tRFC=60)
+    assert served.issued.min() > 0
+    issued, activates, refreshes = naive_bursts(stream, 5, 3, TIMING._replace(tREFI=150, tRFC=60))
+    assert refreshes <= len(stream) + 1  # at most one for each burst
+    assert (served.issued.tolist(), served.activates, served.refreshes) == (issued, activates, refreshes)
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 2)), min_size=1, max_size=60), st.integers(1, 12))
 def test_every_burst_is_served_once_and_never_faster_than_the_bus(bursts, lookahead):
