@@ -9,7 +9,8 @@ int8 quantization cancels a common factor, so ``1 / rms`` enters the token's sca
 - token scale ``((s_y * rsqrt(S)) * SF(sqrt(n) * 2**(7 - gain_fraction)))``: h and f cancel.
 
 Error: the scale's is within ``2**-12`` of it (four floors of ``2**-15``, rsqrt ``2**-14``, squares of 15-bit numbers);
-an element's half a unit of int8 and, before it, half a unit of the 24-bit y.
+an element's half a unit of int8 and, before it, half a unit of the 24-bit y and half a unit of its gain, which counts
+where one is hundreds of times smaller than the largest.
 Ref: Zhang and Sennrich, Root Mean Square Layer Normalization, arXiv 1910.07467.
 """
 
