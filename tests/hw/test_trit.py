@@ -69,7 +69,7 @@ def test_wrong_length_is_refused():
         unpack(np.zeros(2, np.uint8), 9, "2bit")
 
 
-@pytest.mark.parametrize("bad", [np.array([2]), np.array([-2]), np.array([0.5])])
+@pytest.mark.parametrize("bad", [np.array([2, 0]), np.array([-2, 0]), np.array([0.5])])
 def test_values_that_are_not_trits_are_refused(bad):
     with pytest.raises(InputError, match=r"^trits must be integers in -1\.\.1, not "):
         pack(bad, "2bit")

@@ -1,6 +1,7 @@
 """Prefill and decode on two machines are the two runs, with K and V over the link as a plain loop sends them."""
 
 import json
+import math
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hw.errors import InputError
 from quant.shapes import load_shape
 from sim.__main__ import main
 from sim.job import SimJob
+from sim.memory import load_memory
 from sim.split import exposed_cycles
 
 SHAPE = load_shape("stories260K")  # five layers, four KV heads of eight
@@ -61,6 +63,17 @@ def test_a_slow_link_by_hand():
     waits = found.phase("prefill").ops[-1]
     assert waits.cycles == pytest.approx(1e6 + 5 * transfer - 4 * layer, abs=1)
     assert waits.causes["output_stall"] == waits.cycles
+
+
+def test_a_memory_that_writes_more_slowly_than_the_link_sends_by_hand():
+    """SDR SDRAM takes a byte in write_cost / bytes_per_s, which a layer hides but for the last one's K and V."""
+    job = FAST.model_copy(update={"decode_memory": "sdr-100", "kv_link_bytes_per_s": 1e12})
+    found, memory = result(job), load_memory("sdr-100")
+    layer = sum(op.cycles for op in found.phase("prefill").ops[:-1]) / 5
+    transfer = KV_BITS / 8 / 5 * memory.write_cost / memory.bytes_per_s * 1e9
+    assert transfer < layer
+    assert memory.write_cost > 1
+    assert found.phase("prefill").ops[-1].cycles == math.ceil(transfer)
 
 
 def naive_exposed(layer, transfer, latency, layers):

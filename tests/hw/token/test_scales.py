@@ -116,6 +116,11 @@ def test_float16_scales_are_stored_exactly(values):
     assert stored_scales(np.array(values)).value().tolist() == values
 
 
+def test_scales_of_any_size_are_stored_as_they_are():
+    for power in (-90, -45, 0, 45):
+        assert stored_scales(np.array([3.0, 2.0]) * 2.0**power).value().tolist() == [3 * 2.0**power, 2 * 2.0**power]
+
+
 def test_scales_far_below_the_largest_are_zero():
     assert stored_scales(np.array([1.0, 2.0**-30, 2.0**-33, 0.0])).value().tolist() == [1.0, 2.0**-30, 0.0, 0.0]
     assert stored_scales(np.zeros(2)).value().tolist() == [0, 0]

@@ -52,6 +52,8 @@ def test_bits_by_hand():
     assert parse_kv("int8").bits_per_element(128, 10) == 8.125
     # A scale and a minimum of 16 bits for every 32 channels.
     assert parse_kv("wkvquant:4,group=32").bits_per_element(64, 100) == 5
+    # The first token of a window finds nothing but its own K and V, in full precision.
+    assert parse_kv("kivi:2").bits_per_element(64, 1) == parse_kv("wkvquant:4,group=32").bits_per_element(64, 1) == 16
     # The last of 300 tokens finds 299: 256 of K quantized, 171 of V, the others in 16 bits.
     assert parse_kv("kivi:2").bits_per_element(64, 300) == pytest.approx((256 * 3 + 43 * 16 + 171 * 3 + 128 * 16) / 598)
 
