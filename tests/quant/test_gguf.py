@@ -216,6 +216,15 @@ def test_tensors_share_no_bytes_and_the_last_ends_the_file(tmp_path, offsets, da
             read_gguf(path)
 
 
+def test_a_tensor_twice_is_refused(tmp_path):
+    table = entry(b"a", 8, 0) + entry(b"a", 8, 32)
+    start = header(b"", 0, table, 2)
+    path = tmp_path / "model.gguf"
+    path.write_bytes(start + bytes(-len(start) % 32) + bytes(64))
+    with pytest.raises(InputError, match="tensor 'a' twice"):
+        read_gguf(path)
+
+
 def test_missing_and_unknown_tensors_are_named(tmp_path, llama):
     arrays = {name: array for name, array in llama[0].items() if name != "blk.2.ffn_up.weight"}
     for given_arrays, message in (

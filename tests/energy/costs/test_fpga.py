@@ -109,6 +109,7 @@ def test_buffers_are_block_rams_and_have_no_cells_of_sram():
     source = load_fpga("ecp5")
     buffers = source.buffers(small())
     assert buffers.block_rams.low == pytest.approx(8 * (4096 + 8192) / 18432)
+    assert (source.sram.factor, source.sram.leakage_factor, source.sram.cycle_factor) == (1, 1, 1)  # of this very chip
     wide = source.ram(1000.0, 360.0)  # few bits, but ten RAMs' width
     assert wide.block_rams.typical == 10
     message = r"^array 'small': weight_cells must be auto or one of bram with costs 'fpga:ecp5', not hp$"
