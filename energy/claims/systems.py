@@ -55,15 +55,11 @@ class SystemRow(Record):
 
 def system_rows(points: tuple[Point, ...], report: CountReport) -> Iterator[SystemRow]:
     """A row per point, hold and rival on the default machine with the default costs."""
-    wanted = [(point, hold, rival) for point in points for hold in _holds() for rival in RIVALS]
+    wanted = [(point, hold, rival) for point in points for hold in get_args(Hold) for rival in RIVALS]
     for number, (point, hold, rival) in enumerate(wanted):
         report(number, len(wanted))
         yield _row(point, hold, rival)
     report(len(wanted), len(wanted))
-
-
-def _holds() -> tuple[Hold, ...]:
-    return get_args(Hold)
 
 
 def _job(point: Point) -> Job:

@@ -20,18 +20,17 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
-from hw.division import ceil_divide
 from hw.document import Record
 from hw.errors import InputError, did_you_mean
 from hw.formats import INT8_LIMIT
 from hw.golden import digit_limit, hadamard_block
 from hw.token.formats import check_accumulator
+from hw.trit import packed_bytes
 
 __all__ = ["FLOAT_BITS", "KvFormat", "checked_format", "parse_kv"]
 
 FLOAT_BITS = 16  # of an element that is not quantized
 _SCALE_BITS = 16  # of every scale, and of every minimum of an asymmetric group
-_TRITS_PER_BYTE = 5
 _SHORTEST_TRANSFORM = 2  # of a head whose size is odd, nothing is left to turn
 
 Position = TypeVar("Position")
@@ -141,7 +140,7 @@ class KvFormat(Record):
         whole bytes, five trits each, as the array loads them.
         """
         if self.scheme == "digits":
-            plane = 8 * ceil_divide(head_dim, _TRITS_PER_BYTE) / head_dim
+            plane = 8 * packed_bytes(head_dim, "5in8") / head_dim
             return plane * (self.key_digits + self.value_digits) / 2 + _SCALE_BITS / head_dim
         if self.scheme == "int8":
             return 8 + _SCALE_BITS / head_dim

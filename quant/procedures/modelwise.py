@@ -60,11 +60,7 @@ def train_model(work: Work) -> Written:
     tables = _tables(work.loaded) if options.tables == "trained" and options.distill_steps else None
     if options.distill_steps:
         distill_blocks(work, student, last_norm, generated, tables)
-    stored = {} if tables is None else {"embed_tokens": tables.embedding, "lm_head": tables.head}
-    if tables is not None and len(tables.trained()) == 1:
-        del stored["lm_head"]
-    halves = {name: table.half().cpu().numpy() for name, table in stored.items()}
-    return Written(_write_blocks(student, work.parts), _norms(student, last_norm), halves)
+    return Written(_write_blocks(student, work.parts), _norms(student, last_norm), _halves(tables))
 
 
 def distill_blocks(
@@ -176,6 +172,13 @@ def _tables(loaded: LoadedModel) -> Tables:
     head = loaded.model.lm_head.weight
     tied = head is loaded.model.model.embed_tokens.weight
     return Tables(embedding, embedding if tied else head.detach().float().clone())
+
+
+def _halves(tables: Tables | None) -> dict[str, np.ndarray]:
+    """Trained tables as they are stored, each tensor once."""
+    names = ("embed_tokens", "lm_head")
+    found = zip(names, tables.trained() if tables else (), strict=False)
+    return {name: table.half().cpu().numpy() for name, table in found}
 
 
 def _generated(work: Work, count: int) -> Tensor:

@@ -89,7 +89,7 @@ def trainer(
         {"params": latents, "lr": rate},
         {"params": scales, "lr": rate * _SCALE_RATE},
         {"params": [*norms, *extra_norms], "lr": rate * _NORM_RATE},
-        *({"params": [table], "lr": rate * _TABLE_RATE * size(table)} for table in tables),
+        *({"params": [table], "lr": rate * _TABLE_RATE * _root_mean_square(table)} for table in tables),
     ]
     gpu = norms[0].device.type == "cuda"
     if gpu:  # on the device, where a recorded step reads them
@@ -98,8 +98,7 @@ def trainer(
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate(step, steps))
 
 
-def size(table: Tensor) -> float:
-    """Root mean square of a table's entries."""
+def _root_mean_square(table: Tensor) -> float:
     return table.detach().float().square().mean().sqrt().item()
 
 

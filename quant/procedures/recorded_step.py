@@ -1,7 +1,7 @@
 """A training step of fixed shapes as one CUDA graph, so that its thousands of kernels are launched at once.
 
-Ref: PyTorch, "CUDA semantics", whole-network capture. A step of SmolLM2-135M has work for half of the time that a
-processor needs to launch it kernel by kernel.
+Ref: PyTorch, "CUDA semantics", whole-network capture. A small model's step is done sooner than a processor launches it
+kernel by kernel.
 """
 
 from collections.abc import Callable
