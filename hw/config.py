@@ -1,9 +1,10 @@
 """``ArrayConfig``: the one description of an array that gateware, simulator and energy read."""
 
 import math
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -280,6 +281,13 @@ class ArrayConfig(Record):
     def _sum_bits(self, k: int) -> int:
         """Accumulator bits that hold every sum over ``k`` lanes with the largest power-of-two scale."""
         return self.arithmetic.sum_bits(k, self.max_exponent)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy that works out its own hash: pydantic's takes over what this array has cached."""
+        copied = super().model_copy(update=update, deep=deep)
+        for cached in self.__dict__.keys() - type(self).model_fields.keys():
+            del copied.__dict__[cached]
+        return copied
 
     @cached_property
     def sha256(self) -> str:

@@ -138,6 +138,16 @@ def test_the_description_does_not_change_the_hardware_and_the_size_does():
     assert config.sha256 != ArrayConfig(**FIELDS | {"rows": 9}).sha256
 
 
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_copy_with_another_field_has_a_hash_of_its_own(deep):
+    config = ArrayConfig(**FIELDS)
+    before = config.sha256
+    slower = config.model_copy(update={"clock_hz": 5e8}, deep=deep)
+    assert slower == ArrayConfig(**FIELDS | {"clock_hz": 5e8})
+    assert slower.sha256 == ArrayConfig(**FIELDS | {"clock_hz": 5e8}).sha256 != before
+    assert config.sha256 == before
+
+
 @pytest.mark.parametrize(("digits", "weight"), [(2, 4), (3, 13), (4, 40), (5, 121)])
 def test_the_accumulator_holds_the_largest_sums_of_digits_and_of_no_more(digits, weight):
     config = ArrayConfig(**FIELDS | {"planes": 5, "digits": True, "accumulator_bits": 20})
