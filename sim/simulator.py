@@ -67,7 +67,7 @@ def simulate_trace(trace: Trace, array: ArrayConfig, memory: MemoryConfig, cores
         return _simulated(trace, array, memory, cores)
     key = "\n".join(one.model_dump_json() for one in (trace, array, memory, cores))
     if (known := recall(key)) is not None:
-        return SimResult.model_validate_json(known)
+        return SimResult.model_validate_json(known).model_copy(update={"array": array})  # it may be of a subclass
     result = _simulated(trace, array, memory, cores)
     remember(key, result.model_dump_json())
     return result

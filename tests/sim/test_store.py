@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import sim.store
-from hw.config import load_array
+from hw.config import ArrayConfig, load_array
 from quant.shapes import load_shape
 from sim.cores import CoreGroup
 from sim.execution import Execution
@@ -61,6 +61,26 @@ def test_a_second_process_prints_the_same_without_numba(tmp_path):
     assert second[1] is False
     off, loaded = run("off", "--json", "--explain")
     assert (off, loaded) == (first[0], True)
+
+
+class NarrowArray(ArrayConfig):
+    """An array with a field of its own, such as the one that tells fewer bits from cheaper arithmetic."""
+
+    narrow_bits: float
+
+    @property
+    def weight_bits(self) -> float:
+        return self.narrow_bits
+
+
+def test_a_recalled_run_stands_on_the_array_that_was_given(opened):
+    array = NarrowArray(**load_array("8x8").model_dump(), narrow_bits=4.0)
+    inputs = load_shape("stories260K"), array, load_memory("ddr4-3200"), 5, 3
+    fresh = simulate(*inputs)
+    reopen()
+    recalled = simulate(*inputs)
+    assert recalled.array.weight_bits == fresh.array.weight_bits == 4.0
+    assert recalled == fresh
 
 
 def test_other_inputs_are_simulated(opened, monkeypatch):
