@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 
-from hw.errors import InputError, did_you_mean
+from hw.errors import InputError
 from sim.workload.einsum import product_of
-from sim.workload.products import Workload, workload_of
+from sim.workload.products import Workload, known_fields, workload_of
 
 __all__ = ["read_einsums", "rendered"]
 
@@ -57,13 +57,17 @@ def read_einsums(path: Path, workload: object) -> Workload:
     Raises:
         InputError: an unknown field, an einsum that cannot be read, a variable without a size.
     """
-    fields = _known(path, "workload", workload, _FIELDS)
+    fields = known_fields(f"{path}, workload", workload, _FIELDS)
     einsums = fields.get("einsums")
     if not isinstance(einsums, list):
         raise InputError(f"{path}: workload.einsums must be a list, not {einsums!r}")
     products, left_out = [], []
     for place, given in enumerate(einsums):
-        einsum = {"einsum": given} if isinstance(given, str) else _known(path, f"einsum {place}", given, _EINSUM_FIELDS)
+        einsum = (
+            {"einsum": given}
+            if isinstance(given, str)
+            else known_fields(f"{path}, einsum {place}", given, _EINSUM_FIELDS)
+        )
         tensors = list(_tensors(path, place, einsum))
         name = str(einsum.get("name") or next((one.name for one in tensors if one.is_output), f"einsum {place}"))
         product = _product(path, name, einsum, tensors, fields)
@@ -156,14 +160,3 @@ def _number(path: Path, name: str, value: object) -> int:
     if not all(part.isdecimal() and len(part) <= 12 for part in parts):
         raise InputError(f"{path}, einsum {name}: a size must be a whole number or a product of some, not {value!r}")
     return math.prod(map(int, parts))
-
-
-def _known(path: Path, what: str, value: object, known: tuple[str, ...]) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise InputError(f"{path}: {what} must be a mapping of fields, not {value!r}")
-    for field in value:
-        if field not in known:
-            raise InputError(
-                f"{path}: unknown field {field!r} of {what}{did_you_mean(str(field), known)}; known: {', '.join(known)}"
-            )
-    return value

@@ -1,16 +1,16 @@
 """``Workload``: matrix products that no model stands behind, and where they were read."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from hw.artifact import sha256_json
 from hw.document import Record, validate_document
-from hw.errors import InputError
+from hw.errors import InputError, did_you_mean
 from quant.shapes import MOST, Gemm
 
-__all__ = ["Product", "Workload", "workload_of"]
+__all__ = ["Product", "Workload", "known_fields", "workload_of"]
 
 _MOST_PRODUCTS = 10_000  # each is an op of the run, with a row of its own in results
 
@@ -80,3 +80,18 @@ def workload_of(
     if not checked:
         raise InputError(f"{source}: must hold at least one matrix product, and holds none")
     return Workload(name=name, source=source, products=tuple(checked), left_out=tuple(left_out))
+
+
+def known_fields(where: str, value: object, known: tuple[str, ...]) -> Mapping[str, Any]:
+    """``value`` as a mapping that has none but ``known`` fields.
+
+    Raises:
+        InputError: no mapping, or the first unknown field, with what is known.
+    """
+    if not isinstance(value, Mapping):
+        raise InputError(f"{where}: must be a mapping of fields, not {value!r}")
+    for field in value:
+        if field not in known:
+            meant = did_you_mean(str(field), known)
+            raise InputError(f"{where}: unknown field {field!r}{meant}; known fields: {', '.join(known)}")
+    return value

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hw.errors import InputError, did_you_mean
+from hw.errors import InputError
 from sim.workload.einsum import product_of
-from sim.workload.products import Workload, workload_of
+from sim.workload.products import Workload, known_fields, workload_of
 
 __all__ = ["read_problem"]
 
@@ -26,8 +26,8 @@ def read_problem(path: Path, problem: object) -> Workload:
     Raises:
         InputError: a shape that is not written out, a size that is missing, more or fewer than two inputs.
     """
-    fields = _known(path, "problem", problem, _FIELDS)
-    shape = _known(path, "problem.shape", fields.get("shape"), _SHAPE_FIELDS)
+    fields = known_fields(f"{path}, problem", problem, _FIELDS)
+    shape = known_fields(f"{path}, problem.shape", fields.get("shape"), _SHAPE_FIELDS)
     instance = fields.get("instance")
     if not isinstance(instance, Mapping):
         raise InputError(f"{path}: problem.instance must be a mapping of dimensions to sizes, not {instance!r}")
@@ -52,17 +52,6 @@ def read_problem(path: Path, problem: object) -> Workload:
     if product is None:
         raise InputError(f"{path}: problem {name!r} must be a matrix product, and has a dimension of one tensor alone")
     return workload_of(path.stem, str(path), [("problem", product)])
-
-
-def _known(path: Path, what: str, value: object, known: tuple[str, ...]) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise InputError(f"{path}: {what} must be written out as a mapping, not {value!r}")
-    for field in value:
-        if field not in known:
-            raise InputError(
-                f"{path}: unknown field {what}.{field}{did_you_mean(str(field), known)}; known: {', '.join(known)}"
-            )
-    return value
 
 
 def _list(path: Path, shape: Mapping[str, Any], field: str) -> list[Any]:

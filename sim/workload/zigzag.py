@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hw.errors import InputError, did_you_mean
+from hw.errors import InputError
 from sim.workload.einsum import product_of
-from sim.workload.products import Workload, workload_of
+from sim.workload.products import Workload, known_fields, workload_of
 
 __all__ = ["read_layers", "read_python"]
 
@@ -61,15 +61,7 @@ def read_python(path: Path, text: str) -> Workload:
 
 def _mappings(path: Path, layers: list[Any]) -> Iterator[tuple[int, Layer]]:
     for place, layer in enumerate(layers):
-        if not isinstance(layer, Mapping):
-            raise InputError(f"{path}, layer {place}: must be a mapping of fields, not {type(layer).__name__}")
-        for field in layer:
-            if field not in _FIELDS:
-                meant = did_you_mean(str(field), _FIELDS)
-                raise InputError(
-                    f"{path}, layer {place}: unknown field {field!r}{meant}; known fields: {', '.join(_FIELDS)}"
-                )
-        yield place, layer
+        yield place, known_fields(f"{path}, layer {place}", layer, _FIELDS)
 
 
 def _workload(path: Path, layers: list[tuple[str, Layer]]) -> Workload:
