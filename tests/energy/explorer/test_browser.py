@@ -4,7 +4,6 @@ Needs Debian's chromium and the package playwright; skipped where either is miss
 """
 
 import re
-import shutil
 import threading
 from urllib.parse import parse_qs, urlsplit
 
@@ -17,7 +16,6 @@ from energy.reports.numbers import significant
 
 pytestmark = pytest.mark.slow
 
-BROWSER = shutil.which("chromium")
 OVERFLOW = """() => [...document.querySelectorAll("body *")].filter((one) => {
   const box = one.getBoundingClientRect();
   return box.right > innerWidth + 1 && box.width > 0 && !one.closest(".scroll");
@@ -30,17 +28,6 @@ def url():
         threading.Thread(target=one.serve_forever, daemon=True).start()
         yield one.url
         one.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    if BROWSER is None:
-        pytest.skip("needs chromium")
-    with playwright.sync_playwright() as driver:
-        one = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        yield one
-        one.close()
 
 
 @pytest.fixture

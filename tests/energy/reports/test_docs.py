@@ -46,7 +46,7 @@ def test_links_of_the_pages_lead_somewhere():
             assert (page.parent / link).exists(), f"{page.name}: {link}"
 
 
-def test_readme_program_runs(tmp_path):
+def test_readme_program_runs():
     """The five lines of the README, as they stand."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     program = re.search(r"```python\n(.*?)```", readme, re.DOTALL)[1]

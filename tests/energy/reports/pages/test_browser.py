@@ -5,7 +5,6 @@ Needs Debian's chromium and the package playwright; skipped where either is miss
 
 import json
 import re
-import shutil
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from energy.__main__ import main
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[4]
-BROWSER = shutil.which("chromium")
 LARGEST = 1_500_000  # bytes
 A4 = (688, 1017)  # pixels between the margins of a printed page
 JOB = ["--model", "stories260K", "--array", "16x16", "--prefill", "64", "--decode", "16", "--kv-bits", "8"]
@@ -27,17 +25,6 @@ OVERFLOW = """() => [...document.querySelectorAll("body *")].filter((one) => {
   const box = one.getBoundingClientRect();
   return box.right > innerWidth + 1 && box.width > 0 && !one.closest(".scroll, .gantt, #tip");
 }).map((one) => one.tagName + "." + (one.className.baseVal ?? one.className))"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    if BROWSER is None:
-        pytest.skip("needs chromium")
-    with playwright.sync_playwright() as driver:
-        one = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        yield one
-        one.close()
 
 
 @pytest.fixture(scope="module")
