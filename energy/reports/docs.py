@@ -13,6 +13,7 @@ from energy.costs.sources import load_source, source_names
 from energy.job import BASELINES, Job, Rivals, simulate_machines
 from energy.model import COMPUTE
 from energy.reports.attention import attention_table, measure_attention, quality_table
+from energy.reports.charts.palette import LIGHT
 from energy.reports.claims import CLAIMS_TABLES
 from energy.reports.comparison import comparison_markdown
 from energy.reports.family import family_table, measure_family
@@ -68,7 +69,7 @@ _JOBS = {  # what `make docs` simulates again
 _RIVALS = Rivals(rivals="int8,fp16,w2a8", rival_bus="balanced")
 
 _PARTS = {"compute": COMPUTE, "SRAM": ("sram",), "DRAM": DRAM_PARTS, "leakage": ("leakage",)}
-_COLOURS = {"compute": "#2a7f62", "SRAM": "#e0a458", "DRAM": "#c8553d", "leakage": "#8a8a8a"}
+_SLOTS = {"compute": "array", "SRAM": "sram", "DRAM": "dram", "leakage": "leakage"}  # of the pages' colours
 
 
 def measure() -> list[Path]:
@@ -125,7 +126,7 @@ def draw_picture(path: Path) -> None:
         bottom = [0.0] * len(decode)
         for label, parts in _PARTS.items():
             values = [1e3 * sum(d.joules_per_token[part].typical for part in parts) for d in decode]
-            energy.bar(names, values, bottom=bottom, label=label, color=_COLOURS[label])
+            energy.bar(names, values, bottom=bottom, label=label, color=LIGHT[_SLOTS[label]][0])
             bottom = [a + b for a, b in zip(bottom, values, strict=True)]
         energy.set_title("decode, mJ per token")
         energy.legend(frameon=False)
@@ -241,7 +242,7 @@ _TABLES: dict[str, Callable[[], str]] = {
     "source-range": partial(source_range, _SOURCES),
     "studies": partial(studies_text, _STUDIES),
     "fpga-power": partial(fpga_table, _FPGA),
-    "explorer-latency": lambda: _latency_table(),
+    "explorer-latency": _latency_table,
     "attention": partial(attention_table, _ATTENTION),
     "attention-quality": partial(quality_table, _ATTENTION, RESULTS / "kv.json"),
     "holds": partial(holds_table, _HOLDS),
