@@ -31,18 +31,17 @@ def waterfall(
     levels = list(accumulate((step.value for step in steps), initial=first[1]))
     scale = Linear(max(0.0, *levels, last[1]), min(0.0, *levels))
     bottom = _ROW * (len(steps) + 2) + 2
-    rows = [_line(0, *first, 0.0, first[1], "total", scale)]
+    rows = [_line(0, first[0], first[2], 0.0, first[1], "total", scale)]
     for number, (step, start) in enumerate(zip(steps, levels, strict=False), start=1):
-        ends = sorted((start, start + step.value))
-        rows.append(_line(number, step.label, step.value, step.text, *ends, step.slot, scale, start))
-    rows.append(_line(len(steps) + 1, *last, 0.0, last[1], "total strong", scale, levels[-1]))
+        low, high = sorted((start, start + step.value))
+        rows.append(_line(number, step.label, step.text, low, high, step.slot, scale, start))
+    rows.append(_line(len(steps) + 1, last[0], last[2], 0.0, last[1], "total strong", scale, levels[-1]))
     return chart(bottom + AXIS, title, description, grid(scale, bottom), *rows, axis(scale, bottom))
 
 
 def _line(
     number: int,
     label: str,
-    value: float,
     text: str,
     low: float,
     high: float,
