@@ -1,10 +1,12 @@
 """A workload as a trace, and a model's trace as a workload."""
 
+from typing import Any
+
 from sim.execution import Execution
 from sim.trace.build import Phase, Trace
 from sim.trace.ops import AttentionOp, Formats, LinearOp, Op
 from sim.trace.statistics import assumed_statistics
-from sim.workload.products import Product, Workload, workload_of
+from sim.workload.products import Workload, workload_of
 
 __all__ = ["phase_products", "workload_trace"]
 
@@ -39,20 +41,20 @@ def phase_products(trace: Trace, phase: str, attention: bool = True) -> Workload
     values the same the other way; a causal mask is not said, so that the products are whole.
     """
     (*_, last) = (one for one in trace.phases if one.name == phase)
-    products = []
+    products: list[dict[str, Any]] = []
     for op in last.ops:
         if isinstance(op, LinearOp):
-            m, n, k = op.gemm
-            products.append(Product(name=op.name, m=m, n=n, k=k, count=op.count))
+            products.append({"name": op.name, "count": op.count} | op.gemm._asdict())
         elif isinstance(op, AttentionOp) and attention and op.name != "softmax":
             products.append(_attention(op))
-    fields = [(one.name, one.model_dump()) for one in products]
-    return workload_of(f"{trace.shape.name}-{phase}", f"model {trace.shape.name}", fields)
+    return workload_of(
+        f"{trace.shape.name}-{phase}", f"model {trace.shape.name}", ((one["name"], one) for one in products)
+    )
 
 
-def _attention(op: AttentionOp) -> Product:
+def _attention(op: AttentionOp) -> dict[str, Any]:
     keys = op.past + op.queries * op.steps
     keys = min(keys, op.window + op.queries - 1) if op.window else keys
     m, heads = op.queries * op.group, op.batch * op.kv_heads
     n, k = (keys, op.head_dim) if op.name == "attention_scores" else (op.head_dim, keys)
-    return Product(name=op.name, m=m, n=n, k=k, count=op.count * heads)
+    return {"name": op.name, "m": m, "n": n, "k": k, "count": op.count * heads}
