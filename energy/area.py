@@ -88,16 +88,12 @@ def _logic(um2: float) -> Cost:
     return Cost(mm2 / used.high, mm2 / used.typical, mm2 / used.low)
 
 
-def _spread(area: Cost, low: float, typical: float, high: float) -> Cost:
-    return Cost(area.low * low, area.typical * typical, area.high * high)
-
-
 def _accumulators(buffer: Buffer, gates: GateSource) -> Cost:
     """The buffer of partial sums; an output-stationary element has its sum in the lane's own register."""
     if not buffer.capacity_bytes:
         return ZERO
     ports = load_area_table().accumulator_ports
-    return _spread(_macro(buffer, gates), ports.low, ports.typical, ports.high)
+    return _macro(buffer, gates).times(ports.ends)
 
 
 def _requantizers(array: ArrayConfig, gates: GateSource) -> Cost:
@@ -106,7 +102,7 @@ def _requantizers(array: ArrayConfig, gates: GateSource) -> Cost:
         return ZERO
     products = array.cols * array.accumulator_bits * SCALE_BITS
     share = load_area_table().requantizer
-    return _spread(_logic(products * _partial_product_um2(gates)), share.low, share.typical, share.high)
+    return _logic(products * _partial_product_um2(gates)).times(share.ends)
 
 
 def _partial_product_um2(gates: GateSource) -> float:
@@ -125,7 +121,7 @@ def _vector(array: ArrayConfig, gates: GateSource) -> Cost:
     if array.arithmetic.is_float:
         share = load_area_table().vector_lane
         lane = mac + (gates.vector.tables_area_um2 if gates.vector else 0.0)
-        return _spread(_logic(array.all_vector_lanes * lane), share.low, share.typical, share.high)
+        return _logic(array.all_vector_lanes * lane).times(share.ends)
     if gates.vector is None:
         raise InputError(f"costs {gates.name!r} must have the blocks of a vector unit: tritforge gates --vector")
     ends = gates.vector.lane_area_um2
@@ -144,16 +140,16 @@ def _sequencing(array: ArrayConfig, gates: GateSource) -> Cost:
         stored = 0.0  # weights pass through
     shadow = _logic(array.lanes * stored * gates.flip_flop_um2)
     loading = table.lane_loading
-    two_ways = _spread(shadow, loading.low, loading.typical, loading.high) if array.lane_loading else ZERO
+    two_ways = shadow.times(loading.ends) if array.lane_loading else ZERO
     per_table = gates.design_area_um2("tree", "ternary", array.accumulator_bits) / table.array_tables_per_lane
     control = _logic(table.control_tables * per_table)
-    return shadow + two_ways + _spread(control, table.control.low, table.control.typical, table.control.high)
+    return shadow + two_ways + control.times(table.control.ends)
 
 
 def _macro(buffer: Buffer, gates: GateSource) -> Cost:
     """A buffer's macros at the library's node."""
     shrink = gates.sram_area_factor
-    return _spread(buffer.area_mm2, shrink.low, shrink.typical, shrink.high)
+    return buffer.area_mm2.times(shrink.ends)
 
 
 def _recipes(array: ArrayConfig, gates: GateSource, factor: float, buffer: Buffer) -> dict[str, str]:

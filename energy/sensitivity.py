@@ -8,7 +8,7 @@ from energy.costs.tables import ZERO, Cost
 from energy.summary import JobSummary, PhaseSummary
 from hw.document import Record
 
-__all__ = ["Sensitivity", "Swing", "sensitivities"]
+__all__ = ["Sensitivity", "Swing", "answers_of", "sensitivities"]
 
 _WHOLE = "all costs together"
 
@@ -37,10 +37,14 @@ class Sensitivity(Record):
 
 def sensitivities(summary: JobSummary) -> list[Sensitivity]:
     """Of the last phase: the first machine's energy per token, and what it saves against each rival."""
+    return [_sensitivity(*answer) for answer in answers_of(summary)]
+
+
+def answers_of(summary: JobSummary) -> list[tuple[PhaseSummary, PhaseSummary | None, str]]:
+    """Last phase of the first machine, of a rival, and the rival's mac: first without a rival, then against each."""
     own, *rivals = summary.machines
-    phase = own.phases[-1].name if summary.decode == 0 else "decode"
-    found = [_sensitivity(own.phase(phase), None, "")]
-    return found + [_sensitivity(own.phase(phase), rival.phase(phase), rival.mac) for rival in rivals]
+    name = own.phases[-1].name if summary.decode == 0 else "decode"
+    return [(own.phase(name), None, ""), *((own.phase(name), rival.phase(name), rival.mac) for rival in rivals)]
 
 
 def _sensitivity(own: PhaseSummary, rival: PhaseSummary | None, mac: str) -> Sensitivity:

@@ -10,6 +10,7 @@ Ref: Saltelli et al., Variance based sensitivity analysis of model output, Compu
 import numpy as np
 
 from energy.costs.tables import ZERO
+from energy.sensitivity import answers_of
 from energy.summary import JobSummary, PhaseSummary
 from hw.document import Record
 from hw.errors import InputError
@@ -57,10 +58,7 @@ def sobol_indices(summary: JobSummary, samples: int) -> list[SobolAnswer]:
     Raises:
         InputError: SALib is missing.
     """
-    own, *rivals = summary.machines
-    name = own.phases[-1].name if summary.decode == 0 else "decode"
-    answers = [_answer(own.phase(name), None, "", samples)]
-    return answers + [_answer(own.phase(name), rival.phase(name), rival.mac, samples) for rival in rivals]
+    return [_answer(*answer, samples) for answer in answers_of(summary)]
 
 
 def _answer(own: PhaseSummary, rival: PhaseSummary | None, mac: str, samples: int) -> SobolAnswer:

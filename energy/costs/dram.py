@@ -146,7 +146,7 @@ def dram_power(standard: str) -> DramPower:
     def drawn(watts: float, name: str) -> Cost:
         """Low, typical and high of what a data sheet, or a measurement, says."""
         share = getattr(shares, name) if chip.guard_banded else table.spread
-        return Cost(watts * share.low, watts * share.typical, watts * share.high)
+        return share.ends.scaled(watts)
 
     rows_open, closed = drawn(chip.watts("IDD3N"), "standby"), drawn(chip.watts("IDD2N"), "closed")
     rows_open = Cost(*map(max, rows_open, closed))  # an open row takes no power away
@@ -156,11 +156,11 @@ def dram_power(standard: str) -> DramPower:
         - chip.watts("IDD2N") * (times.tRC - times.tRAS)
     )
     bursts = [(chip.watts(loop) - chip.watts("IDD3N")) / chip.rate_bits_per_s for loop in ("IDD4R", "IDD4W")]
-    interface = _range(chip.interface, _PICO)
+    interface = chip.interface.ends.scaled(_PICO)
     return DramPower(
         read_bit=drawn(bursts[0], "read") + interface,
         write_bit=drawn(bursts[1], "write") + interface,
-        row=drawn(row, "activate") if chip.activate_nj is None else _range(chip.activate_nj, _NANO),
+        row=drawn(row, "activate") if chip.activate_nj is None else chip.activate_nj.ends.scaled(_NANO),
         open_w=rows_open,
         idle_w=Cost(drawn(chip.watts("IDD2P"), "power_down").low, closed.typical, rows_open.high),
         refresh_w=drawn((chip.watts("IDD5") - chip.watts("IDD2N")) * times.tRFC / times.tREFI, "refresh"),
@@ -180,11 +180,10 @@ def dram_energy(memory: MemoryConfig, counts: ActionCounts, seconds: float) -> d
     read, written = counts.dram_read_bits, counts.dram_write_bits
     busy = min(seconds, (read + memory.write_cost * written) / 8 / memory.bytes_per_s)
     rows = (read + written) / 8 / table.standard(memory.standard).row_bytes
-    opened = table.rows_opened
     chips = chip_count(memory)
     return {
         "dram": power.read_bit.scaled(read) + power.write_bit.scaled(written),
-        "dram_rows": Cost(*(one * share for one, share in zip(power.row, _ends(opened), strict=True))).scaled(rows),
+        "dram_rows": power.row.times(table.rows_opened.ends).scaled(rows),
         "dram_standby": (power.open_w.scaled(busy) + power.idle_w.scaled(seconds - busy)).scaled(chips),
         "dram_refresh": power.refresh_w.scaled(seconds * chips),
     }
@@ -196,11 +195,3 @@ def chip_count(memory: MemoryConfig) -> int:
         return memory.channels
     row_bytes = memory.dram.bursts_per_row * memory.burst_bytes
     return memory.channels * max(1, row_bytes // load_dram().standard(memory.standard).row_bytes)
-
-
-def _ends(share: Share) -> Cost:
-    return Cost(share.low, share.typical, share.high)
-
-
-def _range(share: Share, unit: float) -> Cost:
-    return _ends(share).scaled(unit)

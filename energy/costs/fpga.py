@@ -78,6 +78,11 @@ class _Rival(Record):
     dsps: Share
     tables: Share
 
+    @property
+    def elements(self) -> "Elements":
+        """A flip-flop beside every table."""
+        return Elements(self.tables.ends, self.tables.ends, self.dsps.ends)
+
 
 class TableCounts(Record):
     """All of these."""
@@ -162,16 +167,15 @@ class FpgaSource:
 
     def lane(self, array: ArrayConfig) -> Elements:
         """One lane of the array with its weight; a lane of a systolic grid is taken for one of a tree."""
-        own = Elements(_ends(self.counts.lane_tables), _ends(self.counts.lane_flip_flops))
+        own = Elements(self.counts.lane_tables.ends, self.counts.lane_flip_flops.ends)
         if array.arithmetic.stores_trits:
             return own
-        rival = table_counts().rivals[array.mac]
-        return Elements(_ends(rival.tables), _ends(rival.tables) + own.flip_flops, _ends(rival.dsps))
+        return table_counts().rivals[array.mac].elements + Elements(flip_flops=own.flip_flops)
 
     def block(self, name: str) -> Elements:
         """A block of the vector unit."""
         tables, flip_flops, dsps, rams = table_counts().vector[name]
-        factor = _ends(self.counts.vector_factor)
+        factor = self.counts.vector_factor.ends
         return Elements(factor.scaled(tables), Cost.exact(flip_flops), Cost.exact(dsps), Cost.exact(rams))
 
     @property
@@ -203,8 +207,7 @@ class FpgaSource:
 
     def vector_mac(self, mac: VectorMac) -> Cost:
         """A lane of that arithmetic."""
-        rival = table_counts().rivals[mac]
-        return self.energy(Elements(_ends(rival.tables), _ends(rival.tables), _ends(rival.dsps)))
+        return self.energy(table_counts().rivals[mac].elements)
 
     def reduction(self, array: ArrayConfig) -> Cost:
         """An adder and its register, a table a bit."""
@@ -234,11 +237,10 @@ class FpgaSource:
 
     def core(self, array: ArrayConfig) -> dict[str, Elements]:
         """Elements of one core by part, its buffers of weights and activations aside."""
-        control = Elements(_ends(self.counts.control_tables), _ends(self.counts.control_flip_flops))
+        control = Elements(self.counts.control_tables.ends, self.counts.control_flip_flops.ends)
         lane = self.vector_lane
         if array.arithmetic.dense_mac is None:
-            mac = table_counts().rivals["int8"]
-            lane = lane + Elements(_ends(mac.tables), _ends(mac.tables), _ends(mac.dsps))
+            lane = lane + table_counts().rivals["int8"].elements
         sums = 0.0 if array.structure.outputs_stationary else array.accumulator_buffer_bits
         return {
             "array": self.lane(array).scaled(array.lanes),
@@ -252,6 +254,9 @@ class FpgaSource:
         weights = self.ram(8.0 * array.weight_buffer_bytes, array.weight_bus_bits)
         return weights + self.ram(8.0 * array.activation_buffer_bytes, array.rows * array.activation_bits)
 
+    def _total(self, array: ArrayConfig, cores: int) -> Elements:
+        return sum(self.core(array).values(), Elements()).scaled(cores) + self.buffers(array)
+
     def ram(self, bits: float, width: float) -> Elements:
         """Block RAMs of so many bits that give ``width`` of them in a clock; high: half filled."""
         if not bits:
@@ -261,7 +266,7 @@ class FpgaSource:
 
     def part_for(self, array: ArrayConfig, cores: int = 1) -> tuple[str, FpgaPart, bool]:
         """The smallest part that holds the machine, or the largest, and whether it does."""
-        total = sum(self.core(array).values(), Elements()).scaled(cores) + self.buffers(array)
+        total = self._total(array, cores)
         parts = sorted(self.table.parts.items(), key=lambda item: item[1].tables)
         for name, part in parts:
             if all(getattr(total, what).typical <= getattr(part, what) for what in Elements._fields):
@@ -270,12 +275,12 @@ class FpgaSource:
 
     def logic_leakage_w(self, array: ArrayConfig, cores: int = 1) -> Cost:
         """Static power of the part, W."""
-        return _ends(self.part_for(array, cores)[1].static_w)
+        return self.part_for(array, cores)[1].static_w.ends
 
     def notes(self, array: ArrayConfig, cores: int) -> list[str]:
         """The part, or that there is none, and the clock."""
         name, part, fits = self.part_for(array, cores)
-        total = sum(self.core(array).values(), Elements()).scaled(cores) + self.buffers(array)
+        total = self._total(array, cores)
         mhz = array.clock_hz / 1e6
         if fits:
             return [f"{self.name}: array {array.name!r} on {name} at {mhz:.0f} MHz"]
@@ -297,7 +302,3 @@ class FpgaSource:
     def sha256(self) -> str:
         """Hash of both tables."""
         return sha256_json([self.table.model_dump(mode="json"), table_counts().model_dump(mode="json")])
-
-
-def _ends(share: Share) -> Cost:
-    return Cost(share.low, share.typical, share.high)

@@ -249,9 +249,9 @@ class GateSource:
         vector_pins = work.vector.scaled(self.vector.clock_share if self.vector else 0.0)
         idle = load_placed().idle_clock
         slots = max(0.0, work.cycles * array.lanes * work.cores - counts.array_macs)
-        resting = Cost(idle.low, idle.typical, idle.high).scaled(slots * pins_j)
-        clock = _times(pins + resting, own.clock) + resting + _times(vector_pins, vector.clock)
-        wires = _times(_less(work.array, pins), own.wires) + _times(_less(work.vector, vector_pins), vector.wires)
+        resting = idle.ends.scaled(slots * pins_j)
+        clock = (pins + resting).times(own.clock) + resting + vector_pins.times(vector.clock)
+        wires = _less(work.array, pins).times(own.wires) + _less(work.vector, vector_pins).times(vector.wires)
         return clock, wires
 
     def placed_recipe(self, array: ArrayConfig) -> str:
@@ -368,10 +368,6 @@ class GateSource:
         width = min((row.accumulator_bits for row in rows), key=lambda bits: (abs(bits - accumulator_bits), bits))
         same = [row for row in rows if row.accumulator_bits == width]
         return sorted(same, key=_representative)
-
-
-def _times(cost: Cost, share: Cost) -> Cost:
-    return Cost(*(one * part for one, part in zip(cost, share, strict=True)))
 
 
 def _less(cost: Cost, part: Cost) -> Cost:

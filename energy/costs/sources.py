@@ -157,7 +157,7 @@ class OperatorSource:
         """A share of the array's dynamic power at full use."""
         full_power_w = self._lane(array).energy.typical * array.lanes * array.clock_hz
         share = self.table.logic_leakage_share
-        return Cost(share.low, share.typical, share.high).scaled(full_power_w * cores)
+        return share.ends.scaled(full_power_w * cores)
 
     def area_basis(self) -> tuple[GateSource, float] | None:
         """The library that the table names, scaled to its node."""

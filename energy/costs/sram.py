@@ -39,9 +39,7 @@ class Buffer(NamedTuple):
         least = min(load_sram(self.choice.tables[cell]).bit_energy_j(banked, write) for cell in self.fitting)
         whole = self.table.bit_energy_j(self.capacity_bytes, write)
         found = Cost(min(least, chosen), chosen, max(whole, chosen)).scaled(self.choice.factor)
-        if (spread := self.choice.spread) is None:
-            return found
-        return Cost(found.low * spread.low, found.typical * spread.typical, found.high * spread.high)
+        return found if self.choice.spread is None else found.times(self.choice.spread.ends)
 
     @property
     def leakage_w(self) -> Cost:

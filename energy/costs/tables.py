@@ -50,6 +50,10 @@ class Cost(NamedTuple):
         """The cost of ``factor`` actions."""
         return Cost(self.low * factor, self.typical * factor, self.high * factor)
 
+    def times(self, factors: "Cost") -> "Cost":
+        """Each end by that end of ``factors``."""
+        return Cost(self.low * factors.low, self.typical * factors.typical, self.high * factors.high)
+
     @classmethod
     def exact(cls, value: float) -> "Cost":
         """A cost without a range."""
@@ -84,6 +88,11 @@ class Share(Record):
     high: float
     kind: Kind
     source: str
+
+    @property
+    def ends(self) -> Cost:
+        """Low, typical and high alone."""
+        return Cost(self.low, self.typical, self.high)
 
 
 class SramChoice(Record):

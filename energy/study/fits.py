@@ -3,8 +3,7 @@
 from typing import NamedTuple
 
 from energy.costs.fpga import Elements, FpgaSource, fpga_names, load_fpga
-from energy.costs.tables import ZERO
-from energy.luts import LutArea, luts_of
+from energy.luts import luts_of
 from hw.boards.catalog import BOARDS
 from hw.config import ArrayConfig
 from hw.errors import did_you_mean
@@ -58,7 +57,8 @@ def load_part(name: str) -> Part:
 
 def excess(array: ArrayConfig, part: Part, cores: CoreGroup = ONE_CORE) -> str | None:
     """What ``array`` takes beyond ``part``, in words; None: it fits."""
-    needed = _needed(luts_of(array, part.family, cores))  # typical figures
+    area = luts_of(array, part.family, cores)
+    needed = {what: area.total(what).typical for what in part.has}
     beyond = [
         f"{needed[what]:,.0f} of {there:,} {what.replace('_', ' ')}"
         for what, there in part.has.items()
@@ -69,7 +69,3 @@ def excess(array: ArrayConfig, part: Part, cores: CoreGroup = ONE_CORE) -> str |
 
 def _has(source: FpgaSource, part: str) -> dict[str, int]:
     return {what: getattr(source.table.parts[part], what) for what in Elements._fields}
-
-
-def _needed(area: LutArea) -> dict[str, float]:
-    return {what: sum((part[what] for part in area.parts.values()), ZERO).typical for what in Elements._fields}

@@ -7,8 +7,9 @@ Every energy, and all that follows from one, has a low and a high figure beside 
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from energy.area import area_of
-from energy.costs.tables import ZERO, Cost
+from energy.area import area_of_run
+from energy.costs.fpga import Elements
+from energy.costs.tables import Cost
 from energy.luts import luts_of
 from energy.model import energy_of, peak_power
 from energy.sizing import Sizing, sized_rival
@@ -67,8 +68,6 @@ SAVINGS = (
     "first_token_s", "user_s_per_token", "request_s", "prefill_j_per_token", "decode_j_per_token", "j_per_request",
     "edp_j_s", "power_w", "area_mm2", "memory_bytes",
 )  # fmt: skip
-
-_ELEMENTS = ("tables", "flip_flops", "dsps", "block_rams")
 
 
 def _with_ends(name: str, metric: Metric) -> tuple[str, ...]:
@@ -164,8 +163,8 @@ def _figures(machine: Machine, result: SimResult, stored: int) -> dict[str, floa
     machines = [(array, job.core_group)]
     if result.decode_machine:
         machines.append((result.decode_machine.array, result.decode_machine.cores))
-    areas = [area_of(one, machine.costs, cores) for one, cores in machines]
-    mm2 = sum((area.total for area in areas if area), ZERO) if all(areas) else None
+    area = area_of_run(result, machine.costs)
+    mm2 = area.total if area else None
     return {
         "first_token_s": prefill.seconds,
         "user_s_per_token": decode.seconds / job.decode,
@@ -196,9 +195,9 @@ def _elements(machine: Machine) -> dict[str, Cost | None]:
     job = machine.job
     family = load_part(job.fits).family if job.fits else job.counted_fpga
     if family is None:
-        return dict.fromkeys(_ELEMENTS)
+        return dict.fromkeys(Elements._fields)
     area = luts_of(machine.array, family, job.core_group)
-    return {what: area.total(what) for what in _ELEMENTS}
+    return {what: area.total(what) for what in Elements._fields}
 
 
 def _over(value: float, cost: Cost) -> Cost:

@@ -52,12 +52,12 @@ def published_power(design: dict) -> Cost:
     counts = (Cost.exact(design[name]) for name in ("tables", "flip_flops", "dsps"))
     ram, spread = load_sram(source.table.block_ram), source.table.block_ram_spread
     access_w = ram.points[0].read_pj * 1e-12 * design["block_rams"] * design["clock_hz"]
-    rams = Cost(spread.low, spread.typical, spread.high).scaled(access_w)
+    rams = spread.ends.scaled(access_w)
     active = source.energy(Elements(*counts)).scaled(design["clock_hz"]) + rams
     if design["part"] is None:
         return active
     static = source.table.parts[design["part"]].static_w
-    return active + Cost(static.low, static.typical, static.high)
+    return active + static.ends
 
 
 def measure_fpga(path: Path) -> None:

@@ -137,7 +137,7 @@ def _fpga() -> str:
 
 
 def _share(share: Share, scale: float = 1.0) -> str:
-    return _range(Cost(share.low, share.typical, share.high), scale)
+    return _range(share.ends, scale)
 
 
 ENERGY_TABLES = {
