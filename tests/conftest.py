@@ -8,6 +8,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A property holds or not; how long an example takes on a busy machine says nothing.
+settings.register_profile("tritforge", deadline=None)
+settings.load_profile("tritforge")
 
 os.environ["TRITFORGE_CACHE"] = "off"  # what is tested is simulated, also by commands that tests start
 
