@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import importlib
 import json
+import multiprocessing
 import os
 import random
 import re
@@ -22,7 +23,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from itertools import accumulate, chain
 from pathlib import Path
 from typing import NamedTuple, NoReturn
@@ -32,7 +34,7 @@ import yaml
 
 from hw.artifact import write_text
 from tests.documented import PAGE, render_page
-from tests.mutation.line_map import moved
+from tests.mutation.line_map import merged, moved
 from tests.mutation.operators import Mutant, mutants
 from tests.mutation.record import recorded, write_record
 
@@ -336,6 +338,86 @@ def _run_tests(tests: list[str], tree: Path, watcher: _FirstFailure) -> NoReturn
     os._exit(pytest.main(["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", *tests], plugins=[watcher]))
 
 
+class _Judge:
+    """One process of those that judge: a tree of its own, and what its verdicts so far taught."""
+
+    def __init__(self, folder: Path, lines: dict) -> None:
+        own = Path(tempfile.mkdtemp(dir=folder))
+        self.tree = own / "tree"
+        ignored = shutil.ignore_patterns(".git", ".venv", "build", ".*cache*", ".hypothesis", ".gpu")
+        shutil.copytree(ROOT, self.tree, ignore=ignored)
+        if (beside := ROOT.parent / "shared").is_dir():
+            (own / "shared").symlink_to(beside)  # data that some tests find beside the checkout
+        self.lines = lines
+        self.sound: dict[str, bool] = {}
+        self.catches: Counter[str] = Counter()
+
+    def __call__(self, case: Case) -> tuple[str, int, float]:
+        """Verdict, how many tests could give it, and the seconds that it took."""
+        started = time.monotonic()
+        tests = tests_for(case, self.lines)
+        verdict = judge(case, tests, self.tree, self.lines["seconds"], self.sound, self.catches)
+        return verdict, len(tests), round(time.monotonic() - started, 1)
+
+
+_judge: _Judge  # of this process, where it judges
+
+
+def _begin(folder: Path, lines: dict) -> None:
+    global _judge
+    _judge = _Judge(folder, lines)
+
+
+def _judged(case: Case) -> tuple[str, int, float]:
+    return _judge(case)
+
+
+def verdicts(cases: Sequence[Case], lines: dict, jobs: int) -> Iterator[tuple[int, str, int, float]]:
+    """Place in ``cases``, verdict, tests and seconds of each, as ``jobs`` processes come to them."""
+    fork = multiprocessing.get_context("fork")  # the libraries are imported once
+    with (
+        tempfile.TemporaryDirectory(prefix="mutation-") as folder,
+        ProcessPoolExecutor(jobs, fork, _begin, (Path(folder), lines)) as pool,
+    ):
+        places = {pool.submit(_judged, case): at for at, case in enumerate(cases)}
+        for done in as_completed(places):
+            yield (places[done], *done.result())
+
+
+def draw_map(tests: Sequence[str], jobs: int) -> int:
+    """Run ``tests`` once, a file at a time in ``jobs`` processes, and keep their lines; pytest's worst status."""
+    named = [Path(test.partition("::")[0]) for test in tests or ["tests"]]
+    found = sorted({path for name in named for path in (name.rglob("test_*.py") if name.is_dir() else [name])})
+    found.sort(key=lambda path: path.stat().st_size, reverse=True)
+    LINES.parent.mkdir(parents=True, exist_ok=True)
+
+    def run(path: Path) -> tuple[Path, int]:
+        part = LINES.parent / f"{'-'.join(path.parts)}.json"
+        part.unlink(missing_ok=True)
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.mutation.contexts", "--lines", str(part)]
+        done = subprocess.run([*command, "-m", "not slow", str(path)], capture_output=True, text=True, check=False)
+        print(f"{path}: {done.stdout.strip().rpartition(chr(10))[2]}", flush=True)
+        return part, done.returncode if done.returncode != pytest.ExitCode.NO_TESTS_COLLECTED else 0
+
+    drawn: dict = {"seconds": {}, "lines": {}, "sources": {}}
+    worst = 0
+    with ThreadPoolExecutor(jobs) as pool:
+        for part, status in pool.map(run, found):
+            worst = max(worst, status)
+            if not part.is_file():
+                continue
+            here = json.loads(part.read_text(encoding="utf-8"))
+            part.unlink()
+            drawn["seconds"] |= here["seconds"]
+            drawn["sources"] |= here["sources"]
+            for name, numbers in here["lines"].items():
+                for number, seen in numbers.items():
+                    drawn["lines"].setdefault(name, {}).setdefault(number, []).extend(seen)
+    before = json.loads(LINES.read_text(encoding="utf-8")) if LINES.is_file() else None
+    write_text(LINES, json.dumps(merged(before, drawn) if before else drawn))
+    return worst
+
+
 def main(arguments: Sequence[str]) -> None:
     """Map, or judge a sample and print the survivors."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
@@ -351,13 +433,13 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--resume", action="store_true", help="judge only what this sample's last run did not catch")
     parser.add_argument("--record", action="store_true", help="keep the sample judged last for --document, and end")
     parser.add_argument("--document", action="store_true", help=f"write the tables of docs/{PAGE.name} and end")
+    parser.add_argument("--jobs", type=int, default=1, help="processes that map or judge side by side (default: 1)")
     parser.add_argument("--list", action="store_true", help="print the sample and its tests; judge nothing")
     options = parser.parse_args(arguments)
     if options.map is not None:
         if not options.map:
             LINES.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "pytest", "-p", "tests.mutation.contexts", "--lines", str(LINES)]
-        raise SystemExit(subprocess.run([*command, "-m", "not slow", *options.map], check=False).returncode)
+        raise SystemExit(draw_map(options.map, options.jobs))
     if options.record:
         write_record(recorded(json.loads(RESULTS.read_text(encoding="utf-8")), equivalents()))
     if options.document:
@@ -376,29 +458,25 @@ def main(arguments: Sequence[str]) -> None:
     git = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
     commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
     before = _verdicts(options.seed) if options.resume else {}
-    found: list[dict] = []
-    sound: dict[str, bool] = {}
-    catches: Counter[str] = Counter()
-    with tempfile.TemporaryDirectory(prefix="mutation-") as folder:
-        tree = Path(folder) / "tree"
-        ignored = shutil.ignore_patterns(".git", ".venv", "build", ".*cache*", ".hypothesis")
-        shutil.copytree(ROOT, tree, ignore=ignored)
-        if (beside := ROOT.parent / "shared").is_dir():
-            (tree.parent / "shared").symlink_to(beside)  # data that some tests find beside the checkout
-        for number, case in enumerate(cases, 1):
-            judges = tests_for(case, lines)
-            started = time.monotonic()
-            verdict = (
-                "listed"
-                if options.list
-                else before.get(case.key) or judge(case, judges, tree, lines["seconds"], sound, catches)
-            )
-            row = {"key": case.key, "line": case.mutant.line, "verdict": verdict, "tests": len(judges)}
-            found.append(row | {"seconds": round(time.monotonic() - started, 1)})
-            print(f"{number:4d} {verdict:9s} {row['line']:4d} {case.key}", flush=True)
-            judged = {"seed": options.seed, "commit": commit, "rows": found}
-            write_text(RESULTS, json.dumps(judged, indent=1) + "\n")
-    missed = [row for row in found if row["verdict"] in ("survived", "untested")]
+    found: dict[int, dict] = {}
+
+    def keep(at: int, verdict: str, tests: int, took: float) -> None:
+        case = cases[at]
+        row = {"key": case.key, "line": case.mutant.line, "verdict": verdict, "tests": tests}
+        found[at] = row | {"seconds": took}
+        print(f"{at + 1:4d} {verdict:9s} {case.mutant.line:4d} {case.key}", flush=True)
+        rows = [found[place] for place in sorted(found)]
+        write_text(RESULTS, json.dumps({"seed": options.seed, "commit": commit, "rows": rows}, indent=1) + "\n")
+
+    left = []
+    for at, case in enumerate(cases):
+        if options.list or case.key in before:
+            keep(at, "listed" if options.list else before[case.key], len(tests_for(case, lines)), 0.0)
+        else:
+            left.append(at)
+    for place, *row in verdicts([cases[at] for at in left], lines, options.jobs):
+        keep(left[place], *row)
+    missed = [row for row in found.values() if row["verdict"] in ("survived", "untested")]
     print(f"\n{len(found) - len(missed)} of {len(found)} caught: {1 - len(missed) / max(1, len(found)):.1%}")
     for row in missed:
         print(f"  {row['verdict']}: line {row['line']}: {row['key']}")
