@@ -20,7 +20,7 @@ words = $(foreach name,$(options),$(if $(value $(name)),$(call quoted,$(name)=$(
 plain = $(if $(options),$(error $(firstword $(options)) is no option of make $@, which takes $(or $(1),none)))
 
 .DEFAULT_GOAL := help
-.PHONY: help sim quant verilog bitstream gates whatif compare explore claims demo list run integer kv rewrite export check-export results workload replay mappings dram \
+.PHONY: help sim quant verilog bitstream gates whatif compare explore notebook claims demo list run integer kv rewrite export check-export results workload replay mappings dram \
   references bench bench-quant host simulate boards resources vector wave diagram array-options completion docs docs-site \
   test test-fast test-slow test-rtl test-nojit test-bounds fuzz mutate lint clean
 
@@ -54,6 +54,9 @@ compare: $(if $(value DESIGNS),$(VENV)/.core,$(VENV)/.quant) ## METHODS of quant
 
 explore: $(VENV)/.core ## a local page on which sliders and choices redraw a design beside its rivals: PORT=8765
 	@$(TRITFORGE) $@ $(words)
+
+notebook: $(VENV)/.core ## a notebook from a model to a decision in ten cells, executed: OUT=decision.ipynb
+	@$(PIP) -e '.[notebook]' && $(TRITFORGE) $@ $(words)
 
 claims: $(VENV)/.core ## where 91 % less compute energy and half of the latency hold, and where not
 	@$(TRITFORGE) $@ $(words)
@@ -176,7 +179,7 @@ lint: $(VENV)/.test ## ruff, the import order, and the types of the vocabulary f
 
 docs: $(VENV)/.hw ## the generated tables and pictures of README and docs
 	$(plain)
-	@$(PIP) -e '.[docs]' && $(PY) -m energy docs && $(PY) -m sim docs && \
+	@$(PIP) -e '.[docs,notebook]' && $(PY) -m energy docs && $(PY) -m energy notebook --docs && $(PY) -m sim docs && \
 	$(PY) -m hw gates --document && $(PY) -m hw resources --docs && $(PY) -m hw wave --docs && $(PY) -m hw diagram --docs && $(PY) -m hw boards --docs
 
 docs-site: $(VENV)/.core ## the pages of docs/ as a site in build/site/, to be read without a network

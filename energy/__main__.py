@@ -32,6 +32,11 @@ COMMANDS = {
         "energy.commands.claims:add_claims",
         "--models llama2-7b",
     ),
+    "notebook": Command(
+        "write and execute a notebook from a model to a decision: simulate, rivals, study, front, two designs, verdict",
+        "energy.commands.notebook:add_notebook",
+        "--out decision.ipynb",
+    ),
     "list": Command("list what is known by name", "energy.commands.listing:add_list", "models"),
     "docs": Command(
         "simulate the README's jobs again and rewrite its tables and picture", "energy.commands.docs:add_docs", ""

@@ -14,7 +14,7 @@ __all__ = ["COMMANDS", "main"]
 _ABOUT = "From a pretrained LLaMA to ternary weights, cycles, energy and Verilog of the same integers."
 
 COMMANDS = {
-    **{name: ENERGY[name] for name in ("sim", "whatif", "compare", "explore", "claims")},
+    **{name: ENERGY[name] for name in ("sim", "whatif", "compare", "explore", "notebook", "claims")},
     "quant": QUANT["quantize"],
     **{name: HW[name] for name in ("verilog", "bitstream", "gates")},
     "demo": SIM["demo"],

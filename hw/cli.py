@@ -31,6 +31,7 @@ _EXTRAS = {  # import names of the packages that an installation may lack, by th
     "studies": ("pyarrow",),
     "search": ("optuna",),
     "dask": ("distributed", "dask", "dask_jobqueue"),
+    "notebook": ("nbformat", "nbclient", "ipykernel", "pandas"),
     "docs": ("matplotlib",),
 }
 _YES, _NO = ("1", "yes", "true", "on"), ("0", "no", "false", "off")

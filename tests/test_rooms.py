@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LARGEST = 20
 
-HEAVY = {"sim.demo"}  # runs the core compiled from its Verilog: the gateware
+HEAVY = {"sim.demo", "energy.notebook.model_to_decision"}  # the core compiled from its Verilog; cells of a notebook
 
 
 def modules(package):
