@@ -5,6 +5,7 @@ runs in one process: on two cores pytest-xdist would import everything and load 
 """
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -52,3 +53,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left = [item for item in items if item.get_closest_marker("slow") or item.get_closest_marker("torch")]
         config.hook.pytest_deselected(items=left)
         items[:] = [item for item in items if item not in left]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Debian's chromium, driven by playwright; skips where either is missing."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("needs chromium")
+    with playwright.sync_playwright() as driver:
+        one = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield one
+        one.close()

@@ -1,7 +1,8 @@
 """Timeline of a run in Chrome's trace format, for Perfetto: what each unit does in prefill and in one decode step.
 
-Ref: "Trace Event Format" of Chromium's catapult project, complete events ("ph": "X", times in microseconds) and
-metadata events ("ph": "M") that name and order processes and threads.
+Ref: "Trace Event Format" of Chromium's catapult project, pairs of events that begin and end a span ("ph": "B" and "E",
+times in microseconds) and metadata events ("ph": "M") that name and order processes and threads. Complete events ("X")
+leave the end to the reader's sum of start and duration, which each rounds its own way: Perfetto dropped spans for it.
 """
 
 import json
@@ -29,6 +30,11 @@ class Span(NamedTuple):
     duration_us: float
     layer: int | None  # None: outside of the decoder's layers
     what: str = ""  # "reads" or "writes" on a DRAM channel
+
+    @property
+    def end_us(self) -> float:
+        """When the unit is done, in whole nanoseconds as ``start_us``."""
+        return round(self.start_us + self.duration_us, 3)
 
 
 def tracks(result: SimResult) -> list[str]:
@@ -63,9 +69,9 @@ def step_spans(result: SimResult, phase: PhaseResult) -> list[Span]:
             work.append((f"DRAM channel {channel}", start, read, "reads"))
             work.append((f"DRAM channel {channel}", max(read, end - writes), end if writes else read, "writes"))
         for track, first, last, what in work:
-            first_us, last_us = (_exact_us(cycles, result.array.clock_hz) for cycles in (first, last))
+            first_us, last_us = (_whole_ns_us(cycles, result.array.clock_hz) for cycles in (first, last))
             if last_us > first_us:
-                spans.append(Span(track, op.name, op.unit, first_us, last_us - first_us, layer, what))
+                spans.append(Span(track, op.name, op.unit, first_us, round(last_us - first_us, 3), layer, what))
         start = end
     return spans
 
@@ -88,18 +94,18 @@ def timeline_events(result: SimResult) -> list[dict]:
             events.append(_metadata("thread_sort_index", process, thread, {"sort_index": thread}))
         for span in step_spans(result, phase):
             known = {"layer": span.layer, "what": span.what or None}
-            events.append(
-                {
-                    "name": span.op,
-                    "cat": span.unit,
-                    "ph": "X",
-                    "ts": span.start_us,
-                    "dur": span.duration_us,
-                    "pid": process,
-                    "tid": threads[span.track],
-                    "args": {name: value for name, value in known.items() if value is not None},
-                }
-            )
+            for kind, time in (("B", span.start_us), ("E", span.end_us)):
+                events.append(
+                    {
+                        "name": span.op,
+                        "cat": span.unit,
+                        "ph": kind,
+                        "ts": time,
+                        "pid": process,
+                        "tid": threads[span.track],
+                        "args": {name: value for name, value in known.items() if value is not None},
+                    }
+                )
     return events
 
 
@@ -108,9 +114,9 @@ def write_timeline(path: Path, result: SimResult) -> None:
     write_text(path, json.dumps({"displayTimeUnit": "ms", "traceEvents": timeline_events(result)}) + "\n")
 
 
-def _exact_us(cycles: float, clock_hz: float) -> float:
-    """Time of a cycle in 1/1024 us: a reader's sum of start and duration is then exact, and spans never overlap."""
-    return round(cycles * 1e6 / clock_hz * 1024) / 1024
+def _whole_ns_us(cycles: float, clock_hz: float) -> float:
+    """Time of a cycle in microseconds, rounded to the nanosecond, which is what readers count in."""
+    return round(cycles * 1e6 / clock_hz, 3)
 
 
 def _one_step(phase: PhaseResult, layers: int) -> list[tuple[OpResult, int | None]]:

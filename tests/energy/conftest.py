@@ -1,7 +1,5 @@
 """What the energy tests share."""
 
-import shutil
-
 import pytest
 
 
@@ -13,16 +11,3 @@ def _close(expected):
 def close():
     """``pytest.approx`` by relative error alone: its default absolute tolerance, 1e-12, is larger than a picojoule."""
     return _close
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Debian's chromium, driven by playwright; skips where either is missing."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    path = shutil.which("chromium")
-    if path is None:
-        pytest.skip("needs chromium")
-    with playwright.sync_playwright() as driver:
-        one = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield one
-        one.close()
