@@ -20,7 +20,7 @@ words = $(foreach name,$(options),$(if $(value $(name)),$(call quoted,$(name)=$(
 plain = $(if $(options),$(error $(firstword $(options)) is no option of make $@, which takes $(or $(1),none)))
 
 .DEFAULT_GOAL := help
-.PHONY: help sim quant verilog bitstream gates whatif compare explore notebook claims demo list run integer kv rewrite export check-export results workload replay mappings dram \
+.PHONY: help sim quant verilog bitstream gates whatif compare explore notebook claims demo list table run integer kv rewrite export check-export results workload replay mappings dram \
   references bench bench-quant host simulate boards resources vector wave diagram array-options completion docs docs-site \
   test test-fast test-slow test-rtl test-nojit test-bounds fuzz mutate lint clean
 
@@ -66,6 +66,9 @@ demo: $(VENV)/.quant $(VENV)/.hw ## MODEL=file.bin (llama2.c) writes on the comp
 
 list: $(VENV)/.core ## what is known by name: WHAT=models, arrays, memories, costs, methods, boards, studies, ...
 	@$(TRITFORGE) $@ $(words)
+
+table: $(VENV)/.core ## finished results in SOURCE as one table OUT=file.parquet, .arrow or .csv: ROWS=ops, phases, ...
+	@$(PIP) -e '.[studies]' && $(TRITFORGE) $@ $(words)
 
 run: $(VENV)/.core ## one machine without baselines and energies: ops, causes, timeline
 	@$(TRITFORGE) $@ $(words)

@@ -37,6 +37,11 @@ COMMANDS = {
         "energy.commands.notebook:add_notebook",
         "--out decision.ipynb",
     ),
+    "table": Command(
+        "write finished results as one table: Parquet, Arrow or CSV, a row per op, phase, point or recorded input",
+        "energy.commands.table:add_table",
+        "build/sim/RUN --out ops.parquet",
+    ),
     "list": Command("list what is known by name", "energy.commands.listing:add_list", "models"),
     "docs": Command(
         "simulate the README's jobs again and rewrite its tables and picture", "energy.commands.docs:add_docs", ""

@@ -18,7 +18,7 @@ COMMANDS = {
     "quant": QUANT["quantize"],
     **{name: HW[name] for name in ("verilog", "bitstream", "gates")},
     "demo": SIM["demo"],
-    "list": ENERGY["list"],
+    **{name: ENERGY[name] for name in ("list", "table")},
     "run": SIM["run"],
     **{name: QUANT[name] for name in ("integer", "kv", "rewrite", "export", "check-export", "results", "extras")},
     **{name: SIM[name] for name in ("workload", "replay", "mappings", "dram", "references", "bench")},

@@ -30,6 +30,7 @@ __all__ = [
     "prefill_statistics",
     "read_recording",
     "recorded_from",
+    "recording_rows",
     "sums_digest",
     "write_recording",
 ]
@@ -189,6 +190,26 @@ def write_recording(folder: Path, recording: Recording) -> None:
     )
     inputs = {"weights": header.weights_sha256, "tensors": header.tensors_sha256}
     write_artifact(folder / "recording.json", _SCHEMA, _VERSION, header.model_dump(), inputs, sealed=True)
+
+
+def recording_rows(recording: Recording) -> list[dict]:
+    """A row per input and token: where it enters, the token's scale, and the int8 values ``q`` (k) that linears read.
+
+    ``linears``: the kinds that read the input, separated by commas; ``model``, ``method`` and ``kv`` as recorded.
+    """
+    rows = []
+    for name, (q, scale) in recording.inputs.items():
+        readers = [linear for linear in recording.linears if linear.input == name]
+        known = {
+            "model": recording.model,
+            "method": recording.method,
+            "kv": recording.kv,
+            "layer": readers[0].layer,
+            "input": name,
+            "linears": ",".join(linear.kind for linear in readers),
+        }
+        rows += [known | {"token": token, "scale": float(scale[token]), "q": q[token]} for token in range(q.shape[0])]
+    return rows
 
 
 def recorded_from(folder: Path) -> tuple[str, str]:

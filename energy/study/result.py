@@ -15,9 +15,19 @@ from hw.artifact import sha256_json, write_artifact
 from hw.document import Record
 from hw.errors import InputError
 
-__all__ = ["Judge", "Measured", "StudyPoint", "StudyResult", "finished", "study_sha256", "write_study"]
+__all__ = [
+    "STUDY_SCHEMA",
+    "STUDY_VERSION",
+    "Judge",
+    "Measured",
+    "StudyPoint",
+    "StudyResult",
+    "finished",
+    "study_sha256",
+    "write_study",
+]
 
-_SCHEMA, _VERSION = "tritforge.study", 2
+STUDY_SCHEMA, STUDY_VERSION = "tritforge.study", 2
 _MOST_POINTS = 10_000  # in study.json; a larger study has its front there and every row in the tables beside it
 
 
@@ -107,7 +117,7 @@ def write_study(path: Path, result: StudyResult) -> None:
         "complete": whole,
         "points": [point.model_dump() for point in (result.points if whole else result.front)],
     }
-    write_artifact(path, _SCHEMA, _VERSION, body, {"study": study_sha256(result.study)})
+    write_artifact(path, STUDY_SCHEMA, STUDY_VERSION, body, {"study": study_sha256(result.study)})
 
 
 def _fields_wanted(derived: Mapping[str, Expression], constraints: list[Constraint]) -> bool:
