@@ -43,6 +43,8 @@ register("pt2-llm", "quant.methods.pt2_llm")
 register("ptqtp", "quant.methods.ptqtp")
 register("ptqtp-tied", "quant.methods.ptqtp", tied=True)
 register("digits", "quant.methods.digits")
+register("flexround", "quant.methods.trained.flexround")
+register("lrq", "quant.methods.trained.lrq")
 
 
 def method_names() -> list[str]:

@@ -10,11 +10,12 @@ from typing import Annotated, ClassVar
 import torch
 from pydantic import Field
 
+from hw.golden import digit_limit
 from quant.methods.hessian import check_weights, spans
 from quant.methods.method import MethodOptions
 from quant.weights.solution import LinearSolution, as_stored
 
-__all__ = ["Options", "fit_digits", "solve"]
+__all__ = ["Options", "digits_solution", "fit_digits", "solve"]
 
 _STARTS = (0.4, 0.55, 0.7, 0.85, 1.0)  # first steps tried, as a share of max|w| / limit
 
@@ -41,23 +42,28 @@ def solve(weight: torch.Tensor, hessian: torch.Tensor | None, options: Options) 
         found, step = fit_digits(weight[:, start:stop].float(), options.digits, options.iterations)
         codes.append(found)
         steps.append(step)
-    rest, planes = torch.cat(codes, 1), []
-    for place in reversed(range(options.digits)):
+    return digits_solution(torch.cat(codes, 1), torch.stack(steps, 1), options.digits, options.group)
+
+
+def digits_solution(codes: torch.Tensor, steps: torch.Tensor, digits: int, group: int | None) -> LinearSolution:
+    """Whole numbers (n, k) within ``digit_limit`` as tied planes, most significant first; ``steps`` (n, groups)."""
+    rest, planes = codes, []
+    for place in reversed(range(digits)):
         plane = torch.round(rest / 3**place).clamp(-1, 1)
         planes.append(plane)
         rest = rest - plane * 3**place
     return LinearSolution(
         trits=torch.stack(planes).to(torch.int8),
-        scales=torch.stack(steps, 1).half()[None],
-        group=options.group,
-        scale_kind="row" if options.group is None else "group",
-        ratios=tuple(3**place for place in reversed(range(options.digits))),
+        scales=steps.half()[None],
+        group=group,
+        scale_kind="row" if group is None else "group",
+        ratios=tuple(3**place for place in reversed(range(digits))),
     )
 
 
 def fit_digits(weight: torch.Tensor, digits: int, iterations: int = 10) -> tuple[torch.Tensor, torch.Tensor]:
     """Integers (n, k) of ``digits`` balanced-ternary digits and the float16-rounded step (n,) nearest to ``weight``."""
-    limit = (3**digits - 1) // 2
+    limit = digit_limit(digits)
     largest = weight.abs().amax(1)
     best_error, best = torch.full_like(largest, torch.inf), torch.zeros_like(largest)
     for start in _STARTS:

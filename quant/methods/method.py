@@ -107,6 +107,11 @@ class BlockOptions(WeightOnlyOptions):
     block_tokens_per_step: Annotated[int, Field(ge=1)] = 8192
 
     @property
+    def falls(self) -> bool:
+        """Whether the rate falls to zero by a cosine, else it is constant."""
+        return False
+
+    @property
     def procedure(self) -> Procedure:
         """See ``MethodOptions``."""
         return "blockwise"
@@ -212,8 +217,8 @@ class LearnedWeight(Protocol):
         """Its value, differentiable in what is learned."""
         ...
 
-    def learned(self, rate: float) -> "tuple[Tensor, float]":
-        """What is learned, and its learning rate where the option says ``rate``."""
+    def learned(self, rate: float) -> "list[tuple[Tensor, float]]":
+        """What is learned, each tensor with its learning rate where the option says ``rate``."""
         ...
 
     def solution(self) -> "LinearSolution":

@@ -87,9 +87,9 @@ class ClippedWeight(NamedTuple):
         scale, zero = _parameters(self.logits, self.low, self.high)
         return rounded(self.padded, scale, zero).flatten(1)[:, : self.k]
 
-    def learned(self, rate: float) -> tuple[torch.Tensor, float]:
+    def learned(self, rate: float) -> list[tuple[torch.Tensor, float]]:
         """The logits."""
-        return self.logits, rate
+        return [(self.logits, rate)]
 
     def solution(self) -> LinearSolution:
         """Two-bit codes."""

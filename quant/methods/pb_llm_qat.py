@@ -76,9 +76,9 @@ class SignWeight(NamedTuple):
         through = self._signs() + self.latent - self.latent.detach()
         return torch.where(self.salient, self.frozen, self._scale() * through)
 
-    def learned(self, rate: float) -> tuple[torch.Tensor, float]:
+    def learned(self, rate: float) -> list[tuple[torch.Tensor, float]]:
         """The latent weights, whose rate is in scales."""
-        return self.latent, rate * self._scale().mean().item()
+        return [(self.latent, rate * self._scale().mean().item())]
 
     def solution(self) -> LinearSolution:
         """Signs, scales and outliers."""

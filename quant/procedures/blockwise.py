@@ -4,7 +4,9 @@ Ref: Shao et al., OmniQuant, arXiv 2308.13137, section 3.1: inputs come from the
 block's outputs on the float prefix, the loss is their mean squared difference, AdamW without weight decay.
 """
 
+import math
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -95,21 +97,30 @@ def _fit(
     where: str,
 ) -> None:
     """Learn the weights of ``tensors`` in place."""
-    groups = [weight.learned(options.block_rate) for weight in tensors.weights]
+    groups = [pair for weight in tensors.weights for pair in weight.learned(options.block_rate)]
     for parameter, _ in groups:
         parameter.requires_grad_(True)
     optimizer = torch.optim.AdamW([{"params": [p], "lr": rate} for p, rate in groups], weight_decay=0.0)
-    for chosen in _steps(len(inputs), options, inputs.shape[1], seed):
+    order = list(_steps(len(inputs), options, inputs.shape[1], seed))
+    fall = partial(_cosine, steps=len(order)) if options.falls else lambda _: 1.0
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, fall)
+    for chosen in order:
         with mixed_precision(inputs.device):
             output = function(inputs[chosen], *tables, tensors)
         loss = torch.nn.functional.mse_loss(output, targets[chosen])
         loss.backward()
         optimizer.step()
+        schedule.step()
         optimizer.zero_grad(set_to_none=True)
     if options.epochs and not torch.isfinite(loss):
         raise InputError(f"{where}: the block's error must be finite, not {loss.item()}; lower the option 'block_rate'")
     for parameter, _ in groups:
         parameter.requires_grad_(False)
+
+
+def _cosine(step: int, steps: int) -> float:
+    """Share of the first rate: from 1 to 0 over all steps."""
+    return 0.5 * (1 + math.cos(math.pi * step / max(1, steps)))
 
 
 def _steps(windows: int, options: BlockOptions, length: int, seed: int) -> Iterator[list[int]]:

@@ -21,7 +21,9 @@ ARRAY = sized(8, 4)
 OPTIONS = {
     "pt-bitnet-full": {
         "epochs": 1, "distill_steps": 2, "distill_length": 16, "distill_tokens_per_step": 64, "generated_windows": 0,
-    }
+    },
+    "flexround": {"epochs": 1, "grid": 10},
+    "lrq": {"epochs": 1, "grid": 10},
 }  # fmt: skip
 
 # Planes, whether the sum of activations is needed, weights at 8 bits, inputs in an order of their own; by hand.
@@ -39,6 +41,8 @@ HARDWARE = {
     "ptqtp": (2, False, False, False),
     "ptqtp-tied": (2, False, False, False),
     "digits": (3, False, False, False),
+    "flexround": (1, False, False, False),
+    "lrq": (1, False, False, False),
 }
 
 

@@ -9,6 +9,10 @@ from quant.registry import load_method, method_names, options_for
 A16 = {"calibrated": "A16"}  # published for float activations
 BLOCK = A16 | {"epochs": 20, "block_rate": 0.01, "block_tokens_per_step": 8192, "objective": "linear"}
 CLOSED_FORM = {"group": 128, "attention_group": None, "scales": "free", "damping": 0.01, "flips": 64, "shrink": 0.1}
+DIVISORS = A16 | {
+    "levels": "ternary", "digits": 1, "group": 128, "grid": 100, "epochs": 20, "block_rate": 6e-4,
+    "block_tokens_per_step": 2048,
+}  # fmt: skip
 DEFAULTS = {
     "rtn": {"scale": "group", "group": 128},
     # GPTQ: percdamp 0.01; groups of 128 as in its low-bit tables
@@ -31,6 +35,9 @@ DEFAULTS = {
     "ptqtp": {"group": 128, "tied": False, "iterations": 50},
     "ptqtp-tied": {"group": 128, "tied": True, "iterations": 50},
     "digits": {"digits": 3, "group": None, "iterations": 10},
+    # FlexRound and LRQ: 100 ranges, a rate of 6e-4 for W3A16 of 7 B
+    "flexround": DIVISORS,
+    "lrq": DIVISORS | {"rank": None, "draw": 0},
 }  # fmt: skip
 
 
@@ -49,15 +56,19 @@ def test_full_strength_starts_with_the_closed_form_and_every_method_is_in_the_ta
 def test_what_the_procedures_are_told():
     told = {name: options_for(name, {}) for name in (*method_names(), "native")}
     procedures = {name: one.procedure for name, one in told.items()}
-    assert {name for name, procedure in procedures.items() if procedure != "layerwise"} == {"pt-bitnet-full", "native"}
-    assert (procedures["pt-bitnet-full"], procedures["native"]) == ("modelwise", "stored")
+    others = {name: procedure for name, procedure in procedures.items() if procedure != "layerwise"}
+    assert others == {
+        "pt-bitnet-full": "modelwise", "native": "stored", "flexround": "blockwise", "lrq": "blockwise",
+    }  # fmt: skip
     by_block = {name: options_for(name, {"objective": "block"}).procedure for name in ("omniquant", "pb-llm-qat")}
     assert set(by_block.values()) == {"blockwise"}
     assert {name for name, one in told.items() if one.inputs_in_turn} == {"pt-bitnet"}
     assert {name: one.refit_share for name, one in told.items() if one.refit_share} == {"pt-bitnet": 0.5}
     apart = {name for name, one in told.items() if one.rows_apart}
     assert apart == {"gptq", "gptq-2bit", "pt-bitnet", "pt-bitnet-full", "digits"}
-    assert all(hasattr(load_method(name), "solve") for name in method_names())
+    learned = {name for name in method_names() if hasattr(load_method(name), "learned_weight")}
+    assert learned == {"omniquant", "pb-llm-qat", "flexround", "lrq"}
+    assert {name for name in method_names() if not hasattr(load_method(name), "solve")} == {"flexround", "lrq"}
 
 
 def test_only_attention_takes_the_attention_group():

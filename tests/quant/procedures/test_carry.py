@@ -34,7 +34,7 @@ class Scaled(NamedTuple):
     def dense(self):
         return self.scale * self.signs
     def learned(self, rate):
-        return self.scale, rate
+        return [(self.scale, rate)]
     def solution(self):
         return LinearSolution(self.signs.to(torch.int8)[None], self.scale.detach().half()[None], None, "row")
 
