@@ -94,7 +94,7 @@ class DividedWeight(NamedTuple):
         if self.zeros is None:
             return steps.clamp(-digit_limit(self.digits), digit_limit(self.digits))
         zeros = self._spread(self.zeros)
-        return torch.minimum(torch.maximum(steps, -zeros), _LARGEST - zeros)
+        return torch.clamp(steps, -zeros, _LARGEST - zeros)
 
     def dense(self) -> torch.Tensor:
         """Its value (n, k): the steps rounded to float16, times the integers."""

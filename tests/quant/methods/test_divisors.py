@@ -111,6 +111,17 @@ def test_the_gradient_is_that_of_the_formula_and_stops_at_the_clip(name):
     torch.testing.assert_close(first.exponents.rows.grad, inside.sum(1, keepdim=True))
 
 
+def test_the_outermost_of_four_integers_pass_gradients_in_full():
+    """Steps 0.2, -1.3, 2.4, 2.6 with zero point 1 are 0, -1, 2 and, beyond the clip, 2: 1, 1, 1 and 0 times -w."""
+    weight = torch.tensor([[0.2, -1.3, 2.4, 2.6]])
+    first = started("flexround", weight, levels="2bit", group=None)
+    first = first._replace(first=torch.tensor([[1.0]]), zeros=torch.tensor([[1.0]]))
+    first.exponents.each.requires_grad_(True)
+    assert first.codes().tolist() == [[0, -1, 2, 2]]
+    first.dense().sum().backward()
+    torch.testing.assert_close(first.exponents.each.grad, torch.tensor([[-0.2, 1.3, -2.4, 0.0]]))
+
+
 def test_zero_points_stay_while_everything_else_is_learned():
     first = started("lrq", problem()[0], levels="2bit")
     learned = [id(tensor) for tensor, rate in first.learned(0.25) if rate == 0.25]
