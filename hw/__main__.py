@@ -44,6 +44,11 @@ COMMANDS = {
         "hw.synthesis.vector_unit:add_vector",
         "--out build/vector",
     ),
+    "disassemble": Command(
+        "print a whole-token program in words, or its memory map",
+        "hw.program.command:add_disassemble",
+        "build/programs/stories260K-16x16",
+    ),
     "wave": Command(
         "simulate one GEMM and write a waveform (.vcd) of every signal",
         "hw.simulation.command:add_wave",

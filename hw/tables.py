@@ -2,8 +2,14 @@
 
 from collections.abc import Callable
 
+from hw.pages import markdown_table
+from hw.program.instructions import instruction_tables
 from hw.synthesis.vector_unit import VECTOR_RESULTS, vector_markdown
 
 __all__ = ["TABLES"]
 
-TABLES: dict[str, Callable[[], str]] = {"vector-unit": lambda: vector_markdown(VECTOR_RESULTS)}
+TABLES: dict[str, Callable[[], str]] = {
+    "vector-unit": lambda: vector_markdown(VECTOR_RESULTS),
+    "program-operations": lambda: markdown_table(*instruction_tables()[0]),
+    "program-fields": lambda: markdown_table(*instruction_tables()[1]),
+}

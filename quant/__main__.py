@@ -17,6 +17,11 @@ COMMANDS = {
         "quant.token.command:add_integer",
         "smollm2-135m --text wiki.test.raw --windows 16",
     ),
+    "program": Command(
+        "compile a quantized model to a memory image and a program for a whole-token machine",
+        "quant.token.program_command:add_program",
+        "stories260K.bin --array 16x16 --check 20",
+    ),
     "kv": Command(
         "measure perplexity over K and V in digits, int8 and rivals' formats, on float weights and finished runs",
         "quant.results.kv_command:add_kv",

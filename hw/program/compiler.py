@@ -1,0 +1,425 @@
+"""The compiler: a ``TokenModel`` becomes a memory image and a program for one machine, the same for every token."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from hw.division import ceil_divide
+from hw.errors import InputError
+from hw.formats import INT8_LIMIT
+from hw.program.image import Header, Image, config_tag
+from hw.program.instructions import ELEMENTS, INDICES, WIDTHS, Instruction, encode
+from hw.program.machine import INSTRUCTION_BITS, MachineConfig
+from hw.program.memory import Memory, int_words, tiles_of
+from hw.token.decoder import FRACTION, Layer, Parts
+from hw.token.digits import digit_limit, to_digits
+from hw.token.formats import FACTOR_BITS, OPERAND_BITS, WORD_BITS
+from hw.token.hadamard import block_size
+from hw.token.linear import LinearPart
+from hw.token.model import TokenModel
+from hw.token.norm import Norm
+from hw.token.scales import Scale, StoredScales, constant
+from hw.token.table import HEAD_LIMIT, Table, logit_exponents
+
+__all__ = ["compiled"]
+
+_CHUNK = 1024  # outputs of one GEMM at most: their stored scales wait in scratch memory
+_NOTHING = Scale(np.int64(0), np.int64(0))
+
+
+class _Scratch(NamedTuple):
+    """First scratch word of every vector."""
+
+    x: int
+    scales: int  # stored scales, gains, constants of channels
+    rotary: int
+    sum: int  # of a linear's parts, before it enters the residual stream; what a norm multiplies
+    query: int
+    key: int
+    value: int
+    score: int
+    value_scales: int
+    output: int  # of the rows of a KV head's group
+    attention: int
+    gate: int
+    up: int
+    end: int
+
+
+def compiled(model: TokenModel, machine: MachineConfig) -> Image:
+    """Image and program of a model, for as many tokens as its RoPE table has rows.
+
+    Raises:
+        InputError: sizes that the machine has no room for, with the numbers.
+    """
+    return _Compiler(model, machine).image()
+
+
+class _Compiler:
+    """Emits instructions in order while it lays out the memory behind them."""
+
+    def __init__(self, model: TokenModel, machine: MachineConfig):
+        self.model, self.machine = model, machine
+        layer = model.layers[0]
+        self.head_dim = 2 * model.rotary.shape[-1]
+        self.hidden = model.embedding.weights.shape[1]
+        self.heads = _outputs(layer.q) // self.head_dim
+        self.intermediate = _outputs(layer.gate)
+        self.group = self.heads // model.kv_heads
+        self.block = model.form.block
+        self.capacity = ceil_divide(len(model.rotary), self.block) * self.block
+        self._check()
+        self.program: list[Instruction] = []
+        self.memory, self.layer = Memory(machine), 0
+        self.at = self._scratch()
+        self._emit_all()  # once to measure code and data, then with every region in its place
+        first = (1 + len(self.program)) * machine.instruction_words
+        self.memory, self.program = Memory(machine, first, first + self.memory.filled), []
+        self._emit_all()
+
+    def image(self) -> Image:
+        """The memory with header and program in it."""
+        memory, machine = self.memory, self.machine
+        header = Header(
+            config=config_tag(machine),
+            instructions=len(self.program),
+            memory_words=memory.words,
+            block_bits=self.block.bit_length() - 1,
+            context=len(self.model.rotary),
+            vocabulary=len(self.model.embedding.weights),
+        )
+        size = INSTRUCTION_BITS // 8
+        code = header.encoded() + b"".join(encode(one).to_bytes(size, "little") for one in self.program)
+        return Image(machine, memory.data(code), memory.regions)
+
+    def _emit_all(self) -> None:
+        self._embedding()
+        for number, layer in enumerate(self.model.layers):
+            self.layer = number
+            self._attention(layer)
+            self._mlp(layer)
+        self._head()
+        self._emit("STOP")
+
+    def _emit(self, operation: str, **values: int) -> None:
+        self.program.append(Instruction(operation, {name: int(value) for name, value in values.items()}))
+
+    # --- one token's path -------------------------------------------------------------------------------------------
+
+    def _embedding(self) -> None:
+        """EMB in two instructions: products by row and channel, then the mean row."""
+        table, at, machine = self.model.embedding, self.at, self.machine
+        scale = int_words(table.rows.words()[:, None], "uint16", machine)
+        numbers = int_words(table.weights.astype(np.int64), "int8", machine)
+        where = self.memory.put("embedding table", np.concatenate([scale, numbers], axis=1))
+        stride = scale.shape[1] + numbers.shape[1]
+        row = {"index": INDICES.index("token"), "stride": stride}
+        self._load(at.rotary, 1, "uint16", where, **row)
+        self._load(at.sum, self.hidden, "int8", where + scale.shape[1], **row)
+        self._constant("channel spread", table.spread, "int16")
+        self._emit(
+            "EMB", source=at.sum, second=at.scales, destination=at.x, words=machine.words(self.hidden),
+            row_scale=at.rotary, first=table.first, shift=table.second,
+        )  # fmt: skip
+        self._constant("mean row", table.mean, "int32")
+        self._add(at.x, at.scales, at.x)
+        rows = self.model.rotary.transpose(0, 2, 1).reshape(len(self.model.rotary), -1)  # cosine, sine, cosine, ...
+        words = int_words(rows, "int16", machine)
+        where = self.memory.put("rotary table", words)
+        index = {"index": INDICES.index("position"), "stride": words.shape[1]}
+        self._load(at.rotary, self.head_dim, "int16", where, **index)
+
+    def _attention(self, layer: Layer) -> None:
+        """Norm, q, k and v, their positions, the cache, and every KV head's group of queries."""
+        at, machine, form, d = self.at, self.machine, self.model.form, self.head_dim
+        self._norm(layer.input_norm, "input norm")
+        for name, parts, where in (("q", layer.q, at.query), ("k", layer.k, at.key), ("v", layer.v, at.value)):
+            self._linear(name, parts, where, OPERAND_BITS)
+        words, kv_heads = machine.words(d), self.model.kv_heads
+        for where, rows in ((at.query, self.heads), (at.key, kv_heads)):
+            self._emit("ROPE", source=where, second=at.rotary, destination=where, words=words, rows=rows)
+            if form.rotate:
+                size = block_size(d)
+                self._emit("WHT", source=where, words=size // machine.lanes, rows=rows * d // size)
+        keys, values = self._keep(at.key, form.key_digits, "K"), self._keep(at.value, form.value_digits, "V")
+        for head in range(kv_heads):
+            self._group(layer, head, keys, values)
+        self._quantize(at.attention, self.heads * d)
+        self._residual("o", layer.o, layer.attention.output_fraction)
+
+    def _group(self, layer: Layer, head: int, keys: "_Kept", values: "_Kept") -> None:
+        """The queries of one KV head over all blocks of the context."""
+        at, machine, d, group = self.at, self.machine, self.head_dim, self.group
+        a, words, pitch = layer.attention, machine.words(d), self._output_pitch
+        first = at.query + head * group * words
+        self._quantize(first, d, rows=group, factor=a.query_factor)
+        begin = len(self.program)
+        behind = group * ceil_divide(d, machine.array.rows)  # the queries stay in the activation buffer for all blocks
+        block, per_block = INDICES.index("block"), self.block // machine.lanes
+        visible = {"index": block, "by_block": 1}
+        scale_stride = per_block // 2  # two numbers of 16 bits per lane and memory word
+        self._load(at.scales, self.block, "uint16", keys.scales_of(head), stride=scale_stride, **visible)
+        self._emit(
+            "SCORE", address=keys.data_of(head), stride=keys.per_block, planes=keys.planes, k=d, rows=group,
+            second=at.scales, destination=at.score, pitch=per_block, first=a.first, shift=a.second, **visible,
+        )  # fmt: skip
+        self._load(at.value_scales, self.block, "uint16", values.scales_of(head), stride=scale_stride, **visible)
+        self._emit(
+            "EXP", source=at.score, second=at.value_scales, destination=at.score, rows=group, pitch=per_block,
+            first=a.fold, by_block=1,
+        )  # fmt: skip
+        self._quantize(at.score, 0, rows=group, pitch=per_block, activation=behind, by_block=1, weights=1)
+        self._emit(
+            "OACC", address=values.data_of(head), stride=values.per_block, jump=values.stride, planes=values.planes,
+            activation=behind, n=d, by_lanes=1, rows=group, destination=at.output, pitch=pitch, first=a.third,
+            **visible,
+        )  # fmt: skip
+        self._emit("END", address=begin)
+        self._emit(
+            "ONORM", source=at.output, destination=at.attention + head * group * words, words=words, rows=group,
+            pitch=pitch, first=a.last, shift=a.spare,
+        )  # fmt: skip
+
+    def _mlp(self, layer: Layer) -> None:
+        """Norm, gate and up, SiLU, down."""
+        at, machine = self.at, self.machine
+        self._norm(layer.post_norm, "post norm")
+        self._linear("gate", layer.gate, at.gate, OPERAND_BITS)
+        self._linear("up", layer.up, at.up, FACTOR_BITS)
+        words = machine.words(self.intermediate)
+        self._emit(
+            "GLU", source=at.gate, second=at.up, destination=at.gate, words=words, shift=layer.up_fraction
+        )  # fmt: skip
+        self._quantize(at.gate, self.intermediate)
+        self._residual("down", layer.down, FRACTION)
+
+    def _head(self) -> None:
+        """The last norm in 15 bits, the table, the largest logit; only where the next token is wanted."""
+        table, at = self.model.head, self.at
+        begin, self.layer = len(self.program), len(self.model.layers)
+        self._norm(self.model.last_norm, "last norm", HEAD_LIMIT, split=1)
+        _, unit = logit_exponents(table)
+        smallest = unit + table.rows.bias
+        for start, stop in self._chunks(len(table.weights)):
+            where, scales = self._weights(f"head rows {start} to {stop - 1}", _slice(table, start, stop))
+            self._load(at.scales, stop - start, "uint16", scales)
+            self._emit(
+                "ARGMAX", address=where, planes=table.digits, n=stop - start, k=self.hidden, rows=2,
+                second=at.scales, identity=start, first=smallest, add=int(start > 0),
+            )  # fmt: skip
+        self.program[begin:] = [one._replace(values={**one.values, "last_only": 1}) for one in self.program[begin:]]
+
+    # --- instructions that recur ------------------------------------------------------------------------------------
+
+    def _load(self, destination: int, numbers: int, element: str, address: int, **more: int) -> None:
+        code = ELEMENTS.index(element)
+        words = 0 if more.get("by_block") else self.machine.words(numbers)
+        self._emit("LOAD", destination=destination, words=words, element=code, address=address, **more)
+
+    def _constant(self, name: str, numbers: np.ndarray, element: str) -> None:
+        """A vector of constants out of memory into the place of the scales."""
+        where = self.memory.put(name, int_words(numbers[None], element, self.machine))
+        self._load(self.at.scales, len(numbers), element, where)
+
+    def _add(self, first: int, second: int, destination: int) -> None:
+        words = self.machine.words(self.hidden)
+        self._emit("ADD", source=first, second=second, destination=destination, words=words)
+
+    def _norm(self, norm: Norm, name: str, limit: int = INT8_LIMIT, split: int = 0) -> None:
+        at = self.at
+        self._constant(f"{self._where}{name}", norm.gain, "int16")
+        self._emit(
+            "NORM", source=at.x, second=at.scales, destination=at.sum, words=self.machine.words(self.hidden),
+            epsilon=norm.epsilon, split=split, **_quantizer(limit, norm.factor),
+        )  # fmt: skip
+
+    def _quantize(self, source: int, numbers: int, factor: Scale = _NOTHING, rows: int = 1, **more: int) -> None:
+        words = self.machine.words(numbers)
+        pitch = more.pop("pitch", words)
+        self._emit(
+            "QUANT", source=source, words=words, rows=rows, pitch=pitch, **_quantizer(INT8_LIMIT, factor), **more
+        )
+
+    def _linear(self, name: str, parts: Parts, destination: int, bits: int, more: int = 0, onto: bool = False) -> None:
+        """GEMMs of a linear's parts, in pieces of outputs; ``more``: fraction bits of the activations' scale."""
+        rows = self.machine.array.rows
+        for number, part in enumerate(parts):
+            if part.start % rows:
+                raise InputError(
+                    f"{self._where}{name}: groups of inputs must begin at multiples of the array's {rows} rows, "
+                    f"not at {part.start}: use a method without groups, or groups of as many inputs"
+                )
+            for start, stop in self._chunks(_rows(part)):
+                label = f"{self._where}{name} part {number} rows {start} to {stop - 1}"
+                where, scales = self._weights(label, _slice(part, start, stop))
+                self._load(self.at.scales, stop - start, "uint16", scales)
+                self._emit(
+                    "DEQ", address=where, planes=part.digits, n=stop - start, k=part.stop - part.start, rows=1,
+                    activation=part.start // rows, second=self.at.scales,
+                    destination=destination + start // self.machine.lanes, first=part.constants.first,
+                    shift=part.constants.second + more, width=WIDTHS.index(bits), add=int(onto or number > 0),
+                )  # fmt: skip
+
+    def _residual(self, name: str, parts: Parts, more: int) -> None:
+        """A linear whose outputs are added to the residual stream; parts are added up before."""
+        at = self.at
+        if len(parts) == 1:
+            self._linear(name, parts, at.x, WORD_BITS, more, onto=True)
+        else:
+            self._linear(name, parts, at.sum, WORD_BITS, more)
+            self._add(at.x, at.sum, at.x)
+
+    def _weights(self, name: str, piece: "_Piece") -> tuple[int, int]:
+        """Memory words where the packed tiles and the stored scales of a GEMM begin."""
+        tiles = tiles_of(to_digits(piece.weights.astype(np.int64), piece.digits), self.machine)
+        where = self.memory.put(name, tiles)
+        return where, self.memory.put(f"{name}, scales", int_words(piece.scales.words()[None], "uint16", self.machine))
+
+    def _keep(self, source: int, digits: int, name: str) -> "_Kept":
+        """KV: the new token's K or V of all heads to memory."""
+        machine, d, values = self.machine, self.head_dim, name == "V"
+        kept = _Kept.of(self, digits, values)
+        label = f"{self._where}{name}"
+        data = self.memory.leave(label, kept.jump * self.model.kv_heads)
+        scales = self.memory.leave(f"{label} scales", kept.scale_jump * self.model.kv_heads)
+        self._emit(
+            "KV", address=data, stride=kept.stride, jump=kept.jump, scales=scales, source=source,
+            words=machine.words(d), rows=self.model.kv_heads, pitch=kept.scale_jump, planes=digits,
+            by_lanes=int(values), **_quantizer(digit_limit(digits)),
+        )  # fmt: skip
+        return kept._replace(data=data, scales=scales)
+
+    @property
+    def _where(self) -> str:
+        return f"layer {self.layer}, " if self.layer < len(self.model.layers) else ""
+
+    @property
+    def _output_pitch(self) -> int:
+        return self.machine.words(self.head_dim)
+
+    def _chunks(self, outputs: int) -> Iterator[tuple[int, int]]:
+        for start in range(0, outputs, _CHUNK):
+            yield start, min(start + _CHUNK, outputs)
+
+    def _scratch(self) -> _Scratch:
+        """Scratch words; attention and MLP share theirs."""
+        words, block = self.machine.words, self.block
+        x, d, top = words(self.hidden), words(self.head_dim), 0
+        largest = min(
+            _CHUNK, max(self.hidden, self.intermediate, self.heads * self.head_dim, len(self.model.head.weights))
+        )
+
+        def take(count: int) -> int:
+            nonlocal top
+            top += count
+            return top - count
+
+        shared = [take(x), take(max(words(largest), words(block), x)), take(d), take(x)]
+        begin = top
+        attention = [
+            take(self.heads * d), take(self.model.kv_heads * d), take(self.model.kv_heads * d),
+            take(self.group * words(block)), take(words(block)), take(self.group * self._output_pitch),
+            take(self.heads * d),
+        ]  # fmt: skip
+        end, top = top, begin
+        mlp = [take(words(self.intermediate)), take(words(self.intermediate))]
+        found = _Scratch(*shared, *attention, *mlp, end=max(end, top))
+        if found.end > self.machine.scratch_words:
+            raise InputError(
+                f"scratch memory must hold {found.end} words of {self.machine.lanes} lanes for this model, "
+                f"not {self.machine.scratch_words}: give --scratch-words {found.end}"
+            )
+        return found
+
+    def _check(self) -> None:
+        """Refuse a model that the machine has no room or no instruction for."""
+        machine, block = self.machine, self.block
+        rows, lanes = machine.array.rows, machine.lanes
+        folds = max(
+            ceil_divide(max(self.hidden, self.heads * self.head_dim, self.intermediate), rows),
+            2 * ceil_divide(self.hidden, rows),
+            self.group * (ceil_divide(self.head_dim, rows) + ceil_divide(block, rows)),
+        )
+        wrong = {
+            f"heads of a multiple of {lanes} (a number per lane), not {self.head_dim}": self.head_dim % lanes,
+            f"WHT blocks of at least {lanes} numbers, not {block_size(self.head_dim)}": (
+                self.model.form.rotate and block_size(self.head_dim) < lanes
+            ),
+            f"blocks of a power of two of at least {max(machine.stretch, 2 * lanes)} tokens, not {block}: "
+            f"give --block {max(64, machine.stretch)}": block & (block - 1) or block < max(machine.stretch, 2 * lanes),
+            f"at most {machine.row_registers} queries per KV head, not {self.group}": self.group
+            > machine.row_registers,
+            f"at most 255 heads, not {self.heads}": self.heads > 255,
+            f"at least {folds} words of activation buffer, not {machine.activation_words}: "
+            f"give --activation-words {folds}": folds > machine.activation_words,
+        }
+        if found := [what for what, refused in wrong.items() if refused]:
+            raise InputError(f"the machine needs {found[0]}")
+
+
+class _Kept(NamedTuple):
+    """Where K or V of one layer lie: per head ``jump`` memory words of digits and ``scale_jump`` of stored scales."""
+
+    planes: int
+    stride: int  # K: per column tile of tokens; V: per plane
+    jump: int
+    scale_jump: int
+    per_block: int
+    data: int = 0
+    scales: int = 0
+
+    @classmethod
+    def of(cls, compiler: "_Compiler", planes: int, values: bool) -> "_Kept":
+        """Sizes for as many tokens as the context has."""
+        machine, d, tokens = compiler.machine, compiler.head_dim, compiler.capacity
+        rows, cols, tile = machine.array.rows, machine.array.cols, machine.tile_words
+        if values:  # per channel tile and plane, the lanes of all tokens
+            stride = tokens // rows * tile
+            jump, per_block = ceil_divide(d, cols) * planes * stride, compiler.block // rows * tile
+        else:  # per column tile of tokens, planes and folds of the channels
+            stride = planes * ceil_divide(d, rows) * tile
+            jump, per_block = tokens // cols * stride, compiler.block // cols * stride
+        return cls(planes, stride, jump, tokens * 2 // machine.word_bytes, per_block)
+
+    def data_of(self, head: int) -> int:
+        """First memory word of a head's digits."""
+        return self.data + head * self.jump
+
+    def scales_of(self, head: int) -> int:
+        """First memory word of a head's stored scales."""
+        return self.scales + head * self.scale_jump
+
+
+class _Piece(NamedTuple):
+    """Some outputs of a linear or table."""
+
+    weights: np.ndarray
+    digits: int
+    scales: StoredScales
+
+
+def _slice(whole: LinearPart | Table, start: int, stop: int) -> _Piece:
+    scales = whole.constants.rows if isinstance(whole, LinearPart) else whole.rows
+    scales = StoredScales(scales.mantissa[start:stop], scales.exponent[start:stop], scales.bias)
+    return _Piece(whole.weights[start:stop], whole.digits, scales)
+
+
+def _quantizer(limit: int, factor: Scale = _NOTHING) -> dict[str, int]:
+    """Fields of a quantization."""
+    inverse = constant(1 / limit)
+    return {
+        "limit": limit,
+        "inverse_mantissa": int(inverse.mantissa),
+        "inverse_exponent": int(inverse.exponent),
+        "factor_mantissa": int(factor.mantissa),
+        "factor_exponent": int(factor.exponent),
+    }
+
+
+def _rows(part: LinearPart) -> int:
+    return len(part.weights)
+
+
+def _outputs(parts: Parts) -> int:
+    return _rows(parts[0])

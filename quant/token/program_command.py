@@ -1,0 +1,89 @@
+"""``tritforge program``: a quantized model as a memory image and a program for a whole-token machine."""
+
+import json
+from argparse import ArgumentParser, Namespace
+from collections import Counter
+from pathlib import Path
+
+from hw.config import load_array
+from hw.document import validate_document
+from hw.errors import InputError
+from hw.fields import add_fields, given_fields
+from hw.program.machine import MachineConfig, machine_around
+from hw.progress import stage_bars
+from quant.token.job import TokenFormat, TokenJob
+
+__all__ = ["add_program"]
+
+_OUT = Path("build") / "programs"
+_JOB_FIELDS = ("method", "options", "checkpoint", "calib", "calibration_windows")
+
+
+def add_program(parser: ArgumentParser) -> None:
+    """Options of ``program``."""
+    fields = TokenJob.model_fields
+    parser.add_argument("model", metavar="MODEL", help=fields["model"].description)
+    parser.add_argument("--array", default="16x16", help="a known array, RxC, or a .yaml file (default: 16x16)")
+    parser.add_argument("--lanes", type=int, metavar="N", help="vector lanes, 32 bits of the memory port each; "
+                        "by default as few as the array allows")  # fmt: skip
+    for name in ("scratch_words", "activation_words"):
+        flag, field = f"--{name.replace('_', '-')}", MachineConfig.model_fields[name]
+        parser.add_argument(
+            flag, type=int, default=field.default, metavar="N", help=f"{field.description} (default: {field.default})"
+        )
+    parser.add_argument(
+        "--context", type=int, default=256, metavar="N", help="tokens that K and V have room for (default: 256)"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help=f"folder to write into (default: {_OUT}/MODEL-ARRAY)")
+    parser.add_argument(
+        "--check", type=int, default=0, metavar="N",
+        help="run N greedy tokens of the program on its image and of the integer model, and compare",
+    )  # fmt: skip
+    left_out = [name for name in fields if name not in _JOB_FIELDS]
+    add_fields(parser, TokenJob, leave_out=left_out)
+    add_fields(parser, TokenFormat, "number formats")
+    parser.add_argument("--json", action="store_true", help="print sizes and files as JSON")
+    parser.set_defaults(run=_program)
+
+
+def _program(options: Namespace) -> None:
+    from hw.program.compiler import compiled
+    from hw.program.interpreter import Interpreter
+    from quant.token.run import prepare  # imports torch
+
+    if options.context < 2:
+        raise InputError(f"--context must be at least 2 tokens, not {options.context}")
+    if not 0 <= options.check < options.context:
+        raise InputError(f"--check must be 0 to {options.context - 1} tokens, not {options.check}")
+    machine = machine_around(
+        load_array(options.array), options.lanes, scratch_words=options.scratch_words,
+        activation_words=options.activation_words,
+    )  # fmt: skip
+    fields, form = given_fields(options, TokenJob, TokenFormat)
+    fields |= {"form": validate_document(form, TokenFormat, "options"), "length": min(512, options.context)}
+    fields |= {"prompt_ids": (1,), "tokens": options.context - 1}
+    job = validate_document(fields, TokenJob, "options")
+    with stage_bars() as report:
+        run = prepare(job, report)
+    image = compiled(run.model, machine)
+    name = run.loaded.shape.name
+    folder = options.out or _OUT / f"{name}-{options.array.rpartition('/')[2].removesuffix('.yaml')}"
+    written = image.write(folder, model=name, method=run.job.method, form=job.form.model_dump(mode="json"))
+    tokens = list(run.model.generate([1], options.check, run.model.state()))
+    if options.check and (found := Interpreter(image).write([1], options.check)) != tokens:
+        raise RuntimeError(f"the program writes {found}, the integer model {tokens}: a defect")
+    header, used = image.header, Counter(one.operation for one in image.program())
+    kept = header.memory_words * machine.word_bytes - len(image.memory)
+    if options.json:
+        sizes = {"instructions": dict(used), "image_bytes": len(image.memory), "kv_bytes": kept}
+        sizes |= {"context": header.context, "configuration": f"{header.config:016x}", "tokens": tokens}
+        print(json.dumps({"model": name, **sizes, "files": [str(path) for path in written]}, indent=1))
+        return
+    print(f"{name} for {machine.array.rows} x {machine.array.cols} lanes, {machine.lanes} vector lanes")
+    print(f"  program       {header.instructions:12,} instructions: {', '.join(f'{n} {op}' for op, n in used.items())}")
+    print(f"  image         {len(image.memory):12,} bytes")
+    print(f"  K and V       {kept:12,} bytes for {header.context} tokens")
+    print(f"  configuration {header.config:016x}")
+    print(*(f"  {path}" for path in written), sep="\n")
+    if options.check:
+        print(f"  {options.check} greedy tokens of the program equal the integer model's")

@@ -1,0 +1,198 @@
+"""A compiled program, run from its image's bits alone, gives the integer model's tokens, caches and residual stream."""
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from hw.config import load_array
+from hw.errors import InputError
+from hw.program.compiler import compiled
+from hw.program.image import CONFIG_FILE, IMAGE_FILE, load_image
+from hw.program.interpreter import Interpreter
+from hw.program.machine import MachineConfig, machine_around
+from hw.token.attention import AttentionFormat
+from hw.token.table import looked_up
+from tests.hw.token.random_models import random_model
+
+ARRAYS = ("8x4", "4x8", "8x8", "16x16", "16x8")
+
+
+@st.composite
+def models(draw):
+    kv_heads, group = draw(st.sampled_from([(1, 1), (1, 3), (2, 2), (3, 1)]))
+    form = AttentionFormat(
+        draw(st.integers(2, 5)), draw(st.integers(2, 5)), draw(st.booleans()), draw(st.sampled_from([16, 32]))
+    )
+    return random_model(
+        draw(st.integers(0, 1000)),
+        layers=draw(st.integers(1, 2)),
+        hidden=draw(st.sampled_from([12, 16, 22])),
+        intermediate=draw(st.sampled_from([9, 20, 33])),
+        heads=kv_heads * group,
+        kv_heads=kv_heads,
+        head_dim=draw(st.sampled_from([8, 16, 24])),
+        vocabulary=draw(st.sampled_from([11, 40])),
+        context=40,
+        form=form,
+        digits=draw(st.integers(1, 3)),
+    )
+
+
+@settings(max_examples=8, phases=(Phase.explicit, Phase.generate))  # models shrink slowly
+@given(models(), st.sampled_from(ARRAYS), st.sampled_from([2, 4]), st.data())
+def test_tokens_caches_and_stream_are_those_of_the_model(model, array, lanes, data):
+    config = load_array(array)
+    lanes = min(lanes, config.rows, config.cols, config.lanes // 16)
+    image = compiled(model, machine_around(config, lanes))
+    vocabulary, residual = len(model.embedding.weights), []
+    prompt = data.draw(st.lists(st.integers(0, vocabulary - 1), min_size=1, max_size=5))
+    count = data.draw(st.integers(1, 35))
+    machine = Interpreter(image)
+    machine.watch = lambda _, one: (
+        one.operation == "STOP" and residual.append(machine.row(0, len(machine.scratch)).copy())
+    )
+    expected = list(model.generate(prompt, count, model.state()))
+    assert machine.write(prompt, count) == expected
+    hidden = model.hidden([*prompt, *expected[:-1]], model.state())
+    assert np.array_equal(np.stack(residual)[:, : hidden.shape[1]], hidden)
+
+
+def test_parts_with_scales_of_their_own_are_added_up_in_order():
+    model = random_model(5, hidden=16, intermediate=32, head_dim=8, heads=2, kv_heads=1, parts=2)
+    image = compiled(model, machine_around(load_array("4x8")))
+    assert {one["add"] for one in image.program() if one.operation == "DEQ"} == {0, 1}
+    assert Interpreter(image).write([1, 2], 10) == list(model.generate([1, 2], 10, model.state()))
+
+
+def test_a_prompt_token_skips_the_head_and_leaves_the_same_state():
+    model = random_model(9)
+    image = compiled(model, machine_around(load_array("8x8")))
+    seen = []
+    one, other = Interpreter(image, lambda _, made: seen.append(made.operation)), Interpreter(image)
+    one.step(3, wanted=False)
+    assert "ARGMAX" not in seen
+    other.step(3)
+    assert np.array_equal(one.memory, other.memory)
+    assert one.step(4) == other.step(4)
+
+
+def test_embedding_alone_is_the_table():
+    random = random_model(2, layers=1)
+    image = compiled(random, machine_around(load_array("8x8")))
+    machine, kept = Interpreter(image), []
+    machine.watch = lambda number, _: kept.append(machine.row(0, 6)[:12].copy()) if number == 6 else None
+    for token in (0, 7, 10):
+        machine.step(token, wanted=False)
+    assert np.array_equal(np.stack(kept), looked_up(np.array([0, 7, 10]), random.embedding))
+
+
+@pytest.fixture
+def image():
+    return compiled(random_model(1, layers=1, context=20), machine_around(load_array("8x8")))
+
+
+def test_what_the_memory_has_no_room_for_is_refused(image):
+    machine = Interpreter(image)
+    with pytest.raises(InputError, match=r"^token must be 0 to 10, not 11$"):
+        machine.step(11)
+    machine.write([1], 20)
+    with pytest.raises(InputError, match=r"^context must be at most 20 tokens, as K and V have room for$"):
+        machine.step(1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "machine", "message"),
+    [
+        ({}, {"scratch_words": 64}, "scratch memory must hold 200 words of 2 lanes for this model, not 64: give --scr"),
+        ({"hidden": 200}, {"activation_words": 16}, "the machine needs at least 50 words of activation buffer, not 16"),
+        ({"heads": 34, "kv_heads": 1}, {}, "the machine needs at most 16 queries per KV head, not 34"),
+        (
+            {"form": AttentionFormat(block=24)},
+            {},
+            "the machine needs blocks of a power of two of at least 8 tokens, not",
+        ),
+        ({"head_dim": 6}, {"lanes": 4}, "the machine needs heads of a multiple of 4 .a number per lane., not 6"),
+        (
+            {"head_dim": 12, "parts": 5},
+            {},
+            "layer 0, q: groups of inputs must begin at multiples of the array's 8 rows",
+        ),
+    ],
+)
+def test_a_model_that_does_not_fit_is_refused_with_numbers(changes, machine, message):
+    model = random_model(1, layers=1, **changes)
+    with pytest.raises(InputError, match=f"^{message}"):
+        compiled(model, machine_around(load_array("8x8"), **machine))
+
+
+@pytest.mark.parametrize(
+    ("array", "fields", "message"),
+    [
+        ("12x8", {}, "array '12x8': rows of a whole-token machine must be a power of two, not 12"),
+        ("2x8", {}, "array '2x8': array of a whole-token machine must be 4x4 or larger, not 2x8"),
+        ("8x8", {"lanes": 16}, "array '8x8': weight_bus_bits must be 64 or more and at most 32 per row and per column"),
+        (
+            "64x8",
+            {"lanes": 2},
+            "array '64x8': weight_bus_bits must be at least 128 so that it holds a column and a lane",
+        ),
+        ("4x4", {"lanes": 2}, "array '4x4': weight_bus_bits must be at most 32, a whole tile of 4 x 4 trits, not 64"),
+        ("8x8", {"lanes": 0}, "lanes must be at least 1, not 0"),
+        ("8x8", {"scratch_words": 8}, "array '8x8': Input should be greater than or equal to 16"),
+    ],
+)
+def test_a_machine_that_cannot_be_is_refused(array, fields, message):
+    with pytest.raises(InputError, match=f"^{re.escape(message)}"):
+        machine_around(load_array(array), **fields)
+
+
+def test_a_plain_array_is_no_machine():
+    with pytest.raises(ValueError, match="of a whole-token machine must have digits in 5 planes"):
+        MachineConfig(array=load_array("16x16"))
+
+
+def test_a_written_program_is_read_back(image, tmp_path):
+    image.write(tmp_path)
+    again = load_image(tmp_path)
+    assert np.array_equal(again.memory, image.memory)
+    assert (again.machine, again.regions) == (image.machine, image.regions)
+    listing = (tmp_path / "program.txt").read_text().splitlines()
+    assert len(listing) == image.header.instructions
+    assert listing[-1].split() == [str(len(listing) - 1), "STOP"]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "changed", "missing", "no json", "other machine"])
+def test_a_damaged_program_is_refused(image, tmp_path, damage):
+    image.write(tmp_path)
+    data, config = tmp_path / IMAGE_FILE, tmp_path / CONFIG_FILE
+    if damage == "truncated":
+        data.write_bytes(data.read_bytes()[:-1])
+        message = f"must be {len(image.memory)} bytes as config.json says, not {len(image.memory) - 1}"
+    elif damage == "changed":
+        data.write_bytes(data.read_bytes()[:-1] + b"\x55")
+        message = "must have the hash that config.json says; it has been changed"
+    elif damage == "missing":
+        data.unlink()
+        message = "must hold image.bin and config.json of `tritforge program` .FileNotFoundError."
+    elif damage == "no json":
+        config.write_text("{")
+        message = "must hold image.bin and config.json of `tritforge program` .JSONDecodeError."
+    else:
+        config.write_text(config.read_text().replace('"scratch_words": 4096', '"scratch_words": 2048'))
+        message = "program must be for this machine .configuration [0-9a-f]{16}., not for [0-9a-f]{16}: compile"
+    with pytest.raises(InputError, match=message):
+        load_image(tmp_path)
+
+
+def test_a_damaged_instruction_is_refused_by_number(image):
+    memory = image.memory.copy()
+    memory[4 * 32 + 31] = 0x80  # the last bit of instruction 3
+    with pytest.raises(InputError, match=r"^instruction 3: EMB does not use bit 255: it must be 0"):
+        Interpreter(image._replace(memory=memory))
+    with pytest.raises(InputError, match=r"^image must begin with the bytes TFW1"):
+        Interpreter(image._replace(memory=memory[32:]))
+    with pytest.raises(InputError, match=r"^image must hold [0-9]+ instructions, not 96 bytes: it is truncated$"):
+        Interpreter(image._replace(memory=image.memory[:96]))
