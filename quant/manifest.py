@@ -31,11 +31,12 @@ class LinearEntry(Record):
     n: Size
     k: Size
     planes: Size = 1  # ternary planes summed
+    plane_columns: tuple[Size, ...] = ()  # columns that each plane runs over; none: all
     group: Size | None  # columns per scale group; None = one scale per row
     scale_kind: str  # "row", "pow2" or "group" (DESIGN section 9), or "tensor"
     outliers: Count = 0  # weights kept at 8 bits: products beside the array
     rank: Count = 0  # of the low-rank correction: float products beside the array
-    zero_fraction: Annotated[float, Field(ge=0, le=1)]  # of all trits of all planes
+    zero_fraction: Annotated[float, Field(ge=0, le=1)]  # of all trits that the planes run over
     code_bits: Count
     scale_bits: Count
     offset_bits: Count = 0  # of offsets per group, and of the zero points of outliers
@@ -54,6 +55,11 @@ class LinearEntry(Record):
     def side_bits(self) -> int:
         """Of ``bits``, the non-ternary weights: low-rank factors, outliers and the bitmap that says where they are."""
         return self.low_rank_bits + (OUTLIER_BITS * self.outliers + self.mask_bits if self.outliers else 0)
+
+    @property
+    def trits(self) -> int:
+        """Ternary weights that the planes run over."""
+        return self.n * (sum(self.plane_columns) or self.k * self.planes)
 
     @property
     def groups(self) -> int:
@@ -108,7 +114,7 @@ class Manifest(Record):
     @property
     def zero_fraction(self) -> float:
         """Share of zero trits over all planes of all linears."""
-        weights = [entry.n * entry.k * entry.planes for entry in self.linears]
+        weights = [entry.trits for entry in self.linears]
         zeros = sum(entry.zero_fraction * count for entry, count in zip(self.linears, weights, strict=True))
         return zeros / sum(weights)
 

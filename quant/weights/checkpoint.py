@@ -22,6 +22,7 @@ from quant.weights.layouts.registry import LAYOUTS
 from quant.weights.storage import (
     LinearHeader,
     load_linear,
+    read_covered,
     read_low_rank,
     read_offsets,
     read_permutation,
@@ -50,6 +51,8 @@ _PART_OF_ARRAY = {name: part for layout in LAYOUTS.values() for name, part in la
     "outlier_zero": "offset",
     "outlier_mask": "mask",
     "permutation": "permutation",
+    "partition": "permutation",
+    "widths": "mask",
     "low_rank_left": "low_rank",
     "low_rank_right": "low_rank",
 }
@@ -61,7 +64,8 @@ class TernaryLinear(NamedTuple):
     ``trits``: int8 (planes, n, k); ``scales``: float32 (planes, n, groups), tied planes multiplied out; ``group``:
     columns per scale group, k where one spans the row; ``offsets``: float32 (n, groups) or None; ``permutation``: input
     of each column, int64 (k,), or None for columns in the order of the inputs; ``low_rank``: factors of the correction,
-    float32 (n, r) and (r, k), inputs in their own order, or None. Outliers kept at 8 bits are not here.
+    float32 (n, r) and (r, k), inputs in their own order, or None; ``covered``: columns that each plane runs over, bool
+    (planes, k), the others hold zeros, or None where every plane runs over all. Outliers kept at 8 bits are not here.
     """
 
     trits: np.ndarray
@@ -70,6 +74,7 @@ class TernaryLinear(NamedTuple):
     offsets: np.ndarray | None
     permutation: np.ndarray | None
     low_rank: tuple[np.ndarray, np.ndarray] | None
+    covered: np.ndarray | None = None
 
     def columns(self, q: np.ndarray) -> np.ndarray:
         """Activations ``(..., k)`` in the order of the stored columns."""
@@ -132,6 +137,7 @@ class Checkpoint:
             offsets=read_offsets(header, arrays),
             permutation=read_permutation(header, arrays),
             low_rank=None if low_rank is None else tuple(factor.astype(np.float32) for factor in low_rank),
+            covered=read_covered(header, arrays),
         )
 
     def solution(self, layer: int, kind: str) -> "LinearSolution":
@@ -183,6 +189,8 @@ class Checkpoint:
         for name, array in arrays.items():
             bits[_PART_OF_ARRAY[name]] += 8 * array.nbytes
         trits, low_rank = read_trits(header, arrays), read_low_rank(header, arrays)
+        covered = read_covered(header, arrays)
+        issued = trits.size if covered is None else header.n * int(covered.sum())
         return LinearEntry(
             layer=layer,
             kind=kind,
@@ -194,7 +202,8 @@ class Checkpoint:
             outliers=arrays["outlier_codes"].size if "outlier_codes" in arrays else 0,
             rank=0 if low_rank is None else low_rank[0].shape[-1],
             bias_bits=0 if bias is None else 8 * bias.nbytes,
-            zero_fraction=1.0 - np.count_nonzero(trits) / trits.size,
+            zero_fraction=1.0 - np.count_nonzero(trits) / issued,
+            plane_columns=() if covered is None or covered.all() else tuple(covered.sum(axis=1).tolist()),
             **{f"{part}_bits": count for part, count in bits.items()},
         )
 

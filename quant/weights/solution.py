@@ -14,7 +14,15 @@ from quant.weights.layouts.bitmaps import bitmap_bytes, field_bytes
 from quant.weights.layouts.layout import Planes
 from quant.weights.layouts.registry import LAYOUTS, CodeLayout
 from quant.weights.side_data import LowRank, Outliers, check_tensor
-from quant.weights.widths import SCALE_BITS, ZERO_POINT_BITS
+from quant.weights.widths import (
+    SCALE_BITS,
+    WIDTH_BITS,
+    ZERO_POINT_BITS,
+    column_widths,
+    index_bits,
+    is_partition,
+    zero_widths,
+)
 
 __all__ = ["LinearSolution", "ScaleKind", "StoredBits", "as_stored", "field_bits"]
 
@@ -63,6 +71,8 @@ class LinearSolution:
     - ``ratios``: tied planes: plane p counts ``ratios[p]`` times, one scale serves all.
     - ``offsets``: float16 (n, groups), added for each input of the group (hardware: times the group's sum of x).
     - ``zeros``: uint8 (n, groups) in 0..3, zero points of 2-bit codes: the offset is ``-scale * zero``.
+    - ``widths``: bits of the codes of each group, 1 to 4, for the layout "mixed", whose planes hold digits. Groups of 1
+      bit have ``offsets``; codes of b bits have ``zeros`` below ``2**b``, the offset is ``scale * (2**(b-1) - zero)``.
     - ``scale_kind``: "tensor": all scales of a plane are equal and one is stored; "row": one group; "group": any;
       "pow2": within a row every scale is the largest one times ``2**-e``, one plane.
 
@@ -81,6 +91,7 @@ class LinearSolution:
     permutation: torch.Tensor | None = None
     outliers: Outliers | None = None
     low_rank: LowRank | None = None
+    widths: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         """Validate every field."""
@@ -113,6 +124,11 @@ class LinearSolution:
         """Share of zero trits over all planes."""
         return 1.0 - torch.count_nonzero(self.trits).item() / self.trits.numel()
 
+    @property
+    def column_widths(self) -> tuple[int, ...]:
+        """Bits of the code in each column; none without ``widths``."""
+        return () if self.widths is None else column_widths(self.widths, self.group, self.k)
+
     def plane_scales(self) -> torch.Tensor:
         """Scale of every plane, tied ones multiplied out: float32 (planes, n, groups)."""
         scales = self.scales.float()
@@ -122,6 +138,12 @@ class LinearSolution:
 
     def group_offsets(self) -> torch.Tensor | None:
         """Offset of every group, whichever way it is stored: float32 (n, groups), or None."""
+        if self.widths is not None:
+            width = torch.tensor(self.widths, device=self.scales.device)
+            half = (1 << (width - 1)).float()
+            zeros, offsets = (torch.zeros_like(self.scales[0], dtype=torch.float32) if one is None else one.float()
+                              for one in (self.zeros, self.offsets))  # fmt: skip
+            return torch.where(width == 1, offsets, self.scales[0].float() * (half - zeros))
         if self.zeros is not None:
             return -self.scales[0].float() * self.zeros.float()
         return None if self.offsets is None else self.offsets.float()
@@ -182,7 +204,7 @@ class LinearSolution:
         """Bits of what is stored (``quant.weights.storage`` writes exactly these)."""
         n, k, groups = self.n, self.k, self.groups
         salient = 0 if self.outliers is None else int(self.outliers.mask.sum())
-        codes = LAYOUTS[self.layout].bits(Planes(self.planes, n, k, n * k - salient))
+        codes = LAYOUTS[self.layout].bits(Planes(self.planes, n, k, n * k - salient, self.column_widths))
         code, mask = codes["code"], codes["mask"]
         stored_planes = self.scales.shape[0]
         if self.scale_kind == "tensor":
@@ -191,14 +213,23 @@ class LinearSolution:
             scale = SCALE_BITS * n + field_bits(n * groups, int(self.exponents().max()).bit_length())
         else:
             scale = SCALE_BITS * stored_planes * n * groups
-        offset = 0 if self.offsets is None else SCALE_BITS * n * groups
-        offset += 0 if self.zeros is None else field_bits(n * groups, ZERO_POINT_BITS)
+        if self.widths is None:
+            offset = 0 if self.offsets is None else SCALE_BITS * n * groups
+            offset += 0 if self.zeros is None else field_bits(n * groups, ZERO_POINT_BITS)
+        else:
+            offset = SCALE_BITS * n * self.widths.count(1) + field_bits(n, sum(zero_widths(self.widths)))
+            mask += field_bits(groups, WIDTH_BITS)
         if self.outliers is not None:
             code += OUTLIER_BITS * salient
             mask += 8 * n * bitmap_bytes(k)
             scale += SCALE_BITS * n
             offset += OUTLIER_BITS * n
-        permutation = 0 if self.permutation is None else field_bits(k, max(1, (k - 1).bit_length()))
+        if self.permutation is None:
+            permutation = 0
+        elif self.widths is not None and is_partition(self.permutation.cpu().numpy()):
+            permutation = 8 * bitmap_bytes(k)
+        else:
+            permutation = field_bits(k, index_bits(k))
         low_rank = 0 if self.low_rank is None else SCALE_BITS * self.low_rank.rank * (n + k)
         return StoredBits(code, scale, offset, mask, permutation, low_rank)
 
@@ -208,6 +239,8 @@ class LinearSolution:
             raise InputError(f"trits must be int8 (planes, n, k), not {trits.dtype} {tuple(trits.shape)}")
         if trits.abs().max() > 1 or trits.min() < -1:
             raise InputError(f"trits must be in -1..1, not {int(trits.min())}..{int(trits.max())}")
+        if LAYOUTS[self.layout].takes_widths and self.widths is None:
+            raise InputError("widths must be given with layout 'mixed', one for each group")
         if self.group is not None and self.group < 1:
             raise InputError(f"group must be at least 1 or None for whole rows, not {self.group}")
         if (p := self.permutation) is not None and (
@@ -222,13 +255,15 @@ class LinearSolution:
         check_tensor("scales", self.scales, dtype, (stored_planes, self.n, self.groups))
         if self.ratios is not None and (len(self.ratios) != self.planes or min(self.ratios) < 1):
             raise InputError(f"ratios must be {self.planes} positive integers, one per plane, not {self.ratios}")
-        if self.offsets is not None and self.zeros is not None:
+        if self.widths is not None:
+            self._check_widths()
+        elif self.offsets is not None and self.zeros is not None:
             raise InputError("offsets and zeros must not be given together: zeros are another form of offsets")
         if self.offsets is not None:
             check_tensor("offsets", self.offsets, torch.float16, (self.n, self.groups))
         if self.zeros is not None:
             check_tensor("zeros", self.zeros, torch.uint8, (self.n, self.groups))
-            if self.ratios is None or self.zeros.max() >= 2**ZERO_POINT_BITS:
+            if self.widths is None and (self.ratios is None or self.zeros.max() >= 2**ZERO_POINT_BITS):
                 raise InputError(f"zeros need tied planes and values in 0..3, not {int(self.zeros.max())}")
         if self.scale_kind == "tensor" and not (self.scales == self.scales[:, :1, :1]).all():
             raise InputError("scales of kind 'tensor' must all be equal within a plane")
@@ -241,6 +276,19 @@ class LinearSolution:
             if not torch.equal(self.scales[0].float(), largest * torch.exp2(-self.exponents().float())):
                 raise InputError("scales of kind 'pow2' must be the row's largest scale times powers of two")
 
+    def _check_widths(self) -> None:
+        widths = self.widths or ()
+        if len(widths) != self.groups or LAYOUTS[self.layout].takes_widths is False:
+            raise InputError(f"widths must be one for each of the {self.groups} groups of layout 'mixed', not {widths}")
+        powers = tuple(3**power for power in reversed(range(self.planes)))
+        if self.ratios != powers:
+            raise InputError(f"planes of layout 'mixed' must be digits worth {powers}, not {self.ratios}")
+        limits = torch.tensor([1 << width if width > 1 else 1 for width in widths], device=self.trits.device)
+        if self.zeros is not None and (self.zeros >= limits).any():
+            raise InputError("zeros of layout 'mixed' must be codes of their groups, and 0 where codes are signs")
+        if self.offsets is not None and self.offsets[:, limits > 1].any():
+            raise InputError("offsets of layout 'mixed' must be 0 but in groups whose codes are signs")
+
     def _check_layout(self) -> None:
         outliers, low_rank = self.outliers, self.low_rank
         if outliers is not None and outliers.mask.shape != (self.n, self.k):
@@ -248,4 +296,4 @@ class LinearSolution:
         if low_rank is not None and (low_rank.left.shape[0], low_rank.right.shape[1]) != (self.n, self.k):
             shapes = f"{tuple(low_rank.left.shape)} and {tuple(low_rank.right.shape)}"
             raise InputError(f"low-rank factors must be ({self.n}, r) and (r, {self.k}), not {shapes}")
-        LAYOUTS[self.layout].check(self.trits, None if outliers is None else outliers.mask)
+        LAYOUTS[self.layout].check(self.trits, None if outliers is None else outliers.mask, self.column_widths)

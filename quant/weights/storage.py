@@ -16,8 +16,16 @@ from hw.document import Record
 from hw.errors import InputError
 from quant.weights.layouts.bitmaps import array, bitmap, pack_bitmap, pack_fields, shaped, unpack_fields
 from quant.weights.layouts.layout import Planes
+from quant.weights.layouts.mixed import covered_columns
 from quant.weights.layouts.registry import LAYOUTS, CodeLayout
-from quant.weights.widths import ZERO_POINT_BITS
+from quant.weights.widths import (
+    WIDTH_BITS,
+    ZERO_POINT_BITS,
+    column_widths,
+    index_bits,
+    is_partition,
+    partition_order,
+)
 
 if TYPE_CHECKING:
     from quant.weights.solution import LinearSolution
@@ -25,11 +33,13 @@ if TYPE_CHECKING:
 __all__ = [
     "LinearHeader",
     "load_linear",
+    "read_covered",
     "read_low_rank",
     "read_offsets",
     "read_permutation",
     "read_scales",
     "read_trits",
+    "read_widths",
     "store_linear",
 ]
 
@@ -62,9 +72,14 @@ class LinearHeader(Record):
         """Scale groups per row."""
         return 1 if self.group is None else ceil_divide(self.k, self.group)
 
-    def sizes(self, ordinary: np.ndarray | None) -> Planes:
-        """Sizes of the planes; ``ordinary``: bool (n, k), weights that are no outliers, or None for all."""
-        return Planes(self.planes, self.n, self.k, self.n * self.k if ordinary is None else int(ordinary.sum()))
+    def sizes(self, ordinary: np.ndarray | None, widths: tuple[int, ...] | None = None) -> Planes:
+        """Sizes of the planes; ``ordinary``: bool (n, k), weights that are no outliers, or None for all.
+
+        ``widths``: bits of the codes of each group, where the layout takes them.
+        """
+        columns = () if widths is None else column_widths(widths, self.group, self.k)
+        count = self.n * self.k if ordinary is None else int(ordinary.sum())
+        return Planes(self.planes, self.n, self.k, count, columns)
 
 
 def store_linear(solution: "LinearSolution") -> tuple[LinearHeader, dict[str, np.ndarray]]:
@@ -80,7 +95,7 @@ def store_linear(solution: "LinearSolution") -> tuple[LinearHeader, dict[str, np
         exponent_bits=int(solution.exponents().max()).bit_length() if solution.scale_kind == "pow2" else 0,
     )
     scales = solution.scales.cpu().numpy()
-    arrays = LAYOUTS[solution.layout].store(solution.trits)
+    arrays = LAYOUTS[solution.layout].store(solution.trits, solution.column_widths)
     if solution.scale_kind == "tensor":
         arrays["scales"] = np.ascontiguousarray(scales[:, 0, 0])
     elif solution.scale_kind == "pow2":
@@ -88,12 +103,21 @@ def store_linear(solution: "LinearSolution") -> tuple[LinearHeader, dict[str, np
         arrays["exponents"] = pack_fields(solution.exponents().cpu().numpy(), header.exponent_bits)
     else:
         arrays["scales"] = scales
-    if solution.offsets is not None:
-        arrays["offsets"] = solution.offsets.cpu().numpy()
-    if solution.zeros is not None:
-        arrays["zeros"] = pack_fields(solution.zeros.cpu().numpy(), ZERO_POINT_BITS)
+    if solution.widths is not None:
+        arrays |= _store_widths(solution)
+    else:
+        if solution.offsets is not None:
+            arrays["offsets"] = solution.offsets.cpu().numpy()
+        if solution.zeros is not None:
+            arrays["zeros"] = pack_fields(solution.zeros.cpu().numpy(), ZERO_POINT_BITS)
     if solution.permutation is not None:
-        arrays["permutation"] = pack_fields(solution.permutation.cpu().numpy(), _index_bits(solution.k))
+        order = solution.permutation.cpu().numpy()
+        if solution.widths is not None and is_partition(order):
+            last = np.zeros(solution.k, bool)
+            last[order[1 + int(np.argmax(np.append(order[1:] < order[:-1], True))) :]] = True
+            arrays["partition"] = pack_bitmap(last)
+        else:
+            arrays["permutation"] = pack_fields(order, index_bits(solution.k))
     if solution.outliers is not None:
         mask = solution.outliers.mask.cpu().numpy()
         arrays["outlier_mask"] = pack_bitmap(mask)
@@ -115,7 +139,26 @@ def read_trits(header: LinearHeader, arrays: Mapping[str, np.ndarray]) -> np.nda
     ordinary = None
     if "outlier_mask" in arrays:
         ordinary = ~bitmap(shaped(arrays["outlier_mask"], header.n), header.k)
-    return LAYOUTS[header.layout].read(header.sizes(ordinary), arrays, ordinary)
+    return LAYOUTS[header.layout].read(header.sizes(ordinary, read_widths(header, arrays)), arrays, ordinary)
+
+
+def read_widths(header: LinearHeader, arrays: Mapping[str, np.ndarray]) -> tuple[int, ...] | None:
+    """Bits of the codes of each group, where the layout takes them.
+
+    Raises:
+        InputError: they are missing.
+    """
+    if not LAYOUTS[header.layout].takes_widths:
+        return None
+    return tuple((unpack_fields(array(arrays, "widths"), (header.groups,), WIDTH_BITS) + 1).tolist())
+
+
+def read_covered(header: LinearHeader, arrays: Mapping[str, np.ndarray]) -> np.ndarray | None:
+    """Which columns each plane covers, bool (planes, k), columns in stored order; None where each covers all."""
+    widths = read_widths(header, arrays)
+    if widths is None:
+        return None
+    return covered_columns(column_widths(widths, header.group, header.k), header.planes)
 
 
 def read_scales(header: LinearHeader, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -133,6 +176,11 @@ def read_scales(header: LinearHeader, arrays: Mapping[str, np.ndarray]) -> np.nd
 
 def read_offsets(header: LinearHeader, arrays: Mapping[str, np.ndarray]) -> np.ndarray | None:
     """Offset added for each input of a group, from offsets or zero points: float32 (n, groups), or None."""
+    if (widths := read_widths(header, arrays)) is not None:
+        offsets, zeros = _read_mixed_offsets(header, arrays, widths)
+        half = (1 << (np.array(widths) - 1)).astype(np.float32)
+        scales = read_scales(header, arrays)[0].astype(np.float32)
+        return np.where(np.array(widths) == 1, offsets.astype(np.float32), scales * (half - zeros.astype(np.float32)))
     if "offsets" in arrays:
         return arrays["offsets"].astype(np.float32)
     if "zeros" not in arrays:
@@ -143,9 +191,11 @@ def read_offsets(header: LinearHeader, arrays: Mapping[str, np.ndarray]) -> np.n
 
 def read_permutation(header: LinearHeader, arrays: Mapping[str, np.ndarray]) -> np.ndarray | None:
     """Input that each stored column multiplies: int64 (k,), or None for columns in the order of the inputs."""
+    if "partition" in arrays:
+        return partition_order(bitmap(arrays["partition"], header.k))
     if "permutation" not in arrays:
         return None
-    return unpack_fields(arrays["permutation"], (header.k,), _index_bits(header.k))
+    return unpack_fields(arrays["permutation"], (header.k,), index_bits(header.k))
 
 
 def read_low_rank(header: LinearHeader, arrays: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray] | None:
@@ -180,11 +230,14 @@ def load_linear(header: LinearHeader, arrays: Mapping[str, np.ndarray]) -> "Line
         return torch.from_numpy(np.array(value))
 
     n, k = header.n, header.k
-    zeros = permutation = outliers = None
-    if "zeros" in arrays:
-        zeros = tensor(unpack_fields(arrays["zeros"], (n, header.groups), ZERO_POINT_BITS).astype(np.uint8))
-    if "permutation" in arrays:
-        permutation = tensor(unpack_fields(arrays["permutation"], (k,), _index_bits(k)))
+    zeros = offsets = outliers = None
+    if (widths := read_widths(header, arrays)) is not None:
+        offsets, zeros = map(tensor, _read_mixed_offsets(header, arrays, widths))
+    else:
+        offsets = tensor(arrays["offsets"]) if "offsets" in arrays else None
+        if "zeros" in arrays:
+            zeros = tensor(unpack_fields(arrays["zeros"], (n, header.groups), ZERO_POINT_BITS).astype(np.uint8))
+    permutation = read_permutation(header, arrays)
     if "outlier_mask" in arrays:
         mask = bitmap(shaped(arrays["outlier_mask"], n), k)
         codes = np.zeros((n, k), np.uint8)
@@ -200,13 +253,47 @@ def load_linear(header: LinearHeader, arrays: Mapping[str, np.ndarray]) -> "Line
         scale_kind=header.scale_kind,  # type: ignore[arg-type]
         layout=header.layout,  # type: ignore[arg-type]
         ratios=header.ratios,
-        offsets=tensor(arrays["offsets"]) if "offsets" in arrays else None,
+        offsets=offsets,
         zeros=zeros,
-        permutation=permutation,
+        permutation=None if permutation is None else tensor(permutation),
         outliers=outliers,
         low_rank=None if low_rank is None else LowRank(*map(tensor, low_rank)),
+        widths=widths,
     )
 
 
-def _index_bits(k: int) -> int:
-    return max(1, (k - 1).bit_length())
+def _store_widths(solution: "LinearSolution") -> dict[str, np.ndarray]:
+    """Widths of the groups, offsets of those whose codes are signs, zero points of the others."""
+    widths = np.array(solution.widths)
+    shape = (solution.n, widths.size)
+    none = np.zeros(shape, np.uint8)
+    offsets = none.astype(np.float16) if solution.offsets is None else solution.offsets.cpu().numpy()
+    zeros = none if solution.zeros is None else solution.zeros.cpu().numpy()
+    group, place = _zero_bits(widths)
+    bits = (zeros[:, group].astype(np.int64) >> place) & 1
+    return {
+        "widths": pack_fields(widths - 1, WIDTH_BITS),
+        "offsets": np.ascontiguousarray(offsets[:, widths == 1]),
+        "zeros": pack_fields(bits, 1),
+    }
+
+
+def _read_mixed_offsets(
+    header: LinearHeader, arrays: Mapping[str, np.ndarray], widths: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Offsets float16 and zero points uint8, (n, groups) each, 0 where a group has none."""
+    width = np.array(widths)
+    offsets = np.zeros((header.n, width.size), np.float16)
+    offsets[:, width == 1] = array(arrays, "offsets")
+    group, place = _zero_bits(width)
+    bits = unpack_fields(array(arrays, "zeros"), (header.n, group.size), 1)
+    zeros = np.zeros((header.n, width.size), np.uint8)
+    np.add.at(zeros, (slice(None), group), (bits << place).astype(np.uint8))
+    return offsets, zeros
+
+
+def _zero_bits(width: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Group of each stored bit of a row's zero points, and its place in the zero point."""
+    stored = np.where(width > 1, width, 0)
+    group = np.repeat(np.arange(width.size), stored)
+    return group, np.arange(group.size) - np.repeat(np.cumsum(stored) - stored, stored)

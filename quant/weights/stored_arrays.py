@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hw.errors import InputError
-from quant.weights.layouts.bitmaps import bitmap_bytes, field_bytes
-from quant.weights.layouts.layout import Planes
+from quant.weights.layouts.bitmaps import bitmap_bytes, field_bytes, unpack_fields
 from quant.weights.layouts.registry import LAYOUTS
-from quant.weights.widths import ZERO_POINT_BITS
+from quant.weights.widths import WIDTH_BITS, ZERO_POINT_BITS, index_bits, zero_widths
 
 if TYPE_CHECKING:
     from quant.weights.storage import LinearHeader
@@ -31,7 +30,9 @@ def check_arrays(header: "LinearHeader", arrays: Mapping[str, np.ndarray], where
         InputError: the first that is missing, unknown, or of another type or shape, after ``where``.
     """
     expected = _expected(header, arrays)
-    needed = {"scales", *LAYOUTS[header.layout].parts} | ({"exponents"} if header.scale_kind == "pow2" else set())
+    layout = LAYOUTS[header.layout]
+    needed = {"scales", *layout.parts} | ({"exponents"} if header.scale_kind == "pow2" else set())
+    needed |= {"widths", "offsets", "zeros"} if layout.takes_widths else set()
     together = ({"low_rank_left", "low_rank_right"}, {"outlier_mask", "outlier_codes", "outlier_scale", "outlier_zero"})
     for group in together:
         needed |= group if group & arrays.keys() else set()
@@ -59,12 +60,20 @@ def _expected(
         "scales": (_FLOATS, scales),
         "offsets": (_FLOATS, (n, groups)),
         "zeros": (_BYTES, (field_bytes(n * groups, ZERO_POINT_BITS),)),
-        "permutation": (_BYTES, (field_bytes(k, max(1, (k - 1).bit_length())),)),
+        "permutation": (_BYTES, (field_bytes(k, index_bits(k)),)),
+        "partition": (_BYTES, (bitmap_bytes(k),)),
     }
     if header.scale_kind == "pow2":
         found["exponents"] = (_BYTES, (field_bytes(n * groups, header.exponent_bits),))
     layout, kept = LAYOUTS[header.layout], _kept(arrays)
-    codes = layout.shapes(Planes(planes, n, k, n * k - (kept if "outlier_mask" in arrays else 0)))
+    widths = _widths(header, arrays) if layout.takes_widths else None
+    if widths is not None:
+        found["widths"] = (_BYTES, (field_bytes(groups, WIDTH_BITS),))
+        found["offsets"] = (_HALF, (n, widths.count(1)))
+        found["zeros"] = (_BYTES, (field_bytes(n, sum(zero_widths(widths))),))
+    codes = layout.shapes(
+        header.sizes(None, widths)._replace(ordinary=n * k - (kept if "outlier_mask" in arrays else 0))
+    )
     found |= {name: (_BYTES, shape) for name, shape in codes.items()}
     if not layout.takes_side_data:
         return found
@@ -78,6 +87,14 @@ def _expected(
         "outlier_scale": (_HALF, (n,)),
         "outlier_zero": (_BYTES, (n,)),
     }
+
+
+def _widths(header: "LinearHeader", arrays: Mapping[str, np.ndarray]) -> tuple[int, ...]:
+    """Bits of each group's codes as far as they can be read; signs where they cannot, which is then refused."""
+    stored = arrays.get("widths")
+    if stored is None or stored.dtype != np.uint8 or stored.shape != (field_bytes(header.groups, WIDTH_BITS),):
+        return (1,) * header.groups
+    return tuple((unpack_fields(stored, (header.groups,), WIDTH_BITS) + 1).tolist())
 
 
 def _kept(arrays: Mapping[str, np.ndarray]) -> int:

@@ -23,12 +23,12 @@ class Bits(Layout):
         """A bitmap per plane."""
         return {"codes": (sizes.planes, sizes.n, bitmap_bytes(sizes.k))}
 
-    def check(self, trits: "torch.Tensor", outliers: "torch.Tensor | None") -> None:
+    def check(self, trits: "torch.Tensor", outliers: "torch.Tensor | None", widths: tuple[int, ...] = ()) -> None:
         """No weight is -1."""
         if (trits < 0).any():
             raise InputError("planes of layout 'bits' must hold 0 and 1, not -1")
 
-    def store(self, trits: "torch.Tensor") -> dict[str, np.ndarray]:
+    def store(self, trits: "torch.Tensor", widths: tuple[int, ...] = ()) -> dict[str, np.ndarray]:
         """Set where the plane holds 1."""
         return {"codes": pack_bitmap(trits.cpu().numpy().astype(bool))}
 

@@ -23,6 +23,7 @@ class Planes(NamedTuple):
     n: int
     k: int
     ordinary: int  # weights that are no outliers, of n * k
+    widths: tuple[int, ...] = ()  # bits of the code in each column, where a layout takes them
 
 
 class Layout(ABC):
@@ -31,21 +32,24 @@ class Layout(ABC):
     parts: ClassVar[Mapping[str, Part]]  # every array that it stores
     planes: ClassVar[int | None] = None  # how many it stores; None: any number
     takes_side_data: ClassVar[bool] = True  # whether outliers and a low-rank correction may be stored beside the codes
+    takes_widths: ClassVar[bool] = False  # whether columns have codes of different widths
 
     @abstractmethod
     def shapes(self, sizes: Planes) -> dict[str, tuple[int, ...]]:
         """Bytes of each array; the last axis is padded."""
 
     @abstractmethod
-    def check(self, trits: "torch.Tensor", outliers: "torch.Tensor | None") -> None:
+    def check(self, trits: "torch.Tensor", outliers: "torch.Tensor | None", widths: tuple[int, ...] = ()) -> None:
         """Refuse int8 planes (planes, n, k) that this layout cannot store; ``outliers``: mask (n, k), or None.
+
+        ``widths``: bits of the code in each column, where the layout takes them.
 
         Raises:
             InputError: naming the layout and its rule.
         """
 
     @abstractmethod
-    def store(self, trits: "torch.Tensor") -> dict[str, np.ndarray]:
+    def store(self, trits: "torch.Tensor", widths: tuple[int, ...] = ()) -> dict[str, np.ndarray]:
         """The arrays of planes that passed ``check``."""
 
     @abstractmethod

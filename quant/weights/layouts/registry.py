@@ -6,12 +6,15 @@ from typing import Literal
 
 from quant.weights.layouts.bits import Bits
 from quant.weights.layouts.layout import Layout
+from quant.weights.layouts.mixed import Mixed
 from quant.weights.layouts.signs import Signs
 from quant.weights.layouts.trits import Trits
 from quant.weights.layouts.zones import Zones
 
 __all__ = ["LAYOUTS", "CodeLayout"]
 
-CodeLayout = Literal["trits", "bits", "signs", "zones"]
+CodeLayout = Literal["trits", "bits", "signs", "zones", "mixed"]
 
-LAYOUTS: Mapping[str, Layout] = MappingProxyType({"trits": Trits(), "bits": Bits(), "signs": Signs(), "zones": Zones()})
+LAYOUTS: Mapping[str, Layout] = MappingProxyType(
+    {"trits": Trits(), "bits": Bits(), "signs": Signs(), "zones": Zones(), "mixed": Mixed()}
+)

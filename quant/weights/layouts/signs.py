@@ -24,7 +24,7 @@ class Signs(Layout):
         """One row of bits."""
         return {"codes": (field_bytes(sizes.ordinary, 1),)}
 
-    def check(self, trits: "torch.Tensor", outliers: "torch.Tensor | None") -> None:
+    def check(self, trits: "torch.Tensor", outliers: "torch.Tensor | None", widths: tuple[int, ...] = ()) -> None:
         """Zeros and outliers are the same weights."""
         import torch
 
@@ -32,7 +32,7 @@ class Signs(Layout):
         if len(trits) != self.planes or not torch.equal(trits[0] == 0, empty):
             raise InputError("layout 'signs' must be one plane that is zero at the outliers and nowhere else")
 
-    def store(self, trits: "torch.Tensor") -> dict[str, np.ndarray]:
+    def store(self, trits: "torch.Tensor", widths: tuple[int, ...] = ()) -> dict[str, np.ndarray]:
         """Set where an ordinary weight is -1."""
         plane = trits[0].cpu().numpy()
         return {"codes": np.packbits(plane[plane != 0] < 0, bitorder="little")}

@@ -23,10 +23,10 @@ class Trits(Layout):
         """One array of packed rows."""
         return {"codes": (sizes.planes, sizes.n, packed_bytes(sizes.k, "5in8"))}
 
-    def check(self, trits: "torch.Tensor", outliers: "torch.Tensor | None") -> None:
+    def check(self, trits: "torch.Tensor", outliers: "torch.Tensor | None", widths: tuple[int, ...] = ()) -> None:
         """Every plane is allowed."""
 
-    def store(self, trits: "torch.Tensor") -> dict[str, np.ndarray]:
+    def store(self, trits: "torch.Tensor", widths: tuple[int, ...] = ()) -> dict[str, np.ndarray]:
         """``hw.trit.pack`` on the device where the trits are: billions of weights are packed in no time."""
         import torch
 

@@ -38,7 +38,7 @@ class Zones(Layout):
         row = bitmap_bytes(sizes.k)
         return {"codes": (sizes.n, row), "zones": (sizes.n, row), "salient_columns": (row,)}
 
-    def check(self, trits: "torch.Tensor", outliers: "torch.Tensor | None") -> None:
+    def check(self, trits: "torch.Tensor", outliers: "torch.Tensor | None", widths: tuple[int, ...] = ()) -> None:
         """Every weight has one sign in the zone that it belongs to, two in a salient column."""
         import torch
 
@@ -58,7 +58,7 @@ class Zones(Layout):
         if not consistent:
             raise InputError("layout 'zones': every weight must have one sign in the zone that it belongs to")
 
-    def store(self, trits: "torch.Tensor") -> dict[str, np.ndarray]:
+    def store(self, trits: "torch.Tensor", widths: tuple[int, ...] = ()) -> dict[str, np.ndarray]:
         """The planes folded into the three bitmaps."""
         low, high, first, second, in_high, salient = trits.cpu().numpy()
         return {

@@ -12,7 +12,15 @@ from hw.errors import InputError
 from hw.trit import pack
 from quant.weights.side_data import LowRank, Outliers
 from quant.weights.solution import LinearSolution
-from quant.weights.storage import LinearHeader, load_linear, read_offsets, read_scales, read_trits, store_linear
+from quant.weights.storage import (
+    LinearHeader,
+    load_linear,
+    read_covered,
+    read_offsets,
+    read_scales,
+    read_trits,
+    store_linear,
+)
 from quant.weights.stored_arrays import check_arrays
 
 N, K, GROUP = 5, 23, 8
@@ -55,6 +63,34 @@ def zone_case():
     )
 
 
+def mixed_case(partition=False):
+    """Three groups: signs, 3-bit and 2-bit codes; or signs and, in the last group, 4-bit codes."""
+    widths = (1, 4) if partition else (1, 3, 2)
+    planes, group = (3, 14) if partition else (2, GROUP)
+    rng = np.random.default_rng(5)
+    width = np.repeat(widths, group)[:K]
+    half = 1 << (width - 1)
+    values = np.where(width == 1, rng.choice([-1, 1], (N, K)), rng.integers(-half, half, (N, K)))
+    digits = []
+    for power in [9, 3, 1][-planes:]:
+        digits.append(np.rint(values / power).clip(-1, 1))
+        values = values - power * digits[-1]
+    ones = np.array(widths) == 1
+    zeros = rng.integers(0, 1 << np.array(widths), (N, len(widths)))
+    return LinearSolution(
+        torch.from_numpy(np.stack(digits).astype(np.int8)),
+        torch.rand(1, N, len(widths), generator=torch.Generator().manual_seed(3)).half(),
+        group,
+        "group",
+        "mixed",
+        ratios=(9, 3, 1)[-planes:],
+        offsets=torch.from_numpy(rng.standard_normal((N, len(widths))) * ones).half(),
+        zeros=torch.from_numpy(zeros * ~ones).byte(),
+        permutation=torch.tensor([*range(0, 7), *range(9, 16), 7, 8, *range(16, 23)]) if partition else None,
+        widths=widths,
+    )
+
+
 CASES = {
     "ternary": LinearSolution(random_trits(1), random_scales(1), GROUP, "group"),
     "row": LinearSolution(random_trits(1), random_scales(1)[..., :1], None, "row"),
@@ -91,6 +127,8 @@ CASES = {
     ),
     "signs with outliers": outlier_case(),
     "zones": zone_case(),
+    "mixed": mixed_case(),
+    "mixed, a partition": mixed_case(partition=True),
 }
 
 
@@ -102,8 +140,8 @@ def test_stored_bytes_are_the_counted_bits(name):
         "code": ["codes", "outlier_codes"],
         "scale": ["scales", "exponents", "outlier_scale"],
         "offset": ["offsets", "zeros", "outlier_zero"],
-        "mask": ["zones", "salient_columns", "outlier_mask"],
-        "permutation": ["permutation"],
+        "mask": ["zones", "salient_columns", "outlier_mask", "widths"],
+        "permutation": ["permutation", "partition"],
         "low_rank": ["low_rank_left", "low_rank_right"],
     }
     for part, members in names.items():
@@ -220,3 +258,57 @@ def test_an_array_of_another_type_or_of_another_shape_is_named(change):
     check_arrays(header, arrays, "linear")
     with pytest.raises(InputError, match=r"array 'more' has no place in layout"):
         check_arrays(header, arrays | {"more": arrays["scales"]}, "linear")
+
+
+def test_mixed_codes_take_their_widths_and_a_partition_a_bit_per_column():
+    """5 rows of 8 signs, 8 codes of 3 bits and 7 of 2: 46 bits in 6 bytes; 5 zero points of 3 + 2 bits in 4 bytes."""
+    bits = CASES["mixed"].bits()
+    assert (bits.code, bits.scale, bits.offset, bits.mask) == (5 * 48, 16 * 15, 16 * 5 + 32, 8)
+    bits = CASES["mixed, a partition"].bits()  # 14 signs and 9 codes of 4 bits: 50 bits in 7 bytes
+    assert (bits.code, bits.offset, bits.mask, bits.permutation) == (5 * 56, 16 * 5 + 24, 8, 24)
+
+
+def test_mixed_weights_by_the_definition():
+    """A sign times its scale, and its offset; ``scale * (code - zero)`` where codes have more bits."""
+    solution = CASES["mixed"]
+    header, arrays = store_linear(solution)
+    stored = np.unpackbits(arrays["codes"], axis=1, bitorder="little")
+    scales, offsets = solution.scales[0].float().numpy(), solution.offsets.float().numpy()
+    for row in range(N):
+        at, expected = 0, []
+        for column in range(K):
+            group = column // GROUP
+            width = solution.widths[group]
+            code = sum(int(stored[row, at + i]) << i for i in range(width))
+            at += width
+            if width == 1:
+                expected.append(scales[row, group] * (1 - 2 * code) + offsets[row, group])
+            else:
+                expected.append(scales[row, group] * (code - int(solution.zeros[row, group])))
+        np.testing.assert_allclose(solution.dense()[row].numpy(), expected, atol=1e-6)
+    np.testing.assert_array_equal(read_covered(header, arrays), [[column >= GROUP for column in range(K)], [True] * K])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"widths": None}, "widths must be given with layout 'mixed'"),
+        ({"widths": (1, 3)}, "widths must be one for each of the 3 groups"),
+        ({"widths": (1, 5, 2)}, "must have a width of 1 to 4 bits"),
+        ({"widths": (1, 2, 2), "zeros": None}, "digits must be those of a sign"),
+        ({"ratios": (2, 1)}, r"must be digits worth \(3, 1\)"),
+        ({"zeros": torch.full((N, 3), 3).byte()}, "zeros of layout 'mixed' must be codes"),
+        ({"offsets": torch.ones(N, 3).half()}, "offsets of layout 'mixed' must be 0 but"),
+    ],
+)
+def test_mixed_fields_that_do_not_fit_are_named(change, message):
+    with pytest.raises(InputError, match=message):
+        dataclasses.replace(CASES["mixed"], **change)
+
+
+def test_damaged_widths_are_named():
+    header, arrays = store_linear(CASES["mixed"])
+    with pytest.raises(InputError, match="array 'widths' is missing"):
+        check_arrays(header, {name: one for name, one in arrays.items() if name != "widths"}, "linear")
+    with pytest.raises(InputError, match=r"array 'codes' must be uint8 \(5, 4\), not uint8 \(5, 6\)"):
+        check_arrays(header, arrays | {"widths": np.array([0b010000], np.uint8)}, "linear")
