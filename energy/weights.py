@@ -100,7 +100,5 @@ def _replay(quantized: "Quantized", array: ArrayConfig, report: StageReport) -> 
 
 
 def mean_planes(manifest: Manifest) -> float:
-    """Ternary planes per linear, weighted by size."""
-    weights = [entry.n * entry.k for entry in manifest.linears]
-    total = sum(entry.planes * weight for entry, weight in zip(manifest.linears, weights, strict=True))
-    return total / sum(weights)
+    """Ternary planes that run over a weight."""
+    return sum(entry.trits for entry in manifest.linears) / sum(entry.n * entry.k for entry in manifest.linears)

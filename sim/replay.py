@@ -159,17 +159,23 @@ def _replay_linear(
     if sums_digest(sums) != record.sums_sha256:
         raise RuntimeError(f"replayed sums of {record.kind} of layer {record.layer} differ from the recorded ones")
     tokens = _DECODE_TOKENS if array.structure.outputs_stationary else len(q)  # all alike on a grid
-    single = [
-        measure_toggles(q[token : token + 1], linear.trits, array) for token in range(min(_DECODE_TOKENS, len(q)))
-    ]
+    parts = linear.streamed()
+    sizes = [trits.size for _, trits in parts]
+
+    def toggles(first: int, stop: int) -> Toggles:
+        found = [measure_toggles(q[first:stop, inputs], trits, array) for inputs, trits in parts]
+        return Toggles(*np.average(found, axis=0, weights=sizes).tolist())
+
+    single = [toggles(token, token + 1) for token in range(min(_DECODE_TOKENS, len(q)))]
+    skipping = [measure_skipping(trits, array) for _, trits in parts]
     return LinearReplay(
         layer=record.layer,
         kind=record.kind,
-        weights=linear.trits.size,
-        zero_fraction=1.0 - np.count_nonzero(linear.trits) / linear.trits.size,
-        prefill=measure_toggles(q[:tokens], linear.trits, array),
+        weights=sum(sizes),
+        zero_fraction=1.0 - np.count_nonzero(linear.trits) / sum(sizes),
+        prefill=toggles(0, tokens),
         decode=Toggles(*np.mean(single, axis=0).tolist()),
-        skipping=measure_skipping(linear.trits, array),
+        skipping=Skipping(*np.average(skipping, axis=0, weights=sizes).tolist()),
     )
 
 

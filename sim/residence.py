@@ -28,7 +28,7 @@ def stored_bytes(trace: Trace, array: ArrayConfig) -> int:
         head_bits = array.arithmetic.dense_bits
     bits = shape.linear_parameters * array.weight_bits
     if array.arithmetic.stores_trits:
-        bits *= max((op.planes for phase in trace.phases for op in _linears(phase) if op.name != "lm_head"), default=1)
+        bits *= max((op.passes for phase in trace.phases for op in _linears(phase) if op.name != "lm_head"), default=1)
         bits += max(sum(op.count * (op.scale_bits + op.side_bits) for op in _linears(phase)) for phase in trace.phases)
     bits += shape.embedding_parameters * (head_bits + formats.embedding_bits) + shape.router_parameters * head_bits
     if any(isinstance(op, AttentionOp) for phase in trace.phases for op in phase.ops):

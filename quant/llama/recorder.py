@@ -1,6 +1,6 @@
 """Records one real forward pass of a quantized model: int8 activations, and group sums by torch's integers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from quant.llama.cached import cached_attention
 from quant.recording import (
     FIRST_KINDS,
     LinearRecord,
+    OperandStatistics,
     Recording,
     decode_statistics,
     input_name,
@@ -91,6 +92,16 @@ def integer_sums(q: Tensor, trits: Tensor, group: int) -> Tensor:
 def _record(layer: int, kind: str, linear: TernaryLinear, q: np.ndarray) -> LinearRecord:
     planes, n, k = linear.trits.shape
     sums = integer_sums(torch.from_numpy(q), torch.from_numpy(linear.trits), linear.group)
+    parts = linear.streamed()
+    sizes = [trits.size for _, trits in parts]
+
+    def mean(statistics: Callable[[np.ndarray, np.ndarray], OperandStatistics]) -> OperandStatistics:
+        found = [statistics(q[:, inputs], trits) for inputs, trits in parts]
+        return OperandStatistics(
+            toggle_rate=float(np.average([one.toggle_rate for one in found], weights=sizes)),
+            input_toggle_rate=float(np.average([one.input_toggle_rate for one in found], weights=sizes)),
+        )
+
     return LinearRecord(
         layer=layer,
         kind=kind,
@@ -100,7 +111,7 @@ def _record(layer: int, kind: str, linear: TernaryLinear, q: np.ndarray) -> Line
         planes=planes,
         group=linear.group,
         sums_sha256=sums_digest(sums.numpy()),
-        zero_fraction=float((linear.trits == 0).mean()),
-        prefill=prefill_statistics(q, linear.trits),
-        decode=decode_statistics(q, linear.trits),
+        zero_fraction=(sum(sizes) - np.count_nonzero(linear.trits)) / sum(sizes),
+        prefill=mean(prefill_statistics),
+        decode=mean(decode_statistics),
     )

@@ -76,6 +76,16 @@ class TernaryLinear(NamedTuple):
     low_rank: tuple[np.ndarray, np.ndarray] | None
     covered: np.ndarray | None = None
 
+    def streamed(self) -> list[tuple[slice | np.ndarray, np.ndarray]]:
+        """What streams at once: stored columns, and the trits there, int8 (planes, n, columns).
+
+        All planes over all columns, or one plane after another, each over the columns that it covers.
+        """
+        if self.covered is None or self.covered.all():
+            return [(slice(None), self.trits)]
+        planes = zip(self.covered, self.trits, strict=True)
+        return [(inputs, plane[None][..., inputs]) for inputs, plane in planes]
+
     def columns(self, q: np.ndarray) -> np.ndarray:
         """Activations ``(..., k)`` in the order of the stored columns."""
         return q if self.permutation is None else q[..., self.permutation]

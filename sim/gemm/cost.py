@@ -73,7 +73,7 @@ def gemm_cost(job: GemmJob, array: ArrayConfig, memory: MemoryConfig, cores: Cor
         "output_stall": best.output_stall,
     }
     tried = {schedule.mapping.label(): schedule.cycles for schedule in (best, *schedules)}
-    return Cost(best.cycles, causes, _counts(job, best, array), job.gemm.macs * job.planes, tried)
+    return Cost(best.cycles, causes, _counts(job, best, array), job.macs, tried)
 
 
 def _open_stages(job: GemmJob) -> int:
@@ -90,12 +90,12 @@ def _counts(job: GemmJob, schedule: Schedule, array: ArrayConfig) -> ActionCount
 
     A partial sum that another core adds is read from its accumulators and written beside the adder.
     """
-    m, n, k = job.gemm
+    m, n, _ = job.gemm
     columns, folds, fold_cores = math.ceil(n / array.cols), job.folds(array.rows), schedule.mapping.fold_cores
     grid = array.structure.outputs_stationary
     # vectors that enter, summed over the cores: one per token, or one of a token tile per position of K
     issues = columns * (schedule.weight_streams * sum(job.positions(array.rows)) if grid else m * folds)
-    operands = m * k * job.planes * columns if grid else issues * array.rows
+    operands = m * sum(job.columns) * columns if grid else issues * array.rows
     sums = 0 if grid else issues * array.cols  # a processing element keeps its sum in a register of its own
     matrix_bits = 8 * matrix_bytes(job, array)
     beats = columns * (folds * array.weight_beats + array.scale_beats)
@@ -104,7 +104,7 @@ def _counts(job: GemmJob, schedule: Schedule, array: ArrayConfig) -> ActionCount
     input_bits = fetch_bits * schedule.input_fetches
     output_bits = m * n * job.output_bits
     spilled_bits = 0 if outputs_on_chip(job, array) else m * columns * array.cols * job.output_bits
-    macs = job.gemm.macs * job.planes
+    macs = job.macs
     reductions = m * columns * array.cols * (fold_cores - 1)
     first_writes = 0 if grid else m * columns * fold_cores  # nothing is there to be read before
     return ActionCounts(

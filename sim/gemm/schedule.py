@@ -54,10 +54,21 @@ class GemmJob(NamedTuple):
     descriptor_tokens: int | None = None  # None: the best
     prefetch_rounds: int | None = None  # tiles per core that DRAM may be ahead of the bus; None: the whole buffer
     head_start: int = 0  # cycles before the GEMM in which its first tiles are already fetched
+    plane_columns: tuple[int, ...] = ()  # positions of K that each plane runs over; none: all of them
+
+    @property
+    def columns(self) -> tuple[int, ...]:
+        """Positions of K that each plane runs over."""
+        return self.plane_columns or (self.gemm.k,) * self.planes
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of all planes."""
+        return self.gemm.m * self.gemm.n * sum(self.columns)
 
     def folds(self, rows: int) -> int:
         """Weight tiles along K of one output column, all planes."""
-        return fold_count(self.gemm.k, rows, self.planes, self.group)
+        return sum(fold_count(columns, rows, 1, self.group) for columns in self.columns)
 
     def plane_folds(self, rows: int) -> int:
         """Weight tiles along K of one output column and plane: as many parts of an input vector enter the array."""
@@ -65,7 +76,7 @@ class GemmJob(NamedTuple):
 
     def positions(self, rows: int) -> tuple[int, ...]:
         """Positions of K in each of these tiles."""
-        return fold_positions(self.gemm.k, rows, self.planes, self.group)
+        return sum((fold_positions(columns, rows, 1, self.group) for columns in self.columns), ())
 
 
 class Mapping(NamedTuple):
@@ -105,7 +116,7 @@ class Schedule(NamedTuple):
     output_stall: int
     weight_streams: int  # of the whole matrix over the weight buses: once per token tile
     weight_fetches: int  # of the whole matrix from DRAM
-    input_fetches: int  # of the whole input from DRAM
+    input_fetches: float  # of the whole input from DRAM
     dram_bytes: int  # that DRAM was stepped for
 
 
@@ -258,7 +269,11 @@ def step_mapping(
         weight_streams=token_tiles,
         weight_fetches=0 if job.weights_on_chip else 1 if feed.weights_stay else token_tiles,
         # Inputs that stay serve every plane and column tile of their token tile; others come for each plane again.
-        input_fetches=0 if inputs_on_chip(job, array) else blocks if feed.inputs_stay else column_rounds * job.planes,
+        input_fetches=0
+        if inputs_on_chip(job, array)
+        else blocks
+        if feed.inputs_stay
+        else column_rounds * folds / job.plane_folds(array.rows),
         dram_bytes=total.bytes_moved,
     )
 

@@ -25,20 +25,28 @@ def linear_cost(resources: Resources, op: LinearOp, head_start: int = 0) -> Cost
     if place == "vector":
         return _on_vector_unit(resources, op).scaled(op.count)
     array, arithmetic = resources.array, resources.array.arithmetic
-    planes, group = (op.planes, op.group) if arithmetic.stores_trits else (1, None)
+    planes, covered, group = (op.planes, op.plane_columns, op.group) if arithmetic.stores_trits else (1, (), None)
     if op.statistics is None:  # dense weights of 8 or 16 bits
-        array, planes = resources.dense_array, arithmetic.dense_passes
+        array, planes, covered = resources.dense_array, arithmetic.dense_passes, ()
     requantizes = resources.array.results == "int8"  # in the array: no multiply of a scale is left to the vector unit
     output_bits = INT8_BITS if requantizes else resources.formats.residual_bits
     job = resources.executed(
-        GemmJob(op.gemm, planes=planes, digits=op.digits, group=group, head_start=head_start, output_bits=output_bits)
+        GemmJob(
+            op.gemm,
+            planes=planes,
+            digits=op.digits,
+            group=group,
+            head_start=head_start,
+            output_bits=output_bits,
+            plane_columns=covered,
+        )
     )
     cost = gemm_cost(job, array, resources.memory, resources.cores)
     toggles = _operand_toggles(resources, op.statistics)
     m, n, k = op.gemm
     scales, offsets = array.arithmetic.output_scales, 0
     if scales is None:
-        scales, offsets = op.scale_groups * (1 if op.digits else planes), op.offset_groups
+        scales, offsets = op.scale_groups if op.digits else op.scales, op.offset_groups
     beside = _beside(resources, op)
     counts = beside + cost.counts._replace(
         array_macs_active=cost.counts.array_macs * toggles / RANDOM_TOGGLE_RATE,
@@ -95,7 +103,7 @@ def _operand_toggles(resources: Resources, statistics: Statistics | None) -> flo
 
 def _weight_bits(resources: Resources, op: LinearOp) -> float:
     """Stored bits of one weight of a linear that does not run on the array."""
-    return resources.formats.head_bits if op.statistics is None else resources.array.weight_bits * op.planes
+    return resources.formats.head_bits if op.statistics is None else resources.array.weight_bits * op.passes
 
 
 def _on_vector_unit(resources: Resources, op: LinearOp) -> Cost:

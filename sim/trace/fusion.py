@@ -54,7 +54,8 @@ def fuse_projections(ops: list[Op]) -> list[Op]:
 
 def _fusion_key(op: LinearOp) -> tuple:
     """What two linears must have in common to run as one GEMM."""
-    return op.count, op.gemm.m, op.gemm.k, op.planes, op.group, op.scale_groups, op.offset_groups, op.permuted
+    planes = op.planes, op.plane_columns
+    return op.count, op.gemm.m, op.gemm.k, planes, op.group, op.scale_groups, op.offset_groups, op.permuted
 
 
 def _joined(a: LinearOp, b: LinearOp) -> LinearOp:

@@ -50,6 +50,7 @@ def linear_ops(
                 count=count,
                 gemm=gemm,
                 planes=first.planes,
+                plane_columns=first.plane_columns,
                 group=first.group if first.scale_kind in ("group", "pow2") else None,
                 scale_groups=first.groups if first.scale_kind == "group" else 1,
                 offset_groups=first.groups if first.has_offsets else 0,
@@ -67,4 +68,4 @@ def linear_ops(
 def _format(entry: LinearEntry) -> tuple:
     """What makes the array and the vector unit do other work for a linear of the same size."""
     side = entry.rank, entry.outliers > 0, entry.permutation_bits > 0
-    return entry.planes, entry.group, entry.scale_kind, entry.has_offsets, *side
+    return entry.planes, entry.plane_columns, entry.group, entry.scale_kind, entry.has_offsets, *side

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from hw.division import ceil_divide
 from hw.document import Record
 from hw.formats import MAX_PLANES, STORED_SCALE_BITS, DigitCount, digit_vector_bytes
 from quant.shapes import Gemm
@@ -72,6 +73,7 @@ class LinearOp(Record):
     count: Positive
     gemm: Gemm
     planes: Positive = 1
+    plane_columns: tuple[Positive, ...] = ()  # positions of K that each plane runs over; none: all of them
     digits: bool = False  # the planes are digits of one weight, with one scale: plane p weighs 3**p
     group: Positive | None = None  # columns per partial sum that has a scale of its own; None: one sum per row
     scale_groups: Positive = 1  # scales per row and plane that are multiplies; power-of-two scales are shifts
@@ -83,6 +85,18 @@ class LinearOp(Record):
     side_bits: Annotated[float, Field(ge=0)] = 0.0
     permuted: bool = False  # columns in an order of their own: the inputs are gathered into it
     statistics: Statistics | None = None  # None: dense weights of the array's own format
+
+    @property
+    def passes(self) -> float:
+        """Planes, one that runs over a share of K counting that share."""
+        return sum(self.plane_columns) / self.gemm.k if self.plane_columns else self.planes
+
+    @property
+    def scales(self) -> int:
+        """Multiplies by a scale per output: one for each plane of each group that it runs over."""
+        if not self.plane_columns or self.scale_groups == 1 or self.group is None:
+            return self.planes * self.scale_groups
+        return sum(ceil_divide(columns, self.group) for columns in self.plane_columns)
 
 
 class AttentionOp(Record):

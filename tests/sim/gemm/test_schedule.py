@@ -90,12 +90,14 @@ def test_inputs_that_stay_come_once_whatever_the_planes_in_bytes_and_in_time(buf
     st.integers(16, 600),
     st.sampled_from(("tokens", "columns")),
     st.builds(CoreGroup, count=st.integers(1, 3), split=st.sampled_from(("columns", "rows"))),
+    st.booleans(),
 )
-def test_dram_takes_time_for_the_bytes_that_are_counted(gemm, planes, group, buffer_bytes, order, cores):
+def test_dram_takes_time_for_the_bytes_that_are_counted(gemm, planes, group, buffer_bytes, order, cores, partly):
     array = ARRAY.model_copy(
         update={"activation_buffer_bytes": buffer_bytes, "weight_buffer_bytes": 4096, "planes": planes}
     )
-    job = GemmJob(gemm, planes, group, order=order, descriptor_tokens=gemm.m)
+    columns = tuple(max(1, gemm.k // (1 + plane)) for plane in range(planes)) if partly else ()
+    job = GemmJob(gemm, planes, group, order=order, descriptor_tokens=gemm.m, plane_columns=columns)
     (mapping,) = candidates(job, array, cores)
     counts = gemm_cost(job, array, LPDDR5, cores).counts
     bits = counts.dram_read_bits + counts.dram_write_bits
@@ -139,3 +141,17 @@ def test_requantizing_beside_the_array_frees_the_vector_unit():
     )
     waits = [next(op for op in phase.ops if op.name == "q_proj").causes["vector"] for phase in (plain, beside)]
     assert waits[0] > waits[1] == 0
+
+
+def test_planes_over_a_part_of_k_take_the_tiles_of_that_part():
+    """K = 40 in groups of 16 on 8 rows: 5 tiles of a whole plane, 2 of one over a group, 3 of one over 24 positions."""
+    whole = GemmJob(Gemm(12, 40, 40), 3, 16)
+    parts = whole._replace(plane_columns=(16, 24, 40))
+    assert (whole.folds(8), parts.folds(8)) == (15, 2 + 3 + 5)
+    assert parts.positions(8) == (8,) * 10
+    assert parts.macs == 12 * 40 * (16 + 24 + 40)
+    assert gemm_cost(whole._replace(plane_columns=(40,) * 3), ARRAY, LPDDR5) == gemm_cost(whole, ARRAY, LPDDR5)
+    few, many = (gemm_cost(job, ARRAY, LPDDR5) for job in (parts, whole))
+    assert few.macs == few.counts.array_macs == parts.macs
+    assert few.causes["ideal"] == many.causes["ideal"] * 10 // 15
+    assert few.cycles < many.cycles
