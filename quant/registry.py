@@ -45,6 +45,8 @@ register("ptqtp-tied", "quant.methods.ptqtp", tied=True)
 register("digits", "quant.methods.digits")
 register("flexround", "quant.methods.trained.flexround")
 register("lrq", "quant.methods.trained.lrq")
+register("slim-llm", "quant.methods.mixed.slim_llm")
+register("slim-llm+", "quant.methods.mixed.slim_llm_plus")
 
 
 def method_names() -> list[str]:

@@ -73,6 +73,11 @@ class MethodOptions(Record):
         return 0.0
 
     @property
+    def sampled_tokens(self) -> int:
+        """Tokens of the calibration inputs of each linear that the module's function gets besides the Hessian."""
+        return 0
+
+    @property
     def corrects_bias(self) -> bool:
         """Layerwise, where ``refit_share`` is above 0: whether each output gets a constant that keeps its mean."""
         return False
@@ -115,6 +120,11 @@ class BlockOptions(WeightOnlyOptions):
     def procedure(self) -> Procedure:
         """See ``MethodOptions``."""
         return "blockwise"
+
+    @property
+    def both_streams(self) -> bool:
+        """Whether the float block's outputs on the quantized prefix are a second target."""
+        return False
 
 
 class ObjectiveOptions(BlockOptions):
@@ -194,7 +204,8 @@ class Solver(Method, Protocol):
     """A method with a pure function of one linear.
 
     ``solve(weight, hessian, options)``: weight float32 (n, k); hessian float32 (k, k), ``X^T X`` of the linear's
-    calibration inputs up to a positive factor, or None where the method does not use it.
+    calibration inputs up to a positive factor, or None where the method does not use it. Methods whose options have
+    ``sampled_tokens`` also take ``inputs`` (tokens, k), a sample of these inputs, None where there is none.
     """
 
     def solve(self, weight: "Tensor", hessian: "Tensor | None", options: MethodOptions) -> "LinearSolution":

@@ -1,7 +1,8 @@
 """Methods whose parameters are learned against the output of the whole transformer block, block by block.
 
 Ref: Shao et al., OmniQuant, arXiv 2308.13137, section 3.1: inputs come from the quantized prefix, targets are the float
-block's outputs on the float prefix, the loss is their mean squared difference, AdamW without weight decay.
+block's outputs on the float prefix, the loss is their mean squared difference, AdamW without weight decay. A method may
+ask for its code's ``aug_loss``: the float block's outputs on the quantized prefix as a second target.
 """
 
 import math
@@ -14,7 +15,7 @@ from torch import Tensor
 from hw.errors import InputError
 from quant.llama.blocks import block_linears, blocks, embed, working_block
 from quant.methods.method import BlockOptions, LearnedWeight
-from quant.procedures.calibrate import CalibrationBlock, block_hessians
+from quant.procedures.calibrate import CalibrationBlock, block_hessians, block_samples
 from quant.procedures.latent import (
     BlockFunction,
     BlockTensors,
@@ -59,7 +60,12 @@ def fit_blocks(work: Work) -> Written:
             weights = _start(work, item)
             where = f"model.layers.{layer}"
             with stage("fit", layer):
-                _fit(learn, tables, plain._replace(weights=weights), inputs, targets, options, work.seed, where)
+                wanted = [targets]
+                if options.both_streams:
+                    wanted.append(inputs.clone())
+                    run_in_place(teach, wanted[1], tables, plain)
+                _fit(learn, tables, plain._replace(weights=weights), inputs, wanted, options, work.seed, where)
+                del wanted
             solved = zip(LINEAR_KINDS, weights, strict=True)
             with stage("write", layer):
                 write_checkpoint(part, {(layer, kind): weight.solution() for kind, weight in solved})
@@ -74,13 +80,16 @@ def fit_blocks(work: Work) -> Written:
 
 @torch.no_grad()
 def _start(work: Work, item: CalibrationBlock) -> tuple[LearnedWeight, ...]:
+    model, int8, tokens = work.loaded.model, work.options.int8_calibration, work.options.sampled_tokens
     with stage("Hessians", item.layer):
-        hessians = block_hessians(work.loaded.model, item, work.options.int8_calibration)
+        hessians = block_hessians(model, item, int8)
+        samples = block_samples(model, item, int8, tokens) if tokens else None
     weights = []
     for linear in item.linears:
         options = work.options.for_kind(linear.kind)
         try:
-            weights.append(work.method.learned_weight(linear.module.weight, hessians[linear.kind], options))
+            sample = (samples[linear.kind],) if samples else ()
+            weights.append(work.method.learned_weight(linear.module.weight, hessians[linear.kind], options, *sample))
         except InputError as error:
             raise InputError(f"{linear.name}: {error}") from None
     return tuple(weights)
@@ -91,12 +100,12 @@ def _fit(
     tables: tuple[Tensor, Tensor],
     tensors: BlockTensors,
     inputs: Tensor,
-    targets: Tensor,
+    targets: list[Tensor],
     options: BlockOptions,
     seed: int,
     where: str,
 ) -> None:
-    """Learn the weights of ``tensors`` in place."""
+    """Learn the weights of ``tensors`` in place, towards each of ``targets``."""
     groups = [pair for weight in tensors.weights for pair in weight.learned(options.block_rate)]
     for parameter, _ in groups:
         parameter.requires_grad_(True)
@@ -107,7 +116,7 @@ def _fit(
     for chosen in order:
         with mixed_precision(inputs.device):
             output = function(inputs[chosen], *tables, tensors)
-        loss = torch.nn.functional.mse_loss(output, targets[chosen])
+        loss = sum(torch.nn.functional.mse_loss(output, target[chosen]) for target in targets)
         loss.backward()
         optimizer.step()
         schedule.step()

@@ -31,6 +31,7 @@ from quant.recording import FIRST_KINDS, INPUT_OF_KIND
 __all__ = [
     "CalibrationBlock",
     "block_hessians",
+    "block_samples",
     "calibration_blocks",
     "forward_block",
     "hessians_in_turn",
@@ -117,6 +118,26 @@ def block_hessians(model: PreTrainedModel, item: CalibrationBlock, int8: bool = 
     for kind, total in sums.items():
         found |= _by_kind(item, INPUT_OF_KIND[kind], total)
     return found
+
+
+@torch.no_grad()
+def block_samples(model: PreTrainedModel, item: CalibrationBlock, int8: bool, tokens: int) -> dict[str, Tensor]:
+    """Inputs of each linear by its kind, float32 ``(tokens, k)``: evenly out of all windows, or all there are."""
+    available = item.hidden.shape[0] * item.hidden.shape[1]
+    places = torch.linspace(0, available - 1, min(tokens, available), device=item.hidden.device).round().long()
+    found: dict[str, list[Tensor]] = {kind: [] for kind in FIRST_KINDS}
+    first = 0
+    with int8_activations(item.block, int8), block_inputs(item.linears, last=FIRST_KINDS[-1]) as seen:
+        for part in in_passes(item.hidden):
+            with suppress(InputsTaken):
+                run_block(model, item.block, part)
+            count = part.shape[0] * part.shape[1]
+            inside = places[(places >= first) & (places < first + count)] - first
+            for kind in FIRST_KINDS:
+                found[kind].append(seen[kind].flatten(0, -2)[inside].float())
+            first += count
+    samples = {INPUT_OF_KIND[kind]: torch.cat(parts) for kind, parts in found.items()}
+    return {linear.kind: samples[INPUT_OF_KIND[linear.kind]] for linear in item.linears}
 
 
 @torch.no_grad()

@@ -8,7 +8,13 @@ import torch
 
 from quant.llama.blocks import LoadedModel, add_bias, block_norms
 from quant.methods.method import MethodOptions
-from quant.procedures.calibrate import CalibrationBlock, block_hessians, calibration_blocks, hessians_in_turn
+from quant.procedures.calibrate import (
+    CalibrationBlock,
+    block_hessians,
+    block_samples,
+    calibration_blocks,
+    hessians_in_turn,
+)
 from quant.procedures.linears import solve_linears
 from quant.procedures.refit import FloatStream
 from quant.procedures.stopwatch import stage
@@ -77,7 +83,9 @@ def _solve_block(
 ) -> Solutions:
     """Solutions of one block's linears, put in their place."""
     found: Solutions = {}
-    rounds = _hessians(loaded, item, options)
+    rounds, samples = _hessians(loaded, item, options), None
+    if options.sampled_tokens:
+        samples = block_samples(loaded.model, item, options.int8_calibration, options.sampled_tokens)
     while True:
         with stage("Hessians", item.layer):
             hessians = next(rounds, None)
@@ -85,7 +93,7 @@ def _solve_block(
             return found
         wanted = [linear for linear in item.linears if linear.kind in hessians]
         with stage("solve", item.layer):
-            for linear, solution in solve_linears(wanted, hessians, solve, options):
+            for linear, solution in solve_linears(wanted, hessians, solve, options, samples):
                 linear.module.weight.copy_(solution.dense())
                 found[linear.layer, linear.kind] = solution
 

@@ -18,8 +18,9 @@ def solve_linears(
     hessians: Mapping[str, torch.Tensor],
     solve: Callable[..., LinearSolution],
     options: MethodOptions,
+    samples: Mapping[str, torch.Tensor] | None = None,
 ) -> Iterator[tuple[DecoderLinear, LinearSolution]]:
-    """Each linear with its solution; ``hessians`` by linear kind.
+    """Each linear with its solution; ``hessians``, and ``samples`` of inputs where a method takes them, by kind.
 
     Rows that are solved by themselves (``MethodOptions.rows_apart``) of linears with one input, such as q, k and v,
     are solved in one go: as many steps along the columns as one linear takes.
@@ -30,9 +31,9 @@ def solve_linears(
     for group in _groups(linears, options.rows_apart):
         weights, kind = [linear.module.weight for linear in group], group[0].kind
         try:
-            stacked = solve(
-                torch.cat(weights) if len(group) > 1 else weights[0], hessians[kind], options.for_kind(kind)
-            )
+            weight = torch.cat(weights) if len(group) > 1 else weights[0]
+            sample = (samples[kind],) if samples else ()
+            stacked = solve(weight, hessians[kind], options.for_kind(kind), *sample)
         except InputError as error:
             raise InputError(f"{_name(group)}: {error}") from None
         yield from zip(

@@ -24,6 +24,7 @@ OPTIONS = {
     },
     "flexround": {"epochs": 1, "grid": 10},
     "lrq": {"epochs": 1, "grid": 10},
+    "slim-llm+": {"epochs": 1},
 }  # fmt: skip
 
 # Planes, whether the sum of activations is needed, weights at 8 bits, inputs in an order of their own; by hand.
@@ -43,6 +44,8 @@ HARDWARE = {
     "digits": (3, False, False, False),
     "flexround": (1, False, False, False),
     "lrq": (1, False, False, False),
+    "slim-llm": (2, True, False, False),
+    "slim-llm+": (2, True, False, False),
 }
 
 
@@ -108,3 +111,29 @@ def test_mixed_groups_and_a_correction_come_through_from_the_options_to_the_simu
     folds = {op.name: op.counts.scale_multiplies for op in run.phase("prefill").ops if op.name.endswith("_proj")}
     assert folds["q_proj"] == 2 * 4 * 24 * 3
     assert folds["down_proj"] == 2 * 4 * 24 * 2
+
+
+def test_planes_run_only_over_the_columns_that_their_codes_have(workplace, monkeypatch):
+    """Six blocks of 4 of 24 inputs: the plane of threes leaves out the 1-bit blocks, as many as have 3 bits."""
+    monkeypatch.setattr(pipeline, "MODELS_FOLDER", workplace / "models")
+    done = quantize(job(workplace, "slim-llm", {"group": 4}))
+    entries = [entry for entry in done.manifest.linears if entry.kind == "q_proj"]
+    assert [entry.layer for entry in entries] == [0, 1]
+    for entry in entries:
+        threes, ones = entry.plane_columns
+        widths = done.checkpoint.solution(entry.layer, "q_proj").widths
+        assert (threes, ones) == (24 - 4 * widths.count(1), 24)
+        assert widths.count(1) == widths.count(3) >= 1
+    assert len(list(replay(done.recording, done.checkpoint, ARRAY))) == 14
+    run = simulate(done.manifest.shape, ARRAY, load_memory("lpddr5-6400"), 4, 2, manifest=done.manifest)
+    ops = [op for op in run.phase("prefill").ops if op.name == "q_proj"]
+    covered = sum(sum(entry.plane_columns) for entry in entries)
+    assert sum(op.macs for op in ops) == 4 * 24 * covered
+    folds = 4 * 24 * (covered // 4 + 2 * 6)  # a scale for each block of each plane, an offset for each block
+    assert sum(op.counts.scale_multiplies for op in ops) == folds
+    # what an array streams: nonzero trits over those of the columns that each plane runs over
+    for record in done.recording.linears:
+        linear = done.checkpoint.linear(record.layer, record.kind)
+        assert record.zero_fraction == pytest.approx(
+            1 - np.count_nonzero(linear.trits) / (record.n * linear.covered.sum())
+        )

@@ -13,6 +13,7 @@ DIVISORS = A16 | {
     "levels": "ternary", "digits": 1, "group": 128, "grid": 100, "epochs": 20, "block_rate": 6e-4,
     "block_tokens_per_step": 2048,
 }  # fmt: skip
+ALLOCATION = {"bits": 2, "group": 128, "search_tokens": 4096, "damping": 0.01}
 DEFAULTS = {
     "rtn": {"scale": "group", "group": 128},
     # GPTQ: percdamp 0.01; groups of 128 as in its low-bit tables
@@ -38,6 +39,9 @@ DEFAULTS = {
     # FlexRound and LRQ: 100 ranges, a rate of 6e-4 for W3A16 of 7 B
     "flexround": DIVISORS,
     "lrq": DIVISORS | {"rank": None, "draw": 0},
+    # SliM-LLM: blocks of 128, percdamp 0.01, lambda 1; + : 50 epochs at 1e-2, a window of 2048 tokens a step
+    "slim-llm": A16 | ALLOCATION | {"ranges": "fitted", "balance": 1.0},
+    "slim-llm+": A16 | ALLOCATION | {"epochs": 50, "block_rate": 0.01, "block_tokens_per_step": 2048},
 }  # fmt: skip
 
 
@@ -59,7 +63,10 @@ def test_what_the_procedures_are_told():
     others = {name: procedure for name, procedure in procedures.items() if procedure != "layerwise"}
     assert others == {
         "pt-bitnet-full": "modelwise", "native": "stored", "flexround": "blockwise", "lrq": "blockwise",
+        "slim-llm+": "blockwise",
     }  # fmt: skip
+    assert {name for name, one in told.items() if one.sampled_tokens} == {"slim-llm", "slim-llm+"}
+    assert {name for name, one in told.items() if getattr(one, "both_streams", False)} == {"slim-llm+"}
     by_block = {name: options_for(name, {"objective": "block"}).procedure for name in ("omniquant", "pb-llm-qat")}
     assert set(by_block.values()) == {"blockwise"}
     assert {name for name, one in told.items() if one.inputs_in_turn} == {"pt-bitnet"}
@@ -67,8 +74,9 @@ def test_what_the_procedures_are_told():
     apart = {name for name, one in told.items() if one.rows_apart}
     assert apart == {"gptq", "gptq-2bit", "pt-bitnet", "pt-bitnet-full", "digits"}
     learned = {name for name in method_names() if hasattr(load_method(name), "learned_weight")}
-    assert learned == {"omniquant", "pb-llm-qat", "flexround", "lrq"}
-    assert {name for name in method_names() if not hasattr(load_method(name), "solve")} == {"flexround", "lrq"}
+    assert learned == {"omniquant", "pb-llm-qat", "flexround", "lrq", "slim-llm+"}
+    without = {name for name in method_names() if not hasattr(load_method(name), "solve")}
+    assert without == {"flexround", "lrq", "slim-llm+"}
 
 
 def test_only_attention_takes_the_attention_group():
