@@ -20,12 +20,14 @@ from quant.llama.cached import cached_attention
 from quant.llama.evaluate import LastWord, last_word_accuracy, last_words, perplexity
 from quant.llama.loading import load_model
 from quant.llama.recorder import record_pass
+from quant.llama.rotation import untie
 from quant.manifest import Manifest, is_of_manifest, read_manifest, write_manifest
 from quant.procedures.calibrate import token_windows
 from quant.procedures.carry import carry
 from quant.procedures.work import Work
 from quant.recording import write_recording
 from quant.registry import load_method, options_for
+from quant.shapes import ModelShape
 from quant.source import Source
 from quant.text import NamedText
 from quant.weights.checkpoint import Checkpoint, join_checkpoints
@@ -108,7 +110,7 @@ def _run_job(
     manifest = Manifest(
         model=loaded.shape.name,
         source=job.model,
-        shape=loaded.shape,
+        shape=_stored_shape(loaded.shape, checkpoint),
         method=job.method,
         options={name: value for name, value in options.model_dump().items() if value is not None},
         packing="5in8",
@@ -126,6 +128,11 @@ def _run_job(
         last_word=guessed,
     )
     write_manifest(folder / "manifest.json", manifest)
+
+
+def _stored_shape(shape: ModelShape, checkpoint: Checkpoint) -> ModelShape:
+    """The model's own, with a head of its own where the checkpoint holds one."""
+    return shape.model_copy(update={"tie_embeddings": shape.tie_embeddings and "lm_head" not in checkpoint.tables()})
 
 
 def _is_whole(path: Path) -> bool:
@@ -170,7 +177,10 @@ def put_beside(loaded: LoadedModel, checkpoint: Checkpoint) -> None:
     Raises:
         InputError: a gain or a table that the model does not have.
     """
-    retrained = [(norm_weights(loaded.model), checkpoint.norms()), (_table_weights(loaded), checkpoint.tables())]
+    tables = checkpoint.tables()
+    if "lm_head" in tables:  # of a rotated stream: the head is no longer the embedding
+        untie(loaded.model)
+    retrained = [(norm_weights(loaded.model), checkpoint.norms()), (_table_weights(loaded), tables)]
     for own, replaced in retrained:
         for name, value in replaced.items():
             weight = own.get(name)

@@ -47,6 +47,8 @@ register("flexround", "quant.methods.trained.flexround")
 register("lrq", "quant.methods.trained.lrq")
 register("slim-llm", "quant.methods.mixed.slim_llm")
 register("slim-llm+", "quant.methods.mixed.slim_llm_plus")
+register("peqa", "quant.methods.trained.peqa")
+register("roste", "quant.methods.trained.roste")
 
 
 def method_names() -> list[str]:

@@ -8,6 +8,7 @@ procedure      what is solved or learned together                            the
 ``layerwise``  one linear, on the outputs of the quantized blocks before it  ``solve``
 ``blockwise``  the linears of a block, against the float block's outputs     ``learned_weight``
 ``modelwise``  block by block from ``solve``, then the model as a whole      ``solve``
+``tuned``      all linears, from the language model's own loss               ``learned_weight``
 ``stored``     nothing: the weights are ternary already (``native`` alone)   nothing more
 =============  ============================================================  =====================
 
@@ -36,12 +37,13 @@ __all__ = [
     "ObjectiveOptions",
     "Procedure",
     "Solver",
+    "TunedOptions",
     "WeightOnlyOptions",
 ]
 
 GENERATED_LENGTH = 512  # tokens that the model writes in one go; distillation packs them into longer windows
 
-Procedure = Literal["layerwise", "blockwise", "modelwise", "stored"]
+Procedure = Literal["layerwise", "blockwise", "modelwise", "tuned", "stored"]
 
 
 class MethodOptions(Record):
@@ -194,6 +196,29 @@ class ModelOptions(MethodOptions):
         return "modelwise"
 
 
+class TunedOptions(MethodOptions):
+    """Base of the options of methods whose linears learn together, from the next tokens of the calibration text.
+
+    ``epochs`` over that text in steps of ``tokens_per_step``, at the peak rate ``rate`` after a ``warmup``, a share of
+    all steps.
+    """
+
+    epochs: Annotated[int, Field(ge=0)] = 3
+    rate: Annotated[float, Field(gt=0)] = 1e-3
+    tokens_per_step: Annotated[int, Field(ge=1)] = 16384
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.03
+
+    @property
+    def procedure(self) -> Procedure:
+        """See ``MethodOptions``."""
+        return "tuned"
+
+    @property
+    def decay(self) -> Literal["linear", "cosine"]:
+        """How the rate falls to zero after its peak."""
+        return "cosine"
+
+
 class Method(Protocol):
     """A method as a module; which of ``Solver`` and ``Learner`` it is besides follows from its procedure."""
 
@@ -214,7 +239,7 @@ class Solver(Method, Protocol):
 
 
 class Learner(Method, Protocol):
-    """A method whose linears are learned together; arguments as of ``Solver.solve``."""
+    """A method whose linears are learned together; arguments as of ``Solver.solve``, no Hessian where it is "tuned"."""
 
     def learned_weight(self, weight: "Tensor", hessian: "Tensor | None", options: MethodOptions) -> "LearnedWeight":
         """Where learning starts."""

@@ -7,6 +7,7 @@ from quant.procedures.blockwise import fit_blocks
 from quant.procedures.layerwise import solve_blocks
 from quant.procedures.modelwise import train_model
 from quant.procedures.stored import store_model
+from quant.procedures.tune import tune_model
 from quant.procedures.work import Work, Written
 
 __all__ = ["carry"]
@@ -15,6 +16,7 @@ _PROCEDURES: dict[Procedure, Callable[[Work], Written]] = {
     "layerwise": solve_blocks,
     "blockwise": fit_blocks,
     "modelwise": train_model,
+    "tuned": tune_model,
     "stored": store_model,
 }
 

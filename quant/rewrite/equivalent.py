@@ -1,20 +1,11 @@
-"""Other weights for the same function: a rotated residual stream, channels balanced between a linear and what feeds it.
-
-``rotate`` fuses the gains of the norms into the linears behind them and then turns the residual stream by an orthogonal
-Q: a norm without gains commutes with Q, so what writes to the stream is followed by Q and what reads it is preceded by
-Q^T, in the weights. Values between v and o are turned the same way, head by head. Outliers of single channels spread
-over all of them, in the weights as in the activations.
+"""Other weights for the same function: channels balanced between a linear and what feeds it.
 
 ``balance`` divides every input channel of a linear by a factor and multiplies the linear's column by it. The division
-goes into what produces the channel: the gain of the norm, the rows of v (for o), the rows of up (for down).
+goes into what produces the channel: the gain of the norm, the rows of v (for o), the rows of up (for down). It only
+changes numbers, as ``quant.llama.rotation`` does, so the hardware runs the result as it runs the original.
 
-Both only change numbers, so the hardware runs the result as it runs the original. What no weight in front of it can
-take up stays as it is: the inputs of o across heads and of down across channels are products of two others, and
-rotating them needs adders at run time (``quant.rewrite.online_rotation``).
-
-Ref: SpinQuant (arXiv 2405.16406) section 3.1, R1 and R2; QuaRot (arXiv 2404.00456) section 4; AWQ (arXiv 2306.00978)
-section 3.2; SmoothQuant (arXiv 2211.10438) equation 4. Module names are those of transformers' LLaMA relatives, as in
-``quant.llama.blocks``.
+Ref: AWQ (arXiv 2306.00978) section 3.2; SmoothQuant (arXiv 2211.10438) equation 4. Module names are those of
+transformers' LLaMA relatives, as in ``quant.llama.blocks``.
 """
 
 from collections.abc import Sequence
@@ -26,12 +17,12 @@ from transformers import PreTrainedModel
 
 from hw.progress import StageReport
 from quant.llama.blocks import block_inputs, block_linears, block_norms, blocks, run_block
+from quant.llama.rotation import READERS, store
 from quant.procedures.calibrate import CalibrationBlock, calibration_blocks, in_passes
 from quant.recording import FIRST_KINDS, INPUT_OF_KIND
-from quant.rewrite.hadamard import RandomHadamard
 from quant.shapes import ModelShape
 
-__all__ = ["Exponents", "balance", "rotate", "weight_kurtosis"]
+__all__ = ["Exponents", "balance", "weight_kurtosis"]
 
 
 class Exponents(NamedTuple):
@@ -41,49 +32,7 @@ class Exponents(NamedTuple):
     weights: float = 0.0
 
 
-_READERS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))  # of the first and the second norm of a block
-_WRITERS = ("o_proj", "down_proj")
 _LEAST = 1e-4  # of the mean over channels: what a channel that is always zero counts as
-
-
-@torch.no_grad()
-def rotate(model: PreTrainedModel, shape: ModelShape, seed: int, progress: StageReport) -> None:
-    """Rotate in place: the residual stream by one random Hadamard matrix, the values of every head by another.
-
-    The head is untied from the embedding, whose rows have no gain to take up. Computed in float64, rounded once.
-
-    Raises:
-        InputError: a size without Hadamard matrix, named.
-    """
-    stream = RandomHadamard(shape.hidden_size, seed, "hidden_size")
-    values = RandomHadamard(shape.head_dim, seed + 1, "head_dim")
-    _untie(model)
-    embedding, head, norm = model.model.embed_tokens.weight, model.lm_head.weight, model.model.norm.weight
-    _store(embedding, stream(embedding.double()))
-    _store(head, stream(head.double() * norm.double()))
-    norm.fill_(1)
-    for layer, block in enumerate(blocks(model)):
-        progress("rotate", layer, shape.layers)
-        modules = {linear.kind: linear.module for linear in block_linears(block, layer)}
-        weights = {kind: module.weight.double() for kind, module in modules.items()}
-        biases = {kind: module.bias.double() for kind, module in modules.items() if module.bias is not None}
-        weights["v_proj"] = _by_head(values, weights["v_proj"].T, shape.head_dim).T
-        weights["o_proj"] = _by_head(values, weights["o_proj"], shape.head_dim)
-        if "v_proj" in biases:
-            biases["v_proj"] = _by_head(values, biases["v_proj"], shape.head_dim)
-        for kinds, gain in zip(_READERS, block_norms(block, layer).values(), strict=True):
-            for kind in kinds:
-                weights[kind] = stream(weights[kind] * gain.double())
-            gain.fill_(1)
-        for kind in _WRITERS:
-            weights[kind] = stream(weights[kind].T).T
-            if kind in biases:
-                biases[kind] = stream(biases[kind])
-        for kind, module in modules.items():
-            _store(module.weight, weights[kind])
-            if kind in biases:
-                _store(module.bias, biases[kind])
-    progress("rotate", shape.layers, shape.layers)
 
 
 @torch.no_grad()
@@ -112,21 +61,6 @@ def weight_kurtosis(model: PreTrainedModel) -> float:
             squares = linear.module.weight.float().square()
             found.append((squares.square().mean() / squares.mean().square()).item())
     return sum(found) / len(found)
-
-
-def _untie(model: PreTrainedModel) -> None:
-    if model.config.tie_word_embeddings:
-        model.lm_head.weight = nn.Parameter(model.model.embed_tokens.weight.clone(), requires_grad=False)
-        model.config.tie_word_embeddings = False
-
-
-def _store(parameter: nn.Parameter, value: Tensor) -> None:
-    parameter.data = value.to(parameter.dtype).contiguous()
-
-
-def _by_head(rotation: RandomHadamard, x: Tensor, head_dim: int) -> Tensor:
-    """Rotate every head of a last axis that holds heads side by side."""
-    return rotation(x.unflatten(-1, (-1, head_dim))).flatten(-2)
 
 
 def _mean_magnitudes(model: PreTrainedModel, item: CalibrationBlock) -> dict[str, Tensor]:
@@ -160,19 +94,19 @@ def _balance_block(
     _move(modules["v_proj"], modules["o_proj"], shared, repeated)
     factors = _factors(*measured(["down_proj"]), exponents)
     _move(modules["up_proj"], modules["down_proj"], factors, factors)
-    for kinds, gain in zip(_READERS, block_norms(block, layer).values(), strict=True):
+    for kinds, gain in zip(READERS, block_norms(block, layer).values(), strict=True):
         factors = _factors(*measured(kinds), exponents)
-        _store(gain, gain.double() / factors)
+        store(gain, gain.double() / factors)
         for kind in kinds:
-            _store(modules[kind].weight, modules[kind].weight.double() * factors)
+            store(modules[kind].weight, modules[kind].weight.double() * factors)
 
 
 def _move(producer: nn.Linear, reader: nn.Linear, divisors: Tensor, factors: Tensor) -> None:
     """Divide the outputs of one linear and multiply the columns of the one that reads them."""
-    _store(producer.weight, producer.weight.double() / divisors[:, None])
+    store(producer.weight, producer.weight.double() / divisors[:, None])
     if producer.bias is not None:
-        _store(producer.bias, producer.bias.double() / divisors)
-    _store(reader.weight, reader.weight.double() * factors)
+        store(producer.bias, producer.bias.double() / divisors)
+    store(reader.weight, reader.weight.double() * factors)
 
 
 def _factors(squares: Tensor, magnitudes: Tensor, exponents: Exponents) -> Tensor:

@@ -19,9 +19,10 @@ from quant.llama.adapt import file_state
 from quant.llama.blocks import LoadedModel, blocks, logits_of
 from quant.llama.forward import hidden_states
 from quant.llama.loading import load_model, load_tokenizer, save_tokenizer
+from quant.llama.rotation import rotate
 from quant.procedures.calibrate import token_windows
 from quant.rewrite.cache_channels import balance_cache
-from quant.rewrite.equivalent import Exponents, balance, rotate, weight_kurtosis
+from quant.rewrite.equivalent import Exponents, balance, weight_kurtosis
 from quant.rewrite.job import RewriteJob
 from quant.shapes import ModelShape
 from quant.source import resolve

@@ -56,8 +56,9 @@ def test_an_option_of_another_method_is_refused_with_its_name(method, option, ot
 
 def test_procedures_are_declared():
     found = {name: registry.options_for(name, {}).procedure for name in registry.method_names()}
-    learned = {"flexround", "lrq", "slim-llm+"}
-    assert {name for name, procedure in found.items() if procedure != "layerwise"} == {"pt-bitnet-full", *learned}
-    assert {found[name] for name in learned} == {"blockwise"}
+    for procedure, names in {
+        "modelwise": {"pt-bitnet-full"}, "blockwise": {"flexround", "lrq", "slim-llm+"}, "tuned": {"peqa", "roste"},
+    }.items():  # fmt: skip
+        assert {name for name, one in found.items() if one == procedure} == names
     by_block = [registry.options_for(name, {"objective": "block"}) for name in ("omniquant", "pb-llm-qat")]
     assert {one.procedure for one in by_block} == {"blockwise"}

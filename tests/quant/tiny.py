@@ -15,16 +15,16 @@ VOCABULARY = 40
 TEXT = " ".join(f"w{(7 * i * i + 3 * i) % (VOCABULARY - 1)}" for i in range(3000))
 
 
-def save_tiny_llama(folder: Path, seed: int = 0, layers: int = 2, tied: bool = True) -> Path:
-    """hidden 24 (no multiple of any group), grouped queries, random weights."""
+def save_tiny_llama(folder: Path, seed: int = 0, layers: int = 2, tied: bool = True, heads: int = 4) -> Path:
+    """hidden 24 (no multiple of any group), two queries per key, random weights."""
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=VOCABULARY,
         hidden_size=24,
         intermediate_size=40,
         num_hidden_layers=layers,
-        num_attention_heads=4,
-        num_key_value_heads=2,
+        num_attention_heads=heads,
+        num_key_value_heads=heads // 2,
         max_position_embeddings=64,
         tie_word_embeddings=tied,
     )

@@ -25,6 +25,7 @@ OPTIONS = {
     "flexround": {"epochs": 1, "grid": 10},
     "lrq": {"epochs": 1, "grid": 10},
     "slim-llm+": {"epochs": 1},
+    "roste": {"rotated": "none"},  # of heads of 6 there is no Hadamard matrix
 }  # fmt: skip
 
 # Planes, whether the sum of activations is needed, weights at 8 bits, inputs in an order of their own; by hand.
@@ -46,6 +47,8 @@ HARDWARE = {
     "lrq": (1, False, False, False),
     "slim-llm": (2, True, False, False),
     "slim-llm+": (2, True, False, False),
+    "peqa": (1, False, False, False),
+    "roste": (1, False, False, False),
 }
 
 

@@ -14,6 +14,7 @@ DIVISORS = A16 | {
     "block_tokens_per_step": 2048,
 }  # fmt: skip
 ALLOCATION = {"bits": 2, "group": 128, "search_tokens": 4096, "damping": 0.01}
+TUNED = {"epochs": 3, "tokens_per_step": 16384, "warmup": 0.03}
 DEFAULTS = {
     "rtn": {"scale": "group", "group": 128},
     # GPTQ: percdamp 0.01; groups of 128 as in its low-bit tables
@@ -42,6 +43,10 @@ DEFAULTS = {
     # SliM-LLM: blocks of 128, percdamp 0.01, lambda 1; + : 50 epochs at 1e-2, a window of 2048 tokens a step
     "slim-llm": A16 | ALLOCATION | {"ranges": "fitted", "balance": 1.0},
     "slim-llm+": A16 | ALLOCATION | {"epochs": 50, "block_rate": 0.01, "block_tokens_per_step": 2048},
+    # PEQA: a scale per row, three epochs
+    "peqa": TUNED | {"digits": 1, "group": None, "rate": 2e-3} | A16,
+    # RoSTE: the two errors as they are, warm-up over 3 %
+    "roste": TUNED | {"rotated": "chosen", "draw": 0, "activations": 1.0, "group": 128, "rate": 1e-4},
 }  # fmt: skip
 
 
@@ -64,6 +69,7 @@ def test_what_the_procedures_are_told():
     assert others == {
         "pt-bitnet-full": "modelwise", "native": "stored", "flexround": "blockwise", "lrq": "blockwise",
         "slim-llm+": "blockwise",
+        "peqa": "tuned", "roste": "tuned",
     }  # fmt: skip
     assert {name for name, one in told.items() if one.sampled_tokens} == {"slim-llm", "slim-llm+"}
     assert {name for name, one in told.items() if getattr(one, "both_streams", False)} == {"slim-llm+"}
@@ -74,9 +80,9 @@ def test_what_the_procedures_are_told():
     apart = {name for name, one in told.items() if one.rows_apart}
     assert apart == {"gptq", "gptq-2bit", "pt-bitnet", "pt-bitnet-full", "digits"}
     learned = {name for name in method_names() if hasattr(load_method(name), "learned_weight")}
-    assert learned == {"omniquant", "pb-llm-qat", "flexround", "lrq", "slim-llm+"}
     without = {name for name in method_names() if not hasattr(load_method(name), "solve")}
-    assert without == {"flexround", "lrq", "slim-llm+"}
+    assert without == {"flexround", "lrq", "slim-llm+", "peqa", "roste"}
+    assert learned == without | {"omniquant", "pb-llm-qat"}
 
 
 def test_only_attention_takes_the_attention_group():

@@ -8,7 +8,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCau
 
 from hw.errors import InputError
 from quant.llama.blocks import block_inputs, block_linears, blocks, decoder_linears, norm_weights, place
-from quant.rewrite.equivalent import Exponents, balance, rotate, weight_kurtosis
+from quant.llama.rotation import rotate
+from quant.rewrite.equivalent import Exponents, balance, weight_kurtosis
 from quant.shapes import ModelShape
 
 VOCABULARY = 40

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from quant.llama.blocks import block_inputs, block_linears, block_norms, blocks, decoder_linears
+from quant.llama.hadamard import RandomHadamard, factor_order, paley
 from quant.rewrite.equivalent import Exponents, balance, weight_kurtosis
-from quant.rewrite.hadamard import RandomHadamard, factor_order, paley
 from tests.quant.rewrite.test_equivalent import make, silent, tokens
 
 

@@ -55,7 +55,7 @@ def factor_order(size: int, what: str) -> int:
         order *= 2
     raise InputError(
         f"{what} {size}: no Hadamard matrix of this order is known here (a power of two, or that times q + 1 or "
-        "2 (q + 1) of a prime q); use --balance without --rotate"
+        "2 (q + 1) of a prime q); leave the model unrotated (rewrite: --balance without --rotate; roste: rotated=none)"
     )
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hw.errors import InputError
-from quant.rewrite.hadamard import RandomHadamard, factor_order, paley
+from quant.llama.hadamard import RandomHadamard, factor_order, paley
 from quant.shapes import load_shape, model_names
 
 
