@@ -11,6 +11,7 @@ from hw.document import load_mapping, validate_document
 from hw.errors import InputError, did_you_mean
 from quant.shapes import load_shape
 from sim.result import SimResult, read_result
+from sim.workload.job import WorkloadJob, refuse_beside_workload
 
 __all__ = ["Design", "load_design"]
 
@@ -33,8 +34,9 @@ class Design(NamedTuple):
 def load_design(word: str, fields: dict[str, object], origin: str) -> Design:
     """``word``: an array by name or a YAML file of one, a job file, ``sim-*.json``, ``energy.json`` or its folder.
 
-    ``fields``: of the job, as they were given beside it; they go first. Results hold their own job, and take no more
-    than other costs. Where an ``energy.json`` holds several machines, the first is the design.
+    ``fields``: of the job, and the workload in the model's place, as they were given beside it; they go first. Results
+    hold their own job, and take no more than other costs. Where an ``energy.json`` holds several machines, the first is
+    the design.
 
     Raises:
         InputError: a file that cannot be read or is something else, an unknown name, sizes that cannot run.
@@ -54,9 +56,13 @@ def load_design(word: str, fields: dict[str, object], origin: str) -> Design:
 
 
 def _simulated(name: str, fields: dict[str, object], word: str, origin: str) -> Design:
+    listed = {field: value for field, value in fields.items() if field in WorkloadJob.model_fields}
+    fields = {field: value for field, value in fields.items() if field not in listed}
+    if workload := validate_document(listed, WorkloadJob, origin).load():
+        refuse_beside_workload(fields, {})
     job = validate_document(fields, Job, origin)
     array = job.with_cells(job.load_array())
-    result = job.simulate(load_shape(job.model), array)
+    result = job.simulate(workload or load_shape(job.model), array)
     return Design(name, result, load_source(job.costs), True, word)
 
 
@@ -88,7 +94,7 @@ def _is_array(path: Path) -> bool:
 
 
 def _check_fields(path: Path, filed: dict[str, object]) -> None:
-    known = list(Job.model_fields)
+    known = [*Job.model_fields, *WorkloadJob.model_fields]
     for name in filed:
         if name not in known:
             raise InputError(

@@ -57,7 +57,7 @@ class Quantity(Record):
     """A quantity of both designs as the sum of its terms."""
 
     name: str  # "latency" or "energy"
-    per: str  # "phase", "step" or "token"
+    per: str  # "phase", "step", "token", or "pass" through a workload
     unit: str
     a: float
     b: float
@@ -127,8 +127,8 @@ def _phase(a: Design, b: Design, one: PhaseResult, other: PhaseResult) -> PhaseD
     ]
     return PhaseDifference(
         phase=one.name,
-        latency=_quantity("latency", "phase" if one.name == "prefill" else "step", _SECONDS, causes, cycles),
-        energy=_quantity("energy", "token", "J", parts, counts),
+        latency=_quantity("latency", "phase" if one.name in ("prefill", "pass") else "step", _SECONDS, causes, cycles),
+        energy=_quantity("energy", "pass" if one.name == "pass" else "token", "J", parts, counts),
     )
 
 

@@ -22,6 +22,7 @@ from hw.progress import stage_bars
 from quant.job import QuantJob
 from quant.registry import method_names
 from sim.execution import Execution
+from sim.workload.job import WorkloadJob
 
 __all__ = ["add_compare"]
 
@@ -48,6 +49,7 @@ def add_compare(parser: ArgumentParser) -> None:
     add_job_file(parser, "the job and of its quantization")
     add_fields(parser, Job, "model and machine", leave_out=Execution.model_fields)
     add_fields(parser, Execution, "how the machine runs it")
+    add_fields(parser, WorkloadJob, "products instead of a model, on two designs")
     add_fields(parser, QuantJob, "quantization", leave_out=["model", "method"])
     parser.add_argument(
         "--out", type=Path, metavar="FOLDER", help="folder of the results (default: build/compare/MODEL)"
@@ -66,13 +68,13 @@ def _compare(options: Namespace) -> None:
 def _compare_designs(options: Namespace) -> None:
     if len(options.designs) != 2:
         raise InputError(f"designs must be two, not {len(options.designs)}: {', '.join(options.designs)}")
-    fields, quant_fields = given_fields(options, Job, QuantJob)
+    fields, quant_fields, listed = given_fields(options, Job, QuantJob, WorkloadJob)
     spare = [name for name in quant_fields if name not in Job.model_fields]
     spare += [name for name in ("methods", "manifest") if getattr(options, name)]
     if spare:
         raise InputError(f"{spare[0]} must be left out beside two designs, which are compared as they are")
-    designs = [load_design(word, fields, options_origin(options)) for word in options.designs]
-    unused = [name for name in fields if name != "costs"]
+    designs = [load_design(word, fields | listed, options_origin(options)) for word in options.designs]
+    unused = [name for name in fields | listed if name != "costs"]
     if unused and not any(design.simulated for design in designs):
         raise InputError(f"{unused[0]} must be left out beside finished results, which hold their own jobs")
     difference = difference_of(*designs)
@@ -83,7 +85,10 @@ def _compare_designs(options: Namespace) -> None:
         for letter, d in zip("AB", designs, strict=True)
     }
     write_difference(folder / "difference.json", difference, inputs)
-    made = provenance(["tritforge", "compare", *options.designs, *options_of(Job(**fields))], inputs)
+    made = provenance(
+        ["tritforge", "compare", *options.designs, *options_of(Job(**fields)), *options_of(WorkloadJob(**listed))],
+        inputs,
+    )
     write_text(folder / "report.html", difference_html(difference, made))
     written = ["difference.json", "report.html"]
     for one in difference.phases:
@@ -95,7 +100,11 @@ def _compare_designs(options: Namespace) -> None:
 
 def _compare_methods(options: Namespace) -> None:
     origin = options_origin(options)
-    fields, quant_fields = given_fields(options, Job, QuantJob)
+    fields, quant_fields, listed = given_fields(options, Job, QuantJob, WorkloadJob)
+    for name in listed:
+        raise InputError(
+            f"{name} must be left out beside methods, which need weights; give two designs to compare on it"
+        )
     job = validate_document(fields, Job, origin)
     methods = method_names() if options.methods == "all" else (options.methods or _METHODS).split(",")
     quant_fields |= {"model": job.model}

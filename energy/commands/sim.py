@@ -16,7 +16,6 @@ from energy.summary import JobSummary
 from energy.weights import Measured, measure_weights
 from hw.artifact import file_name
 from hw.document import validate_document
-from hw.errors import InputError
 from hw.fields import add_fields, add_job_file, given_fields, options_of, options_origin
 from hw.progress import stage_bars
 from quant.job import QuantJob
@@ -26,7 +25,6 @@ from quant.source import resolve
 from sim.execution import Execution
 from sim.workload.job import WorkloadJob, refuse_beside_workload
 from sim.workload.products import Workload
-from sim.workload.read import read_workload
 
 __all__ = ["add_sim"]
 
@@ -66,12 +64,10 @@ def _sim(options: Namespace) -> None:
     if options.sobol is not None:
         check_samples(options.sobol)
     listed = validate_document(workload_fields, WorkloadJob, options_origin(options))
-    if listed.workload is None and listed.workload_fields:
-        raise InputError("workload_fields must be left out without workload, whose template they fill in")
-    if listed.workload is not None:
+    workload = listed.load()
+    if workload is not None:
         refuse_beside_workload(fields, quant_fields | ({"shapes_only": True} if options.shapes_only else {}))
         job = validate_document(fields, Job, options_origin(options))
-        workload = read_workload(Path(listed.workload), listed.workload_fields)
         words = [*options_of(listed), *options_of(job), *options_of(rivals, ["hold"])]
         _simulate(options, job, workload, None, rivals, words)
         return

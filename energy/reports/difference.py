@@ -28,6 +28,8 @@ _NAMES = {
     ("decode", "latency"): "a step of decode",
     ("prefill", "energy"): "a prompt token",
     ("decode", "energy"): "a token written",
+    ("pass", "latency"): "a pass",
+    ("pass", "energy"): "a pass",
 }
 
 

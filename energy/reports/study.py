@@ -26,7 +26,8 @@ def print_study(result: StudyResult, console: Console) -> None:
     table.add_column("", no_wrap=True, min_width=1)
     for name in study.columns:
         table.add_column(name, justify="right", no_wrap=True)
-    metrics = list(dict.fromkeys((*study.objectives, *study.derived, *_SHOWN)))
+    measured = [name for name in _SHOWN if not points or any(point.metrics[name] is not None for point in points)]
+    metrics = list(dict.fromkeys((*study.objectives, *study.derived, *measured)))
     for name in metrics:
         table.add_column(heading(study, name).replace(" ", "\n"), justify="right", no_wrap=True)
     for point in shown:

@@ -25,6 +25,7 @@ __all__ = ["Derived", "Study", "load_study", "study_names"]
 STUDY_FOLDER = Path(__file__).parents[1] / "studies"
 
 _BESIDE = ("rivals", "hold", "fits")  # fields of the job that a study may name beside ``base``
+_OF_MODELS, _OF_WORKLOADS = ("user_s_per_token", "decode_j_per_token"), ("request_s", "j_per_request")  # to minimize
 _RENAMED = {  # of the studies before figures of users and of machines had names of their own
     "decode_s_per_token": "user_s_per_token, which a user waits, or maximize decode_tokens_per_s",
     "prefill_s": "first_token_s",
@@ -69,7 +70,9 @@ class Study(Record):
         None, description="in place of every combination: sampler nsga2, nsga3 or tpe, trials, seed, storage"
     )
     minimize: list[str] = Field(
-        [], description="metrics, small is good; by default user_s_per_token and decode_j_per_token"
+        [],
+        description="metrics, small is good; by default user_s_per_token and decode_j_per_token, or request_s "
+        "and j_per_request of a workload",
     )
     maximize: list[str] = Field([], description="metrics, large is good")
 
@@ -91,7 +94,9 @@ class Study(Record):
     @classmethod
     def _default_objectives(cls, given: object) -> object:
         if isinstance(given, dict) and not given.get("minimize") and not given.get("maximize"):
-            return given | {"minimize": ["user_s_per_token", "decode_j_per_token"]}
+            base, axes = (given.get(name) for name in ("base", "axes"))
+            listed = any(isinstance(one, dict) and "workload" in one for one in (base, axes))
+            return given | {"minimize": [*(_OF_WORKLOADS if listed else _OF_MODELS)]}
         return given
 
     @model_validator(mode="after")

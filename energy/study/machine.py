@@ -19,7 +19,9 @@ from sim.residence import stored_bytes
 from sim.result import SimResult
 from sim.simulator import simulate_trace
 from sim.split import simulate_split
-from sim.trace.build import Trace, build_trace
+from sim.trace.build import Trace
+from sim.workload.job import WorkloadJob, refuse_beside_workload
+from sim.workload.products import Workload
 
 __all__ = ["AXES", "NAMED", "PLACEMENT", "Catalog", "Machine", "fields_of_machine", "is_axis"]
 
@@ -30,7 +32,7 @@ PLACEMENT = "placement."  # + name of an op
 
 _KEPT_RUNS = 64  # shapes that rivals are tried in, too
 
-_NESTED = ("host", "placement", "array_fields", "rivals")  # no axes themselves
+_NESTED = ("host", "placement", "array_fields", "rivals", "workload_fields")  # no axes themselves
 # Fields of a job that its run does not depend on.
 _NOT_SIMULATED = {"costs", "rivals", "rival_bus", "hold", "fits", "fpga"}
 _UNSWEPT = {  # fields that are no figure, or are documents of their own
@@ -56,7 +58,7 @@ class Machine(NamedTuple):
     """A job with its documents, those that axes changed included."""
 
     job: StudyJob
-    shape: ModelShape
+    shape: ModelShape | Workload
     array: ArrayConfig
     memory: MemoryConfig
     costs: CostSource
@@ -68,7 +70,7 @@ class Machine(NamedTuple):
         return sha256_json(
             {
                 "version": tool_version(),
-                "job": self.job.model_dump(mode="json"),
+                "job": self.job.model_dump(mode="json", exclude=set(WorkloadJob.model_fields)),  # in shape
                 "shape": self.shape.model_dump(mode="json"),
                 "array": self.array.model_dump(mode="json"),
                 "memory": self.memory.model_dump(mode="json"),
@@ -109,12 +111,25 @@ class Catalog:
         job.core_group.check(array)
         return Machine(
             job,
-            self._changed("model", load_shape, job.model, values),
+            self._workload(job, base, values) or self._changed("model", load_shape, job.model, values),
             array,
             self._changed("memory", load_memory, job.memory, values).with_channels(job.channels),
             costs,
             self._document("costs_sha256", lambda name: load_source(name).sha256(), job.costs),
         )
+
+    def _workload(self, job: StudyJob, base: StudyJob, values: Mapping[str, Value]) -> Workload | None:
+        """The products in the model's place.
+
+        Raises:
+            InputError: a faulty file, or fields that only a model has.
+        """
+        if job.workload is None:
+            return job.products.load()  # refuses variables of no template
+        fields = {name: getattr(base, name) for name in base.model_fields_set} | dict(values)
+        of_model = {name: value for name, value in fields.items() if name == "method" or name.startswith("model.")}
+        refuse_beside_workload({name: value for name, value in fields.items() if value is not None}, of_model)
+        return self._document(f"workload with {job.workload_fields}", lambda _: job.products.load(), job.workload)
 
     def simulate(self, machine: Machine) -> tuple[SimResult, int]:
         """The run of ``machine``, and the bytes that it stores.
@@ -204,13 +219,4 @@ def _simulated(machine: Machine, manifest: Manifest | None) -> tuple[SimResult, 
 
 
 def _trace(machine: Machine, array: ArrayConfig, manifest: Manifest | None) -> Trace:
-    job = machine.job
-    return build_trace(
-        machine.shape,
-        job.prefill,
-        job.decode,
-        job.batch,
-        formats=job.formats(array, machine.shape, manifest),
-        execution=job.execution,
-        manifest=manifest,
-    )
+    return machine.job.trace(machine.shape, array, manifest)

@@ -9,13 +9,14 @@ from typing import NamedTuple
 
 from energy.area import area_of_run
 from energy.costs.fpga import Elements
-from energy.costs.tables import Cost
+from energy.costs.tables import ZERO, Cost
 from energy.luts import luts_of
-from energy.model import energy_of, peak_power
+from energy.model import EnergyResult, energy_of, peak_power
 from energy.sizing import Sizing, sized_rival
 from energy.study.accuracy import perplexity_of
 from energy.study.fits import excess, load_part
 from energy.study.machine import Catalog, Machine
+from energy.study.setting import StudyJob
 from hw.arithmetics import Mac
 from hw.config import ArrayConfig
 from hw.errors import InputError
@@ -41,12 +42,14 @@ class Metric(NamedTuple):
 METRICS = {
     "first_token_s": Metric("s", "time to first token: a user's wait from the request to the first answer token"),
     "user_s_per_token": Metric("s", "time per output token as each user sees it: one decode step of the whole batch"),
-    "request_s": Metric("s", "a request from its first prompt token to its last answer token"),
+    "request_s": Metric(
+        "s", "a request from its first prompt token to its last answer token, or a pass through a workload"
+    ),
     "prefill_tokens_per_s": Metric("tokens/s", "prompt tokens of the whole batch per second of prefill"),
     "decode_tokens_per_s": Metric("tokens/s", "throughput: answer tokens of the whole batch per second of decode"),
     "prefill_j_per_token": Metric("J", "energy per prompt token", True),
     "decode_j_per_token": Metric("J", "energy per answer token", True),
-    "j_per_request": Metric("J", "energy of one request, prefill and decode", True),
+    "j_per_request": Metric("J", "energy of one request, prefill and decode, or of a pass through a workload", True),
     "edp_j_s": Metric("J s", "energy-delay product of one request: j_per_request x request_s", True),
     "power_w": Metric("W", "average power over prefill and decode, DRAM included", True),
     "decode_tokens_per_s_per_w": Metric("tokens/s/W", "throughput per watt of decode, which is tokens per joule", True),
@@ -156,30 +159,22 @@ def _figures(machine: Machine, result: SimResult, stored: int) -> dict[str, floa
     """Metrics of a run, all but its perplexity."""
     job, array = machine.job, machine.array
     energy = energy_of(result, machine.costs)
-    prefill, decode = energy.phase("prefill"), energy.phase("decode")
-    request_s = prefill.seconds + decode.seconds
-    tokens_per_s = decode.tokens / decode.seconds
-    request_j = (prefill.total + decode.total).scaled(1 / job.batch)
+    request_s = sum(phase.seconds for phase in energy.phases)
+    request_j = sum((phase.total for phase in energy.phases), ZERO).scaled(1 / job.batch)
     machines = [(array, job.core_group)]
     if result.decode_machine:
         machines.append((result.decode_machine.array, result.decode_machine.cores))
     area = area_of_run(result, machine.costs)
     mm2 = area.total if area else None
     return {
-        "first_token_s": prefill.seconds,
-        "user_s_per_token": decode.seconds / job.decode,
+        **dict.fromkeys(METRICS),
+        **({} if job.workload else _of_tokens(job, energy, mm2)),
         "request_s": request_s,
-        "prefill_tokens_per_s": prefill.tokens / prefill.seconds,
-        "decode_tokens_per_s": tokens_per_s,
-        "prefill_j_per_token": prefill.total.scaled(1 / prefill.tokens),
-        "decode_j_per_token": decode.total.scaled(1 / decode.tokens),
         "j_per_request": request_j,
         "edp_j_s": request_j.scaled(request_s),
         "power_w": request_j.scaled(job.batch / request_s),
         "peak_power_w": peak_power(result, machine.costs),
-        "decode_tokens_per_s_per_w": _over(decode.tokens, decode.total),
         "area_mm2": mm2,
-        "decode_tokens_per_s_per_mm2": _over(tokens_per_s, mm2) if mm2 else None,
         "memory_bytes": stored,
         **_elements(machine),
         "lanes": sum(one.lanes * cores.count for one, cores in machines),
@@ -187,6 +182,22 @@ def _figures(machine: Machine, result: SimResult, stored: int) -> dict[str, floa
             one.weight_buffer_bytes + one.activation_buffer_bytes + cores.count * one.accumulator_buffer_bits / 8
             for one, cores in machines
         ),
+    }
+
+
+def _of_tokens(job: StudyJob, energy: EnergyResult, mm2: Cost | None) -> dict[str, float | Cost | None]:
+    """Metrics of prefill and decode, which a pass through a workload does not have."""
+    prefill, decode = energy.phase("prefill"), energy.phase("decode")
+    tokens_per_s = decode.tokens / decode.seconds
+    return {
+        "first_token_s": prefill.seconds,
+        "user_s_per_token": decode.seconds / job.decode,
+        "prefill_tokens_per_s": prefill.tokens / prefill.seconds,
+        "decode_tokens_per_s": tokens_per_s,
+        "prefill_j_per_token": prefill.total.scaled(1 / prefill.tokens),
+        "decode_j_per_token": decode.total.scaled(1 / decode.tokens),
+        "decode_tokens_per_s_per_w": _over(decode.tokens, decode.total),
+        "decode_tokens_per_s_per_mm2": _over(tokens_per_s, mm2) if mm2 else None,
     }
 
 

@@ -9,6 +9,7 @@ from energy.study.fits import check_fits
 from hw.arithmetics import ARITHMETICS, Mac
 from hw.config import RivalBus
 from hw.errors import did_you_mean
+from sim.workload.job import WorkloadJob
 
 __all__ = ["StudyJob"]
 
@@ -38,6 +39,20 @@ class StudyJob(Job):
         description="quantization method whose planes, scales and offsets the weights have, with the perplexity that "
         f"was measured of it: {', '.join(measured_methods())}",
     )
+
+    workload: str | None = Field(
+        None,
+        description=f"{WorkloadJob.model_fields['workload'].description}; a request is then one pass through it, and "
+        "what is of tokens has no figure",
+    )
+    workload_fields: dict[str, bool | int | float | str] = Field(
+        {}, description=WorkloadJob.model_fields["workload_fields"].description
+    )
+
+    @property
+    def products(self) -> WorkloadJob:
+        """The file in the model's place, if there is one."""
+        return WorkloadJob(workload=self.workload, workload_fields=self.workload_fields)
 
     @field_validator("rivals")
     @classmethod

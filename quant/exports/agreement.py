@@ -3,6 +3,7 @@
 import math
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -10,7 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from hw.errors import InputError
-from hw.progress import StageReport
+from hw.progress import CountReport, StageReport
 from quant.exports.agreement_table import Agreement
 from quant.exports.export import export
 from quant.exports.finished import Finished, open_finished
@@ -28,12 +29,12 @@ _SLICE = 128  # tokens whose perplexity is taken
 class Runtime(Protocol):
     """What is asked of a model in a runtime; prompts are tokens."""
 
-    def greedy(self, prompt: Sequence[int], count: int) -> list[int]:
-        """The tokens of largest logits that follow."""
+    def continuations(self, prompts: Sequence[Sequence[int]], count: int, report: CountReport) -> list[list[int]]:
+        """The ``count`` tokens of largest logits that follow each of equally long prompts."""
         ...
 
-    def log_probability(self, prompt: Sequence[int], token: int) -> float:
-        """Of a token after the prompt."""
+    def log_probabilities(self, tokens: Sequence[int], report: CountReport) -> list[float]:
+        """Of each token but the first, after all before it."""
         ...
 
 
@@ -43,19 +44,24 @@ class _Torch:
     def __init__(self, model: torch.nn.Module, int8: bool = False) -> None:
         self._model, self._int8 = model, int8
 
-    def greedy(self, prompt: Sequence[int], count: int) -> list[int]:
-        tokens = list(prompt)
-        for _ in range(count):
-            tokens.append(int(self._logits(tokens)[-1].argmax()))
-        return tokens[len(prompt) :]
+    def continuations(self, prompts: Sequence[Sequence[int]], count: int, report: CountReport) -> list[list[int]]:
+        tokens = torch.tensor(prompts)
+        for number in range(count):
+            tokens = torch.cat([tokens, self._logits(tokens)[:, -1:].argmax(-1)], 1)
+            report(number + 1, count)
+        return tokens[:, -count:].tolist()
 
-    def log_probability(self, prompt: Sequence[int], token: int) -> float:
-        return torch.log_softmax(self._logits(list(prompt))[-1], -1)[token].item()
+    def log_probabilities(self, tokens: Sequence[int], report: CountReport) -> list[float]:
+        given = torch.tensor([tokens])
+        found = torch.log_softmax(self._logits(given)[0, :-1], -1).gather(1, given[0, 1:, None])
+        report(1, 1)
+        return found[:, 0].tolist()
 
     @torch.no_grad()
-    def _logits(self, tokens: list[int]) -> torch.Tensor:
+    def _logits(self, tokens: torch.Tensor) -> torch.Tensor:
+        """float32 ``(prompts, tokens, vocabulary)``."""
         with int8_activations(self._model, self._int8):
-            return self._model(torch.tensor([tokens])).logits[0].float()
+            return self._model(tokens).logits.float()
 
 
 def measure_agreement(
@@ -83,6 +89,8 @@ def measure_agreement(
                 "runtime": name,
                 "text": f"{text.name} ({text.sha256[:12]})",
                 "file_bytes": done.file_bytes,
+                "linear_bytes": done.linear_bytes,
+                "packed_bytes": sum(linear.bits for linear in run.manifest.linears) // 8,
                 "accuracy": done.accuracy,
             }
         )
@@ -102,20 +110,19 @@ def _runtime(run: Finished, folder: Path, file: str, tokens: list[int]) -> tuple
 
 
 def _compare(run: Finished, theirs: Runtime, tokens: list[int], report: StageReport) -> Agreement:
-    float_run, int8_run = _Torch(run.loaded.model), _Torch(run.loaded.model, int8=True)
+    runtimes: dict[str, Runtime] = {
+        "theirs": theirs,
+        "a16": _Torch(run.loaded.model),
+        "a8": _Torch(run.loaded.model, int8=True),
+    }
     starts = [number * (len(tokens) - _PROMPT_TOKENS) // PROMPTS for number in range(PROMPTS)]
-    equal = {"a16": 0, "a8": 0}
-    for number, start in enumerate(starts):
-        prompt = tokens[start : start + _PROMPT_TOKENS]
-        found = theirs.greedy(prompt, _CONTINUED)
-        for key, ours in (("a16", float_run), ("a8", int8_run)):
-            equal[key] += _same(found, ours.greedy(prompt, _CONTINUED))
-        report("greedy tokens", number + 1, PROMPTS)
-    losses = {"theirs": 0.0, "a16": 0.0, "a8": 0.0}
-    for position in range(1, _SLICE):
-        for key, runtime in (("theirs", theirs), ("a16", float_run), ("a8", int8_run)):
-            losses[key] -= runtime.log_probability(tokens[:position], tokens[position]) / (_SLICE - 1)
-        report("perplexity", position, _SLICE - 1)
+    prompts = [tokens[start : start + _PROMPT_TOKENS] for start in starts]
+    written, perplexity = {}, {}
+    for key, runtime in runtimes.items():
+        written[key] = runtime.continuations(prompts, _CONTINUED, partial(report, f"greedy tokens, {key}"))
+        losses = runtime.log_probabilities(tokens[:_SLICE], partial(report, f"perplexity, {key}"))
+        perplexity[key] = math.exp(-sum(losses) / len(losses))
+    equal = {key: sum(map(_same, written["theirs"], written[key])) for key in ("a16", "a8")}
     manifest = run.manifest
     return Agreement(
         model=manifest.model,
@@ -123,7 +130,7 @@ def _compare(run: Finished, theirs: Runtime, tokens: list[int], report: StageRep
         options=manifest.options,
         true_bits=manifest.true_bits,
         tokens_equal={key: count / (PROMPTS * _CONTINUED) for key, count in equal.items()},
-        perplexity={key: math.exp(loss) for key, loss in losses.items()},
+        perplexity=perplexity,
     )
 
 

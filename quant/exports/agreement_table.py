@@ -11,7 +11,7 @@ __all__ = ["AGREEMENT_FILE", "Agreement", "Agreements", "add_agreement", "agreem
 AGREEMENT_FILE = Path("docs") / "results" / "exports.json"
 
 _HEADER = (
-    *("model", "method", "format", "runtime", "file", "tokens equal to A16", "to A8"),
+    *("model", "method", "format", "runtime", "file", "linears", "at true bits", "tokens equal to A16", "to A8"),
     *("ppl there", "ppl A16", "ppl A8"),
 )
 
@@ -30,6 +30,8 @@ class Agreement(Record):
     runtime: str = ""
     text: str = ""
     file_bytes: int = 0
+    linear_bytes: int = 0  # of the decoder linears in the file
+    packed_bytes: int = 0  # of the same in the run's own packed checkpoint, which is what "true bits" count
     accuracy: str = ""
 
 
@@ -61,14 +63,19 @@ def add_agreement(path: Path, row: Agreement) -> None:
 
 def agreement_markdown(agreements: Agreements) -> str:
     """A Markdown table of all rows, by model, method and format, and the texts below it."""
-    lines = ["| " + " | ".join(_HEADER) + " |", "| " + " | ".join(["---"] * 4 + ["---:"] * 6) + " |"]
+    lines = ["| " + " | ".join(_HEADER) + " |", "| " + " | ".join(["---"] * 4 + ["---:"] * 8) + " |"]
     for row in sorted(agreements.rows, key=lambda one: (one.model, one.method, one.format)):
         equal, ppl = row.tokens_equal, row.perplexity
         cells = (
-            *(row.model, f"`{row.method}`", f"`{row.format}`", row.runtime, f"{row.file_bytes / 1e6:.1f} MB"),
+            *(row.model, f"`{row.method}`", f"`{row.format}`", row.runtime, _mb(row.file_bytes)),
+            *(_mb(row.linear_bytes), f"{_mb(row.packed_bytes)} ({row.true_bits:.2f})"),
             *(f"{equal['a16']:.1%}", f"{equal['a8']:.1%}"),
             *(f"{ppl[key]:.3f}" for key in ("theirs", "a16", "a8")),
         )
         lines.append("| " + " | ".join(cells) + " |")
     notes = sorted({f"{row.model}: text {row.text}" for row in agreements.rows})
     return "\n".join([*lines, "", *(f"- {note}" for note in notes)])
+
+
+def _mb(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"

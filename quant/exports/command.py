@@ -31,6 +31,8 @@ def _export(options: Namespace) -> None:
         return
     print(done.accuracy)
     print(f"wrote {done.folder}/: {done.file}, {done.file_bytes / 1e6:.1f} MB")
+    linears = f"{done.linear_bytes / 1e6:.1f} MB"
+    print(f"decoder linears in it: {linears}; in the run's own packed file {done.true_bits:.3f} bits per weight")
 
 
 def add_check_export(parser: ArgumentParser) -> None:

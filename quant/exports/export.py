@@ -7,6 +7,7 @@ from quant.exports.folders import write_bitnet, write_dense
 from quant.exports.gguf_model import write_gguf
 from quant.exports.job import Exported, ExportJob
 from quant.exports.note import write_note
+from quant.exports.stored import linear_bytes
 
 __all__ = ["export"]
 
@@ -31,5 +32,12 @@ def export(job: ExportJob) -> Exported:
             name = f"{run.manifest.model}-{run.manifest.method}-{kind}.gguf".replace("/", "--")
             accuracy = write_gguf(run, folder / name, kind)
         write_note(folder, run, job.format, name, accuracy)
-    size = (job.out / name).stat().st_size
-    return Exported(folder=job.out, file=name, file_bytes=size, true_bits=run.manifest.true_bits, accuracy=accuracy)
+    file = job.out / name
+    return Exported(
+        folder=job.out,
+        file=name,
+        file_bytes=file.stat().st_size,
+        linear_bytes=linear_bytes(file),
+        true_bits=run.manifest.true_bits,
+        accuracy=accuracy,
+    )

@@ -43,8 +43,6 @@ def write_bitnet(run: Finished, folder: Path) -> str:
                 f"{'row' if solution.group is None else f'group of {solution.group}'} (method {run.manifest.method}); "
                 "quantize with --method rtn --options scale=tensor, or export as hf"
             )
-        if f"{name}.weight" not in tensors:
-            raise InputError(f"{name}: format bitnet has no place for linears that share a matrix; export as hf")
         if solution.n % _CODES_PER_BYTE:
             raise InputError(
                 f"{name}: format bitnet must have a multiple of four outputs, not {solution.n}; export as hf"

@@ -35,5 +35,6 @@ class Exported(Record):
     folder: Path
     file: str  # with the weights
     file_bytes: int
+    linear_bytes: int  # of the decoder linears in it
     true_bits: float  # per quantized weight, in the run's own packed checkpoint
     accuracy: str  # what is exact and what is rounded, in words

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.request import Request, urlopen
 
 from hw.errors import InputError
+from hw.progress import CountReport
 
 __all__ = ["LlamaCpp"]
 
@@ -41,9 +42,25 @@ class LlamaCpp:
         """Token ids of a text by the file's own tokenizer, special ones before and after it included."""
         return self._ask("tokens", text)
 
+    def continuations(self, prompts: Sequence[Sequence[int]], count: int, report: CountReport) -> list[list[int]]:
+        """``greedy`` of each prompt."""
+        found = []
+        for number, prompt in enumerate(prompts, start=1):
+            found.append(self.greedy(prompt, count))
+            report(number, len(prompts))
+        return found
+
     def greedy(self, prompt: Sequence[int], count: int) -> list[int]:
         """The ``count`` tokens of largest logits that follow a prompt of tokens, an end of text as any other."""
         return self._ask("greedy", list(prompt), count)
+
+    def log_probabilities(self, tokens: Sequence[int], report: CountReport) -> list[float]:
+        """Natural logarithms of the probabilities of each token but the first, after all before it."""
+        found = []
+        for position in range(1, len(tokens)):
+            found.append(self.log_probability(tokens[:position], tokens[position]))
+            report(position, len(tokens) - 1)
+        return found
 
     def log_probability(self, prompt: Sequence[int], token: int) -> float:
         """Natural logarithm of the probability that ``token`` follows the prompt."""

@@ -22,10 +22,13 @@ from sim.reports.screen import op_table, phase_table, run_json
 from sim.reports.timeline import write_timeline
 from sim.result import write_result
 from sim.simulator import simulate_on, simulate_trace
-from sim.trace.build import TraceStatistics, build_trace
+from sim.trace.build import TraceStatistics
 from sim.trace.file import read_trace, write_trace
+from sim.workload.job import WorkloadJob, refuse_beside_workload
 
 __all__ = ["add_run"]
+
+_OF_MODELS = ("manifest", "recording", "trace")  # options
 
 
 def add_run(parser: ArgumentParser) -> None:
@@ -44,6 +47,7 @@ def add_run(parser: ArgumentParser) -> None:
         help="baseline arithmetic of the same array (default: the array's own)",
     )
     add_fields(parser, Execution, "how the machine runs it")
+    add_fields(parser, WorkloadJob, "products instead of a model")
     parser.add_argument("--manifest", type=Path, metavar="FILE", help="manifest.json of a quantized model")
     parser.add_argument(
         "--recording", type=Path, metavar="FOLDER", help="replay this recording for zero fractions and toggles"
@@ -59,17 +63,20 @@ def add_run(parser: ArgumentParser) -> None:
 
 
 def _run(options: Namespace) -> None:
-    (fields,) = given_fields(options, SimJob)
+    fields, listed = given_fields(options, SimJob, WorkloadJob)
+    workload = validate_document(listed, WorkloadJob, options_origin(options)).load()
+    if workload is not None:
+        beside = {name: str(getattr(options, name)) for name in _OF_MODELS if getattr(options, name)}
+        refuse_beside_workload(fields, beside)
     job = validate_document(fields, SimJob, options_origin(options))
     array, cores = _array(job.load_array(), options), job.core_group
     manifest = read_manifest(options.manifest) if options.manifest else None
-    shape = manifest.shape if manifest else load_shape(job.model)
+    shape = workload or (manifest.shape if manifest else load_shape(job.model))
     if options.trace:
         trace = read_trace(options.trace, shape, array)
     else:
-        sizes = job.prefill, job.decode, job.batch
         statistics = _statistics(options.recording, array) if options.recording else None
-        trace = build_trace(shape, *sizes, job.formats(array, shape, manifest), manifest, statistics, job.execution)
+        trace = job.trace(shape, array, manifest, statistics)
     if options.save_trace:
         write_trace(options.save_trace, trace, array)
     if job.is_split and options.trace:

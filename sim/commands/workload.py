@@ -13,7 +13,6 @@ from sim.job import SimJob
 from sim.trace.products import phase_products
 from sim.workload.job import WorkloadJob, refuse_beside_workload
 from sim.workload.products import Workload
-from sim.workload.read import read_workload
 from sim.workload.write import FORMATS, write_workload
 
 __all__ = ["add_workload"]
@@ -60,10 +59,9 @@ def _run(options: Namespace) -> None:
 def _workload(options: Namespace) -> Workload:
     fields, listed = given_fields(options, SimJob, WorkloadJob)
     fields = {name: value for name, value in fields.items() if name in _SIZES}
-    named = validate_document(listed, WorkloadJob, options_origin(options))
-    if named.workload is not None:
+    if workload := validate_document(listed, WorkloadJob, options_origin(options)).load():
         refuse_beside_workload(fields, {})
-        return read_workload(Path(named.workload), named.workload_fields)
+        return workload
     job = validate_document(fields, SimJob, options_origin(options))
     if options.phase == "decode" and not job.decode:
         raise InputError("decode must be at least 1 for phase decode, not 0")

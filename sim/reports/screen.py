@@ -45,11 +45,13 @@ def phase_table(result: SimResult) -> Table:
     table = Table(title=f"{result.model} on {result.machine} with {_memories(result)}, batch {result.batch}")
     table.add_column("")
     for phase in result.phases:
-        table.add_column(f"{phase.name} ({phase.tokens} tokens)", justify="right")
+        heading = "a pass" if phase.name == "pass" else f"{phase.name} ({phase.tokens} tokens)"
+        table.add_column(heading, justify="right")
     seconds = [result.seconds(phase) for phase in result.phases]
+    per_s = "passes/s" if result.phases[0].name == "pass" else "tokens/s"
     table.add_row("cycles", *(f"{phase.cycles:,}" for phase in result.phases))
-    table.add_row("time", *(f"{value:.3f} s" for value in seconds))
-    table.add_row("tokens/s", *(f"{phase.tokens / s:.2f}" for phase, s in zip(result.phases, seconds, strict=True)))
+    table.add_row("time", *(_time(value) for value in seconds))
+    table.add_row(per_s, *(f"{phase.tokens / s:.2f}" for phase, s in zip(result.phases, seconds, strict=True)))
     table.add_row("utilization of the array", *(f"{result.utilization(phase):.1%}" for phase in result.phases))
     for cause in CAUSES:
         if cause in ("host", "port_stall", "output_stall") and not any(phase.causes[cause] for phase in result.phases):
@@ -84,3 +86,7 @@ def op_table(phase: PhaseResult) -> Table:
             mostly,
         )
     return table
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.3f} s" if seconds >= 0.01 else f"{seconds * 1e3:.3g} ms"

@@ -79,3 +79,106 @@ def test_a_models_step_goes_out_and_comes_back(tmp_path, capsys):
 def test_faults_of_the_way_out(words, part):
     with pytest.raises(InputError, match=part):
         tritforge("workload", *words)
+
+
+def test_two_designs_are_compared_on_the_products(listed, tmp_path):
+    out = tmp_path / "out"
+    tritforge("compare", "16x16", "32x16", "--workload", str(listed), "--memory", "ddr4-2400", "--out", str(out))
+    difference = json.loads((out / "difference.json").read_text())
+    (phase,) = difference["phases"]
+    assert phase["phase"] == "pass"
+    assert phase["energy"]["per"] == "pass"
+    for side, array in (("a", "16x16"), ("b", "32x16")):
+        own = tmp_path / side
+        words = ["--workload", str(listed), "--array", array, "--memory", "ddr4-2400", "--out", str(own)]
+        tritforge("sim", *words, "--rivals", "int8")
+        (alone,) = json.loads((own / "energy.json").read_text())["machines"][0]["phases"]
+        assert phase["latency"][side] == pytest.approx(alone["seconds"], rel=1e-12)
+        assert phase["energy"][side] == pytest.approx(alone["total_j_per_token"][1], rel=1e-9)
+    assert f"--workload {listed}" in (out / "report.html").read_text()
+    job = tmp_path / "job.yaml"
+    job.write_text(f"schema: tritforge.job.1\narray: 32x16\nmemory: ddr4-2400\nworkload: {listed}\n")
+    tritforge("compare", str(own), str(job), "--out", str(tmp_path / "same"))
+    (same,) = json.loads((tmp_path / "same" / "difference.json").read_text())["phases"]
+    assert same["latency"]["a"] == same["latency"]["b"]
+
+
+def test_a_comparison_of_methods_has_no_products():
+    with pytest.raises(InputError, match="workload must be left out beside methods, which need weights; give two"):
+        tritforge("compare", "--methods", "rtn", "--workload", "x.csv")
+
+
+STUDY = """schema: tritforge.whatif.1
+name: layers
+base: {{workload: {listed}, memory: ddr4-2400}}
+rivals: [int8]
+axes: {{array: [16x16, 32x16]}}
+"""
+
+
+def test_a_study_tries_machines_on_the_products(listed, tmp_path, capsys):
+    study, out = tmp_path / "layers.yaml", tmp_path / "out"
+    study.write_text(STUDY.format(listed=listed))
+    tritforge("whatif", "--study", str(study), "--out", str(out), "--processes", "1")
+    assert "tokens/s" not in capsys.readouterr().out
+    points = json.loads((out / "study.json").read_text())["points"]
+    assert [point["reason"] for point in points] == [None, None]
+    for point in points:
+        own, array = tmp_path / point["values"]["array"], point["values"]["array"]
+        words = ["--workload", str(listed), "--array", array, "--memory", "ddr4-2400", "--out", str(own)]
+        tritforge("sim", *words, "--rivals", "int8")
+        ternary, int8 = json.loads((own / "energy.json").read_text())["machines"]
+        (phase,), (rival,) = ternary["phases"], int8["phases"]
+        figures = point["metrics"]
+        assert figures["request_s"] == pytest.approx(phase["seconds"], rel=1e-12)
+        assert figures["j_per_request"] == pytest.approx(phase["total_j_per_token"][1], rel=1e-9)
+        assert figures["saved.int8.request_s"] == pytest.approx(1 - phase["seconds"] / rival["seconds"], rel=1e-9)
+        assert figures["first_token_s"] is figures["decode_j_per_token"] is figures["rival.int8.first_token_s"] is None
+
+
+def test_workloads_are_an_axis_and_equal_lists_are_one_input(listed, tmp_path):
+    copy = tmp_path / "mine" / "mine.csv"
+    copy.parent.mkdir()
+    copy.write_text(listed.read_text().replace("64,2", "64,4"))
+    study, out = tmp_path / "lists.yaml", tmp_path / "out"
+    study.write_text(
+        f"schema: tritforge.whatif.1\nname: lists\nbase: {{array: 16x16, memory: ddr4-2400}}\n"
+        f"axes: {{workload: [{listed}, {copy}, {tmp_path / 'none.csv'}]}}\n"
+    )
+    tritforge("whatif", "--study", str(study), "--out", str(out), "--processes", "1")
+    one, more, none = json.loads((out / "study.json").read_text())["points"]
+    assert one["metrics"]["request_s"] < more["metrics"]["request_s"]
+    assert one["sha256"] != more["sha256"]
+    assert none["reason"].endswith("none.csv: cannot be read (No such file or directory)")
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("base: {{workload: {listed}, prefill: 4}}", "prefill must be left out with workload"),
+        ("base: {{workload: {listed}, method: rtn}}", "method must be left out with workload"),
+        ("base: {{workload: {listed}, workload_fields: {{N: 3}}}}", "must have a variable N in its template"),
+    ],
+)
+def test_a_study_of_products_has_no_fields_of_models(listed, tmp_path, line, reason):
+    study, out = tmp_path / "layers.yaml", tmp_path / "out"
+    study.write_text(f"schema: tritforge.whatif.1\nname: l\n{line.format(listed=listed)}\naxes: {{array: [16x16]}}\n")
+    tritforge("whatif", "--study", str(study), "--out", str(out), "--processes", "1")
+    (point,) = json.loads((out / "study.json").read_text())["points"]
+    assert reason in point["reason"]
+
+
+def test_run_steps_through_the_products(listed, capsys, tmp_path):
+    table = tmp_path / "sim.json"
+    tritforge("run", "--workload", str(listed), "--array", "16x16", "--ops", "--out", str(table))
+    shown = capsys.readouterr().out
+    assert "a pass" in shown
+    assert "passes/s" in shown
+    assert [op["name"] for op in json.loads(table.read_text())["phases"][0]["ops"]] == ["up", "down"]
+    for words, part in (
+        (["--batch", "2"], "batch"),
+        (["--trace", "t.json"], "trace"),
+        (["--manifest", "m"], "manifest"),
+    ):
+        with pytest.raises(InputError, match=f"{part} must be left out with workload"):
+            tritforge("run", "--workload", str(listed), *words)

@@ -38,9 +38,10 @@ def test_a_row_replaces_that_of_the_same_run_and_format(tmp_path):
     for one in (row(), row(format="gguf-f16"), row(true_bits=2.0)):
         add_agreement(path, one)
     assert [(one.format, one.true_bits) for one in read_agreements(path).rows] == [("gguf-f16", 1.7), ("hf", 2.0)]
-    assert "| m | `rtn` | `hf` |  | 0.0 MB | 50.0% | 100.0% | 3.000 | 3.100 | 3.200 |" in agreement_markdown(
-        read_agreements(path)
-    )
+    sized = row(format="gguf-q8_0", file_bytes=12_340_000, linear_bytes=2_000_000, packed_bytes=21_000)
+    add_agreement(path, sized)
+    table = agreement_markdown(read_agreements(path))
+    assert "| `gguf-q8_0` |  | 12.3 MB | 2.0 MB | 21.0 kB (1.70) | 50.0% | 100.0% | 3.000 | 3.100 | 3.200 |" in table
 
 
 def test_the_dense_folder_agrees_in_all_and_a_faulty_one_does_not(tmp_path, monkeypatch):
@@ -56,6 +57,9 @@ def test_the_dense_folder_agrees_in_all_and_a_faulty_one_does_not(tmp_path, monk
     found = measure_agreement(folder, "hf", None, told, lambda *_: None)
     assert found.tokens_equal["a16"] == 1.0
     assert found.perplexity["theirs"] == pytest.approx(found.perplexity["a16"], rel=1e-5)
+    weights = 2 * (2 * 32 * 32 + 2 * 16 * 32 + 3 * 32 * 64)  # two layers: q and o, k and v, gate, up and down
+    assert found.linear_bytes == 4 * weights
+    assert found.packed_bytes * 8 == pytest.approx(found.true_bits * weights)
     assert found.perplexity["a8"] != pytest.approx(found.perplexity["a16"], rel=1e-5)
     monkeypatch.setattr(agreement, "_runtime", lambda *_: (agreement._Torch(_Uniform()), "uniform"))
     other = measure_agreement(folder, "hf", None, told, lambda *_: None)
@@ -69,4 +73,4 @@ class _Uniform(torch.nn.Module):
     """Every token is as likely as any other."""
 
     def forward(self, tokens):
-        return type("Output", (), {"logits": torch.zeros(1, tokens.shape[1], 264)})
+        return type("Output", (), {"logits": torch.zeros(*tokens.shape, 264)})

@@ -91,6 +91,8 @@ def test_the_dense_folder_gives_the_runs_logits_in_transformers(method, finished
 def test_llama_cpp_runs_ternary_files_as_we_do(family, kind, finished, tmp_path):
     folder = finished(family=family, group=256)
     done = export(ExportJob(checkpoint=folder, format=f"gguf-{kind}", out=tmp_path / "out"))
+    blocks = 2 * (2 * 256 * 256 + 2 * 128 * 256 + 3 * 512 * 256) // 256  # of two layers
+    assert done.linear_bytes == blocks * {"tq2_0": 66, "tq1_0": 54}[kind]  # biases of qwen2 are no quantized weights
     run = open_finished(folder)
     prompt = run.loaded.tokenizer.encode(" the thought and you")
     theirs = LlamaCpp(done.folder / done.file, 128, run.loaded.shape.vocab_size, PLAIN)
