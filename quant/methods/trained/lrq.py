@@ -34,8 +34,9 @@ class LowRankExponents(NamedTuple):
     columns: torch.Tensor
 
     def matrix(self) -> torch.Tensor:
-        """(n, k)."""
-        return self.left @ self.right + self.rows + self.columns
+        """(n, k), in float32 wherever it is taken: bfloat16 products would round weights that are not stored so."""
+        with torch.autocast(self.left.device.type, enabled=False):
+            return self.left @ self.right + self.rows + self.columns
 
 
 def learned_weight(weight: torch.Tensor, hessian: torch.Tensor | None, options: Options) -> DividedWeight:

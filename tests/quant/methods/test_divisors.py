@@ -122,6 +122,16 @@ def test_the_outermost_of_four_integers_pass_gradients_in_full():
     torch.testing.assert_close(first.exponents.each.grad, torch.tensor([[-0.2, 1.3, -2.4, 0.0]]))
 
 
+def test_exponents_are_float32_inside_mixed_precision_too():
+    generator = torch.Generator().manual_seed(0)
+    first = started("lrq", problem()[0])
+    left = torch.randn(first.exponents.left.shape, generator=generator)
+    exponents = first.exponents._replace(left=left)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = exponents.matrix()
+    assert torch.equal(inside, exponents.matrix())
+
+
 def test_zero_points_stay_while_everything_else_is_learned():
     first = started("lrq", problem()[0], levels="2bit")
     learned = [id(tensor) for tensor, rate in first.learned(0.25) if rate == 0.25]
