@@ -1,7 +1,7 @@
 """``Manifest``: what a quantized model is: method, true bits, zero fractions, hashes; readable without torch."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -12,10 +12,11 @@ from hw.trit import Packing
 from quant.kv.formats import FLOAT_BITS, KvFormat
 from quant.shapes import ModelShape
 
-__all__ = ["OUTLIER_BITS", "LinearEntry", "Manifest", "is_of_manifest", "read_manifest", "write_manifest"]
+__all__ = ["OUTLIER_BITS", "LinearEntry", "Manifest", "TableEntry", "is_of_manifest", "read_manifest", "write_manifest"]
 
 _SCHEMA, _VERSION = "tritforge.manifest", 1
 OUTLIER_BITS = 8  # of a weight, and of its row's zero point, see quant.weights.side_data.Outliers
+_KEPT_BITS = 16  # of a parameter that is not quantized, in a file of the whole model
 _REMEDY = "quantize again: make quant MODEL=..."
 
 
@@ -72,6 +73,15 @@ class LinearEntry(Record):
         return self.offset_bits > (OUTLIER_BITS * self.n if self.outliers else 0)
 
 
+class TableEntry(Record):
+    """One stored table of embedding, head or both. Bits are of what is stored, padding included."""
+
+    name: str  # embed_tokens or lm_head
+    roles: tuple[Literal["embedding", "head"], ...]
+    digits: Annotated[int, Field(ge=1)] | None  # balanced-ternary digits of an entry; None = float16
+    bits: Count
+
+
 class Manifest(Record):
     """A quantized model: how it was made, what it stores, how well it does."""
 
@@ -82,6 +92,7 @@ class Manifest(Record):
     options: dict[str, float | int | str | bool]
     packing: Packing
     linears: Annotated[list[LinearEntry], Field(min_length=1)]
+    tables: list[TableEntry] = []  # those stored; the others are the model's own
     weights_sha256: str  # of ternary.safetensors
     source_sha256: str  # of the checkpoint that was quantized
     calibration: str  # name of the calibration text
@@ -98,6 +109,23 @@ class Manifest(Record):
     def true_bits(self) -> float:
         """Stored bits per quantized weight: codes, scales, offsets, masks, permutations and low-rank factors."""
         return sum(entry.bits for entry in self.linears) / sum(entry.n * entry.k for entry in self.linears)
+
+    @property
+    def whole_bits(self) -> float:
+        """Stored bits per parameter of the whole file: the linears, embedding and head, and all else at 16 bits.
+
+        A tied table counts once as a parameter, and as often as it is stored.
+        """
+        shape, own = self.shape, 1 if self.shape.tie_embeddings else 2
+        stored = {role for entry in self.tables for role in entry.roles}
+        kept = 2 - len(stored) if own == 2 or stored else 1
+        tables = sum(entry.bits for entry in self.tables) + kept * _KEPT_BITS * shape.embedding_parameters
+        rest = shape.total_parameters - shape.linear_parameters - own * shape.embedding_parameters
+        return (sum(entry.bits for entry in self.linears) + tables + _KEPT_BITS * rest) / shape.total_parameters
+
+    def digits_of(self, role: Literal["embedding", "head"]) -> int | None:
+        """Balanced-ternary digits of an entry of embedding or head; None: float."""
+        return next((entry.digits for entry in self.tables if role in entry.roles), None)
 
     @property
     def kv_bits(self) -> float:
@@ -129,6 +157,7 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
     body = manifest.model_dump() | {
         "derived": {
             "true_bits": manifest.true_bits,
+            "whole_bits": manifest.whole_bits,
             "zero_fraction": manifest.zero_fraction,
             "kv_bits": manifest.kv_bits,
         }

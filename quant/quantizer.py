@@ -21,7 +21,7 @@ from quant.llama.evaluate import LastWord, last_word_accuracy, last_words, perpl
 from quant.llama.loading import load_model
 from quant.llama.recorder import record_pass
 from quant.llama.rotation import untie
-from quant.manifest import Manifest, is_of_manifest, read_manifest, write_manifest
+from quant.manifest import Manifest, TableEntry, is_of_manifest, read_manifest, write_manifest
 from quant.procedures.calibrate import token_windows
 from quant.procedures.carry import carry
 from quant.procedures.work import Work
@@ -31,6 +31,7 @@ from quant.shapes import ModelShape
 from quant.source import Source
 from quant.text import NamedText
 from quant.weights.checkpoint import Checkpoint, join_checkpoints
+from quant.weights.stored_table import StoredTable
 
 __all__ = ["apply_checkpoint", "put_beside", "run_job"]
 
@@ -115,6 +116,7 @@ def _run_job(
         options={name: value for name, value in options.model_dump().items() if value is not None},
         packing="5in8",
         linears=checkpoint.entries(),
+        tables=_table_entries(checkpoint, loaded.shape.tie_embeddings),
         weights_sha256=weights,
         source_sha256=loaded.weights_sha256,
         calibration=texts.calibration_name if calibrated else _NOT_CALIBRATED,
@@ -177,8 +179,10 @@ def put_beside(loaded: LoadedModel, checkpoint: Checkpoint) -> None:
     Raises:
         InputError: a gain or a table that the model does not have.
     """
-    tables = checkpoint.tables()
-    if "lm_head" in tables:  # of a rotated stream: the head is no longer the embedding
+    tables = {
+        name: table.dense() if isinstance(table, StoredTable) else table for name, table in checkpoint.tables().items()
+    }
+    if "lm_head" in tables:  # the head is no longer the embedding: of a rotated stream, or one of them in digits
         untie(loaded.model)
     retrained = [(norm_weights(loaded.model), checkpoint.norms()), (_table_weights(loaded), tables)]
     for own, replaced in retrained:
@@ -193,6 +197,23 @@ def _table_weights(loaded: LoadedModel) -> dict[str, torch.nn.Parameter]:
     """Embedding, and the head where it is not the embedding, by the names of the checkpoint."""
     embedding, head = loaded.model.model.embed_tokens.weight, loaded.model.lm_head.weight
     return {"embed_tokens": embedding} | ({} if head is embedding else {"lm_head": head})
+
+
+def _table_entries(checkpoint: Checkpoint, tied: bool) -> list[TableEntry]:
+    """The manifest's lines of the tables of a checkpoint; ``tied``: whether one of the model's was both."""
+    tables, found = checkpoint.tables(), []
+    for name, table in tables.items():
+        roles = ("embedding", "head") if tied and len(tables) == 1 else ("embedding",)
+        digits = isinstance(table, StoredTable)
+        found.append(
+            TableEntry(
+                name=name,
+                roles=("head",) if name == "lm_head" else roles,
+                digits=table.digits if digits else None,
+                bits=table.bits if digits else 8 * table.nbytes,
+            )
+        )
+    return found
 
 
 def _windows(loaded: LoadedModel, texts: Texts, text: NamedText) -> torch.Tensor:

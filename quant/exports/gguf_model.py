@@ -13,7 +13,7 @@ from hw.errors import InputError
 from quant.exports.finished import Finished
 from quant.exports.fit import one_plane
 from quant.exports.gguf_tokenizer import write_tokenizer
-from quant.llama.blocks import linear_name
+from quant.llama.blocks import is_tied, linear_name
 from quant.native.gguf_types import TQ_GROUP, encode_tq
 
 __all__ = ["GgufKind", "write_gguf"]
@@ -58,7 +58,7 @@ def write_gguf(run: Finished, path: Path, kind: GgufKind) -> str:
     linears = {f"{linear_name(layer, kind_)}.weight": (layer, kind_) for layer, kind_ in run.checkpoint}
     shape, rounded, dense = run.loaded.shape, 0.0, 0
     for name, value in run.loaded.model.state_dict().items():
-        if name == "lm_head.weight" and shape.tie_embeddings:
+        if name == "lm_head.weight" and is_tied(run.loaded.model):
             continue
         heads = {"q_proj": shape.heads, "k_proj": shape.kv_heads}.get(name.split(".")[-2]) if paired else None
         array = _rows(value.numpy(), heads)

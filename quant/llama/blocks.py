@@ -31,6 +31,7 @@ __all__ = [
     "first_blocks",
     "forget_arguments",
     "int8_activations",
+    "is_tied",
     "layer_arguments",
     "logits_of",
     "must_stream",
@@ -120,6 +121,11 @@ def working_block(model: PreTrainedModel, layer: int) -> nn.Module:
     device = model.model.embed_tokens.weight.device
     moved = {id(p): nn.Parameter(p.to(device, copy=True).float(), requires_grad=False) for p in block.parameters()}
     return copy.deepcopy(block, moved).to(device)
+
+
+def is_tied(model: PreTrainedModel) -> bool:
+    """Whether one table is embedding and head."""
+    return model.lm_head.weight is model.model.embed_tokens.weight
 
 
 def blocks(model: PreTrainedModel) -> Sequence[nn.Module]:

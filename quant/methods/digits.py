@@ -1,11 +1,12 @@
 """Round to nearest in balanced-ternary digits: tied planes worth 1, 3, 9, ... of one step per row or group.
 
 ``digits`` planes hold the ``3**digits`` integers of -limit..limit. The step of each row (or group) is fitted to the
-weights alone: from several starts, rounding and the least-squares step alternate until nothing changes.
+weights alone: from several starts, rounding and the least-squares step alternate until nothing changes. A table of
+embeddings is fitted so after its mean row is taken out and its channels are balanced.
 Ref: Lloyd, "Least squares quantization in PCM" (1982), for a uniform grid.
 """
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, NamedTuple
 
 import torch
 from pydantic import Field
@@ -15,8 +16,9 @@ from quant.methods.hessian import check_weights, spans
 from quant.methods.method import MethodOptions
 from quant.weights.solution import LinearSolution, as_stored
 
-__all__ = ["Options", "digits_solution", "fit_digits", "solve"]
+__all__ = ["Options", "TableFit", "digits_solution", "fit_digits", "fit_table", "solve"]
 
+_SPREAD_RANGE = 2.0**-12  # of a channel, to the widest
 _STARTS = (0.4, 0.55, 0.7, 0.85, 1.0)  # first steps tried, as a share of max|w| / limit
 
 
@@ -79,6 +81,25 @@ def fit_digits(weight: torch.Tensor, digits: int, iterations: int = 10) -> tuple
         best = torch.where(error < best_error, step, best)
         best_error = torch.minimum(error, best_error)
     return _codes(weight, best, limit), best
+
+
+class TableFit(NamedTuple):
+    """``W[v, c] ~ steps[v] * spread[c] * codes[v, c] + mean[c]`` of a table ``(vocabulary, n)``, all float32."""
+
+    codes: torch.Tensor
+    steps: torch.Tensor
+    spread: torch.Tensor
+    mean: torch.Tensor
+
+
+def fit_table(weight: torch.Tensor, digits: int) -> TableFit:
+    """A table in digits: mean row out, each channel over the root mean square of what is left of it, a step per row."""
+    weight = weight.float()
+    mean = weight.mean(0)
+    spread = (weight - mean).square().mean(0).sqrt()
+    spread = spread.clamp_min(float(spread.max()) * _SPREAD_RANGE or 1.0)
+    codes, steps = fit_digits((weight - mean) / spread, digits)
+    return TableFit(codes, steps, spread, mean)
 
 
 def _codes(weight: torch.Tensor, step: torch.Tensor, limit: int) -> torch.Tensor:

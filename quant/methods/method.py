@@ -37,11 +37,14 @@ __all__ = [
     "ObjectiveOptions",
     "Procedure",
     "Solver",
+    "TableRoles",
     "TunedOptions",
     "WeightOnlyOptions",
 ]
 
 GENERATED_LENGTH = 512  # tokens that the model writes in one go; distillation packs them into longer windows
+
+TableRoles = Literal["both", "embedding", "head"]
 
 Procedure = Literal["layerwise", "blockwise", "modelwise", "tuned", "stored"]
 
@@ -163,6 +166,9 @@ class ModelOptions(MethodOptions):
 
     ``tables``: whether embedding and head, tied or not, are "kept" or "trained" by distillation too, and then stored as
     float16 beside the codes; their bits are not those of the linears.
+    ``table_digits``: balanced-ternary digits of the tables that ``table_roles`` names, 0 = float16. Mean row out,
+    channels balanced, a scale per row (``quant.procedures.tables``); their latent codes train at ``table_rate``, in
+    units of codes, whatever ``tables`` says, which is then of the role that is left out.
 
     Off by default:
 
@@ -187,6 +193,9 @@ class ModelOptions(MethodOptions):
     distill_soften: Annotated[float, Field(ge=0, le=1)] = 0.5
     window: Annotated[int, Field(ge=1)] = 2
     tables: Literal["kept", "trained"] = "trained"
+    table_digits: Annotated[int, Field(ge=0, le=4)] = 0
+    table_roles: TableRoles = "both"
+    table_rate: Annotated[float, Field(gt=0)] = 0.004
     rank: Annotated[int, Field(ge=0)] = 0
     range_penalty: Annotated[float, Field(ge=0)] = 0.0
 

@@ -21,12 +21,13 @@ from transformers import PreTrainedModel
 from hw.errors import InputError
 from hw.progress import CountReport
 from quant.llama.blocks import embed
-from quant.procedures.latent import BlockFunction, BlockTensors, block_function, rotary_tables
+from quant.procedures.latent import BlockFunction, BlockTensors, LatentWeight, block_function, rotary_tables
 from quant.procedures.reconstruct import TrainingPlan, advance, hardness, mixed_precision, trainer
 from quant.procedures.recorded_step import RecordedStep
 from quant.procedures.stopwatch import stage
+from quant.procedures.tables import Tables
 
-__all__ = ["Corpus", "Tables", "distill"]
+__all__ = ["Corpus", "distill"]
 
 _LOG_STEPS = 100
 _TOKENS_PER_PASS = 8192  # through the model at a time where codes are frozen
@@ -55,17 +56,6 @@ class Corpus(NamedTuple):
             yield torch.stack([next(stream) for stream, count in counts for _ in range(count)])
 
 
-class Tables(NamedTuple):
-    """Embedding and head, float32 ``(vocabulary, hidden)`` each; one tensor where they are tied."""
-
-    embedding: Tensor
-    head: Tensor
-
-    def trained(self) -> list[Tensor]:
-        """Each tensor once."""
-        return [self.embedding] if self.head is self.embedding else [self.embedding, self.head]
-
-
 def distill(
     model: PreTrainedModel,
     teacher: list[BlockTensors],
@@ -76,12 +66,14 @@ def distill(
     plan: TrainingPlan,
     progress: CountReport,
     student_tables: Tables | None = None,
+    int8: bool = True,
 ) -> float:
     """Train what is the student's in place; the mean loss of the last tenth of the steps.
 
-    ``model`` gives the teacher's embedding, head and final norm, the student's too without ``student_tables``, and the
-    rotary tables. Latent weights train with scales and norms; where all
-    codes of the student are frozen, in the little memory that the module describes. Loss: KL(teacher || student) of
+    ``model`` gives the teacher's embedding, head and final norm, the student's too where ``student_tables`` has none of
+    its own, and the rotary tables. Latent weights train with scales and norms; where all codes of the student are
+    frozen, in the little memory that the module describes. Float weights of the student stay as they are. ``int8``:
+    whether the student's linears see int8 activations. Loss: KL(teacher || student) of
     every token; ``plan.range_penalty`` adds to it that many times the mean over blocks of the ranges of
     ``quant.procedures.latent.block_function``.
 
@@ -89,14 +81,14 @@ def distill(
         InputError: a loss that is not finite, with the step and the remedy.
     """
     device, length = corpus.real.device, corpus.real.shape[1]
-    frozen = all(weight.frozen for block in student for weight in block.weights)
+    frozen = all(isinstance(one, LatentWeight) and one.frozen for block in student for one in block.weights)
     compiled = device.type == "cuda"
     teach = block_function(model, False, compiled)
-    learn = block_function(model, True, compiled, ranges=plan.range_penalty > 0)
+    learn = block_function(model, int8, compiled, ranges=plan.range_penalty > 0)
     tables = rotary_tables(model, length)
-    trained = student_tables.trained() if student_tables else []
-    optimizer, schedule = trainer(student, [student_norm], plan.rate, steps, trained)
-    divergence = _Divergence(model, student_norm, student_tables and student_tables.head, frozen)
+    own = student_tables or Tables(None, None)
+    optimizer, schedule = trainer(student, [student_norm], plan.rate, steps, own.groups(plan.rate, plan.table_rate))
+    divergence = _Divergence(model, student_norm, frozen)
     batch = max(1, plan.tokens_per_step // length)
     rows_per_pass = max(1, _TOKENS_PER_PASS // length) if frozen else batch
     losses, hard = (torch.zeros((), device=device) for _ in range(2))
@@ -105,12 +97,13 @@ def distill(
     def train(rows: Tensor, hidden: Tensor) -> Tensor:
         loss = torch.zeros((), device=device)
         for tokens, seen in zip(rows.split(rows_per_pass), hidden.split(rows_per_pass), strict=True):
-            start = nn.functional.embedding(tokens, student_tables.embedding) if student_tables else seen
+            embedding, head = own.dense(hard if plan.soften else None)
+            start = seen if embedding is None else nn.functional.embedding(tokens, embedding)
             with mixed_precision(device):
                 with torch.no_grad():
                     teacher_states, _ = _through(teach, teacher, seen, tables, False)
                 student_states, ranges = _through(learn, softened, start, tables, frozen)
-                part = divergence(teacher_states, student_states) + plan.range_penalty * ranges
+                part = divergence(teacher_states, student_states, head) + plan.range_penalty * ranges
             part = part * (len(tokens) / batch)
             part.backward()
             loss += part.detach()
@@ -133,8 +126,8 @@ def distill(
                 raise InputError(f"distillation: loss of step {step} must be finite; lower the option 'distill_rate'")
             _log.info("distillation step %d of %d: loss %.4f", step, steps, loss.item())
         progress(step + 1, steps)
-    for table in trained:
-        table.requires_grad_(False)
+    for tensor in (tensor for group in optimizer.param_groups for tensor in group["params"]):
+        tensor.requires_grad_(False)
     return (losses / last).item()
 
 
@@ -162,20 +155,21 @@ def _through(
 
 
 class _Divergence:
-    """Mean over tokens of KL(teacher || student), in nats, from the last blocks' outputs ``(..., hidden)``."""
+    """Mean over tokens of KL(teacher || student), in nats, from the last blocks' outputs ``(..., hidden)``.
 
-    def __init__(
-        self, model: PreTrainedModel, student_norm: Tensor, student_head: Tensor | None, in_chunks: bool
-    ) -> None:
+    The student's head is the model's where none is given.
+    """
+
+    def __init__(self, model: PreTrainedModel, student_norm: Tensor, in_chunks: bool) -> None:
         head = model.lm_head.weight
-        self._teacher = model.model.norm.weight, head
-        self._student = student_norm, head if student_head is None else student_head
+        self._teacher, self._student_norm = (model.model.norm.weight, head), student_norm
         self._eps, self._in_chunks = model.config.rms_norm_eps, in_chunks
         compiled = head.device.type == "cuda"
         self._mean: Callable[..., Tensor] = torch.compile(_divergence, dynamic=False) if compiled else _divergence
 
-    def __call__(self, teacher_states: Tensor, student_states: Tensor) -> Tensor:
-        arguments = (*self._teacher, *self._student, self._eps)
+    def __call__(self, teacher_states: Tensor, student_states: Tensor, head: Tensor | None) -> Tensor:
+        student_head = self._teacher[1] if head is None else head
+        arguments = (*self._teacher, self._student_norm, student_head, self._eps)
         if not self._in_chunks:
             return self._mean(teacher_states, student_states, *arguments)
         pieces = [states.flatten(0, -2).split(_TOKENS_OF_LOGITS) for states in (teacher_states, student_states)]

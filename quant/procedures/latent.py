@@ -120,9 +120,10 @@ class BlockTensors(NamedTuple):
     mlp_norm: Tensor
 
     def trained(self) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-        """Latent weights; scales and low-rank factors; norm gains."""
-        latents = [weight.latent for weight in self.weights if not weight.frozen]
-        factors = [factor for one in self.weights for factor in (one.scales, one.left, one.right) if factor is not None]
+        """Latent weights; scales and low-rank factors; norm gains. Float weights do not train."""
+        ternary = [weight for weight in self.weights if isinstance(weight, LatentWeight)]
+        latents = [weight.latent for weight in ternary if not weight.frozen]
+        factors = [factor for one in ternary for factor in (one.scales, one.left, one.right) if factor is not None]
         return latents, factors, [self.attention_norm, self.mlp_norm]
 
     def freeze(self) -> "BlockTensors":
@@ -131,7 +132,8 @@ class BlockTensors(NamedTuple):
 
     def soften(self, hardness: Tensor) -> "BlockTensors":
         """The same block, its tensors shared, with codes as hard as ``hardness``, 0-dim, says at the time."""
-        return self._replace(weights=tuple(weight._replace(hardness=hardness) for weight in self.weights))
+        weights = (one._replace(hardness=hardness) if isinstance(one, LatentWeight) else one for one in self.weights)
+        return self._replace(weights=tuple(weights))
 
 
 def latent_weight(weight: Tensor, solution: LinearSolution, rank: int = 0) -> LatentWeight:

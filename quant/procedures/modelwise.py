@@ -13,11 +13,12 @@ from torch import Tensor
 
 from hw.artifact import atomic_path, sha256_json
 from hw.errors import InputError
+from hw.progress import StageReport
 from quant.llama.blocks import LoadedModel, block_linears, blocks, embed, streams, working_block
 from quant.llama.generate import generate_windows, generation_settings
 from quant.methods.method import GENERATED_LENGTH
 from quant.procedures.calibrate import CalibrationBlock, block_hessians
-from quant.procedures.distill import Corpus, Tables, distill
+from quant.procedures.distill import Corpus, distill
 from quant.procedures.latent import (
     BlockTensors,
     block_function,
@@ -29,13 +30,22 @@ from quant.procedures.latent import (
 from quant.procedures.linears import solve_linears
 from quant.procedures.reconstruct import TrainingPlan, reconstruct, run_in_place
 from quant.procedures.stopwatch import stage
+from quant.procedures.tables import Tables, student_tables
 from quant.procedures.unfinished_blocks import read_window, write_window
 from quant.procedures.work import Work, Written
 from quant.shapes import LINEAR_KINDS
 from quant.weights.checkpoint import write_checkpoint
 from quant.weights.solution import LinearSolution
 
-__all__ = ["distill_blocks", "reconstruct_blocks", "train_model"]
+__all__ = [
+    "corpus_of",
+    "distill_blocks",
+    "generated_text",
+    "norms_of",
+    "reconstruct_blocks",
+    "teacher_blocks",
+    "train_model",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -54,13 +64,15 @@ def train_model(work: Work) -> Written:
     work = work._replace(windows=work.windows.to(next(model.parameters()).device))
     generated = work.windows[:0]
     if options.distill_steps and options.generated_windows:
-        generated = _generated(work, options.generated_windows)
+        count = options.generated_windows
+        generated = generated_text(work.loaded, work.windows, count, work.seed, work.texts, work.progress)
     student = list(reconstruct_blocks(work))
     last_norm = model.model.norm.weight.detach().clone()
-    tables = _tables(work.loaded) if options.tables == "trained" and options.distill_steps else None
+    tables = student_tables(work.loaded, options)
     if options.distill_steps:
         distill_blocks(work, student, last_norm, generated, tables)
-    return Written(_write_blocks(student, work.parts), _norms(student, last_norm), _halves(tables))
+    stored = tables.stored() if tables else {}
+    return Written(_write_blocks(student, work.parts), norms_of(student, last_norm), stored)
 
 
 def distill_blocks(
@@ -74,12 +86,9 @@ def distill_blocks(
         InputError: a loss that is not finite.
     """
     options = work.options
-    length = min(options.distill_length, work.windows.numel() // 2)
-    real, written = (
-        tokens.flatten()[: tokens.numel() // length * length].view(-1, length) for tokens in (work.windows, generated)
-    )
+    corpus = corpus_of(work.windows, generated, options.distill_length, options.real_share)
     with stage("bring teacher", 0):
-        teacher = _teacher(work.loaded)
+        teacher = teacher_blocks(work.loaded)
     plan = TrainingPlan(
         epochs=1,
         rate=options.distill_rate,
@@ -87,8 +96,9 @@ def distill_blocks(
         seed=work.seed,
         soften=options.distill_soften,
         range_penalty=options.range_penalty,
+        table_rate=options.table_rate,
     )
-    corpus, report = Corpus(real, written, options.real_share), partial(work.progress, "distill")
+    report = partial(work.progress, "distill")
     distill(work.loaded.model, teacher, student, last_norm, corpus, options.distill_steps, plan, report, tables)
 
 
@@ -144,7 +154,7 @@ def reconstruct_blocks(work: Work) -> Iterator[BlockTensors]:
         work.progress("reconstruct", layer + 1, work.loaded.shape.layers)
 
 
-def _teacher(loaded: LoadedModel) -> list[BlockTensors]:
+def teacher_blocks(loaded: LoadedModel) -> list[BlockTensors]:
     """The float blocks on the device; a streamed model's on a GPU in bfloat16, in which they multiply anyway."""
     device = loaded.model.model.embed_tokens.weight.device
     halved = streams(loaded.model) and device.type == "cuda"
@@ -157,43 +167,28 @@ def _teacher(loaded: LoadedModel) -> list[BlockTensors]:
     return found
 
 
-def _tables(loaded: LoadedModel) -> Tables:
-    """Embedding and head of the student, where they start from the model's own.
-
-    Raises:
-        InputError: a model that scales what it looks up.
-    """
-    if "embedding" in loaded.shape.scaled:
-        raise InputError(
-            f"model {loaded.shape.name!r}: option tables must be 'kept', since the model scales its embedding; "
-            "leave the option out"
-        )
-    embedding = loaded.model.model.embed_tokens.weight.detach().float().clone()
-    head = loaded.model.lm_head.weight
-    tied = head is loaded.model.model.embed_tokens.weight
-    return Tables(embedding, embedding if tied else head.detach().float().clone())
+def corpus_of(windows: Tensor, generated: Tensor, length: int, real_share: float) -> Corpus:
+    """Calibration text and text that the model wrote, int64 ``(windows, any length)``, in windows of ``length``."""
+    length = min(length, windows.numel() // 2)
+    real, written = (
+        tokens.flatten()[: tokens.numel() // length * length].view(-1, length) for tokens in (windows, generated)
+    )
+    return Corpus(real, written, real_share)
 
 
-def _halves(tables: Tables | None) -> dict[str, np.ndarray]:
-    """Trained tables as they are stored, each tensor once."""
-    names = ("embed_tokens", "lm_head")
-    found = zip(names, tables.trained() if tables else (), strict=False)
-    return {name: table.half().cpu().numpy() for name, table in found}
-
-
-def _generated(work: Work, count: int) -> Tensor:
-    """Windows that the model writes, or wrote for an earlier job."""
-    loaded, windows = work.loaded, work.windows
+def generated_text(
+    loaded: LoadedModel, windows: Tensor, count: int, seed: int, texts: Path, progress: StageReport
+) -> Tensor:
+    """``count`` windows that the model writes, or wrote for an earlier job that kept them in ``texts``."""
     length = min(GENERATED_LENGTH, loaded.shape.max_positions)
     slice_ = hashlib.sha256(windows.cpu().numpy().tobytes()).hexdigest()
     key = sha256_json(
-        {"weights": loaded.weights_sha256, "slice": slice_, "size": [count, length], "seed": work.seed}
+        {"weights": loaded.weights_sha256, "slice": slice_, "size": [count, length], "seed": seed}
         | {"settings": generation_settings(loaded.model)},
     )
-    path = work.texts / f"generated-{key[:12]}.safetensors"
+    path = texts / f"generated-{key[:12]}.safetensors"
     if not path.is_file():
-        report = partial(work.progress, "generate text")
-        tokens = generate_windows(loaded.model, windows, count, length, work.seed, report)
+        tokens = generate_windows(loaded.model, windows, count, length, seed, partial(progress, "generate text"))
         with atomic_path(path) as temporary:
             save_file({"tokens": tokens.int().cpu()}, temporary)
     return load_file(path)["tokens"].long().to(windows.device)
@@ -243,7 +238,8 @@ def _write_blocks(student: list[BlockTensors], parts: Path) -> list[Path]:
     return written
 
 
-def _norms(student: list[BlockTensors], last_norm: Tensor) -> dict[str, np.ndarray]:
+def norms_of(student: list[BlockTensors], last_norm: Tensor) -> dict[str, np.ndarray]:
+    """Gains of a student, float32 by the names of ``quant.llama.blocks.norm_weights``."""
     gains = {"norm": last_norm}
     for layer, tensors in enumerate(student):
         gains[f"layers.{layer}.input_layernorm"] = tensors.attention_norm

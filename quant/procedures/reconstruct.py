@@ -34,14 +34,14 @@ _WARMUP = 0.05  # share of all steps
 _CLIP = 1.0  # largest gradient norm
 _BETAS = (0.9, 0.95)
 _SCALE_RATE, _NORM_RATE = 0.05, 0.05  # learning rates relative to that of the dimensionless latent weights
-_TABLE_RATE = 0.8  # of the embedding and the head, relative to that and to the root mean square of their entries
 
 
 class TrainingPlan(NamedTuple):
     """How long and how fast: ``rate`` is the peak learning rate of latent weights, in units of their codes.
 
     ``soften``: the first share of the steps, in which weights go from clamped latent ones to their codes;
-    ``range_penalty``: weight of activation ranges in the loss, in distillation alone.
+    ``range_penalty``: weight of activation ranges in the loss; ``table_rate``: peak learning rate of latent codes of
+    embedding and head, where they are in digits. Both in distillation alone.
     """
 
     epochs: int
@@ -50,6 +50,7 @@ class TrainingPlan(NamedTuple):
     seed: int
     soften: float = 0.0
     range_penalty: float = 0.0
+    table_rate: float = 0.004
 
 
 def learning_rate(step: int, steps: int) -> float:
@@ -79,27 +80,31 @@ def run_in_place(function: BlockFunction, hidden: Tensor, tables: tuple[Tensor, 
 
 
 def trainer(
-    blocks: list[BlockTensors], extra_norms: list[Tensor], rate: float, steps: int, tables: Sequence[Tensor] = ()
+    blocks: list[BlockTensors],
+    extra_norms: list[Tensor],
+    rate: float,
+    steps: int,
+    tables: Sequence[dict[str, object]] = (),
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """Adam over the latent weights, scales, norms and ``tables``, each with its own rate, and the schedule of all."""
+    """Adam over the latent weights, scales, norms and ``tables``, each with its own rate, and the schedule of all.
+
+    ``tables``: parameter groups of what trains of embedding and head.
+    """
     latents, scales, norms = ([t for block in blocks for t in block.trained()[part]] for part in range(3))
-    for tensor in (*latents, *scales, *norms, *extra_norms, *tables):
-        tensor.requires_grad_(True)
     groups = [
         {"params": latents, "lr": rate},
         {"params": scales, "lr": rate * _SCALE_RATE},
         {"params": [*norms, *extra_norms], "lr": rate * _NORM_RATE},
-        *({"params": [table], "lr": rate * _TABLE_RATE * _root_mean_square(table)} for table in tables),
+        *tables,
     ]
+    groups = [group for group in groups if group["params"]]
+    for tensor in (tensor for group in groups for tensor in group["params"]):
+        tensor.requires_grad_(True)
     gpu = norms[0].device.type == "cuda"
     if gpu:  # on the device, where a recorded step reads them
         groups = [group | {"lr": torch.tensor(group["lr"], device=norms[0].device)} for group in groups]
     optimizer = torch.optim.Adam(groups, betas=_BETAS, fused=gpu, capturable=gpu)
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate(step, steps))
-
-
-def _root_mean_square(table: Tensor) -> float:
-    return table.detach().float().square().mean().sqrt().item()
 
 
 def reconstruct(

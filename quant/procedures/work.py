@@ -1,5 +1,6 @@
 """``Work``: what every procedure is given; ``Written``: what it leaves."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ from torch import Tensor
 from hw.progress import StageReport
 from quant.llama.blocks import LoadedModel
 from quant.methods.method import Method, MethodOptions
+from quant.weights.stored_table import StoredTable
 
 __all__ = ["Work", "Written"]
 
@@ -34,9 +36,10 @@ class Work(NamedTuple):
 class Written(NamedTuple):
     """Checkpoints of the blocks, in order, and what was retrained beside them and is in none.
 
-    ``norms``: gains, float32 by name; ``tables``: embedding and head, float16 ``(vocabulary, hidden)`` by name.
+    ``norms``: gains, float32 by name; ``tables``: embedding and head by name, float16 ``(vocabulary, hidden)`` or in
+    digits.
     """
 
     parts: list[Path]
     norms: dict[str, np.ndarray]
-    tables: dict[str, np.ndarray] = {}
+    tables: Mapping[str, np.ndarray | StoredTable] = {}

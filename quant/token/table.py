@@ -1,12 +1,24 @@
-"""An embedding or head table in balanced-ternary digits: mean row out, channels balanced, a step per row."""
+"""An embedding or head table in balanced-ternary digits: rounded here, or the integers that a run has trained."""
 
+import numpy as np
 import torch
 
 from hw.errors import InputError
 from hw.token.table import Table, table_constants
-from quant.methods.digits import fit_digits
+from quant.methods.digits import fit_table
+from quant.weights.stored_table import StoredTable
 
-__all__ = ["table_in_digits"]
+__all__ = ["stored_constants", "table_in_digits"]
+
+
+def stored_constants(table: StoredTable, fraction: int) -> Table:
+    """The very integers of a run's table, for words of ``fraction`` bits; row scales keep 12 of their bits, all there.
+
+    Raises:
+        InputError: row scales too far apart for logits, or sums that may leave the accumulator.
+    """
+    rows, spread, mean = (part.astype(np.float64) for part in (table.rows, table.spread, table.mean))
+    return table_constants(table.codes, table.digits, rows, spread, mean, fraction)
 
 
 def table_in_digits(weight: torch.Tensor, digits: int, fraction: int) -> Table:
@@ -19,10 +31,6 @@ def table_in_digits(weight: torch.Tensor, digits: int, fraction: int) -> Table:
     """
     if not 1 <= digits <= 5:
         raise InputError(f"table digits must be 1 to 5, not {digits}")
-    weight = weight.float()
-    mean = weight.mean(0)
-    spread = (weight - mean).square().mean(0).sqrt()
-    spread = spread.clamp_min(float(spread.max()) * 2.0**-12 or 1.0)
-    codes, step = fit_digits((weight - mean) / spread, digits)
-    arrays = (codes.numpy(), digits, step.double().numpy(), spread.double().numpy(), mean.double().numpy())
-    return table_constants(*arrays, fraction)
+    fit = fit_table(weight, digits)
+    steps, spread, mean = (part.double().numpy() for part in (fit.steps, fit.spread, fit.mean))
+    return table_constants(fit.codes.numpy(), digits, steps, spread, mean, fraction)

@@ -2,7 +2,8 @@
 
 Tensors are named ``layers.<layer>.<kind>.<array>`` with the arrays of ``quant.weights.storage``, ``norms.<name>``,
 ``biases.<layer>.<kind>`` where outputs have constants, and ``tables.<name>`` where embedding and head were retrained
-too. The file's one metadata entry holds the ``LinearHeader`` of every linear.
+too, float16, or ``tables.<name>.<array>`` with the arrays of ``quant.weights.stored_table`` where they are in digits.
+The file's one metadata entry holds the ``LinearHeader`` of every linear.
 """
 
 import json
@@ -31,6 +32,7 @@ from quant.weights.storage import (
     store_linear,
 )
 from quant.weights.stored_arrays import check_arrays
+from quant.weights.stored_table import StoredTable, read_table
 
 if TYPE_CHECKING:
     from quant.weights.solution import LinearSolution
@@ -176,9 +178,22 @@ class Checkpoint:
             found[place] = value
         return found
 
-    def tables(self) -> dict[str, np.ndarray]:
-        """Embedding (``embed_tokens``) and untied head (``lm_head``) in the model's place, float16; empty if kept."""
-        return self._beside("tables.")
+    def tables(self) -> dict[str, np.ndarray | StoredTable]:
+        """Embedding (``embed_tokens``) and untied head (``lm_head``) in the model's place; those kept are not there.
+
+        float16, or in digits. A tied model whose embedding alone is here has it for its head too.
+
+        Raises:
+            InputError: a table in digits whose arrays do not fit each other.
+        """
+        arrays: dict[str, dict[str, np.ndarray]] = {}
+        for name, value in self._beside("tables.").items():
+            table, _, part = name.partition(".")
+            arrays.setdefault(table, {})[part] = value
+        return {
+            name: parts[""] if parts.keys() == {""} else read_table(parts, f"{self.path}: tables.{name}")
+            for name, parts in arrays.items()
+        }
 
     def entries(self) -> list[LinearEntry]:
         """The manifest's line of every linear, its bits counted from the stored arrays."""
@@ -266,14 +281,18 @@ def join_checkpoints(
     path: Path,
     parts: Sequence[Path],
     norms: Mapping[str, np.ndarray] | None = None,
-    tables: Mapping[str, np.ndarray] | None = None,
+    tables: Mapping[str, np.ndarray | StoredTable] | None = None,
 ) -> None:
-    """Write the linears of ``parts``, ``norms`` and ``tables``, float16 by name, as one checkpoint."""
+    """Write the linears of ``parts``, ``norms`` and ``tables``, float16 or in digits by name, as one checkpoint."""
     tensors, headers = {}, {}
     for part in map(Checkpoint, parts):
         tensors |= part.tensors()
         headers |= part.headers
-    tensors |= {f"tables.{name}": np.asarray(value, dtype=np.float16) for name, value in (tables or {}).items()}
+    for name, table in (tables or {}).items():
+        if isinstance(table, StoredTable):
+            tensors |= {f"tables.{name}.{part}": array for part, array in table.arrays().items()}
+        else:
+            tensors[f"tables.{name}"] = np.asarray(table, dtype=np.float16)
     _write(path, tensors, headers, norms or {})
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from quant.manifest import LinearEntry, Manifest, read_manifest, write_manifest
+from quant.manifest import LinearEntry, Manifest, TableEntry, read_manifest, write_manifest
 from quant.recording import decode_statistics, prefill_statistics, sums_digest
 from quant.shapes import load_shape
 
@@ -38,6 +38,30 @@ def test_offsets_are_what_remains_beside_the_zero_points_of_outliers():
     assert LARGE.model_copy(update={"outliers": 0}).has_offsets
     assert not SMALL.has_offsets
     assert SMALL.model_copy(update={"offset_bits": 1}).has_offsets
+
+
+@pytest.mark.parametrize(
+    ("tied", "tables", "stored"),
+    [
+        (True, {}, 16 * 32768),
+        (False, {}, 16 * 2 * 32768),
+        (True, {("embedding", "head"): 70000}, 70000),
+        (True, {("head",): 70000}, 70000 + 16 * 32768),  # the embedding is still there
+        (True, {("embedding",): 70000, ("head",): 16 * 32768}, 70000 + 16 * 32768),
+        (False, {("embedding",): 70000, ("head",): 60000}, 130000),
+    ],
+)
+def test_bits_of_the_whole_file_count_tables_and_all_else(tied, tables, stored):
+    """512 x 64 entries a table; what is neither linear nor table stays at 16 bits."""
+    shape = load_shape("stories260K").model_copy(update={"tie_embeddings": tied})
+    entries = [
+        TableEntry(name="lm_head" if roles == ("head",) else "embed_tokens", roles=roles, digits=1, bits=bits)
+        for roles, bits in tables.items()
+    ]
+    whole = manifest(SMALL, LARGE).model_copy(update={"shape": shape, "tables": entries})
+    norms = shape.total_parameters - shape.linear_parameters - (1 if tied else 2) * 32768
+    assert whole.whole_bits == pytest.approx((256 + 2504 + stored + 16 * norms) / shape.total_parameters)
+    assert whole.digits_of("head") == (1 if any("head" in roles for roles in tables) else None)
 
 
 def test_true_bits_are_per_weight_and_zeros_per_trit(tmp_path):

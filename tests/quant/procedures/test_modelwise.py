@@ -14,9 +14,10 @@ from quant.methods.rtn import Options as RtnOptions
 from quant.methods.rtn import solve as rtn
 from quant.procedures.calibrate import token_windows
 from quant.procedures.carry import carry
-from quant.procedures.distill import Corpus, Tables, distill
+from quant.procedures.distill import Corpus, distill
 from quant.procedures.latent import BlockTensors, block_function, block_tensors, latent_weight, rotary_tables
 from quant.procedures.reconstruct import TrainingPlan, hardness, learning_rate, reconstruct
+from quant.procedures.tables import Tables
 from quant.quantizer import apply_checkpoint, put_beside
 from quant.source import resolve
 from quant.weights.checkpoint import Checkpoint, join_checkpoints
@@ -174,6 +175,8 @@ CHANGES = [
     {"rank": 1, "distilled": "scales"},
     {"tables": "trained"},
     {"tables": "trained", "distilled": "scales"},
+    {"table_digits": 1},
+    {"table_digits": 2, "table_roles": "head", "distilled": "scales"},
 ]
 
 
