@@ -1,9 +1,10 @@
 """A quantized LLaMA as a ``hw.token.model.TokenModel``: every weight and constant of the whole token."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
+import torch
 
 from hw.errors import InputError
 from hw.progress import StageReport
@@ -14,13 +15,14 @@ from hw.token.formats import Flags, check_accumulator
 from hw.token.model import TokenModel
 from hw.token.norm import norm_constants
 from hw.token.rope import neighbour_rows, rotary_table
-from hw.token.table import looked_up
-from quant.llama.blocks import LoadedModel, norm_weights
+from hw.token.table import Table, looked_up
+from quant.llama.blocks import LoadedModel, is_tied, norm_weights
 from quant.shapes import ModelShape
 from quant.token.job import TokenFormat
 from quant.token.linears import parts_of
-from quant.token.table import table_in_digits
+from quant.token.table import stored_constants, table_in_digits
 from quant.weights.solution import LinearSolution
+from quant.weights.stored_table import StoredTable
 
 __all__ = ["token_model", "with_attention"]
 
@@ -32,10 +34,13 @@ def token_model(
     windows: np.ndarray,
     context: int,
     progress: StageReport | None = None,
+    tables: Mapping[str, StoredTable] | None = None,
 ) -> TokenModel:
     """Build the integers of a model whose linears are ``solution(layer, kind)``; norms and tables are ``loaded``'s.
 
-    ``windows``: sample tokens ``(count, length)`` that the shifts are calibrated on; ``context``: the longest one.
+    ``tables``: those whose integers a run has trained, by their names in its checkpoint; the others are rounded to the
+    digits of ``form``. ``windows``: sample tokens ``(count, length)`` that the shifts are calibrated on; ``context``:
+    the longest one.
 
     Raises:
         InputError: an architecture or a solution that the whole token has no kernels for, or formats that do not fit.
@@ -43,10 +48,8 @@ def token_model(
     shape, model = loaded.shape, loaded.model
     _check(shape, form, context)
     gains = {name: gain.detach().double().cpu().numpy() for name, gain in norm_weights(model).items()}
-    embedding = table_in_digits(model.model.embed_tokens.weight.detach().cpu(), form.table_digits, FRACTION)
-    head = embedding
-    if not shape.tie_embeddings:
-        head = table_in_digits(model.lm_head.weight.detach().cpu(), form.table_digits, FRACTION)
+    embedding = _table("embed_tokens", model.model.embed_tokens.weight, form, tables or {})
+    head = embedding if is_tied(model) else _table("lm_head", model.lm_head.weight, form, tables or {})
     made = TokenModel(
         embedding=embedding,
         layers=[_layer(shape, number, solution, gains, form, context) for number in range(shape.layers)],
@@ -74,6 +77,12 @@ def with_attention(
         if progress:
             progress("integers", len(layers), len(model.layers))
     return replace(model, layers=layers, form=form, flags=Flags())
+
+
+def _table(name: str, weight: torch.Tensor, form: TokenFormat, tables: Mapping[str, StoredTable]) -> Table:
+    if name in tables:
+        return stored_constants(tables[name], FRACTION)
+    return table_in_digits(weight.detach().cpu(), form.table_digits, FRACTION)
 
 
 def _layer(

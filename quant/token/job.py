@@ -21,7 +21,11 @@ class TokenFormat(Record):
     value_digits: Digits = Field(3, description="balanced-ternary digits of V in the cache")
     rotate: bool = Field(True, description="rotate q and k by the Walsh-Hadamard transform of a head")
     block: Count = Field(64, description="tokens per block of the softmax")
-    table_digits: Digits = Field(4, description="balanced-ternary digits of the embedding table and of the head's")
+    table_digits: Digits = Field(
+        4,
+        description="balanced-ternary digits of the embedding table and of the head's; by default those that a run "
+        "trained them in, else 4",
+    )
 
     @property
     def attention(self) -> AttentionFormat:

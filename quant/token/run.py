@@ -10,11 +10,12 @@ import numpy as np
 import torch
 
 from hw.artifact import sha256_json
+from hw.errors import InputError
 from hw.progress import StageReport
 from hw.token.model import TokenModel
 from quant.exports.finished import open_finished, refuse_biases
 from quant.job import QuantJob
-from quant.llama.blocks import LoadedModel
+from quant.llama.blocks import LoadedModel, is_tied
 from quant.llama.loading import load_model
 from quant.pipeline import quantize
 from quant.procedures.calibrate import token_windows
@@ -23,10 +24,11 @@ from quant.registry import options_for
 from quant.source import resolve
 from quant.text import NamedText, calibration_text, read_text
 from quant.token.build import token_model, with_attention
-from quant.token.job import SWEEP, TokenJob
+from quant.token.job import SWEEP, TokenFormat, TokenJob
 from quant.token.perplexity import float_losses, losses_in_turn
 from quant.token.results import TokenRow
 from quant.weights.checkpoint import Checkpoint
+from quant.weights.stored_table import StoredTable
 
 __all__ = ["TokenRun", "prepare"]
 
@@ -116,11 +118,30 @@ def prepare(job: TokenJob, report: StageReport) -> TokenRun:
     length = min(job.length, resolve(job.model).shape.max_positions)
     job = job.model_copy(update={"length": length})
     loaded, checkpoint, folder, made = _taken_up(job) if job.checkpoint else _quantized(job, report)
-    run = TokenRun(job.model_copy(update=made), loaded, None, folder, None)
+    tables = {name: table for name, table in checkpoint.tables().items() if isinstance(table, StoredTable)}
+    form = _with_table_digits(job.form, tables, is_tied(loaded.model))
+    run = TokenRun(job.model_copy(update={**made, "form": form}), loaded, None, folder, None)
     context = max(length, len(run.prompt()) + job.tokens)
     run.samples = _windows(loaded, calibration_text(job.calib), length, job.calibration_windows)
-    run.model = token_model(loaded, checkpoint.solution, job.form, run.samples, context, report)
+    run.model = token_model(loaded, checkpoint.solution, form, run.samples, context, report, tables)
     return run
+
+
+def _with_table_digits(form: TokenFormat, tables: dict[str, StoredTable], tied: bool) -> TokenFormat:
+    """The format with the digits of a run whose tables are all in digits; only a table that is not is rounded.
+
+    Raises:
+        InputError: other digits asked for than the run has.
+    """
+    if len(tables) < (1 if tied else 2):
+        return form
+    digits = max(table.digits for table in tables.values())
+    if "table_digits" in form.model_fields_set and form.table_digits != digits:
+        raise InputError(
+            f"table_digits must be {digits}, which the run's embedding and head were trained in, not "
+            f"{form.table_digits}; leave it out, or take a run of table_digits=0"
+        )
+    return form.model_copy(update={"table_digits": digits})
 
 
 def _taken_up(job: TokenJob) -> tuple[LoadedModel, Checkpoint, Path, dict[str, object]]:

@@ -8,11 +8,12 @@ from hw.errors import InputError
 from hw.token.table import looked_up
 from quant.llama.blocks import decoder_linears
 from quant.methods.digits import Options, solve
+from quant.procedures.tables import digit_table
 from quant.shapes import Experts
 from quant.token.build import _check, token_model
 from quant.token.job import TokenFormat
 from quant.token.perplexity import float_losses, integer_losses
-from quant.token.table import table_in_digits
+from quant.token.table import stored_constants, table_in_digits
 from tests.quant.tiny import TEXT
 
 FINE = TokenFormat(key_digits=5, value_digits=5, table_digits=5)
@@ -74,6 +75,16 @@ def test_a_table_is_its_float_original_within_half_a_step():
     assert errors == sorted(errors, reverse=True)
     with pytest.raises(InputError, match=r"^table digits must be 1 to 5, not 6$"):
         table_in_digits(table, 6, 10)
+
+
+@pytest.mark.parametrize("digits", [1, 2, 3])
+def test_a_run_s_own_table_keeps_every_integer(digits):
+    table = torch.randn(30, 16) * torch.linspace(0.5, 2, 16) + torch.linspace(-1, 1, 16)
+    stored = digit_table(table, digits).stored()
+    made = stored_constants(stored, 10)
+    assert np.array_equal(made.weights, stored.codes)
+    assert np.array_equal(made.rows.value(), stored.rows.astype(np.float64))
+    assert np.abs(made.values() - stored.dense()).max() < 2.0**-10  # the mean row in words of 10 fraction bits
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,27 @@ def test_processes_and_a_finished_run_give_the_same_figures(run, tiny_text, tmp_
         run(*arguments, "--checkpoint", str(checkpoint.parent), "--method", "rtn")
 
 
+TRAINED = (
+    *("epochs=0", "distill_steps=2", "generated_windows=0", "distill_length=8", "distill_tokens_per_step=16"),
+    *("group=8", "flips=0"),
+)
+
+
+@pytest.mark.parametrize("roles", ["both", "head"])
+def test_tables_that_a_run_trained_in_digits_are_its_own(run, tiny_text, roles):
+    given = [one for option in (*TRAINED, "table_digits=2", f"table_roles={roles}") for one in ("--options", option)]
+    arguments = ("--tokens", "0", "--json", "--calib", str(tiny_text), "--text", str(tiny_text), "--windows", "2")
+    made = ("--method", "pt-bitnet-full", *given)
+    (row,) = json.loads(run(*arguments, *made))["measured"]
+    assert row["form"]["table_digits"] == (2 if roles == "both" else 4)  # the embedding alone is rounded here
+    if roles == "both":
+        assert row["same_trits"] == pytest.approx(row["float_attention"], rel=0.01)  # int8 of a mean row in 10 bits
+        with pytest.raises(
+            InputError, match=r"^table_digits must be 2, which the run's embedding and head were trained"
+        ):
+            run(*arguments, *made, "--table-digits", "3")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
