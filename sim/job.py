@@ -14,6 +14,7 @@ from quant.shapes import ModelShape
 from sim.attention import choose_digits
 from sim.cores import CoreGroup, CoreSplit
 from sim.execution import Execution
+from sim.head import choose_head, embedding_bits
 from sim.memory import Channels, MemoryConfig, load_memory
 from sim.result import SimResult
 from sim.simulator import array_formats, simulate_trace
@@ -69,9 +70,14 @@ class SimJob(Execution):
     head_digits: Annotated[int, Field(ge=1, le=MAX_PLANES)] | None = Field(
         None,
         description="balanced-ternary digits of an lm_head weight, which a ternary array multiplies as it does trits: "
-        "1 is ternary, 3 hold int4; more than 1 need an array with digits",
+        "1 is ternary, 3 hold int4; more than 1 need an array with digits; by default those that the model's head was "
+        "quantized to, where the array multiplies them",
     )
-    embedding_bits: Literal[2, 4, 8, 16] = Field(16, description="bits of an embedding weight in DRAM; 2: trits")
+    embedding_bits: Literal[2, 4, 8, 16] | None = Field(
+        None,
+        description="bits of an embedding weight in DRAM; 2: trits; by default what holds the digits that the model's "
+        "embedding was quantized to, else 16",
+    )
     zero_fraction: Annotated[float, Field(ge=0, lt=1)] | None = Field(
         None,
         description="share of zeros among the trits of a model whose weights were not quantized here; by default that "
@@ -202,12 +208,13 @@ class SimJob(Execution):
         asked = self.key_digits, self.value_digits, self.rotate
         digits = choose_digits(array, shape.head_dim, self.execution, *asked, manifest)
         plain = array_formats(array)
+        head = None if self.head_bits else choose_head(array, self.execution, manifest)
         changes = {
             "kv_bits": self.kv_bits,
             "digits": digits,
             "head_bits": self.head_bits or plain.head_bits,
-            "head_digits": self.head_digits,
-            "embedding_bits": self.embedding_bits,
+            "head_digits": self.head_digits or head,
+            "embedding_bits": self.embedding_bits or embedding_bits(manifest),
             "zero_fraction": self.zero_fraction,
         }
         return plain.model_copy(update=changes)

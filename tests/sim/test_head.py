@@ -4,6 +4,7 @@ import pytest
 
 from hw.config import ArrayConfig, sized
 from hw.errors import InputError
+from quant.manifest import Manifest, TableEntry
 from quant.shapes import load_shape
 from sim.job import SimJob
 from sim.memory import load_memory
@@ -54,6 +55,35 @@ def test_options_reach_the_formats_and_rivals_keep_their_own():
     assert (formats.head_digits, formats.head_bits, formats.embedding_bits) == (2, 4, 8)
     assert job.as_rival().formats(DIGITS.baseline("fp16"), SHAPE).head_digits is None
     assert SimJob().formats(DIGITS.baseline("fp16"), SHAPE).head_bits == 16
+
+
+def quantized(head, embedding):
+    """A run whose head and embedding are in digits, or float where None."""
+    entries = [
+        TableEntry(name="lm_head", roles=("head",), digits=head, bits=1),
+        TableEntry(name="embed_tokens", roles=("embedding",), digits=embedding, bits=1),
+    ]
+    return Manifest.model_construct(tables=entries, kv=None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "array", "manifest", "wanted"),
+    [
+        ({}, DIGITS, quantized(3, 1), (3, 2)),
+        ({}, DIGITS, quantized(1, 2), (1, 4)),
+        ({}, DIGITS, quantized(2, 3), (2, 8)),
+        ({}, DIGITS, quantized(None, None), (None, 16)),
+        ({}, sized(8, 8), quantized(1, 1), (1, 2)),
+        ({}, sized(8, 8), quantized(2, 2), (None, 4)),  # one plane: the head stays 8 bits on the vector unit
+        ({}, DIGITS.baseline("int8"), quantized(1, 1), (None, 2)),
+        ({"head_digits": 4, "embedding_bits": 16}, DIGITS, quantized(1, 1), (4, 16)),
+        ({"head_bits": 4}, DIGITS, quantized(1, 1), (None, 2)),
+        ({"placement": {"lm_head": "vector"}}, DIGITS, quantized(1, 1), (None, 2)),
+    ],
+)
+def test_a_quantized_model_brings_its_own_digits_unless_asked_otherwise(changes, array, manifest, wanted):
+    formats = SimJob(**changes).formats(array, SHAPE, manifest)
+    assert (formats.head_digits, formats.embedding_bits) == wanted
 
 
 @pytest.mark.parametrize(
