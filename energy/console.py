@@ -20,7 +20,7 @@ COMMANDS = {
     "demo": SIM["demo"],
     **{name: ENERGY[name] for name in ("list", "table")},
     "run": SIM["run"],
-    **{name: QUANT[name] for name in ("integer", "program", "kv", "rewrite")},
+    **{name: QUANT[name] for name in ("integer", "program", "kv", "vocabulary", "rewrite")},
     **{name: QUANT[name] for name in ("export", "check-export", "results", "extras")},
     **{name: SIM[name] for name in ("workload", "replay", "mappings", "dram", "references", "bench")},
     "bench-quant": QUANT["bench"],

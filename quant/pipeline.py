@@ -18,7 +18,7 @@ from quant.registry import NATIVE, check_method
 from quant.source import Source, located, resolve
 from quant.weights.checkpoint import Checkpoint
 
-__all__ = ["MODELS_FOLDER", "Quantized", "quantize"]
+__all__ = ["MODELS_FOLDER", "Quantized", "model_folder", "quantize"]
 
 MODELS_FOLDER = Path("build") / "models"
 
@@ -72,9 +72,14 @@ def quantize(job: QuantJob, progress: StageReport | None = None) -> Quantized:
 
                 for left in folder.rglob(".*.tmp"):  # by a run that was killed while it wrote
                     left.unlink()
-                run_job(job, source, texts, folder, MODELS_FOLDER / file_name(source.name), report)
+                run_job(job, source, texts, folder, model_folder(source), report)
                 shutil.rmtree(folder / "parts", ignore_errors=True)
     return Quantized(folder=folder)
+
+
+def model_folder(source: Source) -> Path:
+    """Where runs of a model are kept, with what they share."""
+    return MODELS_FOLDER / file_name(source.name)
 
 
 def _folder(job: QuantJob, source: Source, texts: Texts) -> Path:
@@ -89,7 +94,7 @@ def _folder(job: QuantJob, source: Source, texts: Texts) -> Path:
             "seed": job.seed,
         }
     )
-    return MODELS_FOLDER / file_name(source.name) / f"{job.method}-{key[:12]}"
+    return model_folder(source) / f"{job.method}-{key[:12]}"
 
 
 def _is_complete(folder: Path, job: QuantJob, texts: Texts) -> bool:

@@ -1,0 +1,67 @@
+"""``TableJob``: which tables to put into ternary digits, how to train them, what to measure; readable without torch."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from hw.document import Record
+from quant.job import QuantJob
+from quant.methods.method import TableRoles
+
+__all__ = ["TableJob"]
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class TableJob(Record):
+    """Embedding and head of a model in digits, while the decoder linears stay float."""
+
+    model: str = Field(description="shipped name, Hugging Face directory or hub id, .gguf or llama2.c .bin file")
+    digits: Annotated[int, Field(ge=1, le=4)] = Field(1, description="balanced-ternary digits of a table's entry")
+    roles: TableRoles = Field("both", description="which tables: embedding, head, or both")
+    steps: Annotated[int, Field(ge=0)] = Field(
+        1500, description="steps of distillation, which train the tables and the norms; 0: rounded, not trained"
+    )
+    rate: Annotated[float, Field(gt=0)] = Field(0.004, description="peak learning rate of latent codes, in codes")
+    norm_rate: Annotated[float, Field(gt=0)] = Field(0.0001, description="peak learning rate of the norms' gains")
+    tokens_per_step: Count = Field(8192, description="tokens per step of distillation")
+    soften: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.0, description="share of the steps over which entries harden from clamped latent values to their codes"
+    )
+    generated_windows: Annotated[int, Field(ge=0)] = Field(
+        1024, description="windows of 512 tokens that the model writes, to learn from beside the calibration text"
+    )
+    real_share: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.25, description="share of each step's windows that are calibration text"
+    )
+    learned_length: Annotated[int, Field(ge=2)] = Field(2048, description="tokens per window of distillation")
+    text: Path | None = Field(
+        None, description="text that perplexities are measured on; by default a slice of the stdlib's pydoc_data.topics"
+    )
+    windows: Count | None = Field(
+        None, description="evaluated windows; by default all of a file, 8 of the built-in text"
+    )
+    length: Annotated[int, Field(ge=2)] | None = Field(
+        None, description="tokens per window, of both texts; by default 2048 for files, 512 for the built-in text"
+    )
+    calib: Path | None = Field(
+        None, description="text to calibrate on; by default another slice of the stdlib's pydoc_data.topics"
+    )
+    calibration_windows: Count | None = Field(
+        None, description="calibration windows; by default up to 128 of a file, 16 of the built-in text"
+    )
+    seed: int = Field(0, description="seed of everything that is drawn at random")
+    device: str = Field("cpu", description="torch device of the work: cpu or cuda")
+
+    @property
+    def texts(self) -> QuantJob:
+        """The part that names texts and windows."""
+        shared = ("model", "text", "windows", "length", "calib", "calibration_windows", "seed", "device")
+        return QuantJob(**{name: getattr(self, name) for name in shared})
+
+    @property
+    def identity(self) -> dict[str, object]:
+        """All that changes the table, but for the model and the calibration text."""
+        named = ("text", "windows", "length", "calib", "calibration_windows", "model", "device")
+        return self.model_dump(exclude=set(named), mode="json")
