@@ -78,7 +78,13 @@ def _print_manifest(manifest: Manifest, folder: Path, seconds: float) -> None:
     for name in (manifest.evaluation, *manifest.more_perplexity):
         console.print(f"evaluated on   {name}", highlight=False)
     console.print(f"calibrated on  {manifest.calibration}", highlight=False)
-    bits = f"{manifest.true_bits:.3f} stored bits per weight, {manifest.zero_fraction:.1%} zero trits"
+    bits = (
+        f"{manifest.true_bits:.3f} stored bits per weight ({manifest.whole_bits:.2f} per parameter of the whole file)"
+    )
+    bits = f"{bits}, {manifest.zero_fraction:.1%} zero trits"
+    for table in manifest.tables:
+        digits = "float16" if table.digits is None else f"{table.digits} ternary digit{'s' * (table.digits > 1)}"
+        console.print(f"{' and '.join(table.roles):<14} in {digits}", highlight=False)
     groups = " and ".join("whole rows" if size is None else str(size) for size in manifest.group_sizes)
     console.print(f"{bits}, scale groups of {groups}, {seconds:.0f} s", highlight=False)
     console.print(f"wrote {folder}/: ternary.safetensors, manifest.json, recording.*", style="green", highlight=False)

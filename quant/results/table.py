@@ -10,13 +10,14 @@ from hw.document import Record, load_json
 from hw.errors import InputError
 from quant.manifest import Manifest
 from quant.methods.method import GENERATED_LENGTH
+from quant.shapes import load_shape, model_names
 
 __all__ = ["RESULTS_FILE", "Results", "Row", "add_row", "read_results", "results_markdown", "row_of"]
 
 RESULTS_FILE = Path("docs") / "results" / "quantization.json"
 
 _HEADER = (
-    *("model", "method", "options", "seed", "true bits", "ppl A16", "ppl A8", "x FP"),
+    *("model", "method", "options", "seed", "true bits", "whole file", "ppl A16", "ppl A8", "x FP"),
     *("last words", "share of FP", "tokens written / distilled on", "time", "machine"),
 )
 _WORDS = ("model", "method", "options", "machine")
@@ -31,6 +32,7 @@ class Row(Record):
     options: dict[str, float | int | str | bool | None]  # those given on the command line
     seed: int
     true_bits: float
+    whole_bits: float | None = None  # per parameter of the whole file, tables included; None: tables at 16 bits
     perplexity: dict[str, float]  # keys: "fp", "fp_a8", "a16", "a8"
     last_word: dict[str, float]  # keys: "fp_a8", "a8"
     evaluation: str
@@ -54,6 +56,7 @@ def row_of(manifest: Manifest, options: dict[str, object], seed: int, seconds: f
         options=options,
         seed=seed,
         true_bits=manifest.true_bits,
+        whole_bits=manifest.whole_bits,
         perplexity=manifest.perplexity,
         last_word=manifest.last_word,
         evaluation=manifest.evaluation,
@@ -105,7 +108,7 @@ def _unquantized_cells(row: Row) -> list[str]:
     """The model before quantization, as this run measured it."""
     float_ppl, int8_ppl = (_number(row.perplexity.get(name), ".2f") for name in ("fp", "fp_a8"))
     words = _number(row.last_word.get("fp_a8"), ".1%")
-    return [row.model, "full precision", "", "-", "16", float_ppl, int8_ppl, "1.00", words, "100%", "-", "-", ""]
+    return [row.model, "full precision", "", "-", "16", "16", float_ppl, int8_ppl, "1.00", words, "100%", "-", "-", ""]
 
 
 def _cells(row: Row) -> list[str]:
@@ -117,6 +120,7 @@ def _cells(row: Row) -> list[str]:
         ", ".join(f"{name} {'row' if value is None else value}" for name, value in row.options.items()) or "defaults",
         str(row.seed),
         f"{row.true_bits:.3f}",
+        _number(_whole_bits(row), ".2f"),
         _number(row.perplexity.get("a16"), ".2f"),
         _number(a8, ".2f"),
         _number(a8 / reference if a8 and reference else None, ".2f"),
@@ -126,6 +130,18 @@ def _cells(row: Row) -> list[str]:
         "-" if row.seconds is None else f"{row.seconds / 60:.1f} min",
         row.device,
     ]
+
+
+def _whole_bits(row: Row) -> float | None:
+    """Bits per parameter of the whole file; of a row that does not say, what 16 bits for all but the linears give.
+
+    None where the model's dimensions do not ship with the project.
+    """
+    if row.whole_bits is not None or row.model not in model_names():
+        return row.whole_bits
+    shape = load_shape(row.model)
+    kept = 16 * (shape.total_parameters - shape.linear_parameters)
+    return (row.true_bits * shape.linear_parameters + kept) / shape.total_parameters
 
 
 def _tokens(row: Row) -> str:

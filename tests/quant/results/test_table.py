@@ -26,7 +26,8 @@ ROW = Row(
 def test_row_of_the_table_by_hand():
     table = results_markdown(read_results_of([ROW]))
     assert (
-        "| m | `rtn` | group row | 0 | 1.600 | 30.00 | 31.00 | 3.10 | 10.0% | 25% | - | 1.5 min | a machine |" in table
+        "| m | `rtn` | group row | 0 | 1.600 | - | 30.00 | 31.00 | 3.10 | 10.0% | 25% | - | 1.5 min | a machine |"
+        in table
     )
     assert table.endswith("- evaluated on text; last words of prose; calibrated on slice")
 
@@ -34,12 +35,22 @@ def test_row_of_the_table_by_hand():
 def test_full_precision_is_the_first_row_of_its_model():
     newer = ROW.model_copy(update={"seed": 1, "perplexity": ROW.perplexity | {"fp": 9.5, "fp_a8": 9.75}})
     lines = results_markdown(read_results_of([ROW, newer])).splitlines()
-    assert lines[2].startswith("| m | full precision |  | - | 16 | 9.50 | 9.75 | 1.00 | 40.0% | 100% |")
+    assert lines[2].startswith("| m | full precision |  | - | 16 | 16 | 9.50 | 9.75 | 1.00 | 40.0% | 100% |")
 
 
 def test_what_was_not_measured_is_a_dash():
     bare = ROW.model_copy(update={"perplexity": {"fp": 10.0, "a16": 30.0}, "last_word": {}, "seconds": None})
     assert "| 30.00 | - | - | - | - | - | - |" in results_markdown(read_results_of([bare]))
+
+
+def test_bits_of_the_whole_file_are_the_row_s_or_those_of_tables_at_16_bits():
+    # stories260K: 5 layers of 4 x 64 x 64 less half of k and v, 3 x 64 x 172; 512 x 64 embedding; 11 norms of 64.
+    known = ROW.model_copy(update={"model": "stories260K"})
+    linears, others = 5 * (2 * 64 * 64 + 2 * 32 * 64 + 3 * 64 * 172), 512 * 64 + 11 * 64
+    wanted = (1.6 * linears + 16 * others) / (linears + others)
+    assert f"| 1.600 | {wanted:.2f} |" in results_markdown(read_results_of([known]))
+    said = known.model_copy(update={"whole_bits": 2.345})
+    assert "| 1.600 | 2.35 |" in results_markdown(read_results_of([said]))
 
 
 def test_tokens_of_distillation_by_hand():
