@@ -20,7 +20,7 @@ words = $(foreach name,$(options),$(if $(value $(name)),$(call quoted,$(name)=$(
 plain = $(if $(options),$(error $(firstword $(options)) is no option of make $@, which takes $(or $(1),none)))
 
 .DEFAULT_GOAL := help
-.PHONY: help sim quant verilog bitstream gates whatif compare explore notebook claims demo list table run integer kv rewrite export check-export results workload replay mappings dram \
+.PHONY: help sim quant verilog bitstream gates whatif compare explore notebook claims demo list table run integer kv vocabulary rewrite export check-export results workload replay mappings dram \
   references bench bench-quant host simulate boards resources vector wave diagram array-options completion docs docs-site \
   test test-fast test-slow test-rtl test-nojit test-bounds fuzz mutate lint clean
 
@@ -77,6 +77,9 @@ integer: $(VENV)/.quant ## MODEL in integers alone, embedding to greedy token: t
 	@$(TRITFORGE) $@ $(words)
 
 kv: $(VENV)/.quant ## MODEL over formats of K and V (KV='digits:4 kivi:2'), its own weights and RUNS: perplexity, worst head
+	@$(TRITFORGE) $@ $(words)
+
+vocabulary: $(VENV)/.quant ## embedding and head of MODEL in DIGITS ternary digits (ROLES), trained beside a float body: perplexity, bits
 	@$(TRITFORGE) $@ $(words)
 
 rewrite: $(VENV)/.quant ## other weights with the same function: MODEL, OUT, and ROTATE or BALANCE

@@ -27,9 +27,9 @@ COMMANDS = {
         "quant.results.kv_command:add_kv",
         "smollm2-135m --text wiki.test.raw --windows 8 --kv digits:4/3,rotate --kv kivi:2",
     ),
-    "table": Command(
+    "vocabulary": Command(
         "put embedding and head into ternary digits, trained beside a float body, and measure the perplexity",
-        "quant.vocabulary.command:add_table",
+        "quant.vocabulary.command:add_vocabulary",
         "smollm2-135m --digits 1 --text wiki.test.raw --device cuda",
     ),
     "rewrite": Command(

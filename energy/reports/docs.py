@@ -43,6 +43,7 @@ PAGES = (  # those rendered here
     Path("docs") / "methods.md",
     Path("docs") / "quantization.md",
     Path("docs") / "kv.md",
+    Path("docs") / "vocabulary.md",
     Path("docs") / "exports.md",
     Path("docs") / "whole_token.md",
     Path("docs") / "token_machine.md",

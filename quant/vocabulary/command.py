@@ -1,4 +1,4 @@
-"""``tritforge table``: embedding and head of a model in ternary digits, trained, stored and measured by themselves."""
+"""``tritforge vocabulary``: embedding and head of a model in ternary digits, trained, stored and measured by themselves."""
 
 import json
 import logging
@@ -11,11 +11,11 @@ from hw.progress import stage_bars
 from quant.vocabulary.job import TableJob
 from quant.vocabulary.results import TABLES_FILE, TableResults, add_table_row, read_table_results, tables_markdown
 
-__all__ = ["add_table"]
+__all__ = ["add_vocabulary"]
 
 
-def add_table(parser: ArgumentParser) -> None:
-    """Options of ``table``."""
+def add_vocabulary(parser: ArgumentParser) -> None:
+    """Options of ``vocabulary``."""
     parser.add_argument("model", metavar="MODEL", help=TableJob.model_fields["model"].description)
     add_fields(parser, TableJob, leave_out=["model"])
     parser.add_argument(
@@ -24,10 +24,10 @@ def add_table(parser: ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--verbose", action="store_true", help="log losses of steps to stderr")
     parser.add_argument("--json", action="store_true", help="print the row as JSON instead of a table")
-    parser.set_defaults(run=_table)
+    parser.set_defaults(run=_vocabulary)
 
 
-def _table(options: Namespace) -> None:
+def _vocabulary(options: Namespace) -> None:
     (fields,) = given_fields(options, TableJob)
     job = validate_document(fields, TableJob, "options")
     if options.verbose:

@@ -8,9 +8,9 @@ from hw.pages import markdown_table
 
 __all__ = ["TABLES_FILE", "TableResults", "TableRow", "add_table_row", "read_table_results", "tables_markdown"]
 
-TABLES_FILE = Path("docs") / "results" / "tables.json"
+TABLES_FILE = Path("docs") / "results" / "vocabulary.json"
 
-_SCHEMA, _VERSION = "tritforge.tables", 1
+_SCHEMA, _VERSION = "tritforge.vocabulary", 1
 
 
 class TableRow(Record):
@@ -56,7 +56,7 @@ def read_table_results(path: Path) -> TableResults:
     Raises:
         InputError: missing, or not such a file.
     """
-    return read_record(path, _SCHEMA, _VERSION, TableResults, "measure again: tritforge table --help")
+    return read_record(path, _SCHEMA, _VERSION, TableResults, "measure again: tritforge vocabulary --help")
 
 
 def add_table_row(path: Path, row: TableRow) -> None:

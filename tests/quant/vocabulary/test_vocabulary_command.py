@@ -1,4 +1,4 @@
-"""``tritforge table`` as a person types it: a row by its definition, made once, kept; bad input."""
+"""``tritforge vocabulary`` as a person types it: a row by its definition, made once, kept; bad input."""
 
 import json
 
@@ -27,7 +27,7 @@ def run(tiny_folder, tiny_text, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(pipeline, "MODELS_FOLDER", tmp_path / "models")
 
     def typed(*arguments):
-        main(["table", str(tiny_folder), "--text", str(tiny_text), "--calib", str(tiny_text), *SMALL, *arguments])
+        main(["vocabulary", str(tiny_folder), "--text", str(tiny_text), "--calib", str(tiny_text), *SMALL, *arguments])
         return capsys.readouterr().out
 
     return typed
