@@ -1,4 +1,4 @@
-"""``tritforge vocabulary``: embedding and head of a model in ternary digits, trained, stored and measured by themselves."""
+"""``tritforge vocabulary``: embedding and head in ternary digits, trained, stored and measured by themselves."""
 
 import json
 import logging
