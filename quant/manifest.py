@@ -114,7 +114,7 @@ class Manifest(Record):
     def whole_bits(self) -> float:
         """Stored bits per parameter of the whole file: the linears, embedding and head, and all else at 16 bits.
 
-        A tied table counts once as a parameter, and as often as it is stored.
+        A table that is embedding and head counts once.
         """
         shape, own = self.shape, 1 if self.shape.tie_embeddings else 2
         stored = {role for entry in self.tables for role in entry.roles}

@@ -155,10 +155,8 @@ def _row(
     shape, tables = loaded.shape, checkpoint.tables()
     in_digits = [table for table in tables.values() if isinstance(table, StoredTable)]
     digit_bits, entries = sum(table.bits for table in in_digits), sum(table.codes.size for table in in_digits)
-    one_for_both = tied and job.roles == "both"
-    kept_tables = (1 if one_for_both else 2) - len(in_digits)
-    own = 1 if tied else 2
-    rest = shape.total_parameters - own * shape.embedding_parameters + kept_tables * shape.embedding_parameters
+    shape = shape.model_copy(update={"tie_embeddings": tied and job.roles == "both"})
+    rest = shape.total_parameters - len(in_digits) * shape.embedding_parameters
     given = job.identity
     return TableRow(
         **{name: given[name] for name in TableRow.model_fields.keys() & given.keys()},
