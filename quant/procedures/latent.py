@@ -1,8 +1,9 @@
 """A transformer block as a pure function of its tensors, with ternary weights trained through latent ones.
 
-A latent weight u is dimensionless: its code is ``clip(round(u), -1, 1)`` and the weight is the group's scale times the
-code. Gradients pass the rounding straight through (Bengio et al., arXiv 1308.3432), to the latent weight from the code
-and to the scale from the product. One function for all blocks means one compilation for all of them on a GPU.
+A latent weight u is dimensionless: its code is ``clip(round(u), -1, 1)``, or its sign unless it is the smallest of
+four, and the weight is the group's scale times the code. Gradients pass the rounding straight through (Bengio et al.,
+arXiv 1308.3432), to the latent weight from the code and to the scale from the product. One function for all blocks
+means one compilation for all of them on a GPU.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ from quant.llama.blocks import (
     working_block,
 )
 from quant.llama.self_test import probe_tokens
+from quant.methods.sherry import keep_three
 from quant.shapes import LINEAR_KINDS
 from quant.weights.side_data import LowRank
 from quant.weights.solution import LinearSolution
@@ -56,7 +58,8 @@ class LatentWeight(NamedTuple):
     the rows where ``powers`` float32 (n, groups), powers of two at most 1 that stay as they are, make the groups'
     scales out of them; ``group``: columns per scale, None = the row; ``hardness``: 0-dim, in 0..1, how far a value
     stands on the way from its clamped latent weight to its code, None = at the code; ``left`` (n, r) and ``right``
-    (r, k), both float32 or None: factors of what is added to scale times code.
+    (r, k), both float32 or None: factors of what is added to scale times code; ``three_of_four``: whether codes are
+    those of ``quant.methods.sherry``.
     """
 
     latent: Tensor
@@ -66,6 +69,7 @@ class LatentWeight(NamedTuple):
     hardness: Tensor | None = None
     left: Tensor | None = None
     right: Tensor | None = None
+    three_of_four: bool = False
 
     @property
     def frozen(self) -> bool:
@@ -76,6 +80,8 @@ class LatentWeight(NamedTuple):
         """Float codes (n, k), those that the latent weights round to."""
         if self.frozen:
             return self.latent.to(self.scales.dtype)
+        if self.three_of_four:
+            return keep_three(self.latent.detach())
         return self.latent.detach().round().clamp(-1, 1)
 
     def group_scales(self) -> Tensor:
@@ -100,10 +106,12 @@ class LatentWeight(NamedTuple):
     def solution(self) -> LinearSolution:
         """The codes and what float16 leaves of the rest; a scale that went negative turns its codes."""
         stored = self._replace(scales=self.scales.detach().half().float()).group_scales()
-        trits = (self.codes() * self._spread(stored.sign())).to(torch.int8)
+        turned = torch.where(stored < 0, -1.0, 1.0) if self.three_of_four else stored.sign()
+        trits = (self.codes() * self._spread(turned)).to(torch.int8)
         kind = "row" if self.group is None else "group" if self.powers is None else "pow2"
         low_rank = None if self.left is None else LowRank(self.left.detach().half(), self.right.detach().half())
-        return LinearSolution(trits[None], stored.abs().half()[None], self.group, kind, low_rank=low_rank)
+        layout = "three-of-four" if self.three_of_four else "trits"
+        return LinearSolution(trits[None], stored.abs().half()[None], self.group, kind, layout, low_rank=low_rank)
 
     def _spread(self, values: Tensor) -> Tensor:
         """Of each group, (n, groups), to each weight, (n, k)."""
@@ -150,11 +158,12 @@ def latent_weight(weight: Tensor, solution: LinearSolution, rank: int = 0) -> La
     inside = latent.clamp(_EDGE - 1, 1 - _EDGE)
     outside = codes * (codes * latent).clamp(_EDGE, _LARGEST)
     latent = torch.where(codes == 0, inside, outside)
+    sparse = solution.layout == "three-of-four"
     if solution.scale_kind == "pow2":
         powers = torch.exp2(-solution.exponents().float())
         found = LatentWeight(latent, scales.amax(1, keepdim=True), solution.group, powers)
     else:
-        found = LatentWeight(latent, scales, solution.group)
+        found = LatentWeight(latent, scales, solution.group, three_of_four=sparse)
     if not rank:
         return found
     error = weight.float() - solution.dense()

@@ -220,7 +220,7 @@ def _check_start(name: str, solution: LinearSolution) -> None:
         for name in ("offsets", "zeros", "permutation", "outliers", "low_rank")
         if getattr(solution, name) is not None
     ]
-    if solution.planes != 1 or solution.layout != "trits" or beside:
+    if solution.planes != 1 or solution.layout not in ("trits", "three-of-four") or beside:
         found = ", ".join([f"{solution.planes} of layout {solution.layout!r}", *beside])
         raise InputError(
             f"{name}: training must start from one ternary plane and its scales, not {found}; "

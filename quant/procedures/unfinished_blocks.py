@@ -1,7 +1,8 @@
 """Blocks under way on disk: what a killed training goes on from, with the same bits.
 
 One file for each place of the sliding window: its first block, which is done, and the drafts of those after it. The
-columns per scale of each weight, 0 for whole rows, are in the file's metadata.
+columns per scale of each weight, 0 for whole rows, are in the file's metadata, with a mark where three of four codes
+are signs.
 """
 
 from collections.abc import Sequence
@@ -18,6 +19,8 @@ from quant.shapes import LINEAR_KINDS
 
 __all__ = ["read_window", "write_window"]
 
+_THREE_OF_FOUR = " three-of-four"  # after the columns per scale
+
 
 def write_window(path: Path, window: Sequence[BlockTensors]) -> None:
     """Keep all tensors of consecutive blocks, in one file that is there whole or not at all."""
@@ -27,7 +30,7 @@ def write_window(path: Path, window: Sequence[BlockTensors]) -> None:
         for kind, weight, bias in zip(LINEAR_KINDS, tensors.weights, tensors.biases, strict=True):
             arrays = weight._asdict() | {"bias": bias}
             named |= {f"{kind}.{name}": value for name, value in arrays.items() if isinstance(value, Tensor)}
-            groups[f"{place}.{kind}"] = str(weight.group or 0)
+            groups[f"{place}.{kind}"] = f"{weight.group or 0}{_THREE_OF_FOUR if weight.three_of_four else ''}"
         stored |= {f"{place}.{name}": value.detach().contiguous() for name, value in named.items()}
     with atomic_path(path) as temporary:
         save_file(stored, temporary, metadata=groups)
@@ -41,7 +44,9 @@ def read_window(path: Path, device: torch.device) -> list[BlockTensors]:
 
     def weight(place: int, kind: str) -> LatentWeight:
         arrays = {name: stored.get(f"{place}.{kind}.{name}") for name in LatentWeight._fields}
-        return LatentWeight(**arrays | {"group": int(groups[f"{place}.{kind}"]) or None})
+        group = groups[f"{place}.{kind}"]
+        columns = int(group.removesuffix(_THREE_OF_FOUR)) or None
+        return LatentWeight(**arrays | {"group": columns, "three_of_four": group.endswith(_THREE_OF_FOUR)})
 
     return [
         BlockTensors(

@@ -45,7 +45,11 @@ def test_a_method_is_one_module_and_one_line(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(
     ("method", "option", "other"),
-    [("pt-bitnet", "window", "pt-bitnet-full"), ("pt-bitnet-full", "refit", "pt-bitnet"), ("rtn", "tied", "ptqtp")],
+    [
+        ("pt-bitnet", "window", "pt-bitnet-full, sherry"),
+        ("pt-bitnet-full", "refit", "pt-bitnet"),
+        ("rtn", "tied", "ptqtp"),
+    ],
 )
 def test_an_option_of_another_method_is_refused_with_its_name(method, option, other):
     with pytest.raises(
@@ -57,7 +61,9 @@ def test_an_option_of_another_method_is_refused_with_its_name(method, option, ot
 def test_procedures_are_declared():
     found = {name: registry.options_for(name, {}).procedure for name in registry.method_names()}
     for procedure, names in {
-        "modelwise": {"pt-bitnet-full"}, "blockwise": {"flexround", "lrq", "slim-llm+"}, "tuned": {"peqa", "roste"},
+        "modelwise": {"pt-bitnet-full", "sherry"},
+        "blockwise": {"flexround", "lrq", "slim-llm+"},
+        "tuned": {"peqa", "roste"},
     }.items():  # fmt: skip
         assert {name for name, one in found.items() if one == procedure} == names
     by_block = [registry.options_for(name, {"objective": "block"}) for name in ("omniquant", "pb-llm-qat")]

@@ -27,6 +27,7 @@ OPTIONS = {
     "slim-llm+": {"epochs": 1},
     "roste": {"rotated": "none"},  # of heads of 6 there is no Hadamard matrix
 }  # fmt: skip
+OPTIONS["sherry"] = OPTIONS["pt-bitnet-full"]
 
 # Planes, whether the sum of activations is needed, weights at 8 bits, inputs in an order of their own; by hand.
 HARDWARE = {
@@ -45,6 +46,7 @@ HARDWARE = {
     "digits": (3, False, False, False),
     "flexround": (1, False, False, False),
     "lrq": (1, False, False, False),
+    "sherry": (1, False, False, False),
     "slim-llm": (2, True, False, False),
     "slim-llm+": (2, True, False, False),
     "peqa": (1, False, False, False),

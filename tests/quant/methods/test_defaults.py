@@ -2,6 +2,7 @@
 
 import pytest
 
+from quant.methods.method import ModelOptions
 from quant.methods.pt_bitnet import Options as PtBitnetOptions
 from quant.methods.twn import TWN_THRESHOLD
 from quant.registry import load_method, method_names, options_for
@@ -13,6 +14,7 @@ DIVISORS = A16 | {
     "levels": "ternary", "digits": 1, "group": 128, "grid": 100, "epochs": 20, "block_rate": 6e-4,
     "block_tokens_per_step": 2048,
 }  # fmt: skip
+FULL = ModelOptions().model_dump()
 ALLOCATION = {"bits": 2, "group": 128, "search_tokens": 4096, "damping": 0.01}
 TUNED = {"epochs": 3, "tokens_per_step": 16384, "warmup": 0.03}
 DEFAULTS = {
@@ -40,6 +42,8 @@ DEFAULTS = {
     # FlexRound and LRQ: 100 ranges, a rate of 6e-4 for W3A16 of 7 B
     "flexround": DIVISORS,
     "lrq": DIVISORS | {"rank": None, "draw": 0},
+    # Sherry: groups of 128; trained as full strength is
+    "sherry": FULL | {"group": 128, "feedback": True, "damping": 0.01},
     # SliM-LLM: blocks of 128, percdamp 0.01, lambda 1; + : 50 epochs at 1e-2, a window of 2048 tokens a step
     "slim-llm": A16 | ALLOCATION | {"ranges": "fitted", "balance": 1.0},
     "slim-llm+": A16 | ALLOCATION | {"epochs": 50, "block_rate": 0.01, "block_tokens_per_step": 2048},
@@ -68,7 +72,7 @@ def test_what_the_procedures_are_told():
     others = {name: procedure for name, procedure in procedures.items() if procedure != "layerwise"}
     assert others == {
         "pt-bitnet-full": "modelwise", "native": "stored", "flexround": "blockwise", "lrq": "blockwise",
-        "slim-llm+": "blockwise",
+        "slim-llm+": "blockwise", "sherry": "modelwise",
         "peqa": "tuned", "roste": "tuned",
     }  # fmt: skip
     assert {name for name, one in told.items() if one.sampled_tokens} == {"slim-llm", "slim-llm+"}
@@ -78,7 +82,7 @@ def test_what_the_procedures_are_told():
     assert {name for name, one in told.items() if one.inputs_in_turn} == {"pt-bitnet"}
     assert {name: one.refit_share for name, one in told.items() if one.refit_share} == {"pt-bitnet": 0.5}
     apart = {name for name, one in told.items() if one.rows_apart}
-    assert apart == {"gptq", "gptq-2bit", "pt-bitnet", "pt-bitnet-full", "digits"}
+    assert apart == {"gptq", "gptq-2bit", "pt-bitnet", "pt-bitnet-full", "digits", "sherry"}
     learned = {name for name in method_names() if hasattr(load_method(name), "learned_weight")}
     without = {name for name in method_names() if not hasattr(load_method(name), "solve")}
     assert without == {"flexround", "lrq", "slim-llm+", "peqa", "roste"}

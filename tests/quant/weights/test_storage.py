@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from hw.errors import InputError
 from hw.trit import pack
+from quant.methods.sherry import keep_three
 from quant.weights.side_data import LowRank, Outliers
 from quant.weights.solution import LinearSolution
 from quant.weights.storage import (
@@ -127,6 +128,13 @@ CASES = {
     ),
     "signs with outliers": outlier_case(),
     "zones": zone_case(),
+    "three of four": LinearSolution(
+        keep_three(torch.randn(N, K, generator=torch.Generator().manual_seed(6))).to(torch.int8)[None],
+        random_scales(1),
+        GROUP,
+        "group",
+        "three-of-four",
+    ),
     "mixed": mixed_case(),
     "mixed, a partition": mixed_case(partition=True),
 }
@@ -312,3 +320,14 @@ def test_damaged_widths_are_named():
         check_arrays(header, {name: one for name, one in arrays.items() if name != "widths"}, "linear")
     with pytest.raises(InputError, match=r"array 'codes' must be uint8 \(5, 4\), not uint8 \(5, 6\)"):
         check_arrays(header, arrays | {"widths": np.array([0b010000], np.uint8)}, "linear")
+
+
+def test_a_code_of_three_of_four_by_hand():
+    """+ - 0 -, and a rest of one column: place 2, signs 0 1 1; then a missing zero at place 3, and a minus."""
+    trits = torch.tensor([[[1, -1, 0, -1, -1]]], dtype=torch.int8)
+    solution = LinearSolution(trits, torch.ones(1, 1, 1).half(), None, "row", "three-of-four")
+    first, second = 2 + 4 * 0b110, 3 + 4 * 0b001
+    assert store_linear(solution)[1]["codes"].tolist() == [[(first + 32 * second) & 255, (first + 32 * second) >> 8]]
+    for wrong in ([1, 1, 1, 1, 1], [1, 0, 0, 1, 1], [1, 0, 1, 1, 0]):
+        with pytest.raises(InputError, match="layout 'three-of-four' must be one plane with one zero in any four"):
+            dataclasses.replace(solution, trits=torch.tensor([[wrong]], dtype=torch.int8))
