@@ -14,7 +14,7 @@ from hw.document import Record
 from sim.counts import ActionCounts
 from sim.result import OpResult, PhaseResult, SimResult
 
-__all__ = ["COMPUTE", "OFF_CHIP", "PARTS", "EnergyResult", "PhaseEnergy", "energy_of", "peak_power"]
+__all__ = ["COMPUTE", "OFF_CHIP", "PARTS", "EnergyResult", "PhaseEnergy", "PricedRun", "energy_of"]
 
 PARTS = ("array", "vector", "clock", "wires", "host", "sram", *DRAM_PARTS, "leakage")
 COMPUTE = ("array", "vector", "clock", "wires")
@@ -65,10 +65,7 @@ def energy_of(result: SimResult, costs: CostSource) -> EnergyResult:
     Raises:
         InputError: a memory standard without an energy figure.
     """
-    phases = []
-    for phase in result.phases:
-        machine = result.on(phase.name)
-        phases.append(_phase_energy(machine, phase, costs, _store_of(machine, costs)))
+    phases = PricedRun(result, costs).phases
     buffers = _buffers(result, costs)
     recipes = {
         "array": costs.mac(result.array).recipe,
@@ -83,32 +80,50 @@ def energy_of(result: SimResult, costs: CostSource) -> EnergyResult:
     return EnergyResult(model=result.model, array=result.array.name, costs=costs.name, phases=phases, recipes=recipes)
 
 
-def peak_power(result: SimResult, costs: CostSource) -> Cost:
-    """Power in W of the op that takes most while it runs, DRAM included: ops run sequentially, and their means differ.
+class PricedRun:
+    """A run joined with costs, without recipes: the energy of each phase, and the greatest power of an op.
 
-    What is prefetched counts in the op that it is for. Nothing within an op is told apart.
+    Raises:
+        InputError: a memory standard without an energy figure.
     """
-    powers = []
-    for phase in result.phases:
-        machine = result.on(phase.name)
+
+    def __init__(self, result: SimResult, costs: CostSource) -> None:
+        self._costs = costs
+        machine = result.on("prefill")
         store = _store_of(machine, costs)
-        for op in _busiest(phase):
-            alone = _phase_energy(machine, phase.model_copy(update={"ops": [op]}), costs, store)
-            powers.append(alone.total.scaled(1 / alone.seconds))
-    return max(powers, key=lambda power: power.typical)
+        self._parts = []
+        for phase in result.phases:
+            if result.decode_machine is not None and phase.name == "decode":
+                machine = result.on(phase.name)
+                store = _store_of(machine, costs)
+            self._parts.append((machine, phase, store))
+
+    @property
+    def phases(self) -> list[PhaseEnergy]:
+        """Energy of each phase."""
+        return [_phase_energy(machine, phase, self._costs, store) for machine, phase, store in self._parts]
+
+    @property
+    def peak_power(self) -> Cost:
+        """Power in W of the op that takes most while it runs, DRAM included: ops run sequentially, and means differ.
+
+        What is prefetched counts in the op that it is for. Nothing within an op is told apart.
+        """
+        greatest = [_greatest_power(machine, phase, self._costs, store) for machine, phase, store in self._parts]
+        return max(greatest, key=lambda power: power.typical)
 
 
-def _busiest(phase: PhaseResult) -> list[OpResult]:
-    """Ops but those that do no action more often per cycle than another op: every action costs something."""
+def _greatest_power(result: SimResult, phase: PhaseResult, costs: CostSource, store: "_Store") -> Cost:
+    """Power of the op of ``phase`` that takes most, W; all ops are joined at once, arrays in the place of counts."""
     ops = [op for op in phase.ops if op.cycles]
-    rates = np.array([op.counts for op in ops]) / np.array([[op.cycles] for op in ops])
-    kinds = np.array([op.name for op in ops])
-    elements = ActionCounts._fields.index("vector_ops")  # whose cost is one of its kind of op
-    comparable = (rates[:, None, elements] == 0) | (kinds[:, None] == kinds[None, :])
-    most = (rates[:, None] <= rates[None, :]).all(axis=2) & comparable  # of an op and of one that does as much
-    same = most & most.T
-    beaten = (most & ~same).any(axis=1) | np.tril(same, -1).any(axis=1)  # of equal ones the first is kept
-    return [op for op, out in zip(ops, beaten, strict=True) if not out]
+    counts = ActionCounts(*np.array([op.counts for op in ops], np.float64).T)  # each (ops,)
+    cycles = np.array([op.cycles for op in ops], np.float64)
+    elements = [Cost(*np.array([_element_energy(op, result.array, costs) for op in ops]).T)]
+    seconds = cycles / result.array.clock_hz
+    total = sum(_energies(result, counts, cycles, seconds, elements, costs, store).values(), ZERO)
+    power = total.scaled(1 / seconds)
+    most = int(np.argmax(power.typical))
+    return Cost(*(float(end[most]) for end in power))
 
 
 class _Store(NamedTuple):
@@ -126,21 +141,39 @@ def _store_of(result: SimResult, costs: CostSource) -> _Store:
 
 def _phase_energy(result: SimResult, phase: PhaseResult, costs: CostSource, store: _Store) -> PhaseEnergy:
     counts, seconds = phase.counts, result.seconds(phase)
+    elements = [_element_energy(op, result.array, costs) for op in phase.ops]
+    parts = _energies(result, counts, phase.cycles, seconds, elements, costs, store)
+    floats = {name: Cost(*map(float, cost)) for name, cost in parts.items()}
+    return PhaseEnergy(name=phase.name, tokens=phase.tokens, seconds=seconds, parts=floats)
+
+
+def _energies(
+    result: SimResult,
+    counts: ActionCounts,
+    cycles: float,
+    seconds: float,
+    elements: list[Cost],
+    costs: CostSource,
+    store: _Store,
+) -> dict[str, Cost]:
+    """Parts of what ``counts`` take in ``cycles``, J; numbers, or arrays of one value per op.
+
+    ``elements``: of element operations on the vector unit.
+    """
     array = costs.array_energy(result.array, counts) + costs.reduction(result.array).scaled(counts.reductions)
-    vector = _vector_energy(result.array, phase, costs)
-    clock, wires = costs.placed(result.array, counts, Work(array, vector, phase.cycles, result.cores.count))
-    parts = {
+    vector = sum(elements, _vector_energy(result.array, counts, costs))
+    clock, wires = costs.placed(result.array, counts, Work(array, vector, cycles, result.cores.count))
+    host = load_host()
+    return {
         "array": array,
         "vector": vector,
         "clock": clock,
         "wires": wires,
-        "host": load_host().operation.scaled(counts.host_macs + counts.host_ops)
-        + load_host().link_bit.scaled(counts.host_link_bits),
+        "host": host.operation.scaled(counts.host_macs + counts.host_ops) + host.link_bit.scaled(counts.host_link_bits),
         "sram": _sram_energy(store, counts),
         **dram_energy(result.memory, counts, seconds),
         "leakage": store.leakage_w.scaled(seconds),
     }
-    return PhaseEnergy(name=phase.name, tokens=phase.tokens, seconds=seconds, parts=parts)
 
 
 def _dram_recipe(result: SimResult) -> str:
@@ -155,16 +188,18 @@ def _dram_recipe(result: SimResult) -> str:
     )
 
 
-def _vector_energy(array: ArrayConfig, phase: PhaseResult, costs: CostSource) -> Cost:
-    """MACs, element operations and scale multiplies of the vector unit; low-rank corrections as FP16 MACs."""
-    counts = phase.counts
-    elements = (costs.element(op.name, array).scaled(op.counts.vector_ops) for op in phase.ops if op.counts.vector_ops)
-    return sum(
-        elements,
+def _vector_energy(array: ArrayConfig, counts: ActionCounts, costs: CostSource) -> Cost:
+    """MACs and scale multiplies of the vector unit; low-rank corrections as FP16 MACs."""
+    return (
         costs.vector_mac(array.arithmetic.vector_mac).scaled(counts.vector_macs)
         + costs.vector_mac("fp16").scaled(counts.vector_float_macs)
-        + costs.scale(array).scaled(counts.scale_multiplies),
+        + costs.scale(array).scaled(counts.scale_multiplies)
     )
+
+
+def _element_energy(op: OpResult, array: ArrayConfig, costs: CostSource) -> Cost:
+    """Element operations of an op on the vector unit."""
+    return costs.element(op.name, array).scaled(op.counts.vector_ops) if op.counts.vector_ops else ZERO
 
 
 def _buffers(result: SimResult, costs: CostSource) -> list[Buffer]:

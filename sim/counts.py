@@ -48,8 +48,8 @@ class ActionCounts(NamedTuple):
 
     def __add__(self, other: "ActionCounts") -> "ActionCounts":  # type: ignore[override]
         """Actions of two ops."""
-        return ActionCounts(*map(operator.add, self, other))
+        return tuple.__new__(ActionCounts, map(operator.add, self, other))
 
     def scaled(self, factor: float) -> "ActionCounts":
         """Counts of ``factor`` identical ops."""
-        return ActionCounts(*(value * factor for value in self))
+        return tuple.__new__(ActionCounts, [value * factor for value in self])

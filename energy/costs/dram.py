@@ -13,6 +13,7 @@ Ref: Micron TN-41-01, Calculating Memory System Power for DDR3.
 from functools import cache
 from typing import Annotated, ClassVar, NamedTuple
 
+import numpy as np
 from pydantic import Field
 
 from energy.costs.tables import TECH_FOLDER, Cost, Kind, Share
@@ -178,7 +179,7 @@ def dram_energy(memory: MemoryConfig, counts: ActionCounts, seconds: float) -> d
     """
     table, power = load_dram(), dram_power(memory.standard)
     read, written = counts.dram_read_bits, counts.dram_write_bits
-    busy = min(seconds, (read + memory.write_cost * written) / 8 / memory.bytes_per_s)
+    busy = np.minimum(seconds, (read + memory.write_cost * written) / 8 / memory.bytes_per_s)
     rows = (read + written) / 8 / table.standard(memory.standard).row_bytes
     chips = chip_count(memory)
     return {

@@ -5,6 +5,7 @@ from pathlib import Path
 from statistics import linear_regression
 from typing import ClassVar, NamedTuple, get_args
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from energy.costs.operators import MacCost
@@ -96,7 +97,7 @@ class Work(NamedTuple):
 
     array: Cost
     vector: Cost
-    cycles: int
+    cycles: float
     cores: int
 
 
@@ -155,11 +156,13 @@ class GateSource:
         """The multiply-accumulates alone."""
         measured = self.mac(array).energy
         line = self._switching(array)
-        if line is None or not counts.array_macs:
+        if line is None:
             return measured.scaled(counts.array_macs)
-        toggles = RANDOM_TOGGLE_RATE * counts.array_macs_active / counts.array_macs
-        typical = max(line.clock_j, line.clock_j + line.idle_j + line.toggle_j * toggles)
-        return Cost(min(measured.low, typical), typical, max(measured.high, typical)).scaled(counts.array_macs)
+        some = np.where(counts.array_macs, counts.array_macs, 1.0)  # where there are none, they take nothing
+        toggles = RANDOM_TOGGLE_RATE * counts.array_macs_active / some
+        typical = np.maximum(line.clock_j, line.clock_j + line.idle_j + line.toggle_j * toggles)
+        ends = np.minimum(measured.low, typical), typical, np.maximum(measured.high, typical)
+        return Cost(*ends).scaled(counts.array_macs)
 
     def mac_parts(self, array: ArrayConfig) -> tuple[float, float]:
         """J of one MAC's clock pins, and of its logic and registers; the most representative row."""
@@ -248,7 +251,7 @@ class GateSource:
         pins = Cost.exact(pins_j * counts.array_macs)
         vector_pins = work.vector.scaled(self.vector.clock_share if self.vector else 0.0)
         idle = load_placed().idle_clock
-        slots = max(0.0, work.cycles * array.lanes * work.cores - counts.array_macs)
+        slots = np.maximum(0.0, work.cycles * array.lanes * work.cores - counts.array_macs)
         resting = idle.ends.scaled(slots * pins_j)
         clock = (pins + resting).times(own.clock) + resting + vector_pins.times(vector.clock)
         wires = _less(work.array, pins).times(own.wires) + _less(work.vector, vector_pins).times(vector.wires)
@@ -372,7 +375,7 @@ class GateSource:
 
 def _less(cost: Cost, part: Cost) -> Cost:
     """``cost`` without a part of it."""
-    return Cost(*(max(0.0, one - other) for one, other in zip(cost, part, strict=True)))
+    return Cost(*(np.maximum(0.0, one - other) for one, other in zip(cost, part, strict=True)))
 
 
 def gate_names() -> list[str]:

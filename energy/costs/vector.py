@@ -80,6 +80,7 @@ class VectorUnit:
         self._rows = rows
         self.recipe = recipe
         self._energy_factor, self._area_factor = energy_factor, area_factor
+        self._work: dict[str, Cost] = {}  # found before
 
     def operation(self, op: str) -> Cost:
         """One operation of the op called ``op``, J: operands whose rows fill them, from the lesser to the greater."""
@@ -87,9 +88,11 @@ class VectorUnit:
 
     def work(self, kind: str) -> Cost:
         """One operation of a kind of work."""
-        blocks, operations = OPERATIONS[kind]
-        total = sum((self._energy(self._rows[name]) for name in blocks), ZERO)
-        return total.scaled(self._energy_factor / operations)
+        if kind not in self._work:
+            blocks, operations = OPERATIONS[kind]
+            total = sum((self._energy(self._rows[name]) for name in blocks), ZERO)
+            self._work[kind] = total.scaled(self._energy_factor / operations)
+        return self._work[kind]
 
     @property
     def clock_share(self) -> float:

@@ -11,7 +11,7 @@ from energy.area import area_of_run
 from energy.costs.fpga import Elements
 from energy.costs.tables import ZERO, Cost
 from energy.luts import luts_of
-from energy.model import EnergyResult, energy_of, peak_power
+from energy.model import PhaseEnergy, PricedRun
 from energy.sizing import Sizing, sized_rival
 from energy.study.accuracy import perplexity_of
 from energy.study.fits import excess, load_part
@@ -158,9 +158,10 @@ def _saved(own: float | Cost | None, rival: float | Cost | None) -> float | Cost
 def _figures(machine: Machine, result: SimResult, stored: int) -> dict[str, float | Cost | None]:
     """Metrics of a run, all but its perplexity."""
     job, array = machine.job, machine.array
-    energy = energy_of(result, machine.costs)
-    request_s = sum(phase.seconds for phase in energy.phases)
-    request_j = sum((phase.total for phase in energy.phases), ZERO).scaled(1 / job.batch)
+    priced = PricedRun(result, machine.costs)
+    phases = priced.phases
+    request_s = sum(phase.seconds for phase in phases)
+    request_j = sum((phase.total for phase in phases), ZERO).scaled(1 / job.batch)
     machines = [(array, job.core_group)]
     if result.decode_machine:
         machines.append((result.decode_machine.array, result.decode_machine.cores))
@@ -168,12 +169,12 @@ def _figures(machine: Machine, result: SimResult, stored: int) -> dict[str, floa
     mm2 = area.total if area else None
     return {
         **dict.fromkeys(METRICS),
-        **({} if job.workload else _of_tokens(job, energy, mm2)),
+        **({} if job.workload else _of_tokens(job, phases, mm2)),
         "request_s": request_s,
         "j_per_request": request_j,
         "edp_j_s": request_j.scaled(request_s),
         "power_w": request_j.scaled(job.batch / request_s),
-        "peak_power_w": peak_power(result, machine.costs),
+        "peak_power_w": priced.peak_power,
         "area_mm2": mm2,
         "memory_bytes": stored,
         **_elements(machine),
@@ -185,9 +186,10 @@ def _figures(machine: Machine, result: SimResult, stored: int) -> dict[str, floa
     }
 
 
-def _of_tokens(job: StudyJob, energy: EnergyResult, mm2: Cost | None) -> dict[str, float | Cost | None]:
+def _of_tokens(job: StudyJob, phases: list[PhaseEnergy], mm2: Cost | None) -> dict[str, float | Cost | None]:
     """Metrics of prefill and decode, which a pass through a workload does not have."""
-    prefill, decode = energy.phase("prefill"), energy.phase("decode")
+    prefill, decode = (next(phase for phase in phases if phase.name == name) for name in ("prefill", "decode"))
+    decode_j = decode.total
     tokens_per_s = decode.tokens / decode.seconds
     return {
         "first_token_s": prefill.seconds,
@@ -195,8 +197,8 @@ def _of_tokens(job: StudyJob, energy: EnergyResult, mm2: Cost | None) -> dict[st
         "prefill_tokens_per_s": prefill.tokens / prefill.seconds,
         "decode_tokens_per_s": tokens_per_s,
         "prefill_j_per_token": prefill.total.scaled(1 / prefill.tokens),
-        "decode_j_per_token": decode.total.scaled(1 / decode.tokens),
-        "decode_tokens_per_s_per_w": _over(decode.tokens, decode.total),
+        "decode_j_per_token": decode_j.scaled(1 / decode.tokens),
+        "decode_tokens_per_s_per_w": _over(decode.tokens, decode_j),
         "decode_tokens_per_s_per_mm2": _over(tokens_per_s, mm2) if mm2 else None,
     }
 

@@ -1,6 +1,7 @@
 """One GEMM on the cores with their buffers and their DRAM: the mapping chosen, cycles by cause, action counts."""
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
 from hw.config import ArrayConfig
@@ -11,6 +12,7 @@ from sim.gemm.schedule import (
     GemmJob,
     Schedule,
     candidates,
+    forget_schedules,
     matrix_bytes,
     outputs_on_chip,
     step_mapping,
@@ -18,9 +20,14 @@ from sim.gemm.schedule import (
 from sim.memory import MemoryConfig
 from sim.result import CAUSES
 
-__all__ = ["Cost", "gemm_cost"]
+__all__ = ["Cost", "GemmCosts", "forget_gemms", "gemm_cost"]
 
 _CYCLE_TOLERANCE = 0.01  # of the fewest cycles: how much slower a schedule may be for less DRAM traffic
+_KEPT = 4096  # GEMMs of all machines
+_UNUSED = {  # fields of an array on which no GEMM depends: names, the vector unit, what ``sim.machine.ports`` adds
+    "name", "description", "weight_cells", "activation_cells", "accumulator_cells", "vector_lanes", "vector_units",
+    "attention_lanes", "vector_bus_bits", "weight_port_bits", "activation_port_bits", "accumulator_port_bits",
+}  # fmt: skip
 
 
 class Cost(NamedTuple):
@@ -51,6 +58,38 @@ class Cost(NamedTuple):
         return Cost(self.cycles + other.cycles, causes, self.counts + other.counts, self.macs + other.macs)
 
 
+class GemmCosts:
+    """Costs of GEMMs on one machine, each found once in this process, whatever else differs between two runs on it."""
+
+    def __init__(self, array: ArrayConfig, memory: MemoryConfig, cores: CoreGroup) -> None:
+        self.array, self.memory, self.cores = array, memory, cores
+        parts = (array.model_dump_json(exclude=_UNUSED), memory.model_dump_json(), cores.model_dump_json())
+        self._key = "\n".join(parts)
+
+    def of(self, job: GemmJob) -> "Cost":
+        """``gemm_cost`` of ``job``."""
+        return _found(self, job)
+
+    def __eq__(self, other: object) -> bool:
+        """Of a machine whose GEMMs cost the same."""
+        return isinstance(other, GemmCosts) and self._key == other._key
+
+    def __hash__(self) -> int:
+        """Of what GEMMs depend on."""
+        return hash(self._key)
+
+
+@lru_cache(maxsize=_KEPT)
+def _found(costs: GemmCosts, job: GemmJob) -> Cost:
+    return gemm_cost(job, costs.array, costs.memory, costs.cores)
+
+
+def forget_gemms() -> None:
+    """Forget every GEMM, those of earlier processes too, so that the next one is timed honestly."""
+    forget_schedules()
+    _found.cache_clear()
+
+
 def gemm_cost(job: GemmJob, array: ArrayConfig, memory: MemoryConfig, cores: CoreGroup = ONE_CORE) -> Cost:
     """Cycles, causes and counts of one GEMM under the best of the mappings that ``sim.gemm.schedule`` enumerates.
 
@@ -64,7 +103,8 @@ def gemm_cost(job: GemmJob, array: ArrayConfig, memory: MemoryConfig, cores: Cor
     schedules = [step_mapping(job, mapping, array, memory, cores) for mapping in candidates(job, array, cores)]
     fewest = min(schedule.cycles for schedule in schedules)
     near = [schedule for schedule in schedules if schedule.cycles <= (1 + _CYCLE_TOLERANCE) * fewest]
-    best = min(near, key=lambda schedule: (_dram_bits(_counts(job, schedule, array)), schedule.cycles))
+    counted = [(_counts(job, schedule, array), schedule) for schedule in near]
+    counts, best = min(counted, key=lambda pair: (_dram_bits(pair[0]), pair[1].cycles))
     causes = dict.fromkeys(CAUSES, 0) | {
         "ideal": best.ideal,
         "fill_drain": best.fill_drain,
@@ -73,7 +113,7 @@ def gemm_cost(job: GemmJob, array: ArrayConfig, memory: MemoryConfig, cores: Cor
         "output_stall": best.output_stall,
     }
     tried = {schedule.mapping.label(): schedule.cycles for schedule in (best, *schedules)}
-    return Cost(best.cycles, causes, _counts(job, best, array), job.macs, tried)
+    return Cost(best.cycles, causes, counts, job.macs, tried)
 
 
 def _open_stages(job: GemmJob) -> int:

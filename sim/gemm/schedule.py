@@ -35,6 +35,8 @@ __all__ = [
 
 LoopOrder = Literal["tokens", "columns"]  # the outermost loop
 
+_KEPT_STEPS = 4096  # so that a study of many machines does not grow
+
 
 class GemmJob(NamedTuple):
     """A GEMM, what its operands look like outside the array, and what of its mapping is fixed."""
@@ -304,7 +306,7 @@ def _dram_feed(job: GemmJob, mapping: Mapping, array: ArrayConfig, memory: Memor
     )
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=_KEPT_STEPS)
 def _step(rounds: Rounds, core: CoreTiming, feed: DramFeed, positions: tuple[int, ...]) -> TileCounts:
     """``step_tiles``, once per distinct set of arguments, whichever process came first."""
     key = repr((rounds, core, feed, positions))

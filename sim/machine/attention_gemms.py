@@ -14,7 +14,7 @@ from hw.config import ArrayConfig
 from hw.formats import STORED_SCALE_BITS
 from quant.shapes import Gemm
 from sim.counts import ActionCounts
-from sim.gemm.cost import Cost, gemm_cost
+from sim.gemm.cost import Cost, GemmCosts
 from sim.gemm.schedule import GemmJob
 from sim.machine.key_blocks import KeyBlocks, key_blocks
 from sim.machine.resources import Resources
@@ -42,11 +42,11 @@ def dense_attention(resources: Resources, op: AttentionOp, useful: int) -> Cost:
     one pass, of all heads and steps.
     """
     array, passes, scores = resources.dense_array, resources.array.arithmetic.dense_passes, _makes_scores(op)
-    heads = op.batch * op.kv_heads
+    gemms, heads = resources.dense_gemms, op.batch * op.kv_heads
     total, missing = _first_words(resources, op), 0
     for blocks in key_blocks(op, array.token_tile):
         job = GemmJob(_sizes(op, blocks.rows, 1), planes=passes, weight_dram_bits=resources.formats.kv_bits / passes)
-        for alike in _alike(resources, array, op, blocks, job):
+        for alike in _alike(resources, gemms, op, blocks, job):
             total += alike.cost.scaled(int(alike.blocks.times.sum()) * heads)
             missing += int(((alike.most - alike.blocks.keys) * alike.blocks.times).sum()) * blocks.rows * heads * scores
     multiplies = total.counts.scale_multiplies // passes
@@ -61,14 +61,14 @@ def digit_attention(resources: Resources, op: AttentionOp, digits: KvDigits, use
     multiplies each score with its key's scale; of values it scales and adds the sums of each block to the running
     output, and divides the last by the sum of probabilities. Scales of K and V come from DRAM beside the scores.
     """
-    array, scores = resources.array, _makes_scores(op)
+    array, gemms, scores = resources.array, resources.gemms, _makes_scores(op)
     heads, planes = op.batch * op.kv_heads, digits.key_digits if scores else digits.value_digits
     total, missing = _first_words(resources, op), 0
     for blocks in key_blocks(op, array.token_tile, lambda rows: block_keys(resources, digits, rows)):
         job = GemmJob(
             _sizes(op, blocks.rows, 1), planes=planes, digits=True, tile_dram_bytes=_tile_bytes(array, op, digits)
         )
-        for alike in _alike(resources, array, op, blocks, job):
+        for alike in _alike(resources, gemms, op, blocks, job):
             total += _streamed(resources, op, alike).scaled(heads)
             missing += int(((alike.most - alike.blocks.keys) * alike.blocks.times).sum()) * blocks.rows * heads * scores
     order: Order = "prefill" if op.queries * op.group > 1 else "decode"  # tiles rest, or meet one row each
@@ -111,12 +111,13 @@ def _tile_bytes(array: ArrayConfig, op: AttentionOp, digits: KvDigits) -> int:
 
 
 def _alike(
-    resources: Resources, array: ArrayConfig, op: AttentionOp, blocks: KeyBlocks, job: GemmJob
+    resources: Resources, gemms: GemmCosts, op: AttentionOp, blocks: KeyBlocks, job: GemmJob
 ) -> Iterator[_Alike]:
     """``blocks`` by the tiles that they fill, each number of tiles stepped once.
 
     A grid takes a vector per position of K, so that its values are stepped for every number of keys.
     """
+    array = gemms.array
     if array.structure.outputs_stationary and not _makes_scores(op):
         tiles = blocks.keys
     else:
@@ -130,8 +131,8 @@ def _alike(
             outputs_on_chip=True,
             head_start=resources.latency_cycles,
         )
-        cost = gemm_cost(resources.executed(sized), array, resources.memory, resources.cores)
-        yield _Alike(cost, most, KeyBlocks(blocks.rows, *(values[same] for values in blocks[1:])))
+        alike = KeyBlocks(blocks.rows, *(values[same] for values in blocks[1:]))
+        yield _Alike(gemms.of(resources.executed(sized)), most, alike)
 
 
 def _streamed(resources: Resources, op: AttentionOp, alike: _Alike) -> Cost:
@@ -156,10 +157,13 @@ def _streamed(resources: Resources, op: AttentionOp, alike: _Alike) -> Cost:
     bound["array"] = (waits == 0) & (busy == cost.cycles)
     total = _NOTHING
     for what, which in bound.items():  # of what takes longest, as of any op
+        if not which.any():
+            continue
         one, taken = cost.scaled(int(times[which].sum())), int((cycles * times)[which].sum())
         total += one if what == "array" else one._replace(cycles=taken).bound_by(what)
     counts = total.counts._replace(scale_multiplies=0.0)
-    return total._replace(counts=counts + ActionCounts(*(float(np.sum(values * times)) for values in beside)))
+    summed = (float((values * times).sum()) if isinstance(values, np.ndarray) else 0.0 for values in beside)
+    return total._replace(counts=counts + ActionCounts(*summed))
 
 
 def _masked(resources: Resources, total: Cost, useful: int, missing: int, activity: float, multiplies: float) -> Cost:

@@ -4,7 +4,7 @@ import math
 
 from hw.formats import INT8_BITS
 from sim.counts import ActionCounts
-from sim.gemm.cost import Cost, gemm_cost
+from sim.gemm.cost import Cost
 from sim.gemm.schedule import GemmJob
 from sim.machine.resources import Resources
 from sim.result import Statistics
@@ -24,10 +24,11 @@ def linear_cost(resources: Resources, op: LinearOp, head_start: int = 0) -> Cost
         return _on_the_host(resources, op).scaled(op.count)
     if place == "vector":
         return _on_vector_unit(resources, op).scaled(op.count)
-    array, arithmetic = resources.array, resources.array.arithmetic
+    array, arithmetic, gemms = resources.array, resources.array.arithmetic, resources.gemms
     planes, covered, group = (op.planes, op.plane_columns, op.group) if arithmetic.stores_trits else (1, (), None)
     if op.statistics is None:  # dense weights of 8 or 16 bits
-        array, planes, covered = resources.dense_array, arithmetic.dense_passes, ()
+        array, gemms = resources.dense_array, resources.dense_gemms
+        planes, covered = arithmetic.dense_passes, ()
     requantizes = resources.array.results == "int8"  # in the array: no multiply of a scale is left to the vector unit
     output_bits = INT8_BITS if requantizes else resources.formats.residual_bits
     job = resources.executed(
@@ -41,7 +42,7 @@ def linear_cost(resources: Resources, op: LinearOp, head_start: int = 0) -> Cost
             plane_columns=covered,
         )
     )
-    cost = gemm_cost(job, array, resources.memory, resources.cores)
+    cost = gemms.of(job)
     toggles = _operand_toggles(resources, op.statistics)
     m, n, k = op.gemm
     scales, offsets = array.arithmetic.output_scales, 0

@@ -8,7 +8,7 @@ from hw.config import ArrayConfig
 from sim.cores import ONE_CORE, CoreGroup
 from sim.counts import ActionCounts
 from sim.execution import Execution
-from sim.gemm.cost import Cost
+from sim.gemm.cost import Cost, GemmCosts
 from sim.gemm.schedule import GemmJob
 from sim.memory import MemoryConfig
 from sim.result import CAUSES
@@ -44,6 +44,8 @@ class Resources:
         self.execution = execution or Execution()
         self.memory = memory
         self.formats = formats
+        self.gemms = GemmCosts(array, memory, cores)
+        self.dense_gemms = GemmCosts(self.dense_array, memory, cores)
         self._bytes_per_cycle = memory.bytes_per_cycle(array.clock_hz)
         units = array.vector_units * cores.count
         self.vector_lanes = array.vector_lanes * units  # elements are independent: they spread over all cores
@@ -126,13 +128,26 @@ class Resources:
         """
         units = self.array.vector_units * self.cores.count if self.array.vector_units > 1 else 1
         busiest = 1.0 if rows is None else units * math.ceil(rows / units) / rows  # share of the unit with most rows
-        compute = np.ceil(np.asarray(counts.vector_work) * busiest / (lanes or self.vector_lanes)).astype(np.int64)
-        moved = np.asarray(counts.dram_read_bits + self.memory.write_cost * counts.dram_write_bits) / 8
-        waits = np.where(np.asarray(counts.dram_read_bits) > 0, self._latency_cycles, 0)
-        dram = np.ceil(moved / self._bytes_per_cycle).astype(np.int64) + waits
-        bus = np.ceil(np.asarray(bus_bits) / self._vector_bus_bits)
-        cycles, causes = _longest({"vector": compute, "weight_stall": bus, "dram_stall": dram})
-        return Cost(cycles, causes, ActionCounts(*map(_over_steps, counts)))
+        work, read = counts.vector_work, counts.dram_read_bits
+        bits = read + self.memory.write_cost * counts.dram_write_bits
+        if isinstance(work, np.ndarray) or isinstance(bits, np.ndarray) or isinstance(bus_bits, np.ndarray):
+            waits = np.where(np.asarray(read) > 0, self._latency_cycles, 0)
+            cycles, causes = _longest(
+                {
+                    "vector": _whole(np.asarray(work) * busiest / (lanes or self.vector_lanes)),
+                    "weight_stall": _whole(np.asarray(bus_bits) / self._vector_bus_bits),
+                    "dram_stall": _whole(np.asarray(bits) / 8 / self._bytes_per_cycle) + waits,
+                }
+            )
+            return Cost(cycles, causes, ActionCounts(*map(_over_steps, counts)))
+        units_cycles = {
+            "vector": math.ceil(work * busiest / (lanes or self.vector_lanes)),
+            "weight_stall": math.ceil(bus_bits / self._vector_bus_bits),
+            "dram_stall": math.ceil(bits / 8 / self._bytes_per_cycle) + (self._latency_cycles if read > 0 else 0),
+        }
+        longest = max(units_cycles, key=units_cycles.__getitem__)
+        causes = dict.fromkeys(CAUSES, 0) | {longest: units_cycles[longest]}
+        return Cost(units_cycles[longest], causes, ActionCounts(*map(float, counts)))
 
     def beside_cycles(self, work: float, bus_bits: float) -> dict[str, int]:
         """Cycles of the vector units beside the array: ``work`` of theirs, and their bus for what comes for it."""
@@ -151,6 +166,10 @@ def _longest(units: dict[str, np.ndarray]) -> tuple[int, dict[str, int]]:
     longest = cycles.argmax(axis=0)
     causes = {cause: int(cycles[number][longest == number].sum()) for number, cause in enumerate(units)}
     return sum(causes.values()), dict.fromkeys(CAUSES, 0) | causes
+
+
+def _whole(cycles: np.ndarray) -> np.ndarray:
+    return np.ceil(cycles).astype(np.int64)
 
 
 def _over_steps(value: float | np.ndarray) -> float:

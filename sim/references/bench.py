@@ -15,9 +15,9 @@ from hw.config import load_array
 from quant.shapes import Gemm, load_shape
 from sim.execution import Execution
 from sim.gemm.closed_form import scale_sim_cycles
-from sim.gemm.cost import gemm_cost
+from sim.gemm.cost import forget_gemms, gemm_cost
 from sim.gemm.cycles import count_cycles
-from sim.gemm.schedule import GemmJob, forget_schedules, stepped_schedules
+from sim.gemm.schedule import GemmJob, stepped_schedules
 from sim.memory import load_memory
 from sim.references.figures import zigzag_machine
 from sim.references.scale_sim import run_scale_sim
@@ -68,7 +68,7 @@ def bench(
         wall_s, result = _timed(lambda: simulate(load_shape(name), array, memory, prefill, decode, execution=_ANY_SIZE))
         return BenchRow(f"{name}, prefill {prefill} + decode {decode}", wall_s, sum(p.cycles for p in result.phases))
 
-    forget_schedules()
+    forget_gemms()
     simulate(load_shape("stories260K"), array, memory, 2, 2)  # kernels come from the cache, or are compiled
     projection = Gemm(1, 4096, 4096)
     rows = [
@@ -165,7 +165,7 @@ def _beside_zigzag(python: Path) -> list[BenchRow]:
 
 def _timed(call: Callable[[], Result]) -> tuple[float, Result]:
     """Wall seconds of ``call`` with no schedule remembered."""
-    forget_schedules()
+    forget_gemms()
     start = time.perf_counter()
     value = call()
     return time.perf_counter() - start, value

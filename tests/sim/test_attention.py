@@ -13,7 +13,8 @@ from quant.shapes import load_shape
 from sim.__main__ import main
 from sim.attention import choose_digits, measured_in_digits
 from sim.execution import Execution
-from sim.gemm.schedule import forget_schedules, stepped_schedules
+from sim.gemm.cost import forget_gemms
+from sim.gemm.schedule import stepped_schedules
 from sim.job import SimJob
 from sim.memory import load_memory
 from sim.residence import stored_bytes
@@ -92,7 +93,7 @@ def test_attention_over_many_steps_and_query_tiles_steps_each_number_of_tiles_on
     job = SimJob(prefill=1000, decode=1000)
     steps = []
     for decode in (job.decode, 1):
-        forget_schedules()
+        forget_gemms()
         job.model_copy(update={"decode": decode}).simulate(shape, able)
         steps.append(stepped_schedules())
     assert 0 < steps[0] - steps[1] <= (2 * 64 if mac == "ternary" else 2 * 125)

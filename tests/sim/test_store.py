@@ -13,6 +13,7 @@ from hw.config import ArrayConfig, load_array
 from quant.shapes import load_shape
 from sim.cores import CoreGroup
 from sim.execution import Execution
+from sim.gemm.cost import _found
 from sim.gemm.schedule import _step
 from sim.memory import load_memory
 from sim.simulator import simulate, simulate_trace
@@ -114,9 +115,11 @@ def test_a_recalled_result_equals_the_simulated_one(opened, monkeypatch):
 def test_stepped_gemms_are_recalled_by_other_runs(opened, monkeypatch):
     """Another number of decode steps is another run of the same GEMMs."""
     machine = load_array("8x8"), load_memory("ddr4-3200")
+    _found.cache_clear()
     _step.cache_clear()
     simulate(load_shape("stories260K"), *machine, 4, 2)
     reopen()
+    _found.cache_clear()
     _step.cache_clear()
     monkeypatch.setattr("sim.kernels.tiles.step_tiles", lambda *_: pytest.fail("stepped again"))
     simulate(load_shape("stories260K"), *machine, 4, 3)
