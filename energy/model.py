@@ -1,6 +1,6 @@
 """Energy of a simulated run: action counts times costs, plus leakage power times time; joined here and nowhere else."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -117,13 +117,13 @@ def _greatest_power(result: SimResult, phase: PhaseResult, costs: CostSource, st
     """Power of the op of ``phase`` that takes most, W; all ops are joined at once, arrays in the place of counts."""
     ops = [op for op in phase.ops if op.cycles]
     counts = ActionCounts(*np.array([op.counts for op in ops], np.float64).T)  # each (ops,)
-    cycles = np.array([op.cycles for op in ops], np.float64)
+    cycles: Any = np.array([op.cycles for op in ops], np.float64)
     elements = [Cost(*np.array([_element_energy(op, result.array, costs) for op in ops]).T)]
     seconds = cycles / result.array.clock_hz
     total = sum(_energies(result, counts, cycles, seconds, elements, costs, store).values(), ZERO)
     power = total.scaled(1 / seconds)
     most = int(np.argmax(power.typical))
-    return Cost(*(float(end[most]) for end in power))
+    return Cost(*(float(np.asarray(end)[most]) for end in power))
 
 
 class _Store(NamedTuple):

@@ -162,7 +162,7 @@ class GateSource:
         toggles = RANDOM_TOGGLE_RATE * counts.array_macs_active / some
         typical = np.maximum(line.clock_j, line.clock_j + line.idle_j + line.toggle_j * toggles)
         ends = np.minimum(measured.low, typical), typical, np.maximum(measured.high, typical)
-        return Cost(*ends).scaled(counts.array_macs)
+        return Cost(*ends).scaled(counts.array_macs)  # type: ignore[arg-type]
 
     def mac_parts(self, array: ArrayConfig) -> tuple[float, float]:
         """J of one MAC's clock pins, and of its logic and registers; the most representative row."""
