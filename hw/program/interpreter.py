@@ -18,9 +18,9 @@ from hw.program.memory import ELEMENT_TYPES
 from hw.token.decoder import FRACTION
 from hw.token.dequantize import Dequantizer, dequantized
 from hw.token.digits import to_digits
-from hw.token.formats import OPERAND_BITS, WORD_BITS, Flags, products, rescaled, saturated
+from hw.token.formats import OPERAND_BITS, WORD_BITS, Flags, bit_length, products, rescaled, rounded, saturated, shifted
 from hw.token.hadamard import transformed
-from hw.token.norm import Norm, normalized
+from hw.token.norm import EXTRA_BITS, SQUARE_BITS, Norm, normalized
 from hw.token.quantize import quantized
 from hw.token.rope import rotated
 from hw.token.scales import KV_BIAS, Scale, StoredScales, multiply, store
@@ -229,7 +229,10 @@ def _norm(self: Interpreter, one: Instruction) -> None:
     words = one["words"]
     factor = Scale(np.int64(one["factor_mantissa"]), np.int64(one["factor_exponent"]))
     norm = Norm(self.row(one["second"], words), one["epsilon"], factor)
-    q, scale = normalized(self.row(one["source"], words)[None], norm, one["limit"])
+    x = self.row(one["source"], words)
+    h = bit_length(np.abs(x).max()) - SQUARE_BITS
+    self.row(one["destination"], words)[:] = rounded(shifted(x, h - EXTRA_BITS) * norm.gain, 15)  # then quantized
+    q, scale = normalized(x[None], norm, one["limit"])
     if one["split"]:
         high = (q + 63 + (q >> 7 & 1)) >> 7
         q = np.concatenate([high, q - (high << 7)])

@@ -25,10 +25,10 @@ from hw.token.formats import bit_length, rounded, shifted
 from hw.token.quantize import quantized
 from hw.token.scales import Scale, constant, multiply, reciprocal_root
 
-__all__ = ["Norm", "norm_constants", "normalized"]
+__all__ = ["EXTRA_BITS", "SQUARE_BITS", "Norm", "norm_constants", "normalized"]
 
-_SQUARE_BITS = 15  # magnitude of what is squared
-_EXTRA_BITS = 8  # more of what is multiplied by the gain
+SQUARE_BITS = 15  # magnitude of what is squared
+EXTRA_BITS = 8  # more of what is multiplied by the gain
 _LARGEST_SUM_BITS = 48  # of S
 
 
@@ -54,18 +54,18 @@ def norm_constants(gain: np.ndarray, eps: float, fraction: int) -> Norm:
     if round(largest * 2.0**gain_fraction) > 32767:
         gain_fraction -= 1
     n = gain.size
-    epsilon = round(n * eps * 4.0 ** (fraction + _SQUARE_BITS))
+    epsilon = round(n * eps * 4.0 ** (fraction + SQUARE_BITS))
     if epsilon.bit_length() >= _LARGEST_SUM_BITS:
         raise InputError(f"norm eps {eps:g} over {n} inputs must fit a sum of {_LARGEST_SUM_BITS} bits")
-    factor = constant(math.sqrt(n) * 2.0 ** (15 - _EXTRA_BITS - gain_fraction))
+    factor = constant(math.sqrt(n) * 2.0 ** (15 - EXTRA_BITS - gain_fraction))
     return Norm(np.rint(gain * 2.0**gain_fraction).astype(np.int64), epsilon, factor)
 
 
 def normalized(x: np.ndarray, norm: Norm, limit: int = INT8_LIMIT) -> tuple[np.ndarray, Scale]:
     """``x / rms * gain`` of words ``(m, n)``: integers within ``limit``, int64 ``(m, n)``, and real scales ``(m,)``."""
-    h = bit_length(np.abs(x).max(axis=-1)) - _SQUARE_BITS
+    h = bit_length(np.abs(x).max(axis=-1)) - SQUARE_BITS
     xs = shifted(x, h[:, None])
-    squares = (xs * xs).sum(axis=-1) + (norm.epsilon >> 2 * (h + _SQUARE_BITS))
-    y = rounded(shifted(x, h[:, None] - _EXTRA_BITS) * norm.gain, 15)
+    squares = (xs * xs).sum(axis=-1) + (norm.epsilon >> 2 * (h + SQUARE_BITS))
+    y = rounded(shifted(x, h[:, None] - EXTRA_BITS) * norm.gain, 15)
     q, scale = quantized(y, limit)
     return q, multiply(multiply(scale, reciprocal_root(squares)), norm.factor)

@@ -19,12 +19,13 @@ class Rescaler(Component):
     shift : signed, ``shift_bits`` bits, in time with ``value``; above 47 gives 0, below 0 saturates all but 0.
     result : signed, ``bits`` bits.
     saturated : 1 where ``result`` is not the rounded value.
+    down : with ``floors`` alone; 1 gives the floor instead. Constant while values are under way.
     """
 
     latency, multipliers = 2, 0
 
-    def __init__(self, width: int, bits: int, shift_bits: int):
-        self.width = width
+    def __init__(self, width: int, bits: int, shift_bits: int, floors: bool = False):
+        self.width, self.floors = width, floors
         super().__init__(
             {
                 "value": In(signed(width)),
@@ -32,6 +33,7 @@ class Rescaler(Component):
                 "result": Out(signed(bits)),
                 "saturated": Out(1),
             }
+            | ({"down": In(1)} if floors else {})
         )
 
     def elaborate(self, platform) -> Module:
@@ -55,7 +57,8 @@ class Rescaler(Component):
             beyond.eq(self.shift < 0),
             negative.eq(self.value[-1]),
         ]
-        value, clips = clipped(nearest(floor, guard, rest), len(self.result))
+        counts = guard & ~self.down if self.floors else guard
+        value, clips = clipped(nearest(floor, counts, rest), len(self.result))
         low, high = _ends(len(self.result))
         m.d.sync += [
             self.result.eq(Mux(zero, 0, Mux(beyond, Mux(negative, low, high), value))),

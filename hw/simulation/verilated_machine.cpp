@@ -1,0 +1,131 @@
+// Plays tokens on the Verilated whole-token machine with a memory behind its port; see verilated_machine.py.
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <vector>
+
+#include "Vtritforge_machine.h"
+#include "verilated.h"  // a double underscore of a Verilog name is ___05F in its C++ name
+
+namespace {
+
+using Bytes = std::vector<uint8_t>;
+
+template <typename Port> void put(Port &port, const uint8_t *bytes, size_t size) {
+  uint64_t value = 0;
+  std::memcpy(&value, bytes, size);
+  port = static_cast<Port>(value);
+}
+template <std::size_t words> void put(VlWide<words> &port, const uint8_t *bytes, size_t size) {
+  std::memcpy(port.data(), bytes, size);
+}
+template <typename Port> void get(const Port &port, uint8_t *bytes, size_t size) {
+  const uint64_t value = port;
+  std::memcpy(bytes, &value, size);
+}
+template <std::size_t words> void get(const VlWide<words> &port, uint8_t *bytes, size_t size) {
+  std::memcpy(bytes, port.data(), size);
+}
+
+bool read_exactly(void *target, size_t size) { return std::fread(target, 1, size, stdin) == size; }
+
+uint64_t bits(const uint8_t *bytes, size_t low, size_t count) {  // count of at most 57
+  uint64_t value = 0;
+  std::memcpy(&value, bytes + low / 8, 8);
+  return value >> low % 8 & ((uint64_t(1) << count) - 1);
+}
+
+constexpr size_t kAddressBits = 28;
+
+// The memory: a burst's first word `latency` edges after its request, then one per edge; stalls keep words and writes back.
+struct Memory {
+  Bytes data, stalls;
+  size_t word = 0;
+  uint32_t latency = 1;
+  uint64_t left = 0, address = 0, wait = 0, edge = 0;
+
+  bool open() const { return stalls.empty() || stalls[edge % stalls.size()]; }
+
+  void drive(Vtritforge_machine &machine) {
+    machine.request___05Fready = left == 0;
+    const bool valid = left && !wait && open();
+    machine.words___05Fvalid = valid;
+    if (valid) {
+      const size_t at = address * word;
+      static const Bytes nothing(64, 0);
+      put(machine.words___05Fpayload, at + word <= data.size() ? &data[at] : nothing.data(), word);
+    }
+    machine.writes___05Fready = open();
+  }
+
+  void take(Vtritforge_machine &machine) {  // what the edge after eval transfers
+    const bool idle = left == 0, valid = machine.words___05Fvalid, opened = open();
+    ++edge;
+    if (left && wait) --wait;
+    if (machine.request___05Fvalid && idle) {
+      uint8_t raw[16] = {};
+      get(machine.request___05Fpayload, raw, 8);
+      address = bits(raw, 0, kAddressBits), left = bits(raw, kAddressBits, 28), wait = latency - 1;
+    } else if (valid && machine.words___05Fready) {
+      --left, ++address;
+    }
+    if (machine.writes___05Fvalid && opened) {
+      uint8_t raw[96] = {};
+      get(machine.writes___05Fpayload, raw, (kAddressBits + 9 * word + 31) / 32 * 4);
+      const size_t at = bits(raw, 0, kAddressBits) * word;
+      for (size_t i = 0; i < word && at + i < data.size(); ++i)
+        if (bits(raw, kAddressBits + 8 * word + i, 1)) data[at + i] = uint8_t(bits(raw, kAddressBits + 8 * i, 8));
+    }
+  }
+};
+
+}  // namespace
+
+int main() {
+  uint32_t sizes[5];  // bytes of a memory word, of the image, of the memory; latency; bytes of the stall pattern
+  if (!read_exactly(sizes, sizeof sizes)) return 1;
+  Memory memory;
+  memory.word = sizes[0], memory.latency = sizes[3];
+  memory.data.resize(size_t(sizes[2]) * sizes[0]);
+  memory.stalls.resize(sizes[4]);
+  if (!read_exactly(memory.data.data(), sizes[1]) || !read_exactly(memory.stalls.data(), sizes[4])) return 1;
+
+  Vtritforge_machine machine;
+  machine.clk = 0, machine.rst = 1;
+  machine.eval();
+  machine.clk = 1, machine.eval(), machine.clk = 0, machine.eval();
+  machine.rst = 0;
+  machine.next___05Fready = 1;
+  uint32_t token;
+  while (read_exactly(&token, sizeof token)) {
+    if (token == 0xffffffff) {  // the whole memory
+      std::fwrite(memory.data.data(), 1, memory.data.size(), stdout);
+      std::fflush(stdout);
+      continue;
+    }
+    const bool wanted = token >> 31;
+    uint32_t answer = 0xffffffff;
+    std::vector<uint32_t> trace;
+    machine.tokens___05Fpayload = (token & 0xfffff) | uint32_t(wanted) << 20;
+    bool offered = true, stopped = false;
+    while (true) {
+      machine.tokens___05Fvalid = offered;
+      memory.drive(machine);
+      machine.eval();
+      if (machine.status) { stopped = true; break; }
+      if (!offered && machine.tokens___05Fready) break;
+      if (offered && machine.tokens___05Fready) offered = false;
+      if (machine.next___05Fvalid) answer = machine.next___05Fpayload;
+      if (machine.retired) trace.push_back(machine.operation), trace.push_back(machine.counter);
+      memory.take(machine);
+      machine.clk = 1, machine.eval(), machine.clk = 0, machine.eval();
+    }
+    const uint32_t head[5] = {machine.status, answer, machine.saturated, machine.position, uint32_t(trace.size() / 2)};
+    std::fwrite(head, 1, sizeof head, stdout);
+    std::fwrite(trace.data(), 4, trace.size(), stdout);
+    std::fflush(stdout);
+    if (stopped) break;
+  }
+  machine.final();
+  return 0;
+}
