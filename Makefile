@@ -20,7 +20,7 @@ words = $(foreach name,$(options),$(if $(value $(name)),$(call quoted,$(name)=$(
 plain = $(if $(options),$(error $(firstword $(options)) is no option of make $@, which takes $(or $(1),none)))
 
 .DEFAULT_GOAL := help
-.PHONY: help sim quant verilog bitstream gates whatif compare explore notebook claims demo list table run integer kv vocabulary rewrite export check-export results workload replay mappings dram \
+.PHONY: help sim quant verilog bitstream gates whatif compare explore notebook claims demo list table run integer kv vocabulary rewrite export check-export task swap results workload replay mappings dram \
   references bench bench-quant host simulate boards resources vector wave diagram array-options completion docs docs-site \
   test test-fast test-slow test-rtl test-nojit test-bounds fuzz mutate lint clean
 
@@ -90,6 +90,12 @@ export: $(VENV)/.quant ## a finished run of CHECKPOINT in FORMAT=hf, bitnet, ggu
 
 check-export: $(VENV)/.quant ## CHECKPOINT beside its export in FORMAT, in transformers or llama.cpp: tokens, perplexity
 	@$(PIP) -e '.[runtimes]' && $(TRITFORGE) $@ $(words)
+
+task: $(VENV)/.quant ## rows of the finished run CHECKPOINT tuned to the text CALIB, trits frozen: a task vector OUT
+	@$(TRITFORGE) $@ $(words)
+
+swap: $(VENV)/.quant ## the run CHECKPOINT with the task vector TASK on the same trits: to folder OUT
+	@$(TRITFORGE) $@ $(words)
 
 workload: $(VENV)/.core ## matrix products of MODEL's step PHASE as a file OUT in FORMAT=csv, scale-sim or zigzag
 	@$(TRITFORGE) $@ $(words)

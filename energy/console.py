@@ -21,7 +21,7 @@ COMMANDS = {
     **{name: ENERGY[name] for name in ("list", "table")},
     "run": SIM["run"],
     **{name: QUANT[name] for name in ("integer", "program", "kv", "vocabulary", "rewrite")},
-    **{name: QUANT[name] for name in ("export", "check-export", "results", "extras")},
+    **{name: QUANT[name] for name in ("export", "check-export", "task", "swap", "results", "extras")},
     **{name: SIM[name] for name in ("workload", "replay", "mappings", "dram", "references", "bench")},
     "bench-quant": QUANT["bench"],
     **{name: HW[name] for name in ("host", "simulate", "boards", "resources", "vector")},

@@ -47,6 +47,16 @@ COMMANDS = {
         "quant.exports.command:add_check_export",
         "build/models/smollm2-135m/RUN --format gguf-f16",
     ),
+    "task": Command(
+        "tune the rows of a finished run to a text, trits frozen: a task vector of 2 bytes per row",
+        "quant.tasks.command:add_task",
+        "build/models/smollm2-135m/RUN --calib law.txt --out law.safetensors",
+    ),
+    "swap": Command(
+        "write a finished run with another task vector on the same trits, measured and recorded",
+        "quant.tasks.command:add_swap",
+        "build/models/smollm2-135m/RUN law.safetensors --out build/law",
+    ),
     "results": Command(
         "print the table of committed results, or add a finished run to it", "quant.results.command:add_results", ""
     ),
