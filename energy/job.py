@@ -1,5 +1,6 @@
 """The main job: model -> (quantized weights) -> trace -> cycles on three arrays -> energy -> report."""
 
+import logging
 from typing import Literal
 
 from pydantic import Field, field_validator
@@ -25,6 +26,8 @@ from sim.result import SimResult
 from sim.workload.products import Workload
 
 __all__ = ["BASELINES", "Job", "Rivals", "simulate_machines"]
+
+_log = logging.getLogger(__name__)
 
 FpgaFamily = Literal["ecp5", "7series", "ultrascale+"]
 
@@ -122,6 +125,7 @@ def simulate_machines(
     widen = rivals.rival_bus == "balanced"
     machines = [sized_rival(machine, sizing, widen) for machine in rivals.machines(array, job.core_group)]
     results = [first, *map(run, machines)]
+    _log.info("%s: %s priced by %s", first.model, ", ".join(one.machine for one in results), costs.name)
     planes = mean_planes(manifest) if manifest else 1.0
     energies = [energy_of(result, costs) for result in results]
     splits = [

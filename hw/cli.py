@@ -18,6 +18,7 @@ from typing import NamedTuple, NoReturn
 from rich_argparse import RawDescriptionRichHelpFormatter
 
 from hw.errors import InputError, did_you_mean
+from hw.process.logs import log_as_asked
 from hw.process.threads import limit_threads
 
 __all__ = ["Command", "CommandParser", "command_line", "run", "run_command"]
@@ -176,6 +177,7 @@ def run(main: Callable[[Sequence[str]], None]) -> NoReturn:
     """Run ``main(arguments)``; exit 0, 2 on ``InputError``, a missing extra or a failing file system, 130 on Ctrl-C."""
     try:
         limit_threads()
+        log_as_asked()
         main(sys.argv[1:])
         sys.stdout.flush()
     except InputError as error:

@@ -1,5 +1,6 @@
 """``simulate``: a whole run, prefill and decode, of one model on one array and memory."""
 
+import logging
 import math
 
 from hw.config import ArrayConfig
@@ -23,6 +24,8 @@ from sim.trace.build import Phase, Trace, TraceStatistics, build_trace
 from sim.trace.ops import AttentionOp, Formats, LinearOp, Op
 
 __all__ = ["array_formats", "simulate", "simulate_on", "simulate_trace"]
+
+_log = logging.getLogger(__name__)
 
 
 def array_formats(array: ArrayConfig) -> Formats:
@@ -64,12 +67,21 @@ def simulate_trace(trace: Trace, array: ArrayConfig, memory: MemoryConfig, cores
             results are int8 already.
     """
     if not active():
-        return _simulated(trace, array, memory, cores)
+        return _told(_simulated(trace, array, memory, cores), "simulated")
     key = "\n".join(one.model_dump_json() for one in (trace, array, memory, cores))
     if (known := recall(key)) is not None:
-        return SimResult.model_validate_json(known).model_copy(update={"array": array})  # it may be of a subclass
-    result = _simulated(trace, array, memory, cores)
+        result = SimResult.model_validate_json(known).model_copy(update={"array": array})  # it may be of a subclass
+        return _told(result, "recalled from the store")
+    result = _told(_simulated(trace, array, memory, cores), "simulated")
     remember(key, result.model_dump_json())
+    return result
+
+
+def _told(result: SimResult, how: str) -> SimResult:
+    """``result``, logged with the cycles of its phases."""
+    if _log.isEnabledFor(logging.DEBUG):
+        cycles = ", ".join(f"{phase.name} {phase.cycles} cycles" for phase in result.phases)
+        _log.debug("%s on %s with %s %s: %s", result.model, result.machine, result.memory.name, how, cycles)
     return result
 
 

@@ -17,6 +17,8 @@ settings.load_profile("tritforge")
 
 os.environ["TRITFORGE_CACHE"] = "off"  # what is tested is simulated, also by commands that tests start
 
+pytest_plugins = ["pytester"]
+
 _TESTS = Path(__file__).parent
 _LONG = (
     *("hw/boards", "hw/gates", "hw/gateware", "hw/simulation", "hw/synthesis", "hw/host/test_zynq.py"),

@@ -1,5 +1,6 @@
 """Points of a study measured, here or by several processes; each process reads a document and steps a GEMM once."""
 
+import logging
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -22,6 +23,8 @@ from hw.errors import InputError
 from hw.process.threads import usable_cpus
 
 __all__ = ["measure", "processes_for", "run_study"]
+
+_log = logging.getLogger(__name__)
 
 _CHUNK = 32  # points that travel together, neighbours, so that GEMMs recur within them
 _CLUSTER_CHUNK = 16  # of a cluster, whose workers may be lost with what they have in hand
@@ -55,6 +58,7 @@ def run_study(
     if study.search is not None:
         return _searched(study, study.search, tick, cluster or processes, journal)
     total, rows = study.points, _known_rows(study, journal)
+    _log.info("study %s: %d points, %d of them kept from an interrupted run", study.name, total, len(rows))
     pending = ((index, values) for index, values in enumerate(study.combinations()) if index not in rows)
     try:
         for chunk in _measured(study.base, pending, cluster or processes):
