@@ -6,6 +6,7 @@ shapes that fit it takes the one of most lanes.
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from energy.area import area_of
@@ -24,7 +25,6 @@ Shape = tuple[int, int]  # rows, columns
 _MAX_SIDE = 1024
 _RATIO = 2.0  # of the longer to the shorter side, at most, but for a ternary array that is longer itself
 _LEAST = 64  # an array that is simulated has at least this part of the ternary array's lanes
-_SPREAD = 1.5  # lanes of shapes between whose areas there may be no order
 _NEAR = 1.01  # of the fastest prefill: more lanes than that buy nothing
 
 Simulate = Callable[[ArrayConfig], SimResult]
@@ -123,24 +123,39 @@ def _as_fast(shaped: Callable[[Shape], ArrayConfig], sizing: Sizing) -> Shape:
 
 def _shapes(own: ArrayConfig) -> list[Shape]:
     """Shapes that a rival of ``own`` may have, by lanes, of equals the one with more rows last."""
-    limit = max(_RATIO, own.rows / own.cols, own.cols / own.rows)
-    heights = {own.rows >> shift for shift in range(own.rows.bit_length())}
-    heights |= {own.rows << shift for shift in range(1, 11) if own.rows << shift <= _MAX_SIDE}
+    return list(_shapes_beside(own.rows, own.cols))
+
+
+@lru_cache
+def _shapes_beside(own_rows: int, own_cols: int) -> tuple[Shape, ...]:
+    limit = max(_RATIO, own_rows / own_cols, own_cols / own_rows)
+    heights = {own_rows >> shift for shift in range(own_rows.bit_length())}
+    heights |= {own_rows << shift for shift in range(1, 11) if own_rows << shift <= _MAX_SIDE}
     shapes = [
         (rows, cols)
         for rows in heights
-        for cols in range(1, _MAX_SIDE + 1)
+        for cols in range(max(1, int(rows / limit)), min(_MAX_SIDE, int(rows * limit)) + 1)
         if max(rows, cols) <= limit * min(rows, cols)
     ]
-    return sorted(shapes, key=lambda shape: (shape[0] * shape[1], shape[0]))
+    return tuple(sorted(shapes, key=lambda shape: (_lanes(shape), shape[0])))
 
 
 def _largest(shapes: list[Shape], fits: Callable[[Shape], bool]) -> Shape | None:
-    """The last that fits, where of nearly equal lanes some fit and some do not: long arrays have more accumulators."""
-    near = _last(shapes, fits)
-    lanes = near[0] * near[1] if near else 1
-    close = [shape for shape in shapes if lanes <= shape[0] * shape[1] <= _SPREAD * lanes]
-    return next((shape for shape in reversed(close) if fits(shape)), near)
+    """The shape of most lanes that fits, of equals the one with more rows; None: none does.
+
+    Of shapes of equally many rows those that fit are the narrower ones, so that each height is bisected among the
+    shapes that are better than the best so far. Between heights there is no order: long arrays have more accumulators.
+    """
+    best: Shape | None = None
+    for rows in sorted({rows for rows, _ in shapes}, reverse=True):
+        better = [one for one in shapes if one[0] == rows and (best is None or _lanes(one) > _lanes(best))]
+        if better and fits(better[0]):
+            best = _last(better, fits)
+    return best
+
+
+def _lanes(shape: Shape) -> int:
+    return shape[0] * shape[1]
 
 
 def _last(shapes: list[Shape], holds: Callable[[Shape], bool]) -> Shape | None:

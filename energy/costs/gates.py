@@ -1,6 +1,6 @@
 """Gate-level figures as a cost source: our own circuits, synthesized and simulated with an open cell library."""
 
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from statistics import linear_regression
 from typing import ClassVar, NamedTuple, get_args
@@ -415,6 +415,13 @@ def _rows(name: str) -> list[GateRow]:
     path = _RESULTS / f"{name}.json"
     if not path.is_file():
         return []
+    file = path.stat()
+    return _rows_of(path, file.st_mtime_ns, file.st_size)
+
+
+@lru_cache
+def _rows_of(path: Path, *_: int) -> list[GateRow]:
+    """Rows of a file, read again once it has changed."""
     document = read_artifact(path, _SCHEMA, _VERSION, "measure again: make gates")
     return [GateRow.model_validate(row) for row in document["rows"].values()]
 

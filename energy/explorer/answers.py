@@ -1,19 +1,21 @@
 """What a state comes to: its machines simulated, remembered by what each run depends on; and which choices cannot be.
 
 A change of costs, of the share of zeros or of what is held equal repeats few runs or none: a rival that was simulated
-is recalled, whatever it is priced with. A state that was seen is not even priced again.
+is recalled, whatever it is priced with. A state that was seen is not even priced again. Within the limit of a redraw
+(``energy.explorer.limit``) the design comes first, its rivals as they are finished, and last what makes the savings.
 """
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 from energy.costs.sources import load_source
 from energy.designs import Design
 from energy.difference import Difference, difference_of
 from energy.explorer.controls import Value, controls
-from energy.explorer.state import State, fields_of, job_of, rivals_of
+from energy.explorer.limit import Overtime, Runs, counted_runs, run
+from energy.explorer.state import RIVALS, State, fields_of, job_of, rivals_of
 from energy.job import Job, simulate_machines
 from energy.summary import JobSummary, summarize
 from hw.config import ArrayConfig, load_array
@@ -26,7 +28,7 @@ from sim.residence import check_residence
 from sim.result import SimResult
 from sim.trace.build import Trace, TraceStatistics, build_trace
 
-__all__ = ["Answer", "WhyNot", "answer_of", "difference_between", "other_arrays", "why_not"]
+__all__ = ["Answer", "WhyNot", "answer_of", "difference_between", "drawn", "other_arrays", "why_not"]
 
 _RUNS = 2000  # remembered, of some 20 kB each
 _ANSWERS = 300
@@ -40,6 +42,8 @@ class Answer(NamedTuple):
     state: State
     summary: JobSummary
     results: list[SimResult]
+    missing: tuple[str, ...] = ()  # rivals that are not simulated yet
+    is_whole: bool = True  # False: what makes the savings is not simulated yet, nor are ``missing``
 
 
 class WhyNot(NamedTuple):
@@ -64,15 +68,15 @@ class _RecallingJob(Job):
         if manifest is not None or statistics is not None:
             return super().simulate(shape, array, manifest, statistics)
         key = (shape.name, repr(self.model_dump(exclude=_UNSIMULATED)), array.model_dump_json())
-        if key in _runs:
-            _runs.move_to_end(key)
-            return _runs[key]
-        _runs[key] = result = super().simulate(shape, array)
+        result = run(_runs.get(key), partial(super().simulate, shape, array))
+        _runs[key] = result
+        _runs.move_to_end(key)
         if len(_runs) > _RUNS:
             _runs.popitem(last=False)
         return result
 
 
+_shape = lru_cache(load_shape)
 _runs: OrderedDict[tuple[str, str, str], SimResult] = OrderedDict()
 
 
@@ -84,7 +88,31 @@ def answer_of(state: State) -> Answer:
         InputError: machines, sizes or rivals that cannot be.
     """
     job = validate_document(fields_of(state), _RecallingJob, "explorer")
-    return Answer(state, *simulate_machines(job, load_shape(state.model), None, rivals_of(state)))
+    return Answer(state, *simulate_machines(job, _shape(state.model), None, rivals_of(state)))
+
+
+def drawn(state: State) -> Answer:
+    """``answer_of`` the state, or as much of it as could be simulated within the limit of the request.
+
+    Raises:
+        InputError: as ``answer_of``.
+    """
+    with counted_runs() as runs:
+        try:
+            return answer_of(state)
+        except Overtime:
+            return _so_far(state, runs)
+
+
+def _so_far(state: State, runs: Runs) -> Answer:
+    """The machines whose runs are finished: those of both phases, not of a rival that is being sized or narrowed."""
+    job, first = job_of(state), runs.finished[0]
+    whole = [one for one in runs.finished if len(one.phases) == len(first.phases) and type(one.array) is ArrayConfig]
+    results = list({one.array.mac: one for one in whole}.values())
+    costs = load_source(job.costs)
+    summary = summarize(results, costs, [], None, hold=state.hold, fpga=job.counted_fpga)  # type: ignore[arg-type]
+    found = {one.array.mac for one in results}
+    return Answer(state, summary, results, tuple(mac for mac in RIVALS.split(",") if mac not in found), False)
 
 
 @lru_cache(_ANSWERS)
@@ -96,7 +124,7 @@ def difference_between(pinned: State, state: State) -> Difference:
     """
     names = ("pinned", "this design")
     designs = [
-        Design(name, answer_of(one).results[0], load_source(one.costs), True, "")
+        Design(name, drawn(one).results[0], load_source(one.costs), True, "")
         for name, one in zip(names, (pinned, state), strict=True)
     ]
     return difference_of(*designs)
@@ -119,7 +147,7 @@ def _alone(state: State) -> Answer:
     """``state`` without rivals."""
     job = validate_document(fields_of(state), _RecallingJob, "explorer")
     costs = load_source(job.costs)
-    result = job.simulate(load_shape(state.model), costs.clocked(job.load_array()))
+    result = job.simulate(_shape(state.model), costs.clocked(job.load_array()))
     return Answer(state, summarize([result], costs, [], None), [result])
 
 
@@ -144,5 +172,5 @@ def _refused(state: State, name: str) -> Iterator[WhyNot]:
 def _trace(model: str, prompt: int, batch: int, array_name: str, kv: str) -> tuple[Trace, ArrayConfig]:
     """What is run, which depends on some of the controls alone."""
     state = State.default()._replace(model=model, prompt=prompt, batch=batch, array=array_name, kv=kv)
-    job, shape, array = job_of(state), load_shape(model), load_array(array_name)
+    job, shape, array = job_of(state), _shape(model), load_array(array_name)
     return build_trace(shape, *job.sizes, job.formats(array, shape), execution=job.execution), array

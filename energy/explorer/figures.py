@@ -8,7 +8,7 @@ from energy.reports.charts.bars import Bar, Segment, stacked_bars
 from energy.reports.charts.palette import label_of, slots
 from energy.reports.charts.plane import Line, Point, plane
 from energy.reports.numbers import significant
-from energy.reports.pages.job_figures import Figure
+from energy.reports.pages.job_figures import Figure, waiting_bar
 from energy.reports.verdict import machine_label
 from energy.summary import MachineSummary
 
@@ -53,6 +53,7 @@ def area_figure(answer: Answer) -> Figure | None:
         low, typical, high = area.total
         text = f"{significant(typical)} mm², {machine.size}"
         bars.append(Bar(machine_label(machine.mac), text, segments, low, high, strong=number == 0))
+    bars += [waiting_bar(mac) for mac in answer.missing]
     spoken = "; ".join(f"{bar.label} {bar.text}" for bar in bars)
     title = "Silicon area, mm²"
     return Figure(title, stacked_bars(bars, title, spoken), "by part, and from low to high; rows x columns")

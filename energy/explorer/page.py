@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from energy.difference import Difference
-from energy.explorer.answers import Answer, answer_of, difference_between, other_arrays, why_not
+from energy.explorer.answers import Answer, difference_between, drawn, other_arrays, why_not
 from energy.explorer.controls import Control, controls
 from energy.explorer.exports import command_of
 from energy.explorer.figures import area_figure, area_parts, map_figure
@@ -76,24 +76,25 @@ def page_html(state: State, pinned: State | None, result: str) -> str:
     )
 
 
-def result_html(state: State, pinned: State | None) -> str:
-    """Verdict and figures of ``state``, and beside ``pinned`` what makes the difference.
+def result_html(state: State, pinned: State | None) -> tuple[str, bool]:
+    """Verdict and figures of ``state``, and beside ``pinned`` what makes the difference; whether that is all.
 
     Raises:
         InputError: a machine that cannot be.
     """
-    answer = answer_of(state)
-    before = None if pinned is None else answer_of(pinned)
-    summary = answer.summary
+    answer = drawn(state)
+    before = None if pinned is None else drawn(pinned)
+    summary, missing = answer.summary, answer.missing
     phases = [phase.name for phase in summary.ternary.phases]
-    return render(
+    body = render(
         "result",
         _TEMPLATES,
         refusal="",
         question=question(summary),
-        verdict=verdict(summary),
-        latencies=[latency_figure(summary, name) for name in phases],
-        energies=[energy_figure(summary, name) for name in phases],
+        verdict=verdict(summary) if answer.is_whole else verdict(summary)[:1],
+        is_whole=answer.is_whole,
+        latencies=[latency_figure(summary, name, missing) for name in phases],
+        energies=[energy_figure(summary, name, missing) for name in phases],
         causes=legend(shown_causes(summary)),
         parts=legend(shown_parts(summary)),
         map=map_figure(answer, before, ()),
@@ -105,6 +106,7 @@ def result_html(state: State, pinned: State | None) -> str:
         changed=[] if pinned is None else _changed(difference),
         command=shlex.join(command_of(state)),
     )
+    return body, answer.is_whole
 
 
 def refusal_html(reason: str, state: State | None = None, pinned: State | None = None) -> str:
@@ -118,8 +120,8 @@ def map_html(state: State, pinned: State | None) -> str:
     Raises:
         InputError: a machine that cannot be.
     """
-    before = None if pinned is None else answer_of(pinned)
-    return str(map_figure(answer_of(state), before, other_arrays(state)).svg)
+    before = None if pinned is None else drawn(pinned)
+    return str(map_figure(drawn(state), before, other_arrays(state)).svg)
 
 
 def why_not_json(state: State) -> dict[str, list[list[str]]]:

@@ -14,6 +14,7 @@ import ipaddress
 import json
 import logging
 import socket
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ from urllib.parse import urlsplit
 
 from energy.explorer.answers import answer_of
 from energy.explorer.exports import report_html, study_yaml
+from energy.explorer.limit import Overtime, limited
 from energy.explorer.page import asset, map_html, page_html, refusal_html, result_html, why_not_json
 from energy.explorer.state import State, read_address
 from hw.errors import InputError
@@ -36,6 +38,9 @@ _LOCAL = ("localhost", "127.0.0.1", "::1")
 _HTML, _JSON, _TEXT = "text/html", "application/json", "text/plain"
 _OWN = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; img-src 'self'"
 _STATIC = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'"  # a report is one file
+_REDRAW_S = 0.17  # of a redraw on the server
+_NEWS = 0.3  # weight of the latest redraw in what is expected of the next one
+_GIVING_WAY = ("/result", "/map")  # what follows a redraw, unless somebody asks for something newer
 _CLOSED = "; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 _ASSETS = {"/explorer.css": "text/css", "/explorer.js": "text/javascript"}
 
@@ -49,6 +54,7 @@ class Reply(NamedTuple):
     policy: str = _OWN
     refused: bool = False
     name: str = ""  # of a file to be stored
+    whole: bool = True  # False: some machines are still to be simulated
 
 
 def reply_to(path: str, query: str) -> Reply:
@@ -65,13 +71,15 @@ def reply_to(path: str, query: str) -> Reply:
         return _refusal(path, HTTPStatus.BAD_REQUEST, str(error), None, None)
     try:
         return _PAGES[path](state, pinned)
+    except Overtime:
+        return Reply(HTTPStatus.NO_CONTENT, _TEXT, "", whole=False)  # it gave way to a newer request
     except InputError as error:
         return _refusal(path, HTTPStatus.OK, str(error), state, pinned)
 
 
 def _refusal(path: str, shown: HTTPStatus, reason: str, state: State | None, pinned: State | None) -> Reply:
     """In the form that the path has; a page that shows why a machine cannot be is no failure (``shown``)."""
-    if path not in ("/", "/result"):
+    if path not in ("/", "/redraw", "/result"):
         return Reply(HTTPStatus.BAD_REQUEST, _JSON, json.dumps({"error": reason}) + "\n", refused=True)
     body = refusal_html(reason, state, pinned)
     if path == "/":
@@ -80,11 +88,13 @@ def _refusal(path: str, shown: HTTPStatus, reason: str, state: State | None, pin
 
 
 def _page(state: State, pinned: State | None) -> Reply:
-    return Reply(HTTPStatus.OK, _HTML, page_html(state, pinned, result_html(state, pinned)))
+    body, whole = result_html(state, pinned)
+    return Reply(HTTPStatus.OK, _HTML, page_html(state, pinned, body), whole=whole)
 
 
 def _result(state: State, pinned: State | None) -> Reply:
-    return Reply(HTTPStatus.OK, _HTML, result_html(state, pinned))
+    body, whole = result_html(state, pinned)
+    return Reply(HTTPStatus.OK, _HTML, body, whole=whole)
 
 
 def _map(state: State, pinned: State | None) -> Reply:
@@ -109,7 +119,8 @@ def _report(state: State, _: State | None) -> Reply:
 
 _PAGES: dict[str, Callable[[State, State | None], Reply]] = {
     "/": _page,
-    "/result": _result,
+    "/redraw": _result,  # what can be simulated in time
+    "/result": _result,  # all of it
     "/map": _map,
     "/why": _why,
     "/design.json": _design,
@@ -130,6 +141,8 @@ class Explorer(ThreadingHTTPServer):
     def __init__(self, host: str, port: int) -> None:
         self._host = host
         self._simulations = ThreadPoolExecutor(1, "simulations")
+        self._waiting, self._count = 0, threading.Lock()
+        self._closing_s = 0.05  # from the last look at the time until a redraw is drawn, lately
         if ":" in host:
             self.address_family = socket.AF_INET6
         try:
@@ -166,7 +179,38 @@ class Explorer(ThreadingHTTPServer):
 
     def reply(self, path: str, query: str) -> Reply:
         """By the one thread that simulates."""
-        return self._simulations.submit(reply_to, path, query).result()
+        begun = time.perf_counter()
+        self._wait(1)
+        return self._simulations.submit(self._reply, path, query, begun).result()
+
+    def _reply(self, path: str, query: str, begun: float) -> Reply:
+        """A redraw is in time; what follows one gives way to the requests that wait."""
+        self._wait(-1)
+        if path == "/redraw":
+            return self._redraw(query, begun)
+        with limited(lambda: self._waiting > 0 and path in _GIVING_WAY):
+            return reply_to(path, query)
+
+    def _redraw(self, query: str, begun: float) -> Reply:
+        """Begin runs until what follows the last one, as long as it lately took, just fits into the time."""
+        checked, end = 0.0, begun + _REDRAW_S - self._closing_s
+
+        def is_over() -> bool:
+            nonlocal checked
+            checked = time.perf_counter()
+            return self._waiting > 0 or checked > end
+
+        with limited(is_over):
+            reply = reply_to("/redraw", query)
+        if checked:
+            took = min(_REDRAW_S, time.perf_counter() - checked)
+            self._closing_s += _NEWS * (took - self._closing_s)
+        return reply
+
+    def _wait(self, more: int) -> None:
+        """Count requests that wait for that thread."""
+        with self._count:
+            self._waiting += more
 
     def server_close(self) -> None:
         """Stop listening; a simulation that runs is the last."""
@@ -209,6 +253,7 @@ class _Handler(BaseHTTPRequestHandler):
             "Server-Timing": f"draw;dur={milliseconds:.1f}",
         }
         headers |= {"X-Refused": "1"} if reply.refused else {}
+        headers |= {} if reply.whole else {"X-Partial": "1"}
         headers |= {"Content-Disposition": f'attachment; filename="{reply.name}"'} if reply.name else {}
         for name, value in headers.items():
             self.send_header(name, value)

@@ -19,7 +19,7 @@ from energy.reports.comparison import comparison_markdown
 from energy.reports.family import family_table, measure_family
 from energy.reports.holds import holds_table, measure_holds
 from energy.reports.rooms import rooms
-from energy.reports.rows import SAVINGS, percent, reduction_rows, si
+from energy.reports.rows import SAVINGS, latency_rows, percent, reduction_rows, si
 from energy.reports.sources.fpga import fpga_table, measure_fpga
 from energy.reports.sources.machine import measure_sources, source_range, sources_table
 from energy.reports.sources.tables import ENERGY_TABLES
@@ -223,13 +223,9 @@ def _methods_table() -> str:
 
 
 def _latency_table() -> str:
-    """Redraws of the explorer, as tests.energy.explorer.measure_latency found them."""
-    measured = json.loads(_EXPLORER.read_text(encoding="utf-8"))
-    rows = [[name, str(one["redraws"]), *(f"{one[what]:.0f}" for what in ("median_ms", "p95_ms", "cpu_median_ms",
-            "cpu_p95_ms"))] for name, one in measured["rows"].items()]  # fmt: skip
-    return markdown_table(
-        ["change of", "redraws", "median, ms", "95th percentile, ms", "processor, median", "processor, 95th"], rows
-    )
+    """Redraws of the explorer, as ``tritforge explore --measure`` found them."""
+    header, *rows = latency_rows(json.loads(_EXPLORER.read_text(encoding="utf-8")))
+    return markdown_table(header, rows)
 
 
 _TABLES: dict[str, Callable[[], str]] = {

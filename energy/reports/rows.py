@@ -1,6 +1,7 @@
 """The result table as plain rows of text: built once, rendered on the screen, in Markdown and in HTML."""
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from energy.area import AREA_PARTS
@@ -8,10 +9,29 @@ from energy.costs.tables import Cost
 from energy.luts import LUT_PARTS
 from energy.summary import ClockGating, JobSummary, PhaseSummary, Reduction
 
-__all__ = ["SAVINGS", "Row", "gating_line", "headline", "percent", "reduction_rows", "result_rows", "si"]
+__all__ = [
+    "SAVINGS",
+    "Row",
+    "gating_line",
+    "headline",
+    "latency_rows",
+    "percent",
+    "reduction_rows",
+    "result_rows",
+    "si",
+]
 
 _PREFIXES = {-5: "f", -4: "p", -3: "n", -2: "µ", -1: "m", 0: "", 1: "k", 2: "M", 3: "G", 4: "T", 5: "P"}
 
+_LATENCIES = {  # of redraws of the explorer: field -> heading
+    "median_ms": "median, ms",
+    "p95_ms": "95th percentile",
+    "cpu_median_ms": "processor, median",
+    "cpu_p95_ms": "processor, 95th",
+    "whole_median_ms": "with all rivals, median",
+    "whole_p95_ms": "with all rivals, 95th",
+    "kib": "KiB",
+}
 
 SAVINGS = ("latency", "array energy", "compute energy", "whole system", "fewer bits", "arithmetic", "the rest")
 
@@ -188,3 +208,12 @@ def _range(cost: Cost) -> str:
     high = si(cost.high, "J", 2)
     number, unit = high.split(" ")
     return f"{float(number) * cost.low / cost.high:.3g} to {number} {unit}"
+
+
+def latency_rows(measured: Mapping[str, Sequence[Mapping[str, object]]]) -> list[list[str]]:
+    """Header, and a row per control of ``energy.explorer.measure.Latency`` as a mapping."""
+    rows = [
+        [str(one["control"]), str(one["redraws"]), *(f"{one[name]:.0f}" for name in _LATENCIES)]
+        for one in measured["rows"]
+    ]
+    return [["move of", "redraws", *_LATENCIES.values()], *rows]

@@ -3,7 +3,7 @@
 const panel = document.getElementById("panel"), result = document.getElementById("result");
 const drawn = document.getElementById("drawn"), controls = [...panel.querySelectorAll(".control")];
 let pinned = panel.dataset.hasPin === "1" ? panel.dataset.pinned : null;
-let running = null, waiting = null, idle = 0;
+let running = null, waiting = null, following = null, idle = 0;
 
 const field = (control) => control.querySelector("select, input");
 const stops = (input) => JSON.parse(input.dataset.stops);
@@ -37,37 +37,42 @@ function show(query) { // what the panel says about the address
   }
 }
 
-async function draw(query) { // one request at a time; of those that wait the newest
-  if (running !== null) { waiting = query; return; }
+async function draw(query, rest = null) { // one request at a time; of those that wait the newest; rest: aborts it
+  if (running !== null) { waiting = query; following?.abort(); return; }
   running = query;
+  following = rest;
   clearTimeout(idle);
   result.classList.add("busy");
   const start = performance.now();
+  let partial = false;
   try {
-    const answer = await fetch("/result?" + query, {headers: {Accept: "text/html"}});
+    const answer = await fetch((rest ? "/result?" : "/redraw?") + query, {headers: {Accept: "text/html"}, signal: rest?.signal});
     result.innerHTML = await answer.text();
+    partial = answer.headers.has("X-Partial");
     const whole = Math.round(performance.now() - start);
-    drawn.textContent = answer.headers.get("X-Refused") ? "refused"
+    if (rest) drawn.textContent += "; rivals " + whole + " ms later";
+    else drawn.textContent = answer.headers.get("X-Refused") ? "refused"
       : "redrawn in " + whole + " ms, " + answer.headers.get("X-Draw-Ms") + " of them on the server";
     result.dataset.query = query;
   } catch {
-    drawn.textContent = "no answer: is tritforge explore still running?";
+    if (!rest?.signal.aborted) drawn.textContent = "no answer: is tritforge explore still running?";
   }
   result.classList.remove("busy");
-  running = null;
+  running = following = null;
   const next = waiting;
   waiting = null;
-  if (next !== null && next !== query) draw(next);
+  if (next !== null && (next !== query || rest?.signal.aborted)) draw(next);
+  else if (partial) draw(query, new AbortController());
   else idle = setTimeout(() => complete(query), 300);
 }
 
 async function complete(query) { // what takes longer than a redraw: other arrays on the map, choices that cannot be
   try {
     const place = document.getElementById("map"); // not there where the design is refused
-    const map = place && await (await fetch("/map?" + query)).text();
+    const map = place && await fetch("/map?" + query);
     const why = await (await fetch("/why?" + query)).json();
     if (running !== null || addressOf() !== query) return;
-    if (place) place.innerHTML = map;
+    if (map?.status === 200) place.innerHTML = await map.text();
     explain(why);
   } catch { /* the next redraw says so */ }
 }

@@ -26,6 +26,7 @@ __all__ = [
     "sensitivity_figure",
     "shown_causes",
     "shown_parts",
+    "waiting_bar",
 ]
 
 _SECONDS = {"s": "seconds", "ms": "milliseconds", "µs": "microseconds"}
@@ -58,8 +59,8 @@ def shown_parts(summary: JobSummary) -> list[str]:
     )
 
 
-def latency_figure(summary: JobSummary, phase: str) -> Figure:
-    """Seconds of a phase by cause, one bar per machine."""
+def latency_figure(summary: JobSummary, phase: str, missing: Sequence[str] = ()) -> Figure:
+    """Seconds of a phase by cause, one bar per machine; ``missing``: rivals that have none yet."""
     unit, factor = common_unit([machine.phase(phase).seconds for machine in summary.machines], "s")
     colours = slots(shown_causes(summary))
     bars = []
@@ -70,10 +71,11 @@ def latency_figure(summary: JobSummary, phase: str) -> Figure:
     tokens = summary.ternary.phase(phase).tokens
     what = f"Latency of {phase}, {tokens} {'token' if tokens == 1 else 'tokens'}"
     what = "Latency of a pass" if phase == "pass" else what
+    bars += [waiting_bar(mac) for mac in missing]
     return _figure(f"{what}, {_SECONDS.get(unit, unit)}", bars, "by what the machine waits for")
 
 
-def energy_figure(summary: JobSummary, phase: str) -> Figure:
+def energy_figure(summary: JobSummary, phase: str, missing: Sequence[str] = ()) -> Figure:
     """Joules per token of a phase by part, one bar per machine, with the range of the total."""
     phases = [machine.phase(phase) for machine in summary.machines]
     unit, factor = common_unit([one.total_j_per_token.typical for one in phases], "J")
@@ -84,8 +86,14 @@ def energy_figure(summary: JobSummary, phase: str) -> Figure:
         low, typical, high = (value * factor for value in one.total_j_per_token)
         text = f"{significant(typical)} {unit} ({significant(low)} – {significant(high)})"
         bars.append(_bar(summary, machine, text, joules, colours, factor, "J")._replace(low=low, high=high))
+    bars += [waiting_bar(mac) for mac in missing]
     token = _TOKENS.get(phase, f"token of {phase}")
     return _figure(f"Energy per {token}, {unit}", bars, "by part, and from low to high costs")
+
+
+def waiting_bar(mac: str) -> Bar:
+    """The place of a machine that is still being simulated."""
+    return Bar(machine_label(mac), "being simulated", [])
 
 
 def doublings(explanation: PhaseExplanation, shown: int = 3) -> Figure:

@@ -129,6 +129,29 @@ def test_figures_stay_where_they_are_while_a_slider_moves(opened):
         assert page.evaluate(top) == before
 
 
+def test_rivals_that_take_longer_follow_the_design_without_a_jump(opened):
+    page = opened()
+    shows(page, speed())
+    top = "document.querySelector('.area').getBoundingClientRect().top"
+    before = page.evaluate(top)
+    page.locator("#hold").select_option("power")
+    page.locator("#drawn", has_text=re.compile(r"^redrawn in \d+ ms, .*; rivals \d+ ms later$")).wait_for()
+    assert page.get_by_text("being simulated").count() == 0
+    assert page.locator("#verdict").inner_text().count("tokens/s") == 1
+    assert "against INT8 it saves" in page.locator("#verdict").inner_text().lower().replace("int8", "INT8")
+    assert page.evaluate(top) == before
+
+
+def test_a_move_while_rivals_follow_is_drawn_next(opened):
+    page = opened()
+    page.locator("#hold").select_option("bandwidth")
+    page.locator("#batch").focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    shows(page, speed(batch=8))
+    page.wait_for_function("document.querySelector('#result').dataset.query === 'batch=8&hold=bandwidth'")
+
+
 def test_everything_has_a_name_and_can_be_reached_by_the_keyboard(opened):
     page = opened()
     nameless = """() => [...document.querySelectorAll("input, select, button, a")]

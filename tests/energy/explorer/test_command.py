@@ -10,6 +10,7 @@ import urllib.request
 import pytest
 
 from energy.__main__ import main
+from energy.explorer.controls import controls
 from hw.errors import InputError
 
 
@@ -36,3 +37,20 @@ def test_a_port_that_cannot_be_is_refused(port):
 def test_a_host_that_is_none_is_refused():
     with pytest.raises(InputError, match=r"host and port must be free to listen on, not 192\.0\.2\.1:0"):
         main(["explore", "--port", "0", "--host", "192.0.2.1", "--no-browser"])
+
+
+@pytest.mark.parametrize("count", ["0", "1001"])
+def test_a_number_of_redraws_that_cannot_be_is_refused(count):
+    with pytest.raises(InputError, match=rf"measure must be from 1 to 1000 redraws of each control, not {count}"):
+        main(["explore", "--measure", count])
+
+
+@pytest.mark.slow
+def test_it_measures_every_control(capsys):
+    main(["explore", "--measure", "1", "--json"])
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["control"] for row in rows] == [*(one.label for one in controls().values()), "all"]
+    assert rows[-1]["redraws"] == len(rows) - 1
+    for row in rows:
+        assert 0 < row["median_ms"] <= row["p95_ms"]
+        assert row["median_ms"] <= row["whole_median_ms"]
