@@ -8,7 +8,7 @@ from typing import NamedTuple
 from energy.reports.numbers import significant, thin
 from energy.reports.study import figure_text, value_text
 from energy.study.document import Study
-from energy.study.metrics import HIGH, LOW
+from energy.study.metrics import HIGH, LOW, RIVAL, SAVED
 from energy.study.ranges import equal
 from energy.study.result import StudyPoint, StudyResult
 
@@ -30,6 +30,9 @@ _ENDINGS = {  # of metrics' names -> words; the longer ones first
     "_mm2": "",
     "_bytes": "",
 }
+
+
+_BESIDE = {SAVED: "saved against", RIVAL: "of"}  # figures of rivals
 
 
 class Design(NamedTuple):
@@ -130,7 +133,11 @@ def _cost(study: Study, point: StudyPoint, name: str) -> float:
 def metric_title(study: Study, metric: str) -> str:
     """A metric in words, without its unit: ``user time per token``; a derived one by its name."""
     if metric in study.derived:
-        return metric
+        return metric.replace("_", " ")
+    kind, _, rest = metric.partition(".")
+    if kind in _BESIDE:
+        mac, _, name = rest.partition(".")
+        return f"{metric_title(study, name)} {_BESIDE[kind]} {mac.upper()}"
     for ending, words in _ENDINGS.items():
         if metric == ending.lstrip("_") or metric.endswith(ending):
             stem = "" if metric == ending.lstrip("_") else metric.removesuffix(ending)
@@ -148,11 +155,13 @@ def axes_text(point: StudyPoint) -> str:
 
 
 def figures_text(study: Study, point: StudyPoint) -> str:
-    """The objectives of a point, each with its unit and its range where it has one."""
+    """Objectives and derived metrics of a point, each with its unit and its range where it has one."""
     metrics, parts = point.metrics, []
-    for name in study.objectives:
-        unit = study.unit(name)
-        text = f"{metric_title(study, name)} {figure_text(metrics[name] or 0.0, unit)}"
+    for name in dict.fromkeys((*study.objectives, *study.derived)):
+        unit, value = study.unit(name), metrics[name]
+        if value is None:
+            continue
+        text = f"{metric_title(study, name)} {figure_text(value, unit, whole=True)}"
         low, high = metrics.get(name + LOW), metrics.get(name + HIGH)
         if low is not None and high is not None:
             text += f" ({figure_text(low, unit)} to {figure_text(high, unit)})"

@@ -25,7 +25,7 @@ from energy.reports.sources.machine import measure_sources, source_range, source
 from energy.reports.sources.tables import ENERGY_TABLES
 from energy.reports.studies import measure_studies, studies_text
 from energy.reports.study_reference import STUDY_TABLES
-from energy.study.accuracy import METHODS_FILE, best_perplexities
+from energy.study.accuracy import METHODS_FILE, best_perplexities, kv_losses
 from energy.summary import JobSummary, MachineSummary
 from hw.artifact import atomic_path, write_text
 from hw.config import load_array
@@ -90,9 +90,14 @@ def measure() -> list[Path]:
 
 
 def write_perplexities() -> None:
-    """Copy the best measured perplexities to where an installed package finds them."""
-    rows = json.loads((RESULTS / "quantization.json").read_text(encoding="utf-8"))["rows"]
-    body = {"source": "docs/results/quantization.json", "perplexity": best_perplexities(rows)}
+    """Copy best measured perplexities, and losses by formats of K and V, to where an installed package finds them."""
+    quantized, kept = RESULTS / "quantization.json", RESULTS / "kv.json"
+    rows, kv_rows = (json.loads(path.read_text(encoding="utf-8"))["rows"] for path in (quantized, kept))
+    body = {
+        "sources": [quantized.as_posix(), kept.as_posix()],
+        "perplexity": best_perplexities(rows),
+        "kv_loss": kv_losses(kv_rows),
+    }
     write_text(METHODS_FILE, json.dumps(body, indent=1) + "\n")
 
 

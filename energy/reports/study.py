@@ -66,6 +66,8 @@ def _cell(study: Study, point: StudyPoint, name: str) -> str:
 
 def value_text(value: Value) -> str:
     """A value of an axis."""
+    if value is None:
+        return "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -77,8 +79,9 @@ def heading(study: Study, metric: str) -> str:
     return f"J/{words}" if metric.startswith("j_per_") else words
 
 
-def figure_text(value: float, unit: str) -> str:
-    """A metric with its unit, where the unit is not in the heading."""
+def figure_text(value: float, unit: str, whole: bool = False) -> str:
+    """A metric with its unit, where that is not in the heading; ``whole``: there is no heading."""
     if unit in _WITH_PREFIX:
         return si(value, unit)
-    return f"{value:.6g}" if unit == "lanes" else f"{value:.3g}"
+    text = f"{value:.6g}" if unit == "lanes" else f"{value:.3g}"
+    return f"{text} {unit}" if unit == "%" or (whole and unit != "1") else text

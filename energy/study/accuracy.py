@@ -1,7 +1,8 @@
-"""What was measured of quantization methods: perplexities by model, and the format of the weights that each stores.
+"""What was measured of quantization methods and of formats of K and V: perplexities by model; what a method stores.
 
-``energy/tech/methods.json`` holds the best perplexity of every model and method of the committed results, so that a
-study needs no checkout; ``tritforge docs`` makes it anew. A method is simulated with its planes, and with a scale (and
+``energy/tech/methods.json`` holds the best perplexity of every model and method of the committed results, and by how
+much each format of K and V raises that of a model, so that a study needs no checkout; ``python -m energy docs`` makes
+it anew. A method is simulated with its planes, and with a scale (and
 an offset) of 16 bits per group of columns; zero fractions are those of Gaussian weights.
 """
 
@@ -16,9 +17,19 @@ from hw.division import ceil_divide
 from hw.errors import InputError
 from quant.manifest import LinearEntry, Manifest
 from quant.shapes import LINEAR_KINDS, ModelShape
+from sim.trace.ops import KvDigits
 from sim.trace.statistics import GAUSSIAN_ZERO_FRACTION
 
-__all__ = ["METHODS_FILE", "best_perplexities", "manifest_of", "measured_methods", "perplexity_of"]
+__all__ = [
+    "METHODS_FILE",
+    "best_perplexities",
+    "kv_loss_of",
+    "kv_losses",
+    "manifest_of",
+    "measured_methods",
+    "measured_models",
+    "perplexity_of",
+]
 
 METHODS_FILE = TECH_FOLDER / "methods.json"
 
@@ -55,7 +66,24 @@ def measured_methods() -> list[str]:
 
 def perplexity_of(method: str, model: str) -> float | None:
     """Perplexity of WikiText-2 with int8 activations, of the best run; None: ``model`` was not measured so."""
-    return _perplexities().get(model, {}).get(method)
+    return _measured("perplexity").get(model, {}).get(method)
+
+
+def measured_models() -> list[str]:
+    """Models of which a method or a format of K and V was measured."""
+    return sorted({*_measured("perplexity"), *_measured("kv_loss")})
+
+
+def kv_loss_of(model: str, digits: KvDigits | None, kv_bits: int) -> float | None:
+    """Rise of WikiText-2's perplexity by K and V in ``digits``, else in ``kv_bits``; None: not measured of ``model``.
+
+    0.01 is one per cent more than over K and V as they are, with the weights unquantized.
+    """
+    if digits is None:
+        return {16: 0.0, 8: _measured("kv_loss").get(model, {}).get("int8")}.get(kv_bits)
+    key, value = digits.key_digits, digits.value_digits
+    spelled = f"digits:{key if key == value else f'{key}/{value}'}{',rotate' if digits.rotate else ''}"
+    return _measured("kv_loss").get(model, {}).get(spelled)
 
 
 def manifest_of(method: str, shape: ModelShape) -> Manifest:
@@ -103,6 +131,15 @@ def best_perplexities(rows: Iterable[Mapping]) -> dict[str, dict[str, float]]:
     return best
 
 
+def kv_losses(rows: Iterable[Mapping]) -> dict[str, dict[str, float]]:
+    """Model -> format -> rise of perplexity among ``rows`` of ``tritforge kv``, of weights that are not quantized."""
+    found: dict[str, dict[str, float]] = {}
+    for row in rows:
+        if row["weights"] == "float" and row["kv"] != "float":
+            found.setdefault(row["model"], {})[row["kv"]] = row["change"]
+    return found
+
+
 @cache
-def _perplexities(path: Path = METHODS_FILE) -> dict[str, dict[str, float]]:
-    return json.loads(path.read_text(encoding="utf-8"))["perplexity"]
+def _measured(what: str, path: Path = METHODS_FILE) -> dict[str, dict[str, float]]:
+    return json.loads(path.read_text(encoding="utf-8"))[what]

@@ -106,8 +106,13 @@ class Catalog:
         array = costs.clocked(array)
         if job.decode == 0:
             raise InputError("decode must be at least 1 in a study, not 0")
-        if job.is_split and (job.rivals or job.fits):
-            raise InputError("decode_array, decode_memory and decode_cores must be left out beside rivals and fits")
+        if job.is_split and job.fits:
+            raise InputError("decode_array, decode_memory and decode_cores must be left out beside fits")
+        if job.is_split and job.rivals and job.hold != "lanes":
+            raise InputError(
+                f"hold must be lanes beside decode_array, decode_memory and decode_cores, not {job.hold}: rivals have "
+                "as many lanes on both machines"
+            )
         job.core_group.check(array)
         return Machine(
             job,

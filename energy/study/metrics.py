@@ -13,7 +13,7 @@ from energy.costs.tables import ZERO, Cost
 from energy.luts import luts_of
 from energy.model import PhaseEnergy, PricedRun
 from energy.sizing import Sizing, sized_rival
-from energy.study.accuracy import perplexity_of
+from energy.study.accuracy import kv_loss_of, perplexity_of
 from energy.study.fits import excess, load_part
 from energy.study.machine import Catalog, Machine
 from energy.study.setting import StudyJob
@@ -58,6 +58,9 @@ METRICS = {
     "decode_tokens_per_s_per_mm2": Metric("tokens/s/mm2", "throughput per area", True),
     "memory_bytes": Metric("B", "memory needed: stored weights, embedding, lm_head, and the KV cache at its fullest"),
     "perplexity": Metric("1", "of WikiText-2, int8 activations, as measured of the method on this model"),
+    "kv_loss": Metric(
+        "%", "rise of WikiText-2's perplexity by this format of K and V, unquantized weights, as measured on this model"
+    ),
     "tables": Metric("tables", "look-up tables on the FPGA that fits, fpga or costs name; none without", True),
     "flip_flops": Metric("flip-flops", "on the same", True),
     "dsps": Metric("DSPs", "on the same", True),
@@ -65,6 +68,8 @@ METRICS = {
     "lanes": Metric("lanes", "multiply-accumulates per cycle of all cores"),
     "buffer_bytes": Metric("B", "SRAM of the two buffers, and accumulators of all cores"),
 }
+
+_ACCURACY = ("perplexity", "kv_loss")  # which a rival has none of
 
 # Of which a rival's figure minus the own one, over the rival's, is a saving.
 SAVINGS = (
@@ -116,7 +121,7 @@ def figures_of(machine: Machine, catalog: Catalog) -> dict[str, float | None]:
         raise InputError(why)
     result, stored = catalog.simulate(machine)
     own = _figures(machine, result, stored)
-    own["perplexity"] = perplexity_of(job.method, job.model) if job.method else None
+    own |= _accuracy(machine)
     rows = dict(pair for name, value in own.items() for pair in _columns(name, value))
     for mac in job.rivals:
         rows |= _rival(machine, catalog, result, mac, own)
@@ -135,10 +140,23 @@ def _rival(
     sizing = Sizing(job.hold, own, machine.costs, job.core_group, run)
     array = job.core_group.fed(machine.array.baseline(mac, job.rival_bus))
     rival = _as_rival(machine, sized_rival(array, sizing, job.rival_bus == "balanced"))
-    found = _figures(rival, *catalog.simulate(rival)) | {"perplexity": None}
+    found = _figures(rival, *catalog.simulate(rival)) | dict.fromkeys(_ACCURACY)
     rows = [pair for name in METRICS for pair in _columns(f"{RIVAL}.{mac}.{name}", found[name])]
     rows += [pair for name in SAVINGS for pair in _columns(f"{SAVED}.{mac}.{name}", _saved(figures[name], found[name]))]
     return dict(rows)
+
+
+def _accuracy(machine: Machine) -> dict[str, float | None]:
+    """What was measured of the model, or of the one that stands for it; of a workload nothing."""
+    job = machine.job
+    if job.workload:
+        return dict.fromkeys(_ACCURACY)
+    model = job.accuracy_of or job.model
+    loss = kv_loss_of(model, job.formats(machine.array, machine.shape).digits, job.kv_bits)
+    return {
+        "perplexity": perplexity_of(job.method, model) if job.method else None,
+        "kv_loss": None if loss is None else 100 * loss,
+    }
 
 
 def _as_rival(machine: Machine, array: ArrayConfig) -> Machine:
@@ -156,7 +174,7 @@ def _saved(own: float | Cost | None, rival: float | Cost | None) -> float | Cost
 
 
 def _figures(machine: Machine, result: SimResult, stored: int) -> dict[str, float | Cost | None]:
-    """Metrics of a run, all but its perplexity."""
+    """Metrics of a run, all but its accuracy."""
     job, array = machine.job, machine.array
     priced = PricedRun(result, machine.costs)
     phases = priced.phases

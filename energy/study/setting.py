@@ -4,7 +4,7 @@ from pydantic import Field, field_validator
 
 from energy.job import Job, Rivals
 from energy.sizing import Hold
-from energy.study.accuracy import measured_methods
+from energy.study.accuracy import measured_methods, measured_models
 from energy.study.fits import check_fits
 from hw.arithmetics import ARITHMETICS, Mac
 from hw.config import RivalBus
@@ -38,6 +38,12 @@ class StudyJob(Job):
         None,
         description="quantization method whose planes, scales and offsets the weights have, with the perplexity that "
         f"was measured of it: {', '.join(measured_methods())}",
+    )
+
+    accuracy_of: str | None = Field(
+        None,
+        description="measured model whose perplexity and kv_loss stand for those of this one; by default the model "
+        "itself",
     )
 
     workload: str | None = Field(
@@ -75,4 +81,14 @@ class StudyJob(Job):
         known = measured_methods()
         if value is not None and value not in known:
             raise ValueError(f"method must be one of {', '.join(known)}, not {value!r}{did_you_mean(value, known)}")
+        return value
+
+    @field_validator("accuracy_of")
+    @classmethod
+    def _of_measured_model(cls, value: str | None) -> str | None:
+        known = measured_models()
+        if value is not None and value not in known:
+            raise ValueError(
+                f"accuracy_of must be one of {', '.join(known)}, not {value!r}{did_you_mean(value, known)}"
+            )
         return value

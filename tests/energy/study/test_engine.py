@@ -94,6 +94,7 @@ def test_every_metric_of_a_point_is_that_of_its_own_run(tmp_path, close):
             "decode_tokens_per_s": 4 / later,  # of both users
             "memory_bytes": point.metrics["memory_bytes"],
             "perplexity": None,
+            "kv_loss": None,
             "lanes": 64 * cores,
             "buffer_bytes": array.weight_buffer_bytes
             + array.activation_buffer_bytes

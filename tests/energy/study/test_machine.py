@@ -57,7 +57,34 @@ def test_decode_on_a_machine_of_its_own_is_that_of_the_job(tmp_path, close):
         assert point.metrics["area_mm2"] == close(both)
 
 
-@pytest.mark.parametrize("beside", [{"rivals": ["int8"]}, {"fits": "kv260"}])
-def test_two_machines_have_no_rivals_and_no_part(tmp_path, beside):
+@pytest.mark.parametrize(
+    ("beside", "reason"),
+    [
+        ({"fits": "kv260"}, "decode_array, decode_memory and decode_cores must be left out beside fits"),
+        (
+            {"rivals": ["int8"], "hold": "area"},
+            "hold must be lanes beside decode_array, decode_memory and decode_cores, not area: rivals have as many "
+            "lanes on both machines",
+        ),
+    ],
+)
+def test_two_machines_have_no_part_and_rivals_of_equal_lanes(tmp_path, beside, reason):
     (point,) = _run(tmp_path, axes={"decode_array": ["16x16"]}, **beside)
-    assert point.reason == "decode_array, decode_memory and decode_cores must be left out beside rivals and fits"
+    assert point.reason == reason
+
+
+def test_a_rival_of_two_machines_has_two_of_its_own(tmp_path, close):
+    """Its prefill is that of prefill's array alone, its decode that of decode's, both in INT8, and K and V cross."""
+    both, alone = (
+        _run(tmp_path, axes={"decode_array": [array], "kv_bits": [8]}, rivals=["int8"])[0].metrics
+        for array in ("16x16", "8x8")
+    )
+    job = Job(**BASE | {"decode_array": "16x16", "kv_bits": 8}).as_rival()
+    run = job.simulate(load_shape(job.model), load_array("8x8").baseline("int8"))
+    prefill, decode = run.phases
+    array = load_source("gates:asap7").clocked(load_array("8x8"))
+    assert both["rival.int8.first_token_s"] == close(prefill.cycles / array.clock_hz)
+    assert both["rival.int8.user_s_per_token"] == close(decode.cycles / 2 / array.clock_hz)
+    assert both["rival.int8.lanes"] == both["lanes"] == 64 + 256
+    assert both["rival.int8.user_s_per_token"] != alone["rival.int8.user_s_per_token"]
+    assert both["saved.int8.j_per_request"] == close(1 - both["j_per_request"] / both["rival.int8.j_per_request"])

@@ -154,6 +154,38 @@ def test_perplexities_are_the_least_of_the_committed_results(tmp_path):
     assert unknown.reason == "perplexity has no figure here, and is to be compared"
 
 
+def test_losses_of_k_and_v_are_those_of_the_committed_results(tmp_path):
+    """Of unquantized weights, by the digits of the point, of the model or of the one that stands for it."""
+    rows = json.loads((RESULTS / "kv.json").read_text())["rows"]
+    rows = {(row["model"], row["kv"]): row["change"] for row in rows if row["weights"] == "float"}
+    zipped = [
+        {
+            "accuracy_of": ["smollm2-135m", "smollm2-135m", "smollm2-135m", "qwen2.5-coder-0.5b", None],
+            "key_digits": [4, 3, None, 4, 4],
+            "value_digits": [3, 3, None, 3, 3],
+            "rotate": [True, False, None, True, True],
+            "attention": ["array", "array", "vector", "array", "array"],
+        }
+    ]
+    base = {"model": "stories260K", "array": "16x16", "prefill": 8, "decode": 2, "kv_bits": 8}
+    base |= {"array_fields": {"digits": True, "lane_loading": True, "planes": 4}}
+    points = _run(tmp_path, base=base, zip=zipped, axes={}, minimize=["user_s_per_token", "decode_j_per_token"]).points
+    assert [point.reason for point in points] == [None] * 5
+    expected = [
+        rows["smollm2-135m", "digits:4/3,rotate"],
+        rows["smollm2-135m", "digits:3"],
+        rows["smollm2-135m", "int8"],
+        rows["qwen2.5-coder-0.5b", "digits:4/3,rotate"],
+    ]
+    assert [point.metrics["kv_loss"] for point in points[:4]] == pytest.approx([100 * one for one in expected])
+    assert points[4].metrics["kv_loss"] is None  # stories260K was not measured
+
+
+def test_a_model_that_was_not_measured_stands_for_none(tmp_path):
+    with pytest.raises(InputError, match=r"accuracy_of must be one of .*smollm2-135m.*, not 'llama2-7b'"):
+        _run(tmp_path, base=BASE | {"accuracy_of": "llama2-7b"}, axes={"batch": [1]})
+
+
 def test_scales_and_offsets_of_a_method_by_hand():
     """stories260K: 64 columns are one group, 172 are two; a scale is 16 bits, and so is an offset."""
     shape = load_shape("stories260K")
