@@ -229,8 +229,10 @@ def _methods_table() -> str:
 
 def _latency_table() -> str:
     """Redraws of the explorer, as ``tritforge explore --measure`` found them."""
-    header, *rows = latency_rows(json.loads(_EXPLORER.read_text(encoding="utf-8")))
-    return markdown_table(header, rows)
+    measured = json.loads(_EXPLORER.read_text(encoding="utf-8"))
+    header, *rows = latency_rows(measured)
+    where = f"On {measured['processors']} processors, which {measured['load']:.0f} processes wanted meanwhile."
+    return f"{markdown_table(header, rows)}\n\n{where}"
 
 
 _TABLES: dict[str, Callable[[], str]] = {

@@ -23,7 +23,7 @@ class Point(NamedTuple):
     x: float
     y: float
     tip: str
-    label: str = ""
+    label: str = ""  # of a kind that is not strong: where there is room
     kind: str = "rival"  # class of the style sheet
     square: bool = False
     low: float | None = None  # of y
@@ -133,10 +133,11 @@ def _labels(
     taken = [(at * _WIDE - _MARK, down - _MARK, at * _WIDE + _MARK, down + _MARK) for at, down in spots]
     taken += [(0.0, down - 14, 56.0, down - 1) for down in ticks]
     placed = []
-    for point, (at, down) in zip(points, spots, strict=True):
-        if not point.label:
+    for point, (at, down) in sorted(zip(points, spots, strict=True), key=_is_strong, reverse=True):
+        spot = _place(point.label, at, down, taken, height, point.kind == "strong") if point.label else None
+        if spot is None:
             continue
-        box, anchor, shift, base = _place(point.label, at, down, taken, height)
+        box, anchor, shift, base = spot
         taken.append(box)
         placed.append(
             element(
@@ -153,8 +154,13 @@ def _labels(
     return placed
 
 
-def _place(label: str, at: float, down: float, taken: list[tuple[float, float, float, float]], height: float):
-    """Box, anchor, shift and base line of a name: the first of some places that is free, or the first of all."""
+def _place(
+    label: str, at: float, down: float, taken: list[tuple[float, float, float, float]], height: float, needed: bool
+):
+    """Box, anchor, shift and base line of a name: the first of some places that is free, or the first of all.
+
+    None: no place is free, and the name is not ``needed``.
+    """
     width, choices = _LETTER * len(label), []
     for base in (down + 4, down - 9, down + 18, down - 22, down + 31):
         for anchor, shift in (("start", 9), ("end", -9)):
@@ -162,7 +168,7 @@ def _place(label: str, at: float, down: float, taken: list[tuple[float, float, f
             choices.append(((left, base - 11, left + width, base + 3), anchor, shift, base))
     inside = [one for one in choices if one[0][0] >= 0 and one[0][2] <= _WIDE and _TOP <= one[3] <= height - _BOTTOM]
     free = [one for one in inside if not any(_overlap(one[0], other) for other in taken)]
-    return (free or inside or choices)[0]
+    return (free or inside or choices)[0] if free or needed else None
 
 
 def _overlap(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:

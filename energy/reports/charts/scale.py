@@ -37,7 +37,10 @@ class Linear(Ranged):
 
 
 class Logarithmic:
-    """Over all of ``values``, which are above 0, with a margin; ticks at 1, 2 and 5, or at decades alone."""
+    """Over all of ``values``, which are above 0, with a margin; ticks at 1, 2 and 5, or at decades alone.
+
+    Where values are so near to each other that none or one of these is among them, ticks are in round steps.
+    """
 
     def __init__(self, values: Iterable[float], margin: float = 0.08) -> None:
         logs = [math.log10(value) for value in values if value > 0]
@@ -52,6 +55,8 @@ class Logarithmic:
         ticks = [lead * 10.0**decade for decade in decades for lead in leads]
         self.ticks = [tick for tick in ticks if self._low <= math.log10(tick) <= self._high]
         self.low, self.high = 10**self._low, 10**self._high
+        if len(self.ticks) < 2:
+            self.ticks = [tick for tick in Ranged([self.low, self.high]).ticks if self.low <= tick <= self.high]
 
     def at(self, value: float) -> float:
         """Where ``value`` is, from 0 to 1."""

@@ -4,6 +4,7 @@ Templates are Jinja2's, which escapes every value that is not markup; figures ar
 """
 
 import os
+import re
 import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -32,6 +33,8 @@ __all__ = [
 ]
 
 _TEMPLATES = Path(__file__).parent / "templates"
+_MARGIN = 10  # pixels around a figure that is a file
+_HEIGHT = re.compile(r'<svg[^>]* height="([\d.]+)"')
 
 
 class Cell(NamedTuple):
@@ -142,11 +145,16 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def standalone(figure: Markup, width: int = 640) -> str:
-    """A figure of a page as a file of its own, with its colours, ``width`` pixels wide."""
-    start = f'<svg xmlns="http://www.w3.org/2000/svg" font-family="system-ui, sans-serif" width="{width}"'
-    body = str(figure).replace("<svg", start, 1).replace(' width="100%"', "", 1)
-    at = body.index(">") + 1
-    return f"{body[:at]}<style>{_chart_style()}</style>{body[at:]}\n"
+    """A figure of a page as a file of its own, ``width`` pixels wide on paper of its own, which the letters suit."""
+    height = float(_HEIGHT.search(figure)[1])  # type: ignore[index]
+    body = (
+        str(figure)
+        .replace("<svg", f'<svg x="{_MARGIN}" y="{_MARGIN}"', 1)
+        .replace(' width="100%"', f' width="{width}"', 1)
+    )
+    size = f'width="{width + 2 * _MARGIN}" height="{height + 2 * _MARGIN:g}"'
+    start = f'<svg xmlns="http://www.w3.org/2000/svg" font-family="system-ui, sans-serif" {size}>'
+    return f'{start}<style>{_chart_style()}</style><rect width="100%" height="100%" class="paper"/>{body}</svg>\n'
 
 
 def _chart_style() -> str:

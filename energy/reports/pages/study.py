@@ -10,13 +10,16 @@ from energy.reports.numbers import common_unit, significant, thin
 from energy.reports.pages.document import Cell, Column, Provenance, Table, column, render, standalone, text_column
 from energy.reports.study import best_first, figure_text, value_text
 from energy.study.document import Study
-from energy.study.metrics import HIGH, LOW, METRICS
+from energy.study.metrics import HIGH, LOW, METRICS, RIVAL
 from energy.study.result import StudyPoint, StudyResult
 
 __all__ = ["study_html", "study_picture"]
 
 _PRINTED = ("first_token_s", "power_w", "area_mm2")  # beside objectives and derived metrics
 _ROWS = 500  # of the table and the picture; 2 kB each
+_NAMED = 24  # points that are named by their values, at most
+_AXES = 3  # whose values are such a name, at most
+_LETTERS = 26  # of such a name, at most
 
 
 def study_html(result: StudyResult, made: Provenance) -> str:
@@ -63,22 +66,57 @@ def _picture(study: Study, points: Sequence[StudyPoint], named: Sequence[Design]
         common_unit([point.metrics[name] or 0.0 for point in points], study.unit(name)) for name in (x, y)
     )
     letters = {id(one.point): letter for letter, one in zip(LETTERS, named, strict=False)}
+    names = _names(points)
     ordered = sorted(points, key=lambda point: (id(point) in letters, point.pareto))  # those drawn last are on top
-    marks = [_mark(study, point, letters.get(id(point), ""), x_factor, y_factor) for point in ordered]
+    marks = [
+        _mark(study, point, letters.get(id(point), ""), names.get(id(point), ""), x_factor, y_factor)
+        for point in ordered
+    ]
+    beside = [
+        one for point in named for one in _rivals(study, point.point, letters[id(point.point)], x_factor, y_factor)
+    ]
     front = sorted((mark.x, mark.y) for mark, point in zip(marks, ordered, strict=True) if point.pareto)
     titles = [
         metric_title(study, name) + (f", {unit}" if unit != "1" else "") for name, unit in ((x, x_unit), (y, y_unit))
     ]
     lines = [Line(front, "dotted")] if len(study.objectives) == 2 else []
     return plane(
-        marks, lines, titles[0], titles[1], f"{study.name}: {titles[1]} against {titles[0]}", _spoken(study, named), 420
+        [*beside, *marks],
+        lines,
+        titles[0],
+        titles[1],
+        f"{study.name}: {titles[1]} against {titles[0]}",
+        _spoken(study, named),
+        420,
     )
 
 
-def _mark(study: Study, point: StudyPoint, label: str, x_factor: float, y_factor: float) -> Point:
-    """A point; with its range where it has a ``label``."""
+def _names(points: Sequence[StudyPoint]) -> dict[int, str]:
+    """What tells points apart, by their identity: the values of their axes, where points and axes are few."""
+    if len(points) > _NAMED or len(points[0].values) > _AXES:
+        return {}
+    names = {id(point): ", ".join(value_text(value) for value in point.values.values()) for point in points}
+    return names if all(len(name) <= _LETTERS for name in names.values()) else {}
+
+
+def _rivals(study: Study, point: StudyPoint, letter: str, x_factor: float, y_factor: float) -> list[Point]:
+    """A design's rivals, where both objectives are figures that they have too."""
     x, y = study.objectives[:2]
-    low, high = (point.metrics.get(y + end) if label else None for end in (LOW, HIGH))
+    found = []
+    for mac in study.base.rivals:
+        one, other = (point.metrics.get(f"{RIVAL}.{mac}.{name}") for name in (x, y))
+        if one is not None and other is not None:
+            name = f"{letter} in {mac.upper()}"
+            tip = f"{name}: {axes_text(point)}"
+            found.append(Point(one * x_factor, other * y_factor, tip, name, "faint", square=True))
+    return found
+
+
+def _mark(study: Study, point: StudyPoint, letter: str, name: str, x_factor: float, y_factor: float) -> Point:
+    """A point; with its range where it has a ``letter``, and with its ``name`` where there is room."""
+    x, y = study.objectives[:2]
+    label = f"{letter}: {name}" if letter and name else letter or name
+    low, high = (point.metrics.get(y + end) if letter else None for end in (LOW, HIGH))
     axes = axes_text(point)
     figures = ", ".join(
         f"{metric_title(study, name)} {figure_text(point.metrics[name] or 0.0, study.unit(name))}"
@@ -89,7 +127,7 @@ def _mark(study: Study, point: StudyPoint, label: str, x_factor: float, y_factor
         (point.metrics[y] or 0.0) * y_factor,
         thin(f"{axes}: {figures}"),
         label,
-        "strong" if label else "rival" if point.pareto else "faint",
+        "strong" if letter else "rival" if point.pareto else "faint",
         low=None if low is None else low * y_factor,
         high=None if high is None else high * y_factor,
     )

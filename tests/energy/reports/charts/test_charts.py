@@ -72,6 +72,14 @@ def test_logarithmic_axes_hold_everything_and_say_where(values):
     scale = Logarithmic(values)
     assert all(0 <= scale.at(value) <= 1 for value in values)
     assert all(0 <= scale.at(tick) <= 1 for tick in scale.ticks)
+    assert len(scale.ticks) >= 2
+
+
+def test_an_axis_over_near_values_has_round_ticks_of_which_two_are_read():
+    """246 and 250: 200 and 300, the next of 1, 1.5, 2 and 3, are beyond both ends."""
+    ticks = Logarithmic([246.0, 250.0]).ticks
+    assert 2 <= len(ticks) <= 9
+    assert all(tick % 5 == 0 for tick in ticks)
 
 
 def test_a_waterfall_hangs_its_steps_between_the_ends():
@@ -95,6 +103,15 @@ def test_names_on_a_plane_do_not_cover_each_other_or_the_marks():
     assert {one.text, other.text} == {"first", "second"}
     assert (one.get("text-anchor"), one.get("y")) != (other.get("text-anchor"), other.get("y"))
     assert len(of(tree, "circle", "mark")) == 3
+
+
+def test_a_name_that_finds_no_room_is_left_out_unless_the_page_is_about_it():
+    crowd = [Point(1.0 + number / 1e3, 10.0, "", f"name {number}") for number in range(40)]
+    strong = Point(1.02, 10.0, "", "design", "strong")
+    edges = [Point(0.5, 5.0, ""), Point(2.0, 20.0, "")]
+    labels = [one.text for one in of(parsed(plane([*crowd, strong, *edges], [], "x", "y", "", "")), "text", "label")]
+    assert labels[0] == "design"
+    assert 1 < len(labels) < 20
 
 
 def test_elements_take_python_names_and_leave_out_nothing_but_none():
