@@ -131,6 +131,21 @@ class BlockOptions(WeightOnlyOptions):
         """Whether the float block's outputs on the quantized prefix are a second target."""
         return False
 
+    @property
+    def cosine(self) -> bool:
+        """Whether the loss also has the negative logarithm of the mean cosine to each target."""
+        return False
+
+    @property
+    def input_peaks(self) -> bool:
+        """Whether ``learned_weight`` gets the largest magnitude of each input in the float model, ``peaks`` (k,)."""
+        return False
+
+    @property
+    def factors_at(self) -> float:
+        """Rate of factors of the inputs (``quant.procedures.input_factors``) that are learned too; 0: none."""
+        return 0.0
+
 
 class ObjectiveOptions(BlockOptions):
     """Base of the options of methods that know both: their modules have ``solve`` and ``learned_weight``.

@@ -7,15 +7,17 @@ ask for its code's ``aug_loss``: the float block's outputs on the quantized pref
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from hw.errors import InputError
-from quant.llama.blocks import block_linears, blocks, embed, working_block
+from quant.llama.blocks import block_linears, block_norms, blocks, embed, working_block
 from quant.methods.method import BlockOptions, LearnedWeight
-from quant.procedures.calibrate import CalibrationBlock, block_hessians, block_samples
+from quant.procedures.calibrate import CalibrationBlock, block_hessians, block_peaks, block_samples
+from quant.procedures.input_factors import InputFactors, first_factors
 from quant.procedures.latent import (
     BlockFunction,
     BlockTensors,
@@ -51,39 +53,52 @@ def fit_blocks(work: Work) -> Written:
     for layer in range(len(blocks(model))):
         with stage("bring block", layer):
             block = working_block(model, layer)
-        plain = block_tensors(block)
+        plain, names = block_tensors(block), list(block_norms(block, layer))
+        part = work.parts / f"{layer}.safetensors"
+        item = CalibrationBlock(layer, block, block_linears(block, layer), inputs)
+        peaks = None
+        if options.input_peaks and not part.is_file():
+            peaks = block_peaks(model, replace(item, hidden=targets), int8=False)
         with stage("forward", layer):
             run_in_place(teach, targets, tables, plain)
-        part = work.parts / f"{layer}.safetensors"
         if not part.is_file():
-            item = CalibrationBlock(layer, block, block_linears(block, layer), inputs)
-            weights = _start(work, item)
+            tensors = plain._replace(weights=_start(work, item, peaks))
+            factors = first_factors(tensors, work.loaded.shape.head_dim) if options.factors_at else None
             where = f"model.layers.{layer}"
             with stage("fit", layer):
                 wanted = [targets]
                 if options.both_streams:
                     wanted.append(inputs.clone())
                     run_in_place(teach, wanted[1], tables, plain)
-                _fit(learn, tables, plain._replace(weights=weights), inputs, wanted, options, work.seed, where)
+                _fit(learn, tables, tensors, factors, inputs, wanted, options, work.seed, where)
                 del wanted
-            solved = zip(LINEAR_KINDS, weights, strict=True)
+            norms = {}
+            if factors is not None:
+                tensors = factors.folded(tensors)
+                gains = tensors.attention_norm, tensors.mlp_norm
+                norms = {name: gain.detach().cpu().numpy() for name, gain in zip(names, gains, strict=True)}
+            solved = zip(LINEAR_KINDS, tensors.weights, strict=True)
             with stage("write", layer):
-                write_checkpoint(part, {(layer, kind): weight.solution() for kind, weight in solved})
+                write_checkpoint(part, {(layer, kind): weight.solution() for kind, weight in solved}, norms)
         stored = Checkpoint(part)
         dense = tuple(stored.solution(layer, kind).to(windows.device).dense() for kind in LINEAR_KINDS)
+        done, own = plain._replace(weights=dense), stored.norms()
+        if own:
+            attention, mlp = (torch.from_numpy(own[name]).to(windows.device) for name in names)
+            done = done._replace(attention_norm=attention, mlp_norm=mlp)
         with stage("forward", layer):
-            run_in_place(learn, inputs, tables, plain._replace(weights=dense))
+            run_in_place(learn, inputs, tables, done)
         written.append(part)
         work.progress("quantize", layer + 1, work.loaded.shape.layers)
     return Written(written, {})
 
 
 @torch.no_grad()
-def _start(work: Work, item: CalibrationBlock) -> tuple[LearnedWeight, ...]:
+def _start(work: Work, item: CalibrationBlock, peaks: dict[str, Tensor] | None) -> tuple[LearnedWeight, ...]:
     model, int8, tokens = work.loaded.model, work.options.int8_calibration, work.options.sampled_tokens
     with stage("Hessians", item.layer):
         hessians = block_hessians(model, item, int8)
-        samples = block_samples(model, item, int8, tokens) if tokens else None
+        samples = block_samples(model, item, int8, tokens) if tokens else peaks
     weights = []
     for linear in item.linears:
         options = work.options.for_kind(linear.kind)
@@ -99,14 +114,17 @@ def _fit(
     function: BlockFunction,
     tables: tuple[Tensor, Tensor],
     tensors: BlockTensors,
+    factors: InputFactors | None,
     inputs: Tensor,
     targets: list[Tensor],
     options: BlockOptions,
     seed: int,
     where: str,
 ) -> None:
-    """Learn the weights of ``tensors`` in place, towards each of ``targets``."""
+    """Learn the weights of ``tensors`` and ``factors`` in place, towards each of ``targets``."""
     groups = [pair for weight in tensors.weights for pair in weight.learned(options.block_rate)]
+    if factors is not None:
+        groups += factors.learned(options.factors_at)
     for parameter, _ in groups:
         parameter.requires_grad_(True)
     optimizer = torch.optim.AdamW([{"params": [p], "lr": rate} for p, rate in groups], weight_decay=0.0)
@@ -115,8 +133,8 @@ def _fit(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, fall)
     for chosen in order:
         with mixed_precision(inputs.device):
-            output = function(inputs[chosen], *tables, tensors)
-        loss = sum(torch.nn.functional.mse_loss(output, target[chosen]) for target in targets)
+            output = function(inputs[chosen], *tables, tensors if factors is None else factors.folded(tensors))
+        loss = sum(_distance(output, target[chosen], options.cosine) for target in targets)
         loss.backward()
         optimizer.step()
         schedule.step()
@@ -125,6 +143,14 @@ def _fit(
         raise InputError(f"{where}: the block's error must be finite, not {loss.item()}; lower the option 'block_rate'")
     for parameter, _ in groups:
         parameter.requires_grad_(False)
+
+
+def _distance(output: Tensor, target: Tensor, cosine: bool) -> Tensor:
+    """Mean squared difference; with ``cosine`` less the logarithm of the mean over tokens of the cosine's magnitude."""
+    squares = torch.nn.functional.mse_loss(output, target)
+    if not cosine:
+        return squares
+    return squares - torch.nn.functional.cosine_similarity(output, target, dim=-1).mean().abs().log()
 
 
 def _cosine(step: int, steps: int) -> float:

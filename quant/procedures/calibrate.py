@@ -31,6 +31,7 @@ from quant.recording import FIRST_KINDS, INPUT_OF_KIND
 __all__ = [
     "CalibrationBlock",
     "block_hessians",
+    "block_peaks",
     "block_samples",
     "calibration_blocks",
     "forward_block",
@@ -138,6 +139,20 @@ def block_samples(model: PreTrainedModel, item: CalibrationBlock, int8: bool, to
             first += count
     samples = {INPUT_OF_KIND[kind]: torch.cat(parts) for kind, parts in found.items()}
     return {linear.kind: samples[INPUT_OF_KIND[linear.kind]] for linear in item.linears}
+
+
+@torch.no_grad()
+def block_peaks(model: PreTrainedModel, item: CalibrationBlock, int8: bool) -> dict[str, Tensor]:
+    """Largest magnitude of each input over all tokens, by linear kind, float32 ``(k,)``."""
+    peaks: dict[str, Tensor] = {}
+    with int8_activations(item.block, int8), block_inputs(item.linears, last=FIRST_KINDS[-1]) as seen:
+        for part in in_passes(item.hidden):
+            with suppress(InputsTaken):
+                run_block(model, item.block, part)
+            for kind in FIRST_KINDS:
+                largest, name = seen[kind].flatten(0, -2).abs().amax(0).float(), INPUT_OF_KIND[kind]
+                peaks[name] = torch.maximum(peaks[name], largest) if name in peaks else largest
+    return {linear.kind: peaks[INPUT_OF_KIND[linear.kind]] for linear in item.linears}
 
 
 @torch.no_grad()

@@ -62,7 +62,7 @@ def test_procedures_are_declared():
     found = {name: registry.options_for(name, {}).procedure for name in registry.method_names()}
     for procedure, names in {
         "modelwise": {"pt-bitnet-full", "sherry"},
-        "blockwise": {"flexround", "lrq", "slim-llm+"},
+        "blockwise": {"flexround", "lrq", "slim-llm+", "ptq1.61"},
         "tuned": {"peqa", "roste"},
     }.items():  # fmt: skip
         assert {name for name, one in found.items() if one == procedure} == names

@@ -44,6 +44,9 @@ DEFAULTS = {
     "lrq": DIVISORS | {"rank": None, "draw": 0},
     # Sherry: groups of 128; trained as full strength is
     "sherry": FULL | {"group": 128, "feedback": True, "damping": 0.01},
+    # PTQ1.61: a fifth at 4 bits, 20 epochs, 5e-4 and 1e-3, a window of 2048 tokens a step
+    "ptq1.61": A16
+    | {"kept": 0.2, "epochs": 20, "block_rate": 5e-4, "factor_rate": 1e-3, "block_tokens_per_step": 2048},
     # SliM-LLM: blocks of 128, percdamp 0.01, lambda 1; + : 50 epochs at 1e-2, a window of 2048 tokens a step
     "slim-llm": A16 | ALLOCATION | {"ranges": "fitted", "balance": 1.0},
     "slim-llm+": A16 | ALLOCATION | {"epochs": 50, "block_rate": 0.01, "block_tokens_per_step": 2048},
@@ -72,11 +75,13 @@ def test_what_the_procedures_are_told():
     others = {name: procedure for name, procedure in procedures.items() if procedure != "layerwise"}
     assert others == {
         "pt-bitnet-full": "modelwise", "native": "stored", "flexround": "blockwise", "lrq": "blockwise",
-        "slim-llm+": "blockwise", "sherry": "modelwise",
+        "slim-llm+": "blockwise", "sherry": "modelwise", "ptq1.61": "blockwise",
         "peqa": "tuned", "roste": "tuned",
     }  # fmt: skip
     assert {name for name, one in told.items() if one.sampled_tokens} == {"slim-llm", "slim-llm+"}
-    assert {name for name, one in told.items() if getattr(one, "both_streams", False)} == {"slim-llm+"}
+    assert {name for name, one in told.items() if getattr(one, "both_streams", False)} == {"slim-llm+", "ptq1.61"}
+    assert {name for name, one in told.items() if getattr(one, "factors_at", 0)} == {"ptq1.61"}
+    assert {name for name, one in told.items() if getattr(one, "cosine", 0)} == {"ptq1.61"}
     by_block = {name: options_for(name, {"objective": "block"}).procedure for name in ("omniquant", "pb-llm-qat")}
     assert set(by_block.values()) == {"blockwise"}
     assert {name for name, one in told.items() if one.inputs_in_turn} == {"pt-bitnet"}
@@ -85,7 +90,7 @@ def test_what_the_procedures_are_told():
     assert apart == {"gptq", "gptq-2bit", "pt-bitnet", "pt-bitnet-full", "digits", "sherry"}
     learned = {name for name in method_names() if hasattr(load_method(name), "learned_weight")}
     without = {name for name in method_names() if not hasattr(load_method(name), "solve")}
-    assert without == {"flexround", "lrq", "slim-llm+", "peqa", "roste"}
+    assert without == {"flexround", "lrq", "slim-llm+", "ptq1.61", "peqa", "roste"}
     assert learned == without | {"omniquant", "pb-llm-qat"}
 
 
