@@ -22,10 +22,15 @@ COMMANDS = {
         "sim.commands.replay:add_replay",
         "build/models/smollm2-135m/FOLDER",
     ),
+    "budget": Command(
+        "count the cycles of one token of a whole-token program, operation by operation",
+        "sim.commands.budget:add_budget",
+        "build/programs/stories260K-16x16 --position 100",
+    ),
     "demo": Command(
         "let a LLaMA write on the compiled RTL, with the RTL's cycles beside the simulator's",
         "sim.commands.demo:add_demo",
-        "--model stories260K.bin",
+        "--whole stories260K.bin",
     ),
     "mappings": Command(
         "compare the cycles of a model's linears under every mapping of the same lanes",

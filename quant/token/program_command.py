@@ -47,12 +47,9 @@ def add_program(parser: ArgumentParser) -> None:
 
 
 def _program(options: Namespace) -> None:
-    from hw.program.compiler import compiled
     from hw.program.interpreter import Interpreter
-    from quant.token.run import prepare  # imports torch
+    from quant.token.program import ModelProgram  # imports torch
 
-    if options.context < 2:
-        raise InputError(f"--context must be at least 2 tokens, not {options.context}")
     if not 0 <= options.check < options.context:
         raise InputError(f"--check must be 0 to {options.context - 1} tokens, not {options.check}")
     machine = machine_around(
@@ -60,16 +57,13 @@ def _program(options: Namespace) -> None:
         activation_words=options.activation_words,
     )  # fmt: skip
     fields, form = given_fields(options, TokenJob, TokenFormat)
-    fields |= {"form": validate_document(form, TokenFormat, "options"), "length": min(512, options.context)}
-    fields |= {"prompt_ids": (1,), "tokens": options.context - 1}
-    job = validate_document(fields, TokenJob, "options")
+    fields["form"] = validate_document(form, TokenFormat, "options")
     with stage_bars() as report:
-        run = prepare(job, report)
-    image = compiled(run.model, machine)
-    name = run.loaded.shape.name
+        made = ModelProgram.of(fields, options.context, machine, report)
+    image, name = made.image, made.name
     folder = options.out or _OUT / f"{name}-{options.array.rpartition('/')[2].removesuffix('.yaml')}"
-    written = image.write(folder, model=name, method=run.job.method, form=job.form.model_dump(mode="json"))
-    tokens = list(run.model.generate([1], options.check, run.model.state()))
+    written = image.write(folder, model=name, method=made.method, form=fields["form"].model_dump(mode="json"))
+    tokens = made.write([1], options.check)
     if options.check and (found := Interpreter(image).write([1], options.check)) != tokens:
         raise RuntimeError(f"the program writes {found}, the integer model {tokens}: a defect")
     header, used = image.header, Counter(one.operation for one in image.program())

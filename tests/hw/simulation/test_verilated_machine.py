@@ -23,7 +23,7 @@ def built():
 @pytest.mark.parametrize("latency", [1, 9])
 @pytest.mark.parametrize("stalled", [False, True])
 def test_tokens_and_memory_over_three_blocks(built, latency, stalled):
-    program, model, path = built
+    program, _, path = built
     stalls = np.random.default_rng(latency).integers(0, 2, 997).astype(np.uint8).tobytes() if stalled else b""
     golden = Interpreter(program)
     with VerilatedMachine(program, path, latency, stalls) as machine:

@@ -1,0 +1,170 @@
+"""``TokenCycles``: the cycles of every instruction of a token, from the program and the sizes that it names alone.
+
+It computes no value. An instruction's cycles run from the edge that looks it up to the edge that ends it; they are what
+the machine's ``counter`` shows with ``retired`` (``docs/token_machine.md``).
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from hw.division import ceil_divide
+from hw.program.image import Image
+from hw.program.instructions import ELEMENTS, Instruction
+from sim.token.port import GemmSteps, MemoryTiming, read, step_gemm, write
+
+__all__ = ["InstructionCycles", "TokenCycles"]
+
+_FETCHED = 8  # instructions of one burst
+_LOOKED_UP, _SKIPPED = 7, 3  # edges from looking up to running; to finding that it is not wanted
+_PASS = 14  # a pass of N words takes N + 14 edges: start, words, depth of the lanes
+_DIVISION, _ROOT = 45, 62  # of the scale unit, with the edge that starts it
+_DRAIN, _ARGMAX_DRAIN = 13, 8  # from the last beat of sums to the end
+_PARTS = {"int8": 4, "int16": 2, "uint16": 2, "int32": 1}  # scratch words of a memory word
+
+
+class InstructionCycles(NamedTuple):
+    """One instruction that ran: its number, operation, cycles, and how many vectors the array took in meanwhile."""
+
+    number: int
+    operation: str
+    cycles: int
+    issues: int = 0
+
+
+class TokenCycles:
+    """The machine's clock: position and edge since reset go on from token to token, as the machine's own do."""
+
+    def __init__(self, image: Image, latency: int = 8, stalls: bytes = b"", position: int = 0):
+        self.machine, self.header, self.program = image.machine, image.check(), image.program()
+        self.memory = MemoryTiming(latency, np.frombuffer(stalls, np.uint8).astype(np.int64))
+        self.position, self.block = position, 0
+        self._tag = -1  # burst of instructions that was fetched last
+        self.edge = read(self.memory, 1, self.machine.instruction_words, 1, 1) + 2  # the header and its check
+
+    def step(self, wanted: bool = True) -> list[InstructionCycles]:
+        """Take one token in."""
+        found, number = list[InstructionCycles](), 0
+        self.edge += 1  # takes the token
+        self.block = 0
+        while True:
+            one, begin = self.program[number], self.edge
+            self._fetch(number)
+            here = number
+            if one["last_only"] and not wanted:
+                self.edge += _SKIPPED
+                found.append(InstructionCycles(here, one.operation, self.edge - begin))
+                number += 1
+                continue
+            self.edge += _LOOKED_UP  # the edge behind the one that runs it
+            issues = self._run(one)
+            number = self._next(number, one)
+            found.append(InstructionCycles(here, one.operation, self.edge - begin, issues))
+            if one.operation == "STOP":
+                self.position += 1
+                self.edge += wanted  # hands the next token over
+                return found
+
+    @property
+    def visible(self) -> int:
+        """Tokens of the present block that are worked on."""
+        size = 1 << self.header.block_bits
+        left = min(self.position + 1 - self.block * size, size)
+        return ceil_divide(left, self.machine.stretch) * self.machine.stretch
+
+    def _fetch(self, number: int) -> None:
+        """A burst of instructions where this one is not there."""
+        if self._tag != number // _FETCHED:
+            self._tag = number // _FETCHED
+            self.edge = read(self.memory, self.edge + 1, _FETCHED * self.machine.instruction_words, 1, 1) + 1
+
+    def _next(self, number: int, one: Instruction) -> int:
+        if one.operation != "END":
+            return number + 1
+        self.block += 1
+        if self.block << self.header.block_bits <= self.position:
+            return one["address"]
+        self.block = 0
+        return number + 1
+
+    def _run(self, one: Instruction) -> int:
+        """Moves the clock behind the end of the instruction; vectors that the array took."""
+        if one.operation in _GEMMS:
+            return self._gemm(one)
+        self.edge = _OTHERS[one.operation](self, one)
+        return 0
+
+    def words(self, one: Instruction) -> int:
+        """Scratch words of a row."""
+        return self.visible // self.machine.lanes if one["by_block"] else one["words"]
+
+    def _gemm(self, one: Instruction) -> int:
+        machine, array = self.machine, self.machine.array
+        visible = self.visible if one["by_block"] else 0
+        n, k = (visible, one["k"]) if visible and not one["by_lanes"] else (one["n"], visible or one["k"])
+        column_tiles, folds = ceil_divide(n, array.cols), ceil_divide(k, array.rows)
+        tiles, bursts = one["planes"] * folds, column_tiles * one["planes"] if one["by_lanes"] else 1
+        groups = array.cols // machine.lanes
+        takes = [1, array.cols] if one.operation == "ARGMAX" else [groups] * one["rows"]
+        steps = GemmSteps(
+            column_tiles, tiles, one["rows"], machine.tile_words, bursts,
+            column_tiles * tiles * machine.tile_words // bursts, np.array(takes, np.int64),
+            array.pipeline_latency, array.result_queue_depth,
+        )  # fmt: skip
+        last, issues = step_gemm(steps, self.memory, self.edge - 1)
+        self.edge = last + (_ARGMAX_DRAIN if one.operation == "ARGMAX" else _DRAIN) + 1
+        return int(issues)
+
+
+_GEMMS = ("DEQ", "SCORE", "OACC", "ARGMAX")
+
+
+def _load(self: TokenCycles, one: Instruction) -> int:
+    parts, words = _PARTS[ELEMENTS[one["element"]]], self.words(one)
+    count = ceil_divide(words, parts)
+    return read(self.memory, self.edge, count, parts, words - (count - 1) * parts) + 1
+
+
+def _quant(self: TokenCycles, one: Instruction) -> int:
+    return self.edge + one["rows"] * (2 * (self.words(one) + _PASS) + _DIVISION + 2)
+
+
+def _norm(self: TokenCycles, one: Instruction) -> int:
+    words, rows = one["words"], 1 + one["split"]
+    return self.edge + (2 + rows) * (words + _PASS) + _ROOT + _DIVISION + 4 + rows
+
+
+def _kv(self: TokenCycles, one: Instruction) -> int:
+    array, words = self.machine.array, one["words"]
+    size = (array.cols if one["by_lanes"] else array.rows) // self.machine.lanes
+    edge = self.edge
+    for _ in range(one["rows"]):
+        edge += words + _PASS + _DIVISION + 2
+        for first in range(0, words, size):
+            edge += min(size, words - first) + _PASS
+            edge = write(self.memory, edge - 1, one["planes"]) + 1
+        edge = write(self.memory, edge, 1) + 1
+    return edge
+
+
+def _wht(self: TokenCycles, one: Instruction) -> int:
+    stages = (one["words"] * self.machine.lanes).bit_length() - 1
+    return self.edge + 1 + stages * (one["words"] * one["rows"] + _PASS)
+
+
+_OTHERS: dict[str, Callable[[TokenCycles, Instruction], int]] = {
+    "STOP": lambda self, _: self.edge,
+    "END": lambda self, _: self.edge,
+    "LOAD": _load,
+    "EMB": lambda self, one: self.edge + one["words"] + _PASS + 3,
+    "NORM": _norm,
+    "QUANT": _quant,
+    "KV": _kv,
+    "ROPE": lambda self, one: self.edge + one["words"] * one["rows"] + _PASS,
+    "WHT": _wht,
+    "EXP": lambda self, one: self.edge + one["rows"] * (2 * (self.words(one) + _PASS) + 3),
+    "ONORM": lambda self, one: self.edge + one["rows"] * (one["words"] + _PASS + _DIVISION + 2),
+    "GLU": lambda self, one: self.edge + one["words"] + _PASS,
+    "ADD": lambda self, one: self.edge + one["words"] + _PASS,
+}

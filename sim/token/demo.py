@@ -1,0 +1,98 @@
+"""A LLaMA that computes everything after the token id in gateware: the machine, Verilated, writes.
+
+Every token is compared with the integer model's, and the cycles of every instruction with those of ``TokenCycles``.
+"""
+
+import json
+import time
+from argparse import Namespace
+from functools import partial
+
+from hw.config import load_array
+from hw.errors import InputError
+from hw.program.machine import machine_around
+from hw.progress import stage_bars
+from sim.token.budget import budget_lines, budget_of
+from sim.token.cycles import InstructionCycles, TokenCycles
+
+__all__ = ["demo_whole"]
+
+_HALF = "\ufffd"  # what the bytes of an unfinished character decode to
+
+
+def demo_whole(options: Namespace) -> None:
+    """Compile model and machine, write, compare, and print.
+
+    Raises:
+        InputError: a model or an array that cannot be, or a missing tool.
+        RuntimeError: tokens or cycles differ: a defect.
+    """
+    if options.tokens < 1:
+        raise InputError(f"tokens must be at least 1, not {options.tokens}")
+    if options.latency < 1:
+        raise InputError(f"latency must be at least 1 edge, not {options.latency}")
+    if not options.mhz > 0:
+        raise InputError(f"--mhz must be above 0, not {options.mhz:g}")
+    machine = machine_around(load_array(options.array), options.lanes)
+    from rich.console import Console
+
+    from hw.simulation.verilated_machine import VerilatedMachine, build_machine  # loads Amaranth
+    from quant.token.program import ModelProgram  # loads torch
+
+    fields = {"model": options.whole, "method": options.method, "form": {"key_digits": 5, "value_digits": 5}}
+    with stage_bars() as report:
+        program = ModelProgram.of(fields, options.context, machine, report)
+    prompt = program.encode(options.prompt)
+    if len(prompt) + options.tokens > options.context:
+        raise InputError(
+            f"context must be at least {len(prompt) + options.tokens} for a prompt of {len(prompt)} and "
+            f"{options.tokens} tokens, not {options.context}"
+        )
+    console, say = Console(stderr=True), partial(print, end="", flush=True)
+    array = machine.array
+    with console.status(f"compiling {array.rows} x {array.cols} lanes, {machine.lanes} vector lanes (once, minutes)"):
+        path = build_machine(machine)
+    wanted = program.stream(prompt, options.tokens)
+    cycles, written, timed = TokenCycles(program.image, options.latency), list[int](), list[list[InstructionCycles]]()
+    started, shown = time.perf_counter(), 0
+    if not options.json:
+        say(options.prompt)
+    with VerilatedMachine(program.image, path, options.latency) as core:
+        fed = list(prompt)
+        for number in range(len(prompt) + options.tokens - 1):
+            last = number >= len(prompt) - 1
+            step, predicted = core.step(fed[number], last), cycles.step(last)
+            _compare(number, step.trace, predicted)
+            if last:
+                timed.append(predicted)
+                written.append(step.token)
+                fed.append(step.token)
+                if step.token != (other := next(wanted)):
+                    raise RuntimeError(f"token {number} is {step.token} on the RTL, {other} in the integer model")
+                text = program.decode(written)
+                if not options.json and not text.endswith(_HALF):
+                    say(text[shown:])
+                    shown = len(text)
+        saturated = step.saturated
+    seconds = time.perf_counter() - started
+    budget = budget_of(timed)
+    if options.json:
+        document = {"tokens": written, "text": program.decode(written), "saturated": saturated, "seconds": seconds}
+        print(json.dumps(document | {"budget": budget.as_json()}, indent=1))
+        return
+    print("\n", *budget_lines(budget, options.mhz * 1e6), sep="\n")
+    print(
+        f"{options.tokens} tokens behind a prompt of {len(prompt)} in {seconds:.1f} s; tokens equal to the integer "
+        f"model's, cycles of {sum(map(len, timed))} instructions equal to the simulator's; saturated: {saturated}"
+    )
+
+
+def _compare(number: int, trace: list[tuple[str, int]], predicted: list[InstructionCycles]) -> None:
+    """Refuse a difference with its instruction."""
+    mine = [(one.operation, one.cycles) for one in predicted]
+    for place, (rtl, simulated) in enumerate(zip(trace, mine, strict=True)):
+        if rtl != simulated:
+            raise RuntimeError(
+                f"token {number}, instruction {predicted[place].number}: {rtl[0]} took {rtl[1]} cycles on the RTL, "
+                f"{simulated[1]} in the simulator"
+            )

@@ -1,0 +1,71 @@
+"""``tritforge budget`` and ``demo --whole`` as a person types them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hw.config import load_array
+from hw.errors import InputError
+from hw.program.compiler import compiled
+from hw.program.machine import machine_around
+from sim.__main__ import main
+from sim.token.cycles import TokenCycles
+from tests.hw.token.random_models import random_model
+
+STORIES = Path(__file__).parents[4] / "shared" / "data" / "models" / "stories260K.bin"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("program")
+    compiled(random_model(1, layers=1), machine_around(load_array("8x8"))).write(folder)
+    return folder
+
+
+def test_it_counts_the_token_at_a_position(folder, capsys):
+    from hw.program.image import load_image
+
+    main(["budget", str(folder), "--position", "20", "--latency", "3", "--json"])
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["cycles"] == sum(one.cycles for one in TokenCycles(load_image(folder), 3, position=20).step())
+    main(["budget", str(folder), "--mhz", "50"])
+    assert "tokens/s at 50 MHz" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--position", "24"], r"^--position must be 0 to 23, as K and V have room for, not 24$"),
+        (["--latency", "0"], r"^--latency must be at least 1 edge, not 0$"),
+        (["--mhz", "0"], r"^--mhz must be above 0, not 0$"),
+    ],
+)
+def test_what_cannot_be_counted_is_refused(folder, arguments, message):
+    with pytest.raises(InputError, match=message):
+        main(["budget", str(folder), *arguments])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--tokens", "0"], r"^tokens must be at least 1, not 0$"),
+        (["--seed", "3"], r"^--seed must be left out with --whole, which draws nothing, not 3$"),
+        (["--latency", "0"], r"^latency must be at least 1 edge, not 0$"),
+        (["--array", "12x12"], r"^array '12x12': rows of a whole-token machine must be a power of two, not 12$"),
+    ],
+)
+def test_a_whole_demo_that_cannot_be_is_refused(arguments, message):
+    with pytest.raises(InputError, match=message):
+        main(["demo", "--whole", str(STORIES), *arguments])
+
+
+@pytest.mark.slow
+def test_a_whole_llama_writes_on_the_rtl(capsys):
+    if not STORIES.is_file():
+        pytest.skip("no stories260K.bin beside the checkout")
+    main(["demo", "--whole", str(STORIES), "--tokens", "12", "--json"])
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["text"].startswith(", there was a little girl")
+    assert len(shown["tokens"]) == 12
+    assert not shown["saturated"]

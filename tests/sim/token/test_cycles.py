@@ -1,0 +1,113 @@
+"""Cycles of a program: the machine's own counters, instruction by instruction, and formulas by hand."""
+
+import numpy as np
+import pytest
+
+from hw.config import load_array
+from hw.errors import InputError
+from hw.program.compiler import compiled
+from hw.program.machine import machine_around
+from hw.token.attention import AttentionFormat
+from sim.token.budget import budget_lines, budget_of
+from sim.token.cycles import TokenCycles
+from tests.hw.token.random_models import random_model
+
+RNG = np.random.default_rng(7)
+
+
+def program(machine, seed=1, **model):
+    sizes = {"layers": 1, "hidden": 12, "intermediate": 20, "heads": 2, "kv_heads": 1, "head_dim": 8, "context": 40}
+    return compiled(random_model(seed, **{"form": AttentionFormat(5, 3, True, 16)} | sizes | model), machine)
+
+
+@pytest.fixture(scope="module")
+def small():
+    return program(machine_around(load_array("8x8"), 2))
+
+
+def by_operation(image, name, **how):
+    return next(one for one in TokenCycles(image, **how).step() if one.operation == name)
+
+
+def test_a_simple_instruction_takes_what_the_page_says(small):
+    # 7 to look up and run; a pass of N words N + 14; divisions 45; fetching 8 instructions of 4 words: latency + 33
+    latency, miss = 8, 8 + 33
+    load, other = TokenCycles(small, latency).step()[:2]
+    assert load.cycles == miss + 7 + latency + 1  # one word
+    assert other.cycles == 7 + latency + 6  # 12 numbers, 2 lanes
+    assert by_operation(small, "ROPE").cycles == 7 + 4 * 2 + 14
+    assert by_operation(small, "GLU").cycles == 7 + 10 + 14
+    assert by_operation(small, "ADD").cycles == 7 + 6 + 14
+    assert by_operation(small, "NORM").cycles == miss + 7 + 3 * (6 + 14) + 62 + 45 + 5
+
+
+def test_latency_is_paid_once_per_burst(small):
+    one, two = (TokenCycles(small, latency).step() for latency in (3, 10))
+    bursts = {"LOAD": 1, "DEQ": 1, "SCORE": 1, "OACC": 3, "ARGMAX": 1}
+    tags, seen = [], None
+    for instruction in one:
+        tags.append(instruction.number // 8 != seen)
+        seen = instruction.number // 8
+    for a, b, fetched in zip(one, two, tags, strict=True):
+        paid = 7 * (bursts.get(a.operation, 0) + fetched)
+        slack = 2 if a.operation in ("DEQ", "SCORE", "OACC", "ARGMAX") else 0  # a result may wait for the lanes
+        assert paid - slack <= b.cycles - a.cycles <= paid, a
+
+
+def test_the_array_takes_every_vector_of_every_tile_once(small):
+    found = [(one.operation, one.issues) for one in TokenCycles(small).step() if one.issues]
+    # q, k, v: 2 digits x 2 folds x column tiles; o: 2 folds; gate, up: 3 column tiles; down: 3 folds x 2
+    assert [issues for name, issues in found if name == "DEQ"] == [8, 4, 4, 8, 12, 12, 12]
+    assert [issues for name, issues in found if name == "SCORE"] == [2 * 5 * 1]  # 2 queries, 5 digits, 8 tokens
+    assert [issues for name, issues in found if name == "OACC"] == [2 * 3 * 1]
+    assert [issues for name, issues in found if name == "ARGMAX"] == [2 * 3 * 2 * 2]
+
+
+def test_the_context_grows_by_blocks_and_a_prompt_skips_the_head(small):
+    cycles = TokenCycles(small, position=16)
+    names = [one.operation for one in cycles.step(wanted=False)]
+    assert names.count("END") == names.count("SCORE") == 2
+    assert [one.cycles for one in TokenCycles(small).step(wanted=False) if one.operation == "ARGMAX"] == [3]
+
+
+def test_the_budget_adds_up(small):
+    tokens = [TokenCycles(small).step(), TokenCycles(small, position=20).step()]
+    budget = budget_of(tokens)
+    assert budget.cycles == sum(one.cycles for token in tokens for one in token) / 2
+    assert sum(row.cycles for row in budget.rows) == pytest.approx(budget.cycles)
+    assert sum(row.share for row in budget.rows) == pytest.approx(1)
+    assert budget.rows == sorted(budget.rows, key=lambda row: -row.cycles)
+    lines = budget_lines(budget, 50e6)
+    assert f"{50e6 / budget.cycles:,.1f} tokens/s at 50 MHz" in lines[-2]
+
+
+@pytest.mark.slow
+def test_three_hundred_random_programs_take_what_the_verilated_machine_counts():
+    from hw.simulation.verilated_machine import VerilatedMachine, build_machine
+
+    machine = machine_around(load_array("16x8"), 4, scratch_words=512, activation_words=128)
+    try:
+        path = build_machine(machine)
+    except InputError as error:
+        pytest.skip(str(error))
+    for case in range(300):
+        kv_heads, group = [(1, 1), (1, 3), (2, 2), (3, 1)][RNG.integers(4)]
+        form = AttentionFormat(
+            *(int(d) for d in RNG.integers(2, 6, 2)), bool(RNG.integers(2)), int(RNG.choice([16, 32]))
+        )
+        image = program(
+            machine, case, form=form, layers=int(RNG.integers(1, 3)), heads=kv_heads * group, kv_heads=kv_heads,
+            hidden=int(RNG.integers(8, 50)), intermediate=int(RNG.integers(8, 70)), digits=int(RNG.integers(1, 4)),
+            head_dim=int(RNG.choice([8, 16, 24])), vocabulary=int(RNG.integers(5, 60)),
+        )  # fmt: skip
+        latency = int(RNG.integers(1, 20))
+        stalls = (RNG.random(RNG.integers(2, 500)) < RNG.choice([0.3, 0.7, 0.95])).astype(np.uint8)
+        stalls[RNG.integers(stalls.size)] = 1
+        pattern = stalls.tobytes() if case % 3 else b""
+        cycles = TokenCycles(image, latency, pattern)
+        with VerilatedMachine(image, path, latency, pattern) as core:
+            for token in range(int(RNG.integers(1, 20))):
+                wanted = bool(RNG.integers(2))
+                step = core.step(token % image.header.vocabulary, wanted)
+                found = [(one.operation, one.cycles) for one in cycles.step(wanted)]
+                assert found == step.trace, (case, token)
