@@ -9,8 +9,9 @@ from energy.reports.numbers import significant, thin
 from energy.reports.study import figure_text, value_text
 from energy.study.document import Study
 from energy.study.metrics import HIGH, LOW, RIVAL, SAVED
+from energy.study.points import StudyPoint
 from energy.study.ranges import equal
-from energy.study.result import StudyPoint, StudyResult
+from energy.study.result import StudyResult
 
 __all__ = ["LETTERS", "Design", "answer", "axes_text", "designs", "designs_text", "figures_text", "metric_title"]
 

@@ -6,9 +6,10 @@ from rich.table import Table
 from energy.reports.rows import si
 from energy.study.axes import Value
 from energy.study.document import Study
-from energy.study.result import StudyPoint, StudyResult
+from energy.study.points import StudyPoint
+from energy.study.result import StudyResult
 
-__all__ = ["best_first", "figure_text", "heading", "print_study", "value_text"]
+__all__ = ["figure_text", "heading", "print_study", "value_text"]
 
 _ROWS_ON_SCREEN = 40
 _REASONS = 5  # on the screen
@@ -19,7 +20,7 @@ _SHOWN = ("user_s_per_token", "decode_j_per_token", "first_token_s", "decode_tok
 
 def print_study(result: StudyResult, console: Console) -> None:
     """Print feasible points, best first, or the front of a long study; then why others are out."""
-    study, points = result.study, best_first(result)
+    study, points = result.study, result.best_first
     shown = points if len(points) <= _ROWS_ON_SCREEN else [p for p in points if p.pareto][:_ROWS_ON_SCREEN]
     title = f"{study.name}: {len(points)} of {len(result.points)} points feasible, * = Pareto"
     table = Table(title=title, box=None, pad_edge=False, title_justify="left")
@@ -45,13 +46,6 @@ def _print_reasons(result: StudyResult, console: Console) -> None:
     if len(reasons) > _REASONS:
         rest = sum(count for _, count in reasons[_REASONS:])
         console.print(f"{rest} out for {len(reasons) - _REASONS} more reasons, in points.csv")
-
-
-def best_first(result: StudyResult) -> list[StudyPoint]:
-    """Feasible points, best first."""
-    first, *_ = result.study.objectives
-    sign = 1 if first in result.study.minimize else -1
-    return sorted(result.feasible, key=lambda point: sign * (point.metrics[first] or 0.0))
 
 
 def _cells(study: Study, point: StudyPoint, metrics: list[str]) -> list[str]:

@@ -1,7 +1,7 @@
 """``Study``: the YAML that names a base job, axes, constraints, derived metrics and what is to be small or large."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -12,7 +12,7 @@ from energy.sizing import Hold
 from energy.study.axes import MAX_POINTS, Axis, Value
 from energy.study.expressions import Constraint, Expression, contradiction
 from energy.study.front import MAX_OBJECTIVES
-from energy.study.machine import AXES, NAMED, PLACEMENT, Catalog, is_axis
+from energy.study.machine import AXES, NAMED, NOT_SIMULATED, PLACEMENT, Catalog, is_axis
 from energy.study.metrics import FIGURES, METRICS, metric_of, rival_figures
 from energy.study.search import Search
 from energy.study.setting import StudyJob
@@ -140,20 +140,36 @@ class Study(Record):
         return self.derived[name].unit if name in self.derived else metric_of(name).unit
 
     def combinations(self) -> Iterator[dict[str, Value]]:
-        """Values by axis of every point; costs change fastest, since points that differ in nothing else run once."""
+        """Values by axis of every point; costs, holds and parts change fastest: points that differ in them run once."""
         for parts in product(*self.steps().values()):
             values = {name: value for part in parts for name, value in part.items()}
             yield {name: values[name] for name in self.columns}
 
+    def numbered(self) -> Callable[[int], dict[str, Value]]:
+        """The function that gives the values by axis of the point of a number, as ``combinations`` counts them."""
+        steps, columns = [*self.steps().values()], self.columns
+
+        def combination(number: int) -> dict[str, Value]:
+            values: dict[str, Value] = {}
+            for step in reversed(steps):
+                number, index = divmod(number, len(step))
+                values |= step[index]
+            return {name: values[name] for name in columns}
+
+        return combination
+
     def steps(self) -> dict[str, list[dict[str, Value]]]:
         """What may be chosen independently, by its axis or its linked axes: the fields that each choice sets."""
-        steps = {name: [{name: value} for value in values] for name, values in self.axes.items() if name != "costs"}
+        steps = {name: [{name: value} for value in values] for name, values in self.axes.items()}
         for group in self.zip:
             values = zip(*group.values(), strict=True)
             steps["+".join(group)] = [dict(zip(group, one, strict=True)) for one in values]
-        if "costs" in self.axes:
-            steps["costs"] = [{"costs": value} for value in self.axes["costs"]]
-        return steps
+        return dict(sorted(steps.items(), key=lambda step: NOT_SIMULATED.issuperset(step[1][0])))
+
+    @property
+    def alike(self) -> int:
+        """Points in a row that one simulation serves."""
+        return math.prod(len(step) for step in self.steps().values() if NOT_SIMULATED.issuperset(step[0]))
 
     def check_documents(self, origin: str) -> None:
         """Load everything that the study names, so that a misspelled name is no infeasible point.

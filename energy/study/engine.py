@@ -15,7 +15,8 @@ from energy.study.document import Study
 from energy.study.journal import Journal
 from energy.study.machine import Catalog
 from energy.study.metrics import figures_of
-from energy.study.result import Judge, Measured, StudyResult, finished
+from energy.study.points import StoredPoints
+from energy.study.result import Judge, Measured, StudyResult, marked
 from energy.study.search import Search, Searcher
 from energy.study.setting import StudyJob
 from hw.artifact import sha256_json, tool_version
@@ -28,6 +29,7 @@ _log = logging.getLogger(__name__)
 
 _CHUNK = 32  # points that travel together, neighbours, so that GEMMs recur within them
 _CLUSTER_CHUNK = 16  # of a cluster, whose workers may be lost with what they have in hand
+_MOST_ALIKE = 128  # points of one simulation that are left together, whatever the size of a chunk
 _AHEAD = 2  # chunks per process that wait, so that none idles and memory stays flat
 _WORTH_TRIALS = 8  # of a generation, per process
 _WORTH_POINTS = 256  # below, the start of processes takes longer than the points
@@ -57,20 +59,30 @@ def run_study(
     processes = processes_for(study) if processes is None else processes
     if study.search is not None:
         return _searched(study, study.search, tick, cluster or processes, journal)
-    total, rows = study.points, _known_rows(study, journal)
-    _log.info("study %s: %d points, %d of them kept from an interrupted run", study.name, total, len(rows))
-    pending = ((index, values) for index, values in enumerate(study.combinations()) if index not in rows)
+    judge, values_of = Judge(study), study.numbered()
+    points = StoredPoints(study.figures, study.points, values_of)
+    done = 0
+
+    def keep(number: int, row: Measured) -> None:
+        nonlocal done
+        points.put(number, judge.point(values_of(number), row))
+        done += 1
+        tick(done, study.points)
+
+    for number, row in _known_rows(study, journal):
+        keep(number, row)
+    _log.info("study %s: %d points, %d of them kept from an interrupted run", study.name, study.points, done)
+    pending = ((number, values) for number, values in enumerate(study.combinations()) if not points.holds(number))
     try:
-        for chunk in _measured(study.base, pending, cluster or processes):
+        for chunk in _measured(study.base, pending, cluster or processes, study.alike):
             if journal:
                 journal.add(row for _, row in chunk)
-            for index, row in chunk:
-                rows[index] = row
-                tick(len(rows), total)
+            for number, row in chunk:
+                keep(number, row)
     finally:
         if journal:
             journal.close()
-    return finished(study, zip(study.combinations(), (rows[index] for index in range(total)), strict=True))
+    return marked(study, points)
 
 
 def processes_for(study: Study) -> int:
@@ -84,7 +96,7 @@ def _searched(
 ) -> StudyResult:
     """The rows of the points that a search proposes, each once."""
     searcher, judge, catalog = Searcher(study, search), Judge(study), Catalog()
-    kept = dict(journal.rows) if journal else {}
+    kept = journal.rows if journal else {}
     rows: dict[tuple, tuple[Point, Measured]] = {}
 
     def measured(points: Iterable[Point]) -> None:
@@ -116,7 +128,11 @@ def _searched(
     finally:
         if journal:
             journal.close()
-    return finished(study, rows.values())
+    proposed = [point for point, _ in rows.values()]
+    points = StoredPoints(study.figures, len(proposed), proposed.__getitem__)
+    for number, (point, row) in enumerate(rows.values()):
+        points.put(number, judge.point(point, row))
+    return marked(study, points)
 
 
 def measure(base: StudyJob, values: Point, catalog: Catalog) -> Measured:
@@ -131,13 +147,14 @@ def measure(base: StudyJob, values: Point, catalog: Catalog) -> Measured:
         return Measured(sha256=machine.sha256, reason=str(error))
 
 
-def _known_rows(study: Study, journal: Journal | None) -> dict[int, Measured]:
-    """Rows of ``journal`` by the index of their point."""
+def _known_rows(study: Study, journal: Journal | None) -> Iterator[tuple[int, Measured]]:
+    """Rows of ``journal`` with the numbers of their points."""
     if journal is None or not journal.rows:
-        return {}
+        return
     catalog = Catalog()
-    hashes = (_inputs_sha256(study.base, values, catalog) for values in study.combinations())
-    return {index: journal.rows[sha256] for index, sha256 in enumerate(hashes) if sha256 in journal.rows}
+    for number, values in enumerate(study.combinations()):
+        if row := journal.rows.get(_inputs_sha256(study.base, values, catalog)):
+            yield number, row
 
 
 def _inputs_sha256(base: StudyJob, values: Point, catalog: Catalog) -> str:
@@ -153,19 +170,22 @@ def _sha256_of_values(base: StudyJob, values: Point) -> str:
 
 
 def _measured(
-    base: StudyJob, points: Iterator[tuple[int, Point]], processes: int | Cluster
+    base: StudyJob, points: Iterator[tuple[int, Point]], processes: int | Cluster, alike: int = 1
 ) -> Iterator[list[tuple[int, Measured]]]:
-    """Rows of ``points`` with their indices, in chunks, in the order in which they are finished."""
+    """Rows of ``points`` with their numbers, in chunks, in the order in which they are finished.
+
+    ``alike``: points in a row that one simulation serves, which travel together.
+    """
     if processes == 1:
         catalog = Catalog()
         for index, values in points:
             yield [(index, measure(base, values, catalog))]
         return
     if isinstance(processes, Cluster):
-        smaller = iter(lambda: list(islice(points, _CLUSTER_CHUNK)), [])
+        smaller = iter(lambda: list(islice(points, _whole(_CLUSTER_CHUNK, alike))), [])
         yield from processes.mapped(partial(_measure_chunk, base), smaller)
         return
-    chunks = iter(lambda: list(islice(points, _CHUNK)), [])
+    chunks = iter(lambda: list(islice(points, _whole(_CHUNK, alike))), [])
     with ProcessPoolExecutor(processes, get_context("spawn"), _leave_interrupts) as pool:
         waiting = {pool.submit(_measure_chunk, base, chunk) for chunk in islice(chunks, processes * _AHEAD)}
         try:
@@ -180,6 +200,11 @@ def _measured(
             ) from None
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _whole(chunk: int, alike: int) -> int:
+    """About ``chunk`` points, a multiple of ``alike`` where these are not many more."""
+    return chunk if alike > _MOST_ALIKE else max(1, chunk // alike) * alike
 
 
 def _leave_interrupts() -> None:

@@ -1,7 +1,7 @@
 """Rows of a study that is under way, one JSON line each, so that what was measured outlives Ctrl-C."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TextIO
 
@@ -11,6 +11,46 @@ from hw.errors import InputError
 __all__ = ["Journal"]
 
 _SCHEMA = "tritforge.study-rows.1"
+
+
+class _Rows(Mapping[str, Measured]):
+    """Rows of a journal as it was when opened: their places in the file by the hash of their inputs, read when asked.
+
+    A line that was cut off in mid-write is none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._places: dict[bytes, int] = {}
+        if path.exists():
+            with path.open("rb") as stream:
+                stream.readline()
+                place = stream.tell()
+                for line in stream:
+                    if row := _row(line):
+                        self._places[bytes.fromhex(row.sha256)] = place
+                    place += len(line)
+
+    def __getitem__(self, sha256: str) -> Measured:
+        """The latest row of these inputs."""
+        with self._path.open("rb") as stream:
+            stream.seek(self._places[bytes.fromhex(sha256)])
+            return Measured.model_validate_json(stream.readline())
+
+    def __iter__(self) -> Iterator[str]:
+        """Hashes of inputs."""
+        return (sha256.hex() for sha256 in self._places)
+
+    def __len__(self) -> int:
+        """How many rows."""
+        return len(self._places)
+
+
+def _row(line: bytes) -> Measured | None:
+    try:
+        return Measured.model_validate_json(line)
+    except ValueError:
+        return None
 
 
 class Journal:
@@ -24,7 +64,9 @@ class Journal:
         self.path = path
         self._header = {"schema": _SCHEMA, "study": study}
         self._stream: TextIO | None = None
-        self.rows: dict[str, Measured] = self._read() if path.exists() else {}
+        if path.exists():
+            self._check()
+        self.rows = _Rows(path)
 
     def add(self, rows: Iterable[Measured]) -> None:
         """Write ``rows`` and hand them to the operating system, so that nothing is lost with this process."""
@@ -48,10 +90,10 @@ class Journal:
         self.close()
         self.path.unlink(missing_ok=True)
 
-    def _read(self) -> dict[str, Measured]:
+    def _check(self) -> None:
         try:
-            first, *lines = self.path.read_text(encoding="utf-8").split("\n")
-            header = json.loads(first)
+            with self.path.open("rb") as stream:
+                header = json.loads(stream.readline())
         except (OSError, ValueError):
             header = None
         if header != self._header:
@@ -59,14 +101,6 @@ class Journal:
                 f"{self.path}: must hold rows of study {self._header['study']!r}, not {self._described(header)}; "
                 "choose another folder with --out, or discard them with --restart"
             )
-        rows = {}
-        for line in lines:
-            try:
-                row = Measured.model_validate_json(line)
-            except ValueError:
-                continue  # cut off in mid-write
-            rows[row.sha256] = row
-        return rows
 
     @staticmethod
     def _described(header: object) -> str:

@@ -23,7 +23,7 @@ from sim.trace.build import Trace
 from sim.workload.job import WorkloadJob, refuse_beside_workload
 from sim.workload.products import Workload
 
-__all__ = ["AXES", "NAMED", "PLACEMENT", "Catalog", "Machine", "fields_of_machine", "is_axis"]
+__all__ = ["AXES", "NAMED", "NOT_SIMULATED", "PLACEMENT", "Catalog", "Machine", "fields_of_machine", "is_axis"]
 
 Document = TypeVar("Document")
 
@@ -34,7 +34,7 @@ _KEPT_RUNS = 64  # shapes that rivals are tried in, too
 
 _NESTED = ("host", "placement", "array_fields", "rivals", "workload_fields")  # no axes themselves
 # Fields of a job that its run does not depend on.
-_NOT_SIMULATED = {"costs", "rivals", "rival_bus", "hold", "fits", "fpga"}
+NOT_SIMULATED = {"costs", "rivals", "rival_bus", "hold", "fits", "fpga"}
 _UNSWEPT = {  # fields that are no figure, or are documents of their own
     "name", "description", "source", "efficiency_source", "capacity_source", "parameters", "parameters_source",
     "dram", "experts", "windowed_layers", "scaled", "dense_layers", "layers_without_rope",
@@ -206,7 +206,7 @@ def _under(prefix: str, values: Mapping[str, Value]) -> dict[str, Value]:
 
 def _key(machine: Machine) -> tuple:
     """What a run depends on, which costs and comparisons are not."""
-    fields = machine.job.model_dump(exclude=_NOT_SIMULATED)
+    fields = machine.job.model_dump(exclude=NOT_SIMULATED)
     return repr(fields), *(one.model_dump_json() for one in (machine.shape, machine.array, machine.memory))
 
 

@@ -12,9 +12,9 @@ from energy.study.metrics import HIGH, LOW
 
 if TYPE_CHECKING:
     from energy.study.document import Study
-    from energy.study.result import StudyPoint
+    from energy.study.points import StudyPoint
 
-__all__ = ["equal", "equal_to_best"]
+__all__ = ["equal", "equal_to"]
 
 _EQUAL = 1.005
 _PRICED_BY = ("costs", "memory", "sram_cells")
@@ -33,13 +33,10 @@ def equal(study: "Study", one: "StudyPoint", other: "StudyPoint", name: str) -> 
     return lows[0] <= highs[1] and lows[1] <= highs[0]  # type: ignore[operator]
 
 
-def equal_to_best(study: "Study", points: Sequence["StudyPoint"]) -> list[list[str]]:
-    """Of each of ``points``: the objectives in which it is the best, or cannot be told apart from it."""
-    best = {
-        name: min(points, key=lambda point: (1 if name in study.minimize else -1) * (point.metrics[name] or 0.0))
-        for name in study.objectives
-    } if points else {}  # fmt: skip
-    return [[name for name, other in best.items() if equal(study, point, other, name)] for point in points]
+def equal_to(study: "Study", best: Sequence["StudyPoint"], point: "StudyPoint") -> int:
+    """Bits of the objectives in which ``point`` is the best, or cannot be told apart from it; ``best``: of each."""
+    pairs = enumerate(zip(study.objectives, best, strict=True))
+    return sum(equal(study, point, other, name) << bit for bit, (name, other) in pairs)
 
 
 def _close(one: float, other: float) -> bool:

@@ -1,16 +1,21 @@
 """``StudyResult``: a row per point with the hash of its inputs, its figures or the reason why it has none."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from pydantic import SkipValidation
 
 from energy.study.axes import Value
 from energy.study.document import Study
 from energy.study.expressions import Constraint, Expression
-from energy.study.front import pareto_front
+from energy.study.front import Front
 from energy.study.machine import Catalog, fields_of_machine
 from energy.study.metrics import FIGURES
-from energy.study.ranges import equal_to_best
+from energy.study.points import StoredPoints, StudyPoint, View
+from energy.study.ranges import equal_to
 from hw.artifact import sha256_json, write_artifact
 from hw.document import Record
 from hw.errors import InputError
@@ -22,13 +27,14 @@ __all__ = [
     "Measured",
     "StudyPoint",
     "StudyResult",
-    "finished",
+    "marked",
     "study_sha256",
     "write_study",
 ]
 
 STUDY_SCHEMA, STUDY_VERSION = "tritforge.study", 2
 _MOST_POINTS = 10_000  # in study.json; a larger study has its front there and every row in the tables beside it
+_BLOCK = 4096  # points that the front takes at a time
 
 
 class Measured(Record):
@@ -39,41 +45,46 @@ class Measured(Record):
     reason: str | None = None  # why there are no figures
 
 
-class StudyPoint(Record):
-    """One combination: its figures, or why it is out, or both where only a constraint is not met."""
-
-    values: dict[str, Value]
-    metrics: dict[str, float | None]  # empty where nothing could be simulated
-    reason: str | None = None  # why it does not count; None: it does
-    pareto: bool = False
-    equal_to_best: list[str] = []  # objectives in which it cannot be told apart from the best, as ranges go
-    sha256: str  # of its inputs
-
-    @property
-    def feasible(self) -> bool:
-        """True for a point that can be built, runs, and meets every constraint."""
-        return self.reason is None
-
-
 class StudyResult(Record):
-    """All combinations of a study."""
+    """All combinations of a study; points are made when they are asked for."""
 
     study: Study
-    points: list[StudyPoint]
+    points: Annotated[Sequence[StudyPoint], SkipValidation]  # ``StoredPoints`` of a run
 
     @property
-    def feasible(self) -> list[StudyPoint]:
+    def feasible(self) -> Sequence[StudyPoint]:
         """Points that count."""
+        if isinstance(self.points, StoredPoints):
+            return View(self.points, self.points.feasible)
         return [point for point in self.points if point.feasible]
+
+    @property
+    def best_first(self) -> Sequence[StudyPoint]:
+        """Points that count, by the first objective."""
+        name = self.study.objectives[0]
+        sign = 1 if name in self.study.minimize else -1
+        if isinstance(self.points, StoredPoints):
+            counting = self.points.feasible
+            order = np.argsort(sign * self.points.figures([name], counting)[:, 0], kind="stable")
+            return View(self.points, counting[order])
+        return sorted(self.feasible, key=lambda point: sign * (point.metrics[name] or 0.0))
 
     @property
     def front(self) -> list[StudyPoint]:
         """Points that no other beats in all of the objectives."""
+        if isinstance(self.points, StoredPoints):
+            return [*View(self.points, self.points.front)]
         return [point for point in self.points if point.pareto]
 
     def reasons(self) -> list[tuple[str, int]]:
         """Why points are out, with how many each; the most frequent first. Figures of one constraint count as one."""
-        heads = Counter(point.reason.partition(" is not met")[0] for point in self.points if point.reason)
+        if isinstance(self.points, StoredPoints):
+            told = self.points.reasons()
+        else:
+            told = Counter(point.reason for point in self.points if point.reason)
+        heads: Counter[str] = Counter()
+        for reason, count in told.items():
+            heads[reason.partition(" is not met")[0]] += count
         return heads.most_common()
 
 
@@ -96,10 +107,22 @@ class Judge:
         return StudyPoint.model_construct(values=values, metrics=figures, reason=reason, sha256=row.sha256)
 
 
-def finished(study: Study, measured: Iterable[tuple[dict[str, Value], Measured]]) -> StudyResult:
-    """Points with their rows, in this order: derived, judged, the front marked."""
-    judge = Judge(study)
-    return StudyResult(study=study, points=_marked(study, [judge.point(values, row) for values, row in measured]))
+def marked(study: Study, points: StoredPoints) -> StudyResult:
+    """``points``, all of them judged, with the front and what equals the best marked."""
+    signs = np.array([1 if name in study.minimize else -1 for name in study.objectives])
+    counting = points.feasible
+    figures = points.figures(study.objectives, counting)  # (points, objectives)
+    front = Front()
+    for first in range(0, len(counting), _BLOCK):
+        front.add((signs * figures[first : first + _BLOCK]).tolist())
+    pareto, best = np.zeros(len(points), np.bool_), np.zeros(len(points), np.uint8)
+    pareto[counting] = [tuple(row) in front for row in (signs * figures).tolist()]
+    if len(counting):
+        least = [points[int(number)] for number in counting[np.argmin(signs * figures, axis=0)]]
+        for number, point in zip(counting, View(points, counting), strict=True):
+            best[number] = equal_to(study, least, point)
+    points.mark(study.objectives, pareto, best)
+    return StudyResult(study=study, points=points)
 
 
 def study_sha256(study: Study) -> str:
@@ -150,18 +173,3 @@ def _judged(
         f"{name} has no figure here, and is to be compared" for name in study.objectives if figures[name] is None
     ]
     return figures, next((reason for reason in reasons if reason), None)
-
-
-def _marked(study: Study, points: list[StudyPoint]) -> list[StudyPoint]:
-    signs = {name: 1 if name in study.minimize else -1 for name in study.objectives}
-    rows = [
-        [sign * point.metrics[name] for name, sign in signs.items()] if point.feasible else []  # type: ignore[operator]
-        for point in points
-    ]
-    feasible = [point for point, row in zip(points, rows, strict=True) if row]
-    marks = zip(pareto_front([row for row in rows if row]), equal_to_best(study, feasible), strict=True)
-    return [_with_marks(point, *next(marks)) if row else point for point, row in zip(points, rows, strict=True)]
-
-
-def _with_marks(point: StudyPoint, pareto: bool, best: list[str]) -> StudyPoint:
-    return point.model_copy(update={"pareto": pareto, "equal_to_best": best})

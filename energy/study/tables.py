@@ -4,7 +4,9 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
-from energy.study.result import StudyPoint, StudyResult
+from energy.study.document import Study
+from energy.study.points import StudyPoint
+from energy.study.result import StudyResult
 from hw.artifact import atomic_path
 from hw.errors import InputError
 
@@ -41,7 +43,7 @@ def write_parquet(path: Path, result: StudyResult) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    axes = {name: _kind(result, name) for name in result.study.columns}
+    axes = {name: _kind(result.study, name) for name in result.study.columns}
     arrow = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}
     fields = [pa.field(name, arrow[axes[name]]) for name in axes]
     fields += [pa.field("feasible", pa.bool_()), pa.field("reason", pa.string()), pa.field("pareto", pa.bool_())]
@@ -74,9 +76,10 @@ def _row(point: StudyPoint) -> dict[str, object]:
     }
 
 
-def _kind(result: StudyResult, name: str) -> type:
+def _kind(study: Study, name: str) -> type:
     """The type that holds every value of an axis."""
-    kinds = {type(point.values[name]) for point in result.points} - {type(None)}
+    values = next(group[name] for group in (study.axes, *study.zip) if name in group)
+    kinds = {type(value) for value in values} - {type(None)}
     if kinds == {int, float}:
         return float
     return kinds.pop() if len(kinds) == 1 else str

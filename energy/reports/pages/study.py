@@ -8,10 +8,11 @@ from energy.reports.answer import LETTERS, Design, answer, axes_text, designs, f
 from energy.reports.charts.plane import Line, Point, plane
 from energy.reports.numbers import common_unit, significant, thin
 from energy.reports.pages.document import Cell, Column, Provenance, Table, column, render, standalone, text_column
-from energy.reports.study import best_first, figure_text, value_text
+from energy.reports.study import figure_text, value_text
 from energy.study.document import Study
 from energy.study.metrics import HIGH, LOW, METRICS, RIVAL
-from energy.study.result import StudyPoint, StudyResult
+from energy.study.points import StudyPoint
+from energy.study.result import StudyResult
 
 __all__ = ["study_html", "study_picture"]
 
@@ -24,7 +25,7 @@ _LETTERS = 26  # of such a name, at most
 
 def study_html(result: StudyResult, made: Provenance) -> str:
     """The page."""
-    study, points = result.study, best_first(result)
+    study, points = result.study, result.best_first
     front = [point for point in points if point.pareto]
     shown = points if len(points) <= _ROWS else front[:_ROWS]
     drawn = [*front[:_ROWS], *(point for point in points[:: len(points) // _ROWS + 1] if not point.pareto)]

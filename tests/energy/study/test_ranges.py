@@ -4,8 +4,9 @@ import pytest
 
 from energy.reports.answer import answer, designs
 from energy.study.document import Study
-from energy.study.ranges import equal, equal_to_best
-from energy.study.result import StudyPoint, StudyResult
+from energy.study.points import StoredPoints, StudyPoint
+from energy.study.ranges import equal
+from energy.study.result import StudyResult, marked
 
 STUDY = Study(
     name="hand",
@@ -18,7 +19,7 @@ STUDY = Study(
 def point(memory, batch, seconds, low, typical, high, pareto=True):
     metrics = {"user_s_per_token": seconds, "decode_j_per_token": typical}
     metrics |= {"decode_j_per_token_low": low, "decode_j_per_token_high": high}
-    return StudyPoint(values={"memory": memory, "batch": batch}, metrics=metrics, sha256="0", pareto=pareto)
+    return StudyPoint(values={"memory": memory, "batch": batch}, metrics=metrics, sha256="0" * 64, pareto=pareto)
 
 
 ONE = point("lpddr5-6400", 1, 1.0, 2.0, 4.0, 8.0)
@@ -47,12 +48,15 @@ def test_a_time_is_equal_within_half_a_per_cent():
 
 def test_points_know_in_which_objectives_they_are_equal_to_the_best():
     points = [ONE, point("lpddr5-6400", 4, 3.0, 1.0, 2.0, 4.0), point("ddr4-3200", 4, 1.001, 3.5, 9.0, 20.0)]
-    assert equal_to_best(STUDY, points) == [
+    stored = StoredPoints([*ONE.metrics], len(points), [one.values for one in points].__getitem__)
+    for number, one in enumerate(points):
+        stored.put(number, one)
+    assert [one.equal_to_best for one in marked(STUDY, stored).points] == [
         ["user_s_per_token"],
         ["decode_j_per_token"],
         ["user_s_per_token", "decode_j_per_token"],
     ]
-    assert equal_to_best(STUDY, []) == []
+    assert [*marked(STUDY, StoredPoints([*ONE.metrics], 0, {}.__getitem__)).points] == []
 
 
 def result_of(*points):
