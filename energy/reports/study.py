@@ -1,5 +1,7 @@
 """A study on the screen, and how its figures are written."""
 
+from itertools import islice
+
 from rich.console import Console
 from rich.table import Table
 
@@ -21,7 +23,8 @@ _SHOWN = ("user_s_per_token", "decode_j_per_token", "first_token_s", "decode_tok
 def print_study(result: StudyResult, console: Console) -> None:
     """Print feasible points, best first, or the front of a long study; then why others are out."""
     study, points = result.study, result.best_first
-    shown = points if len(points) <= _ROWS_ON_SCREEN else [p for p in points if p.pareto][:_ROWS_ON_SCREEN]
+    front = (point for point in points if point.pareto)
+    shown = points if len(points) <= _ROWS_ON_SCREEN else [*islice(front, _ROWS_ON_SCREEN)]
     title = f"{study.name}: {len(points)} of {len(result.points)} points feasible, * = Pareto"
     table = Table(title=title, box=None, pad_edge=False, title_justify="left")
     table.add_column("", no_wrap=True, min_width=1)

@@ -70,10 +70,10 @@ class StudyResult(Record):
         return sorted(self.feasible, key=lambda point: sign * (point.metrics[name] or 0.0))
 
     @property
-    def front(self) -> list[StudyPoint]:
+    def front(self) -> Sequence[StudyPoint]:
         """Points that no other beats in all of the objectives."""
         if isinstance(self.points, StoredPoints):
-            return [*View(self.points, self.points.front)]
+            return View(self.points, self.points.front)
         return [point for point in self.points if point.pareto]
 
     def reasons(self) -> list[tuple[str, int]]:

@@ -1,6 +1,7 @@
 """A study's page: its question, the front with the designs worth building, the answer; then the rows."""
 
 from collections.abc import Sequence
+from itertools import islice
 
 from markupsafe import Markup
 
@@ -26,9 +27,9 @@ _LETTERS = 26  # of such a name, at most
 def study_html(result: StudyResult, made: Provenance) -> str:
     """The page."""
     study, points = result.study, result.best_first
-    front = [point for point in points if point.pareto]
-    shown = points if len(points) <= _ROWS else front[:_ROWS]
-    drawn = [*front[:_ROWS], *(point for point in points[:: len(points) // _ROWS + 1] if not point.pareto)]
+    front = [*islice((point for point in points if point.pareto), _ROWS)]
+    shown = points if len(points) <= _ROWS else front
+    drawn = [*front, *(point for point in points[:: len(points) // _ROWS + 1] if not point.pareto)]
     named = designs(result)
     return render(
         "study",
