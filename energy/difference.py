@@ -5,12 +5,15 @@ difference splits in two, each change taken at the other factor's mean, so that 
 
   B - A = (count_B - count_A) (cost_A + cost_B) / 2  +  (cost_B - cost_A) (count_A + count_B) / 2
 
-A factor that one side does not have (a count of 0 has no cost) is taken from the other.
+A factor that one side does not have (a count of 0 has no cost) is taken from the other. Terms are of typical costs;
+sums have a range from low to high ones, and designs whose ranges cannot be told apart are equal.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
 
+from energy.costs.sram import BUFFERS
+from energy.costs.tables import Cost, alike, is_close
 from energy.designs import Design
 from energy.model import energy_of
 from hw.artifact import write_artifact
@@ -62,6 +65,9 @@ class Quantity(Record):
     a: float
     b: float
     terms: list[Term]  # their differences sum to b - a
+    range_a: Cost | None = None  # from low to high costs; None: of a time
+    range_b: Cost | None = None
+    is_equal: bool = False  # the ranges cannot be told apart, or a and b are equal within half a per cent
 
 
 class PhaseDifference(Record):
@@ -128,8 +134,28 @@ def _phase(a: Design, b: Design, one: PhaseResult, other: PhaseResult) -> PhaseD
     return PhaseDifference(
         phase=one.name,
         latency=_quantity("latency", "phase" if one.name in ("prefill", "pass") else "step", _SECONDS, causes, cycles),
-        energy=_quantity("energy", "pass" if one.name == "pass" else "token", "J", parts, counts),
+        energy=_ranged(
+            _quantity("energy", "pass" if one.name == "pass" else "token", "J", parts, counts),
+            [energy.total.scaled(1 / energy.tokens) for energy in energies],
+            same_tables=_priced_by(a) == _priced_by(b),
+        ),
     )
+
+
+def _priced_by(design: Design) -> tuple[str, ...]:
+    """Tables and kinds of cells that price a design: two designs with equal ones share their costs."""
+    result = design.result
+    machines = [(result.array, result.memory)]
+    if other := result.decode_machine:
+        machines.append((other.array, other.memory))
+    cells = [str(getattr(array, f"{buffer}_cells")) for array, _ in machines for buffer in BUFFERS]
+    return design.costs.sha256(), *(memory.name for _, memory in machines), *cells
+
+
+def _ranged(quantity: Quantity, ranges: list[Cost], same_tables: bool) -> Quantity:
+    """``quantity`` with the ranges of both designs."""
+    a, b = ranges
+    return quantity.model_copy(update={"range_a": a, "range_b": b, "is_equal": alike(a, b, same_tables)})
 
 
 def _quantity(
@@ -140,9 +166,8 @@ def _quantity(
         _term(key, "cycles" if name == "latency" else _COUNTED.get(key, ("seconds", None))[0], values, counts)
         for key in keys
     ]
-    return Quantity(
-        name=name, per=per, unit=unit, a=sum(term.a for term in terms), b=sum(term.b for term in terms), terms=terms
-    )
+    a, b = sum(term.a for term in terms), sum(term.b for term in terms)
+    return Quantity(name=name, per=per, unit=unit, a=a, b=b, terms=terms, is_equal=is_close(a, b))
 
 
 def _term(key: str, counted: str, values: list[dict[str, float]], counts: list[dict[str, float]]) -> Term:

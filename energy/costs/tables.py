@@ -11,6 +11,7 @@ from hw.config import SramCell
 from hw.document import Record, load_document, load_named, names_in
 
 __all__ = [
+    "EQUAL",
     "TECH_FOLDER",
     "Cost",
     "HostTable",
@@ -18,7 +19,9 @@ __all__ = [
     "OpTable",
     "Share",
     "SramTable",
+    "alike",
     "cost_names",
+    "is_close",
     "load_costs",
     "load_host",
     "load_sram",
@@ -30,6 +33,8 @@ _HOST = TECH_FOLDER / "host" / "processor.yaml"
 Kind = Literal["measured", "published", "derived", "assumed"]
 OperatorName = Literal["int8_add", "int32_add", "int8_mul", "fp16_add", "fp32_add", "fp16_mul", "fp32_mul"]
 Pico = Annotated[float, Field(ge=0)]
+
+EQUAL = 1.005  # ratio of two figures that are equal
 
 _PJ = 1e-12  # J per pJ
 _MW = 1e-3  # W per mW
@@ -61,6 +66,25 @@ class Cost(NamedTuple):
 
 
 ZERO = Cost(0.0, 0.0, 0.0)
+
+
+def alike(one: Cost, other: Cost, same_tables: bool) -> bool:
+    """Whether two figures cannot be told apart, as their ranges go.
+
+    Figures that the same tables price share their costs: what is dear for one is dear for the other, so that one is
+    less where it is less at both ends. Figures of other tables are told apart only where their ranges do not overlap.
+    Typical figures within half a per cent are equal.
+    """
+    if is_close(one.typical, other.typical):
+        return True
+    if same_tables:
+        return (one.low - other.low) * (one.high - other.high) <= 0
+    return one.low <= other.high and other.low <= one.high
+
+
+def is_close(one: float, other: float) -> bool:
+    """Whether two figures are equal within half a per cent."""
+    return max(one, other) <= EQUAL * min(one, other) if min(one, other) > 0 else one == other
 
 
 class Operator(Record):

@@ -134,7 +134,7 @@ SVG(study_picture(studied))
 from energy.costs.sources import load_source
 from energy.designs import Design
 from energy.difference import difference_of
-from energy.reports.difference import difference_sentences
+from energy.reports.difference import difference_sentences, difference_verdict
 from energy.reports.pages.difference import waterfall_of
 from energy.reports.pages.document import standalone
 
@@ -146,7 +146,7 @@ def design_of(name, row):
 
 
 difference = difference_of(design_of("fastest", front.iloc[0]), design_of("least energy", front.iloc[-1]))
-print(*difference_sentences(difference), sep="\n")
+print(difference_verdict(difference), *difference_sentences(difference), sep="\n")
 SVG(standalone(waterfall_of(difference, "decode", difference.phases[-1].energy)))
 
 # %% [markdown]

@@ -7,10 +7,12 @@ import pytest
 
 from energy.__main__ import main
 from energy.costs.sources import load_source
+from energy.costs.tables import Cost
 from energy.designs import load_design
-from energy.difference import _term, difference_of
+from energy.difference import Difference, PhaseDifference, Quantity, _term, difference_of
 from energy.job import Job
 from energy.model import energy_of
+from energy.reports.difference import difference_sentences, difference_verdict
 from energy.reports.pages.difference import waterfall_of
 from hw.errors import InputError
 from quant.shapes import load_shape
@@ -137,6 +139,65 @@ def test_other_work_is_said_and_named_fields_are_the_only_ones():
     assert [field.name for field in difference.fields] == ["prefill"]
     assert difference.notes == ["the designs do not do the same work: prefill is 8 of A and 16 of B"]
     assert (difference.a, difference.b) == ("8x8 (A)", "8x8 (B)")
+
+
+def test_energies_have_the_ranges_of_the_runs(close):
+    a, b = designs()
+    for phase in difference_of(a, b).phases:
+        for design, found in ((a, phase.energy.range_a), (b, phase.energy.range_b)):
+            energy = energy_of(design.result, design.costs).phase(phase.phase)
+            assert list(found) == [close(end / energy.tokens) for end in energy.total]
+        assert phase.energy.range_a.typical == close(phase.energy.a)
+        assert phase.latency.range_a is None
+
+
+def made(low, typical, high, other_low, other, other_high, equal):
+    """A difference of energies of a token written, with these ends."""
+    ends = Cost(low, typical, high), Cost(other_low, other, other_high)
+    energy = Quantity(
+        name="energy", per="token", unit="J", a=typical, b=other, terms=[], range_a=ends[0], range_b=ends[1],
+        is_equal=equal,
+    )  # fmt: skip
+    latency = Quantity(name="latency", per="step", unit="s", a=1.0, b=3.0, terms=[])
+    phase = PhaseDifference(phase="decode", latency=latency, energy=energy)
+    return Difference(a="old", b="new", phases=[phase], fields=[], notes=[])
+
+
+def test_what_ranges_cannot_tell_apart_is_called_equal_in_words():
+    apart, alike = made(1, 2, 4, 0.9, 1, 3, False), made(1, 2, 4, 0.9, 1, 5, True)
+    assert difference_verdict(apart) == (
+        "new is better than old in the energy of a token written (50 % less); worse in the time of a decode step "
+        "(3.00 times)."
+    )
+    assert difference_verdict(alike) == (
+        "new is worse than old in the time of a decode step (3.00 times); equal in the energy of a token written, "
+        "whose ranges from low to high costs cannot be told apart."
+    )
+    assert difference_sentences(alike)[1] == (
+        "A token written takes 1.00 J (900 mJ to 5.00 J) on new and 2.00 J (1.00 J to 4.00 J) on old: equal, as the "
+        "ranges from low to high costs go; 50 % less with typical ones."
+    )
+
+
+def test_designs_of_one_memory_share_their_costs_and_others_do_not():
+    """Of LPDDR5 and HBM2 the ranges of a token overlap: equal. Of one memory the energy that is less is less."""
+    of_other, of_one = (
+        difference_of(load_design("8x8", FIELDS, "options"), load_design(word, FIELDS | fields, "options"))
+        for word, fields in (("8x8", {"memory": "lpddr4x-4266"}), ("16x16", {}))
+    )
+    for difference, shared in ((of_other, False), (of_one, True)):
+        energy = difference.phases[1].energy
+        a, b = energy.range_a, energy.range_b
+        overlap = a.low <= b.high and b.low <= a.high
+        crossing = (a.low - b.low) * (a.high - b.high) <= 0
+        assert overlap
+        assert energy.is_equal is (crossing if shared else overlap)
+    assert "cannot be told apart" in difference_verdict(of_other)
+    same = difference_of(*designs("8x8", "8x8"))
+    assert difference_verdict(same) == (
+        "8x8 (B) is equal to 8x8 (A) in the time of prefill, the energy of a prompt token, the time of a decode step "
+        "and the energy of a token written."
+    )
 
 
 def test_the_command_writes_json_page_and_figures(tmp_path, capsys):

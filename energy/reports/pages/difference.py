@@ -5,7 +5,15 @@ from markupsafe import Markup
 from energy.difference import Changed, Difference, Quantity
 from energy.reports.charts.palette import label_of, slots
 from energy.reports.charts.waterfall import Step, waterfall
-from energy.reports.difference import difference_sentences, parts_of, quantity_name, signed, sums_of
+from energy.reports.difference import (
+    difference_sentences,
+    difference_verdict,
+    ends_of,
+    parts_of,
+    quantity_name,
+    signed,
+    sums_of,
+)
 from energy.reports.numbers import common_unit, thin
 from energy.reports.pages.document import Provenance, Table, column, render, text_column
 from energy.reports.rows import si
@@ -23,6 +31,7 @@ def difference_html(difference: Difference, made: Provenance) -> str:
         "difference",
         title=f"{difference.b} against {difference.a}",
         names=(difference.a, difference.b),
+        verdict=difference_verdict(difference),
         sentences=difference_sentences(difference),
         notes=difference.notes,
         figures=[
@@ -68,22 +77,27 @@ def _signed(value: float, unit: str) -> str:
 def _table(difference: Difference, phase: str, quantity: Quantity) -> Table:
     """Terms as rows, their sum last."""
     unit, factor = common_unit([quantity.a, quantity.b], quantity.unit)
-    terms, sums = quantity.terms, sums_of(quantity)
-    parts = [parts_of(term) for term in terms]
+    terms, sums, ends = quantity.terms, sums_of(quantity), ends_of(quantity)
+    parts, none = [parts_of(term) for term in terms], [None] * len(ends)
     columns = [
-        text_column("term", [*(label_of(term.key) for term in terms), "sum"]),
-        column(difference.a, [*(term.a for term in terms), quantity.a], unit, factor),
-        column(difference.b, [*(term.b for term in terms), quantity.b], unit, factor),
-        column("difference", [*(term.difference for term in terms), quantity.b - quantity.a], unit, factor),
-        column("by count", [*(one for one, _ in parts), sums[0]], unit, factor),
-        column("by cost", [*(one for _, one in parts), sums[1]], unit, factor),
-        text_column("counted", [*(term.counted for term in terms), ""]),
-        column(f"{difference.a} counts", [*(term.count_a for term in terms), None]),
-        column(f"{difference.b} counts", [*(term.count_b for term in terms), None]),
+        text_column("term", [*(label_of(term.key) for term in terms), "sum", *(name for name, _, _ in ends)]),
+        column(difference.a, [*(term.a for term in terms), quantity.a, *(a for _, a, _ in ends)], unit, factor),
+        column(difference.b, [*(term.b for term in terms), quantity.b, *(b for _, _, b in ends)], unit, factor),
+        column(
+            "difference",
+            [*(term.difference for term in terms), quantity.b - quantity.a, *(b - a for _, a, b in ends)],
+            unit,
+            factor,
+        ),
+        column("by count", [*(one for one, _ in parts), sums[0], *none], unit, factor),
+        column("by cost", [*(one for _, one in parts), sums[1], *none], unit, factor),
+        text_column("counted", [*(term.counted for term in terms), "", *("" for _ in ends)]),
+        column(f"{difference.a} counts", [*(term.count_a for term in terms), None, *none]),
+        column(f"{difference.b} counts", [*(term.count_b for term in terms), None, *none]),
     ]
     name = f"{phase}-{quantity.name}-table"
     caption = f"{_title(phase, quantity)} = count × cost"
-    return Table(name, caption, columns, ["" for _ in terms] + ["strong"])
+    return Table(name, caption, columns, ["" for _ in terms] + ["strong"] + ["" for _ in ends])
 
 
 def _fields(difference: Difference, fields: list[Changed]) -> Table:

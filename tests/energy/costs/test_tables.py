@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from energy.costs.dram import dram_power, load_dram
-from energy.costs.tables import TECH_FOLDER, Cost, cost_names, load_costs, load_sram
+from energy.costs.tables import TECH_FOLDER, Cost, alike, cost_names, load_costs, load_sram
 from hw.errors import InputError
 from sim.memory import load_memory, memory_names
 
@@ -78,3 +78,20 @@ def test_unknown_standard_names_the_known_ones():
 def test_costs_add_and_scale_end_by_end():
     assert Cost(1, 2, 3) + Cost(10, 20, 30) == Cost(11, 22, 33)
     assert Cost(1, 2, 3).scaled(2) == Cost(2, 4, 6)
+
+
+@pytest.mark.parametrize(
+    ("other", "shared", "others"),
+    [
+        (Cost(1.9, 3.8, 7.6), False, True),  # less at both ends; the ranges overlap
+        (Cost(1.9, 3.9, 8.1), True, True),  # less at one end only
+        (Cost(9.0, 9.5, 10.0), False, False),  # no overlap
+        (Cost(8.5, 4.01, 9.9), True, True),  # typical figures within half a per cent
+        (Cost(2.0, 3.0, 7.0), True, True),  # as low at one end
+    ],
+)
+def test_figures_of_shared_tables_are_told_apart_at_both_ends_and_others_by_overlap(other, shared, others):
+    one = Cost(2.0, 4.0, 8.0)
+    for pair in ((one, other), (other, one)):
+        assert alike(*pair, same_tables=True) is shared
+        assert alike(*pair, same_tables=False) is others
