@@ -51,6 +51,7 @@ register("slim-llm", "quant.methods.mixed.slim_llm")
 register("slim-llm+", "quant.methods.mixed.slim_llm_plus")
 register("peqa", "quant.methods.trained.peqa")
 register("roste", "quant.methods.trained.roste")
+register("wkvquant", "quant.methods.trained.wkvquant")
 
 
 def method_names() -> list[str]:

@@ -2,15 +2,16 @@
 
 A method says how it is carried over a model by ``MethodOptions.procedure``; the module then has
 
-=============  ============================================================  =====================
-procedure      what is solved or learned together                            the module has
-=============  ============================================================  =====================
-``layerwise``  one linear, on the outputs of the quantized blocks before it  ``solve``
-``blockwise``  the linears of a block, against the float block's outputs     ``learned_weight``
-``modelwise``  block by block from ``solve``, then the model as a whole      ``solve``
-``tuned``      all linears, from the language model's own loss               ``learned_weight``
-``stored``     nothing: the weights are ternary already (``native`` alone)   nothing more
-=============  ============================================================  =====================
+==============  ============================================================  =====================
+procedure       what is solved or learned together                            the module has
+==============  ============================================================  =====================
+``layerwise``   one linear, on the outputs of the quantized blocks before it  ``solve``
+``blockwise``   the linears of a block, against the float block's outputs     ``learned_weight``
+``crossblock``  the linears of a block over a quantized cache, blocks later   ``learned_weight``
+``modelwise``   block by block from ``solve``, then the model as a whole      ``solve``
+``tuned``       all linears, from the language model's own loss               ``learned_weight``
+``stored``      nothing: the weights are ternary already (``native`` alone)   nothing more
+==============  ============================================================  =====================
 
 See ``docs/methods.md`` for how to add one. Nothing here imports torch.
 """
@@ -46,7 +47,7 @@ GENERATED_LENGTH = 512  # tokens that the model writes in one go; distillation p
 
 TableRoles = Literal["both", "embedding", "head"]
 
-Procedure = Literal["layerwise", "blockwise", "modelwise", "tuned", "stored"]
+Procedure = Literal["layerwise", "blockwise", "crossblock", "modelwise", "tuned", "stored"]
 
 
 class MethodOptions(Record):

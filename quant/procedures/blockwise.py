@@ -6,7 +6,6 @@ ask for its code's ``aug_loss``: the float block's outputs on the quantized pref
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -16,6 +15,7 @@ from torch import Tensor
 from hw.errors import InputError
 from quant.llama.blocks import block_linears, block_norms, blocks, embed, working_block
 from quant.methods.method import BlockOptions, LearnedWeight
+from quant.procedures.batches import batches
 from quant.procedures.calibrate import CalibrationBlock, block_hessians, block_peaks, block_samples
 from quant.procedures.input_factors import InputFactors, first_factors
 from quant.procedures.latent import (
@@ -128,7 +128,8 @@ def _fit(
     for parameter, _ in groups:
         parameter.requires_grad_(True)
     optimizer = torch.optim.AdamW([{"params": [p], "lr": rate} for p, rate in groups], weight_decay=0.0)
-    order = list(_steps(len(inputs), options, inputs.shape[1], seed))
+    size = max(1, min(len(inputs), options.block_tokens_per_step // inputs.shape[1]))
+    order = list(batches(len(inputs), size, options.epochs, seed))
     fall = partial(_cosine, steps=len(order)) if options.falls else lambda _: 1.0
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, fall)
     for chosen in order:
@@ -156,13 +157,3 @@ def _distance(output: Tensor, target: Tensor, cosine: bool) -> Tensor:
 def _cosine(step: int, steps: int) -> float:
     """Share of the first rate: from 1 to 0 over all steps."""
     return 0.5 * (1 + math.cos(math.pi * step / max(1, steps)))
-
-
-def _steps(windows: int, options: BlockOptions, length: int, seed: int) -> Iterator[list[int]]:
-    """Windows of each step, in random order within an epoch; a rest that is no whole step waits for the next epoch."""
-    batch = max(1, min(windows, options.block_tokens_per_step // length))
-    generator = torch.Generator().manual_seed(seed)
-    for _ in range(options.epochs):
-        order = torch.randperm(windows, generator=generator).tolist()
-        for first in range(0, windows - batch + 1, batch):
-            yield order[first : first + batch]

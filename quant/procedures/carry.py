@@ -7,7 +7,8 @@ from quant.procedures.blockwise import fit_blocks
 from quant.procedures.layerwise import solve_blocks
 from quant.procedures.modelwise import train_model
 from quant.procedures.stored import store_model
-from quant.procedures.tune import tune_model
+from quant.procedures.tuned.tune import tune_model
+from quant.procedures.wkvquant.fit import fit_across_blocks
 from quant.procedures.work import Work, Written
 
 __all__ = ["carry"]
@@ -17,6 +18,7 @@ _PROCEDURES: dict[Procedure, Callable[[Work], Written]] = {
     "blockwise": fit_blocks,
     "modelwise": train_model,
     "tuned": tune_model,
+    "crossblock": fit_across_blocks,
     "stored": store_model,
 }
 

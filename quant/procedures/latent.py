@@ -38,10 +38,12 @@ __all__ = [
     "block_tensors",
     "check_blocks",
     "latent_weight",
+    "rms_norm",
     "rotary_tables",
 ]
 
 BlockFunction = Callable[..., Tensor | tuple[Tensor, Tensor]]  # see block_function
+Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 _COMPILATIONS = 64  # of the block function: teacher or student, trained or not, shapes; torch's own limit is 8
 
@@ -223,20 +225,25 @@ def check_blocks(loaded: LoadedModel, length: int) -> None:
         hidden = wanted
 
 
-def block_function(model: PreTrainedModel, int8: bool, compiled: bool, ranges: bool = False) -> BlockFunction:
+def block_function(
+    model: PreTrainedModel, int8: bool, compiled: bool, ranges: bool = False, attention: Attention | None = None
+) -> BlockFunction:
     """``f(hidden, cosine, sine, BlockTensors) -> hidden`` for the blocks of ``model``; silu-gated LLaMA relatives.
 
     ``int8``: per-token int8 activations at every linear; ``compiled``: by torch.compile, worth it on a GPU. With
     ``ranges`` it returns ``(hidden, range)``: the mean over tokens and the four inputs of linears (before int8) of
-    the logarithm of the largest magnitude over the root mean square, 0-dim.
+    the logarithm of the largest magnitude over the root mean square, 0-dim. ``attention``: causal, of q, k and v
+    ``(batch, heads, length, head_dim)``, in place of the exact one; equal ones are one function.
     """
     config = model.config
     heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
-    return _block_function(heads, kv_heads, config.rms_norm_eps, int8, compiled, ranges)
+    return _block_function(heads, kv_heads, config.rms_norm_eps, int8, compiled, ranges, attention or _exact)
 
 
 @lru_cache(maxsize=8)
-def _block_function(heads: int, kv_heads: int, eps: float, int8: bool, compiled: bool, ranges: bool) -> BlockFunction:
+def _block_function(
+    heads: int, kv_heads: int, eps: float, int8: bool, compiled: bool, ranges: bool, attention: Attention
+) -> BlockFunction:
     def forward(hidden: Tensor, cosine: Tensor, sine: Tensor, tensors: BlockTensors) -> Tensor | tuple[Tensor, Tensor]:
         found: list[Tensor] = []
         dense = {
@@ -253,13 +260,13 @@ def _block_function(heads: int, kv_heads: int, eps: float, int8: bool, compiled:
         def split(x: Tensor, count: int) -> Tensor:  # (B, L, n) -> (B, count, L, head_dim)
             return x.unflatten(-1, (count, -1)).transpose(1, 2)
 
-        q, k, v = linear(("q_proj", "k_proj", "v_proj"), _rms_norm(hidden, tensors.attention_norm, eps))
+        q, k, v = linear(("q_proj", "k_proj", "v_proj"), rms_norm(hidden, tensors.attention_norm, eps))
         q, k, v = split(q, heads), split(k, kv_heads), split(v, kv_heads)
         q, k = _rotate(q, cosine, sine), _rotate(k, cosine, sine)
         k, v = (x.repeat_interleave(heads // kv_heads, 1) for x in (k, v))
-        attended = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        attended = attention(q, k, v)
         hidden = hidden + linear(("o_proj",), attended.transpose(1, 2).flatten(2))[0]
-        gate, up = linear(("gate_proj", "up_proj"), _rms_norm(hidden, tensors.mlp_norm, eps))
+        gate, up = linear(("gate_proj", "up_proj"), rms_norm(hidden, tensors.mlp_norm, eps))
         hidden = hidden + linear(("down_proj",), nn.functional.silu(gate) * up)[0]
         return (hidden, torch.stack(found).mean()) if ranges else hidden
 
@@ -269,7 +276,12 @@ def _block_function(heads: int, kv_heads: int, eps: float, int8: bool, compiled:
     return torch.compile(forward, dynamic=False)
 
 
-def _rms_norm(x: Tensor, gain: Tensor, eps: float) -> Tensor:
+def _exact(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+
+def rms_norm(x: Tensor, gain: Tensor, eps: float) -> Tensor:
+    """``x / rms(x) * gain`` along the last axis, in float32."""
     x = x.float()
     return gain * (x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps))
 

@@ -17,7 +17,7 @@ from quant.llama.loading import usable_device
 from quant.methods.trained.peqa import Options
 from quant.procedures.calibrate import token_windows
 from quant.procedures.latent import block_tensors, check_blocks
-from quant.procedures.tune import tune
+from quant.procedures.tuned.tune import tune
 from quant.tasks.job import TaskJob
 from quant.tasks.vector import TaskVector, scaled, write_task
 from quant.text import read_text

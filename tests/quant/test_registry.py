@@ -64,6 +64,7 @@ def test_procedures_are_declared():
         "modelwise": {"pt-bitnet-full", "sherry"},
         "blockwise": {"flexround", "lrq", "slim-llm+", "ptq1.61"},
         "tuned": {"peqa", "roste"},
+        "crossblock": {"wkvquant"},
     }.items():  # fmt: skip
         assert {name for name, one in found.items() if one == procedure} == names
     by_block = [registry.options_for(name, {"objective": "block"}) for name in ("omniquant", "pb-llm-qat")]

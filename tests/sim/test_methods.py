@@ -26,6 +26,7 @@ OPTIONS = {
     "lrq": {"epochs": 1, "grid": 10},
     "slim-llm+": {"epochs": 1},
     "ptq1.61": {"epochs": 1},
+    "wkvquant": {"epochs": 1},
     "roste": {"rotated": "none"},  # of heads of 6 there is no Hadamard matrix
 }  # fmt: skip
 OPTIONS["sherry"] = OPTIONS["pt-bitnet-full"]
@@ -53,6 +54,7 @@ HARDWARE = {
     "slim-llm+": (2, True, False, False),
     "peqa": (1, False, False, False),
     "roste": (1, False, False, False),
+    "wkvquant": (3, False, False, False),
 }
 
 # Inputs that all planes of q_proj run over where they are not all: of 24, five have codes of three digits.

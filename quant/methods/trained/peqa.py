@@ -74,7 +74,7 @@ class ScaledWeight(NamedTuple):
 
 
 def learned_weight(weight: torch.Tensor, hessian: torch.Tensor | None, options: Options) -> ScaledWeight:
-    """Where ``quant.procedures.tune`` starts: rounding to nearest. ``hessian`` is not used.
+    """Where ``quant.procedures.tuned.tune`` starts: rounding to nearest. ``hessian`` is not used.
 
     Raises:
         InputError: weights that are not finite.

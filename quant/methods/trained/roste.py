@@ -68,7 +68,7 @@ class StraightWeight(NamedTuple):
 
 
 def learned_weight(weight: torch.Tensor, hessian: torch.Tensor | None, options: Options) -> StraightWeight:
-    """Where ``quant.procedures.tune`` starts: the weight itself. ``hessian`` is not used.
+    """Where ``quant.procedures.tuned.tune`` starts: the weight itself. ``hessian`` is not used.
 
     Raises:
         InputError: weights that are not finite.

@@ -53,6 +53,12 @@ DEFAULTS = {
     # PEQA: a scale per row, three epochs
     "peqa": TUNED | {"digits": 1, "group": None, "rate": 2e-3} | A16,
     # RoSTE: the two errors as they are, warm-up over 3 %
+    # WKVQuant: five blocks behind, K and V of 4 bits per head; clipping and factors as OmniQuant's
+    "wkvquant": A16
+    | {
+        "digits": 3, "group": 128, "kv_bits": 4, "kv_group": None, "cross_blocks": 5, "smooth": 0.5,
+        "factor_rate": 1e-3, "epochs": 20, "block_rate": 5e-3, "block_tokens_per_step": 2048,
+    },
     "roste": TUNED | {"rotated": "chosen", "draw": 0, "activations": 1.0, "group": 128, "rate": 1e-4},
 }  # fmt: skip
 
@@ -76,7 +82,7 @@ def test_what_the_procedures_are_told():
     assert others == {
         "pt-bitnet-full": "modelwise", "native": "stored", "flexround": "blockwise", "lrq": "blockwise",
         "slim-llm+": "blockwise", "sherry": "modelwise", "ptq1.61": "blockwise",
-        "peqa": "tuned", "roste": "tuned",
+        "peqa": "tuned", "roste": "tuned", "wkvquant": "crossblock",
     }  # fmt: skip
     assert {name for name, one in told.items() if one.sampled_tokens} == {"slim-llm", "slim-llm+"}
     assert {name for name, one in told.items() if getattr(one, "both_streams", False)} == {"slim-llm+", "ptq1.61"}
@@ -90,7 +96,7 @@ def test_what_the_procedures_are_told():
     assert apart == {"gptq", "gptq-2bit", "pt-bitnet", "pt-bitnet-full", "digits", "sherry"}
     learned = {name for name in method_names() if hasattr(load_method(name), "learned_weight")}
     without = {name for name in method_names() if not hasattr(load_method(name), "solve")}
-    assert without == {"flexround", "lrq", "slim-llm+", "ptq1.61", "peqa", "roste"}
+    assert without == {"flexround", "lrq", "slim-llm+", "ptq1.61", "peqa", "roste", "wkvquant"}
     assert learned == without | {"omniquant", "pb-llm-qat"}
 
 

@@ -6,7 +6,6 @@ alone and runs again in the backward pass (Chen et al., arXiv 1604.06174).
 
 import logging
 import math
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +24,7 @@ from hw.progress import CountReport
 from quant.llama.blocks import LoadedModel, block_linears, blocks, embed, norm_weights
 from quant.llama.rotation import rotate
 from quant.methods.method import LearnedWeight, TunedOptions
+from quant.procedures.batches import batches
 from quant.procedures.latent import (
     BlockFunction,
     BlockTensors,
@@ -34,8 +34,8 @@ from quant.procedures.latent import (
     rotary_tables,
 )
 from quant.procedures.reconstruct import mixed_precision
-from quant.procedures.rotation_sites import Sites, site_errors
 from quant.procedures.stopwatch import stage
+from quant.procedures.tuned.rotation_sites import Sites, site_errors
 from quant.procedures.work import Work, Written
 from quant.shapes import LINEAR_KINDS
 from quant.weights.checkpoint import write_checkpoint
@@ -102,7 +102,7 @@ def tune(
     optimizer = torch.optim.AdamW([{"params": [t], "lr": rate} for t, rate in trained], weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: share_of_rate(step, steps, options))
     done, loss = _take_up(snapshot, trained, optimizer, schedule), 0.0
-    for step, chosen in enumerate(_batches(len(windows), batch, options.epochs, seed)):
+    for step, chosen in enumerate(batches(len(windows), batch, options.epochs, seed)):
         if step < done:
             continue
         with stage("tune step", step):
@@ -221,15 +221,6 @@ def _step(
         loss.backward()
         total += loss.item()
     return total
-
-
-def _batches(windows: int, batch: int, epochs: int, seed: int) -> Iterator[list[int]]:
-    """Windows of each step, in random order within an epoch."""
-    generator = torch.Generator().manual_seed(seed)
-    for _ in range(epochs):
-        order = torch.randperm(windows, generator=generator).tolist()
-        for first in range(0, windows - batch + 1, batch):
-            yield order[first : first + batch]
 
 
 def _keep(

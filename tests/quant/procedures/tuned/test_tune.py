@@ -16,8 +16,8 @@ from quant.methods.method import TunedOptions
 from quant.methods.trained import peqa, roste
 from quant.procedures.calibrate import token_windows
 from quant.procedures.carry import carry
-from quant.procedures.rotation_sites import site_errors
-from quant.procedures.tune import rotated_sites, share_of_rate
+from quant.procedures.tuned.rotation_sites import site_errors
+from quant.procedures.tuned.tune import rotated_sites, share_of_rate
 from quant.registry import options_for
 from quant.source import resolve
 from quant.weights.checkpoint import Checkpoint
