@@ -42,6 +42,11 @@ class Trace(Record):
     phases: list[Phase]
 
 
+def _of_model(quantized: ModelShape, shape: ModelShape) -> bool:
+    """Whether a run's shape is the model's, or differs only by a head that is no longer the embedding."""
+    return quantized.sha256 in (shape.sha256, shape.model_copy(update={"tie_embeddings": False}).sha256)
+
+
 def build_trace(
     shape: ModelShape,
     prefill: int = 512,
@@ -61,7 +66,7 @@ def build_trace(
         InputError: a size below its minimum, a context beyond the model's limit, a manifest of another shape.
     """
     _check_sizes(shape, prefill, decode, batch)
-    if manifest is not None and manifest.shape.sha256 != shape.sha256:
+    if manifest is not None and not _of_model(manifest.shape, shape):
         raise InputError(
             f"manifest of {manifest.model!r} must have the shape of model {shape.name!r}; quantize it again"
         )

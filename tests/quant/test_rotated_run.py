@@ -4,8 +4,12 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the quant extra is not installed")
 
+from transformers import AutoModelForCausalLM  # noqa: E402
+
 from quant import pipeline  # noqa: E402
+from quant.exports.export import export  # noqa: E402
 from quant.exports.finished import open_finished  # noqa: E402
+from quant.exports.job import ExportJob  # noqa: E402
 from quant.job import QuantJob  # noqa: E402
 from quant.llama.evaluate import perplexity  # noqa: E402
 from quant.pipeline import quantize  # noqa: E402
@@ -27,3 +31,7 @@ def test_it_opens_as_it_was_measured(tmp_path, tiny_text, monkeypatch):
     windows = token_windows(finished.loaded.tokenizer.encode(TEXT), 32, 2, "words")
     again = perplexity(finished.loaded.model, windows, int8=False)
     assert again == pytest.approx(done.manifest.perplexity["a16"], rel=1e-6)
+    export(ExportJob(checkpoint=done.folder, format="hf", out=tmp_path / "hf"))
+    exported = AutoModelForCausalLM.from_pretrained(tmp_path / "hf")
+    with torch.no_grad():
+        torch.testing.assert_close(exported(windows).logits, finished.loaded.model(windows).logits, rtol=0, atol=1e-4)

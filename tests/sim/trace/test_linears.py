@@ -100,6 +100,17 @@ def test_a_manifest_that_lacks_a_layer_is_refused():
         ops(manifest(lambda *_: {}, SHAPE.model_copy(update={"vocab_size": 22})))
 
 
+def test_a_run_with_a_head_of_its_own_is_of_the_model_it_was_tied_in():
+    """As a rotated stream leaves it; the other way round it is of another model."""
+    tied = SHAPE.model_copy(update={"tie_embeddings": True})
+    found, own = (
+        build_trace(tied, 5, 2, manifest=manifest(lambda *_: {}, shape)).phases[0].ops for shape in (SHAPE, tied)
+    )
+    assert found == own
+    with pytest.raises(InputError, match="must have the shape of model 'tiny'"):
+        ops(manifest(lambda *_: {}, tied))
+
+
 def test_measured_statistics_go_before_a_manifests_and_those_before_assumed_ones():
     measured = Statistics(zero_fraction=0.1, toggle_rate=0.2, input_toggle_rate=0.3, measured=True, origin="here")
     statistics = {"decode": {"q_proj": measured}}
