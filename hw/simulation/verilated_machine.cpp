@@ -103,6 +103,21 @@ int main() {
       std::fflush(stdout);
       continue;
     }
+    if (token == 0xfffffffe) {  // another position
+      uint32_t position;
+      if (!read_exactly(&position, sizeof position)) return 1;
+      machine.seek___05Fpayload = position;
+      machine.seek___05Fvalid = 1;
+      for (bool taken = false; !taken && !machine.status;) {
+        memory.drive(machine);
+        machine.eval();
+        taken = machine.seek___05Fready;
+        memory.take(machine);
+        machine.clk = 1, machine.eval(), machine.clk = 0, machine.eval();
+      }
+      machine.seek___05Fvalid = 0;
+      continue;
+    }
     const bool wanted = token >> 31;
     uint32_t answer = 0xffffffff;
     std::vector<uint32_t> trace;

@@ -93,6 +93,10 @@ class VerilatedMachine:
         trace = [(_NAMES[code], cycles) for code, cycles in zip(numbers[::2], numbers[1::2], strict=True)]
         return Step(answer if wanted else None, trace, bool(saturated), position)
 
+    def seek(self, position: int) -> None:
+        """Go on at another position: 0 starts anew, a smaller one keeps a prefix of K and V."""
+        self._send(struct.pack("<2I", 0xFFFFFFFE, position))
+
     def memory(self) -> np.ndarray:
         """The whole memory, uint8."""
         self._send(struct.pack("<I", 0xFFFFFFFF))

@@ -20,6 +20,10 @@ def add_budget(parser: ArgumentParser) -> None:
         "--latency", type=int, default=8, metavar="N", help="edges from a request to memory's first word (default: 8)"
     )
     parser.add_argument(
+        "--word-edges", type=int, default=1, metavar="N",
+        help="edges per memory word, for a memory that is slower than the port (default: 1)",
+    )  # fmt: skip
+    parser.add_argument(
         "--mhz", type=float, default=62.5, metavar="F", help="clock that tokens per second are told for (default: 62.5)"
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
@@ -36,9 +40,12 @@ def _budget(options: Namespace) -> None:
         raise InputError(f"--position must be 0 to {context - 1}, as K and V have room for, not {options.position}")
     if options.latency < 1:
         raise InputError(f"--latency must be at least 1 edge, not {options.latency}")
+    if not 1 <= options.word_edges <= 64:
+        raise InputError(f"--word-edges must be 1 to 64, not {options.word_edges}")
     if not options.mhz > 0:
         raise InputError(f"--mhz must be above 0, not {options.mhz:g}")
-    budget = budget_of([TokenCycles(image, options.latency, position=options.position).step()])
+    stalls = bytes([1] + [0] * (options.word_edges - 1))
+    budget = budget_of([TokenCycles(image, options.latency, stalls, options.position).step()])
     if options.json:
         print(json.dumps(budget.as_json(), indent=1))
     else:

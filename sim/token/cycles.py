@@ -66,6 +66,11 @@ class TokenCycles:
                 self.edge += wanted  # hands the next token over
                 return found
 
+    def seek(self, position: int) -> None:
+        """Go on at another position, which takes an edge."""
+        self.position = position
+        self.edge += 1
+
     @property
     def visible(self) -> int:
         """Tokens of the present block that are worked on."""

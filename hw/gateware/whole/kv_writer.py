@@ -73,9 +73,10 @@ class KvWriter(Component):
             with m.If(self.clear):
                 m.d.sync += register.eq(0)
             with m.Elif(valid):
-                m.d.sync += register.word_select(place[: (size // (2 * lanes) - 1).bit_length() or 1], 2 * lanes).eq(
-                    Cat(one[2 * plane : 2 * plane + 2] for one in found)
-                )
+                trits = Cat(one[2 * plane : 2 * plane + 2] for one in found)
+                for number, first in enumerate(range(0, size, 2 * lanes)):
+                    with m.If(place == number):
+                        m.d.sync += register[first : first + 2 * lanes].eq(trits)
 
         plane, writing, address = Signal(3), Signal(), Signal(ADDRESS_BITS)
         scaling = Signal()

@@ -4,6 +4,7 @@ from amaranth import Array, Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import Component, In, Out
 
+from hw.gateware.whole.slices import slice_of
 from hw.program.instructions import ELEMENTS
 from hw.program.machine import MachineConfig
 from hw.token.formats import WORD_BITS
@@ -65,15 +66,16 @@ class Loader(Component):
         with m.Switch(self.element):
             for code, name in enumerate(ELEMENTS):
                 with m.Case(code):
-                    m.d.comb += self.word.as_value().eq(self._widened(part, _BITS[name], not name.startswith("u")))
+                    m.d.comb += self.word.as_value().eq(self._widened(m, part, _BITS[name], not name.startswith("u")))
         return m
 
-    def _widened(self, part: Value, bits: int, is_signed: bool) -> Value:
+    def _widened(self, m: Module, part: Value, bits: int, is_signed: bool) -> Value:
         """A part of the memory word, every number widened to 32 bits."""
         lanes = self.machine.lanes
-        chosen = self.input.payload.word_select(part[: (WORD_BITS // bits - 1).bit_length() or 1], bits * lanes)
         if bits == WORD_BITS:
             return self.input.payload
-        numbers = [chosen.word_select(i, bits) for i in range(lanes)]
+        chosen = Signal(bits * lanes)
+        m.d.comb += chosen.eq(slice_of(self.input.payload, part, bits * lanes))
+        numbers = [chosen[bits * i : bits * (i + 1)] for i in range(lanes)]
         tops = [number[-1] if is_signed else Const(0, 1) for number in numbers]
         return Cat(Cat(number, top.replicate(WORD_BITS - bits)) for number, top in zip(numbers, tops, strict=True))

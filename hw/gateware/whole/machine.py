@@ -34,7 +34,7 @@ class Machine(Component):
     -------
     tokens : ids to take in at the position, with whether the next token's is wanted; taken between tokens.
     next : the next token's id, where it is wanted.
-    rewind : back to position 0, between tokens.
+    seek : go on at another position, between tokens: 0 starts anew, a smaller one keeps a prefix of K and V.
     request, words : reads of memory, bursts of words in order. writes : of parts of words.
     status : why the machine stopped; 0 while it works. It stays stopped until reset.
     saturated : a kernel clipped a value since reset.
@@ -49,7 +49,7 @@ class Machine(Component):
             {
                 "tokens": In(stream.Signature(POSITION_BITS + 1)),
                 "next": Out(stream.Signature(POSITION_BITS)),
-                "rewind": In(1),
+                "seek": In(stream.Signature(POSITION_BITS)),
                 "request": Out(stream.Signature(request_layout())),
                 "words": In(stream.Signature(bits)),
                 "writes": Out(stream.Signature(write_layout(machine))),
@@ -216,9 +216,9 @@ class Machine(Component):
                 with m.Elif(gathered[32:96] != config_tag(machine)):
                     self._stop(m, Status.OTHER_CONFIGURATION)
             with m.State("WAIT"):
-                m.d.comb += self.tokens.ready.eq(~self.rewind)
-                with m.If(self.rewind):
-                    m.d.sync += self.position.eq(0)
+                m.d.comb += [self.seek.ready.eq(1), self.tokens.ready.eq(~self.seek.valid)]
+                with m.If(self.seek.valid):
+                    m.d.sync += self.position.eq(self.seek.payload)
                 with m.Elif(self.tokens.valid):
                     token = self.tokens.payload[:POSITION_BITS]
                     m.d.sync += [self.token.eq(token), self.wanted.eq(self.tokens.payload[POSITION_BITS])]

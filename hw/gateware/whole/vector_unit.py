@@ -17,9 +17,10 @@ from hw.gateware.whole.passes import PassEngine
 from hw.gateware.whole.ports import ADDRESS_BITS, POSITION_BITS, InstructionLayout, ScaleLayout, write_layout
 from hw.gateware.whole.rows import RowRegisters
 from hw.gateware.whole.scale_unit import ScaleTask, ScaleUnit, bit_length
+from hw.gateware.whole.slices import slice_of
 from hw.program.instructions import OPERATIONS
 from hw.program.machine import MachineConfig
-from hw.token.formats import WORD_BITS
+from hw.token.formats import ACCUMULATOR_BITS, WORD_BITS
 from hw.token.scales import KV_BIAS
 from hw.token.softmax import FIRST_MAXIMUM
 
@@ -492,7 +493,7 @@ class VectorUnit(Component):
                 path.y.eq(one.second + place),
                 path.destination.eq(one.destination + offset + place),
                 path.keep.eq(place < outputs),
-                path.sums.eq(self.results.payload.as_value().word_select(group, lanes * 24)),
+                path.sums.eq(slice_of(self.results.payload.as_value(), group, lanes * ACCUMULATOR_BITS)),
                 path.hide.eq(Cat(token + i > self.position for i in range(lanes))),
                 path.old_shift.eq(rows.state.shift),
                 path.fresh.eq(self.block == 0),
@@ -531,12 +532,17 @@ class VectorUnit(Component):
         number = Signal(16)
         m.d.comb += number.eq((self.column << _log2(lanes)) + place)
         valid = Signal()
-        later = {name: delayed(m, value, 1, f"argmax_{name}") for name, value in {
-            "high": high.word_select(place, 24), "valid": valid, "id": one.identity + number, "first": first,
-            "low": self.results.payload.as_value().word_select(place, 24),
+        low = self.results.payload.as_value()
+        element = {
+            "high": slice_of(high, place, ACCUMULATOR_BITS),
+            "low": slice_of(low, place, ACCUMULATOR_BITS),
+            "valid": valid,
+            "id": one.identity + number,
+            "first": first,
             "lane": place[: max(1, _log2(lanes))],
-        }.items()}  # fmt: skip
-        word = path.y_word.as_value().word_select(later["lane"], WORD_BITS)[:16]
+        }
+        later = {name: delayed(m, value, 1, f"argmax_{name}") for name, value in element.items()}
+        word = slice_of(path.y_word.as_value(), later["lane"], WORD_BITS)[:16]
         m.d.comb += [
             argmax.high.eq(later["high"]),
             argmax.low.eq(later["low"]),

@@ -29,6 +29,9 @@ def test_it_counts_the_token_at_a_position(folder, capsys):
     main(["budget", str(folder), "--position", "20", "--latency", "3", "--json"])
     shown = json.loads(capsys.readouterr().out)
     assert shown["cycles"] == sum(one.cycles for one in TokenCycles(load_image(folder), 3, position=20).step())
+    slow = TokenCycles(load_image(folder), 8, bytes([1, 0, 0])).step()
+    main(["budget", str(folder), "--word-edges", "3", "--json"])
+    assert json.loads(capsys.readouterr().out)["cycles"] == sum(one.cycles for one in slow)
     main(["budget", str(folder), "--mhz", "50"])
     assert "tokens/s at 50 MHz" in capsys.readouterr().out
 
@@ -38,6 +41,7 @@ def test_it_counts_the_token_at_a_position(folder, capsys):
     [
         (["--position", "24"], r"^--position must be 0 to 23, as K and V have room for, not 24$"),
         (["--latency", "0"], r"^--latency must be at least 1 edge, not 0$"),
+        (["--word-edges", "0"], r"^--word-edges must be 1 to 64, not 0$"),
         (["--mhz", "0"], r"^--mhz must be above 0, not 0$"),
     ],
 )

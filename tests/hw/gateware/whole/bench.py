@@ -12,9 +12,10 @@ __all__ = ["Bench"]
 class Bench:
     """Runs tokens on ``Machine`` in the Amaranth simulator; ``stalls``: bits by edge, 0 keeps words and writes back."""
 
-    def __init__(self, image, latency=4, stalls=(), patience_bits=16):
+    def __init__(self, image, latency=4, stalls=(), patience_bits=16, position=0):
         self.image, self.latency, self.stalls = image, latency, list(stalls)
-        self.golden = Interpreter(image)
+        self.golden, self.position = Interpreter(image), position
+        self.golden.position = position
         self.memory = np.zeros_like(self.golden.memory)
         self.memory.reshape(-1)[: len(image.memory)] = image.memory
         self.dut = Machine(image.machine, patience_bits)
@@ -34,7 +35,8 @@ class Bench:
         tokens = self.tokens
         dut, left, address, wait, edge = self.dut, 0, 0, 0, 0
         compared = self._golden(tokens)
-        fed = 0
+        fed, sought = 0, not self.position
+        ctx.set(dut.seek.payload, self.position)
         while edge < self.limit:
             open_now = edge >= len(self.stalls) or self.stalls[edge]
             ctx.set(dut.request.ready, left == 0)
@@ -44,7 +46,8 @@ class Bench:
                 word = self.memory[address] if address < len(self.memory) else np.zeros(self.memory.shape[1], np.uint8)
                 ctx.set(dut.words.payload, int.from_bytes(word.tobytes(), "little"))
             ctx.set(dut.writes.ready, bool(open_now))
-            ctx.set(dut.tokens.valid, fed < len(tokens))
+            ctx.set(dut.seek.valid, not sought)
+            ctx.set(dut.tokens.valid, sought and fed < len(tokens))
             if fed < len(tokens):
                 ctx.set(dut.tokens.payload, tokens[fed][0] | int(tokens[fed][1]) << 20)
             ctx.set(dut.next.ready, 1)
@@ -57,8 +60,9 @@ class Bench:
                 left, address = left - 1, address + 1
             if ctx.get(dut.writes.valid) and open_now:
                 self._write(ctx, dut.writes.payload)
-            if fed < len(tokens) and ctx.get(dut.tokens.ready):
+            if sought and fed < len(tokens) and ctx.get(dut.tokens.ready):
                 fed += 1
+            sought = sought or bool(ctx.get(dut.seek.ready))
             if ctx.get(dut.next.valid):
                 self.answers.append(ctx.get(dut.next.payload))
             retired = ctx.get(dut.retired)
@@ -69,7 +73,7 @@ class Bench:
             if retired and self.compare:
                 self._compare(ctx, *next(compared))
             self.status = ctx.get(dut.status)
-            if self.status or (fed == len(tokens) and ctx.get(dut.tokens.ready)):
+            if self.status or (sought and fed == len(tokens) and ctx.get(dut.tokens.ready)):
                 return
         raise AssertionError("the machine did not end")
 

@@ -2,12 +2,15 @@
 
 import numpy as np
 import pytest
+from amaranth.back import rtlil
 
 from hw.config import load_array
+from hw.gateware.whole.machine import Machine
 from hw.program.compiler import compiled
 from hw.program.instructions import FIELDS, OPERATIONS
 from hw.program.interpreter import Status
 from hw.program.machine import machine_around
+from hw.synthesis.word_level import MULTIPLIERS, word_level_cells
 from hw.token.attention import AttentionFormat
 from tests.hw.gateware.whole.bench import Bench
 from tests.hw.token.random_models import random_model
@@ -49,6 +52,19 @@ def test_so_it_is_on_other_machines_and_with_a_memory_that_stalls(machine, model
     stalls = np.random.default_rng(1).integers(0, 2, 3000)
     found = beside(program, [(3, False), (5, True)], latency=3, stalls=stalls)
     assert found == {one.operation for one in program.program()}
+
+
+def test_it_goes_on_at_any_position():
+    program, _ = image(form=AttentionFormat(5, 3, True, 8))
+    beside(program, [(5, True)], position=9)
+
+
+@pytest.mark.slow
+def test_only_lanes_scale_unit_argmax_and_addresses_multiply():
+    program, _ = image()
+    cells = word_level_cells(rtlil.convert(Machine(program.machine), name="machine", emit_src=False))
+    found = {kind: count for kind, count in cells.items() if kind in MULTIPLIERS}
+    assert found == {"$mul": 2 * program.machine.lanes + 1 + 1 + 3}
 
 
 @pytest.mark.slow

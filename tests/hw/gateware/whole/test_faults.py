@@ -1,0 +1,151 @@
+"""Faults seeded into the whole-token machine, one at a time: the battery must see every one of them."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[4]
+ROOM = Path("hw") / "gateware" / "whole"
+
+
+class Fault(NamedTuple):
+    """``old`` in ``file`` becomes ``new``."""
+
+    file: str
+    old: str
+    new: str
+
+
+FAULTS = [
+    # lane
+    Fault("lane.py", "right.eq(self.pre + _MOST_LEFT)", "right.eq(self.pre + _MOST_LEFT + 1)"),
+    Fault("lane.py", "small = operand3 >> 8", "small = operand3 >> 7"),
+    Fault("lane.py", "Mux(mode.bypass, self.operand, inner.result)", "inner.result"),
+    Fault("lane.py", "Mux(mode.partner, self.partner,", "Mux(0, self.partner,"),
+    Fault("lane.py", "outer.value.eq(other7 - product7)", "outer.value.eq(other7 + product7)"),
+    Fault("lane.py", "m.d.comb += total.eq(addend - x)", "m.d.comb += total.eq(x - addend)"),
+    Fault("lane.py", "inner.down.eq(mode.down)", "inner.down.eq(0)"),
+    Fault("lane.py", "Mux(hide, HIDDEN, end)", "end"),
+    Fault("lane.py", "index < 0), high.eq(index >= len(SIGMOIDS))", "index < 0), high.eq(index >= 600)"),
+    Fault("lane.py", "Mux(gone, 0, power.data >> amount)", "power.data >> amount"),
+    Fault("lane.py", "delayed(m, self.shift1, 4,", "delayed(m, self.shift1, 3,"),
+    Fault("lane.py", "delayed(m, self.addend, 9,", "delayed(m, self.addend, 8,"),
+    # datapath
+    Fault("datapath.py", "lane.shift2.eq(15)]", "lane.shift2.eq(16)]"),
+    Fault("datapath.py", "turn = [mode.back.eq(1)] if i % 2 == 0", "turn = [mode.back.eq(1)] if i % 2"),
+    Fault(
+        "datapath.py",
+        "lane.factor1.eq(y[i & ~1]), lane.factor2.eq(y[i | 1])",
+        "lane.factor1.eq(y[i | 1]), lane.factor2.eq(y[i & ~1])",
+    ),
+    Fault("datapath.py", "Mux(less, Ending.LESS, Ending.SUM)", "Ending.SUM"),
+    Fault("datapath.py", "ending = Ending.LESS if i & step", "ending = Ending.LESS if not i & step"),
+    Fault("datapath.py", "Mux(row[\"fresh\"], 0, old)", "old"),
+    Fault("datapath.py", "old.eq(own >> row[\"old_shift\"])", "old.eq(own)"),
+    Fault("datapath.py", "lane.hide.eq(hide[i])", "lane.hide.eq(hide[0])"),
+    Fault("datapath.py", "Mux(self.add, Ending.SUM, Ending.ALONE)", "Ending.ALONE"),
+    Fault("datapath.py", "Mux(lane.result < 0, -lane.result, lane.result)", "Mux(0, -lane.result, lane.result)"),
+    Fault("datapath.py", "self.highest.eq(HIDDEN)", "self.highest.eq(0)"),
+    Fault("datapath.py", "self.squares.eq(0)", "self.squares.eq(1)"),
+    Fault("datapath.py", "Mux(word.any(), Cat(word[:11], 1), 0), word[11:]", "Cat(word[:11], 1), word[11:]"),
+    Fault("datapath.py", "4, self.powers)", "3, self.powers)"),
+    # scale unit and rows
+    Fault("scale_unit.py", "bits = Mux(length == 0, 1,", "bits = 1 + Mux(length == 0, 1,"),
+    Fault("scale_unit.py", "Mux(wide, divider.quotient >> 1, divider.quotient)", "divider.quotient"),
+    Fault("scale_unit.py", "return shift + shift[0]", "return shift"),
+    Fault("scale_unit.py", "Mux(divisor == 0, 0, wide - 31 - exponent)", "Mux(divisor == 0, 0, wide - 30 - exponent)"),
+    Fault("scale_unit.py", "with m.If(self.use_root | some):", "with m.If(self.use_root):"),
+    Fault(
+        "scale_unit.py",
+        "Mux(self.use_root, self.root.as_value(), self.factor.as_value())",
+        "self.factor.as_value()",
+    ),
+    Fault("rows.py", "self.new_scale, self.write_weight", "self.new_scale, self.write_token"),
+    # memory side
+    Fault("reader.py", "self.output.valid.eq(self.words.valid & reading)", "self.output.valid.eq(reading)"),
+    Fault("reader.py", "Mux(bursts != 1, self.jump, 0)", "self.count"),
+    Fault("reader.py", "beyond.eq(begin + self.count > self.limit)", "beyond.eq(0)"),
+    Fault("reader.py", "last.eq(transfer & (left == 1))", "last.eq(transfer & (left == 2))"),
+    Fault("loader.py", "running & (last_part | (left == 1))", "running & last_part"),
+    Fault("loader.py", 'not name.startswith("u")', "True"),
+    Fault("loader.py", "part.eq(Mux(last_part, 0, part + 1))", "part.eq(part + 1)"),
+    Fault("activations.py", "Mux(last_token & last_fold, base, place + 1)", "place + 1"),
+    Fault("activations.py", "Mux(self.write, 1 << self.write_slice, 0)", "Mux(self.write, ~0, 0)"),
+    Fault("kv_writer.py", "with m.If(self.clear):", "with m.If(0):"),
+    Fault("kv_writer.py", "self.numbers[i][:8] + _MIDDLE", "self.numbers[i][:8] + _MIDDLE + 1"),
+    Fault("kv_writer.py", "{0: 0, 1: 1, -1: 3}", "{0: 0, 1: 3, -1: 1}"),
+    Fault("kv_writer.py", "scaling | (plane == self.planes - 1)", "scaling | (plane == self.planes)"),
+    Fault("kv_writer.py", "payload.address.eq(address + word_number)", "payload.address.eq(address)"),
+    Fault("kv_writer.py", "payload.mask.eq(mask)", "payload.mask.eq(~0)"),
+    Fault("kv_writer.py", "Const(3) << Cat(Const(0, 1), slot)", "Const(3)"),
+    Fault("kv_writer.py", "others = array.lanes // count", "others = count"),
+    # vector unit
+    Fault("vector_unit.py", "path.pre.eq(-_LIFT)", "path.pre.eq(1 - _LIFT)"),
+    Fault("vector_unit.py", "one.first - scale[11:]", "one.first"),
+    Fault("vector_unit.py", "bit_length(m, path.largest, \"norm\") - 15", "bit_length(m, path.largest, \"norm\") - 14"),
+    Fault("vector_unit.py", "twice.eq((h + 15) << 1)", "twice.eq(h + 15)"),
+    Fault("vector_unit.py", "m.d.sync += low_half.eq(1)", "m.d.sync += low_half.eq(0)"),
+    Fault("vector_unit.py", "Mux(fresh, FIRST_MAXIMUM, rows.state.maximum)", "FIRST_MAXIMUM"),
+    Fault("vector_unit.py", "(total >> self.row_maximum.shift) + path.powers", "total + path.powers"),
+    Fault("vector_unit.py", "above.eq(bit_length(m, rows.state.total, \"total\") - one.shift)", "above.eq(0)"),
+    Fault("vector_unit.py", "token + i > self.position", "token + i >= self.position"),
+    Fault("vector_unit.py", "path.keep.eq(place < outputs)", "path.keep.eq(1)"),
+    Fault("vector_unit.py", "offset.eq(offset + one.pitch)", "offset.eq(offset + groups)"),
+    Fault("vector_unit.py", "first.eq(~one.add)", "first.eq(1)"),
+    Fault("vector_unit.py", "valid.eq(number < one.n)", "valid.eq(1)"),
+    Fault("vector_unit.py", "argmax.shift.eq(word[11:] - one.first)", "argmax.shift.eq(word[11:])"),
+    Fault(
+        "vector_unit.py",
+        "piece.eq(Mux(one.by_lanes, kv.following, piece + machine.tile_words))",
+        "piece.eq(piece + machine.tile_words)",
+    ),
+    Fault("vector_unit.py", "head.eq(head + one.jump)", "head.eq(head)"),
+    Fault("vector_unit.py", "scales.eq(scales + one.pitch)", "scales.eq(scales)"),
+    Fault(
+        "vector_unit.py",
+        "exponent.eq(scale.exponent + 4 + mantissa[12] + KV_BIAS)",
+        "exponent.eq(scale.exponent + 4 + KV_BIAS)",
+    ),
+    Fault("vector_unit.py", "address.eq(address + stride)", "address.eq(address + 1)"),
+    # machine
+    Fault(
+        "machine.py",
+        "more = (self.block + 1 << header[\"block_bits\"]) <= self.position",
+        "more = (self.block + 1 << header[\"block_bits\"]) < self.position",
+    ),
+    Fault("machine.py", "Mux(more, self.block + 1, 0)", "self.block + 1"),
+    Fault("machine.py", "Mux(left > whole, whole, left) + (stretch - 1)", "whole + (stretch - 1)"),
+    Fault("machine.py", "payload.by_lanes.eq(one.by_lanes)", "payload.by_lanes.eq(0)"),
+    Fault("machine.py", "payload.last_plane.eq(one.planes - 1)", "payload.last_plane.eq(4)"),
+    Fault("machine.py", "known.eq(~(one.as_value() & strange).any())", "known.eq(1)"),
+    Fault("machine.py", "Mux(one.by_lanes, 0, tiles)", "tiles"),
+]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.file}: {fault.old} -> {fault.new}"[:90])
+def test_every_fault_is_caught(fault, tmp_path):
+    shutil.copytree(
+        ROOT / "hw", tmp_path / "hw", ignore=shutil.ignore_patterns("gates", "boards", "host", "__pycache__")
+    )
+    path = tmp_path / ROOM / fault.file
+    path.write_text(path.read_text().replace(fault.old, fault.new))
+    for name in ("sim", "quant", "tests"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.hw.gateware.whole.battery"], cwd=tmp_path, capture_output=True, text=True,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)}, check=False,
+    )  # fmt: skip
+    assert done.returncode != 0, "no comparison noticed"
+    assert "AssertionError" in done.stderr, done.stderr[-500:]
+
+
+def test_every_fault_is_about_text_that_is_there_once():
+    assert len(FAULTS) >= 60
+    for fault in FAULTS:
+        assert (ROOT / ROOM / fault.file).read_text().count(fault.old) == 1, fault
