@@ -10,7 +10,7 @@ from hw.arithmetic.carry import Lut6, ecp5_chain, lut6_chain
 from hw.arithmetic.lane import ACTIVATION_BITS, TERM_RANGE, TritCode, term
 from hw.errors import InputError
 
-__all__ = ["CELLS", "Cells", "GatedAdder", "PairAdder", "TermAdder", "TripleAdder", "check_cells"]
+__all__ = ["CELLS", "Cells", "EitherAdder", "GatedAdder", "PairAdder", "TermAdder", "TripleAdder", "check_cells"]
 
 Cells = Literal["portable", "ecp5", "lut6", "asic"]  # lut6: Xilinx 7 series and later; asic: sums for compressors
 CELLS: tuple[str, ...] = get_args(Cells)
@@ -101,6 +101,36 @@ class GatedAdder(Component):
                 total = lut6_chain(m, [lut.place(m, *bit, _ZERO, _ZERO, _ONE) for bit in bits])
             case _:
                 total = Mux(self.restart, 0, self.a) + self.b
+        m.d.comb += self.total.eq(total)
+        return m
+
+
+class EitherAdder(Component):
+    """``total = (a | c) + b``, combinational: a sum that comes from one of two registers, of which the other is 0.
+
+    Members
+    -------
+    a, b, c, total : signed, ``width`` bits; ``width`` must hold the sum.
+    """
+
+    def __init__(self, width: int, cells: Cells = "portable"):
+        self.width, self.cells = width, cells
+        number = signed(width)
+        super().__init__({"a": In(number), "b": In(number), "c": In(number), "total": Out(number)})
+
+    def elaborate(self, platform) -> Module:
+        """An addition, or a carry chain whose tables also join."""
+        m = Module()
+        bits = list(zip(self.b, self.a, self.c, strict=True))
+        match self.cells:
+            case "ecp5":
+                ones = [(*bit, _ONE) for bit in bits]
+                total = ecp5_chain(m, ones, lambda b, a, c, one: b ^ ((a | c) & one))
+            case "lut6":
+                lut = Lut6(propagate=lambda b, a, c, *_: b ^ (a | c), side=lambda b, *_: b)
+                total = lut6_chain(m, [lut.place(m, *bit, _ZERO, _ZERO, _ONE) for bit in bits])
+            case _:
+                total = (self.a | self.c) + self.b
         m.d.comb += self.total.eq(total)
         return m
 

@@ -1,9 +1,14 @@
-"""Registers behind a value, the one home of them: one edge later, or several."""
+"""Registers behind a value, the one home of them: one edge later, or several, or in copies for what lies far apart."""
 
-from amaranth import Module, Shape, Signal, Value
+from amaranth import Module, Mux, Shape, Signal, Value
 from amaranth.lib.data import View
 
-__all__ = ["delayed", "registered"]
+from hw.division import ceil_divide
+
+__all__ = ["COLUMNS_PER_COPY", "COPY", "cleared", "copies", "delayed", "groups_of", "registered"]
+
+COLUMNS_PER_COPY = 8  # columns that one copy of a register feeds: a net to more of them is longer than an addition
+COPY = "_copy"  # in the names of copies, which synthesis would merge: see hw.synthesis.yosys.KEEP_COPIES
 
 
 def registered(
@@ -34,3 +39,19 @@ def delayed(m: Module, value: Value | View, edges: int, name: str, reset_less: b
     for stage in range(edges):
         value = registered(m, value, f"{name}{stage}", reset_less=reset_less)
     return value
+
+
+def cleared(m: Module, value: Value, clear: Value, name: str) -> Value:
+    """``value`` one edge later, in a register ``name``; 0 where ``clear`` was 1, by the flip-flop's own reset."""
+    return registered(m, Mux(clear, 0, value), name, shape=value.shape(), reset_less=True)
+
+
+def groups_of(columns: int) -> int:
+    """Groups of ``COLUMNS_PER_COPY`` columns, the last one perhaps smaller."""
+    return ceil_divide(columns, COLUMNS_PER_COPY)
+
+
+def copies(m: Module, value: Value, name: str, number: int) -> list[Value]:
+    """``value`` one edge later in ``number`` registers that synthesis does not merge; one is called ``name`` alone."""
+    names = [name] if number == 1 else [f"{name}{COPY}{copy}" for copy in range(number)]
+    return [registered(m, value, each) for each in names]

@@ -15,8 +15,9 @@ from hw.boards.tools import ToolFailure, flow_of, run_tool
 from hw.boards.top import TOP_NAME
 from hw.config import ArrayConfig
 from hw.errors import InputError
+from hw.synthesis.carry_chains import shorten_chains
 from hw.synthesis.families import FAMILIES
-from hw.synthesis.yosys import HIDE_FIELDS, run_yosys
+from hw.synthesis.yosys import HIDE_FIELDS, KEEP_COPIES, run_yosys
 
 __all__ = ["build", "estimate"]
 
@@ -106,6 +107,7 @@ def _synthesize(board: Board, config: ArrayConfig, folder: Path, say: Say) -> tu
     run_yosys(
         [
             "read_rtlil top.il",
+            *KEEP_COPIES,
             HIDE_FIELDS,
             f"{family.synthesis} {family.board_options} -top {TOP_NAME}",
             "check -assert",
@@ -114,6 +116,10 @@ def _synthesize(board: Board, config: ArrayConfig, folder: Path, say: Say) -> tu
         ],
         folder,
     )
+    if family.shortens_chains:
+        netlist = json.loads((folder / "top.json").read_text(encoding="utf-8"))
+        shorten_chains(netlist)
+        (folder / "top.json").write_text(json.dumps(netlist), encoding="utf-8")
     cells = json.loads((folder / "cells.json").read_text(encoding="utf-8"))["design"]["num_cells_by_type"]
     if dsps := {name: cells[name] for name in family.dsps if name in cells}:
         raise RuntimeError(f"a multiplier-free design uses {dsps}")
@@ -140,9 +146,9 @@ def _route(board: Board, config: ArrayConfig, folder: Path, seed: int, say: Say)
 
 
 def _pack(board: Board, folder: Path) -> None:
-    """The bitstream ``top.bit`` or ``top.bin``."""
+    """The bitstream ``top.bit``, ``top.bin`` or ``top.fs``."""
     flow = flow_of(board)
-    run_tool(flow, flow.pack, flow.pack_arguments.split(), folder, lambda line: None)
+    run_tool(flow, flow.pack, [*board.pack_options.split(), *flow.pack_arguments.split()], folder, lambda line: None)
 
 
 def _count(cells: dict[str, int], weights: dict[str, int] | dict[str, float]) -> int | float:

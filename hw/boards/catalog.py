@@ -23,6 +23,7 @@ class Pin(NamedTuple):
 
     site: str
     attributes: tuple[tuple[str, str], ...]
+    inverted: bool = False  # low means active
 
 
 class Board(NamedTuple):
@@ -44,12 +45,14 @@ class Board(NamedTuple):
     cols: int
     capacity: Capacity
     options: str = ""  # of nextpnr: device, package, speed
+    pack_options: str = ""  # of the packer
     note: str = ""  # for whoever wires it up
 
 
 _AMARANTH = "amaranth-boards"
 _UART = {"rx": "uart.rx", "tx": "uart.tx", "led": "led"}
 _LVCMOS33 = (("IOSTANDARD", "LVCMOS33"),)
+_GOWIN33 = (("IO_TYPE", "LVCMOS33"),)
 _ECP5 = {  # Lattice FPGA-DS-02012, table 1.1
     "12F": Capacity(12_144, 12_144, 32),
     "25F": Capacity(24_288, 24_288, 56),
@@ -146,6 +149,27 @@ BOARDS: dict[str, Board] = {
             cols=8,
             capacity=Capacity(8_640, 6_480, 26),
             options="--device GW1NR-LV9QN88PC6/I5 --vopt family=GW1N-9C",
+            pack_options="-d GW1N-9C",
+        ),
+        Board(
+            name="tang-nano-20k",
+            family="gowin",
+            part="GW2AR-LV18QN88C8/I7",
+            platform=None,
+            source="Sipeed Tang Nano 20K schematic (27 MHz oscillator, BL616 UART, LED 0)",
+            ports={
+                "clk": Pin("4", _GOWIN33),
+                "rx": Pin("70", _GOWIN33),
+                "tx": Pin("69", _GOWIN33),
+                "led": Pin("15", _GOWIN33, inverted=True),
+            },
+            board_hz=27e6,
+            clock_hz=27e6,
+            rows=16,
+            cols=16,
+            capacity=Capacity(20_736, 15_552, 46),
+            options="--device GW2AR-LV18QN88C8/I7 --vopt family=GW2A-18C",
+            pack_options="-d GW2A-18C",
         ),
         _arty("35", 32, 16, Capacity(20_800, 41_600, 50)),
         _arty("100", 64, 16, Capacity(63_400, 126_800, 135)),

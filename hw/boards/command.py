@@ -29,7 +29,7 @@ def add_bitstream(parser: ArgumentParser) -> None:
         "--seeds", type=int, default=3, metavar="N", help="placements to try until the clock is reached (default: 3)"
     )
     parser.add_argument(
-        "--estimate", action="store_true", help="stop after synthesis, which is all there is for Xilinx and Gowin"
+        "--estimate", action="store_true", help="stop after synthesis, which is all there is for Xilinx"
     )
     parser.add_argument(
         "--out", type=Path, metavar="FOLDER", help=f"folder of the files (default: {_BUILD}/BOARD-ARRAY)"

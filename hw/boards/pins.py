@@ -34,7 +34,7 @@ def sites(board: Board) -> dict[str, Site]:
 def _site(where: str | Pin, platform: Platform | None) -> Site:
     """One entry of ``Board.ports``."""
     if isinstance(where, Pin):
-        return Site(where.site, dict(where.attributes), False)
+        return Site(where.site, dict(where.attributes), where.inverted)
     if ":" in where:
         connector, pin = where.split(":")
         name, number = connector.split("/")

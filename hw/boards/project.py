@@ -14,7 +14,7 @@ from hw.boards.top import TOP_NAME, BoardTop
 from hw.config import ArrayConfig
 from hw.host.protocol import BAUD
 from hw.synthesis.families import FAMILIES, Flow
-from hw.synthesis.yosys import HIDE_FIELDS, run_yosys
+from hw.synthesis.yosys import HIDE_FIELDS, KEEP_COPIES, run_yosys
 from hw.verilog_config import write_config
 
 __all__ = ["board_rtlil", "board_verilog", "write_board"]
@@ -86,14 +86,15 @@ def _shell(board: Board, flow: Flow) -> str:
     """From Verilog to bitstream with Yosys, nextpnr and the family's packer."""
     family = FAMILIES[board.family]
     synthesis = " ".join(f"{family.synthesis} {family.board_options} -top {TOP_NAME} -json top.json".split())
+    keep = "; ".join(KEEP_COPIES).replace("$", "\\$")
     return f"""#!/bin/sh
 # Bitstream for {board.name}. YOSYS, NEXTPNR and PACK name other programs, e.g. those of the yowasp packages;
 # `python -m hw bitstream --board {board.name}` does the same with the packages of tritforge[boards].
 set -e
 cd "$(dirname "$0")"
-"${{YOSYS:-yosys}}" -q -p "read_verilog {TOP_NAME}.v; {synthesis}"
+"${{YOSYS:-yosys}}" -q -p "read_verilog {TOP_NAME}.v; {keep}; {synthesis}"
 "${{NEXTPNR:-{flow.route}}}" --json top.json {flow.route_arguments} {board.options} --freq {board.clock_hz / 1e6:g}
-"${{PACK:-{flow.pack}}}" {flow.pack_arguments}
+"${{PACK:-{flow.pack}}}" {" ".join(f"{board.pack_options} {flow.pack_arguments}".split())}
 """
 
 

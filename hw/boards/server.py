@@ -229,10 +229,12 @@ class _Copier(Elaboratable):
                 m.d.comb += write.en.eq(1)
                 m.d.sync += [self.length.eq(self.length + 1), position.eq(position + 1)]
                 with m.If(position + 1 == word_bytes):
-                    for index, source in enumerate(self.sources):
-                        if source.taken is not None:
-                            m.d.comb += source.taken.eq(self.number == index)
-                    m.next = "look"
+                    m.next = "take"
+            with m.State("take"):  # of its own, since the source's memory lies far from this comparison
+                for index, source in enumerate(self.sources):
+                    if source.taken is not None:
+                        m.d.comb += source.taken.eq(self.number == index)
+                m.next = "look"
         return m
 
 

@@ -1,10 +1,12 @@
 """Runs the place-and-route programs and packers of the yowasp packages, and follows what they say."""
 
+import os
 import shutil
 import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -40,18 +42,19 @@ def flow_of(board: Board) -> Flow:
 def run_tool(flow: Flow, program: str, arguments: Sequence[str], folder: Path, heard: Callable[[str], None]) -> str:
     """Run ``program`` in ``folder``, give each line of its output to ``heard``, and return the package's version.
 
-    The package's own program is taken where it is installed, else one of that name on PATH.
+    The package's own program is taken where it is installed, else one of that name beside the interpreter or on PATH.
 
     Raises:
         InputError: neither is there; names the package.
         ToolFailure: it failed.
     """
     module = flow.package.replace("-", "_")
-    if find_spec(module):
-        entry = f"run_{program.replace('-', '_')}"
+    entry = flow.entry if flow.entry and program == flow.route else f"run_{program.replace('-', '_')}"
+    beside = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    if find_spec(module) and hasattr(import_module(module), entry):
         code = f"import sys, {module} as tools; sys.exit(tools.{entry}(sys.argv[1:]))"
         command = [sys.executable, "-c", code]
-    elif found := shutil.which(program):
+    elif found := shutil.which(program, path=beside):
         command = [found]
     else:
         raise InputError(f"{program} is missing: pip install {flow.package} (or tritforge[boards])")

@@ -6,8 +6,8 @@ from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 
-from hw.arithmetic.adders import Cells, GatedAdder
-from hw.arithmetic.registers import delayed
+from hw.arithmetic.adders import Cells, EitherAdder
+from hw.arithmetic.registers import COLUMNS_PER_COPY, cleared, copies, delayed, groups_of, registered
 from hw.config import ArrayConfig
 from hw.formats import SHIFT_BITS
 from hw.gateware.credits import count_credits, result_ports
@@ -25,6 +25,19 @@ class Accumulator(Component):
     ``issue`` and what describes it come with the control edge; the addends of that issue come
     ``1 + config.total_stages`` registers later, and so the description waits here that long. No overflow is possible
     for K up to ``config.max_k``. Where results are int8, a requantizer stands before the queue.
+
+    Block RAM, addition and block RAM are three edges: the partial sum is read one edge before it is needed, and waits
+    in the register ``partial``. Where the edge between adds to the same token, its sum comes through ``forwarded``
+    instead. Of the two at most one is not 0, so that the adder takes both in the table that it has anyway.
+
+    ======  =========================  ==========================
+    edge    of one issue               its neighbour an edge later
+    ======  =========================  ==========================
+    t - 2   address: ``reading``
+    t - 1   block RAM: ``read``        address
+    t       ``partial`` + addend       ``forwarded`` takes the sum
+    t + 1   written, may be read       ``forwarded`` + addend
+    ======  =========================  ==========================
 
     Members
     -------
@@ -51,12 +64,13 @@ class Accumulator(Component):
                 "totals": In(addends_layout(config)),
             }
             | result_ports(config)
+            | {"credit_available": Out(1, init=1)}
             | ({"x_total": In(total_shape(config))} if config.sum_of_x else {})
             | (_REQUANTIZED | {"scales": In(scales_layout(config))} if config.results == "int8" else {})
         )
 
     def elaborate(self, platform) -> Module:
-        """Delay line, read-add-write of the buffer in one edge, queue, credit counter."""
+        """Delay line, buffer, partial sums and additions, queue, credit counter."""
         m = Module()
         config = self.config
         requantize = config.results == "int8"
@@ -69,9 +83,9 @@ class Accumulator(Component):
         m.d.comb += now.token.eq(self.token)
         if requantize:
             m.d.comb += now.last_in_column_tile.eq(self.last_in_column_tile)
-        reading = delayed(m, now, config.total_stages, "description")
-        adding = Signal(description)
-        m.d.sync += adding.eq(reading)
+        reading = delayed(m, now, config.total_stages - 1, "description")
+        read_now = registered(m, reading, "read")
+        adding = registered(m, read_now, "adding")
 
         layout = sums_layout(config)
         m.submodules.buffer = buffer = Memory(shape=layout, depth=1 << len(self.token), init=[])
@@ -80,10 +94,19 @@ class Accumulator(Component):
         m.d.comb += [read.addr.eq(reading.token), read.en.eq(1)]
         sums = Signal(layout)
         addends = [*self.totals, *([self.x_total] if config.sum_of_x else [])]
-        adders = [GatedAdder(config.accumulator_bits, self.cells) for _ in addends]
+        again = read_now.issue & (reading.token == read_now.token)
+        groups = groups_of(len(addends))
+        not_read = copies(m, reading.first_fold | again, "not_read", groups)
+        not_forwarded = copies(m, reading.first_fold | ~again, "not_forwarded", groups)
+        adders = [EitherAdder(config.accumulator_bits, self.cells) for _ in addends]
         for column, (adder, addend) in enumerate(zip(adders, addends, strict=True)):
             m.submodules[f"adder{column}"] = adder
-            m.d.comb += [adder.a.eq(read.data[column]), adder.b.eq(addend), adder.restart.eq(adding.first_fold)]
+            group = column // COLUMNS_PER_COPY
+            m.d.comb += [
+                adder.a.eq(cleared(m, read.data[column], not_read[group], f"partial{column}")),
+                adder.b.eq(addend),
+                adder.c.eq(cleared(m, adder.total, not_forwarded[group], f"forwarded{column}")),
+            ]
         m.d.comb += sums.as_value().eq(Cat(adder.total for adder in adders))
         m.d.comb += [write.addr.eq(adding.token), write.data.eq(sums), write.en.eq(adding.issue)]
 
@@ -109,6 +132,8 @@ class Accumulator(Component):
             queue.r_en.eq(self.results.ready),
         ]
 
-        credits = count_credits(m, self, self.issue & self.last_fold, transfer)
-        m.d.comb += self.credit_available.eq(credits != 0)
+        taken = self.issue & self.last_fold
+        credits = count_credits(m, self, taken, transfer)
+        with m.If(taken != transfer):  # in a register: the next edge's issue waits for it
+            m.d.sync += self.credit_available.eq(transfer | (credits != 1))
         return m

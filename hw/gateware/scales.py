@@ -104,7 +104,7 @@ class ActivationSum(Component):
 
     Members
     -------
-    vector, issue : as for ``Array``.
+    vector, issue : an activation vector, and whether this edge accepts it.
     skip : count this vector as 0 (a further plane sees the same activations again).
     total : ``1 + config.total_stages`` edges later.
     """

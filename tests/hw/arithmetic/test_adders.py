@@ -7,7 +7,7 @@ from amaranth import Module
 from amaranth.back import rtlil
 from amaranth.lib.wiring import Component, In, Out
 
-from hw.arithmetic.adders import GatedAdder, PairAdder, TermAdder, TripleAdder
+from hw.arithmetic.adders import EitherAdder, GatedAdder, PairAdder, TermAdder, TripleAdder
 from hw.config import load_array
 from hw.errors import InputError
 from hw.synthesis.yosys import run_yosys
@@ -58,7 +58,7 @@ def prove_equal(folder, gold, gate, cells, spoil=("", "")) -> str:
 ADDERS = [
     *(
         (adder, cells, (width,))
-        for adder in (TermAdder, GatedAdder)
+        for adder in (TermAdder, GatedAdder, EitherAdder)
         for cells in ("ecp5", "lut6")
         for width in (9, 10, 13, 20)
     ),
@@ -73,7 +73,10 @@ def test_a_carry_chain_equals_its_twin_for_every_input(tmp_path, adder, cells, w
     assert "SAT proof finished - no model found: SUCCESS!" in log
 
 
-@pytest.mark.parametrize(("adder", "table"), [(TermAdder, 0b0110100101011010), (GatedAdder, 0b0101101001011010)])
+@pytest.mark.parametrize(
+    ("adder", "table"),
+    [(TermAdder, 0b0110100101011010), (GatedAdder, 0b0101101001011010), (EitherAdder, 0b0110011010101010)],
+)
 def test_the_proof_fails_for_another_table(tmp_path, adder, table):
     text = rtlil.convert(adder(10, "ecp5"), name="gate")
     init = text.split("\\INIT0 ")[1].split("\n")[0]

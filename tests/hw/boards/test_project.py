@@ -20,6 +20,7 @@ PINS = {
     "orangecrab-25f": ("A9", "N17", "M18", "M3", True),
     "icebreaker": ("35", "6", "9", "11", True),
     "tang-nano-9k": ("52", "18", "17", "10", True),
+    "tang-nano-20k": ("4", "70", "69", "15", True),
     "arty-a7-35": ("E3", "A9", "D10", "H5", False),
     "pynq-z2": ("H16", "Y16", "Y19", "R14", False),
 }

@@ -109,6 +109,52 @@ def test_issues_without_credit_are_found(results, steps, tmp_path):
         prove(ResultRules(results, fault=True), tmp_path, steps, from_reset=True)
 
 
+class PartialSums(Component):
+    """The accumulator beside its definition, a sum per token that is read, added to and written at once."""
+
+    def __init__(self, fault: bool = False):
+        self.config = ArrayConfig(name="t", rows=1, cols=1, accumulator_bits=9, token_tile=2)
+        self.fault = fault
+        super().__init__({"issue": In(1), "first": In(1), "token": In(1), "total": In(signed(8)), "ok": Out(1)})
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        m.submodules.accumulator = accumulator = Accumulator(self.config)
+        issue = self.issue & accumulator.credit_available
+        m.d.comb += [
+            accumulator.issue.eq(issue),
+            accumulator.first_fold.eq(self.first),
+            accumulator.last_fold.eq(1),
+            accumulator.token.eq(self.token),
+            accumulator.totals[0].eq(self.total),
+            accumulator.results.ready.eq(1),
+        ]
+        now = Cat(issue, self.first | self.fault, self.token)
+        for stage in range(1 + self.config.total_stages):
+            late = Signal(3, name=f"now{stage}")
+            m.d.sync += late.eq(now)
+            now = late
+        partial = [Signal(signed(9), name=f"partial{token}", reset_less=True) for token in range(2)]
+        expected, added = Signal(signed(9)), Signal()
+        total = Mux(now[1], 0, Mux(now[2], partial[1], partial[0])) + self.total
+        m.d.sync += [expected.eq(total), added.eq(now[0])]
+        for token, value in enumerate(partial):
+            with m.If(now[0] & (now[2] == token)):
+                m.d.sync += value.eq(total)
+        results = accumulator.results
+        m.d.comb += self.ok.eq((results.valid == added) & (~added | (results.payload[0] == expected)))
+        return m
+
+
+def test_partial_sums_are_those_of_a_memory_that_is_read_added_to_and_written_at_once(tmp_path):
+    prove(PartialSums(), tmp_path, 9, from_reset=True)
+
+
+def test_a_sum_that_forgets_its_folds_is_found(tmp_path):
+    with pytest.raises(RuntimeError, match="proof did fail"):
+        prove(PartialSums(fault=True), tmp_path, 9, from_reset=True)
+
+
 class BusRules(Component):
     """The register file under any sequence of accesses: answers stay until they are taken, one per access."""
 
