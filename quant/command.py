@@ -13,7 +13,7 @@ from hw.fields import add_fields, add_job_file, given_fields, options_origin
 from hw.pages import screen
 from hw.progress import stage_bars
 from quant.job import QuantJob
-from quant.manifest import Manifest
+from quant.manifest import Manifest, collapse_warning
 from quant.pipeline import quantize
 from quant.results.published import published_for
 from quant.source import extras_needed
@@ -67,6 +67,8 @@ def _print_manifest(manifest: Manifest, folder: Path, seconds: float) -> None:
         columns = ("", published.perplexity) if published.int8 else (published.perplexity, "")
         table.add_row(published.label, *columns)
     console.print(table)
+    if warning := collapse_warning(manifest.method, manifest.perplexity):
+        console.print(warning, style="bold red", highlight=False)
     if manifest.last_word:
         shares = f"{manifest.last_word['fp_a8']:.1%} before, {manifest.last_word['a8']:.1%} after (A8)"
         console.print(f"last words of  {manifest.last_word_text}: {shares}", highlight=False)

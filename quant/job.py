@@ -53,6 +53,12 @@ class QuantJob(Record):
     calibration_windows: Count | None = Field(
         None, description="calibration windows; by default up to 128 of a file, 16 of the built-in text"
     )
+    minutes: Annotated[float, Field(gt=0)] | None = Field(
+        None,
+        description="minutes of this machine that training gets beyond the closed form, for a usable model without a "
+        "GPU: pt-bitnet-full with as many steps as step times measured here leave room for, kept in the manifest; by "
+        "default the method's own",
+    )
     kv: str = Field(
         "float",
         description="format of K and V in the cache (docs/kv.md), such as digits:4/3,rotate, int8 or kivi:2: "

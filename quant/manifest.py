@@ -1,5 +1,6 @@
 """``Manifest``: what a quantized model is: method, true bits, zero fractions, hashes; readable without torch."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,11 +13,23 @@ from hw.trit import Packing
 from quant.kv.formats import FLOAT_BITS, KvFormat
 from quant.shapes import ModelShape
 
-__all__ = ["OUTLIER_BITS", "LinearEntry", "Manifest", "TableEntry", "is_of_manifest", "read_manifest", "write_manifest"]
+__all__ = [
+    "COLLAPSED",
+    "OUTLIER_BITS",
+    "LinearEntry",
+    "Manifest",
+    "TableEntry",
+    "collapse",
+    "collapse_warning",
+    "is_of_manifest",
+    "read_manifest",
+    "write_manifest",
+]
 
 _SCHEMA, _VERSION = "tritforge.manifest", 1
 OUTLIER_BITS = 8  # of a weight, and of its row's zero point, see quant.weights.side_data.Outliers
 _KEPT_BITS = 16  # of a parameter that is not quantized, in a file of the whole model
+COLLAPSED = 2.0  # perplexity of the quantized model over the unquantized one's, from which it is not to be used
 _REMEDY = "quantize again: make quant MODEL=..."
 
 
@@ -103,6 +116,7 @@ class Manifest(Record):
     perplexity: dict[str, float] = {}  # keys: "fp", "fp_a8", "a16", "a8"; with kv also "fp_kv", "a8_kv" (both A8)
     more_perplexity: dict[str, dict[str, float]] = {}  # of further texts by name, the same keys
     last_word_text: str = ""  # name of the prose of the accuracies
+    budget: dict[str, float] = {}  # of a job of so many minutes: "minutes", and measured "block_step_s", "model_step_s"
     last_word: dict[str, float] = {}  # share of last words predicted; keys: "fp_a8", "a8"
 
     @property
@@ -145,6 +159,29 @@ class Manifest(Record):
         weights = [entry.trits for entry in self.linears]
         zeros = sum(entry.zero_fraction * count for entry, count in zip(self.linears, weights, strict=True))
         return zeros / sum(weights)
+
+
+def collapse(perplexity: Mapping[str, float]) -> float | None:
+    """How many times the unquantized model's perplexity the quantized one has, where that is a collapse.
+
+    With int8 activations; of a run where they were not measured, with float ones.
+    """
+    for after, before in (("a8", "fp_a8"), ("a16", "fp")):
+        if after in perplexity and before in perplexity:
+            times = perplexity[after] / perplexity[before]
+            return times if times >= COLLAPSED else None
+    return None
+
+
+def collapse_warning(method: str, perplexity: Mapping[str, float]) -> str | None:
+    """That weights of this method are not to be used, and the way out; None where they may be."""
+    if (times := collapse(perplexity)) is None:
+        return None
+    return (
+        f"these weights are not to be used: the model's perplexity is {times:.3g} times that before {method}; train "
+        "them (--minutes 15 on a CPU, --method pt-bitnet-full --device cuda on a GPU), or choose another method "
+        "(tritforge compare --methods all)"
+    )
 
 
 def is_of_manifest(checkpoint: Path, manifest: Manifest) -> bool:

@@ -10,6 +10,7 @@ from hw.artifact import file_name, one_at_a_time, sha256_json
 from hw.document import Record
 from hw.errors import InputError
 from hw.progress import StageReport
+from quant.budget.plan import METHOD, Plan, base_options, plan_path, read_plan, with_calibration
 from quant.job import QuantJob, Texts, texts_of
 from quant.manifest import Manifest, is_of_manifest, read_manifest
 from quant.native.detect import method_for
@@ -60,21 +61,40 @@ def quantize(job: QuantJob, progress: StageReport | None = None) -> Quantized:
     source = resolve(job.model)
     if job.kv_format:
         job.kv_format.check(source.shape.head_dim)
+    job = with_calibration(job, source.shape.max_positions)
     texts = texts_of(job, source.shape.max_positions)
     source = located(source)
-    job = job.model_copy(update={"method": method_for(job.method, source.path)})
+    report, budget = progress or (lambda *_: None), {}
+    if job.minutes is None:
+        job = job.model_copy(update={"method": method_for(job.method, source.path)})
+    else:
+        plan = _plan(job, source, texts, report)
+        job = job.model_copy(update={"method": METHOD, "options": plan.options(job.options)})
+        budget = plan.budget
     folder = _folder(job, source, texts)
     if not _is_complete(folder, job, texts):
-        report = progress or (lambda *_: None)
         with one_at_a_time(folder, lambda: report(f"wait for another run on {folder}", 0, 0)):
             if not _is_complete(folder, job, texts):
                 from quant.quantizer import run_job  # imports torch
 
                 for left in folder.rglob(".*.tmp"):  # by a run that was killed while it wrote
                     left.unlink()
-                run_job(job, source, texts, folder, model_folder(source), report)
+                run_job(job, source, texts, folder, model_folder(source), report, budget)
                 shutil.rmtree(folder / "parts", ignore_errors=True)
     return Quantized(folder=folder)
+
+
+def _plan(job: QuantJob, source: Source, texts: Texts, report: StageReport) -> Plan:
+    """What the minutes come to: as an earlier call found, else measured now."""
+    base_options(job)
+    method_for(METHOD, source.path)  # refused before anything is measured
+    folder = model_folder(source)
+    found = read_plan(plan_path(folder, job, source.sha256, texts.calibration_name))
+    if found is None:
+        from quant.budget.budget import make_plan  # imports torch
+
+        found = make_plan(job, source, texts, folder, report)
+    return found
 
 
 def model_folder(source: Source) -> Path:

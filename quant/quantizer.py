@@ -33,7 +33,7 @@ from quant.text import NamedText
 from quant.weights.checkpoint import Checkpoint, join_checkpoints
 from quant.weights.stored_table import StoredTable
 
-__all__ = ["apply_checkpoint", "put_beside", "run_job"]
+__all__ = ["apply_checkpoint", "calibration_windows", "put_beside", "run_job"]
 
 _PASSAGES = 500  # whose last word is to be predicted
 _NOT_CALIBRATED = "nothing: trits and scales are the file's"
@@ -43,15 +43,21 @@ _log = logging.getLogger(__name__)
 
 
 def run_job(
-    job: QuantJob, source: Source, texts: Texts, folder: Path, model_folder: Path, progress: StageReport
+    job: QuantJob,
+    source: Source,
+    texts: Texts,
+    folder: Path,
+    model_folder: Path,
+    progress: StageReport,
+    budget: dict[str, float],
 ) -> None:
-    """Quantize into ``folder`` what it does not hold yet, then evaluate and record.
+    """Quantize into ``folder`` what it does not hold yet, then evaluate and record; ``budget`` as in a manifest.
 
     Raises:
         InputError: see ``quant.pipeline.quantize``; out of memory, with the remedy.
     """
     try:
-        _run_job(job, source, texts, folder, model_folder, progress)
+        _run_job(job, source, texts, folder, model_folder, progress, budget)
     except torch.OutOfMemoryError as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(
@@ -62,7 +68,13 @@ def run_job(
 
 
 def _run_job(
-    job: QuantJob, source: Source, texts: Texts, folder: Path, model_folder: Path, progress: StageReport
+    job: QuantJob,
+    source: Source,
+    texts: Texts,
+    folder: Path,
+    model_folder: Path,
+    progress: StageReport,
+    budget: dict[str, float],
 ) -> None:
     options = options_for(job.method, job.options)
     calibrated = options.procedure != "stored"
@@ -81,7 +93,7 @@ def _run_job(
     # Quantized, unless an earlier call did; then the same figures again.
     path = folder / "ternary.safetensors"
     if not _is_whole(path):
-        windows = _calibration_windows(loaded, texts) if calibrated else torch.empty((0, 0), dtype=torch.int64)
+        windows = calibration_windows(loaded, texts) if calibrated else torch.empty((0, 0), dtype=torch.int64)
         method = load_method(job.method)
         work = Work(loaded, method, options, windows, folder / "parts", model_folder, job.seed, progress)
         join_checkpoints(path, *carry(work))
@@ -128,6 +140,7 @@ def _run_job(
         more_perplexity=figures,
         last_word_text=texts.prose_name,
         last_word=guessed,
+        budget=budget,
     )
     write_manifest(folder / "manifest.json", manifest)
 
@@ -221,7 +234,12 @@ def _windows(loaded: LoadedModel, texts: Texts, text: NamedText) -> torch.Tensor
     return token_windows(tokens, texts.evaluation_length, texts.evaluation_windows, f"evaluation text {text.name!r}")
 
 
-def _calibration_windows(loaded: LoadedModel, texts: Texts) -> torch.Tensor:
+def calibration_windows(loaded: LoadedModel, texts: Texts) -> torch.Tensor:
+    """Tokens that a job is calibrated on: int64 ``(count, length)``.
+
+    Raises:
+        InputError: too short a text.
+    """
     tokens = loaded.tokenizer.encode(texts.calibration.text)
     length = texts.calibration_length
     count = texts.calibration_windows or max(1, min(FILE_CALIBRATION_WINDOWS, len(tokens) // length))

@@ -4,6 +4,7 @@ from energy.reports.rows import SAVINGS, headline, percent, reduction_rows, resu
 from energy.reports.verdict import plain, verdict
 from energy.summary import JobSummary
 from hw.pages import markdown_table
+from quant.manifest import collapse_warning
 
 __all__ = ["summary_markdown"]
 
@@ -48,12 +49,14 @@ def summary_markdown(summary: JobSummary) -> str:
 def _quality(summary: JobSummary) -> str:
     if (quality := summary.quality) is None:
         return ""
+    warning = collapse_warning(quality.method, quality.perplexity)
     scores = [[name, f"{value:.4g}"] for name, value in quality.perplexity.items()]
     return "\n\n".join(
         [
             f"Quantized by `{quality.method}`: {quality.true_bits:.3f} true bits per weight, "
             f"{percent(quality.zero_fraction)} zeros, calibrated on {quality.calibration}.",
             markdown_table([f"perplexity on {quality.text}", ""], scores),
+            *([f"**Warning:** {warning}."] if warning else []),
         ]
     )
 

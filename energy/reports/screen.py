@@ -7,6 +7,7 @@ from energy.reports.rows import SAVINGS, gating_line, headline, percent, reducti
 from energy.reports.verdict import plain, verdict
 from energy.sobol import SobolAnswer
 from energy.summary import JobSummary
+from quant.manifest import collapse_warning
 
 __all__ = ["print_sobol", "print_summary"]
 
@@ -27,6 +28,8 @@ def print_summary(summary: JobSummary, console: Console) -> None:
             f"perplexity on {quality.text}: {scores}",
             highlight=False,
         )
+        if warning := collapse_warning(quality.method, quality.perplexity):
+            console.print(warning, style="bold red", highlight=False)
     console.print(_results(summary))
     console.print(_savings(summary))
     for machine in summary.machines:

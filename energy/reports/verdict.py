@@ -8,10 +8,10 @@ from typing import NamedTuple
 from energy.reports.numbers import THIN, significant
 from energy.reports.rows import percent, si
 from energy.summary import JobSummary, MachineSummary, PhaseSummary, Quality, Reduction
+from quant import manifest
 
-__all__ = ["COLLAPSED", "Phrase", "collapse", "machine_label", "plain", "question", "verdict"]
+__all__ = ["Phrase", "collapse", "machine_label", "plain", "question", "verdict"]
 
-COLLAPSED = 2.0  # perplexity of the quantized model over the unquantized one's, from which it is not to be used
 _EQUAL = 0.005  # differences below half a per cent are none
 
 _MACHINES = {
@@ -71,10 +71,7 @@ def plain(sentences: list[list[Phrase]]) -> str:
 
 def collapse(quality: Quality | None) -> float | None:
     """How many times the unquantized model's perplexity the quantized one has, where that is a collapse."""
-    if quality is None or not {"fp_a8", "a8"} <= quality.perplexity.keys():
-        return None
-    times = quality.perplexity["a8"] / quality.perplexity["fp_a8"]
-    return times if times >= COLLAPSED else None
+    return None if quality is None else manifest.collapse(quality.perplexity)
 
 
 def _figures(summary: JobSummary, phase: str) -> list[Phrase]:

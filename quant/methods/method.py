@@ -186,6 +186,10 @@ class ModelOptions(MethodOptions):
     channels balanced, a scale per row (``quant.procedures.tables``); their latent codes train at ``table_rate``, in
     units of codes, whatever ``tables`` says, which is then of the role that is left out.
 
+    ``held_out``: calibration windows, the last ones, that nothing is learned from: a block keeps what its
+    reconstruction made of it, and the model what distillation made of it, only where that is nearer to full precision
+    on them. 0: no such check.
+
     Off by default:
 
     ``rank`` of a correction added to each linear's codes times scales, float16 factors of 16 (n + k) bits per rank,
@@ -208,6 +212,7 @@ class ModelOptions(MethodOptions):
     soften: Annotated[float, Field(ge=0, le=1)] = 0.5
     distill_soften: Annotated[float, Field(ge=0, le=1)] = 0.5
     window: Annotated[int, Field(ge=1)] = 2
+    held_out: Annotated[int, Field(ge=0)] = 0
     tables: Literal["kept", "trained"] = "trained"
     table_digits: Annotated[int, Field(ge=0, le=4)] = 0
     table_roles: TableRoles = "both"

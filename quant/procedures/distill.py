@@ -27,7 +27,7 @@ from quant.procedures.recorded_step import RecordedStep
 from quant.procedures.stopwatch import stage
 from quant.procedures.tables import Tables
 
-__all__ = ["Corpus", "distill"]
+__all__ = ["Corpus", "distill", "divergence"]
 
 _LOG_STEPS = 100
 _TOKENS_PER_PASS = 8192  # through the model at a time where codes are frozen
@@ -88,7 +88,7 @@ def distill(
     tables = rotary_tables(model, length)
     own = student_tables or Tables(None, None)
     optimizer, schedule = trainer(student, [student_norm], plan.rate, steps, own.groups(plan.rate, plan.table_rate))
-    divergence = _Divergence(model, student_norm, frozen)
+    mean_divergence = _Divergence(model, student_norm, frozen)
     batch = max(1, plan.tokens_per_step // length)
     rows_per_pass = max(1, _TOKENS_PER_PASS // length) if frozen else batch
     losses, hard = (torch.zeros((), device=device) for _ in range(2))
@@ -103,7 +103,7 @@ def distill(
                 with torch.no_grad():
                     teacher_states, _ = _through(teach, teacher, seen, tables, False)
                 student_states, ranges = _through(learn, softened, start, tables, frozen)
-                part = divergence(teacher_states, student_states, head) + plan.range_penalty * ranges
+                part = mean_divergence(teacher_states, student_states, head) + plan.range_penalty * ranges
             part = part * (len(tokens) / batch)
             part.backward()
             loss += part.detach()
@@ -129,6 +129,36 @@ def distill(
     for tensor in (tensor for group in optimizer.param_groups for tensor in group["params"]):
         tensor.requires_grad_(False)
     return (losses / last).item()
+
+
+@torch.no_grad()
+def divergence(
+    model: PreTrainedModel,
+    teacher: list[BlockTensors],
+    student: list[BlockTensors],
+    student_norm: Tensor,
+    windows: Tensor,
+    student_tables: Tables | None = None,
+) -> float:
+    """Mean over tokens of KL(teacher || student), in nats, int8 activations in the student; as ``distill`` lowers it.
+
+    ``windows``: tokens on the model's device, int64 ``(windows, length)``.
+    """
+    compiled = windows.device.type == "cuda"
+    teach, learn = (block_function(model, int8, compiled) for int8 in (False, True))
+    tables, own = rotary_tables(model, windows.shape[1]), student_tables or Tables(None, None)
+    embedding, head = own.dense()
+    mean, total = _Divergence(model, student_norm, in_chunks=True), 0.0
+    for tokens in windows.split(1):
+        seen = embed(model, tokens)
+        start = seen if embedding is None else nn.functional.embedding(tokens, embedding)
+        with mixed_precision(windows.device):
+            (teacher_states, _), (student_states, _) = (
+                _through(function, blocks_tensors, hidden, tables, False)
+                for function, blocks_tensors, hidden in ((teach, teacher, seen), (learn, student, start))
+            )
+            total += mean(teacher_states, student_states, head).item()
+    return total / len(windows)
 
 
 def _through(

@@ -136,6 +136,13 @@ class BlockTensors(NamedTuple):
         factors = [factor for one in ternary for factor in (one.scales, one.left, one.right) if factor is not None]
         return latents, factors, [self.attention_norm, self.mlp_norm]
 
+    def copied(self) -> "BlockTensors":
+        """The same block; what trains of it in memory of its own."""
+        weights = tuple(type(one)(*map(_copied, one)) if isinstance(one, LatentWeight) else one for one in self.weights)
+        return self._replace(
+            weights=weights, attention_norm=_copied(self.attention_norm), mlp_norm=_copied(self.mlp_norm)
+        )
+
     def freeze(self) -> "BlockTensors":
         """The same block with frozen codes."""
         return self._replace(weights=tuple(weight.freeze() for weight in self.weights))
@@ -144,6 +151,10 @@ class BlockTensors(NamedTuple):
         """The same block, its tensors shared, with codes as hard as ``hardness``, 0-dim, says at the time."""
         weights = (one._replace(hardness=hardness) if isinstance(one, LatentWeight) else one for one in self.weights)
         return self._replace(weights=tuple(weights))
+
+
+def _copied(value: Tensor | int | None) -> Tensor | int | None:
+    return value.detach().clone() if isinstance(value, Tensor) else value
 
 
 def latent_weight(weight: Tensor, solution: LinearSolution, rank: int = 0) -> LatentWeight:

@@ -18,7 +18,8 @@ from quant.llama.blocks import LoadedModel, block_linears, blocks, embed, stream
 from quant.llama.generate import generate_windows, generation_settings
 from quant.methods.method import GENERATED_LENGTH
 from quant.procedures.calibrate import CalibrationBlock, block_hessians
-from quant.procedures.distill import Corpus, distill
+from quant.procedures.distill import Corpus, distill, divergence
+from quant.procedures.held_out import Trained, check_held_out, nearer
 from quant.procedures.latent import (
     BlockTensors,
     block_function,
@@ -28,7 +29,7 @@ from quant.procedures.latent import (
     rotary_tables,
 )
 from quant.procedures.linears import solve_linears
-from quant.procedures.reconstruct import TrainingPlan, reconstruct, run_in_place
+from quant.procedures.reconstruct import TrainingPlan, reconstruct, relative_error, run_in_place
 from quant.procedures.stopwatch import stage
 from quant.procedures.tables import Tables, student_tables
 from quant.procedures.unfinished_blocks import read_window, write_window
@@ -60,12 +61,20 @@ def train_model(work: Work) -> Written:
         InputError: what the method refuses, or a loss that is not finite.
     """
     model, options = work.loaded.model, work.options
+    check_held_out(options, work.windows)
     check_blocks(work.loaded, max(work.windows.shape[1], options.distill_length if options.distill_steps else 0))
     work = work._replace(windows=work.windows.to(next(model.parameters()).device))
     generated = work.windows[:0]
     if options.distill_steps and options.generated_windows:
         count = options.generated_windows
-        generated = generated_text(work.loaded, work.windows, count, work.seed, work.texts, work.progress)
+        generated = generated_text(
+            work.loaded,
+            work.windows[: len(work.windows) - options.held_out],
+            count,
+            work.seed,
+            work.texts,
+            work.progress,
+        )
     student = list(reconstruct_blocks(work))
     last_norm = model.model.norm.weight.detach().clone()
     tables = student_tables(work.loaded, options)
@@ -86,7 +95,8 @@ def distill_blocks(
         InputError: a loss that is not finite.
     """
     options = work.options
-    corpus = corpus_of(work.windows, generated, options.distill_length, options.real_share)
+    learned, unseen = work.windows.split([len(work.windows) - options.held_out, options.held_out])
+    corpus = corpus_of(learned, generated, options.distill_length, options.real_share)
     with stage("bring teacher", 0):
         teacher = teacher_blocks(work.loaded)
     plan = TrainingPlan(
@@ -99,7 +109,16 @@ def distill_blocks(
         table_rate=options.table_rate,
     )
     report = partial(work.progress, "distill")
+    start = Trained(student, last_norm, tables)
+    before = start.copied() if options.held_out else None
     distill(work.loaded.model, teacher, student, last_norm, corpus, options.distill_steps, plan, report, tables)
+    if before is not None:
+
+        def error(one: Trained) -> float:
+            return divergence(work.loaded.model, teacher, one.student, one.last_norm, unseen, one.tables)
+
+        if nearer(before, start, error, "distillation") is before:
+            start.take(before)
 
 
 def reconstruct_blocks(work: Work) -> Iterator[BlockTensors]:
@@ -117,6 +136,7 @@ def reconstruct_blocks(work: Work) -> Iterator[BlockTensors]:
     teach, learn = (block_function(model, int8, compiled) for int8 in (False, options.int8_calibration))
     tables = rotary_tables(model, windows.shape[1])
     plan = TrainingPlan(options.epochs, options.block_rate, options.block_tokens_per_step, work.seed, options.soften)
+    learned = len(windows) - options.held_out
     with torch.no_grad():
         targets = embed(model, windows)
     inputs, count, taught = targets.clone(), len(blocks(model)), 0
@@ -132,7 +152,7 @@ def reconstruct_blocks(work: Work) -> Iterator[BlockTensors]:
                 states = inputs.clone() if window else inputs
                 for tensors in window:
                     run_in_place(learn, states, tables, tensors)
-                item = CalibrationBlock(entering, block, block_linears(block, entering), states)
+                item = CalibrationBlock(entering, block, block_linears(block, entering), states[:learned])
                 window.append(_closed_form(work, item))
             taught = entering + 1
         if part.is_file():
@@ -140,9 +160,13 @@ def reconstruct_blocks(work: Work) -> Iterator[BlockTensors]:
         else:
             where = f"model.layers.{layer}"
             if options.epochs:
+                start = [tensors.copied() for tensors in window] if options.held_out else []
                 with stage("reconstruct", layer):
-                    error = reconstruct(learn, tables, window, inputs, targets, plan, where)
+                    error = reconstruct(learn, tables, window, inputs[:learned], targets[:learned], plan, where)
                 _log.info("%s: relative error %.5f", where, error)
+                if options.held_out:
+                    unseen = partial(relative_error, learn, tables, inputs[learned:], targets[learned:])
+                    window = nearer(start, window, unseen, where)
             if options.distilled == "scales":
                 window[0] = window[0].freeze()
             with stage("write", layer):

@@ -25,6 +25,7 @@ __all__ = [
     "learning_rate",
     "mixed_precision",
     "reconstruct",
+    "relative_error",
     "run_in_place",
     "trainer",
 ]
@@ -140,8 +141,7 @@ def reconstruct(
             with mixed_precision(inputs.device):
                 for tensors in student:
                     output = function(output, *tables, tensors)
-            wanted = targets[chosen]
-            loss = ((output - wanted).square().sum(-1) / wanted.square().sum(-1).clamp_min(1e-6)).mean()
+            loss = _relative_error(output, targets[chosen])
             loss.backward()
             advance(optimizer)
             schedule.step()
@@ -153,6 +153,22 @@ def reconstruct(
     for tensor in (t for tensors in window for part in tensors.trained() for t in part):
         tensor.requires_grad_(False)
     return (error / per_epoch).item()
+
+
+@torch.no_grad()
+def relative_error(
+    function: BlockFunction, tables: tuple[Tensor, Tensor], inputs: Tensor, targets: Tensor, window: list[BlockTensors]
+) -> float:
+    """What ``reconstruct`` lowers, of the blocks as they stand, on other windows."""
+    states = inputs.clone()
+    for tensors in window:
+        run_in_place(function, states, tables, tensors)
+    return _relative_error(states, targets).item()
+
+
+def _relative_error(output: Tensor, wanted: Tensor) -> Tensor:
+    """Mean over tokens of the squared error relative to the token's own size."""
+    return ((output - wanted).square().sum(-1) / wanted.square().sum(-1).clamp_min(1e-6)).mean()
 
 
 def advance(optimizer: torch.optim.Optimizer) -> None:

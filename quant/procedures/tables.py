@@ -128,6 +128,11 @@ class Tables(NamedTuple):
             ]
         return found
 
+    def copied(self) -> "Tables":
+        """The same in memory of its own, shared where these are."""
+        copies = {id(table): _copied(table) for table in self if table is not None}
+        return Tables(copies.get(id(self.embedding)), copies.get(id(self.head)))
+
     def stored(self) -> Mapping[str, np.ndarray | StoredTable]:
         """What a checkpoint holds of them: digits as they are, float tables as float16."""
         return {
@@ -184,6 +189,12 @@ def _dense(table: TableWeight, hardness: Tensor | None) -> Tensor:
     if isinstance(table, Tensor):
         return table
     return table._replace(hardness=hardness).dense() if isinstance(table, DigitTable) else table.dense()
+
+
+def _copied(table: TableWeight) -> TableWeight:
+    if isinstance(table, Tensor):
+        return table.detach().clone()
+    return type(table)(*(part.detach().clone() if isinstance(part, Tensor) else part for part in table))
 
 
 def _trained(table: TableWeight) -> list[Tensor]:

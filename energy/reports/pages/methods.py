@@ -7,7 +7,7 @@ from energy.reports.charts.plane import Point, plane
 from energy.reports.numbers import common_unit, significant, thin
 from energy.reports.pages.document import Provenance, Table, column, render, text_column
 from energy.reports.rows import percent, si
-from energy.reports.verdict import COLLAPSED
+from quant.manifest import COLLAPSED
 
 __all__ = ["comparison_html", "comparison_verdict"]
 

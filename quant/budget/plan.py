@@ -1,0 +1,120 @@
+"""``Plan``: the options of training that a number of minutes buys, kept so that a later call trains the same steps.
+
+Nothing here needs torch.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from hw.artifact import sha256_json, write_artifact
+from hw.document import Record, read_record
+from hw.errors import InputError
+from quant.job import QuantJob, texts_of
+from quant.registry import AUTO
+
+__all__ = ["METHOD", "Plan", "StepTimes", "base_options", "plan_for", "plan_path", "read_plan", "write_plan"]
+
+METHOD = "pt-bitnet-full"
+_CALIBRATION_TOKENS = 32768  # where a job does not say how many windows: what a CPU goes over in minutes
+_HELD_OUT = 4  # windows of them
+
+_SCHEMA, _VERSION = "tritforge.plan", 1
+_RECONSTRUCTION = 0.5  # share of the time; what its whole epochs leave is distillation's
+_MOST_EPOCHS = 12  # of reconstruction, the option's default: more would learn the text by heart
+_LEAST_STEPS = 10  # of distillation; fewer are not worth their warm-up
+_PLANNED = ("epochs", "distill_steps")
+_BASE: dict[str, float | int | str | bool | None] = {
+    "window": 1,
+    "generated_windows": 0,
+    "real_share": 1.0,
+    "tables": "kept",
+    "distill_length": 512,
+    "block_tokens_per_step": 512,
+    "distill_tokens_per_step": 512,
+    "held_out": _HELD_OUT,
+}
+
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class StepTimes(Record):
+    """Measured on the machine at hand: a step of one block's reconstruction, and a step of the whole model's."""
+
+    block_step_s: Seconds
+    model_step_s: Seconds
+
+
+class Plan(Record):
+    """What the minutes were turned into."""
+
+    minutes: Seconds
+    times: StepTimes
+    epochs: Annotated[int, Field(ge=1)]
+    distill_steps: Annotated[int, Field(ge=0)]
+
+    @property
+    def budget(self) -> dict[str, float]:
+        """As the manifest records it."""
+        return {"minutes": self.minutes, **self.times.model_dump()}
+
+    def options(self, given: dict[str, float | int | str | bool | None]) -> dict[str, float | int | str | bool | None]:
+        """All options of the method: those that were given go before those of a budget."""
+        return {**_BASE, **given, "epochs": self.epochs, "distill_steps": self.distill_steps}
+
+
+def with_calibration(job: QuantJob, max_positions: int) -> QuantJob:
+    """A job of minutes with the calibration windows of a budget, where it does not say how many; others as they are."""
+    if job.minutes is None or job.calibration_windows is not None:
+        return job
+    length = texts_of(job, max_positions).calibration_length
+    return job.model_copy(update={"calibration_windows": max(2 * _HELD_OUT, _CALIBRATION_TOKENS // length)})
+
+
+def base_options(job: QuantJob) -> dict[str, float | int | str | bool | None]:
+    """Options of a job with a budget, without those that the minutes decide.
+
+    Raises:
+        InputError: another method, or an option that the minutes decide.
+    """
+    if job.method not in (AUTO, METHOD):
+        raise InputError(f"minutes must be left out with method {job.method!r}: {METHOD} alone is trained for so long")
+    for name in _PLANNED:
+        if name in job.options:
+            raise InputError(f"option {name!r} must be left out with minutes, which decide it, not {job.options[name]}")
+    return {**_BASE, **job.options}
+
+
+def plan_for(minutes: float, times: StepTimes, blocks: int, steps_per_epoch: int) -> Plan:
+    """Whole epochs of reconstruction in the first part of the time, steps of distillation in what is left.
+
+    ``steps_per_epoch``: of one block's reconstruction.
+    """
+    seconds = 60 * minutes
+    epoch_s = blocks * steps_per_epoch * times.block_step_s
+    epochs = min(_MOST_EPOCHS, max(1, int(_RECONSTRUCTION * seconds / epoch_s)))
+    steps = int((seconds - epochs * epoch_s) / times.model_step_s)
+    return Plan(minutes=minutes, times=times, epochs=epochs, distill_steps=steps if steps >= _LEAST_STEPS else 0)
+
+
+def plan_path(folder: Path, job: QuantJob, weights_sha256: str, calibration: str) -> Path:
+    """Where the plan of such a job is kept, in the folder of the model."""
+    key = {"weights": weights_sha256, "calibration": calibration, "options": base_options(job), "seed": job.seed}
+    return folder / f"plan-{sha256_json(key | {'minutes': job.minutes})[:12]}.json"
+
+
+def read_plan(path: Path) -> Plan | None:
+    """The plan of an earlier call, or None.
+
+    Raises:
+        InputError: a damaged file.
+    """
+    if not path.is_file():
+        return None
+    return read_record(path, _SCHEMA, _VERSION, Plan, f"remove it to measure again: {path}")
+
+
+def write_plan(path: Path, plan: Plan) -> None:
+    """Keep a plan."""
+    write_artifact(path, _SCHEMA, _VERSION, plan.model_dump(), {})
