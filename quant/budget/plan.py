@@ -21,10 +21,10 @@ _CALIBRATION_TOKENS = 32768  # where a job does not say how many windows: what a
 _HELD_OUT = 4  # windows of them
 
 _SCHEMA, _VERSION = "tritforge.plan", 1
-_RECONSTRUCTION = 0.5  # share of the time; what its whole epochs leave is distillation's
+_RECONSTRUCTION = 0.5  # share of the time; what its steps leave is distillation's
 _MOST_EPOCHS = 12  # of reconstruction, the option's default: more would learn the text by heart
-_LEAST_STEPS = 10  # of distillation; fewer are not worth their warm-up
-_PLANNED = ("epochs", "distill_steps")
+_LEAST_STEPS = 20  # of distillation; where time is left for fewer, reconstruction has all of it
+_PLANNED = ("epochs", "block_steps", "distill_steps")
 _BASE: dict[str, float | int | str | bool | None] = {
     "window": 1,
     "generated_windows": 0,
@@ -51,7 +51,7 @@ class Plan(Record):
 
     minutes: Seconds
     times: StepTimes
-    epochs: Annotated[int, Field(ge=1)]
+    block_steps: Annotated[int, Field(ge=0)]
     distill_steps: Annotated[int, Field(ge=0)]
 
     @property
@@ -61,7 +61,7 @@ class Plan(Record):
 
     def options(self, given: dict[str, float | int | str | bool | None]) -> dict[str, float | int | str | bool | None]:
         """All options of the method: those that were given go before those of a budget."""
-        return {**_BASE, **given, "epochs": self.epochs, "distill_steps": self.distill_steps}
+        return {**_BASE, **given, "block_steps": self.block_steps, "distill_steps": self.distill_steps}
 
 
 def with_calibration(job: QuantJob, max_positions: int) -> QuantJob:
@@ -87,15 +87,20 @@ def base_options(job: QuantJob) -> dict[str, float | int | str | bool | None]:
 
 
 def plan_for(minutes: float, times: StepTimes, blocks: int, steps_per_epoch: int) -> Plan:
-    """Whole epochs of reconstruction in the first part of the time, steps of distillation in what is left.
+    """Steps of reconstruction, the same for each block, in the first part of the time, of distillation in the rest.
 
     ``steps_per_epoch``: of one block's reconstruction.
     """
-    seconds = 60 * minutes
-    epoch_s = blocks * steps_per_epoch * times.block_step_s
-    epochs = min(_MOST_EPOCHS, max(1, int(_RECONSTRUCTION * seconds / epoch_s)))
-    steps = int((seconds - epochs * epoch_s) / times.model_step_s)
-    return Plan(minutes=minutes, times=times, epochs=epochs, distill_steps=steps if steps >= _LEAST_STEPS else 0)
+    seconds, most = 60 * minutes, _MOST_EPOCHS * steps_per_epoch
+
+    def block_steps(share: float) -> int:
+        return min(most, int(share * seconds / (blocks * times.block_step_s)))
+
+    taken = block_steps(_RECONSTRUCTION)
+    steps = int((seconds - blocks * taken * times.block_step_s) / times.model_step_s)
+    if steps < _LEAST_STEPS:
+        taken, steps = block_steps(1.0), 0
+    return Plan(minutes=minutes, times=times, block_steps=taken, distill_steps=steps)
 
 
 def plan_path(folder: Path, job: QuantJob, weights_sha256: str, calibration: str) -> Path:

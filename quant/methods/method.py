@@ -168,7 +168,8 @@ class ModelOptions(MethodOptions):
 
     ``solve`` gives one ternary plane with scales, from which training starts.
 
-    ``epochs`` of reconstruction per block over the calibration text; ``distill_steps`` over windows of
+    ``epochs`` of reconstruction per block over the calibration text, or ``block_steps`` of it instead, which may end
+    within an epoch; ``distill_steps`` over windows of
     ``distill_length`` tokens, ``real_share`` of them calibration text, the others out of ``generated_windows`` of 512
     tokens that the model writes; tokens per step and peak learning rates of both, in units of codes. ``distilled``:
     "all" trains latent weights, scales and norms; "scales" leaves the codes as block reconstruction made them, which
@@ -200,6 +201,7 @@ class ModelOptions(MethodOptions):
     """
 
     epochs: Annotated[int, Field(ge=0)] = 12
+    block_steps: Annotated[int, Field(ge=0)] | None = None
     block_rate: Annotated[float, Field(gt=0)] = 0.01
     distilled: Literal["all", "scales"] = "all"
     distill_steps: Annotated[int, Field(ge=0)] = 7500
@@ -224,6 +226,11 @@ class ModelOptions(MethodOptions):
     def procedure(self) -> Procedure:
         """See ``MethodOptions``."""
         return "modelwise"
+
+    @property
+    def reconstructs(self) -> bool:
+        """Whether blocks are trained before the model is."""
+        return self.epochs > 0 if self.block_steps is None else self.block_steps > 0
 
 
 class TunedOptions(MethodOptions):

@@ -135,7 +135,14 @@ def reconstruct_blocks(work: Work) -> Iterator[BlockTensors]:
     compiled = windows.device.type == "cuda"
     teach, learn = (block_function(model, int8, compiled) for int8 in (False, options.int8_calibration))
     tables = rotary_tables(model, windows.shape[1])
-    plan = TrainingPlan(options.epochs, options.block_rate, options.block_tokens_per_step, work.seed, options.soften)
+    plan = TrainingPlan(
+        epochs=options.epochs,
+        rate=options.block_rate,
+        tokens_per_step=options.block_tokens_per_step,
+        seed=work.seed,
+        soften=options.soften,
+        block_steps=options.block_steps,
+    )
     learned = len(windows) - options.held_out
     with torch.no_grad():
         targets = embed(model, windows)
@@ -159,7 +166,7 @@ def reconstruct_blocks(work: Work) -> Iterator[BlockTensors]:
             window = read_window(part, windows.device)
         else:
             where = f"model.layers.{layer}"
-            if options.epochs:
+            if options.reconstructs:
                 start = [tensors.copied() for tensors in window] if options.held_out else []
                 with stage("reconstruct", layer):
                     error = reconstruct(learn, tables, window, inputs[:learned], targets[:learned], plan, where)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from hw.division import ceil_divide
 from hw.errors import InputError
 from quant.procedures.latent import BlockFunction, BlockTensors
 
@@ -38,11 +39,12 @@ _SCALE_RATE, _NORM_RATE = 0.05, 0.05  # learning rates relative to that of the d
 
 
 class TrainingPlan(NamedTuple):
-    """How long and how fast: ``rate`` is the peak learning rate of latent weights, in units of their codes.
+    """How long and how fast: ``epochs``, or ``block_steps`` of a reconstruction instead.
 
-    ``soften``: the first share of the steps, in which weights go from clamped latent ones to their codes;
-    ``range_penalty``: weight of activation ranges in the loss; ``table_rate``: peak learning rate of latent codes of
-    embedding and head, where they are in digits. Both in distillation alone.
+    ``rate`` is the peak learning rate of latent weights, in units of their codes. ``soften``: the first share of the
+    steps, in which weights go from clamped latent ones to their codes; ``range_penalty``: weight of activation ranges
+    in the loss; ``table_rate``: peak learning rate of latent codes of embedding and head, where they are in digits.
+    Both in distillation alone.
     """
 
     epochs: int
@@ -52,6 +54,7 @@ class TrainingPlan(NamedTuple):
     soften: float = 0.0
     range_penalty: float = 0.0
     table_rate: float = 0.004
+    block_steps: int | None = None
 
 
 def learning_rate(step: int, steps: int) -> float:
@@ -127,14 +130,15 @@ def reconstruct(
     windows, length = inputs.shape[:2]
     batch = max(1, min(windows, plan.tokens_per_step // length))
     per_epoch = windows // batch
-    steps = plan.epochs * per_epoch
+    steps = plan.epochs * per_epoch if plan.block_steps is None else plan.block_steps
     optimizer, schedule = trainer(window, [], plan.rate, steps)
     generator = torch.Generator().manual_seed(plan.seed)
     error, hard = (torch.zeros((), device=inputs.device) for _ in range(2))
     student = [tensors.soften(hard) for tensors in window] if plan.soften else window
-    for epoch in range(plan.epochs):
+    for epoch in range(ceil_divide(steps, per_epoch)):
         error.zero_()
         order = torch.randperm(windows, generator=generator)[: per_epoch * batch].view(per_epoch, batch)
+        order = order[: steps - epoch * per_epoch]
         for step, chosen in enumerate(order.to(inputs.device), epoch * per_epoch):
             hard.fill_(hardness(step, steps, plan.soften))
             output = inputs[chosen]
@@ -152,7 +156,7 @@ def reconstruct(
             )
     for tensor in (t for tensors in window for part in tensors.trained() for t in part):
         tensor.requires_grad_(False)
-    return (error / per_epoch).item()
+    return (error / len(order)).item()
 
 
 @torch.no_grad()

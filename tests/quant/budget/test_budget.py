@@ -34,19 +34,18 @@ def set_times(monkeypatch, block=0.5, model=0.2):
 
 
 @pytest.mark.parametrize(
-    ("minutes", "epochs", "steps"),
+    ("minutes", "block_steps", "steps"),
     [
-        (1, 4, 32),  # an epoch of 10 blocks, 2 steps each, takes 7 s: four are within the half of 60 s
-        (10, 12, 516),  # more than 12 epochs would learn the text by heart
-        (0.1, 1, 0),  # one epoch whatever it takes
-        (0.2, 1, 0),  # 5 steps are not worth their warm-up
-        (0.3, 1, 11),
+        (1, 8, 32),  # a step of all 10 blocks takes 3.5 s: eight are within the half of 60 s and leave 32 s
+        (10, 24, 516),  # more than 12 epochs of 2 steps would learn the text by heart
+        (0.5, 8, 0),  # four and 16 s left: too few steps of distillation to be worth it, so all goes to blocks
+        (0.05, 0, 0),
     ],
 )
-def test_minutes_become_steps_by_hand(minutes, epochs, steps):
+def test_minutes_become_steps_by_hand(minutes, block_steps, steps):
     times = StepTimes(block_step_s=0.35, model_step_s=1.0)
     plan = plan_for(minutes, times, blocks=10, steps_per_epoch=2)
-    assert (plan.epochs, plan.distill_steps) == (epochs, steps)
+    assert (plan.block_steps, plan.distill_steps) == (block_steps, steps)
 
 
 def test_measured_steps_take_time(tiny):
@@ -71,12 +70,12 @@ def test_a_job_of_minutes_is_the_job_of_its_steps(job, monkeypatch):
     done = quantize(job)
     manifest = done.manifest
     assert manifest.method == "pt-bitnet-full"
-    # 10 windows to learn from, 2 a step, 2 blocks: an epoch takes 5 s; what is left of 6 s is no distillation.
-    assert (manifest.options["epochs"], manifest.options["distill_steps"]) == (1, 0)
+    # A step of both blocks takes 1 s: three in half of 6 s, and in the rest 15 of distillation, which are too few.
+    assert (manifest.options["block_steps"], manifest.options["distill_steps"]) == (6, 0)
     assert manifest.budget == {"minutes": 0.1, "block_step_s": 0.5, "model_step_s": 0.2}
     monkeypatch.setattr(budget, "measure_steps", lambda *_: pytest.fail("measured again"))
     assert quantize(job).folder == done.folder
-    plan = Plan(minutes=0.1, times=StepTimes(block_step_s=0.5, model_step_s=0.2), epochs=1, distill_steps=0)
+    plan = Plan(minutes=0.1, times=StepTimes(block_step_s=0.5, model_step_s=0.2), block_steps=6, distill_steps=0)
     typed = job.model_copy(update={"minutes": None, "method": "pt-bitnet-full", "options": plan.options(TINY)})
     assert quantize(typed).folder == done.folder
 
@@ -92,8 +91,8 @@ def test_a_killed_job_goes_on_with_the_steps_that_it_had(job, monkeypatch, tmp_p
         quantize(job, kill)
     set_times(monkeypatch, block=5, model=5)  # a machine that has become slow
     manifest = quantize(job).manifest
-    assert manifest.options["epochs"] == 12
-    assert manifest.options["distill_steps"] == int((6 - 12 * 2 * 5 * 0.01) / 0.05)
+    assert manifest.options["block_steps"] == 12 * 5
+    assert manifest.options["distill_steps"] == int((6 - 12 * 5 * 2 * 0.01) / 0.05)
     assert manifest.budget["block_step_s"] == 0.01
 
 
@@ -129,7 +128,7 @@ def test_a_damaged_plan_is_one_line(job, monkeypatch, tmp_path):
     quantize(job)
     (path,) = (tmp_path / "models").glob("*/plan-*.json")
     document = json.loads(path.read_text())
-    document["epochs"] = "many"
+    document["block_steps"] = "many"
     path.write_text(json.dumps(document))
-    with pytest.raises(InputError, match=r"plan-\w+\.json: .*'epochs'.*remove it to measure again"):
+    with pytest.raises(InputError, match=r"plan-\w+\.json: .*'block_steps'.*remove it to measure again"):
         quantize(job)

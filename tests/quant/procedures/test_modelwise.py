@@ -74,6 +74,21 @@ def test_reconstruction_brings_a_block_nearer_to_the_float_block(tiny, soften):
     assert not tensors.attention_norm.requires_grad
 
 
+def test_steps_of_a_reconstruction_may_end_within_an_epoch(tiny):
+    """40 windows, 4 a step: 10 steps are an epoch, and as many by either option are the same training."""
+    windows = token_windows(tiny.tokenizer.encode(TEXT), 32, 40, "words")
+    tables, hidden = rotary_tables(tiny.model, 32), embed(tiny.model, windows)
+    function = block_function(tiny.model, True, False)
+
+    def trained(**plan):
+        tensors = rounded(blocks(tiny.model)[0])
+        reconstruct(function, tables, [tensors], hidden, hidden + 0.1, TrainingPlan(2, 0.02, 128, 0, **plan), "block")
+        return tensors.weights[0].latent
+
+    assert torch.equal(trained(), trained(block_steps=20))
+    assert not torch.equal(trained(), trained(block_steps=15))
+
+
 def test_low_rank_correction_brings_a_block_nearer_to_the_float_block(tiny):
     windows = token_windows(tiny.tokenizer.encode(TEXT), 32, 40, "words")
     tables, hidden = rotary_tables(tiny.model, 32), embed(tiny.model, windows)
@@ -175,6 +190,7 @@ CHANGES = [
     {"rank": 1, "distilled": "scales"},
     {"tables": "trained"},
     {"tables": "trained", "distilled": "scales"},
+    {"block_steps": 2},
     {"table_digits": 1},
     {"table_digits": 2, "table_roles": "head", "distilled": "scales"},
 ]
