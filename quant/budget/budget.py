@@ -9,7 +9,7 @@ from quant.budget.measure import measure_steps, steps_per_epoch
 from quant.budget.plan import METHOD, Plan, base_options, plan_for, plan_path, write_plan
 from quant.job import QuantJob, Texts
 from quant.llama.loading import load_model
-from quant.procedures.held_out import check_held_out
+from quant.procedures.student.held_out import check_held_out
 from quant.quantizer import calibration_windows
 from quant.registry import options_for
 from quant.source import Source

@@ -25,7 +25,7 @@ from quant.procedures.latent import BlockFunction, BlockTensors, LatentWeight, b
 from quant.procedures.reconstruct import TrainingPlan, advance, hardness, mixed_precision, trainer
 from quant.procedures.recorded_step import RecordedStep
 from quant.procedures.stopwatch import stage
-from quant.procedures.tables import Tables
+from quant.procedures.student.tables import Tables
 
 __all__ = ["Corpus", "distill", "divergence"]
 

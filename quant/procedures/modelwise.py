@@ -19,7 +19,6 @@ from quant.llama.generate import generate_windows, generation_settings
 from quant.methods.method import GENERATED_LENGTH
 from quant.procedures.calibrate import CalibrationBlock, block_hessians
 from quant.procedures.distill import Corpus, distill, divergence
-from quant.procedures.held_out import Trained, check_held_out, nearer
 from quant.procedures.latent import (
     BlockTensors,
     block_function,
@@ -31,7 +30,8 @@ from quant.procedures.latent import (
 from quant.procedures.linears import solve_linears
 from quant.procedures.reconstruct import TrainingPlan, reconstruct, relative_error, run_in_place
 from quant.procedures.stopwatch import stage
-from quant.procedures.tables import Tables, student_tables
+from quant.procedures.student.held_out import Trained, check_held_out, nearer
+from quant.procedures.student.tables import Tables, student_tables
 from quant.procedures.unfinished_blocks import read_window, write_window
 from quant.procedures.work import Work, Written
 from quant.shapes import LINEAR_KINDS

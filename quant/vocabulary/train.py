@@ -20,7 +20,7 @@ from quant.procedures.distill import distill
 from quant.procedures.latent import BlockTensors, check_blocks
 from quant.procedures.modelwise import corpus_of, generated_text, norms_of, teacher_blocks
 from quant.procedures.reconstruct import TrainingPlan
-from quant.procedures.tables import Tables, tables_of
+from quant.procedures.student.tables import Tables, tables_of
 from quant.quantizer import put_beside
 from quant.source import located, resolve
 from quant.vocabulary.job import TableJob

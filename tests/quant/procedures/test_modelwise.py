@@ -17,7 +17,7 @@ from quant.procedures.carry import carry
 from quant.procedures.distill import Corpus, distill
 from quant.procedures.latent import BlockTensors, block_function, block_tensors, latent_weight, rotary_tables
 from quant.procedures.reconstruct import TrainingPlan, hardness, learning_rate, reconstruct
-from quant.procedures.tables import Tables
+from quant.procedures.student.tables import Tables
 from quant.quantizer import apply_checkpoint, put_beside
 from quant.source import resolve
 from quant.weights.checkpoint import Checkpoint, join_checkpoints

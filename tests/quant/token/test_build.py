@@ -8,7 +8,7 @@ from hw.errors import InputError
 from hw.token.table import looked_up
 from quant.llama.blocks import decoder_linears
 from quant.methods.digits import Options, solve
-from quant.procedures.tables import digit_table
+from quant.procedures.student.tables import digit_table
 from quant.shapes import Experts
 from quant.token.build import _check, token_model
 from quant.token.job import TokenFormat

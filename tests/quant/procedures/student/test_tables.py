@@ -13,7 +13,7 @@ from quant.procedures.carry import carry
 from quant.procedures.distill import Corpus, distill
 from quant.procedures.latent import block_tensors
 from quant.procedures.reconstruct import TrainingPlan
-from quant.procedures.tables import DigitTable, KeptTable, Tables, digit_table, tables_of
+from quant.procedures.student.tables import DigitTable, KeptTable, Tables, digit_table, tables_of
 from quant.quantizer import apply_checkpoint, put_beside
 from quant.source import resolve
 from quant.weights.checkpoint import Checkpoint, join_checkpoints

@@ -7,8 +7,8 @@ from hw.errors import InputError
 from quant.procedures import modelwise
 from quant.procedures.calibrate import token_windows
 from quant.procedures.carry import carry
-from quant.procedures.held_out import nearer
 from quant.procedures.reconstruct import reconstruct
+from quant.procedures.student.held_out import nearer
 from quant.weights.checkpoint import join_checkpoints
 from tests.quant.procedures.test_modelwise import OPTIONS
 from tests.quant.tiny import TEXT, work_on

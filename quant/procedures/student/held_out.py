@@ -9,7 +9,7 @@ from torch import Tensor
 from hw.errors import InputError
 from quant.methods.method import ModelOptions
 from quant.procedures.latent import BlockTensors
-from quant.procedures.tables import Tables
+from quant.procedures.student.tables import Tables
 
 __all__ = ["Trained", "check_held_out", "nearer"]
 
