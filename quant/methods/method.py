@@ -184,8 +184,8 @@ class ModelOptions(MethodOptions):
     ``tables``: whether embedding and head, tied or not, are "kept" or "trained" by distillation too, and then stored as
     float16 beside the codes; their bits are not those of the linears.
     ``table_digits``: balanced-ternary digits of the tables that ``table_roles`` names, 0 = float16. Mean row out,
-    channels balanced, a scale per row (``quant.procedures.student.tables``); their latent codes train at ``table_rate``, in
-    units of codes, whatever ``tables`` says, which is then of the role that is left out.
+    channels balanced, a scale per row (``quant.procedures.student.tables``); their latent codes train at
+    ``table_rate``, in units of codes, whatever ``tables`` says, which is then of the role that is left out.
 
     ``held_out``: calibration windows, the last ones, that nothing is learned from: a block keeps what its
     reconstruction made of it, and the model what distillation made of it, only where that is nearer to full precision
