@@ -1,7 +1,6 @@
 """The compiler: a ``TokenModel`` becomes a memory image and a program for one machine, the same for every token."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 
@@ -10,41 +9,22 @@ from hw.errors import InputError
 from hw.formats import INT8_LIMIT
 from hw.program.image import Header, Image, config_tag
 from hw.program.instructions import ELEMENTS, INDICES, WIDTHS, Instruction, encode
+from hw.program.layout import NOTHING, Kept, Piece, quantizer, rows_of
 from hw.program.machine import INSTRUCTION_BITS, MachineConfig
 from hw.program.memory import Memory, int_words, tiles_of
+from hw.program.sizes import Scratch, Sizes
 from hw.token.decoder import FRACTION, Layer, Parts
 from hw.token.digits import digit_limit, to_digits
 from hw.token.formats import FACTOR_BITS, OPERAND_BITS, WORD_BITS
 from hw.token.hadamard import block_size
-from hw.token.linear import LinearPart
 from hw.token.model import TokenModel
 from hw.token.norm import Norm
-from hw.token.scales import Scale, StoredScales, constant
-from hw.token.table import HEAD_LIMIT, Table, logit_exponents
+from hw.token.scales import Scale
+from hw.token.table import HEAD_LIMIT, logit_exponents
 
 __all__ = ["compiled"]
 
-_CHUNK = 1024  # outputs of one GEMM at most: their stored scales wait in scratch memory
-_NOTHING = Scale(np.int64(0), np.int64(0))
-
-
-class _Scratch(NamedTuple):
-    """First scratch word of every vector."""
-
-    x: int
-    scales: int  # stored scales, gains, constants of channels
-    rotary: int
-    sum: int  # of a linear's parts, before it enters the residual stream; what a norm multiplies
-    query: int
-    key: int
-    value: int
-    score: int
-    value_scales: int
-    output: int  # of the rows of a KV head's group
-    attention: int
-    gate: int
-    up: int
-    end: int
+CHUNK = 1024  # outputs of one GEMM at most: their stored scales wait in scratch memory
 
 
 def compiled(model: TokenModel, machine: MachineConfig) -> Image:
@@ -61,18 +41,13 @@ class _Compiler:
 
     def __init__(self, model: TokenModel, machine: MachineConfig):
         self.model, self.machine = model, machine
-        layer = model.layers[0]
-        self.head_dim = 2 * model.rotary.shape[-1]
-        self.hidden = model.embedding.weights.shape[1]
-        self.heads = _outputs(layer.q) // self.head_dim
-        self.intermediate = _outputs(layer.gate)
-        self.group = self.heads // model.kv_heads
-        self.block = model.form.block
-        self.capacity = ceil_divide(len(model.rotary), self.block) * self.block
-        self._check()
+        self.sizes = sizes = Sizes.of(model)
+        self.head_dim, self.heads, self.group, self.block = sizes.head_dim, sizes.heads, sizes.group, sizes.block
+        self.hidden, self.intermediate, self.capacity = sizes.hidden, sizes.intermediate, sizes.capacity
+        sizes.check(machine, model.form.rotate)
         self.program: list[Instruction] = []
         self.memory, self.layer = Memory(machine), 0
-        self.at = self._scratch()
+        self.at = Scratch.of(sizes, machine, CHUNK)
         self._emit_all()  # once to measure code and data, then with every region in its place
         first = (1 + len(self.program)) * machine.instruction_words
         self.memory, self.program = Memory(machine, first, first + self.memory.filled), []
@@ -148,10 +123,10 @@ class _Compiler:
         self._quantize(at.attention, self.heads * d)
         self._residual("o", layer.o, layer.attention.output_fraction)
 
-    def _group(self, layer: Layer, head: int, keys: "_Kept", values: "_Kept") -> None:
+    def _group(self, layer: Layer, head: int, keys: Kept, values: Kept) -> None:
         """The queries of one KV head over all blocks of the context."""
         at, machine, d, group = self.at, self.machine, self.head_dim, self.group
-        a, words, pitch = layer.attention, machine.words(d), self._output_pitch
+        a, words, pitch = layer.attention, machine.words(d), machine.words(d)
         first = at.query + head * group * words
         self._quantize(first, d, rows=group, factor=a.query_factor)
         begin = len(self.program)
@@ -202,7 +177,7 @@ class _Compiler:
         _, unit = logit_exponents(table)
         smallest = unit + table.rows.bias
         for start, stop in self._chunks(len(table.weights)):
-            where, scales = self._weights(f"head rows {start} to {stop - 1}", _slice(table, start, stop))
+            where, scales = self._weights(f"head rows {start} to {stop - 1}", rows_of(table, start, stop))
             self._load(at.scales, stop - start, "uint16", scales)
             self._emit(
                 "ARGMAX", address=where, planes=table.digits, n=stop - start, k=self.hidden, rows=2,
@@ -231,15 +206,13 @@ class _Compiler:
         self._constant(f"{self._where}{name}", norm.gain, "int16")
         self._emit(
             "NORM", source=at.x, second=at.scales, destination=at.sum, words=self.machine.words(self.hidden),
-            epsilon=norm.epsilon, split=split, **_quantizer(limit, norm.factor),
+            epsilon=norm.epsilon, split=split, **quantizer(limit, norm.factor),
         )  # fmt: skip
 
-    def _quantize(self, source: int, numbers: int, factor: Scale = _NOTHING, rows: int = 1, **more: int) -> None:
+    def _quantize(self, source: int, numbers: int, factor: Scale = NOTHING, rows: int = 1, **more: int) -> None:
         words = self.machine.words(numbers)
         pitch = more.pop("pitch", words)
-        self._emit(
-            "QUANT", source=source, words=words, rows=rows, pitch=pitch, **_quantizer(INT8_LIMIT, factor), **more
-        )
+        self._emit("QUANT", source=source, words=words, rows=rows, pitch=pitch, **quantizer(INT8_LIMIT, factor), **more)
 
     def _linear(self, name: str, parts: Parts, destination: int, bits: int, more: int = 0, onto: bool = False) -> None:
         """GEMMs of a linear's parts, in pieces of outputs; ``more``: fraction bits of the activations' scale."""
@@ -250,9 +223,9 @@ class _Compiler:
                     f"{self._where}{name}: groups of inputs must begin at multiples of the array's {rows} rows, "
                     f"not at {part.start}: use a method without groups, or groups of as many inputs"
                 )
-            for start, stop in self._chunks(_rows(part)):
+            for start, stop in self._chunks(len(part.weights)):
                 label = f"{self._where}{name} part {number} rows {start} to {stop - 1}"
-                where, scales = self._weights(label, _slice(part, start, stop))
+                where, scales = self._weights(label, rows_of(part, start, stop))
                 self._load(self.at.scales, stop - start, "uint16", scales)
                 self._emit(
                     "DEQ", address=where, planes=part.digits, n=stop - start, k=part.stop - part.start, rows=1,
@@ -270,23 +243,23 @@ class _Compiler:
             self._linear(name, parts, at.sum, WORD_BITS, more)
             self._add(at.x, at.sum, at.x)
 
-    def _weights(self, name: str, piece: "_Piece") -> tuple[int, int]:
+    def _weights(self, name: str, piece: Piece) -> tuple[int, int]:
         """Memory words where the packed tiles and the stored scales of a GEMM begin."""
         tiles = tiles_of(to_digits(piece.weights.astype(np.int64), piece.digits), self.machine)
         where = self.memory.put(name, tiles)
         return where, self.memory.put(f"{name}, scales", int_words(piece.scales.words()[None], "uint16", self.machine))
 
-    def _keep(self, source: int, digits: int, name: str) -> "_Kept":
+    def _keep(self, source: int, digits: int, name: str) -> Kept:
         """KV: the new token's K or V of all heads to memory."""
         machine, d, values = self.machine, self.head_dim, name == "V"
-        kept = _Kept.of(self, digits, values)
+        kept = Kept.of(self.sizes, machine, digits, values)
         label = f"{self._where}{name}"
         data = self.memory.leave(label, kept.jump * self.model.kv_heads)
         scales = self.memory.leave(f"{label} scales", kept.scale_jump * self.model.kv_heads)
         self._emit(
             "KV", address=data, stride=kept.stride, jump=kept.jump, scales=scales, source=source,
             words=machine.words(d), rows=self.model.kv_heads, pitch=kept.scale_jump, planes=digits,
-            by_lanes=int(values), **_quantizer(digit_limit(digits)),
+            by_lanes=int(values), **quantizer(digit_limit(digits)),
         )  # fmt: skip
         return kept._replace(data=data, scales=scales)
 
@@ -294,132 +267,6 @@ class _Compiler:
     def _where(self) -> str:
         return f"layer {self.layer}, " if self.layer < len(self.model.layers) else ""
 
-    @property
-    def _output_pitch(self) -> int:
-        return self.machine.words(self.head_dim)
-
     def _chunks(self, outputs: int) -> Iterator[tuple[int, int]]:
-        for start in range(0, outputs, _CHUNK):
-            yield start, min(start + _CHUNK, outputs)
-
-    def _scratch(self) -> _Scratch:
-        """Scratch words; attention and MLP share theirs."""
-        words, block = self.machine.words, self.block
-        x, d, top = words(self.hidden), words(self.head_dim), 0
-        largest = min(
-            _CHUNK, max(self.hidden, self.intermediate, self.heads * self.head_dim, len(self.model.head.weights))
-        )
-
-        def take(count: int) -> int:
-            nonlocal top
-            top += count
-            return top - count
-
-        shared = [take(x), take(max(words(largest), words(block), x)), take(d), take(x)]
-        begin = top
-        attention = [
-            take(self.heads * d), take(self.model.kv_heads * d), take(self.model.kv_heads * d),
-            take(self.group * words(block)), take(words(block)), take(self.group * self._output_pitch),
-            take(self.heads * d),
-        ]  # fmt: skip
-        end, top = top, begin
-        mlp = [take(words(self.intermediate)), take(words(self.intermediate))]
-        found = _Scratch(*shared, *attention, *mlp, end=max(end, top))
-        if found.end > self.machine.scratch_words:
-            raise InputError(
-                f"scratch memory must hold {found.end} words of {self.machine.lanes} lanes for this model, "
-                f"not {self.machine.scratch_words}: give --scratch-words {found.end}"
-            )
-        return found
-
-    def _check(self) -> None:
-        """Refuse a model that the machine has no room or no instruction for."""
-        machine, block = self.machine, self.block
-        rows, lanes = machine.array.rows, machine.lanes
-        folds = max(
-            ceil_divide(max(self.hidden, self.heads * self.head_dim, self.intermediate), rows),
-            2 * ceil_divide(self.hidden, rows),
-            self.group * (ceil_divide(self.head_dim, rows) + ceil_divide(block, rows)),
-        )
-        wrong = {
-            f"heads of a multiple of {lanes} (a number per lane), not {self.head_dim}": self.head_dim % lanes,
-            f"WHT blocks of at least {lanes} numbers, not {block_size(self.head_dim)}": (
-                self.model.form.rotate and block_size(self.head_dim) < lanes
-            ),
-            f"blocks of a power of two of at least {max(machine.stretch, 2 * lanes)} tokens, not {block}: "
-            f"give --block {max(64, machine.stretch)}": block & (block - 1) or block < max(machine.stretch, 2 * lanes),
-            f"at most {machine.row_registers} queries per KV head, not {self.group}": self.group
-            > machine.row_registers,
-            f"at most 255 heads, not {self.heads}": self.heads > 255,
-            f"at least {folds} words of activation buffer, not {machine.activation_words}: "
-            f"give --activation-words {folds}": folds > machine.activation_words,
-        }
-        if found := [what for what, refused in wrong.items() if refused]:
-            raise InputError(f"the machine needs {found[0]}")
-
-
-class _Kept(NamedTuple):
-    """Where K or V of one layer lie: per head ``jump`` memory words of digits and ``scale_jump`` of stored scales."""
-
-    planes: int
-    stride: int  # K: per column tile of tokens; V: per plane
-    jump: int
-    scale_jump: int
-    per_block: int
-    data: int = 0
-    scales: int = 0
-
-    @classmethod
-    def of(cls, compiler: "_Compiler", planes: int, values: bool) -> "_Kept":
-        """Sizes for as many tokens as the context has."""
-        machine, d, tokens = compiler.machine, compiler.head_dim, compiler.capacity
-        rows, cols, tile = machine.array.rows, machine.array.cols, machine.tile_words
-        if values:  # per channel tile and plane, the lanes of all tokens
-            stride = tokens // rows * tile
-            jump, per_block = ceil_divide(d, cols) * planes * stride, compiler.block // rows * tile
-        else:  # per column tile of tokens, planes and folds of the channels
-            stride = planes * ceil_divide(d, rows) * tile
-            jump, per_block = tokens // cols * stride, compiler.block // cols * stride
-        return cls(planes, stride, jump, tokens * 2 // machine.word_bytes, per_block)
-
-    def data_of(self, head: int) -> int:
-        """First memory word of a head's digits."""
-        return self.data + head * self.jump
-
-    def scales_of(self, head: int) -> int:
-        """First memory word of a head's stored scales."""
-        return self.scales + head * self.scale_jump
-
-
-class _Piece(NamedTuple):
-    """Some outputs of a linear or table."""
-
-    weights: np.ndarray
-    digits: int
-    scales: StoredScales
-
-
-def _slice(whole: LinearPart | Table, start: int, stop: int) -> _Piece:
-    scales = whole.constants.rows if isinstance(whole, LinearPart) else whole.rows
-    scales = StoredScales(scales.mantissa[start:stop], scales.exponent[start:stop], scales.bias)
-    return _Piece(whole.weights[start:stop], whole.digits, scales)
-
-
-def _quantizer(limit: int, factor: Scale = _NOTHING) -> dict[str, int]:
-    """Fields of a quantization."""
-    inverse = constant(1 / limit)
-    return {
-        "limit": limit,
-        "inverse_mantissa": int(inverse.mantissa),
-        "inverse_exponent": int(inverse.exponent),
-        "factor_mantissa": int(factor.mantissa),
-        "factor_exponent": int(factor.exponent),
-    }
-
-
-def _rows(part: LinearPart) -> int:
-    return len(part.weights)
-
-
-def _outputs(parts: Parts) -> int:
-    return _rows(parts[0])
+        for start in range(0, outputs, CHUNK):
+            yield start, min(start + CHUNK, outputs)

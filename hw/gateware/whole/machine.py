@@ -8,7 +8,7 @@ from amaranth.lib.wiring import Component, In, Out, connect, flipped
 from hw.gateware.core import Core
 from hw.gateware.whole.activations import ActivationBuffer
 from hw.gateware.whole.loader import Loader
-from hw.gateware.whole.ports import ADDRESS_BITS, POSITION_BITS, InstructionLayout, request_layout, write_layout
+from hw.gateware.whole.ports import ADDRESS_BITS, POSITION_BITS, InstructionLayout, log2, request_layout, write_layout
 from hw.gateware.whole.reader import MemoryReader
 from hw.gateware.whole.vector_unit import VectorUnit
 from hw.program.image import HEADER_FIELDS, MAGIC, config_tag
@@ -21,10 +21,6 @@ __all__ = ["FETCHED", "Machine"]
 FETCHED = 8  # instructions of one burst
 _PATIENCE_BITS = 16  # edges that memory may stay silent, as a power of two
 _GEMMS = ("DEQ", "SCORE", "OACC", "ARGMAX")
-
-
-def _log2(size: int) -> int:
-    return size.bit_length() - 1
 
 
 class Machine(Component):
@@ -88,7 +84,7 @@ class Machine(Component):
             vector.position.eq(self.position),
             vector.block.eq(self.block),
             vector.block_bits.eq(self.header["block_bits"]),
-            vector.visible.eq(self.visible >> _log2(machine.lanes)),
+            vector.visible.eq(self.visible >> log2(machine.lanes)),
             vector.load.eq(loader.write),
             vector.load_address.eq(loader.address),
             vector.load_word.eq(loader.word),
@@ -101,7 +97,7 @@ class Machine(Component):
             activations.tokens.eq(one.rows),
             loader.destination.eq(one.destination),
             loader.element.eq(one.element),
-            loader.words.eq(Mux(one.by_block, self.visible >> _log2(machine.lanes), one.words)),
+            loader.words.eq(Mux(one.by_block, self.visible >> log2(machine.lanes), one.words)),
             self.operation.eq(one.operation),
         ]
         self._descriptor(m)
@@ -120,7 +116,7 @@ class Machine(Component):
             whole.eq(Const(1) << self.header["block_bits"]),
             left.eq(self.position + 1 - (self.block << self.header["block_bits"])),
         ]
-        rounded = Mux(left > whole, whole, left) + (stretch - 1) >> _log2(stretch) << _log2(stretch)
+        rounded = Mux(left > whole, whole, left) + (stretch - 1) >> log2(stretch) << log2(stretch)
         m.d.sync += self.visible.eq(rounded)  # settled long before an instruction reads it
 
     def _descriptor(self, m: Module) -> None:
@@ -131,10 +127,10 @@ class Machine(Component):
         self.folds, self.columns = folds, columns = Signal(16), Signal(16)
         self.bursts, self.words_of_burst = Signal(16), Signal(ADDRESS_BITS)
         m.d.sync += [
-            folds.eq(k + array.rows - 1 >> _log2(array.rows)),
-            columns.eq(n + array.cols - 1 >> _log2(array.cols)),
+            folds.eq(k + array.rows - 1 >> log2(array.rows)),
+            columns.eq(n + array.cols - 1 >> log2(array.cols)),
         ]
-        per_plane = folds << _log2(machine.tile_words)
+        per_plane = folds << log2(machine.tile_words)
         self.tiles = Signal(ADDRESS_BITS)
         m.d.sync += [
             self.tiles.eq(columns * one.planes),
@@ -158,12 +154,12 @@ class Machine(Component):
         machine, words = self.machine, self.machine.instruction_words
         m.submodules.fetched = fetched = Memory(shape=INSTRUCTION_BITS, depth=FETCHED, init=[])
         read, write = fetched.read_port(), fetched.write_port()
-        tag, filled = Signal(24 - _log2(FETCHED)), Signal()
+        tag, filled = Signal(24 - log2(FETCHED)), Signal()
         gathered = Signal(INSTRUCTION_BITS)
         part, slot = Signal(range(max(2, words))), Signal(range(FETCHED))
         whole = Cat(gathered, self.words.payload)[-INSTRUCTION_BITS:] if words > 1 else self.words.payload
         ready, silent = Signal(), Signal(self.patience_bits)
-        m.d.comb += [read.addr.eq(self.number[: _log2(FETCHED)]), write.addr.eq(slot), write.data.eq(whole)]
+        m.d.comb += [read.addr.eq(self.number[: log2(FETCHED)]), write.addr.eq(slot), write.data.eq(whole)]
         m.d.comb += self.vector.clear.eq(0)
         to_core, to_loader = Signal(), Signal()
         m.d.comb += [
@@ -230,9 +226,9 @@ class Machine(Component):
                         self._stop(m, Status.CONTEXT_FULL)
             with m.State("FETCH"):
                 m.next = "CHECK"
-                with m.If(~filled | (tag != self.number[_log2(FETCHED) :])):
-                    m.d.sync += [tag.eq(self.number[_log2(FETCHED) :]), filled.eq(1), slot.eq(0), part.eq(0)]
-                    first = (self.number[_log2(FETCHED) :] << _log2(FETCHED)) + 1 << _log2(words)
+                with m.If(~filled | (tag != self.number[log2(FETCHED) :])):
+                    m.d.sync += [tag.eq(self.number[log2(FETCHED) :]), filled.eq(1), slot.eq(0), part.eq(0)]
+                    first = (self.number[log2(FETCHED) :] << log2(FETCHED)) + 1 << log2(words)
                     ask(first, FETCHED * words)
                     m.next = "FETCH WORDS"
             with m.State("FETCH WORDS"):
@@ -306,7 +302,7 @@ class Machine(Component):
         one, array = self.one, self.machine.array
         product, base = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
         index = Array([Const(0, POSITION_BITS), self.token, self.position, self.block])[one.index]
-        tiles = self.position >> _log2(array.cols)  # K: column tiles of tokens in front of this one's
+        tiles = self.position >> log2(array.cols)  # K: column tiles of tokens in front of this one's
         index = Mux(self._is("KV"), Mux(one.by_lanes, 0, tiles), index)
         with m.State("ADDRESS"):
             m.d.sync += [product.eq(one.stride * index), base.eq(one.address)]

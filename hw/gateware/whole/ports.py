@@ -13,6 +13,7 @@ __all__ = [
     "InstructionLayout",
     "RowState",
     "ScaleLayout",
+    "log2",
     "request_layout",
     "write_layout",
 ]
@@ -41,3 +42,8 @@ def write_layout(machine: MachineConfig) -> data.StructLayout:
     return data.StructLayout(
         {"address": ADDRESS_BITS, "data": machine.array.weight_bus_bits, "mask": machine.word_bytes}
     )
+
+
+def log2(size: int) -> int:
+    """The exponent of a power of two."""
+    return size.bit_length() - 1
