@@ -22,7 +22,7 @@ plain = $(if $(options),$(error $(firstword $(options)) is no option of make $@,
 .DEFAULT_GOAL := help
 .PHONY: help sim quant verilog bitstream gates whatif compare explore notebook claims demo list table run integer kv vocabulary rewrite export check-export task swap results workload replay mappings dram \
   references bench bench-quant host simulate boards resources vector wave diagram array-options completion docs docs-site \
-  test test-fast test-slow test-rtl test-nojit test-bounds fuzz mutate lint clean
+  test test-fast test-slow test-rtl test-nojit test-bounds fuzz mutate lint sbom clean
 
 help: ## this list; `make X NAME=value` is `tritforge X --name value`
 	$(plain)
@@ -197,6 +197,11 @@ docs: $(VENV)/.hw ## the generated tables and pictures of README and docs
 docs-site: $(VENV)/.core ## the pages of docs/ as a site in build/site/, to be read without a network
 	$(plain)
 	@$(PIP) -e '.[site]' && NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet --strict && echo "wrote build/site/index.html"
+
+sbom: $(VENV)/.base ## the tested set of packages as CycloneDX: build/sbom.json
+	$(plain)
+	@$(PIP) 'cyclonedx-bom>=7' && mkdir -p build && $(VENV)/bin/cyclonedx-py requirements constraints.txt --pyproject pyproject.toml \
+	--output-reproducible -o build/sbom.json && echo "wrote build/sbom.json"
 
 clean: ## remove build/ (results, caches, fetched weights), not .venv
 	$(plain)

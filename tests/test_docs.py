@@ -13,11 +13,14 @@ import pytest
 from energy.__main__ import COMMANDS as ENERGY
 from energy.commands.listing import NAMES
 from energy.console import COMMANDS
+from energy.costs.sources import load_source
 from energy.study.document import load_study
 from hw.__main__ import COMMANDS as HW
 from hw.cli import command_line
+from hw.config import load_array
 from quant.__main__ import COMMANDS as QUANT
 from sim.__main__ import COMMANDS as SIM
+from sim.memory import load_memory
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -33,7 +36,7 @@ TARGETS = set(re.findall(r"^([a-z][a-z-]*):", MAKEFILE, re.MULTILINE))
 STARTS = re.compile(r"(?:\.venv/bin/)?(tritforge|make|python3? -m (?:hw|quant|sim|energy))(?=\s|$)(.*)")
 PLACEHOLDER = re.compile(r"(^|[\s=])(\.\.\.|…|[A-Z]+\|[A-Z|]+|X)(\s|$)")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-TUTORIALS = (ROOT / "docs" / "tutorials.md").read_text(encoding="utf-8")
+LOADERS = {"array": load_array, "memory": load_memory, "costs": load_source, "whatif": load_study}
 LACKS = re.compile("arguments are required|one of the arguments|expected one arg|must be one of .*, not '[A-Z]+'")
 ON_DISK = re.compile(r"[/.~*$]|^[A-Z]|^\d+x\d+$|:")  # of a value that is no name: a file, a placeholder, a size
 
@@ -156,22 +159,48 @@ def test_there_are_commands_snippets_and_links_to_check():
     assert any(True for _ in snippets())
 
 
-def test_the_site_builds_without_warnings_and_needs_no_network(tmp_path):
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The site, built without a warning."""
     if importlib.util.find_spec("material") is None:
         pytest.skip("needs the site extra")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    written = {page.stem: page.read_text(encoding="utf-8") for page in tmp_path.glob("*.html")}
+    return folder
+
+
+def test_the_site_needs_no_network(site):
+    written = {page.stem: page.read_text(encoding="utf-8") for page in site.glob("*.html")}
     assert {page.stem for page in PAGES if page.parent.name == "docs"} <= written.keys()
     for page, text in written.items():
         loaded = re.findall(r'<(?:script|img|link rel="stylesheet")[^>]*(?:src|href)="?(https?:[^" >]+)', text)
         assert loaded == [], page
 
 
-@pytest.mark.parametrize("body", [body for language, body in FENCE.findall(TUTORIALS) if language == "yaml"])
-def test_the_study_of_the_tutorial_is_one(body, tmp_path):
-    path = tmp_path / "my.yaml"
+def documents():
+    """YAML of every page that says which kind of document it is."""
+    for page in PAGES:
+        for number, (language, body) in enumerate(FENCE.findall(page.read_text(encoding="utf-8"))):
+            if language == "yaml" and (kind := re.search(r"^schema: tritforge[.](\w+)[.]\d+$", body, re.MULTILINE)):
+                yield pytest.param(kind[1], body, id=f"{page.name} {number} {kind[1]}")
+
+
+@pytest.mark.parametrize(("kind", "body"), list(documents()))
+def test_a_document_of_a_page_is_one(kind, body, tmp_path):
+    path = tmp_path / "mine.yaml"
     path.write_text(body, encoding="utf-8")
-    study = load_study(str(path))
-    assert study.axes
+    loaded = LOADERS[kind](str(path))
+    assert loaded.name in body
+
+
+def test_every_kind_of_document_that_a_how_to_adds_is_shown():
+    assert {one.values[0] for one in documents()} >= {"array", "memory", "costs", "whatif"}
+
+
+def test_the_site_has_the_reference_of_names_and_fields(site):
+    names, fields = ((site / f"{page}.html").read_text(encoding="utf-8") for page in ("reference", "schemas"))
+    assert "quantize_tokens" in names
+    assert "Per-token symmetric int8" in names
+    assert "weight_bus_bits" in fields

@@ -52,6 +52,7 @@ PAGES = (  # those rendered here
     Path("docs") / "machines.md",
     Path("docs") / "claims.md",
     Path("docs") / "energy.md",
+    Path("docs") / "limits.md",
     Path("docs") / "rooms.md",
 )
 _MAIN_RESULT = RESULTS / "sim-llama2-7b.json"
@@ -235,6 +236,11 @@ def _latency_table() -> str:
     return f"{markdown_table(header, rows)}\n\n{where}"
 
 
+def _main_notes() -> str:
+    """What the README's main job says of itself."""
+    return "\n".join(f"- {note}" for note in json.loads(_MAIN_RESULT.read_text(encoding="utf-8"))["notes"])
+
+
 _TABLES: dict[str, Callable[[], str]] = {
     "savings": _savings_table,
     "machines": _machines_table,
@@ -248,6 +254,7 @@ _TABLES: dict[str, Callable[[], str]] = {
     "studies": partial(studies_text, _STUDIES),
     "fpga-power": partial(fpga_table, _FPGA),
     "explorer-latency": _latency_table,
+    "limits-notes": _main_notes,
     "attention": partial(attention_table, _ATTENTION),
     "attention-quality": partial(quality_table, _ATTENTION, RESULTS / "kv.json"),
     "holds": partial(holds_table, _HOLDS),
