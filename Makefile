@@ -55,8 +55,8 @@ compare: $(if $(value DESIGNS),$(VENV)/.core,$(VENV)/.quant) ## METHODS of quant
 explore: $(VENV)/.core ## a local page on which sliders and choices redraw a design beside its rivals: PORT=8765
 	@$(TRITFORGE) $@ $(words)
 
-notebook: $(VENV)/.core ## a notebook from a model to a decision in ten cells, executed: OUT=decision.ipynb
-	@$(PIP) -e '.[notebook]' && $(TRITFORGE) $@ $(words)
+notebook: $(VENV)/.notebook ## a notebook from a model to a decision in ten cells, executed: OUT=decision.ipynb
+	@$(TRITFORGE) $@ $(words)
 
 claims: $(VENV)/.core ## where 91 % less compute energy and half of the latency hold, and where not
 	@$(TRITFORGE) $@ $(words)
@@ -67,8 +67,8 @@ demo: $(VENV)/.quant $(VENV)/.hw ## MODEL=file.bin (llama2.c) writes on the comp
 list: $(VENV)/.core ## what is known by name: WHAT=models, arrays, memories, costs, methods, boards, studies, ...
 	@$(TRITFORGE) $@ $(words)
 
-table: $(VENV)/.core ## finished results in SOURCE as one table OUT=file.parquet, .arrow or .csv: ROWS=ops, phases, ...
-	@$(PIP) -e '.[studies]' && $(TRITFORGE) $@ $(words)
+table: $(VENV)/.studies ## finished results in SOURCE as one table OUT=file.parquet, .arrow or .csv: ROWS=ops, phases, ...
+	@$(TRITFORGE) $@ $(words)
 
 run: $(VENV)/.core ## one machine without baselines and energies: ops, causes, timeline
 	@$(TRITFORGE) $@ $(words)
@@ -88,8 +88,8 @@ rewrite: $(VENV)/.quant ## other weights with the same function: MODEL, OUT, and
 export: $(VENV)/.quant ## a finished run of CHECKPOINT in FORMAT=hf, bitnet, gguf-tq2_0, ...: to folder OUT
 	@$(TRITFORGE) $@ $(words)
 
-check-export: $(VENV)/.quant ## CHECKPOINT beside its export in FORMAT, in transformers or llama.cpp: tokens, perplexity
-	@$(PIP) -e '.[runtimes]' && $(TRITFORGE) $@ $(words)
+check-export: $(VENV)/.runtimes ## CHECKPOINT beside its export in FORMAT, in transformers or llama.cpp: tokens, perplexity
+	@$(TRITFORGE) $@ $(words)
 
 task: $(VENV)/.quant ## rows of the finished run CHECKPOINT tuned to the text CALIB, trits frozen: a task vector OUT
 	@$(TRITFORGE) $@ $(words)
@@ -237,6 +237,18 @@ $(VENV)/.test: $(VENV)/.quant $(VENV)/.hw
 	@command -v iverilog >/dev/null || $(call apt,iverilog)
 	@echo "installing the test tools (once)" >&2
 	@$(PIP) -e '.[quant,hw,test]' && touch $@
+
+$(VENV)/.notebook: $(VENV)/.core
+	@echo "installing Jupyter's kernel (once)" >&2
+	@$(PIP) -e '.[notebook]' && touch $@
+
+$(VENV)/.runtimes: $(VENV)/.quant
+	@echo "installing llama.cpp (once)" >&2
+	@$(PIP) -e '.[runtimes]' && touch $@
+
+$(VENV)/.studies: $(VENV)/.core
+	@echo "installing pyarrow (once)" >&2
+	@$(PIP) -e '.[studies]' && touch $@
 
 $(VENV)/.fuzz: $(VENV)/.test
 	@echo "installing atheris (once)" >&2

@@ -26,7 +26,7 @@ def make(tmp_path):
     script.write_text(CONSOLE)
     script.chmod(0o755)
     (script.parent / "python").symlink_to(sys.executable)
-    for stamp in (".base", ".core", ".quant", ".hw", ".boards", ".test"):
+    for stamp in (".base", ".core", ".quant", ".hw", ".boards", ".studies", ".notebook", ".runtimes", ".test"):
         (stamps / stamp).touch()
         os.utime(stamps / stamp, (2**32, 2**32))
 
