@@ -143,6 +143,11 @@ class BlockOptions(WeightOnlyOptions):
         return False
 
     @property
+    def preprocesses(self) -> bool:
+        """Whether the float model is changed (``quant.procedures.tuned.preprocess``) after a first pass, before the last."""
+        return False
+
+    @property
     def factors_at(self) -> float:
         """Rate of factors of the inputs (``quant.procedures.input_factors``) that are learned too; 0: none."""
         return 0.0

@@ -28,6 +28,7 @@ from quant.procedures.latent import (
 )
 from quant.procedures.reconstruct import mixed_precision, run_in_place
 from quant.procedures.stopwatch import stage
+from quant.procedures.tuned.preprocess import merge_adapters
 from quant.procedures.work import Work, Written
 from quant.shapes import LINEAR_KINDS
 from quant.weights.checkpoint import Checkpoint, write_checkpoint
@@ -43,6 +44,9 @@ def fit_blocks(work: Work) -> Written:
     """
     model, options = work.loaded.model, work.options
     check_blocks(work.loaded, work.windows.shape[1])
+    if options.preprocesses:
+        once = options.model_copy(update={"preprocess_steps": 0})
+        merge_adapters(work, lambda: fit_blocks(work._replace(options=once, parts=work.parts / "first")).parts)
     windows = work.windows.to(next(model.parameters()).device)
     compiled = windows.device.type == "cuda"
     teach, learn = (block_function(model, int8, compiled) for int8 in (False, options.int8_calibration))

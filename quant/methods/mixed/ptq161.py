@@ -5,6 +5,7 @@ Ref: PTQ1.61, arXiv 2502.13179 (ACL 2025), sections 3.2 and 3.3; code zjq0455/PT
 whose range is that of the whole row; the others are ``r1 r2' * (alpha sign(w - mu) + mu)`` with ``alpha = mean|w|``,
 ``mu = mean(w)`` (the paper's formula has no mu), of which alpha, r1 and r2 are learned against the float block's
 outputs on the float and on the quantized prefix: squared errors, and logarithms of cosines; AdamW, a window a step.
+Its preprocessing (section 3.4) is ``quant.procedures.tuned.preprocess``, off by default.
 Differences: linears that read one input share r2, which is folded into what makes the input
 (``quant.procedures.input_factors``), and in the code each linear has its own; ``sign(0)`` is +1; windows come in random
 order; products of scales are float16.
@@ -30,7 +31,10 @@ _LEAST_PEAK = 1e-5
 class Options(BlockOptions):
     """``kept``: share of the input channels at 4 bits; ``block_rate`` of alpha, ``factor_rate`` of r1 and r2.
 
-    A comment in the code has 9e-5 and 9e-3 for OPT and LLaMA-2.
+    A comment in the code has 9e-5 and 9e-3 for OPT and LLaMA-2. ``preprocess_steps``, 0 for none: steps of two windows
+    in which a change of ``preprocess_rank`` of the float weights is learned at ``preprocess_rate`` on the model that a
+    first pass quantized (10 000 in the paper), on the calibration text and ``preprocess_windows`` of 512 tokens that
+    the model writes; a second pass then quantizes the changed weights.
     """
 
     kept: Annotated[float, Field(gt=0, le=0.4)] = 0.2
@@ -38,6 +42,15 @@ class Options(BlockOptions):
     block_rate: Annotated[float, Field(gt=0)] = 5e-4
     factor_rate: Annotated[float, Field(gt=0)] = 1e-3
     block_tokens_per_step: Annotated[int, Field(ge=1)] = 2048
+    preprocess_steps: Annotated[int, Field(ge=0)] = 0
+    preprocess_rank: Annotated[int, Field(ge=1)] = 64
+    preprocess_rate: Annotated[float, Field(gt=0)] = 1e-4
+    preprocess_windows: Annotated[int, Field(ge=0)] = 4096
+
+    @property
+    def preprocesses(self) -> bool:
+        """See ``BlockOptions``."""
+        return self.preprocess_steps > 0
 
     @property
     def both_streams(self) -> bool:

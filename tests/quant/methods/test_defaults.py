@@ -46,7 +46,10 @@ DEFAULTS = {
     "sherry": FULL | {"group": 128, "feedback": True, "damping": 0.01},
     # PTQ1.61: a fifth at 4 bits, 20 epochs, 5e-4 and 1e-3, a window of 2048 tokens a step
     "ptq1.61": A16
-    | {"kept": 0.2, "epochs": 20, "block_rate": 5e-4, "factor_rate": 1e-3, "block_tokens_per_step": 2048},
+    | {
+        "kept": 0.2, "epochs": 20, "block_rate": 5e-4, "factor_rate": 1e-3, "block_tokens_per_step": 2048,
+        "preprocess_steps": 0, "preprocess_rank": 64, "preprocess_rate": 1e-4, "preprocess_windows": 4096,
+    },
     # SliM-LLM: blocks of 128, percdamp 0.01, lambda 1; + : 50 epochs at 1e-2, a window of 2048 tokens a step
     "slim-llm": A16 | ALLOCATION | {"ranges": "fitted", "balance": 1.0},
     "slim-llm+": A16 | ALLOCATION | {"epochs": 50, "block_rate": 0.01, "block_tokens_per_step": 2048},
