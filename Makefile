@@ -20,8 +20,8 @@ words = $(foreach name,$(options),$(if $(value $(name)),$(call quoted,$(name)=$(
 plain = $(if $(options),$(error $(firstword $(options)) is no option of make $@, which takes $(or $(1),none)))
 
 .DEFAULT_GOAL := help
-.PHONY: help sim quant verilog bitstream gates whatif compare explore notebook claims demo list table run integer kv vocabulary rewrite export check-export task swap results workload replay mappings dram \
-  references bench bench-quant host simulate boards resources vector wave diagram array-options completion docs docs-site \
+.PHONY: help sim quant verilog bitstream gates whatif compare explore notebook claims demo list table run integer kv vocabulary rewrite export check-export task swap results budget workload replay mappings dram \
+  references bench bench-quant host simulate boards resources vector disassemble wave diagram array-options completion docs docs-site \
   test test-fast test-slow test-rtl test-nojit test-bounds fuzz mutate lint sbom clean
 
 help: ## this list; `make X NAME=value` is `tritforge X --name value`
@@ -76,6 +76,9 @@ run: $(VENV)/.core ## one machine without baselines and energies: ops, causes, t
 integer: $(VENV)/.quant ## MODEL in integers alone, embedding to greedy token: text, and perplexity on TEXT
 	@$(TRITFORGE) $@ $(words)
 
+program: $(VENV)/.quant ## MODEL as the image that the whole-token machine runs: weights, tables, sequences of operations
+	@$(TRITFORGE) $@ $(words)
+
 kv: $(VENV)/.quant ## MODEL over formats of K and V (KV='digits:4 kivi:2'), its own weights and RUNS: perplexity, worst head
 	@$(TRITFORGE) $@ $(words)
 
@@ -95,6 +98,9 @@ task: $(VENV)/.quant ## rows of the finished run CHECKPOINT tuned to the text CA
 	@$(TRITFORGE) $@ $(words)
 
 swap: $(VENV)/.quant ## the run CHECKPOINT with the task vector TASK on the same trits: to folder OUT
+	@$(TRITFORGE) $@ $(words)
+
+budget: $(VENV)/.core ## cycles of a token on the whole-token machine, operation by operation
 	@$(TRITFORGE) $@ $(words)
 
 workload: $(VENV)/.core ## matrix products of MODEL's step PHASE as a file OUT in FORMAT=csv, scale-sim or zigzag
@@ -134,6 +140,9 @@ resources: $(VENV)/.hw ## tables, flip-flops and clock of ARRAY on an FPGA
 	@$(TRITFORGE) $@ $(words)
 
 vector: $(VENV)/.hw ## the vector unit's blocks: latency, tables and multipliers on ECP5; Verilog into OUT
+	@$(TRITFORGE) $@ $(words)
+
+disassemble: $(VENV)/.core ## the operations of an image of the whole-token machine, as text
 	@$(TRITFORGE) $@ $(words)
 
 wave: $(VENV)/.hw ## a waveform of every signal of one GEMM
