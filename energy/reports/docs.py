@@ -18,6 +18,7 @@ from energy.reports.claims import CLAIMS_TABLES
 from energy.reports.comparison import comparison_markdown
 from energy.reports.family import family_table, measure_family
 from energy.reports.holds import holds_table, measure_holds
+from energy.reports.method_picture import draw_methods, measure_energies, methods_text
 from energy.reports.rooms import rooms
 from energy.reports.rows import SAVINGS, latency_rows, percent, reduction_rows, si
 from energy.reports.sources.fpga import fpga_table, measure_fpga
@@ -35,7 +36,7 @@ from hw.tables import TABLES as HW_TABLES
 from quant.shapes import load_shape
 from quant.tables import TABLES
 
-__all__ = ["PAGES", "RESULTS", "draw_picture", "measure", "render_file", "write_perplexities"]
+__all__ = ["PAGES", "RESULTS", "draw_method_picture", "draw_picture", "measure", "render_file", "write_perplexities"]
 
 RESULTS = Path("docs") / "results"
 PAGES = (  # those rendered here
@@ -69,6 +70,10 @@ _JOBS = {  # what `make docs` simulates again
     RESULTS / "sim-llama2-70b-2048.json": Job(model="llama2-70b", prefill=2048, kv_bits=8),
 }
 
+_COMPARED = RESULTS / "compare-smollm2-135m.json"
+_ENERGIES = RESULTS / "method-energies.json"
+_METHODS_PICTURE = Path("docs") / "images" / "methods.svg"
+
 _RIVALS = Rivals(rivals="int8,fp16,w2a8", rival_bus="balanced")
 
 _PARTS = {"compute": COMPUTE, "SRAM": ("sram",), "DRAM": DRAM_PARTS, "leakage": ("leakage",)}
@@ -85,6 +90,7 @@ def measure() -> list[Path]:
     measure_family(_FAMILY)
     measure_sources(_SOURCES)
     measure_fpga(_FPGA)
+    measure_energies(_ENERGIES, _COMPARED)
     write_perplexities()
     measure_studies(_STUDIES)
     return [*_JOBS, _HOLDS, _FAMILY, _ATTENTION, _SOURCES, _FPGA, METHODS_FILE, _STUDIES]
@@ -222,9 +228,19 @@ def _sources_table() -> str:
     return markdown_table(header, rows)
 
 
+def _quantization_rows() -> list[dict]:
+    return json.loads((RESULTS / "quantization.json").read_text(encoding="utf-8"))["rows"]
+
+
+def draw_method_picture() -> Path:
+    """Draw accuracy against true bits from the committed results; where it is."""
+    draw_methods(_METHODS_PICTURE, _quantization_rows(), _ENERGIES)
+    return _METHODS_PICTURE
+
+
 def _methods_table() -> str:
     """Quantizers at full calibration: accuracy, bits and simulated cost."""
-    document = json.loads((RESULTS / "compare-smollm2-135m.json").read_text(encoding="utf-8"))
+    document = json.loads(_COMPARED.read_text(encoding="utf-8"))
     return comparison_markdown(Comparison(**{name: document[name] for name in Comparison.model_fields}))
 
 
@@ -242,6 +258,7 @@ def _main_notes() -> str:
 
 
 _TABLES: dict[str, Callable[[], str]] = {
+    "methods-picture": lambda: methods_text(_quantization_rows(), _ENERGIES),
     "savings": _savings_table,
     "machines": _machines_table,
     "paper": _paper_table,

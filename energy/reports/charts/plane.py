@@ -26,6 +26,8 @@ class Point(NamedTuple):
     label: str = ""  # of a kind that is not strong: where there is room
     kind: str = "rival"  # class of the style sheet
     square: bool = False
+    fill: str = ""  # a colour of its own, beside its kind's
+    crossed: bool = False  # not to be used
     low: float | None = None  # of y
     high: float | None = None
 
@@ -45,8 +47,9 @@ def plane(
     title: str,
     description: str,
     height: int = 340,
+    keys: Sequence[tuple[str, str]] = (),
 ) -> Markup:
-    """Points above lines above the grid."""
+    """Points above lines above the grid; ``keys``: colours and what they mean, in the upper right corner."""
     xs = [point.x for point in points] + [x for line in lines for x, _ in line.points]
     ys = [value for point in points for value in (point.y, point.low or 0.0, point.high or 0.0)]
     ys += [y for line in lines for _, y in line.points]
@@ -62,6 +65,7 @@ def plane(
         *(_line(line, x, y, height) for line in lines),
         *(_range(point, x, y, height) for point in points),
         *(_mark(point, spot) for point, spot in sorted(zip(points, spots, strict=True), key=_is_strong)),
+        *_keys(keys),
         *_labels(points, spots, [_down(y.at(tick), height) for tick in y.ticks], height),
     )
 
@@ -117,13 +121,33 @@ def _range(point: Point, x: Logarithmic, y: Logarithmic, height: float) -> Marku
 def _mark(point: Point, spot: tuple[float, float]) -> Markup:
     title, (at, down) = element("title", point.tip), spot
     kind = f"mark {point.kind}"
+    own = {"style": f"fill:{point.fill}"} if point.fill else {}
     focus = {"tabindex": 0, "role": "img", "aria_label": point.tip} if point.label else {}
-    if not point.square:
-        return element("circle", title, cx=share(at), cy=down, r=_MARK, class_=kind, **focus)
     moved = f"translate({-_MARK:g} {-_MARK:g})"
-    return element(
-        "rect", title, x=share(at), y=down, width=2 * _MARK, height=2 * _MARK, transform=moved, class_=kind, **focus
-    )
+    if point.square:
+        size = 2 * _MARK
+        place = {"x": share(at), "y": down, "width": size, "height": size, "transform": moved}
+        mark = element("rect", title, **place, class_=kind, **own, **focus)
+    else:
+        mark = element("circle", title, cx=share(at), cy=down, r=_MARK, class_=kind, **own, **focus)
+    return (_cross(at, down) if point.crossed else Markup("")) + mark
+
+
+def _cross(at: float, down: float) -> Markup:
+    """Two strokes behind a mark and beyond it."""
+    reach = _MARK + 4
+    strokes = [element("line", x1=-reach, y1=-reach * turn, x2=reach, y2=reach * turn) for turn in (1, -1)]
+    return element("svg", element("g", *strokes, class_="cross"), x=share(at), y=down, overflow="visible")
+
+
+def _keys(keys: Sequence[tuple[str, str]]) -> list[Markup]:
+    """A square of each colour and its meaning, below each other."""
+    found = []
+    for number, (colour, meaning) in enumerate(keys):
+        down = _TOP + 8 + 16 * number
+        found.append(element("rect", x="100%", y=down, width=10, height=10, transform="translate(-92 0)", fill=colour))
+        found.append(element("text", meaning, x="100%", y=down + 9, transform="translate(-78 0)", class_="key"))
+    return found
 
 
 def _labels(
