@@ -11,7 +11,7 @@ from energy.explorer.controls import Control, controls
 from energy.explorer.exports import command_of
 from energy.explorer.figures import area_figure, area_parts, map_figure
 from energy.explorer.state import PIN, State, address
-from energy.reports.difference import difference_sentences
+from energy.reports.difference import difference_sentences, difference_verdict
 from energy.reports.numbers import significant, thin
 from energy.reports.pages.document import legend, render
 from energy.reports.pages.job_figures import (
@@ -84,6 +84,7 @@ def result_html(state: State, pinned: State | None) -> tuple[str, bool]:
     """
     answer = drawn(state)
     before = None if pinned is None else drawn(pinned)
+    difference = None if pinned is None else difference_between(pinned, state)
     summary, missing = answer.summary, answer.missing
     phases = [phase.name for phase in summary.ternary.phases]
     body = render(
@@ -102,8 +103,8 @@ def result_html(state: State, pinned: State | None) -> tuple[str, bool]:
         area_parts=area_parts(),
         roofline=roofline_figure(answer.results),
         rows=[] if before is None else _rows(before, answer),
-        sentences=[] if pinned is None else difference_sentences(difference := difference_between(pinned, state)),
-        changed=[] if pinned is None else _changed(difference),
+        sentences=[] if difference is None else [difference_verdict(difference), *difference_sentences(difference)],
+        changed=[] if difference is None else _changed(difference),
         command=shlex.join(command_of(state)),
     )
     return body, answer.is_whole

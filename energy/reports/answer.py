@@ -159,10 +159,10 @@ def figures_text(study: Study, point: StudyPoint) -> str:
     """Objectives and derived metrics of a point, each with its unit and its range where it has one."""
     metrics, parts = point.metrics, []
     for name in dict.fromkeys((*study.objectives, *study.derived)):
-        unit, value = study.unit(name), metrics[name]
+        unit, value, title = study.unit(name), metrics[name], metric_title(study, name)
         if value is None:
             continue
-        text = f"{metric_title(study, name)} {figure_text(value, unit, whole=True)}"
+        text = f"{title} {figure_text(value, unit, whole=unit not in title.split())}"
         low, high = metrics.get(name + LOW), metrics.get(name + HIGH)
         if low is not None and high is not None:
             text += f" ({figure_text(low, unit)} to {figure_text(high, unit)})"

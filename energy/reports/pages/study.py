@@ -1,6 +1,6 @@
 """A study's page: its question, the front with the designs worth building, the answer; then the rows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 
 from markupsafe import Markup
@@ -35,7 +35,8 @@ def study_html(result: StudyResult, made: Provenance) -> str:
         "study",
         title=study.name,
         question=study.description or f"Which combinations of {', '.join(study.columns)} are worth building?",
-        base=[f"{name} {value}" for name, value in study.base.model_dump(exclude_defaults=True).items()],
+        base=[f"{name} {_shown(value)}" for name, value in study.base.model_dump(exclude_defaults=True).items()],
+        rivals=study.base.rivals,
         counts=(len(result.points), len(points), len(result.front)),
         objectives=_objectives(study),
         figure=_picture(study, drawn, named) if drawn else None,
@@ -47,6 +48,13 @@ def study_html(result: StudyResult, made: Provenance) -> str:
         reasons=_reasons(result),
         provenance=made,
     )
+
+
+def _shown(value: object) -> str:
+    """A field of the base job: lists and mappings without Python's brackets."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_shown(one)}" for key, one in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def study_picture(result: StudyResult) -> str:

@@ -55,6 +55,7 @@ def test_two_designs_stand_side_by_side_with_terms_that_sum():
     body = reply_to("/result", address(wide, SMALL)).body
     for state in (wide, SMALL):
         assert significant(answer_of(state).summary.ternary.phase("decode").tokens_per_s) in body
+    assert "<b>this design is better than pinned in " in body
     decode = difference_between(SMALL, wide).phases[-1]
     for quantity in (decode.latency, decode.energy):
         assert sum(term.difference for term in quantity.terms) == pytest.approx(quantity.b - quantity.a)

@@ -9,7 +9,8 @@ import pytest
 
 from energy.__main__ import main
 from energy.reports.answer import designs_text
-from energy.reports.pages.study import study_picture
+from energy.reports.pages.document import provenance
+from energy.reports.pages.study import study_html, study_picture
 from energy.reports.studies import WORKED, worked_row
 from energy.study.document import load_study
 from energy.study.engine import run_study
@@ -85,6 +86,15 @@ def texts_of(study, tmp_path):
 def test_a_picture_names_points_by_their_values_and_draws_the_rivals_of_its_designs(tmp_path):
     texts, _ = texts_of(SHAPES | {"axes": {"batch": [1, 4]}, "rivals": ["int8"]}, tmp_path)
     assert {"A: 1", "B: 4", "A in INT8", "B in INT8"} <= set(texts)
+
+
+def test_the_page_lists_the_base_without_brackets(tmp_path):
+    base = SHAPES["base"] | {"array_fields": {"vector_lanes": 4}}
+    _, result = texts_of(SHAPES | {"base": base, "axes": {"batch": [1, 4]}, "rivals": ["int8", "fp16"]}, tmp_path)
+    page = study_html(result, provenance(["tritforge"], {}))
+    assert "<span>rivals int8, fp16</span>" in page
+    assert "<span>array_fields vector_lanes 4</span>" in page
+    assert "squares: the same in rivals’ arithmetic" in page
 
 
 def test_many_axes_are_not_written_beside_points(tmp_path):

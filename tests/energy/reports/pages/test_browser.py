@@ -85,7 +85,21 @@ def test_everything_has_a_name_and_headings_do_not_skip(browser, pages, name):
 
 @pytest.mark.parametrize("name", PAGES)
 def test_pages_are_small(pages, name):
-    assert len(pages[name].read_bytes()) < LARGEST
+    size = len(pages[name].read_bytes())
+    print(f"{name}: {size / 1000:.0f} kB of {LARGEST / 1000:.0f}")
+    assert size < LARGEST
+
+
+def test_a_printed_table_that_fits_a_page_is_not_broken(browser, pages):
+    page, _ = opened(browser, pages["job"], viewport={"width": A4[0], "height": A4[1]})
+    page.emulate_media(media="print")
+    rules = page.evaluate(
+        "() => [...document.querySelectorAll('.scroll')].map((one) => "
+        "[one.querySelectorAll('tbody tr').length, getComputedStyle(one).breakInside, one.offsetHeight])"
+    )
+    assert len(rules) > 5
+    assert all(rule == "avoid" for rows, rule, height in rules if rows < 25 and height < A4[1])
+    assert all(rule == "auto" for rows, rule, _ in rules if rows >= 25)
 
 
 @pytest.mark.parametrize("name", PAGES)
