@@ -29,6 +29,12 @@ from quant.__main__ import main
 main(sys.argv[1:])
 """
 _MOST_WRITES = 20
+_OPTIONS = {
+    "pt-bitnet-full": ["epochs=1", "distill_steps=1", "distill_length=16", "generated_windows=2", "window=1"],
+    "lrq": ["epochs=1", "grid=5"],
+    "peqa": ["tokens_per_step=64"],
+    "wkvquant": ["epochs=1"],
+}
 
 
 def run(place: str, write: int, method: str, model: Path, text: Path, folder: Path) -> int:
@@ -37,8 +43,7 @@ def run(place: str, write: int, method: str, model: Path, text: Path, folder: Pa
     Returns its exit status, negative for a signal.
     """
     sizes = ["--length", "32", "--windows", "2", "--calibration-windows", "4"]
-    training = ["epochs=1", "distill_steps=1", "distill_length=16", "generated_windows=2", "window=1"]
-    options = [word for one in training for word in ("--options", one)] if method == "pt-bitnet-full" else []
+    options = [word for one in _OPTIONS.get(method, ()) for word in ("--options", one)]
     command = [sys.executable, "-c", _PROGRAM, place, write, "quantize", "--model", model, "--method", method, "--json"]
     done = subprocess.run(
         [*map(str, command), "--text", str(text), "--calib", str(text), *sizes, *options],
@@ -58,7 +63,7 @@ def written(folder: Path) -> dict[str, bytes]:
     } | {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*/recording.safetensors"))}
 
 
-@pytest.mark.parametrize("method", ["pt-bitnet", "pt-bitnet-full"])
+@pytest.mark.parametrize("method", ["pt-bitnet", *_OPTIONS])
 def test_a_run_killed_at_every_write_ends_with_the_same_bits(method, tiny_folder, tiny_text, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     for folder in (whole, killed):
@@ -70,7 +75,8 @@ def test_a_run_killed_at_every_write_ends_with_the_same_bits(method, tiny_folder
         if run(place, write, method, tiny_folder, tiny_text, killed) == 0:
             break
         kills += 1
-    assert 4 <= kills < _MOST_WRITES - 1
+    least = 3 if method in ("lrq", "wkvquant") else 4  # whose runs write neither norms, text nor snapshots
+    assert least <= kills < _MOST_WRITES - 1
     assert written(killed) == written(whole)
     assert len(written(whole)) == 2
     assert not list(killed.glob("build/models/*/*/**/*.tmp"))  # of the run; reference-*.json belong to all runs
