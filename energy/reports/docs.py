@@ -258,13 +258,13 @@ def _main_notes() -> str:
 
 
 _TABLES: dict[str, Callable[[], str]] = {
-    "methods-picture": lambda: methods_text(_quantization_rows(), _ENERGIES),
     "savings": _savings_table,
     "machines": _machines_table,
     "paper": _paper_table,
     "sources": _sources_table,
     "agreement": _agreement_table,
     "methods": _methods_table,
+    "methods-picture": lambda: methods_text(_quantization_rows(), _ENERGIES),
     "family": partial(family_table, _FAMILY),
     "cost-sources": partial(sources_table, _SOURCES),
     "source-range": partial(source_range, _SOURCES),
