@@ -144,7 +144,7 @@ class BlockOptions(WeightOnlyOptions):
 
     @property
     def preprocesses(self) -> bool:
-        """Whether the float model is changed (``quant.procedures.tuned.preprocess``) after a first pass, before the last."""
+        """Whether ``quant.procedures.tuned.preprocess`` changes the float model between two passes."""
         return False
 
     @property
