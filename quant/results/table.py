@@ -86,7 +86,8 @@ def add_row(path: Path, row: Row) -> None:
 
     rows = read_results(path).rows if Path(path).is_file() else []
     kept = [one for one in rows if identity(one) != identity(row)]
-    write_text(path, json.dumps(Results(rows=[*kept, row]).model_dump(), indent=1) + "\n")
+    dumped = [one.model_dump(exclude=None if one.whole_bits is not None else {"whole_bits"}) for one in [*kept, row]]
+    write_text(path, json.dumps({"rows": dumped}, indent=1) + "\n")
 
 
 def results_markdown(results: Results) -> str:
