@@ -20,7 +20,7 @@ from quant.exports.llama_cpp import LlamaCpp
 from quant.llama.blocks import int8_activations
 from quant.text import NamedText
 
-__all__ = ["measure_agreement"]
+__all__ = ["measure_agreement", "prompt_starts"]
 
 PROMPTS, _PROMPT_TOKENS, _CONTINUED = 20, 16, 16
 _SLICE = 128  # tokens whose perplexity is taken
@@ -109,14 +109,18 @@ def _runtime(run: Finished, folder: Path, file: str, tokens: list[int]) -> tuple
     return _Torch(model), f"transformers {transformers.__version__}"
 
 
+def prompt_starts(tokens: int) -> list[int]:
+    """Where the prompts start in a text of so many tokens: equally far from each other, the last within it."""
+    return [number * (tokens - _PROMPT_TOKENS) // PROMPTS for number in range(PROMPTS)]
+
+
 def _compare(run: Finished, theirs: Runtime, tokens: list[int], report: StageReport) -> Agreement:
     runtimes: dict[str, Runtime] = {
         "theirs": theirs,
         "a16": _Torch(run.loaded.model),
         "a8": _Torch(run.loaded.model, int8=True),
     }
-    starts = [number * (len(tokens) - _PROMPT_TOKENS) // PROMPTS for number in range(PROMPTS)]
-    prompts = [tokens[start : start + _PROMPT_TOKENS] for start in starts]
+    prompts = [tokens[start : start + _PROMPT_TOKENS] for start in prompt_starts(len(tokens))]
     written, perplexity = {}, {}
     for key, runtime in runtimes.items():
         written[key] = runtime.continuations(prompts, _CONTINUED, partial(report, f"greedy tokens, {key}"))

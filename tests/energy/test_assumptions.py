@@ -87,6 +87,7 @@ def test_a_host_is_told_where_it_works(default):
         assert rows[key].value == f"{typical:g} pJ ({low:g} to {high:g})"
         assert (rows[key].kind, rows[key].source) == (host[field]["kind"], host[field]["source"])
     assert rows["host"].shares["prefill"] > 0
+    assert set(rows) > set(default[1])  # beside what is told without it
 
 
 def test_gates_are_measured_and_operators_derived():

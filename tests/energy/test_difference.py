@@ -9,13 +9,14 @@ from energy.__main__ import main
 from energy.costs.sources import load_source
 from energy.costs.tables import Cost
 from energy.designs import load_design
-from energy.difference import Difference, PhaseDifference, Quantity, _term, difference_of
+from energy.difference import Difference, PhaseDifference, Quantity, _count, _term, difference_of
 from energy.job import Job
 from energy.model import energy_of
 from energy.reports.difference import difference_sentences, difference_verdict
 from energy.reports.pages.difference import waterfall_of
 from hw.errors import InputError
 from quant.shapes import load_shape
+from sim.counts import ActionCounts
 
 FIELDS = {"model": "stories260K", "prefill": 8, "decode": 4}
 
@@ -271,3 +272,14 @@ def test_a_term_by_hand(values, counts, expected):
     term = _term("x", "things", list(values), list(counts))
     assert (term.key, term.counted) == ("x", "things")
     assert (term.a, term.b, term.count_a, term.count_b, term.by_count, term.by_cost) == expected
+
+
+def test_bits_of_buffers_are_of_all_three_read_and_written():
+    names = [
+        f"{buffer}_{way}_bits"
+        for buffer in ("weight_buffer", "activation_buffer", "accumulator")
+        for way in ("read", "write")
+    ]
+    counts = ActionCounts(**{name: 10.0**place for place, name in enumerate(names)})
+    assert _count("sram", counts, 5.0) == 111_111
+    assert _count("what is in no list", counts, 5.0) == 5.0

@@ -2,11 +2,13 @@
 
 import json
 import os
+import sys
 import threading
 
 import pytest
 
 from hw.artifact import (
+    _command,
     atomic_path,
     file_name,
     one_at_a_time,
@@ -187,3 +189,10 @@ def test_a_second_holder_of_a_folder_waits_for_the_first(tmp_path):
         assert not entered.is_set()
     other.join(10)
     assert entered.is_set()
+
+
+def test_the_command_that_is_kept_names_no_folder_of_this_machine(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/opt/tools/tritforge", "whatif", "/home/me/study.yaml", "studies/own.yaml"])
+    assert _command() == "tritforge whatif study.yaml studies/own.yaml"
+    monkeypatch.setattr(sys, "argv", ["/opt/lib/energy/__main__.py", "sim"])
+    assert _command() == "python -m energy sim"

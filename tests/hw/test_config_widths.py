@@ -201,3 +201,9 @@ def test_ternary_operands():
 
 def test_a_float_array_takes_any_k():
     BASE.baseline("fp16").check_k(10**9, "anything")
+
+
+def test_a_plane_of_digits_weighs_at_most_the_last_power_of_three():
+    digits = ArrayConfig(name="d", rows=4, cols=4, planes=4, digits=True)
+    assert digits.largest_plane_weight == 27
+    assert digits.model_copy(update={"digits": False}).largest_plane_weight == 1

@@ -3,6 +3,7 @@
 from argparse import ArgumentParser
 
 import pytest
+from pydantic import BaseModel, Field
 
 from energy.job import Job, Rivals
 from hw.fields import add_fields, given_fields, options_of
@@ -42,3 +43,17 @@ def test_options_of_a_quantization_keep_numbers_words_and_paths(tmp_path):
 
 def test_defaults_need_no_words():
     assert options_of(Rivals()) == []
+
+
+def test_help_says_the_default_behind_the_description():
+    class Form(BaseModel):
+        fast: bool = Field(True, description="run fast")
+        slow: bool = Field(False, description="run slowly")
+        count: int = Field(3, description="how many, 50 % of them now")
+
+    parser = ArgumentParser()
+    add_fields(parser, Form)
+    text = " ".join(parser.format_help().split())
+    assert "run fast (default: on)" in text
+    assert "run slowly (default: off)" in text
+    assert "how many, 50 % of them now (default: 3)" in text

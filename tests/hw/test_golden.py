@@ -116,7 +116,7 @@ def test_digits_of_every_value_are_the_only_ones_that_make_it(count, limit):
     assert from_digits(found).tolist() == values
 
 
-@pytest.mark.parametrize("values", [[-14], [0, 14]])
+@pytest.mark.parametrize("values", [[-14], [0, 14], [-14, 0]])
 def test_values_beyond_their_digits_are_refused_with_the_range(values):
     message = f"^values of 3 digits must be -13 to 13, not {min(values)} to {max(values)}$"
     with pytest.raises(InputError, match=message):

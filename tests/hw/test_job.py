@@ -79,3 +79,13 @@ def test_two_planes_with_power_of_two_scales_and_offsets_by_naive_loops():
     assert golden_results(given, FULL).tolist() == expected
     sums = golden_results(given, FULL.model_copy(update={"results": "sums"}))
     assert sums[:, 3].tolist() == given.q.sum(axis=1, dtype=int).tolist()
+
+
+@pytest.mark.parametrize("field", ["multiplier", "offset"])
+def test_scales_end_where_their_bits_do(field):
+    """16 bits with sign: -32768 to 32767."""
+    for value in (-(1 << 15), (1 << 15) - 1):
+        job(formats=GemmFormat(1, **{field: value})).check(FULL)
+    for value in (-(1 << 15) - 1, 1 << 15):
+        with pytest.raises(InputError, match=f"{field} must be -32768 to 32767"):
+            job(formats=GemmFormat(1, **{field: value})).check(FULL)

@@ -9,6 +9,7 @@ Mutants without effect are listed in ``equivalent.yaml`` with the reason and lea
 """
 
 import argparse
+import ast
 import contextlib
 import importlib
 import json
@@ -95,6 +96,7 @@ COMPILED = {
         *("tests/hw/gates/flow/test_event_kernel.py", "tests/hw/gates/flow/test_timing_and_energy.py"),
     ],
 }
+DECLARED = "tests/test_declared.py::test_what_is_declared_is_what_is_written"  # of lines that run at import
 _SHARE_OF_TIME = 40.0  # seconds of tests that judge one mutant, at most
 _QUICK_S = 5.0  # of the likeliest files' tests, before all others
 _LIMIT_S = 400
@@ -182,12 +184,14 @@ def tests_for(case: Case, lines: dict) -> list[str]:
         if case.path.startswith(start):
             return [folder for folder in folders if (ROOT / folder).exists()]
     of_file = lines["lines"].get(case.path, {})
-    names = of_file.get(str(case.mutant.line)) or _readers(case, lines)
+    inside = _in_a_function(case)
+    declares = [] if inside else [f"{DECLARED}[{case.path.partition('/')[0]}]"]
+    names = (of_file.get(str(case.mutant.line)) if inside else None) or _readers(case, lines)
     names = names or sorted({name for found in of_file.values() for name in found})
     seconds = lines["seconds"]
     package = f"tests/{case.path.partition('/')[0]}/"
     names = names or [name for name in seconds if name.startswith(package)]  # it only declares: it runs in no test
-    chosen, total = [], 0.0
+    chosen, total = [name for name in declares if name in lines["seconds"]], 0.0
     together = {name.partition("::")[0] for name in names}
     others = {name for name in seconds if name.partition("::")[0] in together} - set(names)
     stem = Path(case.path).stem
@@ -196,8 +200,18 @@ def tests_for(case: Case, lines: dict) -> list[str]:
         total += seconds.get(name, 1.0)
         if chosen and total > _SHARE_OF_TIME:
             break
-        chosen.append(name)
+        if name not in chosen:
+            chosen.append(name)
     return chosen
+
+
+def _in_a_function(case: Case) -> bool:
+    """Whether the line runs when something is called; others run under the test that happens to import them first."""
+    tree = ast.parse((ROOT / case.path).read_text(encoding="utf-8"))
+    return any(
+        isinstance(node, ast.FunctionDef) and node.body[0].lineno <= case.mutant.line <= (node.end_lineno or 0)
+        for node in ast.walk(tree)
+    )
 
 
 def _readers(case: Case, lines: dict) -> list[str]:
@@ -302,11 +316,11 @@ def _status(tests: list[str], tree: Path, prepare: Callable[[], None] | None = N
     return status, note.read_text(encoding="utf-8") if note.is_file() else ""
 
 
-def _verdicts(seed: int) -> dict[str, str]:
-    """Verdict by key of what was caught of the sample that was judged last, where its seed is the same."""
+def _verdicts(seed: int) -> dict[str, dict]:
+    """Row by key of what was caught of the sample that was judged last, where its seed is the same."""
     judged = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {"seed": None}
     same = judged["rows"] if judged["seed"] == seed else []
-    return {row["key"]: row["verdict"] for row in same if row["verdict"] in ("caught", "timeout")}
+    return {row["key"]: row for row in same if row["verdict"] in ("caught", "timeout")}
 
 
 def _import_libraries() -> None:
@@ -352,12 +366,13 @@ class _Judge:
         self.sound: dict[str, bool] = {}
         self.catches: Counter[str] = Counter()
 
-    def __call__(self, case: Case) -> tuple[str, int, float]:
-        """Verdict, how many tests could give it, and the seconds that it took."""
-        started = time.monotonic()
+    def __call__(self, case: Case) -> dict[str, str | int | float]:
+        """Verdict, the file of the test that gave it, how many tests could, and the seconds that it took."""
+        started, caught = time.monotonic(), self.catches.copy()
         tests = tests_for(case, self.lines)
         verdict = judge(case, tests, self.tree, self.lines["seconds"], self.sound, self.catches)
-        return verdict, len(tests), round(time.monotonic() - started, 1)
+        by = next(iter(self.catches - caught), "")
+        return {"verdict": verdict, "by": by, "tests": len(tests), "seconds": round(time.monotonic() - started, 1)}
 
 
 _judge: _Judge  # of this process, where it judges
@@ -368,12 +383,12 @@ def _begin(folder: Path, lines: dict) -> None:
     _judge = _Judge(folder, lines)
 
 
-def _judged(case: Case) -> tuple[str, int, float]:
+def _judged(case: Case) -> dict[str, str | int | float]:
     return _judge(case)
 
 
-def verdicts(cases: Sequence[Case], lines: dict, jobs: int) -> Iterator[tuple[int, str, int, float]]:
-    """Place in ``cases``, verdict, tests and seconds of each, as ``jobs`` processes come to them."""
+def verdicts(cases: Sequence[Case], lines: dict, jobs: int) -> Iterator[tuple[int, dict]]:
+    """Place in ``cases`` and what was found of each, as ``jobs`` processes come to them."""
     fork = multiprocessing.get_context("fork")  # the libraries are imported once
     with (
         tempfile.TemporaryDirectory(prefix="mutation-") as folder,
@@ -381,7 +396,7 @@ def verdicts(cases: Sequence[Case], lines: dict, jobs: int) -> Iterator[tuple[in
     ):
         places = {pool.submit(_judged, case): at for at, case in enumerate(cases)}
         for done in as_completed(places):
-            yield (places[done], *done.result())
+            yield places[done], done.result()
 
 
 def draw_map(tests: Sequence[str], jobs: int) -> int:
@@ -460,22 +475,21 @@ def main(arguments: Sequence[str]) -> None:
     before = _verdicts(options.seed) if options.resume else {}
     found: dict[int, dict] = {}
 
-    def keep(at: int, verdict: str, tests: int, took: float) -> None:
+    def keep(at: int, judged: dict) -> None:
         case = cases[at]
-        row = {"key": case.key, "line": case.mutant.line, "verdict": verdict, "tests": tests}
-        found[at] = row | {"seconds": took}
-        print(f"{at + 1:4d} {verdict:9s} {case.mutant.line:4d} {case.key}", flush=True)
+        found[at] = {"key": case.key, "line": case.mutant.line} | judged
+        print(f"{at + 1:4d} {judged['verdict']:9s} {case.mutant.line:4d} {case.key}", flush=True)
         rows = [found[place] for place in sorted(found)]
         write_text(RESULTS, json.dumps({"seed": options.seed, "commit": commit, "rows": rows}, indent=1) + "\n")
 
     left = []
     for at, case in enumerate(cases):
         if options.list or case.key in before:
-            keep(at, "listed" if options.list else before[case.key], len(tests_for(case, lines)), 0.0)
+            keep(at, {"verdict": "listed", "tests": len(tests_for(case, lines))} if options.list else before[case.key])
         else:
             left.append(at)
-    for place, *row in verdicts([cases[at] for at in left], lines, options.jobs):
-        keep(left[place], *row)
+    for place, judged in verdicts([cases[at] for at in left], lines, options.jobs):
+        keep(left[place], judged)
     missed = [row for row in found.values() if row["verdict"] in ("survived", "untested")]
     print(f"\n{len(found) - len(missed)} of {len(found)} caught: {1 - len(missed) / max(1, len(found)):.1%}")
     for row in missed:

@@ -17,6 +17,7 @@ __all__ = ["RESULTS", "recorded", "scores_table", "survivors_table", "write_reco
 RESULTS = Path(__file__).with_name("results.json")
 _PACKAGES = ("energy", "sim", "quant", "hw")
 _CAUGHT = ("caught", "timeout")
+_DECLARED = "tests/test_declared.py"
 
 
 def recorded(judged: Mapping, known: Mapping[str, str]) -> dict:
@@ -31,6 +32,7 @@ def recorded(judged: Mapping, known: Mapping[str, str]) -> dict:
         "equivalent": len(judged["rows"]) - len(rows),
         "mutants": {name: mutants[name] for name in _PACKAGES},
         "caught": {name: caught[name] for name in _PACKAGES},
+        "declared": sum(row.get("by") == _DECLARED for row in rows),
         "survivors": [row["key"] for row in rows if row["verdict"] not in _CAUGHT],
     }
 
@@ -43,7 +45,11 @@ def write_record(sample: dict, path: Path = RESULTS) -> None:
 
 
 def scores_table(path: Path = RESULTS) -> str:
-    """Caught of effective mutants, by package, a sample per row."""
+    """Caught of effective mutants, by package, a sample per row.
+
+    A constant's are those that the list of what is declared caught (``tests.declared``), which says that a constant or
+    default changed, and not that a number is wrong.
+    """
     rows = [
         [
             f"{sample['seed']}",
@@ -52,11 +58,13 @@ def scores_table(path: Path = RESULTS) -> str:
             f"{sample['equivalent']}",
             *(f"{sample['caught'][name]} of {sample['mutants'][name]}" for name in _PACKAGES),
             f"{_total(sample, 'caught')} of {_total(sample, 'mutants')}",
+            f"{sample.get('declared', 0)}",
             f"{_total(sample, 'caught') / max(1, _total(sample, 'mutants')):.1%}",
         ]
         for sample in _samples(path)
     ]
-    return markdown_table(["seed", "commit", "sample", "without effect", *_PACKAGES, "caught", "score"], rows)
+    heads = ["seed", "commit", "sample", "without effect", *_PACKAGES, "caught", "of them a constant's", "score"]
+    return markdown_table(heads, rows)
 
 
 def survivors_table(path: Path = RESULTS) -> str:

@@ -8,7 +8,7 @@ JUDGED = {
     "rows": [
         {"key": "sim/a.py: x = a + b: + -> -", "verdict": "caught"},
         {"key": "sim/a.py: x = a | b: 1 -> 2", "verdict": "survived"},
-        {"key": "hw/b.py: while x:: x -> not x", "verdict": "timeout"},
+        {"key": "hw/b.py: while x:: x -> not x", "verdict": "timeout", "by": "tests/test_declared.py"},
         {"key": "hw/b.py: _NEVER = -1: 1 -> 2", "verdict": "survived"},
         {"key": "quant/c.py: y = 3: 3 -> 4", "verdict": "untested"},
     ],
@@ -29,8 +29,8 @@ def test_a_sample_judged_again_replaces_itself_and_others_stay(tmp_path):
     for known, judged in (({}, JUDGED), (KNOWN, JUDGED | {"seed": 8}), (KNOWN, JUDGED)):
         write_record(recorded(judged, known), path)
     assert scores_table(path).splitlines()[2:] == [
-        "| 8 | `abc1234` | 5 | 1 | 0 of 0 | 1 of 2 | 0 of 1 | 1 of 1 | 2 of 4 | 50.0% |",
-        "| 7 | `abc1234` | 5 | 1 | 0 of 0 | 1 of 2 | 0 of 1 | 1 of 1 | 2 of 4 | 50.0% |",
+        "| 8 | `abc1234` | 5 | 1 | 0 of 0 | 1 of 2 | 0 of 1 | 1 of 1 | 2 of 4 | 1 | 50.0% |",
+        "| 7 | `abc1234` | 5 | 1 | 0 of 0 | 1 of 2 | 0 of 1 | 1 of 1 | 2 of 4 | 1 | 50.0% |",
     ]
     assert survivors_table(path).splitlines()[2:] == [
         r"| sim/a.py | `x = a \| b` | `1 -> 2` |",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hw.errors import InputError
 from quant.gguf_config import gguf_config, gguf_shape
-from quant.gguf_file import read_gguf, tensor_values
+from quant.gguf_file import _Cursor, _Damaged, read_gguf, tensor_values
 from quant.llama import loading
 from quant.llama.self_test import stepped_logits
 from quant.source import resolve
@@ -286,3 +286,18 @@ def test_damaged_headers_are_refused_in_one_line(tmp_path_factory, data):
     except InputError as error:
         said = str(error)
     assert "\n" not in said
+
+
+def test_bytes_behind_the_end_are_not_skipped():
+    cursor = _Cursor(b"0123456789", 6)
+    assert cursor.skip(4) == 6
+    with pytest.raises(_Damaged):
+        _Cursor(b"0123456789", 6).skip(5)
+
+
+@pytest.mark.parametrize(("version", "named"), [(b"\0\0\0\3", "big-endian byte order"), (b"\11\0\0\0", "version 9")])
+def test_another_version_is_told_from_another_byte_order(version, named, tmp_path):
+    path = tmp_path / "other.gguf"
+    path.write_bytes(b"GGUF" + version + bytes(40))
+    with pytest.raises(InputError, match=f"GGUF of {named} is not supported here"):
+        read_gguf(path)

@@ -215,3 +215,9 @@ def test_a_field_of_rope_that_is_null_is_as_one_that_is_absent():
     wanted = read(rope_scaling=scaling)
     assert wanted.rope_scaling == "yarn"
     assert read(rope_scaling=scaling | {"attention_factor": None, "beta_fast": None, "truncate": False}) == wanted
+
+
+def test_layers_without_experts_are_those_between_the_steps_and_those_named():
+    """Of 12 layers every second has experts, counted from the second; layers 1 and 4 are named."""
+    shape = read(model_type="qwen3_moe", num_experts=16, decoder_sparse_step=2, mlp_only_layers=[1, 4])
+    assert shape.experts.dense_layers == (0, 1, 2, 4, 6, 8, 10)

@@ -52,3 +52,13 @@ def test_wikitext_rows_are_joined_by_blank_lines(tmp_path, name, expected):
     path.write_text(text)
     rows = ["", " = T = \n", "", "", " x \n"]  # blank rows are empty, others keep their line ends
     assert read_text(path).text == ("\n\n".join(rows) if expected else text)
+
+
+def test_only_a_raw_file_with_titles_is_read_as_wikitext_is(tmp_path):
+    """WikiText's rows are joined by empty lines; a file of another suffix, or without titles, stays as it is."""
+    titled, plain = " = Robert = \n one \n", "one\ntwo\n"
+    texts = {}
+    for name, text in (("a.raw", titled), ("b.raw", plain), ("c.txt", titled)):
+        (tmp_path / name).write_text(text)
+        texts[name] = read_text(tmp_path / name).text
+    assert texts == {"a.raw": " = Robert = \n\n\n one \n", "b.raw": plain, "c.txt": titled}

@@ -135,3 +135,13 @@ def test_real_stories_model_predicts_stories(stories):
     tokens = loaded.tokenizer.encode((stories / "tinystories_sample_3k.txt").read_text())
     batch = torch.tensor(tokens[: len(tokens) // 256 * 256]).view(-1, 256)
     assert loaded.model(batch, labels=batch).loss < 2.0  # uniform guessing: 6.2
+
+
+@pytest.mark.parametrize("length", [9, 16, -1])
+def test_a_token_longer_than_the_file_is_refused(length, tmp_path):
+    path = tmp_path / "tok1.bin"
+    path.write_bytes(struct.pack("<ifi", 20, 0.5, length) + b"12345678")
+    with pytest.raises(InputError, match="token 0 must have a finite score and bytes that the file holds"):
+        Llama2cTokenizer(path, 1)
+    path.write_bytes(struct.pack("<ifi", 20, 0.5, 8) + b"12345678")
+    assert Llama2cTokenizer(path, 1).pieces == [b"12345678"]

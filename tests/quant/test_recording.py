@@ -148,3 +148,11 @@ def test_an_input_without_values_or_scales_is_named(tmp_path):
     for held in ({}, {"x.q": np.zeros((3, 5), np.int8)}, {"x.s": np.ones(3)}):
         with pytest.raises(InputError, match="holds no input 'x'"):
             _input(held, record, tmp_path)
+
+
+def test_tokens_of_a_recording_are_rows_of_its_inputs(tmp_path):
+    inputs = {input_name(0, "q_proj"): (np.ones((3, 8), np.int8), np.ones(3, np.float32))}
+    write_recording(
+        tmp_path, Recording(model="m", method="rtn", text="t", weights_sha256="0" * 64, inputs=inputs, linears=[])
+    )
+    assert '"tokens":3' in (tmp_path / "recording.json").read_text().replace(" ", "")

@@ -14,6 +14,7 @@ from sim.cores import CoreGroup
 from sim.gemm.cost import gemm_cost
 from sim.gemm.schedule import GemmJob
 from sim.memory import MemoryConfig, load_memory
+from sim.result import SimResult
 from sim.simulator import simulate
 
 EDGE = load_array("edge-32x32")
@@ -137,3 +138,11 @@ def test_cores_that_the_buffer_cannot_feed_are_refused_with_the_numbers():
         simulate(load_shape("stories260K"), array, LPDDR5, 9, 3, cores=CoreGroup(count=4))
     with pytest.raises(ValidationError):
         CoreGroup(count=0)
+
+
+def test_lanes_of_vector_units_are_of_all_units_and_all_cores():
+    """3 cores of 2 units of 8 lanes; attention has 16 of its own in each core, or shares theirs."""
+    for own, attention in ((16, 48), (0, 48), (4, 12)):
+        array = ArrayConfig(name="", rows=4, cols=4, vector_lanes=8, vector_units=2, attention_lanes=own)
+        result = SimResult.model_construct(array=array, cores=CoreGroup(count=3))
+        assert (result.vector_lanes, result.attention_lanes) == (48, attention)

@@ -13,7 +13,8 @@ from quant.shapes import load_shape
 from sim.__main__ import main
 from sim.job import SimJob
 from sim.memory import load_memory
-from sim.split import exposed_cycles
+from sim.split import _of, exposed_cycles
+from sim.trace.build import build_trace
 
 SHAPE = load_shape("stories260K")  # five layers, four KV heads of eight
 FAST = SimJob(
@@ -120,3 +121,9 @@ def test_the_command_line_explains_each_phase_on_its_machine(capsys, tmp_path):
     assert decode["roofline"]["ridge"] == pytest.approx(256 / (16 * 51.2 * 0.904))
     names = {event["args"].get("name") for event in json.loads(path.read_text())["traceEvents"] if event["ph"] == "M"}
     assert "decode of stories260K on 16x16" in names
+
+
+def test_what_passes_the_link_is_one_op_and_prefill_keeps_no_room_for_decode():
+    assert [op.count for op in result(FAST).phase("prefill").ops if op.unit == "link"] == [1]
+    trace = build_trace(SHAPE, 16, 4)
+    assert (_of(trace, "prefill").decode, _of(trace, "decode").decode) == (0, 4)

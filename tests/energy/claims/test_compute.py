@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 from energy.claims.compute import compute_rows
+from energy.costs.operators import mac_cost
 from energy.costs.sources import source_names
+from energy.costs.tables import load_costs
+from hw.config import ArrayConfig
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +74,14 @@ def test_gates_are_the_committed_measurements(rows, library, rival, format_):
 def test_what_was_not_measured_at_a_width_has_no_row(rows):
     assert not [row for row in rows if row.costs == "gates:asap7" and (row.design, row.rival) == ("lane", "w4a8")
                 and row.accumulator_bits == 32]  # fmt: skip
+
+
+def test_arrays_are_compared_by_typical_costs(rows):
+    """A rival's lane by the table itself, whose FP16 multiplier and adder are given once."""
+    for name in ("bitnet-7nm", "horowitz-45nm"):
+        table = load_costs(name)
+        array = ArrayConfig(name="", organisation="systolic", rows=16, cols=4, accumulator_bits=20, token_tile=16)
+        for rival in ("int8", "fp16"):
+            row = one(rows, costs=name, design="lane", accumulator_bits=20, rival=rival)
+            assert row.ternary_j == mac_cost(array, table).energy.typical
+            assert row.rival_j == mac_cost(array.model_copy(update={"mac": rival}), table).energy.typical

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from energy.__main__ import main
-from energy.costs.fpga import fpga_names, load_fpga
+from energy.costs.fpga import Elements, fpga_names, load_fpga
 from energy.costs.sources import load_source, source_names
 from energy.costs.sram import buffers_of
 from energy.luts import LUT_PARTS, luts_of
@@ -149,3 +149,23 @@ def test_an_unknown_family_names_the_known_ones():
     message = r"^costs fpga:FAMILY must be one of 7series, ecp5, ultrascale\+, not 'ecp6'; did you mean 'ecp5'\?$"
     with pytest.raises(InputError, match=message):
         load_source("fpga:ecp6")
+
+
+def test_only_arrays_whose_sums_move_have_accumulator_memory():
+    """An array with stationary outputs keeps them in its lanes; vector lanes are bounded by both of their ends."""
+    source = load_fpga("ecp5")
+    moving, staying = small(), small(organisation="systolic", mac="int8", token_tile=16, chain_lanes=1)
+    assert moving.structure.outputs_stationary is False
+    assert staying.structure.outputs_stationary is True
+    assert source.core(moving)["accumulators"].block_rams.typical > 0
+    assert source.core(staying)["accumulators"] == Elements()
+
+
+def test_a_vector_lane_lies_between_one_product_and_all_blocks_apart():
+    source = load_fpga("ecp5")
+    datapath = source.block("accumulate") + source.block("exponential")
+    for name in ("tables", "flip_flops", "dsps"):
+        found, typical = getattr(source.vector_lane, name), getattr(datapath, name)
+        assert found.low == getattr(source.block("norm"), name).low
+        assert found.typical == typical.typical
+        assert found.high >= typical.high

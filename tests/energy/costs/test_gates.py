@@ -7,7 +7,7 @@ from energy.costs.sources import load_source, source_names
 from energy.model import energy_of
 from energy.reports.rows import gating_line
 from energy.summary import summarize
-from hw.config import load_array
+from hw.config import ArrayConfig, load_array
 from hw.errors import InputError
 from sim.counts import ActionCounts
 from sim.trace.statistics import assumed_statistics
@@ -121,3 +121,10 @@ def test_clock_gating_is_bounded_by_recorded_operands_and_measured_clocks(source
     assert (gating.phase, gating.steady_operands, gating.saved) == ("decode", close(0.75), close(0.75 / 4))
     assert "75 % of the lanes' operands stay" in gating_line(gating)
     assert summarize([recorded], load_source("horowitz-45nm"), [], None).clock_gating == []
+
+
+def test_the_width_of_an_accumulator_is_told_where_one_has_it():
+    source = load_gates("asap7")
+    ternary, floats = (ArrayConfig(name="", rows=16, cols=4, mac=mac) for mac in ("ternary", "fp16"))
+    assert source.area_recipe(ternary).endswith("-bit accumulator")
+    assert "accumulator" not in source.area_recipe(floats)

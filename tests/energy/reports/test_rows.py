@@ -1,8 +1,11 @@
 """Numbers as text."""
 
+from types import SimpleNamespace
+
 import pytest
 
-from energy.reports.rows import percent, si
+from energy.costs.tables import Cost
+from energy.reports.rows import _count, _part, percent, si
 
 
 @pytest.mark.parametrize(
@@ -26,3 +29,12 @@ def test_percent_shows_one_decimal_below_ten():
     assert percent(0.0951) == "9.5 %"
     assert percent(0.909) == "91 %"
     assert percent(-0.25) == "-25 %"
+
+
+def test_a_count_has_three_digits_from_ten_thousand_on():
+    assert [_count(value) for value in (9999.0, 10_000.0, 123_456.0)] == ["9999", "10 k", "123 k"]
+
+
+def test_a_row_of_several_parts_is_their_sum():
+    phase = SimpleNamespace(joules_per_token={"read": Cost(1, 2, 3), "rows": Cost(4, 5, 6), "rest": Cost(7, 8, 9)})
+    assert _part(phase, ("read", "rows")) == 7

@@ -17,6 +17,7 @@ from energy.study.axes import MAX_POINTS, expand_axis
         ({"from": 16, "to": 128, "factor": 2}, [16, 32, 64, 128]),
         ({"from": 16, "to": 100, "factor": 2}, [16, 32, 64]),
         ({"from": 1, "to": 1000, "log_points": 4}, [1, 10, 100, 1000]),
+        ({"from": 2, "to": 16, "log_points": 4}, [2, 4, 8, 16]),
         ({"from": 1, "to": 3, "log_points": 5}, [1, 2, 3]),
         ({"from": 3, "to": 40, "log_points": 2}, [3, 40]),
         ({"from": 1, "to": 2, "step": 0.5}, [1.0, 1.5, 2.0]),

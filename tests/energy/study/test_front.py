@@ -45,3 +45,9 @@ def test_comparisons_grow_like_n_log_n(objectives):
     rows = [[Counted(i), Counted(n - i), Counted((i * 7919) % n)][:objectives] for i in range(n)]
     assert all(pareto_front(rows))
     assert counted < 40 * n
+
+
+def test_a_row_that_falls_takes_no_other_with_it():
+    """(1, 3, 4) beats the step (4, 4) for later rows; the step (6, 1) stays, and (2, 6, 2) lies behind it."""
+    rows = [[0, 2, 5], [0, 4, 4], [0, 6, 1], [1, 3, 4], [2, 6, 2]]
+    assert pareto_front(rows) == [True, True, True, True, False]

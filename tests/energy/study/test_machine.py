@@ -7,6 +7,7 @@ from energy.area import area_of
 from energy.costs.sources import load_source
 from energy.job import Job
 from energy.model import energy_of
+from energy.study.accuracy import manifest_of
 from energy.study.document import load_study
 from energy.study.engine import run_study
 from hw.config import load_array
@@ -88,3 +89,22 @@ def test_a_rival_of_two_machines_has_two_of_its_own(tmp_path, close):
     assert both["rival.int8.lanes"] == both["lanes"] == 64 + 256
     assert both["rival.int8.user_s_per_token"] != alone["rival.int8.user_s_per_token"]
     assert both["saved.int8.j_per_request"] == close(1 - both["j_per_request"] / both["rival.int8.j_per_request"])
+
+
+def test_a_method_says_nothing_of_a_rival(tmp_path):
+    """An int8 array stores its own weights, whatever planes of trits the method has."""
+    rival = {"axes": {"array.mac": ["int8"]}}
+    (named,) = _run(tmp_path, base=BASE | {"method": "gptq-2bit"}, **rival)
+    (plain,) = _run(tmp_path, **rival)
+    kept = {name: value for name, value in named.metrics.items() if name != "perplexity"}
+    assert kept == {name: value for name, value in plain.metrics.items() if name != "perplexity"}
+
+
+def test_bits_of_a_method_are_two_per_trit_and_sixteen_per_group_by_hand():
+    shape = load_shape("llama2-7b")
+    for entry in manifest_of("gptq-2bit", shape).linears:
+        weights, groups = entry.n * entry.k, entry.n * -(-entry.k // 128)
+        assert (entry.code_bits, entry.scale_bits, entry.offset_bits) == (4 * weights, 32 * groups, 16 * groups)
+    assert {entry.offset_bits for entry in manifest_of("ptqtp", shape).linears} == {0}
+    for entry in manifest_of("rtn", shape).linears:
+        assert (entry.code_bits, entry.planes) == (2 * entry.n * entry.k, 1)

@@ -30,6 +30,7 @@ ONE = point("lpddr5-6400", 1, 1.0, 2.0, 4.0, 8.0)
     [
         (point("lpddr5-6400", 2, 2.0, 1.9, 3.8, 7.6), False),  # shared costs: better at both ends
         (point("lpddr5-6400", 2, 2.0, 1.9, 3.9, 8.1), True),  # shared costs: better at one end only
+        (point("lpddr5-6400", 2, 2.0, 2.0, 3.8, 7.6), True),  # shared costs: better at one end, equal at the other
         (point("ddr4-3200", 2, 2.0, 1.9, 3.8, 7.6), True),  # other costs: the ranges overlap
         (point("ddr4-3200", 2, 2.0, 9.0, 9.5, 10.0), False),  # other costs: they do not
         (point("ddr4-3200", 2, 2.0, 8.5, 4.01, 9.9), True),  # typical figures within half a per cent
@@ -57,6 +58,10 @@ def test_points_know_in_which_objectives_they_are_equal_to_the_best():
         ["user_s_per_token", "decode_j_per_token"],
     ]
     assert [*marked(STUDY, StoredPoints([*ONE.metrics], 0, {}.__getitem__)).points] == []
+
+
+def test_the_half_per_cent_itself_is_equal():
+    assert equal(STUDY, ONE, point("ddr4-3200", 1, 1.005, 1, 1, 1), "user_s_per_token")
 
 
 def result_of(*points):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from hw.config import ArrayConfig
 from hw.golden import gemm, tiles
 from hw.host.line import LinkError
 from hw.host.protocol import Code, Frame, FrameReader, Kind, encode
@@ -179,3 +180,17 @@ def test_wrong_sums_are_not_hidden(line, monkeypatch):
     session = Session(line)
     monkeypatch.setattr("hw.host.selftest.gemm", lambda q, trits: gemm(q, trits) + 1)
     assert run_case(session, random_case(8, 1, 2, 4)).fault.startswith("2 sums differ, first token 0 output 0: ")
+
+
+def test_the_self_test_holds_an_edge_a_fold_and_a_token_tile_more_than_the_array():
+    config = ArrayConfig(name="8x4", rows=8, cols=4, token_tile=16)
+    found = {case.name: (*case.q.shape, case.trits.shape[0]) for case in cases(config)}  # m, k, n
+    assert found == {
+        "one lane": (1, 1, 1),
+        "one tile": (2, 8, 4),
+        "edge tiles": (3, 9, 5),
+        "several folds": (2, 24, 4),
+        "several token tiles": (17, 1, 1),
+        "largest sums": (1, 16, 4),
+        "zero trits": (1, 8, 4),
+    }

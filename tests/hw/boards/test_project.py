@@ -7,11 +7,12 @@ import sys
 
 import pytest
 
-from hw.boards.capacity import check_capacity
+from hw.boards.capacity import check_capacity, estimate_luts
 from hw.boards.catalog import BOARDS, board_config, load_board
 from hw.boards.clock import pll_settings
 from hw.boards.pins import constraints, sites
 from hw.boards.project import board_rtlil, board_verilog, write_board
+from hw.config import ArrayConfig
 from hw.errors import InputError
 
 # From the boards' schematics: clock, receive, transmit, LED as (pin, lit when low).
@@ -147,3 +148,11 @@ def test_the_default_array_has_room_and_a_huge_one_is_refused_with_the_largest(b
         check_capacity(board, board_config(board, "256x256"))
     lanes = int(re.search(r"about (\d+) lanes", str(caught.value))[1])
     assert board.rows * board.cols <= lanes < 256 * 256
+
+
+@pytest.mark.parametrize(("bus", "tables"), [(8, 110), (64, 880)])
+def test_codes_of_five_trits_cost_110_tables_a_byte_of_the_bus(bus, tables):
+    board = load_board("ulx3s-85f")
+    config = ArrayConfig(name="8x8", rows=8, cols=8, weight_bus_bits=bus)
+    packed = config.model_copy(update={"packing": "5in8"})
+    assert estimate_luts(board, packed) - estimate_luts(board, config) == tables

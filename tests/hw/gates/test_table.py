@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from hw.errors import InputError
 from hw.gates import table
 from hw.gates.designs.candidates import Design
 from hw.gates.designs.operands import recorded, synthetic
-from hw.gates.document import document
+from hw.gates.document import _key, _ratios, document
+from hw.gates.mapped import mapped_module
 from hw.gates.measure import Measurement
 from tests.hw.conftest import TINY
 
@@ -106,3 +108,29 @@ def test_an_array_is_measured_from_the_command_line(tmp_path):
     done = run("--lib", TINY, "--array", "2x2", "--cycles", 256, "--json")
     assert done.returncode == 0, done.stderr
     assert '"outputs_checked"' in done.stdout
+
+
+def test_changes_are_of_libraries_that_have_both_designs():
+    low, high = (_key("lane", "ternary", zeros=share) for share in (0.3, 0.6))
+    tables = {"both": {low: {"dynamic_j": 2.0}, high: {"dynamic_j": 3.0}}, "one": {low: {"dynamic_j": 1.0}}}
+    assert _ratios(tables, "lane", {"zeros": 0.6}, {"zeros": 0.3}) == [0.5]
+    assert _ratios(tables, "tree", {"zeros": 0.6}, {"zeros": 0.3}) == []
+
+
+def test_a_mapped_module_is_kept_and_not_made_twice(tmp_path, monkeypatch):
+    made = []
+
+    def synthesize(rtlil, library, recipe):
+        made.append(rtlil)
+        return {"ports": {"a": 1}, "cells": {}, "more": 0}
+
+    monkeypatch.setattr("hw.gates.mapped.synthesize", synthesize)
+    monkeypatch.setattr("hw.gates.mapped.flow_text", lambda library, recipe: "flow")
+    library = SimpleNamespace(sha256="0")
+    found = [mapped_module("module", library, None, tmp_path) for _ in range(2)]
+    assert [one["ports"] for one in found] == [{"a": 1}] * 2
+    assert made == ["module"]
+    mapped_module("another", library, None, tmp_path)
+    assert made == ["module", "another"]
+    mapped_module("another", library, None, None)
+    assert len(made) == 3

@@ -99,3 +99,12 @@ def test_an_array_whose_words_fit_no_frame_is_refused(sizes, field):
     config = ArrayConfig(**{"name": "wide", "rows": 2, "cols": 2} | sizes)
     with pytest.raises(InputError, match=rf"^array 'wide': {field} = {sizes[field]} makes words of \d+ bytes"):
         check_carries(config)
+
+
+@pytest.mark.parametrize("word", [-4, -3, -2])
+def test_an_answer_with_a_buffer_of_nothing_is_no_greeting(word):
+    hello = Hello.of(ArrayConfig(name="4x4", rows=4, cols=4, token_tile=4), 25e6, 64, 32, 16)
+    assert Hello.unpack(hello.pack()) == hello
+    hello = hello._replace(**{Hello._fields[word]: 0})
+    with pytest.raises(InputError, match="buffers of one word or more"):
+        Hello.unpack(hello.pack())

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from amaranth.sim import Simulator
 
 from hw.config import ArrayConfig
 from hw.errors import InputError
+from hw.formats import GemmFormat
 from hw.gateware.bus.axi import CONTROL_BITS, IDENTITY, REGISTERS, STATUS_BITS, AxiCore
 from hw.golden import gemm
 from hw.host import zynq
@@ -237,3 +239,17 @@ def test_digits_and_their_order_reach_the_core_through_the_registers(tmp_path):
         np.testing.assert_array_equal(core.run(case.job).results, golden_results(case.job, config))
         seen.add((case.formats.planes, case.formats.digits, case.formats.by_lanes))
     assert len(seen) > 4
+
+
+@pytest.mark.parametrize("found", ["no digits", "0" * 63, "G" * 64, 7, None])
+def test_a_hash_that_is_none_is_refused(found):
+    with pytest.raises(InputError, match="field 'array_sha256' must be 64 hexadecimal digits"):
+        zynq._hash_word(found, Path("config.json"))
+    assert zynq._hash_word("89abcdef" + "0" * 56, Path("config.json")) == 0x89ABCDEF
+
+
+@pytest.mark.parametrize(("planes", "word"), [(2, 1), (3, 2 << 2), (5, 4 << 2)])
+def test_planes_stand_where_an_array_of_more_than_two_expects_them(planes, word):
+    config = CONFIG.model_copy(update={"planes": planes})
+    job = SimpleNamespace(formats=GemmFormat(planes))
+    assert zynq._format_word(job, config) == word

@@ -81,3 +81,12 @@ def test_what_does_not_fit_is_refused_in_words():
         model.hidden([0] * 5, model.state(4))
     with pytest.raises(InputError, match=r"^context must be 1 to 24 tokens, not 25$"):
         model.state(25)
+
+
+def test_the_least_of_a_cache_is_one_token_and_no_id_may_be_negative():
+    model = random_model(3)
+    assert model.hidden([1], model.state(1)).shape[0] == 1
+    with pytest.raises(InputError, match="context must be 1 to"):
+        model.state(0)
+    with pytest.raises(InputError, match="token ids must be 0 to 10, not -1 to 4"):
+        model.hidden([4, -1], model.state())

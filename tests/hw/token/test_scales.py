@@ -3,6 +3,7 @@
 from fractions import Fraction
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -124,3 +125,17 @@ def test_scales_of_any_size_are_stored_as_they_are():
 def test_scales_far_below_the_largest_are_zero():
     assert stored_scales(np.array([1.0, 2.0**-30, 2.0**-33, 0.0])).value().tolist() == [1.0, 2.0**-30, 0.0, 0.0]
     assert stored_scales(np.zeros(2)).value().tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(("exponent", "flagged"), [(31, 0), (32, 1)])
+def test_only_beyond_the_largest_exponent_a_stored_scale_saturates(exponent, flagged):
+    flags = Flags()
+    store(Scale(np.array([1 << 15]), np.array([exponent - 4])), 0, flags)
+    assert flags.saturated == flagged
+
+
+def test_a_mantissa_that_rounds_up_to_the_next_power_is_that_power():
+    """1 - 2**-14 is 4095.75 of 4096ths: 4096, which is 2048 with the next exponent."""
+    found = stored_scales(np.array([1 - 2**-14, 1.0, 0.5]))
+    assert found.words().tolist() == [found.words()[1], found.words()[1], found.words()[2]]
+    assert found.words()[1] - found.words()[2] == 1 << 11

@@ -20,6 +20,7 @@ def test_deviations_are_002_and_less_by_the_root_of_twice_the_layers_where_a_blo
             writes = name.endswith(("o_proj.weight", "down_proj.weight"))
             expected = 0.02 / 10**0.5 if writes else 0.02
             assert parameter.float().std().item() == pytest.approx(expected, rel=0.06)
+            assert abs(parameter.float().mean().item()) < 0.1 * expected
     again, other = (random_llama(SHAPE, torch.device("cpu"), seed=seed) for seed in (3, 4))
     assert torch.equal(model.lm_head.weight, again.lm_head.weight)
     assert not torch.equal(model.lm_head.weight, other.lm_head.weight)

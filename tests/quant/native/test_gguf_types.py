@@ -83,3 +83,11 @@ def test_sizes_and_scales_that_do_not_fit_are_refused():
         decode_tq(block, TQ2_0, "t")
     with pytest.raises(InputError, match=r"whole blocks of 256.*not 128 columns"):
         encode_tq(np.zeros((2, 128), np.int8), np.ones((2, 1), np.float16), TQ2_0)
+
+
+def test_one_scale_that_is_not_finite_is_enough_to_refuse(codes):
+    trits, scales = codes
+    scales[2, 1] = np.inf
+    data = np.frombuffer(tq2_0(trits, scales), np.uint8).reshape(3, -1)
+    with pytest.raises(InputError, match="scales must be finite"):
+        decode_tq(data, TQ2_0, "t")

@@ -1,12 +1,15 @@
 """K and V with balanced channels: the same logits, and channels that differ as little as the exponent says."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
+from torch import nn
 
 from quant.kv.formats import parse_kv
 from quant.llama.blocks import blocks
 from quant.llama.cached import cached_attention
-from quant.rewrite.cache_channels import balance_cache
+from quant.rewrite.cache_channels import _largest, balance_cache
 from tests.quant.rewrite.test_equivalent import FORMS, make, silent, tokens
 
 
@@ -65,3 +68,15 @@ def test_a_channel_that_is_always_zero_stays_finite():
     blocks(model)[1].self_attn.v_proj.weight.data.zero_()
     balance_cache(model, shape, tokens(), 1.0, silent)
     assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
+
+
+def test_the_largest_of_all_passes_is_kept():
+    """One head of two channels that RoPE turns as a pair: its length is 5, then 13; V's channels by themselves."""
+    shape = SimpleNamespace(kv_heads=1, head_dim=2, rotary_dim=None, query_key_norm=None)
+    linears = [SimpleNamespace(kind=f"{name}_proj", module=nn.Identity()) for name in "kv"]
+    with _largest(SimpleNamespace(linears=linears, block=SimpleNamespace()), shape) as found:
+        for k, v in (([3.0, 4.0], [-7.0, 1.0]), ([5.0, 12.0], [2.0, -6.0]), ([1.0, 1.0], [0.0, 0.0])):
+            linears[0].module(torch.tensor([k]))
+            linears[1].module(torch.tensor([v]))
+    assert found["k"].tolist() == [[13, 13]]
+    assert found["v"].tolist() == [[7, 6]]

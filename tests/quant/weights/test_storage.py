@@ -17,6 +17,7 @@ from quant.weights.storage import (
     LinearHeader,
     load_linear,
     read_covered,
+    read_low_rank,
     read_offsets,
     read_scales,
     read_trits,
@@ -331,3 +332,16 @@ def test_a_code_of_three_of_four_by_hand():
     for wrong in ([1, 1, 1, 1, 1], [1, 0, 0, 1, 1], [1, 0, 1, 1, 0]):
         with pytest.raises(InputError, match="layout 'three-of-four' must be one plane with one zero in any four"):
             dataclasses.replace(solution, trits=torch.tensor([[wrong]], dtype=torch.int8))
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_one_factor_of_a_correction_without_the_other_is_refused(side):
+    correction = LowRank(torch.ones(N, 2).half(), torch.ones(2, K).half())
+    solution = dataclasses.replace(CASES["ternary"], low_rank=correction)
+    header, arrays = store_linear(solution)
+    assert read_low_rank(header, arrays) is not None
+    del arrays[f"low_rank_{side}"]
+    with pytest.raises(InputError, match=f"low_rank_{side}"):
+        read_low_rank(header, arrays)
+    del arrays[f"low_rank_{'right' if side == 'left' else 'left'}"]
+    assert read_low_rank(header, arrays) is None

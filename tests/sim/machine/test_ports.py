@@ -12,6 +12,9 @@ from hw.errors import InputError
 from quant.shapes import load_shape
 from sim.__main__ import main
 from sim.cores import CoreGroup
+from sim.counts import ActionCounts
+from sim.gemm.cost import Cost
+from sim.machine.ports import through_ports
 from sim.machine.resources import Resources
 from sim.memory import load_memory
 from sim.simulator import simulate
@@ -129,3 +132,12 @@ def test_area_counts_the_lanes_of_all_units():
     one = area_of(array, costs).parts_mm2["vector"].typical
     more = array.model_copy(update={"vector_units": 2, "attention_lanes": array.vector_lanes})
     assert area_of(more, costs).parts_mm2["vector"].typical == pytest.approx(3 * one)
+
+
+def test_each_execution_ends_on_a_whole_cycle():
+    """100 bits through a port of 10 are 10 cycles, of three executions 4 each."""
+    array = wide(weight_port_bits=10)
+    cost = Cost(
+        cycles=9, causes={"ideal": 9}, counts=ActionCounts(weight_buffer_read_bits=60, weight_buffer_write_bits=40)
+    )
+    assert through_ports(cost, array, 1, 3).cycles == 12

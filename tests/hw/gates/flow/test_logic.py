@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hw.errors import InputError
-from hw.gates.flow.logic import truth_table
+from hw.gates.flow.logic import names_in, truth_table
 
 
 def expressions():
@@ -49,3 +49,7 @@ def test_precedence_of_mixed_operators():
 def test_faulty_expressions_are_named(text):
     with pytest.raises(InputError, match="Liberty expression"):
         truth_table(text, ["A", "B"])
+
+
+def test_names_are_words_and_no_constants():
+    assert names_in("_A & !B1 | 1 ^ 0'") == {"_A", "B1"}

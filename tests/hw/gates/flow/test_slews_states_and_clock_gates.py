@@ -4,6 +4,7 @@ The cells are made here: every table is ``base + per_slew * slew + per_load * lo
 exact and a wrong slew, load or edge shows. Units are those of the numbers, the supply is 2 V: C V^2 / 2 is 2 C.
 """
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -13,7 +14,7 @@ from hw.gates.flow.cells import Cell, FlipFlop, Library, Pin, PowerArc, Table, T
 from hw.gates.flow.event_simulation import simulate
 from hw.gates.flow.netlist import ClockGate, Gate, Netlist
 from hw.gates.flow.netlist import FlipFlop as Register
-from hw.gates.flow.power import energy, inactive_levels, net_edges
+from hw.gates.flow.power import _clock, _clock_pin_energy, _shares, _state_energy, energy, inactive_levels, net_edges
 from hw.gates.flow.timing import analyse, clock_slew
 
 close = partial(pytest.approx, rel=1e-9, abs=0)
@@ -295,3 +296,44 @@ def test_asynchronous_pins_rest_where_they_neither_clear_nor_set():
 
     assert inactive_levels(flop("!RN", "S"), ["RN", "S", "T"]) == {"RN": 1, "S": 0, "T": 0}
     assert inactive_levels(flop("R", "!SN"), ["R", "SN"]) == {"R": 0, "SN": 1}
+
+
+def test_a_clock_gate_drives_the_clock_pins_of_all_its_registers():
+    """The same activity with one register behind the gate and with two: each pulse drives a pin of 3 more."""
+    one = gated()
+    two = replace(one, flip_flops=[one.flip_flops[0], Register(REGISTER, "D", "Q", 2, 5, True, 0)])
+    activity = simulate(one, analyse(one), np.array(STIMULUS, np.uint8), WARM_UP)
+    per_load = (0.25 + 0.5) * 3.0  # of the gate's own energies, by the load that it drives
+    assert _clock(two, activity) - _clock(one, activity) == close(activity.pulses[0] * per_load)
+
+
+def test_the_other_output_of_a_register_has_the_other_level():
+    """A clock pin that takes 1 where QN is low and 5 where it is high: Q is bit 0 of the state."""
+    arcs = [PowerArc("", "!QN", "", table(1.0), table(1.0)), PowerArc("", "QN", "", table(5.0), table(5.0))]
+    outputs = [pin("Q", "output", function="IQ"), pin("QN", "output", function="IQN")]
+    pins = [pin("CK", "input", 3.0, power=arcs), pin("D", "input", 1.0), *outputs]
+    flop = cell("DFFQN", pins, FlipFlop("IQ", "IQN", "CK", "D", "", ""))
+    rise, fall = _clock_pin_energy(flop, "D", "Q", SHARP)
+    assert rise.tolist() == fall.tolist() == [5, 1, 5, 1]
+
+
+def test_a_transition_goes_through_the_arcs_that_have_a_table_for_it():
+    arcs = (PowerArc("A", "", "", table(1.0), None), PowerArc("A", "", "", table(3.0), table(5.0)))
+    assert _shares(INVERTER, arcs, 1).tolist() == [[0.5, 0.5]] * 2
+    assert _shares(INVERTER, arcs, 0).tolist() == [[0, 1]] * 2
+    names, own = ["Q", "D", "CK"], tuple(replace(arc, related="") for arc in arcs)
+    assert [_state_energy(own, names, 0, edge, SHARP) for edge in (1, 0)] == [2, 5]
+    assert _state_energy(arcs, names, 0, 1, SHARP) == 0  # of another pin's transitions
+
+
+def test_the_latest_of_several_arcs_of_a_clock_counts():
+    early = arc("CK", table(20), table(16), table(4), table(5), "", "rising_edge")
+    late = arc("CK", table(25), table(30), table(2), table(9), "", "rising_edge")
+    pins = [pin("CK", "input", 3.0), pin("D", "input", 1.0), pin("Q", "output", function="IQ", timing=[early, late])]
+    flop = cell("DFF", pins, FlipFlop("IQ", "IQN", "CK", "D", "", ""))
+    library = Library("two", 2.0, 1.0, 1.0, {"DFF": flop, "INV": INVERTER}, "")
+    netlist = Netlist(5, [], [Register(flop, "D", "Q", 2, 3, False, None)], [], {"d": [2]}, {"q": [3]}, library)
+    timing = analyse(netlist)
+    assert timing.arrival[3].tolist() == [30, 25]
+    assert timing.slew[3].tolist() == [9, 4]
+    assert timing.flop_delays.tolist() == [[23, 22.5]]
