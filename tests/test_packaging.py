@@ -14,6 +14,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.installs.table import PAGE, RESULTS, page_text
 
@@ -162,3 +163,20 @@ def test_the_page_has_the_measured_installation_times():
     named = set(json.loads(RESULTS.read_text(encoding="utf-8"))["extras"])
     extras = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
     assert named - {"none"} <= extras
+
+
+def test_the_workflow_runs_targets_and_scripts_that_exist_on_the_pythons_that_are_allowed():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
+    targets = set(re.findall(r"^([a-z][a-z-]*):", MAKEFILE, re.MULTILINE))
+    steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
+    for step in steps:
+        assert ("run" in step) != ("uses" in step), step
+        assert set(re.findall(r"\bmake ([a-z-]+)", step.get("run", ""))) <= targets, step
+        assert step.get("uses", "actions/@v").startswith("actions/")
+    assert (ROOT / ".ci" / "run").is_file()
+    assert any(step.get("run") == ".ci/run" for step in steps)
+    for job in workflow["jobs"].values():
+        assert set(job.get("needs", "").split()) <= workflow["jobs"].keys()
+    pythons = workflow["jobs"]["wheel"]["strategy"]["matrix"]["python"]
+    lowest = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"].removeprefix(">=")
+    assert pythons[0] == lowest
