@@ -52,9 +52,14 @@ def _of_module(module: ModuleType) -> Iterator[tuple[str, str]]:
         for target in targets:
             for part in target.elts if isinstance(target, ast.Tuple) else [target]:
                 if isinstance(part, ast.Name) and part.id != "__all__" and hasattr(module, part.id):
-                    text = _text(getattr(module, part.id))
-                    if text:
-                        yield part.id, text
+                    value = getattr(module, part.id)
+                    named = value.items() if isinstance(value, dict | MappingProxyType) else ()
+                    for name, text in [
+                        (part.id, _text(value)),
+                        *((f"{part.id}[{_text(k)}]", _text(v)) for k, v in named),
+                    ]:
+                        if text and not (named and name == part.id):
+                            yield name, text
     for name, value in vars(module).items():
         here = inspect.unwrap(value) if callable(value) else value
         if getattr(here, "__module__", None) != module.__name__:

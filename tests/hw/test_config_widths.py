@@ -207,3 +207,13 @@ def test_a_plane_of_digits_weighs_at_most_the_last_power_of_three():
     digits = ArrayConfig(name="d", rows=4, cols=4, planes=4, digits=True)
     assert digits.largest_plane_weight == 27
     assert digits.model_copy(update={"digits": False}).largest_plane_weight == 1
+
+
+@pytest.mark.parametrize(("mac", "largest"), [("ternary", 1), ("int8", 127), ("w2a8", 127)])
+def test_the_longest_sum_that_fits_is_one_product_short_of_the_first_that_does_not(mac, largest):
+    """127 times the largest weight, K times, in 20 bits: at most 524287; shifted by one, half of it."""
+    arithmetic = ARITHMETICS[mac]
+    product = 127 * largest
+    assert arithmetic.max_k(20) == 524287 // product
+    assert arithmetic.max_k(20, 1) == 524287 // (2 * product)
+    assert arithmetic.sum_bits(524287 // product) == 20

@@ -1,12 +1,13 @@
 """Words that say a record again: parsed, they give it back."""
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 
 import pytest
 from pydantic import BaseModel, Field
 
 from energy.job import Job, Rivals
-from hw.fields import add_fields, given_fields, options_of
+from hw.errors import InputError
+from hw.fields import _pairs, add_fields, given_fields, options_of, options_origin
 from quant.job import QuantJob
 from sim.host import Host
 
@@ -57,3 +58,17 @@ def test_help_says_the_default_behind_the_description():
     assert "run fast (default: on)" in text
     assert "run slowly (default: off)" in text
     assert "how many, 50 % of them now (default: 3)" in text
+
+
+def test_an_error_names_the_file_and_the_options_or_these_alone():
+    assert options_origin(Namespace(job="a.yaml")) == "a.yaml and options"
+    assert options_origin(Namespace(job=None)) == options_origin(Namespace()) == "options"
+
+
+def test_pairs_have_a_name_and_come_once():
+    assert _pairs("options", ["a=1", "b=null", "c=x=y", "d="]) == {"a": 1, "b": None, "c": "x=y", "d": ""}
+    for text in ("=3", "a", ""):
+        with pytest.raises(InputError, match="options must be NAME=VALUE"):
+            _pairs("options", [text])
+    with pytest.raises(InputError, match="options must have 'a' once, not twice"):
+        _pairs("options", ["a=1", "a=1"])

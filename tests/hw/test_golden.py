@@ -157,3 +157,10 @@ def test_hadamard_is_the_matrix_of_signs_block_by_block(size, block):
     assert hadamard(q).tolist() == expected.tolist()
     assert (hadamard(q) * hadamard(k)).sum(axis=1).tolist() == (block * (q * k).sum(axis=1)).tolist()
     assert hadamard(hadamard(q)).tolist() == (block * q).tolist()
+
+
+@pytest.mark.parametrize("leading", [(), (3,), (2, 3)])
+def test_hadamard_of_many_vectors_is_that_of_each(leading):
+    x = np.random.default_rng(1).integers(-9, 10, (*leading, 24))
+    each = [hadamard(one) for one in x.reshape(-1, 24)]
+    assert np.array_equal(hadamard(x), np.reshape(each, x.shape))

@@ -221,3 +221,13 @@ def test_layers_without_experts_are_those_between_the_steps_and_those_named():
     """Of 12 layers every second has experts, counted from the second; layers 1 and 4 are named."""
     shape = read(model_type="qwen3_moe", num_experts=16, decoder_sparse_step=2, mlp_only_layers=[1, 4])
     assert shape.experts.dense_layers == (0, 1, 2, 4, 6, 8, 10)
+
+
+def test_even_layers_below_the_limit_have_the_window_of_qwen2_moe():
+    fields = {"use_sliding_window": True, "sliding_window": 64, "max_window_layers": 5, "num_experts": 6}
+    types = transformers.Qwen2MoeConfig(**SIZES | fields).layer_types
+    shape = read(model_type="qwen2_moe", moe_intermediate_size=40, shared_expert_intermediate_size=56, **fields)
+    assert [shape.window(layer) for layer in range(12)] == [
+        64 if kind == "sliding_attention" else None for kind in types
+    ]
+    assert {shape.window(layer) for layer in range(12)} == {64, None}

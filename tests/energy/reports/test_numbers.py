@@ -2,7 +2,7 @@
 
 import pytest
 
-from energy.reports.numbers import aligned, common_unit, significant, thin
+from energy.reports.numbers import THIN, aligned, common_unit, significant, thin
 
 
 @pytest.mark.parametrize(
@@ -49,3 +49,11 @@ def test_decimal_signs_meet_when_lines_end_together():
 )
 def test_print(text, printed):
     assert thin(text) == printed
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(9.99e11, f"999{THIN}000{THIN}000{THIN}000"), (1e12, "1.00e+12"), (1.234e-6, "0.00000123"), (9.9e-7, "9.90e-07")],
+)
+def test_powers_of_ten_begin_beyond_twelve_digits_and_six_decimals(value, text):
+    assert significant(value) == text

@@ -65,3 +65,10 @@ def test_equal_ratios_of_fractions(close):
 def test_a_range_that_cannot_be_is_refused(given, message):
     with pytest.raises(ValueError, match=message):
         expand_axis(given)
+
+
+@pytest.mark.parametrize(("start", "end"), [(1, 8.0), (1.0, 8)])
+def test_ratios_are_rounded_only_between_two_integers(start, end):
+    inner = expand_axis({"from": start, "to": end, "log_points": 3})[1]
+    assert inner == pytest.approx(8**0.5)
+    assert expand_axis({"from": 1, "to": 8, "log_points": 3})[1] == 3

@@ -59,3 +59,9 @@ def test_tables_that_do_not_fit_are_refused():
         table_constants(np.ones((2, 2)), 1, np.array([1, 1e-4]), ones, ones, 10)
     with pytest.raises(InputError, match=r"^embedding table: sums of 600 products of 5 digits may reach"):
         table_constants(np.ones((1, 600)), 5, np.ones(1), np.ones(600), np.ones(600), 10)
+
+
+@given(st.integers(0, 99))
+def test_the_largest_channel_factor_has_fourteen_bits(seed):
+    largest = int(np.abs(table(seed).spread).max())
+    assert 2**13 <= largest <= 2**14

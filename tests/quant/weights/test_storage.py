@@ -24,6 +24,7 @@ from quant.weights.storage import (
     store_linear,
 )
 from quant.weights.stored_arrays import check_arrays
+from quant.weights.widths import index_bits
 
 N, K, GROUP = 5, 23, 8
 
@@ -345,3 +346,8 @@ def test_one_factor_of_a_correction_without_the_other_is_refused(side):
         read_low_rank(header, arrays)
     del arrays[f"low_rank_{'right' if side == 'left' else 'left'}"]
     assert read_low_rank(header, arrays) is None
+
+
+@pytest.mark.parametrize(("columns", "bits"), [(1, 1), (2, 1), (3, 2), (4, 2), (5, 3), (256, 8), (257, 9)])
+def test_an_index_has_bits_for_the_last_column(columns, bits):
+    assert index_bits(columns) == bits
