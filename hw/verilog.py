@@ -11,19 +11,23 @@ from hw.config import ArrayConfig
 from hw.errors import InputError
 from hw.gateware.bus.axi import REGISTERS, AxiCore
 from hw.gateware.core import Core
+from hw.gateware.whole.machine import Machine
+from hw.program.machine import MachineConfig
 from hw.verilog_config import write_config
 
 __all__ = [
     "AXI_NAME",
     "CORE_NAME",
+    "MACHINE_NAME",
     "TOPS",
     "axi_verilog",
     "core_rtlil",
     "core_verilog",
+    "machine_verilog",
     "write_verilog",
 ]
 
-CORE_NAME, AXI_NAME = "tritforge_core", "tritforge_axi"
+CORE_NAME, AXI_NAME, MACHINE_NAME = "tritforge_core", "tritforge_axi", "tritforge_machine"
 TOPS = ("core", "axi")  # bare streams, or AXI4-Stream and AXI4-Lite
 
 
@@ -51,6 +55,11 @@ def axi_verilog(config: ArrayConfig, cells: Cells = "portable") -> str:
         InputError: the array is not a ternary one, its sums are too wide for the bus, or unknown cells.
     """
     return verilog.convert(AxiCore(config, cells), name=AXI_NAME, emit_src=False)
+
+
+def machine_verilog(machine: MachineConfig) -> str:
+    """Verilog of the whole-token machine ``Machine(machine)``; the top module is ``tritforge_machine``."""
+    return verilog.convert(Machine(machine), name=MACHINE_NAME, emit_src=False)
 
 
 def write_verilog(config: ArrayConfig, folder: Path, top: str = "core") -> list[Path]:

@@ -35,6 +35,7 @@ from hw.pages import fill_blocks, markdown_table
 from hw.tables import TABLES as HW_TABLES
 from quant.shapes import load_shape
 from quant.tables import TABLES
+from sim.token.results import MACHINE_TABLES
 
 __all__ = ["PAGES", "RESULTS", "draw_method_picture", "draw_picture", "measure", "render_file", "write_perplexities"]
 
@@ -276,6 +277,7 @@ _TABLES: dict[str, Callable[[], str]] = {
     "attention-quality": partial(quality_table, _ATTENTION, RESULTS / "kv.json"),
     "holds": partial(holds_table, _HOLDS),
     **{f"rooms-{package}": partial(rooms, package) for package in ("hw", "quant", "sim", "energy")},
+    **MACHINE_TABLES,
     **CLAIMS_TABLES,
     **STUDY_TABLES,
     **ENERGY_TABLES,

@@ -4,9 +4,11 @@ import json
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from hw.artifact import file_name
+from hw.artifact import file_name, write_text
 from hw.boards.catalog import board_config, load_board
 from hw.config import load_array
+from hw.errors import InputError
+from hw.program.image import load_image
 
 __all__ = ["add_verilog"]
 
@@ -20,6 +22,10 @@ def add_verilog(parser: ArgumentParser) -> None:
         "--board",
         help="also write a top level, constraints and a build script for this board (tritforge list boards)",
     )
+    parser.add_argument(
+        "--program", type=Path, metavar="DIR",
+        help="the whole-token machine that `tritforge program` compiled DIR for, instead of an array",
+    )  # fmt: skip
     parser.add_argument(
         "--top",
         choices=("core", "axi"),
@@ -39,6 +45,9 @@ def add_verilog(parser: ArgumentParser) -> None:
 
 def _verilog(options: Namespace) -> None:
     """Write the files and name them."""
+    if options.program:
+        _write_machine(options)
+        return
     board = load_board(options.board) if options.board else None
     config = board_config(board, options.array) if board else load_array(options.array or "8x8")
     folder = options.out or _BUILD / file_name(f"{board.name}-{config.name}" if board else config.name)
@@ -68,3 +77,21 @@ def _verilog(options: Namespace) -> None:
             f"  no weight is multiplied: {proof.adders} adders, {proof.multipliers} multipliers in the flattened core"
             + (f", those of the requantizers ({proof.in_requantizers})" if proof.in_requantizers else "")
         )
+
+
+def _write_machine(options: Namespace) -> None:
+    """Verilog of the machine of a program."""
+    from hw.verilog import MACHINE_NAME, machine_verilog
+
+    if given := [name for name in ("array", "board") if getattr(options, name)]:
+        raise InputError(f"--{given[0]} must be left out with --program, whose machine is written")
+    if options.check or options.top != "core":
+        raise InputError("--check and --top must be left out with --program")
+    machine = load_image(options.program).machine
+    path = (options.out or options.program) / f"{MACHINE_NAME}.v"
+    write_text(path, machine_verilog(machine))
+    if options.json:
+        print(json.dumps({"files": [str(path)], "lanes": machine.lanes, "array": machine.array.name}))
+    else:
+        print(f"{machine.array.name}, {machine.lanes} vector lanes: a whole-token machine")
+        print(f"  {path}")

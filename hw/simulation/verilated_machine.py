@@ -7,18 +7,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from amaranth.back import verilog
 
-from hw.gateware.whole.machine import Machine
 from hw.program.image import Image
 from hw.program.instructions import OPERATIONS
 from hw.program.interpreter import Status
 from hw.program.machine import MachineConfig
 from hw.simulation.verilator import CACHE, compile_program
+from hw.verilog import MACHINE_NAME, machine_verilog
 
-__all__ = ["MACHINE_NAME", "MachineStopped", "Step", "VerilatedMachine", "build_machine", "machine_verilog"]
+__all__ = ["MachineStopped", "Step", "VerilatedMachine", "build_machine", "generate"]
 
-MACHINE_NAME = "tritforge_machine"
 _HARNESS = Path(__file__).with_name("verilated_machine.cpp")
 _NAMES = {operation.code: name for name, operation in OPERATIONS.items()}
 _WORDS = {
@@ -111,11 +109,6 @@ class VerilatedMachine:
         if len(data) < count:
             raise RuntimeError(f"the simulation ended early; exit status {self._process.wait()}")
         return data
-
-
-def machine_verilog(machine: MachineConfig) -> str:
-    """Verilog of ``Machine(machine)``, the same bytes on every run; the top module is ``tritforge_machine``."""
-    return verilog.convert(Machine(machine), name=MACHINE_NAME, emit_src=False)
 
 
 def build_machine(machine: MachineConfig, cache: Path = CACHE) -> Path:

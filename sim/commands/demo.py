@@ -7,6 +7,7 @@ from hw.errors import InputError
 
 __all__ = ["add_demo"]
 
+_RESULTS = Path("docs") / "results" / "token-machine.json"
 _ARRAY, _WHOLE_ARRAY = "16x8", "16x16"  # Verilator models of them compile in a minute, and in some
 
 
@@ -29,11 +30,23 @@ def add_demo(parser: ArgumentParser) -> None:
     whole = parser.add_argument_group("with --whole, which writes greedily")
     whole.add_argument("--prompt", default="Once upon a time", help="text to go on from (default: Once upon a time)")
     whole.add_argument("--method", default="digits", help="quantization method of the linears (default: digits)")
+    whole.add_argument(
+        "--options", action="append", default=[], metavar="NAME=VALUE", help="option of the method; repeat for more"
+    )
+    for name, default, what in (("key", 5, "K"), ("value", 5, "V"), ("table", 4, "the embedding table")):
+        whole.add_argument(
+            f"--{name}-digits", type=int, default=default, metavar="N",
+            help=f"balanced-ternary digits of {what} (default: {default})",
+        )  # fmt: skip
     whole.add_argument("--lanes", type=int, default=4, metavar="N", help="vector lanes (default: 4)")
     whole.add_argument("--context", type=int, default=256, metavar="N", help="tokens of the cache (default: 256)")
     whole.add_argument(
         "--latency", type=int, default=8, metavar="N", help="edges from a request to memory's first word (default: 8)"
     )
+    whole.add_argument(
+        "--add", type=Path, nargs="?", const=_RESULTS, metavar="FILE",
+        help=f"add the budget to a results file (without FILE: {_RESULTS})",
+    )  # fmt: skip
     whole.add_argument(
         "--mhz", type=float, default=62.5, metavar="F", help="clock that tokens per second are told for (default: 62.5)"
     )

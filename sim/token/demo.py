@@ -6,6 +6,7 @@ Every token is compared with the integer model's, and the cycles of every instru
 import json
 import time
 from argparse import Namespace
+from collections.abc import Sequence
 from functools import partial
 
 from hw.config import load_array
@@ -14,6 +15,7 @@ from hw.program.machine import machine_around
 from hw.progress import stage_bars
 from sim.token.budget import budget_lines, budget_of
 from sim.token.cycles import InstructionCycles, TokenCycles
+from sim.token.results import BudgetRecord, add_budget_row
 
 __all__ = ["demo_whole"]
 
@@ -39,10 +41,13 @@ def demo_whole(options: Namespace) -> None:
     from hw.simulation.verilated_machine import VerilatedMachine, build_machine  # loads Amaranth
     from quant.token.program import ModelProgram  # loads torch
 
-    fields = {"model": options.whole, "method": options.method, "form": {"key_digits": 5, "value_digits": 5}}
+    form = {name: getattr(options, name) for name in ("key_digits", "value_digits", "table_digits")}
+    fields = {"model": options.whole, "method": options.method, "options": _pairs(options.options), "form": form}
     with stage_bars() as report:
         program = ModelProgram.of(fields, options.context, machine, report)
     prompt = program.encode(options.prompt)
+    if not prompt:
+        raise InputError("--prompt must hold at least a token, not an empty text")
     if len(prompt) + options.tokens > options.context:
         raise InputError(
             f"context must be at least {len(prompt) + options.tokens} for a prompt of {len(prompt)} and "
@@ -54,7 +59,7 @@ def demo_whole(options: Namespace) -> None:
         path = build_machine(machine)
     wanted = program.stream(prompt, options.tokens)
     cycles, written, timed = TokenCycles(program.image, options.latency), list[int](), list[list[InstructionCycles]]()
-    started, shown = time.perf_counter(), 0
+    started, shown, compared = time.perf_counter(), 0, 0
     if not options.json:
         say(options.prompt)
     with VerilatedMachine(program.image, path, options.latency) as core:
@@ -63,6 +68,7 @@ def demo_whole(options: Namespace) -> None:
             last = number >= len(prompt) - 1
             step, predicted = core.step(fed[number], last), cycles.step(last)
             _compare(number, step.trace, predicted)
+            compared += len(predicted)
             if last:
                 timed.append(predicted)
                 written.append(step.token)
@@ -76,6 +82,24 @@ def demo_whole(options: Namespace) -> None:
         saturated = step.saturated
     seconds = time.perf_counter() - started
     budget = budget_of(timed)
+    if options.add:
+        add_budget_row(
+            options.add,
+            BudgetRecord(
+                model=program.name,
+                method=options.method,
+                options=fields["options"],
+                machine=f"{array.rows} x {array.cols}",
+                lanes=machine.lanes,
+                latency=options.latency,
+                context=options.context,
+                prompt=len(prompt),
+                tokens=options.tokens,
+                instructions=compared,
+                cycles={row.operation: row.cycles for row in budget.rows},
+                busy=budget.busy,
+            ),
+        )
     if options.json:
         document = {"tokens": written, "text": program.decode(written), "saturated": saturated, "seconds": seconds}
         print(json.dumps(document | {"budget": budget.as_json()}, indent=1))
@@ -83,8 +107,22 @@ def demo_whole(options: Namespace) -> None:
     print("\n", *budget_lines(budget, options.mhz * 1e6), sep="\n")
     print(
         f"{options.tokens} tokens behind a prompt of {len(prompt)} in {seconds:.1f} s; tokens equal to the integer "
-        f"model's, cycles of {sum(map(len, timed))} instructions equal to the simulator's; saturated: {saturated}"
+        f"model's, cycles of {compared} instructions equal to the simulator's; saturated: {saturated}"
     )
+
+
+def _pairs(given: Sequence[str]) -> dict[str, object]:
+    """Options of a method, NAME=VALUE each."""
+    found: dict[str, object] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise InputError(f"--options must be NAME=VALUE, not {text!r}")
+        try:
+            found[name] = json.loads(value)
+        except json.JSONDecodeError:
+            found[name] = value
+    return found
 
 
 def _compare(number: int, trace: list[tuple[str, int]], predicted: list[InstructionCycles]) -> None:

@@ -36,6 +36,11 @@ def test_it_compiles_checks_and_can_be_read(program, tmp_path, capsys):
     hw(["disassemble", str(tmp_path / "out"), "--json"])
     assert len(json.loads(capsys.readouterr().out)) == len(listing.splitlines())
     assert json.loads(program("--json"))["instructions"]["STOP"] == 1
+    hw(["verilog", "--program", str(tmp_path / "out")])
+    assert "module tritforge_machine(" in (tmp_path / "out" / "tritforge_machine.v").read_text()
+    with pytest.raises(InputError, match=r"^--array must be left out with --program, whose machine is written$"):
+        hw(["verilog", "--program", str(tmp_path / "out"), "--array", "8x8"])
+    capsys.readouterr()
     hw(["disassemble", str(tmp_path / "out"), "--regions"])
     assert "layer 0, K scales" in capsys.readouterr().out
 
@@ -43,7 +48,7 @@ def test_it_compiles_checks_and_can_be_read(program, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--context", "1"), "--context must be at least 2 tokens, not 1"),
+        (("--context", "1"), "context must be at least 2 tokens, not 1"),
         (("--check", "24"), "--check must be 0 to 23 tokens, not 24"),
         (("--array", "12x8"), "array '12x8': rows of a whole-token machine must be a power of two, not 12"),
         (("--block", "4"), "the machine needs blocks of a power of two of at least 8 tokens, not 4: give --block 64"),

@@ -1,0 +1,86 @@
+"""Measured token budgets: what a model took on the Verilated machine, a row per model, machine and memory."""
+
+from pathlib import Path
+
+from hw.artifact import write_artifact
+from hw.document import Record, read_record
+from hw.pages import markdown_table
+
+__all__ = ["BUDGET_RESULTS", "MACHINE_TABLES", "BudgetRecord", "add_budget_row", "budget_markdown"]
+
+BUDGET_RESULTS = Path("docs") / "results" / "token-machine.json"
+
+_SCHEMA, _VERSION = "tritforge.token-machine", 1
+_GROUPS = {  # of the table's columns
+    "linears": ("DEQ",),
+    "head": ("ARGMAX",),
+    "scores, values": ("SCORE", "OACC"),
+    "loads": ("LOAD",),
+    "quantization": ("QUANT", "KV"),
+    "other vector work": ("NORM", "EXP", "ONORM", "WHT", "ROPE", "GLU", "EMB", "ADD", "STOP", "END"),
+}
+
+
+class BudgetRecord(Record):
+    """Tokens that a model wrote on the machine, all equal to the integer model's, and their average budget."""
+
+    model: str
+    method: str
+    options: dict[str, float | int | str | bool | None]
+    machine: str  # rows x columns of the array
+    lanes: int  # of the vector unit
+    latency: int  # of the memory
+    context: int
+    prompt: int  # tokens
+    tokens: int  # written behind it
+    instructions: int  # whose cycles on the RTL equal the simulator's, prompt included
+    cycles: dict[str, float]  # of a written token on average, by operation
+    busy: float  # share of edges on which the array takes a vector in
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What a later measurement replaces."""
+        return self.model, self.method, str(self.options), self.machine, self.lanes, self.latency, self.context
+
+
+class BudgetResults(Record):
+    """Every row that was measured."""
+
+    rows: tuple[BudgetRecord, ...] = ()
+
+
+def add_budget_row(path: Path, row: BudgetRecord) -> None:
+    """Add a row, in the place of one of the same model, machine and memory."""
+    rows = _read(path).rows if path.is_file() else ()
+    kept = [one for one in rows if one.key != row.key]
+    body = BudgetResults(rows=tuple(sorted([*kept, row], key=lambda one: one.key))).model_dump(mode="json")
+    write_artifact(path, _SCHEMA, _VERSION, body, {})
+
+
+def budget_markdown(path: Path) -> str:
+    """The rows as a Markdown table; shares are of a token's cycles."""
+    header = ("model, trits", "machine", "tokens", "equal instructions", "cycles per token", *_GROUPS, "array busy")
+    rows = []
+    for row in _read(path).rows:
+        options = ", ".join(f"{name}={value}" for name, value in row.options.items())
+        total = sum(row.cycles.values())
+        shares = [sum(row.cycles.get(name, 0) for name in names) / total for names in _GROUPS.values()]
+        rows.append(
+            (
+                f"{row.model}, {row.method}" + (f" ({options})" if options else ""),
+                f"{row.machine}, {row.lanes} lanes, latency {row.latency}",
+                f"{row.prompt} + {row.tokens}",
+                f"{row.instructions:,}",
+                f"{total:,.0f}",
+                *(f"{100 * share:.1f} %" for share in shares),
+                f"{100 * row.busy:.1f} %",
+            )
+        )
+    return markdown_table(header, rows)
+
+
+def _read(path: Path) -> BudgetResults:
+    return read_record(path, _SCHEMA, _VERSION, BudgetResults, "measure again: tritforge demo --whole MODEL --add")
+
+
+MACHINE_TABLES = {"token-machine": lambda: budget_markdown(BUDGET_RESULTS)}
