@@ -87,9 +87,9 @@ def read_table(arrays: Mapping[str, np.ndarray], where: str) -> StoredTable:
     if len(packed) > MOST_TABLE_DIGITS:
         raise InputError(f"{where}: array 'codes' must hold at most {MOST_TABLE_DIGITS} digits, not {len(packed)}")
     codes = np.zeros((vocabulary, n), np.int8)
-    for plane in packed:
-        codes = 3 * codes + unpack(plane, n, "5in8")
     try:
+        for plane in packed:
+            codes = 3 * codes + unpack(plane, n, "5in8")
         return StoredTable(codes, len(packed), arrays["rows"], arrays["spread"], arrays["mean"])
     except InputError as error:
-        raise InputError(f"{where}: {error}: the file is damaged") from None
+        raise InputError(f"{where}: {error}; the file is damaged") from None

@@ -79,8 +79,10 @@ def test_a_checkpoint_gives_tables_back_in_digits_and_in_float16(tmp_path):
         ({"rows": np.ones(7, np.float32)}, r"^here: table rows must be finite float16 \(7,\), not float32 \(7,\)"),
         ({"mean": np.full(12, np.nan, np.float16)}, r"^here: table mean must be finite float16 \(12,\)"),
         ({"codes": np.zeros((6, 7, 3), np.uint8)}, r"^here: array 'codes' must hold at most 5 digits, not 6$"),
+        ({"codes": np.full((2, 7, 3), 255, np.uint8)}, r"^here: 5-trits-per-byte values must be at most 242, not 255"),
+        ({"codes": np.zeros((), np.uint8)}, r"^here: array 'codes' must be uint8 \(digits, 7, 3\), not uint8 \(\)"),
     ],
-    ids=["missing", "unknown", "rows", "float32", "nan", "digits"],
+    ids=["missing", "unknown", "rows", "float32", "nan", "digits", "codes", "scalar"],
 )
 def test_damage_is_one_line(change, words):
     arrays = {name: value for name, value in (table().arrays() | change).items() if value is not None}
