@@ -68,7 +68,7 @@ class _RecallingJob(Job):
         if manifest is not None or statistics is not None:
             return super().simulate(shape, array, manifest, statistics)
         key = (shape.name, repr(self.model_dump(exclude=_UNSIMULATED)), array.model_dump_json())
-        result = run(_runs.get(key), partial(super().simulate, shape, array))
+        result = run(_runs.get(key), array.lanes, partial(super().simulate, shape, array))
         _runs[key] = result
         _runs.move_to_end(key)
         if len(_runs) > _RUNS:

@@ -142,7 +142,7 @@ class Explorer(ThreadingHTTPServer):
         self._host = host
         self._simulations = ThreadPoolExecutor(1, "simulations")
         self._waiting, self._count = 0, threading.Lock()
-        self._closing_s = 0.05  # from the last look at the time until a redraw is drawn, lately
+        self._closing_s = 0.03  # from the run that was not begun until the redraw is drawn, lately
         if ":" in host:
             self.address_family = socket.AF_INET6
         try:
@@ -188,21 +188,21 @@ class Explorer(ThreadingHTTPServer):
         self._wait(-1)
         if path == "/redraw":
             return self._redraw(query, begun)
-        with limited(lambda: self._waiting > 0 and path in _GIVING_WAY):
+        with limited(lambda _: self._waiting > 0 and path in _GIVING_WAY):
             return reply_to(path, query)
 
     def _redraw(self, query: str, begun: float) -> Reply:
-        """Begin runs until what follows the last one, as long as it lately took, just fits into the time."""
+        """Begin runs that are expected to leave the time that drawing took lately."""
         checked, end = 0.0, begun + _REDRAW_S - self._closing_s
 
-        def is_over() -> bool:
+        def is_over(expected_s: float) -> bool:
             nonlocal checked
             checked = time.perf_counter()
-            return self._waiting > 0 or checked > end
+            return self._waiting > 0 or checked + expected_s > end
 
         with limited(is_over):
             reply = reply_to("/redraw", query)
-        if checked:
+        if not reply.whole:
             took = min(_REDRAW_S, time.perf_counter() - checked)
             self._closing_s += _NEWS * (took - self._closing_s)
         return reply

@@ -5,7 +5,7 @@ from http import HTTPStatus
 
 import pytest
 
-from energy.explorer import answers
+from energy.explorer import answers, limit
 from energy.explorer.answers import answer_of, drawn
 from energy.explorer.limit import limited
 from energy.explorer.server import Explorer, reply_to
@@ -25,7 +25,7 @@ def nothing_remembered(monkeypatch):
 def whole_after(state):
     """Drawings of ``state`` until one is whole, no run being begun but each one's first."""
     found = []
-    with limited(lambda: True):
+    with limited(lambda _: True):
         while not (found and found[-1].is_whole):
             found.append(drawn(state))
             assert len(found) < 50
@@ -53,8 +53,28 @@ def test_without_a_limit_nothing_is_missing():
     assert drawn(BASE).is_whole
 
 
+def test_a_run_is_expected_to_take_longer_on_fewer_lanes(monkeypatch):
+    """By hand: 2 s on 64 lanes, then on 32 lanes 4 s are expected, whatever a quicker run took in between."""
+    clock = iter([0.0, 2.0, 10.0, 10.5])
+    monkeypatch.setattr(limit.time, "perf_counter", lambda: next(clock))
+    expected = []
+
+    def is_over(seconds):
+        expected.append(seconds)
+        return seconds > 3
+
+    with limited(is_over), limit.counted_runs() as runs:
+        for lanes in (64, 128):
+            limit.run(None, lanes, object)
+        with pytest.raises(limit.Overtime):
+            limit.run(None, 32, object)
+        assert limit.run("recalled", 1, object) == "recalled"
+    assert expected == [1.0, 4.0]
+    assert (runs.made, len(runs.finished)) == (2, 3)
+
+
 def test_what_is_missing_is_said_and_nothing_is_said_of_savings():
-    with limited(lambda: True):
+    with limited(lambda _: True):
         reply = reply_to("/redraw", address(BASE))
     assert not reply.whole
     assert reply.body.count(">being simulated<") == 3 * 5  # rivals in four figures and the area
@@ -67,13 +87,13 @@ def test_what_is_missing_is_said_and_nothing_is_said_of_savings():
 
 
 def test_two_designs_stand_side_by_side_before_their_rivals():
-    with limited(lambda: True):
+    with limited(lambda _: True):
         body = reply_to("/redraw", address(BASE._replace(batch=2), BASE)).body
     assert "Beside the pinned design" in body
 
 
 def test_the_map_gives_way_to_a_newer_request():
-    with limited(lambda: True):
+    with limited(lambda _: True):
         drawn(BASE)
         reply = reply_to("/map", address(BASE))
     assert (reply.status, reply.body, reply.whole) == (HTTPStatus.NO_CONTENT, "", False)
