@@ -21,12 +21,13 @@ def committed():
 
 
 def outputs(node):
-    """Code cell by code cell, the texts and pictures that it shows."""
-    return [
+    """Code cell by code cell, the texts and pictures that it shows; colours of pictures are the reports'."""
+    shown = [
         [one.get("text") or one.data.get("image/svg+xml") or one.data["text/plain"] for one in cell.outputs]
         for cell in node.cells
         if cell.cell_type == "code"
     ]
+    return [[re.sub(r"<style>.*?</style>", "", text, flags=re.DOTALL) for text in texts] for texts in shown]
 
 
 def test_cells_are_told_apart_and_words_lose_their_marks():
