@@ -72,6 +72,7 @@ _JOBS = {  # what `make docs` simulates again
 }
 
 _COMPARED = RESULTS / "compare-smollm2-135m.json"
+_COMPARED_MIXED = RESULTS / "compare-smollm2-135m-mixed.json"
 _ENERGIES = RESULTS / "method-energies.json"
 _METHODS_PICTURE = Path("docs") / "images" / "methods.svg"
 
@@ -239,9 +240,9 @@ def draw_method_picture() -> Path:
     return _METHODS_PICTURE
 
 
-def _methods_table() -> str:
+def _methods_table(path: Path) -> str:
     """Quantizers at full calibration: accuracy, bits and simulated cost."""
-    document = json.loads(_COMPARED.read_text(encoding="utf-8"))
+    document = json.loads(path.read_text(encoding="utf-8"))
     return comparison_markdown(Comparison(**{name: document[name] for name in Comparison.model_fields}))
 
 
@@ -264,7 +265,8 @@ _TABLES: dict[str, Callable[[], str]] = {
     "paper": _paper_table,
     "sources": _sources_table,
     "agreement": _agreement_table,
-    "methods": _methods_table,
+    "methods": partial(_methods_table, _COMPARED),
+    "methods-mixed": partial(_methods_table, _COMPARED_MIXED),
     "methods-picture": lambda: methods_text(_quantization_rows(), _ENERGIES),
     "family": partial(family_table, _FAMILY),
     "cost-sources": partial(sources_table, _SOURCES),
