@@ -27,6 +27,11 @@ COMMANDS = {
         "energy.commands.explore:add_explore",
         "--port 0 --no-browser",
     ),
+    "bench-study": Command(
+        "measure how fast a study is, beside single simulations, and what its memory and processes are",
+        "energy.commands.bench_study:add_bench_study",
+        "--command='--processes 2'",
+    ),
     "claims": Command(
         "find where ternary saves 91 % of compute energy and half of the latency, and where not",
         "energy.commands.claims:add_claims",
