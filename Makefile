@@ -121,8 +121,9 @@ references: $(VENV)/.core ## this simulator against figures of other simulators 
 results: $(VENV)/.core ## the table of committed quantization results
 	@$(TRITFORGE) $@ $(words)
 
-bench: $(VENV)/.core ## speed of the simulator as ratios in one run
+bench: $(VENV)/.core ## speed of the simulator and of studies as ratios in one run
 	@$(TRITFORGE) $@ $(words)
+	@$(TRITFORGE) bench-study $(if $(findstring --json,$(words)),--json)
 
 bench-quant: $(VENV)/.quant ## time and memory of quantizing MODEL by METHOD on DEVICE: its dimensions, random weights
 	@$(TRITFORGE) $@ $(words)

@@ -30,7 +30,7 @@ COMMANDS = {
     "bench-study": Command(
         "measure how fast a study is, beside single simulations, and what its memory and processes are",
         "energy.commands.bench_study:add_bench_study",
-        "--command='--processes 2'",
+        "--points 1000 --json",
     ),
     "claims": Command(
         "find where ternary saves 91 % of compute energy and half of the latency, and where not",

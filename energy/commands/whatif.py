@@ -14,7 +14,7 @@ from energy.reports.answer import answer, designs_text
 from energy.reports.pages.document import provenance
 from energy.reports.pages.study import study_html, study_picture
 from energy.reports.study import print_study
-from energy.study.cluster import BATCH_SYSTEMS, Cluster
+from energy.study.cluster import BATCH_SYSTEMS, Cluster, job_script
 from energy.study.document import load_study
 from energy.study.engine import run_study
 from energy.study.journal import Journal
@@ -49,6 +49,11 @@ def add_whatif(parser: ArgumentParser) -> None:
         f"system ({', '.join(f'{name}:N' for name in BATCH_SYSTEMS)})",
     )
     parser.add_argument(
+        "--job-script",
+        action="store_true",
+        help="print the script of one job that --dask would ask its batch system for, and measure nothing",
+    )
+    parser.add_argument(
         "--restart", action="store_true", help="discard the rows that an interrupted run left in the folder"
     )
     parser.add_argument("--schema", action="store_true", help="print the JSON schema of study files, for editors")
@@ -59,6 +64,9 @@ def add_whatif(parser: ArgumentParser) -> None:
 def _whatif(options: Namespace) -> None:
     if options.schema:
         print(json.dumps(study_schema(), indent=1))
+        return
+    if options.job_script:
+        print(job_script(options.dask or ""), end="")
         return
     if options.processes is not None and options.processes < 1:
         raise InputError(f"processes must be at least 1, not {options.processes}")

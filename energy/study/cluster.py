@@ -6,6 +6,8 @@ memory stays flat. A chunk whose worker is lost is measured by another; rows are
 
 import contextlib
 import logging
+import shutil
+import warnings
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
@@ -14,9 +16,10 @@ from hw.artifact import tool_version
 from hw.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
+    from dask_jobqueue import JobQueueCluster
     from distributed import Client
 
-__all__ = ["BATCH_SYSTEMS", "Cluster", "check_dask"]
+__all__ = ["BATCH_SYSTEMS", "Cluster", "check_dask", "job_script"]
 
 Given, Found = TypeVar("Given"), TypeVar("Found")
 
@@ -57,6 +60,7 @@ class Cluster:
     def __init__(self, address: str) -> None:
         self._address = address
         self._kind, self._count = check_dask(address)
+        self._jobs = self._count  # of a batch system
         self._closing = contextlib.ExitStack()
 
     def __enter__(self) -> "Cluster":
@@ -124,19 +128,24 @@ class Cluster:
         if self._kind == "local":
             started = LocalCluster(n_workers=self._count, threads_per_worker=1, dashboard_address=None)
             return self._closing.enter_context(Client(self._closing.enter_context(started)))
-        try:
-            import dask_jobqueue
-        except ImportError:
-            raise InputError(_missing("dask-jobqueue")) from None
-        try:
-            batch = getattr(dask_jobqueue, BATCH_SYSTEMS[self._kind])()
-        except (ValueError, OSError, RuntimeError) as error:
-            told = str(error).splitlines()[0] if str(error) else type(error).__name__
+        batch = _batch_system(self._kind)
+        command = batch.job_cls.submit_command.split()[0]
+        if shutil.which(command) is None:
+            batch.close()
             raise InputError(
-                f"dask: {self._kind} needs cores and memory of a job in ~/.config/dask/jobqueue.yaml: {told}"
-            ) from None
+                f"dask: {self._kind} must have its command {command} on this host, which submits the jobs, and it is "
+                "not found; run where jobs are submitted from, or take local:N or tcp://HOST:PORT"
+            )
+        self._closing.enter_context(contextlib.suppress(AssertionError))  # of jobs that were refused, as it closes
         self._closing.enter_context(batch)
-        batch.scale(self._count)
+        self._count *= batch._dummy_job.worker_processes  # workers of its jobs
+        try:
+            batch.sync(_submitted, batch, self._jobs)
+        except RuntimeError as error:  # with the command's output
+            told = [line for line in str(error).splitlines() if line.strip()][-1]
+            raise InputError(
+                f"dask: {command} must take the job that --job-script shows, and refused it: {told}"
+            ) from None
         return self._closing.enter_context(Client(batch))
 
     def _check_versions(self) -> None:
@@ -151,6 +160,43 @@ class Cluster:
         for worker, version in others.items():
             if version != own:
                 raise InputError(f"dask: worker {worker} must have tritforge {own}, not {version}")
+
+
+async def _submitted(batch: "JobQueueCluster", jobs: int) -> None:
+    """Ask for ``jobs``; unlike ``scale``, it says what came of it."""
+    while len(batch.worker_spec) < jobs:
+        batch.worker_spec.update(batch.new_worker_spec())
+    await batch
+
+
+def job_script(address: str) -> str:
+    """The script of one of the jobs that a batch system is asked for; it need not be installed here.
+
+    Raises:
+        InputError: no batch system, or one whose jobs are not described.
+    """
+    kind, _ = check_dask(address)
+    if kind not in BATCH_SYSTEMS:
+        systems = ", ".join(f"{name}:N" for name in BATCH_SYSTEMS)
+        raise InputError(f"job-script must stand beside dask of a batch system ({systems}), not {address!r}")
+    with _batch_system(kind) as batch, warnings.catch_warnings(action="ignore"):  # as below
+        return batch.job_script()
+
+
+def _batch_system(kind: str) -> "JobQueueCluster":
+    """A cluster without jobs so far, as ``jobqueue.yaml`` describes them."""
+    try:
+        import dask_jobqueue
+    except ImportError:
+        raise InputError(_missing("dask-jobqueue")) from None
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of fields that a system has no directive for
+            return getattr(dask_jobqueue, BATCH_SYSTEMS[kind])()
+    except (ValueError, OSError, RuntimeError) as error:
+        told = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            f"dask: {kind} needs cores and memory of a job in ~/.config/dask/jobqueue.yaml: {told}"
+        ) from None
 
 
 def _missing(package: str) -> str:

@@ -74,8 +74,9 @@ def ratio(points: int = POINTS[0]) -> Ratio:
     """Measure the study in this process, and some of its points each on its own."""
     study = speed_study(points)
     combinations = [*study.combinations()]
-    measure(study.base, combinations[0], Catalog())  # kernels come from the cache, or are compiled
     close()
+    forget_gemms()
+    measure(study.base, combinations[0], Catalog())  # kernels come from the cache, or are compiled
     forget_gemms()
     catalog, began = Catalog(), time.process_time()
     for values in combinations:

@@ -11,13 +11,15 @@ import yaml
 
 from energy.__main__ import main
 from energy.study import engine
-from energy.study.cluster import Cluster, check_dask
+from energy.study.cluster import BATCH_SYSTEMS, Cluster, check_dask
 from energy.study.document import load_study
 from energy.study.engine import run_study
 from hw.errors import InputError
 
 pytest.importorskip("distributed")
 cloudpickle = pytest.importorskip("cloudpickle")
+
+PATH = os.environ["PATH"]
 
 STUDY = {
     "name": "tiny",
@@ -110,6 +112,95 @@ def test_a_dead_scheduler_is_one_line(monkeypatch):
     ):
         pass
     assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def described(monkeypatch):
+    """Jobs of every batch system as a ``jobqueue.yaml`` would describe them, and no command of any on the path."""
+    dask = pytest.importorskip("dask")
+    pytest.importorskip("dask_jobqueue")
+    monkeypatch.setenv("PATH", "")
+    fields = {"cores": 3, "processes": 3, "memory": "6GiB", "walltime": "01:15:00", "queue": "night", "disk": "1GB"}
+    of_system = {name: {key: fields[key] for key in fields if key != "disk"} for name in BATCH_SYSTEMS}
+    of_system["htcondor"] = {key: fields[key] for key in ("cores", "processes", "memory", "disk")}
+    with dask.config.set(
+        {f"jobqueue.{name}": dask.config.get(f"jobqueue.{name}") | of_system[name] for name in of_system}
+    ):
+        yield
+
+
+DIRECTIVES = {  # of three cores, 6 GiB, 75 minutes, queue night, as the manual of each system has them
+    "slurm": ["#SBATCH -p night", "#SBATCH --cpus-per-task=3", "#SBATCH --mem=6G", "#SBATCH -t 01:15:00"],
+    "lsf": ["#BSUB -q night", "#BSUB -n 3", "#BSUB -W 01:15"],
+    "pbs": ["#PBS -q night", "#PBS -l select=1:ncpus=3:mem=6144MB", "#PBS -l walltime=01:15:00"],
+    "sge": ["#$ -q night", "#$ -l h_rt=01:15:00"],
+    "oar": ["#OAR -q night", "#OAR -l /nodes=1/core=3,walltime=01:15:00"],
+    "htcondor": ["MY.DaskWorkerCores = 3", "MY.DaskWorkerMemory = 6442450944"],
+}
+
+
+@pytest.mark.parametrize("system", BATCH_SYSTEMS)
+def test_the_job_of_every_batch_system_is_shown_without_its_scheduler(system, described, capsys):
+    main(["whatif", "--dask", f"{system}:64", "--job-script"])
+    script = capsys.readouterr().out
+    for directive in DIRECTIVES[system]:
+        assert directive in script
+    assert f"{sys.executable} -m distributed.cli.dask_worker tcp://" in script
+    assert "--nworkers 3 --nanny" in script
+
+
+SUBMIT = {"slurm": "sbatch", "lsf": "bsub", "pbs": "qsub", "sge": "qsub", "oar": "oarsub", "htcondor": "condor_submit"}
+
+
+@pytest.mark.parametrize(("system", "command"), SUBMIT.items())
+def test_a_missing_submit_command_is_one_line(system, command, described):
+    line = f"dask: {system} must have its command {command} on this host, .* run where jobs are submitted from"
+    with pytest.raises(InputError, match=line) as caught, Cluster(f"{system}:2"):
+        pass
+    assert "\n" not in str(caught.value)
+
+
+def _command(folder, name, text):
+    (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+    (folder / name).chmod(0o755)
+
+
+@pytest.mark.slow
+def test_jobs_that_a_batch_system_starts_give_the_rows_of_a_local_run(study, described, tmp_path, monkeypatch):
+    """A command called sbatch, which starts the script that it is given, in the place of Slurm."""
+    script = f'cp "$1" {tmp_path}/job$$\nPATH={PATH} /bin/sh {tmp_path}/job$$ >/dev/null 2>&1 &\n'
+    _command(tmp_path, "sbatch", f'{script}echo "Submitted batch job $!"')
+    _command(tmp_path, "scancel", "kill $1")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{PATH}")
+    with Cluster("slurm:2") as cluster:
+        assert cluster.workers == 2 * 3
+        shared = run_study(study, "s", cluster=cluster)
+    assert shared == run_study(study, "s", processes=1)
+    scripts = [path.read_text() for path in tmp_path.glob("job*")]
+    assert len(scripts) == 2
+    assert all("#SBATCH -p night" in script for script in scripts)
+
+
+def test_a_job_that_the_batch_system_refuses_is_one_line(described, tmp_path, monkeypatch):
+    _command(tmp_path, "sbatch", "echo sbatch: error: invalid account >&2\nexit 1")
+    _command(tmp_path, "scancel", "exit 0")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{PATH}")
+    line = "dask: sbatch must take the job that --job-script shows, and refused it: sbatch: error: invalid account"
+    with pytest.raises(InputError, match=line) as caught, Cluster("slurm:2"):
+        pass
+    assert "\n" not in str(caught.value)
+
+
+def test_a_job_that_is_not_described_is_one_line(tmp_path):
+    pytest.importorskip("dask_jobqueue")
+    with pytest.raises(InputError, match=r"slurm needs cores and memory of a job in ~/.config/dask/jobqueue[.]yaml"):
+        main(["whatif", "--dask", "slurm:2", "--job-script"])
+
+
+@pytest.mark.parametrize("where", [[], ["--dask", "local:2"], ["--dask", "tcp://10.0.0.1:8786"]])
+def test_a_script_is_of_a_batch_system(where):
+    with pytest.raises(InputError, match=r"job-script must stand beside dask of a batch system|dask must be one of"):
+        main(["whatif", *where, "--job-script"])
 
 
 def test_processes_beside_dask_are_refused(tmp_path, study):
