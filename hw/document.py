@@ -192,8 +192,8 @@ def _first_fault(error: ValidationError, model: type[BaseModel]) -> str:
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     if fault["type"] == "extra_forbidden":
         known = ""
-        if len(fault["loc"]) == 1:
-            known = f"; known fields: {', '.join(model.model_fields)}{did_you_mean(field, model.model_fields)}"
+        if fields := _fields_at(model, fault["loc"][:-1]):
+            known = f"; known fields: {', '.join(fields)}{did_you_mean(str(fault['loc'][-1]), fields)}"
         return f"unknown field {field!r} = {_shown(fault['input'])}{known}{more}"
     if fault["type"] == "missing":
         return f"field {field!r} is missing{more}"
@@ -201,6 +201,18 @@ def _first_fault(error: ValidationError, model: type[BaseModel]) -> str:
     if not field:
         return f"{message}{more}"
     return f"field {field!r} {message}, not {_shown(fault['input'])}{more}"
+
+
+def _fields_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    """Fields of the record under ``path`` of a ``model``; none where it is no field's own record."""
+    for part in path:
+        field = model.model_fields.get(str(part))
+        kinds = kinds_of(field.annotation) if field else []
+        records = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        if len(records) != 1:
+            return []
+        model = records[0]
+    return list(model.model_fields)
 
 
 def _shown(value: object) -> str:

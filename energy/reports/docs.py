@@ -26,6 +26,7 @@ from energy.reports.sources.machine import measure_sources, source_range, source
 from energy.reports.sources.tables import ENERGY_TABLES
 from energy.reports.studies import measure_studies, studies_text
 from energy.reports.study_reference import STUDY_TABLES
+from energy.reports.study_speed import study_speed_text
 from energy.study.accuracy import METHODS_FILE, best_perplexities, kv_losses
 from energy.summary import JobSummary, MachineSummary
 from hw.artifact import atomic_path, write_text
@@ -61,6 +62,7 @@ _MAIN_RESULT = RESULTS / "sim-llama2-7b.json"
 _FAMILY = RESULTS / "machines.json"
 _SOURCES = RESULTS / "cost-sources.json"
 _STUDIES = RESULTS / "studies.json"
+_STUDY_SPEED = RESULTS / "study-speed.json"  # of tritforge bench-study
 _FPGA = RESULTS / "published-fpga.json"  # not among fpga-*.json, which are cores placed and routed
 _ATTENTION = RESULTS / "attention-llama2-7b.json"
 _EXPLORER = RESULTS / "explorer-latency.json"
@@ -272,6 +274,7 @@ _TABLES: dict[str, Callable[[], str]] = {
     "cost-sources": partial(sources_table, _SOURCES),
     "source-range": partial(source_range, _SOURCES),
     "studies": partial(studies_text, _STUDIES),
+    "study-speed": partial(study_speed_text, _STUDY_SPEED),
     "fpga-power": partial(fpga_table, _FPGA),
     "explorer-latency": _latency_table,
     "limits-notes": _main_notes,

@@ -52,6 +52,8 @@ def expand_axis(given: object) -> object:
     if given in ([], None):
         raise ValueError("must have at least 1 value")
     if not isinstance(given, dict):
+        if isinstance(given, list) and not all(map(_can_be_tried, given)):
+            raise ValueError("must hold finite numbers, names, or true and false")
         return given
     kinds = [kind for kind in _KINDS if kind in given]
     if len(kinds) != 1 or set(given) != {"from", "to", *kinds}:
@@ -68,6 +70,10 @@ def expand_axis(given: object) -> object:
     if start <= 0:
         raise ValueError(f"must have 'from' above 0 beside {kind!r}")
     return _multiplied(start, end, by) if kind == "factor" else _equal_ratios(start, end, by)
+
+
+def _can_be_tried(value: object) -> bool:
+    return math.isfinite(value) if isinstance(value, float) else isinstance(value, Value)
 
 
 def _stepped(start: float, end: float, step: float) -> list[float]:

@@ -40,6 +40,15 @@ class Derived(Record):
         description="unit in which it is shown, such as tokens/J; 1: none"
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _with_unit(cls, given: object) -> object:
+        if not isinstance(given, dict) or "expression" not in given:
+            raise ValueError("must have an expression and a unit")
+        if not given.get("unit"):
+            raise ValueError("must have a unit, such as tokens/J, or 1 where it has none")
+        return given | {"unit": "1"} if given["unit"] == 1 else given
+
 
 def _about(name: str) -> str:
     return StudyJob.model_fields[name].description or ""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from energy.reports.charts.bars import tick_text
-from energy.reports.charts.scale import Logarithmic
+from energy.reports.charts.scale import Logarithmic, Ranged
 from energy.reports.charts.svg import chart, element, share
 
 __all__ = ["Line", "Point", "plane"]
@@ -51,9 +51,9 @@ def plane(
 ) -> Markup:
     """Points above lines above the grid; ``keys``: colours and what they mean, in the upper right corner."""
     xs = [point.x for point in points] + [x for line in lines for x, _ in line.points]
-    ys = [value for point in points for value in (point.y, point.low or 0.0, point.high or 0.0)]
+    ys = [value for point in points for value in (point.y, point.low, point.high) if value is not None]
     ys += [y for line in lines for _, y in line.points]
-    x, y = Logarithmic(xs, 0.1), Logarithmic(ys, 0.1)
+    x, y = _scale(xs, [point.x for point in points]), _scale(ys, [point.y for point in points])
     spots = [(x.at(point.x), _down(y.at(point.y), height)) for point in points]
     return chart(
         height,
@@ -70,6 +70,11 @@ def plane(
     )
 
 
+def _scale(values: Sequence[float], of_points: Sequence[float]) -> Logarithmic | Ranged:
+    """Logarithmic where every point can be shown so; values of zero and below have round steps."""
+    return Logarithmic(values, 0.1) if min(of_points, default=1.0) > 0 else Ranged(values)
+
+
 def _is_strong(mark: tuple[Point, tuple[float, float]]) -> bool:
     """What the page is about is drawn last, over all others."""
     return mark[0].kind == "strong"
@@ -80,7 +85,7 @@ def _down(fraction: float, height: float) -> float:
     return _TOP + (1 - fraction) * (height - _TOP - _BOTTOM)
 
 
-def _grid(x: Logarithmic, y: Logarithmic, height: float) -> Markup:
+def _grid(x: Logarithmic | Ranged, y: Logarithmic | Ranged, height: float) -> Markup:
     bottom = height - _BOTTOM
     across = [
         element("line", x1=0, x2="100%", y1=_down(y.at(tick), height), y2=_down(y.at(tick), height)) for tick in y.ticks
@@ -97,7 +102,7 @@ def _grid(x: Logarithmic, y: Logarithmic, height: float) -> Markup:
     return element("g", *across, *up, class_="grid") + element("g", *left, *below, class_="axis")
 
 
-def _line(line: Line, x: Logarithmic, y: Logarithmic, height: float) -> Markup:
+def _line(line: Line, x: Logarithmic | Ranged, y: Logarithmic | Ranged, height: float) -> Markup:
     return element(
         "g",
         *(
@@ -110,7 +115,7 @@ def _line(line: Line, x: Logarithmic, y: Logarithmic, height: float) -> Markup:
     )
 
 
-def _range(point: Point, x: Logarithmic, y: Logarithmic, height: float) -> Markup:
+def _range(point: Point, x: Logarithmic | Ranged, y: Logarithmic | Ranged, height: float) -> Markup:
     if point.low is None or point.high is None:
         return Markup("")
     at = share(x.at(point.x))

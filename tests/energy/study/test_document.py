@@ -51,13 +51,16 @@ def test_shipped_studies_are_valid():
         ),
         ({"constraints": ["power <= 2"]}, "constraint 'power <= 2' must be of metrics and fields, not 'power'"),
         ({"constraints": ["power_w"]}, "constraint 'power_w' must be two expressions"),
-        ({"derived": {"x": {"expression": "power_w"}}}, "field 'derived.x.unit' is missing"),
-        ({"derived": {"x": {"expression": "power_w", "unit": ""}}}, "field 'derived.x.unit' .*at least 1 character"),
+        ({"derived": {"x": {"expression": "power_w"}}}, "'derived.x' must have a unit, such as tokens/J, or 1 where"),
+        ({"derived": {"x": {"expression": "power_w", "unit": ""}}}, "'derived.x' must have a unit, such as tokens/J"),
+        ({"derived": {"x": "power_w"}}, "'derived.x' must have an expression and a unit, not 'power_w'"),
+        ({"axes": {"array.clock_hz": [1e9, float("nan")]}}, r"'axes.array.clock_hz' must hold finite numbers, names"),
+        ({"axes": {"batch": [[1], 2]}}, r"'axes.batch' must hold finite numbers, .*, not \[\[1\], 2\]$"),
         ({"derived": {"x": {"expression": "watts", "unit": "W"}}}, "derived metric 'x' must be of metrics and fields"),
         ({"derived": {"x": {"expression": "x + 1", "unit": "W"}}}, "derived metric 'x' must be of metrics .*, not 'x'"),
         ({"derived": {"power_w": {"expression": "1", "unit": "W"}}}, "derived metric 'power_w' must be a new name"),
         ({"axis": {}}, "unknown field 'axis'"),
-        ({"base": {"model": "llama2-7b", "bacth": 1}}, "unknown field 'base.bacth'"),
+        ({"base": {"model": "llama2-7b", "bacth": 1}}, "unknown field 'base.bacth' = 1; known fields: .*'batch'"),
     ],
 )
 def test_faulty_studies_name_file_and_field(tmp_path, changes, message):
@@ -82,6 +85,11 @@ def test_a_misspelled_name_is_no_infeasible_point(tmp_path, changes, message):
     path = _write(tmp_path, **changes)
     with pytest.raises(InputError, match=message):
         run_study(load_study(path), path, tick=lambda done, total: pytest.fail("simulated"))
+
+
+def test_a_unit_of_1_is_none_as_yaml_reads_it(tmp_path):
+    study = load_study(_write(tmp_path, derived={"x": {"expression": "power_w / power_w", "unit": 1}}))
+    assert study.unit("x") == "1"
 
 
 def test_a_billion_points_are_refused_by_their_number(tmp_path):

@@ -105,6 +105,15 @@ def test_names_on_a_plane_do_not_cover_each_other_or_the_marks():
     assert len(of(tree, "circle", "mark")) == 3
 
 
+def test_a_plane_of_values_of_zero_and_below_has_round_steps_across_zero():
+    points = [Point(0.0, -5.0, "a"), Point(3.0, 5.0, "b", low=-6.0, high=8.0), Point(-4.0, 2.0, "c")]
+    tree = parsed(plane(points, [], "x", "y", "title", "description"))
+    marks = of(tree, "circle", "mark")
+    across = sorted(percent(mark.get("cx")) for mark in marks)
+    assert across[1] - across[0] == pytest.approx((across[2] - across[1]) * 4 / 3, rel=1e-3)  # -4, 0 and 3
+    assert "0" in {text.text for text in tree.iter() if text.text}
+
+
 def test_a_name_that_finds_no_room_is_left_out_unless_the_page_is_about_it():
     crowd = [Point(1.0 + number / 1e3, 10.0, "", f"name {number}") for number in range(40)]
     strong = Point(1.02, 10.0, "", "design", "strong")
