@@ -21,7 +21,7 @@ plain = $(if $(options),$(error $(firstword $(options)) is no option of make $@,
 
 .DEFAULT_GOAL := help
 .PHONY: help sim quant verilog bitstream gates whatif compare explore notebook claims demo list table run integer kv vocabulary rewrite export check-export task swap results budget workload replay mappings dram \
-  references bench bench-quant host simulate boards resources vector disassemble wave diagram array-options completion docs docs-site \
+  references bench bench-study bench-quant host simulate boards resources vector disassemble wave diagram array-options completion docs docs-site \
   test test-fast test-slow test-rtl test-nojit test-bounds fuzz mutate lint sbom clean
 
 help: ## this list; `make X NAME=value` is `tritforge X --name value`
@@ -123,7 +123,10 @@ results: $(VENV)/.core ## the table of committed quantization results
 
 bench: $(VENV)/.core ## speed of the simulator and of studies as ratios in one run
 	@$(TRITFORGE) $@ $(words)
-	@$(TRITFORGE) bench-study $(if $(findstring --json,$(words)),--json)
+	@$(if $(findstring --json,$(words)),,$(TRITFORGE) bench-study)
+
+bench-study: $(VENV)/.core ## speed of a study beside single simulations; ARGS="--command='--processes 2'": of whole commands
+	@$(TRITFORGE) $@ $(words)
 
 bench-quant: $(VENV)/.quant ## time and memory of quantizing MODEL by METHOD on DEVICE: its dimensions, random weights
 	@$(TRITFORGE) $@ $(words)

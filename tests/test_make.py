@@ -63,5 +63,13 @@ def test_a_target_without_options_refuses_them(make, target):
 def test_every_command_of_the_console_is_a_target(make):
     from energy.console import COMMANDS
 
-    for name in COMMANDS.keys() - {"extras"}:
-        assert json.loads(make(name).stdout)[0] == name
+    ran = {
+        name: [json.loads(line)[0] for line in make(name).stdout.splitlines()] for name in COMMANDS.keys() - {"extras"}
+    }
+    assert ran.pop("bench") == ["bench", "bench-study"]  # of simulations, then of studies
+    assert ran == {name: [name] for name in ran}
+
+
+def test_bench_as_json_is_one_document(make):
+    done = make("bench", "ARGS=--json").stdout
+    assert json.loads(done) == ["bench", "--json"]

@@ -24,9 +24,8 @@ from energy.reports.rows import SAVINGS, latency_rows, percent, reduction_rows, 
 from energy.reports.sources.fpga import fpga_table, measure_fpga
 from energy.reports.sources.machine import measure_sources, source_range, sources_table
 from energy.reports.sources.tables import ENERGY_TABLES
-from energy.reports.studies import measure_studies, studies_text
+from energy.reports.studies import measure_studies, studies_text, study_speed_text
 from energy.reports.study_reference import STUDY_TABLES
-from energy.reports.study_speed import study_speed_text
 from energy.study.accuracy import METHODS_FILE, best_perplexities, kv_losses
 from energy.summary import JobSummary, MachineSummary
 from hw.artifact import atomic_path, write_text
