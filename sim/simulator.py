@@ -10,6 +10,7 @@ from quant.shapes import ModelShape
 from sim.apart import simulate_apart
 from sim.cores import ONE_CORE, CoreGroup
 from sim.execution import Execution
+from sim.gemm.cost import forget_gemms
 from sim.head import check_head
 from sim.machine.cost import op_cost
 from sim.machine.placement import check_placement
@@ -23,7 +24,7 @@ from sim.store import active, recall, remember
 from sim.trace.build import Phase, Trace, TraceStatistics, build_trace
 from sim.trace.ops import AttentionOp, Formats, LinearOp, Op
 
-__all__ = ["array_formats", "simulate", "simulate_on", "simulate_trace"]
+__all__ = ["array_formats", "forget_simulations", "simulate", "simulate_on", "simulate_trace"]
 
 _log = logging.getLogger(__name__)
 
@@ -123,6 +124,11 @@ def simulate_on(trace: Trace, machine: Machine) -> SimResult:
     return simulate_trace(
         trace.model_copy(update={"execution": execution}), machine.array, machine.memory, machine.cores
     )
+
+
+def forget_simulations() -> None:
+    """Simulate anew whatever comes next, so that it is timed honestly: nothing of this process or another is recalled."""
+    forget_gemms()
 
 
 def _linears(phase: Phase) -> list[LinearOp]:

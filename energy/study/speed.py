@@ -19,8 +19,7 @@ import yaml
 from energy.study.document import Study
 from energy.study.engine import measure
 from energy.study.machine import Catalog
-from sim.gemm.cost import forget_gemms
-from sim.store import close
+from sim.simulator import forget_simulations
 
 __all__ = ["POINTS", "CommandSpeed", "Ratio", "ratio", "speed_study", "timed_commands"]
 
@@ -74,17 +73,16 @@ def ratio(points: int = POINTS[0]) -> Ratio:
     """Measure the study in this process, and some of its points each on its own."""
     study = speed_study(points)
     combinations = [*study.combinations()]
-    close()
-    forget_gemms()
+    forget_simulations()
     measure(study.base, combinations[0], Catalog())  # kernels come from the cache, or are compiled
-    forget_gemms()
+    forget_simulations()
     catalog, began = Catalog(), time.process_time()
     for values in combinations:
         measure(study.base, values, catalog)
     point_s = (time.process_time() - began) / points
     single_s = 0.0
     for values in combinations[:: len(combinations) // _SINGLE]:
-        forget_gemms()
+        forget_simulations()
         began = time.process_time()
         measure(study.base, values, Catalog())
         single_s += (time.process_time() - began) / len(combinations[:: len(combinations) // _SINGLE])
