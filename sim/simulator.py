@@ -127,7 +127,7 @@ def simulate_on(trace: Trace, machine: Machine) -> SimResult:
 
 
 def forget_simulations() -> None:
-    """Simulate anew whatever comes next, so that it is timed honestly: nothing of this process or another is recalled."""
+    """Simulate anew whatever comes next, so that it is timed honestly: nothing of any process is recalled."""
     forget_gemms()
 
 
