@@ -10,7 +10,7 @@ from hw.artifact import file_name, one_at_a_time, sha256_json
 from hw.document import Record
 from hw.errors import InputError
 from hw.progress import StageReport
-from quant.budget.plan import METHOD, Plan, base_options, plan_path, read_plan, with_calibration
+from quant.budget.plan import METHOD, Plan, base_options, plan_path, read_plan
 from quant.job import QuantJob, Texts, texts_of
 from quant.manifest import Manifest, is_of_manifest, read_manifest
 from quant.native.detect import method_for
@@ -61,7 +61,6 @@ def quantize(job: QuantJob, progress: StageReport | None = None) -> Quantized:
     source = resolve(job.model)
     if job.kv_format:
         job.kv_format.check(source.shape.head_dim)
-    job = with_calibration(job, source.shape.max_positions)
     texts = texts_of(job, source.shape.max_positions)
     source = located(source)
     report, budget = progress or (lambda *_: None), {}
@@ -69,8 +68,9 @@ def quantize(job: QuantJob, progress: StageReport | None = None) -> Quantized:
         job = job.model_copy(update={"method": method_for(job.method, source.path)})
     else:
         plan = _plan(job, source, texts, report)
-        job = job.model_copy(update={"method": METHOD, "options": plan.options(job.options)})
-        budget = plan.budget
+        planned = {"options": plan.options(job.options), "calibration_windows": plan.calibration_windows}
+        job, budget = job.model_copy(update={"method": METHOD, **planned}), plan.budget
+        texts = texts_of(job, source.shape.max_positions)
     folder = _folder(job, source, texts)
     if not _is_complete(folder, job, texts):
         with one_at_a_time(folder, lambda: report(f"wait for another run on {folder}", 0, 0)):

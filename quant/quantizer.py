@@ -33,7 +33,7 @@ from quant.text import NamedText
 from quant.weights.checkpoint import Checkpoint, join_checkpoints
 from quant.weights.stored_table import StoredTable
 
-__all__ = ["apply_checkpoint", "calibration_windows", "put_beside", "run_job"]
+__all__ = ["apply_checkpoint", "put_beside", "run_job"]
 
 _PASSAGES = 500  # whose last word is to be predicted
 _NOT_CALIBRATED = "nothing: trits and scales are the file's"
@@ -93,7 +93,7 @@ def _run_job(
     # Quantized, unless an earlier call did; then the same figures again.
     path = folder / "ternary.safetensors"
     if not _is_whole(path):
-        windows = calibration_windows(loaded, texts) if calibrated else torch.empty((0, 0), dtype=torch.int64)
+        windows = _calibration_windows(loaded, texts) if calibrated else torch.empty((0, 0), dtype=torch.int64)
         method = load_method(job.method)
         work = Work(loaded, method, options, windows, folder / "parts", model_folder, job.seed, progress)
         join_checkpoints(path, *carry(work))
@@ -234,12 +234,7 @@ def _windows(loaded: LoadedModel, texts: Texts, text: NamedText) -> torch.Tensor
     return token_windows(tokens, texts.evaluation_length, texts.evaluation_windows, f"evaluation text {text.name!r}")
 
 
-def calibration_windows(loaded: LoadedModel, texts: Texts) -> torch.Tensor:
-    """Tokens that a job is calibrated on: int64 ``(count, length)``.
-
-    Raises:
-        InputError: too short a text.
-    """
+def _calibration_windows(loaded: LoadedModel, texts: Texts) -> torch.Tensor:
     tokens = loaded.tokenizer.encode(texts.calibration.text)
     length = texts.calibration_length
     count = texts.calibration_windows or max(1, min(FILE_CALIBRATION_WINDOWS, len(tokens) // length))

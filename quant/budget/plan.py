@@ -11,10 +11,20 @@ from pydantic import Field
 from hw.artifact import sha256_json, write_artifact
 from hw.document import Record, read_record
 from hw.errors import InputError
-from quant.job import QuantJob, texts_of
+from quant.job import QuantJob
 from quant.registry import AUTO
 
-__all__ = ["METHOD", "Plan", "StepTimes", "base_options", "plan_for", "plan_path", "read_plan", "write_plan"]
+__all__ = [
+    "METHOD",
+    "Plan",
+    "StepTimes",
+    "base_options",
+    "plan_for",
+    "plan_path",
+    "read_plan",
+    "windows_of",
+    "write_plan",
+]
 
 METHOD = "pt-bitnet-full"
 _CALIBRATION_TOKENS = 32768  # where a job does not say how many windows: what a CPU goes over in minutes
@@ -51,6 +61,7 @@ class Plan(Record):
 
     minutes: Seconds
     times: StepTimes
+    calibration_windows: Annotated[int, Field(ge=1)]
     block_steps: Annotated[int, Field(ge=0)]
     distill_steps: Annotated[int, Field(ge=0)]
 
@@ -64,12 +75,11 @@ class Plan(Record):
         return {**_BASE, **given, "block_steps": self.block_steps, "distill_steps": self.distill_steps}
 
 
-def with_calibration(job: QuantJob, max_positions: int) -> QuantJob:
-    """A job of minutes with the calibration windows of a budget, where it does not say how many; others as they are."""
-    if job.minutes is None or job.calibration_windows is not None:
-        return job
-    length = texts_of(job, max_positions).calibration_length
-    return job.model_copy(update={"calibration_windows": max(2 * _HELD_OUT, _CALIBRATION_TOKENS // length)})
+def windows_of(job: QuantJob, length: int, available: int) -> int:
+    """Calibration windows of ``length`` tokens: as many as a job says, else a budget's, as far as the text has them."""
+    if job.calibration_windows is not None:
+        return job.calibration_windows
+    return max(1, min(available // length, max(2 * _HELD_OUT, _CALIBRATION_TOKENS // length)))
 
 
 def base_options(job: QuantJob) -> dict[str, float | int | str | bool | None]:
@@ -86,10 +96,10 @@ def base_options(job: QuantJob) -> dict[str, float | int | str | bool | None]:
     return {**_BASE, **job.options}
 
 
-def plan_for(minutes: float, times: StepTimes, blocks: int, steps_per_epoch: int) -> Plan:
+def plan_for(minutes: float, times: StepTimes, blocks: int, steps_per_epoch: int, windows: int) -> Plan:
     """Steps of reconstruction, the same for each block, in the first part of the time, of distillation in the rest.
 
-    ``steps_per_epoch``: of one block's reconstruction.
+    ``steps_per_epoch``: of one block's reconstruction; ``windows``: of the calibration text.
     """
     seconds, most = 60 * minutes, _MOST_EPOCHS * steps_per_epoch
 
@@ -100,7 +110,7 @@ def plan_for(minutes: float, times: StepTimes, blocks: int, steps_per_epoch: int
     steps = int((seconds - blocks * taken * times.block_step_s) / times.model_step_s)
     if steps < _LEAST_STEPS:
         taken, steps = block_steps(1.0), 0
-    return Plan(minutes=minutes, times=times, block_steps=taken, distill_steps=steps)
+    return Plan(minutes=minutes, times=times, calibration_windows=windows, block_steps=taken, distill_steps=steps)
 
 
 def plan_path(folder: Path, job: QuantJob, weights_sha256: str, calibration: str) -> Path:

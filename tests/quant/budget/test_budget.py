@@ -9,7 +9,7 @@ from quant import pipeline
 from quant.__main__ import main
 from quant.budget import budget
 from quant.budget.measure import measure_steps, steps_per_epoch
-from quant.budget.plan import Plan, StepTimes, plan_for
+from quant.budget.plan import Plan, StepTimes, plan_for, windows_of
 from quant.job import QuantJob
 from quant.pipeline import quantize
 from quant.procedures.calibrate import token_windows
@@ -44,7 +44,7 @@ def set_times(monkeypatch, block=0.5, model=0.2):
 )
 def test_minutes_become_steps_by_hand(minutes, block_steps, steps):
     times = StepTimes(block_step_s=0.35, model_step_s=1.0)
-    plan = plan_for(minutes, times, blocks=10, steps_per_epoch=2)
+    plan = plan_for(minutes, times, blocks=10, steps_per_epoch=2, windows=8)
     assert (plan.block_steps, plan.distill_steps) == (block_steps, steps)
 
 
@@ -65,6 +65,21 @@ def test_steps_of_an_epoch_by_hand():
     assert steps_per_epoch(options, 5, 8192) == 5
 
 
+def test_calibration_windows_are_those_asked_for_or_what_a_text_has_of_a_budget():
+    job = QuantJob(model="m", minutes=1)
+    assert windows_of(job, 512, 10**6) == 64
+    assert windows_of(job, 2048, 10**6) == 16
+    assert windows_of(job, 8192, 10**6) == 8
+    assert windows_of(job, 256, 32004) == 125  # all that the text has
+    assert windows_of(job.model_copy(update={"calibration_windows": 3}), 512, 10**6) == 3
+
+
+def test_a_text_shorter_than_a_budget_s_windows_is_used_whole(job, monkeypatch):
+    set_times(monkeypatch)
+    manifest = quantize(job.model_copy(update={"calibration_windows": None, "text": None})).manifest
+    assert " 125 windows of 24 tokens" in manifest.calibration  # 3000 words
+
+
 def test_a_job_of_minutes_is_the_job_of_its_steps(job, monkeypatch):
     set_times(monkeypatch)
     done = quantize(job)
@@ -75,7 +90,8 @@ def test_a_job_of_minutes_is_the_job_of_its_steps(job, monkeypatch):
     assert manifest.budget == {"minutes": 0.1, "block_step_s": 0.5, "model_step_s": 0.2}
     monkeypatch.setattr(budget, "measure_steps", lambda *_: pytest.fail("measured again"))
     assert quantize(job).folder == done.folder
-    plan = Plan(minutes=0.1, times=StepTimes(block_step_s=0.5, model_step_s=0.2), block_steps=6, distill_steps=0)
+    times = StepTimes(block_step_s=0.5, model_step_s=0.2)
+    plan = Plan(minutes=0.1, times=times, calibration_windows=12, block_steps=6, distill_steps=0)
     typed = job.model_copy(update={"minutes": None, "method": "pt-bitnet-full", "options": plan.options(TINY)})
     assert quantize(typed).folder == done.folder
 
