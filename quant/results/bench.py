@@ -32,7 +32,13 @@ from quant.shapes import ModelShape, load_shape
 
 __all__ = ["run_bench"]
 
-_UNITS = {"distill step": "step", "generate text": "batch", "bring teacher": "model"}  # of the others: "block"
+_UNITS = {  # of the others: "block"
+    "distill step": "step",
+    "tune step": "step",
+    "generate text": "batch",
+    "bring teacher": "model",
+    "choose rotations": "model",
+}
 
 
 def run_bench(job: BenchJob, progress: StageReport) -> BenchReport:
@@ -62,9 +68,11 @@ class _Bench:
         self.device_bytes: dict[str, int] = {}
 
     def run(self) -> BenchReport:
-        modelwise = self.options.procedure == "modelwise"
+        modelwise, tuned = (self.options.procedure == name for name in ("modelwise", "tuned"))
         if self.options.procedure == "stored":
             raise InputError(f"bench: method must be one that quantizes, not {self.job.method!r}")
+        if tuned:  # a step goes through the whole model
+            self.blocks_run = self.shape.layers
         built = self.shape.layers if modelwise and self.options.distill_steps else self.blocks_run
         loaded = self._random_model(built)
         generator = torch.Generator().manual_seed(0)
@@ -76,6 +84,8 @@ class _Bench:
             work = Work(loaded, method, self.options, windows, parts, parts, 0, self.progress)
             if modelwise:
                 counts |= self._train(work)
+            elif tuned:
+                counts |= self._tune(work)
             else:
                 with self._phase("blocks"):
                     carry(work)
@@ -118,6 +128,13 @@ class _Bench:
             with self._phase("distill"):
                 distill_blocks(work._replace(options=some), student, norm, generated)
         return counts
+
+    def _tune(self, work: Work) -> dict[str, int]:
+        """One epoch of a method whose linears are tuned together; how many steps a whole job has."""
+        with self._phase("tune"):
+            carry(work._replace(options=self.options.model_copy(update={"epochs": 1})))
+        batch = max(1, min(self.job.windows, self.options.tokens_per_step // self.job.length))
+        return {"step": self.options.epochs * (self.job.windows // batch)}
 
     @contextmanager
     def _phase(self, name: str) -> Iterator[None]:

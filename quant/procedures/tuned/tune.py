@@ -160,7 +160,8 @@ def _rotated(work: Work, windows: Tensor) -> tuple[dict[str, np.ndarray], dict[s
     """Rotate the model in place where the options say so; the norms and tables that this changes."""
     if not hasattr(work.options, "rotated"):
         return {}, {}
-    of_stream, of_values = rotated_sites(work, windows)
+    with stage("choose rotations", 0):
+        of_stream, of_values = rotated_sites(work, windows)
     _log.info("rotated: stream %s, values of layers %s", of_stream, of_values)
     if of_stream or of_values:
         rotate(work.loaded.model, work.loaded.shape, work.options.draw, work.progress, of_stream, of_values)
@@ -179,7 +180,8 @@ def _start(work: Work) -> list[BlockTensors]:
         for linear in block_linears(block, layer):
             try:
                 options = work.options.for_kind(linear.kind)
-                weights.append(work.method.learned_weight(linear.module.weight, None, options))
+                with stage("solve", layer):
+                    weights.append(work.method.learned_weight(linear.module.weight, None, options))
             except InputError as error:
                 raise InputError(f"{linear.name}: {error}") from None
         student.append(block_tensors(block)._replace(weights=tuple(weights)))

@@ -87,6 +87,18 @@ def test_fast_and_full_run_every_stage(monkeypatch, streamed):
     assert full.blocks_built == 5
 
 
+def test_tuning_goes_through_the_whole_model_and_repeats_its_steps_by_epochs():
+    """Of four windows, two to a step: one epoch of two steps runs, and three are a whole job's six."""
+    options = {"tokens_per_step": 16}
+    done = run_bench(
+        BenchJob(model="stories260K", method="peqa", options=options, windows=4, length=8, blocks=1), quiet
+    )
+    steps = {one.stage: one for one in done.stages}
+    assert (steps["tune step"].run, steps["tune step"].whole) == (2, 6)
+    assert (done.blocks_run, done.blocks_built) == (5, 5)
+    assert set(done.device_bytes) == set()
+
+
 def test_random_model_waits_on_the_host_in_bfloat16():
     model = place(random_llama(load_shape("stories260K"), torch.device("cpu")), torch.device("cpu"), streamed=True)
     weight = model.model.layers[0].self_attn.q_proj.weight
