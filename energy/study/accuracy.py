@@ -56,6 +56,7 @@ _FORMATS = {
     "pt2-llm": _Format(1, True),
     "ptqtp": _Format(2),
     "ptqtp-tied": _Format(2),
+    "roste": _Format(1),
 }
 
 

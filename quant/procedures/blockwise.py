@@ -26,7 +26,7 @@ from quant.procedures.latent import (
     check_blocks,
     rotary_tables,
 )
-from quant.procedures.reconstruct import mixed_precision, run_in_place
+from quant.procedures.reconstruct import by_rate, mixed_precision, run_in_place
 from quant.procedures.stopwatch import stage
 from quant.procedures.tuned.preprocess import merge_adapters
 from quant.procedures.work import Work, Written
@@ -131,7 +131,7 @@ def _fit(
         groups += factors.learned(options.factors_at)
     for parameter, _ in groups:
         parameter.requires_grad_(True)
-    optimizer = torch.optim.AdamW([{"params": [p], "lr": rate} for p, rate in groups], weight_decay=0.0)
+    optimizer = torch.optim.AdamW(by_rate(groups), weight_decay=0.0)
     size = max(1, min(len(inputs), options.block_tokens_per_step // inputs.shape[1]))
     order = list(batches(len(inputs), size, options.epochs, seed))
     fall = partial(_cosine, steps=len(order)) if options.falls else lambda _: 1.0

@@ -22,6 +22,7 @@ from quant.procedures.latent import BlockFunction, BlockTensors
 __all__ = [
     "TrainingPlan",
     "advance",
+    "by_rate",
     "hardness",
     "learning_rate",
     "mixed_precision",
@@ -173,6 +174,12 @@ def relative_error(
 def _relative_error(output: Tensor, wanted: Tensor) -> Tensor:
     """Mean over tokens of the squared error relative to the token's own size."""
     return ((output - wanted).square().sum(-1) / wanted.square().sum(-1).clamp_min(1e-6)).mean()
+
+
+def by_rate(learned: Sequence[tuple[Tensor, float]]) -> list[dict[str, object]]:
+    """Parameter groups of an optimizer, one for each learning rate, so that a GPU takes all their steps at once."""
+    rates = dict.fromkeys(rate for _, rate in learned)
+    return [{"params": [tensor for tensor, one in learned if one == rate], "lr": rate} for rate in rates]
 
 
 def advance(optimizer: torch.optim.Optimizer) -> None:

@@ -1,12 +1,12 @@
 """``swap_task``: a run with another task's scales on the same trits, measured and recorded like any run."""
 
-from hw.artifact import atomic_folder, file_name
+from hw.artifact import atomic_folder
 from hw.errors import InputError
 from hw.progress import StageReport
 from quant.exports.finished import open_finished
 from quant.job import QuantJob, texts_of
 from quant.manifest import Manifest, read_manifest, write_manifest
-from quant.pipeline import MODELS_FOLDER, Quantized
+from quant.pipeline import Quantized, model_folder
 from quant.quantizer import run_job
 from quant.registry import load_method
 from quant.source import located, resolve
@@ -43,7 +43,7 @@ def swap_task(job: SwapJob, progress: StageReport) -> Quantized:
         join_checkpoints(folder / "ternary.safetensors", [part], checkpoint.norms(), checkpoint.tables())
         part.unlink()
         texts = texts_of(quantized, source.shape.max_positions)
-        run_job(quantized, source, texts, folder, MODELS_FOLDER / file_name(source.name), progress)
+        run_job(quantized, source, texts, folder, model_folder(source), progress, manifest.budget)
         told = f"{manifest.calibration}; rows tuned on {vector.text}"
         path = folder / "manifest.json"
         write_manifest(path, read_manifest(path).model_copy(update={"calibration": told}))

@@ -33,7 +33,7 @@ from quant.procedures.latent import (
     check_blocks,
     rotary_tables,
 )
-from quant.procedures.reconstruct import mixed_precision
+from quant.procedures.reconstruct import by_rate, mixed_precision
 from quant.procedures.stopwatch import stage
 from quant.procedures.tuned.rotation_sites import Sites, site_errors
 from quant.procedures.work import Work, Written
@@ -99,7 +99,7 @@ def tune(
     steps = options.epochs * (len(windows) // batch)
     for tensor, _ in trained:
         tensor.requires_grad_(True)
-    optimizer = torch.optim.AdamW([{"params": [t], "lr": rate} for t, rate in trained], weight_decay=0.0)
+    optimizer = torch.optim.AdamW(by_rate(trained), weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: share_of_rate(step, steps, options))
     done, loss = _take_up(snapshot, trained, optimizer, schedule), 0.0
     for step, chosen in enumerate(batches(len(windows), batch, options.epochs, seed)):

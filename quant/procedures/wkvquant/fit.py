@@ -23,7 +23,7 @@ from quant.procedures.latent import (
     rms_norm,
     rotary_tables,
 )
-from quant.procedures.reconstruct import mixed_precision, run_in_place
+from quant.procedures.reconstruct import by_rate, mixed_precision, run_in_place
 from quant.procedures.stopwatch import stage
 from quant.procedures.wkvquant.past_only import PastOnly
 from quant.procedures.wkvquant.smoothing import SmoothedBlock, first_factors
@@ -136,7 +136,7 @@ def _fit(
     learned = block.learned(options.block_rate, options.factor_rate)
     for tensor, _ in learned:
         tensor.requires_grad_(True)
-    optimizer = torch.optim.AdamW([{"params": [t], "lr": rate} for t, rate in learned], weight_decay=0.0)
+    optimizer = torch.optim.AdamW(by_rate(learned), weight_decay=0.0)
     size = max(1, min(len(inputs), options.block_tokens_per_step // inputs.shape[1]))
     for chosen in batches(len(inputs), size, options.epochs, work.seed):
         loss = torch.nn.functional.l1_loss(through(block, inputs[chosen]), wanted[chosen])

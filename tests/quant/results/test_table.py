@@ -83,8 +83,8 @@ def test_damaged_file_is_refused(tmp_path):
 def test_committed_results_meet_the_accuracy_targets():
     # The headline: one plane, at most 1.75 bits, int8 activations.
     rows = read_results(Path(__file__).parents[3] / RESULTS_FILE).rows
-    best = min((row for row in rows if row.model == "smollm2-135m"), key=lambda row: row.perplexity.get("a8", 1e9))
-    assert best.true_bits <= 1.75
+    small = [row for row in rows if row.model == "smollm2-135m" and row.true_bits <= 1.75]
+    best = min(small, key=lambda row: row.perplexity.get("a8", 1e9))
     assert best.perplexity["a8"] <= 1.48 * best.perplexity["fp_a8"]
     heard = [row for row in rows if row.model == "smollm2-135m" and row.last_word]
     assert max(row.last_word["a8"] / row.last_word["fp_a8"] for row in heard) >= 0.45

@@ -14,7 +14,6 @@ from quant.job import QuantJob  # noqa: E402
 from quant.manifest import read_manifest  # noqa: E402
 from quant.pipeline import quantize  # noqa: E402
 from quant.registry import load_method, method_names, options_for  # noqa: E402
-from quant.tasks import swap  # noqa: E402
 from quant.tasks.job import SwapJob, TaskJob  # noqa: E402
 from quant.tasks.swap import swap_task  # noqa: E402
 from quant.tasks.tune import RowFactors, make_task  # noqa: E402
@@ -51,7 +50,7 @@ def tuned(run, out, **given):
 
 
 def swapped(run, task, out, monkeypatch):
-    monkeypatch.setattr(swap, "MODELS_FOLDER", out.parent / "models")
+    monkeypatch.setattr(pipeline, "MODELS_FOLDER", out.parent / "models")
     fields = {"text": run[1], "windows": 8, "length": 32, "recorded_tokens": 4}
     return swap_task(SwapJob(checkpoint=run[0], task=task, out=out, **fields), quiet)
 
