@@ -27,6 +27,7 @@ class Findings(NamedTuple):
     alternatives: list[Alternative]
     assumptions: list[Assumption]
     sensitivities: list[Sensitivity]  # of the first machine's energy, and of what it saves against each rival
+    costs_sha256: str  # of the cost source, which may be a file of the job
     sobol: list[SobolAnswer] = []  # of the same, where they were asked for
 
 
@@ -40,11 +41,13 @@ def find(
     words: list[str],
 ) -> Findings:
     """Simulate what explains ``summary``; ``words``: options of the job, for the commands of the alternatives."""
+    costs = load_source(job.costs)
     return Findings(
         _explained(job, shape, measured, results[0]),
         find_alternatives(job, shape, measured, rivals, summary, words),
-        assumptions_of(summary, results[0], load_source(job.costs)),
+        assumptions_of(summary, results[0], costs),
         sensitivities(summary),
+        costs.sha256(),
     )
 
 

@@ -1,6 +1,8 @@
 """Claims: every command in README and docs parses and names what exists, every Python snippet runs, no link dangles."""
 
 import importlib.util
+import itertools
+import os
 import re
 import shlex
 import subprocess
@@ -204,3 +206,35 @@ def test_the_site_has_the_reference_of_names_and_fields(site):
     assert "quantize_tokens" in names
     assert "Per-token symmetric int8" in names
     assert "weight_bus_bits" in fields
+
+
+RUN = ("sim", "run", "compare", "workload", "whatif", "list", "verilog")  # which need neither weights nor much time
+A_FILE = re.compile(r"^build/|/|[.](?:yaml|csv|json|py|cfg|gz|raw|bin)$")
+
+
+def runnable(page, folder):
+    """Commands of a page that need no file beyond those in ``folder``, which the page itself shows how to write."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    for program, rest, _ in dict.fromkeys(commands_of(text)):
+        words = words_of(rest)
+        if program != "tritforge" or not words or words[0] not in RUN or PLACEHOLDER.search(rest):
+            continue
+        read = [word for before, word in itertools.pairwise(words) if before != "--out" and A_FILE.search(word)]
+        if all((folder / word).is_file() for word in read) and "--methods" not in words and "--board" not in words:
+            yield words
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("page", "least"), [("howto.md", 4), ("workloads.md", 5), ("tutorials.md", 4)])
+def test_the_commands_of_a_page_run_as_written(page, least, tmp_path):
+    for language, body in FENCE.findall((ROOT / "docs" / page).read_text(encoding="utf-8")):
+        if language == "yaml" and (name := re.search(r"^name: (.+)$", body, re.MULTILINE)):
+            (tmp_path / f"{name[1]}.yaml").write_text(body, encoding="utf-8")
+    (tmp_path / "topology.csv").write_text("name,m,n,k\nfirst,196,64,576\nsecond,49,128,1152\n", encoding="utf-8")
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TRITFORGE_CACHE": str(tmp_path / "cache")}
+    commands = list(runnable(page, tmp_path))
+    assert len(commands) >= least
+    for words in commands:
+        line = [sys.executable, "-m", "energy.console", *words]
+        done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{' '.join(words)}: {done.stderr}"

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from energy.costs.sources import load_source
 from energy.findings import Findings
 from energy.reports.markdown import summary_markdown
 from energy.reports.pages.document import provenance
@@ -32,7 +31,7 @@ def write_job(
         paths[f"sim-{result.array.mac}"] = path = folder / f"sim-{result.array.mac}.json"
         write_result(path, result, inputs | {"array": result.array.sha256})
     paths["energy"] = folder / "energy.json"
-    inputs |= {"costs": load_source(summary.costs).sha256()}
+    inputs |= {"costs": findings.costs_sha256}
     body = summary.model_dump() | {
         "verdict": plain(verdict(summary)),
         "explanation": [explanation_json(one) for one in findings.explanations],

@@ -1,12 +1,15 @@
 """Claims: ``tritforge sim --workload`` goes through the same machines, energies and reports; models' options do not."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from energy.console import COMMANDS
 from hw.cli import run_command
 from hw.errors import InputError
+
+COSTS = Path(__file__).parents[2] / "energy" / "tech"
 
 
 def tritforge(*words):
@@ -182,3 +185,20 @@ def test_run_steps_through_the_products(listed, capsys, tmp_path):
     ):
         with pytest.raises(InputError, match=f"{part} must be left out with workload"):
             tritforge("run", "--workload", str(listed), *words)
+
+
+def test_costs_of_a_file_price_a_run_and_its_hash_is_kept(listed, tmp_path):
+    """The table's own name is not one that ships, so nothing may look it up by it."""
+    source = (COSTS / "horowitz-45nm.yaml").read_text(encoding="utf-8")
+    paths = [tmp_path / "mine.yaml", tmp_path / "other.yaml"]
+    paths[0].write_text(source.replace("name: horowitz-45nm", "name: mine"), encoding="utf-8")
+    paths[1].write_text(source.replace("name: horowitz-45nm", "name: mine").replace("value: 0.03", "value: 0.06"))
+    hashes = []
+    for number, path in enumerate(paths):
+        out = tmp_path / f"out{number}"
+        words = ["--array", "16x16", "--rivals", "int8", "--costs", str(path), "--out", str(out)]
+        tritforge("sim", "--workload", str(listed), *words)
+        energy = json.loads((out / "energy.json").read_text())
+        assert energy["costs"] == "mine"
+        hashes.append(energy["inputs"]["costs"])
+    assert hashes[0] != hashes[1]
