@@ -34,6 +34,7 @@ _OPTIONS = {
     "lrq": ["epochs=1", "grid=5"],
     "peqa": ["tokens_per_step=64"],
     "wkvquant": ["epochs=1"],
+    "ptq1.61": ["epochs=1", "preprocess_steps=2", "preprocess_rank=2", "preprocess_windows=0"],
 }
 
 

@@ -9,6 +9,7 @@ from quant.procedures.calibrate import token_windows
 from quant.procedures.carry import carry
 from quant.procedures.latent import block_function, rotary_tables
 from quant.procedures.tuned import preprocess
+from quant.shapes import LINEAR_KINDS
 from quant.weights.checkpoint import Checkpoint
 from tests.quant.tiny import TEXT, work_on
 
@@ -31,7 +32,7 @@ def short_steps(monkeypatch):
 
 def test_adapters_are_merged_into_all_linears_but_o_and_lower_the_quantized_models_loss(tiny, tmp_path, monkeypatch):
     before, losses, real = weights_of(tiny), [], preprocess.tune
-    function = block_function(tiny.model, False, False)
+    function, trained_changes = block_function(tiny.model, False, False), {}
 
     def watch(loaded, student, trained, windows, *rest):
         def loss():
@@ -44,6 +45,10 @@ def test_adapters_are_merged_into_all_linears_but_o_and_lower_the_quantized_mode
         losses.append(loss())
         real(loaded, student, trained, windows, *rest)
         losses.append(loss())
+        for layer, tensors in enumerate(student):
+            for kind, weight in zip(LINEAR_KINDS, tensors.weights, strict=True):
+                if kind != "o_proj":
+                    trained_changes[layer, kind] = weight.dense().detach() - weight.base
 
     monkeypatch.setattr(preprocess, "tune", watch)
     carry(work(tiny, tmp_path, **STEPS))
@@ -54,6 +59,7 @@ def test_adapters_are_merged_into_all_linears_but_o_and_lower_the_quantized_mode
         if kind == "o_proj":
             assert not change.any()
         else:
+            torch.testing.assert_close(change, trained_changes[layer, kind], rtol=1e-4, atol=1e-6)
             assert 1 <= torch.linalg.matrix_rank(change, atol=1e-5) <= 4
 
 
