@@ -193,9 +193,10 @@ def _batch_system(kind: str) -> "JobQueueCluster":
         with warnings.catch_warnings(action="ignore"):  # of fields that a system has no directive for
             return getattr(dask_jobqueue, BATCH_SYSTEMS[kind])()
     except (ValueError, OSError, RuntimeError) as error:
-        told = str(error).splitlines()[0] if str(error) else type(error).__name__
+        told = str(error).splitlines()[0].removesuffix(", for example:") if str(error) else type(error).__name__
         raise InputError(
-            f"dask: {kind} needs cores and memory of a job in ~/.config/dask/jobqueue.yaml: {told}"
+            f"dask: {kind} needs cores and memory of a job in ~/.config/dask/jobqueue.yaml, such as "
+            f"jobqueue: {{{kind}: {{cores: 8, memory: 24GiB}}}}; dask-jobqueue says: {told}"
         ) from None
 
 

@@ -5,7 +5,6 @@ The measured study has machines, memories, jobs and costs as axes; four points i
 
 import hashlib
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ import yaml
 from energy.study.document import Study
 from energy.study.engine import measure
 from energy.study.machine import Catalog
+from hw.errors import InputError
 from sim.simulator import forget_simulations
 
 __all__ = ["POINTS", "CommandSpeed", "Ratio", "ratio", "speed_study", "timed_commands"]
@@ -101,14 +101,19 @@ def _timed(study: Study, options: str) -> CommandSpeed:
         path.write_text(yaml.safe_dump(fields), encoding="utf-8")
         words = [sys.executable, "-m", "energy", "whatif", "--study", str(path), "--out", str(out), *options.split()]
         environment = os.environ | {"TRITFORGE_CACHE": str(Path(folder) / "store")}
-        before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-        subprocess.run(words, check=True, capture_output=True, env=environment)
-        wall_s, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+        began = time.perf_counter()
+        # not subprocess.run: the figures of this child alone, with those of its own children
+        child = subprocess.Popen(words, stdout=subprocess.DEVNULL, env=environment)
+        _, status, used = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        wall_s = time.perf_counter() - began
+        if child.returncode:
+            raise InputError(f"command must be options of tritforge whatif, not {options!r}, which it refused")
         return CommandSpeed(
             options=options,
             points=study.points,
             wall_s=wall_s,
-            cpu_s=after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
-            peak_bytes=after.ru_maxrss * 1024,
+            cpu_s=used.ru_utime + used.ru_stime,
+            peak_bytes=used.ru_maxrss * 1024,
             rows_sha256=hashlib.sha256((out / "points.csv").read_bytes()).hexdigest(),
         )

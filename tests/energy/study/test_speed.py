@@ -11,7 +11,8 @@ from energy.model import energy_of
 from energy.study.document import Study
 from energy.study.engine import measure, run_study
 from energy.study.machine import Catalog
-from energy.study.speed import POINTS, speed_study
+from energy.study.speed import POINTS, speed_study, timed_commands
+from hw.errors import InputError
 from sim.gemm.cost import forget_gemms
 
 AXES = {  # of machine, memory, job and costs
@@ -96,3 +97,9 @@ def test_the_speed_of_a_study_is_measured_as_asked(capsys, tmp_path):
     (command,) = printed["commands"]
     assert command["points"] == 100
     assert command["cpu_s"] > 0
+    assert 10e6 < command["peak_bytes"] < 2e9
+
+
+def test_options_that_whatif_refuses_are_refused(capfd):
+    with pytest.raises(InputError, match="command must be options of tritforge whatif, not '--procesess 2'"):
+        timed_commands(100, ["--procesess 2"])
