@@ -23,6 +23,7 @@ COMMANDS = {
     **{name: QUANT[name] for name in ("integer", "program", "kv", "vocabulary", "rewrite")},
     **{name: QUANT[name] for name in ("export", "check-export", "task", "swap", "results", "extras")},
     **{name: SIM[name] for name in ("budget", "workload", "replay", "mappings", "dram", "references", "bench")},
+    "bench-study": ENERGY["bench-study"],
     "bench-quant": QUANT["bench"],
     **{name: HW[name] for name in ("host", "simulate", "boards", "resources", "vector")},
     **{name: HW[name] for name in ("disassemble", "wave", "diagram")},
