@@ -1,8 +1,9 @@
 """Deterministic Verilog of a core, with the config that made it."""
 
+from importlib.metadata import version
 from pathlib import Path
 
-from amaranth.back import rtlil, verilog
+from amaranth.back import rtlil
 
 from hw.arithmetic.adders import Cells
 from hw.arithmetic.compressors import FULL_ADDER_VERILOG
@@ -10,9 +11,11 @@ from hw.artifact import sha256_file, write_text
 from hw.config import ArrayConfig
 from hw.errors import InputError
 from hw.gateware.bus.axi import REGISTERS, AxiCore
+from hw.gateware.bus.register_map import c_header, html_page, python_module
 from hw.gateware.core import Core
 from hw.gateware.whole.machine import Machine
 from hw.program.machine import MachineConfig
+from hw.synthesis.readable_verilog import readable_verilog
 from hw.verilog_config import write_config
 
 __all__ = [
@@ -28,6 +31,9 @@ __all__ = [
 ]
 
 CORE_NAME, AXI_NAME, MACHINE_NAME = "tritforge_core", "tritforge_axi", "tritforge_machine"
+_VERSION = version("tritforge")
+CORE_NAME, AXI_NAME = "tritforge_core", "tritforge_axi"
+_REGISTER_FILES = {"h": c_header, "py": python_module, "html": html_page}
 TOPS = ("core", "axi")  # bare streams, or AXI4-Stream and AXI4-Lite
 
 
@@ -39,7 +45,7 @@ def core_verilog(config: ArrayConfig, cells: Cells = "portable") -> str:
     Raises:
         InputError: the array is not a ternary one, or unknown cells.
     """
-    text = verilog.convert(Core(config, cells), name=CORE_NAME, emit_src=False)
+    text = readable_verilog(core_rtlil(config, cells), CORE_NAME, _header(CORE_NAME, config, cells))
     return text + (FULL_ADDER_VERILOG if cells == "asic" else "")
 
 
@@ -54,7 +60,18 @@ def axi_verilog(config: ArrayConfig, cells: Cells = "portable") -> str:
     Raises:
         InputError: the array is not a ternary one, its sums are too wide for the bus, or unknown cells.
     """
-    return verilog.convert(AxiCore(config, cells), name=AXI_NAME, emit_src=False)
+    text = rtlil.convert(AxiCore(config, cells), name=AXI_NAME, emit_src=False)
+    return readable_verilog(text, AXI_NAME, _header(AXI_NAME, config, cells))
+
+
+def _header(top: str, config: ArrayConfig, cells: Cells) -> list[str]:
+    """What a reader of the file alone must know: which program, array and licence."""
+    return [
+        f"{top}: ternary x int8 array {config.name}, {config.rows} x {config.cols} lanes, by tritforge {_VERSION}",
+        f"Configuration: {config.model_dump_json(exclude={'description'}, exclude_defaults=True)}",
+        f"Cells: {cells}. Array hash: {config.sha256}",
+        "SPDX-License-Identifier: Apache-2.0",
+    ]
 
 
 def machine_verilog(machine: MachineConfig) -> str:
@@ -65,14 +82,19 @@ def machine_verilog(machine: MachineConfig) -> str:
 def write_verilog(config: ArrayConfig, folder: Path, top: str = "core") -> list[Path]:
     """Write ``tritforge_core.v`` or ``tritforge_axi.v``, and ``config.json``, into ``folder``; returns their paths.
 
+    With ``axi`` go ``tritforge_registers.h``, ``.py`` and ``.html``: the register map for C, Python and people.
+
     Raises:
         InputError: the array is not a ternary one, or an unknown top.
     """
     if top not in TOPS:
         raise InputError(f"top must be one of {', '.join(TOPS)}, not {top!r}")
     name, text = (CORE_NAME, core_verilog(config)) if top == "core" else (AXI_NAME, axi_verilog(config))
-    source, description = folder / f"{name}.v", folder / "config.json"
-    write_text(source, text)
+    files = {f"{name}.v": text}
+    if top == "axi":
+        files |= {f"tritforge_registers.{kind}": write() for kind, write in _REGISTER_FILES.items()}
+    for file, content in files.items():
+        write_text(folder / file, content)
     registers = {"registers": {name: 4 * i for i, name in enumerate(REGISTERS)}} if top == "axi" else {}
-    write_config(description, config, {source.name: sha256_file(source)}, **registers)
-    return [source, description]
+    write_config(folder / "config.json", config, {file: sha256_file(folder / file) for file in files}, **registers)
+    return [*(folder / file for file in files), folder / "config.json"]

@@ -16,7 +16,7 @@ __all__ = ["RESULTS", "BoardResult", "load_results", "markdown", "result_path", 
 RESULTS = Path("docs/results/boards")
 _HEAD = (
     *("board", "part", "array", "LUT", "FF", "BRAM", "DSP", "clock MHz", "fmax MHz"),
-    *("MAC/cycle", "GMAC/s", "LUT/MAC", "kind"),
+    *("MAC/cycle", "GMAC/s", "LUT/MAC", "kind", "status"),
 )
 _SHORT = ("board", "array", "LUT", "FF", "BRAM", "DSP", "fmax MHz", "GMAC/s", "LUT/MAC")
 
@@ -64,6 +64,11 @@ class BoardResult:
         """Of the whole top level, link and control included."""
         return self.luts / self.macs_per_cycle
 
+    @property
+    def status(self) -> str:
+        """How far the bitstream is verified; green, which none is yet, would be a bitstream that ran on its board."""
+        return "amber" if self.kind == "placed and routed" else "red"
+
     def to_json(self) -> dict[str, object]:
         """Every field, and what follows from them."""
         derived = ("macs_per_cycle", "gmacs_per_s", "luts_per_mac")
@@ -108,6 +113,7 @@ def _row(result: BoardResult) -> tuple[str, ...]:
         f"{result.gmacs_per_s:.2f}",
         f"{result.luts_per_mac:.1f}",
         result.kind,
+        result.status,
     )
 
 

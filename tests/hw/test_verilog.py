@@ -29,7 +29,7 @@ def test_another_process_writes_the_same_bytes(tmp_path):
     assert files == [str(tmp_path / "tritforge_core.v"), str(tmp_path / "config.json")]
     text = (tmp_path / "tritforge_core.v").read_text()
     assert text == core_verilog(load_array("3x5"))
-    assert "/" not in text.split("\n", 1)[0].replace("/*", "").replace("*/", "")
+    assert "/" not in text.split("\n", 1)[0].replace("//", "")
     assert "src =" not in text
 
 

@@ -6,64 +6,19 @@ from amaranth.lib.wiring import Component, In, Out
 from hw.arithmetic.adders import Cells
 from hw.config import ArrayConfig
 from hw.errors import InputError
-from hw.formats import LAST_PLANE_BITS, SCALE_BITS, SHIFT_BITS, SIZE_BITS
+from hw.formats import SIZE_BITS
 from hw.gateware.bus.axi_lite import AxiLiteRegisters, axi_lite_members
+from hw.gateware.bus.register_map import CONTROL_BITS, FORMAT_BITS, IDENTITY, REGISTERS, SCALES, STATUS_BITS
 from hw.gateware.core import Core
-from hw.gateware.counters import CAUSES
+from hw.gateware.counters import CAUSES, COUNTER_BITS
 from hw.gateware.ports import format_fields, results_layout
 from hw.gateware.sequencer import Status
 
 __all__ = ["CONTROL_BITS", "FORMAT_BITS", "IDENTITY", "REGISTERS", "SCALES", "STATUS_BITS", "AxiCore", "result_bits"]
 
-IDENTITY = 0x54460002  # "TF", register map 2
 _SUM_BITS = 32  # each sum, sign-extended
 
 _SIZES = ("m", "n", "k")
-
-# Byte offset = 4 x index. Counters are two words each, the low one first.
-REGISTERS = (
-    "identity",  # read only: IDENTITY
-    "config_hash",  # read only: the first 32 bits of ArrayConfig.sha256
-    "geometry",  # read only: rows in bits 0-15, columns in bits 16-31
-    "control",  # write only: CONTROL_BITS
-    "status",  # read only: STATUS_BITS
-    "m",
-    "n",
-    "k",
-    *(f"{name}_{half}" for name in ("cycles", *CAUSES) for half in ("low", "high")),  # read only
-    "format",  # FORMAT_BITS; 0 after reset
-    "scales",  # SCALES; 0 after reset
-)
-
-# First bit and width of the fields of hw.formats.GemmFormat in their registers. Fields that an array has no use for
-# must stay 0, and all other bits.
-FORMAT_BITS = {
-    "second_plane": (0, 1),
-    "row_scales": (1, 1),
-    "last_plane": (2, LAST_PLANE_BITS),  # of arrays with more than two planes
-    "digits": (5, 1),
-    "by_lanes": (6, 1),
-    "shift": (8, SHIFT_BITS),
-}
-SCALES = {"multiplier": (0, SCALE_BITS), "offset": (SCALE_BITS, SCALE_BITS)}
-
-CONTROL_BITS = {
-    "start": 0,  # take m, n, k, format and scales and run; refused while running or after a fault
-    "reset": 1,  # core, faults and done flag back to the state after reset
-    "enable": 2,  # interrupt wanted; every write of control sets or clears it
-    "acknowledge": 3,  # clear done, and the interrupt with it
-}
-
-STATUS_BITS = {
-    "running": 0,
-    "done": 1,  # the GEMM ended, was refused or met a fault
-    "zero_size": 2,
-    "k_too_large": 3,  # or a size above 24 bits
-    "illegal_weights": 4,  # a trit code that is never written arrived: the sums mean nothing
-    "weights_tlast": 5,  # TLAST too early or missing on the last beat: inputs are stopped until reset
-    "activations_tlast": 6,  # the same
-    "illegal_format": 7,  # a bit of format or scales that this array has no use for
-}
 
 
 def result_bits(config: ArrayConfig) -> int:
@@ -122,8 +77,16 @@ class AxiCore(Component):
         m.d.comb += halted.eq(flags["weights_tlast"] | flags["activations_tlast"])
         self._streams(m, halted, flags)
         self._control(m, reset, halted, flags, words)
-        m.d.comb += registers.values.eq(self._words(flags, words))
+        m.d.comb += registers.values.eq(self._words(flags, words, self._held_high(m)))
         return m
+
+    def _held_high(self, m: Module) -> Signal:
+        """The upper bits of the counter whose low word was read last, as they were then: the two words fit together."""
+        held = Signal(COUNTER_BITS - 32, name="counter_high")
+        for name in ("cycles", *CAUSES):
+            with m.If(self.registers.read & (self.registers.read_index == REGISTERS.index(f"{name}_low"))):
+                m.d.sync += held.eq(getattr(self.core.counters, name)[32:])
+        return held
 
     def _streams(self, m: Module, halted: Signal, flags: dict[str, Signal]) -> None:
         """Connect data; a TLAST that is not where the GEMM ends is a fault that stops the inputs."""
@@ -214,7 +177,7 @@ class AxiCore(Component):
                     used[register] |= (1 << bits) - 1 << place
         return fields, _any((words[name] & ~Const(bits, 32)).any() for name, bits in used.items())
 
-    def _words(self, flags: dict[str, Signal], words: dict[str, Signal]) -> Value:
+    def _words(self, flags: dict[str, Signal], words: dict[str, Signal], held_high: Signal) -> Value:
         """What each register reads as, in order; write-only ones read as 0."""
         config = self.config
         values = {
@@ -226,7 +189,7 @@ class AxiCore(Component):
         }
         for name in ("cycles", *CAUSES):
             counter = getattr(self.core.counters, name)
-            values |= {f"{name}_low": counter[:32], f"{name}_high": counter[32:]}
+            values |= {f"{name}_low": counter[:32], f"{name}_high": held_high}
         padded = (values.get(name, Const(0, 32)) for name in REGISTERS)
         return Cat(Cat(word, Const(0, 32 - len(word))) for word in padded)
 

@@ -40,13 +40,15 @@ def axi_lite_members(address_bits: int, prefix: str = "") -> dict[str, object]:
 class AxiLiteRegisters(Component):
     """Turns bus accesses into one write pulse or one read of a table of words.
 
-    ``words``: number of 32-bit registers; the address bus is as wide as they need.
+    ``words``: number of 32-bit registers; the address bus is as wide as they need. Every output of the port is a
+    function of registers alone: no ready follows a valid, of its own or of another channel.
 
     Members
     -------
     the AXI4-Lite port, and
     write, index, data : this edge writes ``data`` to word ``index``; writes must come with all four strobes.
     refuse : combinational answer to ``write``: the word cannot be written now.
+    read, read_index : this edge reads that word.
     values : all words, as they read.
     """
 
@@ -60,36 +62,45 @@ class AxiLiteRegisters(Component):
                 "index": Out(range(words)),
                 "data": Out(32),
                 "refuse": In(1),
+                "read": Out(1),
+                "read_index": Out(range(words)),
                 "values": In(32 * words),
             }
         )
 
     def elaborate(self, platform) -> Module:
-        """A write takes address and data together and answers on the next edge; so does a read."""
+        """Addresses and data are held as they come; a write with both, or a read, answers on the edge after."""
         m = Module()
-        take_write = Signal()
-        take_read = Signal()
-        write_fault = self._fault(self.awaddr) | (self.wstrb != 0b1111)
+        writing = Signal()
+        address_held, data_held, read_held = Signal(), Signal(), Signal()
+        address, read_address = Signal.like(self.awaddr), Signal.like(self.araddr)
+        strobes = Signal.like(self.wstrb)
+        write_fault = self._fault(address) | (strobes != 0b1111)
+        read_fault = self._fault(read_address)
         m.d.comb += [
-            take_write.eq(self.awvalid & self.wvalid & ~self.bvalid),
-            self.awready.eq(take_write),
-            self.wready.eq(take_write),
-            self.write.eq(take_write & ~write_fault),
-            self.index.eq(self.awaddr[2:]),
-            self.data.eq(self.wdata),
-            take_read.eq(self.arvalid & ~self.rvalid),
-            self.arready.eq(take_read),
+            self.awready.eq(~address_held & ~self.bvalid),
+            self.wready.eq(~data_held & ~self.bvalid),
+            writing.eq(address_held & data_held),
+            self.write.eq(writing & ~write_fault),
+            self.index.eq(address[2:]),
+            self.arready.eq(~read_held & ~self.rvalid),
+            self.read.eq(read_held & ~read_fault),
+            self.read_index.eq(read_address[2:]),
         ]
-        with m.If(take_write):
-            m.d.sync += [self.bvalid.eq(1), self.bresp.eq(_response(write_fault | self.refuse))]
+        with m.If(self.awvalid & self.awready):
+            m.d.sync += [address_held.eq(1), address.eq(self.awaddr)]
+        with m.If(self.wvalid & self.wready):
+            m.d.sync += [data_held.eq(1), self.data.eq(self.wdata), strobes.eq(self.wstrb)]
+        with m.If(writing):
+            m.d.sync += [address_held.eq(0), data_held.eq(0), self.bvalid.eq(1)]
+            m.d.sync += self.bresp.eq(_response(write_fault | self.refuse))
         with m.Elif(self.bready):
             m.d.sync += self.bvalid.eq(0)
-        with m.If(take_read):
-            m.d.sync += [
-                self.rvalid.eq(1),
-                self.rresp.eq(_response(self._fault(self.araddr))),
-                self.rdata.eq(self.values.word_select(self.araddr[2:], 32)),
-            ]
+        with m.If(self.arvalid & self.arready):
+            m.d.sync += [read_held.eq(1), read_address.eq(self.araddr)]
+        with m.If(read_held):
+            m.d.sync += [read_held.eq(0), self.rvalid.eq(1), self.rresp.eq(_response(read_fault))]
+            m.d.sync += self.rdata.eq(self.values.word_select(self.read_index, 32))
         with m.Elif(self.rready):
             m.d.sync += self.rvalid.eq(0)
         return m

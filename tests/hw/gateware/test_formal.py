@@ -187,7 +187,10 @@ class BusRules(Component):
                 refused.eq(valid & ~ready),
                 kept.eq(payload),
             ]
-            good += [~refused | (valid & (payload == kept)), owed == valid]
+            waited = Signal()  # the access before this edge has no answer yet, which it must have now
+            m.d.sync += waited.eq((owed != 0) & ~valid)
+            good += [~refused | (valid & (payload == kept)), owed <= 1, ~valid | (owed == 1)]
+            good += [~waited | valid]
         m.d.comb += self.ok.eq(Cat(good).all())
         return m
 

@@ -47,7 +47,7 @@ def test_software_and_dma_engines_can_use_it(config, tmp_path):
 
 
 def test_the_register_map_is_in_config_json(tmp_path):
-    source, description = write_verilog(load_array("2x2"), tmp_path, "axi")
+    source, *_, description = write_verilog(load_array("2x2"), tmp_path, "axi")
     assert source.name == "tritforge_axi.v"
     assert '"status": 16' in description.read_text()
 
