@@ -3,7 +3,7 @@
 from importlib.metadata import version
 from pathlib import Path
 
-from amaranth.back import rtlil
+from amaranth.back import rtlil, verilog
 
 from hw.arithmetic.adders import Cells
 from hw.arithmetic.compressors import FULL_ADDER_VERILOG
@@ -31,8 +31,6 @@ __all__ = [
 ]
 
 CORE_NAME, AXI_NAME, MACHINE_NAME = "tritforge_core", "tritforge_axi", "tritforge_machine"
-_VERSION = version("tritforge")
-CORE_NAME, AXI_NAME = "tritforge_core", "tritforge_axi"
 _REGISTER_FILES = {"h": c_header, "py": python_module, "html": html_page}
 TOPS = ("core", "axi")  # bare streams, or AXI4-Stream and AXI4-Lite
 
@@ -67,7 +65,7 @@ def axi_verilog(config: ArrayConfig, cells: Cells = "portable") -> str:
 def _header(top: str, config: ArrayConfig, cells: Cells) -> list[str]:
     """What a reader of the file alone must know: which program, array and licence."""
     return [
-        f"{top}: ternary x int8 array {config.name}, {config.rows} x {config.cols} lanes, by tritforge {_VERSION}",
+        f"{top} by tritforge {version('tritforge')}: ternary x int8, {config.rows} lanes x {config.cols} columns",
         f"Configuration: {config.model_dump_json(exclude={'description'}, exclude_defaults=True)}",
         f"Cells: {cells}. Array hash: {config.sha256}",
         "SPDX-License-Identifier: Apache-2.0",

@@ -9,9 +9,11 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+from amaranth.back import rtlil
+
 from hw.config import ArrayConfig
+from hw.gateware.core import Core
 from hw.synthesis.yosys import run_yosys
-from hw.verilog import core_rtlil
 
 __all__ = ["MULTIPLIERS", "MultiplierProof", "prove_multiplier_free", "requantizer_multipliers", "word_level_cells"]
 
@@ -41,7 +43,7 @@ def prove_multiplier_free(config: ArrayConfig) -> MultiplierProof:
         InputError: the array is not a ternary one, or pyosys is missing.
         RuntimeError: the core multiplies beyond its requantizers, or Yosys refuses it because a net has two drivers.
     """
-    cells = word_level_cells(core_rtlil(config))
+    cells = word_level_cells(rtlil.convert(Core(config), name="core", emit_src=False))
     adders, multipliers = (sum(cells.get(name, 0) for name in kind) for kind in (("$add", "$sub"), MULTIPLIERS))
     proof = MultiplierProof(adders, multipliers, requantizer_multipliers(config))
     if proof.multipliers != proof.in_requantizers:
