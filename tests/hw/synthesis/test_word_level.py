@@ -63,7 +63,7 @@ def test_int8_results_take_a_multiplier_per_column_and_scale_and_no_other(sum_of
 
 
 def test_a_core_that_multiplies_is_refused(monkeypatch):
-    monkeypatch.setattr(word_level, "core_rtlil", lambda config: rtlil.convert(Multiplier()))
+    monkeypatch.setattr(word_level, "Core", lambda config: Multiplier())
     with pytest.raises(RuntimeError, match=r"^t: the core must hold 0 multipliers, not 1$"):
         prove_multiplier_free(ArrayConfig(name="t", rows=1, cols=1))
 
