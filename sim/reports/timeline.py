@@ -48,9 +48,10 @@ def tracks(result: SimResult) -> list[str]:
 def step_spans(result: SimResult, phase: PhaseResult) -> list[Span]:
     """Spans of the first step of ``phase``, its layers expanded, in the order of the ops.
 
-    An op is one span on the track ``ops``. On a unit's track its span is as long as the unit is busy in it, drawn from
-    the op's start; results and writes are drawn up to its end. Every channel of DRAM moves an equal share. Steps of
-    decode differ only in the length of their context; here is their mean.
+    An op is one span on the track ``ops``, of no length where both of its ends round to one nanosecond. On a unit's
+    track its span is as long as the unit is busy in it, drawn from the op's start; results and writes are drawn up to
+    its end. Every channel of DRAM moves an equal share. Steps of decode differ only in the length of their context;
+    here is their mean.
     """
     spans: list[Span] = []
     result = result.on(phase.name)
@@ -70,7 +71,7 @@ def step_spans(result: SimResult, phase: PhaseResult) -> list[Span]:
             work.append((f"DRAM channel {channel}", max(read, end - writes), end if writes else read, "writes"))
         for track, first, last, what in work:
             first_us, last_us = (_whole_ns_us(cycles, result.array.clock_hz) for cycles in (first, last))
-            if last_us > first_us:
+            if last_us > first_us or track == "ops":  # an op of less than a nanosecond is still one
                 spans.append(Span(track, op.name, op.unit, first_us, round(last_us - first_us, 3), layer, what))
         start = end
     return spans
