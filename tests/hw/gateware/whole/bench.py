@@ -92,10 +92,11 @@ class Bench:
 
     def _write(self, ctx, payload):
         data = ctx.get(payload.data).to_bytes(self.memory.shape[1], "little")
-        mask = ctx.get(payload.mask)
+        mask, address = ctx.get(payload.mask), ctx.get(payload.address)
+        assert address < len(self.memory), f"write to word {address} beyond the memory"
         for i, byte in enumerate(data):
             if mask >> i & 1:
-                self.memory[ctx.get(payload.address), i] = byte
+                self.memory[address, i] = byte
 
     def _compare(self, ctx, number, one):
         """Scratch memory, activation buffer and row registers are those of the interpreter."""
