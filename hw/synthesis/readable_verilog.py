@@ -4,6 +4,7 @@ import re
 import tempfile
 from pathlib import Path
 
+from hw.synthesis.verilog_keywords import KEYWORDS
 from hw.synthesis.yosys import run_yosys
 
 __all__ = ["LINTS", "readable_verilog"]
@@ -52,7 +53,7 @@ def readable_verilog(rtlil: str, top: str, header: list[str]) -> str:
         text = (folder / "design.v").read_text(encoding="utf-8")
     modules = _MODULE.findall(text)
     ports = _connected(text, {name.strip("\\ ") for name, *_ in modules})
-    taken = {top}
+    taken = {top, *KEYWORDS}
     names = {}
     for name in (found.strip("\\ ") for found, *_ in modules):
         names[name] = name if name == top else _free(_plain(name), taken)
@@ -96,7 +97,7 @@ def _connected(text: str, modules: set[str]) -> dict[str, dict[str, str]]:
 def _renamed(text: str, ports: dict[str, str]) -> dict[str, str]:
     """Plain names for the escaped ones of a module."""
     escaped = dict.fromkeys(name for name, _ in _ESCAPED.findall(text))
-    taken = set(_PLAIN.findall(_ESCAPED.sub(" ", text)))
+    taken = {*_PLAIN.findall(_ESCAPED.sub(" ", text)), *KEYWORDS}
     names = {}
     for name in escaped:
         names[name] = _free(_plain(ports.get(name, name)), taken)

@@ -102,3 +102,26 @@ end
     written = readable_verilog(text, "top", ["by hand"])
     assert "reg a_1;\n  initial a_1 = 1'h1;" in written
     assert "output a_1_2;" in written  # the name that was plain already is kept
+
+
+def test_a_signal_called_like_a_keyword_gets_a_number():
+    text = """module \\top
+  wire width 1 input 1 \\clk
+  wire width 1 output 2 \\out
+  wire width 1 \\wait
+  process $p
+    sync posedge \\clk
+      update \\wait \\out
+  end
+  cell $not $n
+    parameter \\A_SIGNED 0
+    parameter \\A_WIDTH 1
+    parameter \\Y_WIDTH 1
+    connect \\A \\wait
+    connect \\Y \\out
+  end
+end
+"""
+    written = readable_verilog(text, "top", ["by hand"])
+    assert "reg wait_2;" in written
+    assert re.search(r"\bwait\b", written) is None
