@@ -69,13 +69,14 @@ def _logits(model, tokens):
         return model(torch.tensor([tokens])).logits[0].float()
 
 
-SLOW = ("pt-bitnet-full", "pb-llm-qat", "omniquant")  # they train
+SLOW = ("pt-bitnet-full", "pb-llm-qat", "omniquant", "sherry", "ptq1.61", "slim-llm+", "wkvquant")  # they train
+WHOLE = {"epochs": 1, "distill_steps": 2, "generated_windows": 2}
+BRIEF = {"pt-bitnet-full": WHOLE, "sherry": WHOLE, **dict.fromkeys(("ptq1.61", "slim-llm+"), {"epochs": 1})}
 
 
 @pytest.mark.parametrize("method", [pytest.param(m, marks=[pytest.mark.slow] * (m in SLOW)) for m in method_names()])
 def test_the_dense_folder_gives_the_runs_logits_in_transformers(method, finished, tmp_path):
-    training = {"epochs": 1, "distill_steps": 2, "generated_windows": 2} if method == "pt-bitnet-full" else {}
-    folder = finished(method, hidden=32, **training)
+    folder = finished(method, hidden=32, **BRIEF.get(method, {}))
     export(ExportJob(checkpoint=folder, format="hf", out=tmp_path / "hf"))
     run, tokens = open_finished(folder), list(range(2, 60))
     theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "hf").eval()
