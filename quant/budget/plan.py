@@ -100,6 +100,9 @@ def plan_for(minutes: float, times: StepTimes, blocks: int, steps_per_epoch: int
     """Steps of reconstruction, the same for each block, in the first part of the time, of distillation in the rest.
 
     ``steps_per_epoch``: of one block's reconstruction; ``windows``: of the calibration text.
+
+    Raises:
+        InputError: too few minutes for a single step of each block.
     """
     seconds, most = 60 * minutes, _MOST_EPOCHS * steps_per_epoch
 
@@ -110,13 +113,16 @@ def plan_for(minutes: float, times: StepTimes, blocks: int, steps_per_epoch: int
     steps = int((seconds - blocks * taken * times.block_step_s) / times.model_step_s)
     if steps < _LEAST_STEPS:
         taken, steps = block_steps(1.0), 0
+    if not taken:
+        least = blocks * times.block_step_s / 60
+        raise InputError(f"minutes must be at least {least:.2g} for a step of each block, not {minutes:g}")
     return Plan(minutes=minutes, times=times, calibration_windows=windows, block_steps=taken, distill_steps=steps)
 
 
 def plan_path(folder: Path, job: QuantJob, weights_sha256: str, calibration: str) -> Path:
     """Where the plan of such a job is kept, in the folder of the model."""
     key = {"weights": weights_sha256, "calibration": calibration, "options": base_options(job), "seed": job.seed}
-    return folder / f"plan-{sha256_json(key | {'minutes': job.minutes})[:12]}.json"
+    return folder / f"plan-{sha256_json(key | {'minutes': job.minutes, 'device': job.device})[:12]}.json"
 
 
 def read_plan(path: Path) -> Plan | None:

@@ -27,6 +27,8 @@ def swap_task(job: SwapJob, progress: StageReport) -> Quantized:
         raise InputError(f"{job.out}: must be a new or empty folder; give another with --out, or remove it")
     finished = open_finished(job.checkpoint, job.model)
     checkpoint, manifest = finished.checkpoint, finished.manifest
+    if manifest.kv is not None:
+        raise InputError(f"{job.checkpoint}: must be a run with float K and V, not {manifest.kv}, which a swap drops")
     vector = read_task(job.task, checkpoint, manifest.weights_sha256)
     solutions = {place: scaled(checkpoint.solution(*place), factor) for place, factor in vector.factors.items()}
     model = job.model or manifest.source or manifest.model

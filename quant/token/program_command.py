@@ -50,6 +50,8 @@ def _program(options: Namespace) -> None:
     from hw.program.interpreter import Interpreter
     from quant.token.program import ModelProgram  # imports torch
 
+    if options.context < 1:
+        raise InputError(f"--context must be at least 1 token, not {options.context}")
     if not 0 <= options.check < options.context:
         raise InputError(f"--check must be 0 to {options.context - 1} tokens, not {options.check}")
     machine = machine_around(

@@ -39,13 +39,18 @@ def set_times(monkeypatch, block=0.5, model=0.2):
         (1, 8, 32),  # a step of all 10 blocks takes 3.5 s: eight are within the half of 60 s and leave 32 s
         (10, 24, 516),  # more than 12 epochs of 2 steps would learn the text by heart
         (0.5, 8, 0),  # four and 16 s left: too few steps of distillation to be worth it, so all goes to blocks
-        (0.05, 0, 0),
     ],
 )
 def test_minutes_become_steps_by_hand(minutes, block_steps, steps):
     times = StepTimes(block_step_s=0.35, model_step_s=1.0)
     plan = plan_for(minutes, times, blocks=10, steps_per_epoch=2, windows=8)
     assert (plan.block_steps, plan.distill_steps) == (block_steps, steps)
+
+
+def test_minutes_for_no_step_at_all_are_refused_with_the_least():
+    times = StepTimes(block_step_s=0.35, model_step_s=1.0)
+    with pytest.raises(InputError, match=r"minutes must be at least 0\.058 for a step of each block, not 0\.05"):
+        plan_for(0.05, times, blocks=10, steps_per_epoch=2, windows=8)
 
 
 def test_measured_steps_take_time(tiny):
