@@ -28,6 +28,7 @@ from tests.mutation.__main__ import files
 
 WRITTEN = Path(__file__).with_name("declared.txt")
 PACKAGES = ("hw", "quant", "sim", "energy")
+_STATES = ("_State",)  # classes whose attributes change while the program runs
 _MACHINERY = ("__", "_abc", "_is_", "_field", "model_")  # attributes that a class is given by what it is made with
 _LONGEST = 2000  # characters of a line: what is longer is data
 _PROSE = 60  # characters of a text that is read by people; its words are no constant
@@ -94,7 +95,12 @@ def _of_class(kind: type) -> Iterator[tuple[str, str]]:
         method = value.__func__ if isinstance(value, classmethod | staticmethod) else value
         if (isinstance(method, FunctionType) and not name.startswith("__")) or name == "__init__":
             yield from _of_function(f"{kind.__name__}.{name}", method)
-        elif name not in fields and not name.startswith(_MACHINERY) and not callable(value):
+        elif (
+            name not in fields
+            and not name.startswith(_MACHINERY)
+            and kind.__name__ not in _STATES
+            and not callable(value)
+        ):
             text = _text(value)
             if text:
                 yield f"{kind.__name__}.{name}", text

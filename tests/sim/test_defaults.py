@@ -72,7 +72,7 @@ def test_what_a_job_says_reaches_the_simulator():
 
 def test_a_gemm_is_one_plane_of_two_byte_outputs_with_nothing_on_chip():
     assert GemmJob(Gemm(1, 2, 3)) == (
-        *(Gemm(1, 2, 3), 1, None, False, 0, 0, False, False, 16, False, True, None, None, None, 0),
+        *(Gemm(1, 2, 3), 1, None, False, 0, 0, False, False, 16, False, True, None, None, None, 0, ()),
     )
 
 

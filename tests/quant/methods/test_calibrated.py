@@ -33,7 +33,7 @@ def test_both_the_hessian_and_the_prefix_have_the_activations_asked_for(tiny, tm
 def test_every_method_published_for_float_activations_says_so():
     methods = {name for name in METHODS if issubclass(load_method(name).Options, WeightOnlyOptions)}
     published = {"gptq", "gptq-2bit", "pb-llm", "pb-llm-qat", "billm", "omniquant", "pt2-llm", "slim-llm", "slim-llm+"}
-    assert methods == published | {"ptq1.61", "flexround", "lrq"}
+    assert methods == published | {"ptq1.61", "flexround", "lrq", "wkvquant"}
     assert all(options_for(name, {}).calibrated == "A16" for name in methods)
 
 

@@ -12,7 +12,8 @@ from quant.methods.method import BlockOptions, ModelOptions
 from quant.methods.pt_bitnet import Options, solve
 from quant.methods.rtn import Options as RtnOptions
 from quant.methods.rtn import solve as rtn
-from quant.procedures import blockwise, distill, reconstruct
+from quant.procedures import distill, reconstruct
+from quant.procedures.batches import batches
 from quant.procedures.calibrate import block_hessians, calibration_blocks, token_windows
 from quant.procedures.latent import BlockTensors, block_function, block_tensors, latent_weight, rotary_tables
 from quant.procedures.reconstruct import TrainingPlan, learning_rate
@@ -184,8 +185,8 @@ def test_the_error_of_reconstruction_by_a_loop_over_tokens(tiny):
 
 @pytest.mark.parametrize(("windows", "tokens", "batch"), [(10, 32, 4), (10, 31, 3), (3, 1000, 3), (5, 7, 1)])
 def test_steps_of_a_block_take_whole_batches_in_a_new_order_each_epoch(windows, tokens, batch):
-    options = BlockOptions(epochs=3, block_tokens_per_step=tokens)
-    steps = list(blockwise._steps(windows, options, 8, 2))
+    assert max(1, min(tokens // 8, windows)) == batch  # of windows of 8 tokens
+    steps = list(batches(windows, batch, 3, 2))
     per_epoch = windows // batch
     assert [len(one) for one in steps] == [batch] * (3 * per_epoch)
     generator = torch.Generator().manual_seed(2)
@@ -330,6 +331,11 @@ def test_defaults_of_training():
         "tables": "trained",
         "rank": 0,
         "range_penalty": 0.0,
+        "block_steps": None,
+        "held_out": 0,
+        "table_digits": 0,
+        "table_roles": "both",
+        "table_rate": 0.004,
     }
     assert BlockOptions().model_dump() == {
         "calibrated": "A16",
