@@ -5,6 +5,7 @@ The measured study has machines, memories, jobs and costs as axes; four points i
 
 import hashlib
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -99,7 +100,17 @@ def _timed(study: Study, options: str) -> CommandSpeed:
         path, out = Path(folder) / "speed.yaml", Path(folder) / "out"
         fields = study.model_dump(include={"name", "axes"}) | {"base": study.base.model_dump(exclude_defaults=True)}
         path.write_text(yaml.safe_dump(fields), encoding="utf-8")
-        words = [sys.executable, "-m", "energy", "whatif", "--study", str(path), "--out", str(out), *options.split()]
+        words = [
+            sys.executable,
+            "-m",
+            "energy",
+            "whatif",
+            "--study",
+            str(path),
+            "--out",
+            str(out),
+            *shlex.split(options),
+        ]
         environment = os.environ | {"TRITFORGE_CACHE": str(Path(folder) / "store")}
         began = time.perf_counter()
         # not subprocess.run: the figures of this child alone, with those of its own children
@@ -107,8 +118,8 @@ def _timed(study: Study, options: str) -> CommandSpeed:
         _, status, used = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
         wall_s = time.perf_counter() - began
-        if child.returncode:
-            raise InputError(f"command must be options of tritforge whatif, not {options!r}, which it refused")
+        if child.returncode or not (out / "points.csv").is_file():
+            raise InputError(f"command must be options of tritforge whatif, not {options!r}, which measured nothing")
         return CommandSpeed(
             options=options,
             points=study.points,
