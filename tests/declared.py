@@ -24,7 +24,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from hw.artifact import write_text
-from tests.mutation.__main__ import files
+from tests.mutation.sample import files
 
 WRITTEN = Path(__file__).with_name("declared.txt")
 PACKAGES = ("hw", "quant", "sim", "energy")
