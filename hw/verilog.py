@@ -3,7 +3,7 @@
 from importlib.metadata import version
 from pathlib import Path
 
-from amaranth.back import rtlil, verilog
+from amaranth.back import rtlil
 
 from hw.arithmetic.adders import Cells
 from hw.arithmetic.compressors import FULL_ADDER_VERILOG
@@ -26,6 +26,7 @@ __all__ = [
     "axi_verilog",
     "core_rtlil",
     "core_verilog",
+    "machine_rtlil",
     "machine_verilog",
     "write_verilog",
 ]
@@ -73,8 +74,21 @@ def _header(top: str, config: ArrayConfig, cells: Cells) -> list[str]:
 
 
 def machine_verilog(machine: MachineConfig) -> str:
-    """Verilog of the whole-token machine ``Machine(machine)``; the top module is ``tritforge_machine``."""
-    return verilog.convert(Machine(machine), name=MACHINE_NAME, emit_src=False)
+    """Verilog of the whole-token machine ``Machine(machine)``, the same bytes on every run; ``tritforge_machine``."""
+    array = machine.array
+    header = [
+        f"{MACHINE_NAME} by tritforge {version('tritforge')}: a LLaMA token by token from a program in memory, "
+        f"{array.rows} x {array.cols} ternary x int8, {machine.lanes} vector lanes",
+        f"Configuration: {machine.model_dump_json(exclude={'array': {'description'}}, exclude_defaults=True)}",
+        f"Machine hash: {machine.sha256}",
+        "SPDX-License-Identifier: Apache-2.0",
+    ]
+    return readable_verilog(machine_rtlil(machine), MACHINE_NAME, header)
+
+
+def machine_rtlil(machine: MachineConfig) -> str:
+    """The same machine as Yosys RTLIL, for synthesis and checks."""
+    return rtlil.convert(Machine(machine), name=MACHINE_NAME, emit_src=False)
 
 
 def write_verilog(config: ArrayConfig, folder: Path, top: str = "core") -> list[Path]:

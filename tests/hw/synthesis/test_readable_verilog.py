@@ -13,8 +13,9 @@ from amaranth.back import verilog
 
 from hw.config import ArrayConfig, load_array
 from hw.gateware.core import Core
+from hw.program.machine import machine_around
 from hw.synthesis.readable_verilog import LINTS, readable_verilog
-from hw.verilog import axi_verilog, core_verilog
+from hw.verilog import axi_verilog, core_verilog, machine_verilog
 
 CONFIG = ArrayConfig(name="odd", rows=6, cols=9, chain_lanes=2, planes=3, digits=True, sum_of_x=True, results="int8")
 
@@ -45,6 +46,23 @@ def test_a_lint_is_clean_but_for_what_the_file_names(write, top, config, tmp_pat
     without = lint(text.replace("verilator lint_off", ""), top, tmp_path)
     assert without.keys() - {""} <= LINTS.keys()
     assert all(f"/* verilator lint_off {kind} */ // {reason}\n" in text for kind, reason in LINTS.items())
+
+
+@pytest.fixture(scope="module")
+def machine():
+    return machine_around(load_array("8x8"), 2, scratch_words=256, activation_words=64)
+
+
+def test_the_whole_token_machine_is_as_clean_and_as_plain(machine, tmp_path):
+    text = machine_verilog(machine)
+    assert lint(text, "tritforge_machine", tmp_path) == Counter()
+    assert lint(text.replace("verilator lint_off", ""), "tritforge_machine", tmp_path).keys() - {""} <= LINTS.keys()
+    head, body = text.split("\n\n", 1)
+    assert "\\" not in body
+    assert "$" not in re.sub(r"\$(?:un)?signed\(", "", body)
+    for word in (version("tritforge"), '"rows":8', '"scratch_words":256', machine.sha256, "2 vector lanes"):
+        assert word in head
+    assert text == machine_verilog(machine)
 
 
 def test_a_tenth_of_the_warnings_of_amaranths_own_verilog_is_left(tmp_path):
