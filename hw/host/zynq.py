@@ -47,6 +47,7 @@ FAULTS = {  # bits of the status register
     5: "the weight stream ended at the wrong word",
     6: "the activation stream ended at the wrong vector",
     7: "the array has no use for this format",
+    8: "a packet is no whole number of beats",
 }
 _IDENTITY = 0x54460002
 _WINDOW_BYTES = 1 << 16

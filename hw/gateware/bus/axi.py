@@ -9,6 +9,7 @@ from hw.errors import InputError
 from hw.formats import SIZE_BITS
 from hw.gateware.bus.axi_lite import AxiLiteRegisters, axi_lite_members
 from hw.gateware.bus.register_map import CONTROL_BITS, FORMAT_BITS, IDENTITY, REGISTERS, SCALES, STATUS_BITS
+from hw.gateware.bus.register_slice import RegisterSlice
 from hw.gateware.core import Core
 from hw.gateware.counters import CAUSES, COUNTER_BITS
 from hw.gateware.ports import format_fields, results_layout
@@ -27,14 +28,17 @@ def result_bits(config: ArrayConfig) -> int:
 
 
 class AxiCore(Component):
-    """``Core`` behind stock bus ports; ``aclk``, ``aresetn`` as AXI has them.
+    """``Core`` behind stock bus ports; ``aclk``, ``aresetn`` as AXI has them. Every output is a function of registers.
+
+    An input stream is open from the start of a GEMM to its TLAST: what a DMA engine holds for the next one stays there.
 
     Members
     -------
     s_axil : registers, see ``REGISTERS``.
-    s_axis_weights : bus words, TLAST with the last of the GEMM.
-    s_axis_activations : vectors, TLAST with the last of the GEMM.
-    m_axis_results : ``cols`` sums of 32 bits or int8 (and the sum of the activations), TLAST with the last of the GEMM.
+    s_axis_weights : bus words, TLAST with the last of the GEMM; TKEEP must be all ones.
+    s_axis_activations : vectors, the same.
+    m_axis_results : ``cols`` sums of 32 bits or int8 (and the sum of the activations), TLAST with the last of the GEMM;
+        TKEEP is all ones.
     interrupt : high while done and enabled.
 
     Raises
@@ -74,8 +78,9 @@ class AxiCore(Component):
         m.submodules.core = ResetInserter(reset)(self.core)
         flags = {name: Signal(name=name) for name in STATUS_BITS}
         words = {name: Signal(32, name=name) for name in (*_SIZES, "format", "scales")}
-        m.d.comb += halted.eq(flags["weights_tlast"] | flags["activations_tlast"])
-        self._streams(m, halted, flags)
+        m.d.comb += halted.eq(flags["weights_tlast"] | flags["activations_tlast"] | flags["partial_beat"])
+        self._inputs(m, reset, halted, flags)
+        self._results(m, reset)
         self._control(m, reset, halted, flags, words)
         m.d.comb += registers.values.eq(self._words(flags, words, self._held_high(m)))
         return m
@@ -88,27 +93,56 @@ class AxiCore(Component):
                 m.d.sync += held.eq(getattr(self.core.counters, name)[32:])
         return held
 
-    def _streams(self, m: Module, halted: Signal, flags: dict[str, Signal]) -> None:
-        """Connect data; a TLAST that is not where the GEMM ends is a fault that stops the inputs."""
+    def _inputs(self, m: Module, reset: Signal, halted: Signal, flags: dict[str, Signal]) -> None:
+        """Operands through a register slice; a TLAST that is not where the GEMM ends, or a beat with null bytes, is a
+        fault that stops them.
+        """
         core = self.core
+        begun = Signal()
+        m.d.sync += begun.eq(core.running & ~reset)
         for name, stream, expected in (
             ("weights", core.weights, core.weights_last),
             ("activations", core.activations, core.activations_last),
         ):
-            valid, ready = getattr(self, f"s_axis_{name}_tvalid"), getattr(self, f"s_axis_{name}_tready")
+            data, keep, last, valid, ready = (
+                getattr(self, f"s_axis_{name}_t{field}") for field in ("data", "keep", "last", "valid", "ready")
+            )
+            slice_ = RegisterSlice(len(data) + 2)
+            m.submodules[f"{name}_slice"] = ResetInserter(reset)(slice_)
+            opened = Signal(name=f"{name}_open")
+            word, is_whole, is_last = slice_.o.payload[: len(data)], slice_.o.payload[-2], slice_.o.payload[-1]
             m.d.comb += [
-                stream.payload.eq(getattr(self, f"s_axis_{name}_tdata")),
-                stream.valid.eq(valid & ~halted),
-                ready.eq(stream.ready & ~halted),
+                slice_.i.payload.eq(Cat(data, keep.all(), last)),
+                slice_.i.valid.eq(valid & opened),
+                ready.eq(slice_.i.ready & opened),
+                stream.payload.eq(word),
+                stream.valid.eq(slice_.o.valid & ~halted),
+                slice_.o.ready.eq(stream.ready & ~halted),
             ]
-            with m.If(valid & ready & (getattr(self, f"s_axis_{name}_tlast") != expected)):
-                m.d.sync += flags[f"{name}_tlast"].eq(1)
-        sums = [_extended(value, result_bits(self.config)) for value in core.results.payload]
+            with m.If(reset | halted | (valid & ready & last)):
+                m.d.sync += opened.eq(0)
+            with m.Elif(core.running & ~begun):
+                m.d.sync += opened.eq(1)
+            with m.If(slice_.o.valid & slice_.o.ready):
+                with m.If(is_last != expected):
+                    m.d.sync += flags[f"{name}_tlast"].eq(1)
+                with m.If(~is_whole):
+                    m.d.sync += flags["partial_beat"].eq(1)
+
+    def _results(self, m: Module, reset: Signal) -> None:
+        """Sums through a register slice, every byte of a beat kept."""
+        core = self.core
+        sums = Cat(_extended(value, result_bits(self.config)) for value in core.results.payload)
+        slice_ = RegisterSlice(len(sums) + 1)
+        m.submodules.results_slice = ResetInserter(reset)(slice_)
         m.d.comb += [
-            self.m_axis_results_tdata.eq(Cat(sums)),
-            self.m_axis_results_tvalid.eq(core.results.valid),
-            self.m_axis_results_tlast.eq(core.results_last),
-            core.results.ready.eq(self.m_axis_results_tready),
+            slice_.i.payload.eq(Cat(sums, core.results_last)),
+            slice_.i.valid.eq(core.results.valid),
+            core.results.ready.eq(slice_.i.ready),
+            Cat(self.m_axis_results_tdata, self.m_axis_results_tlast).eq(slice_.o.payload),
+            self.m_axis_results_tkeep.eq(~0),
+            self.m_axis_results_tvalid.eq(slice_.o.valid),
+            slice_.o.ready.eq(self.m_axis_results_tready),
         ]
 
     def _control(
@@ -160,7 +194,7 @@ class AxiCore(Component):
         m.d.sync += [launched.eq(start), was_running.eq(core.running & ~reset), was_halted.eq(halted)]
         ended = ((launched | was_running) & ~core.running) | (halted & ~was_halted)
         with m.If(reset):
-            cleared = ("done", "weights_tlast", "activations_tlast", "illegal_format")
+            cleared = ("done", "weights_tlast", "activations_tlast", "partial_beat", "illegal_format")
             m.d.sync += [size_too_large_latched.eq(0), launched.eq(0), *(flags[name].eq(0) for name in cleared)]
         with m.Elif(start | (writes["control"] & bits["acknowledge"])):
             m.d.sync += flags["done"].eq(0)
@@ -196,7 +230,7 @@ class AxiCore(Component):
 
 def _stream(name: str, ours, theirs, bits: int) -> dict[str, object]:
     """Members of an AXI4-Stream port whose data flow as ``ours``. Ref: Arm IHI 0051, section 2."""
-    data = {"tdata": bits, "tvalid": 1, "tlast": 1}
+    data = {"tdata": bits, "tkeep": bits // 8, "tvalid": 1, "tlast": 1}
     return {f"{name}_{field}": ours(width) for field, width in data.items()} | {f"{name}_tready": theirs(1)}
 
 

@@ -56,6 +56,7 @@ _STATUS = (
     Field("weights_tlast", 5, 1, "TLAST too early or missing on the last beat: inputs are stopped until reset"),
     Field("activations_tlast", 6, 1, "the same of the activations"),
     Field("illegal_format", 7, 1, "a bit of format or scales that this array has no use for: refused"),
+    Field("partial_beat", 8, 1, "TKEEP of an input beat not all ones, a packet of no whole number of beats: as bit 5"),
 )
 _FORMAT = (
     Field("second_plane", 0, 1, "arrays with two planes: the GEMM has both"),

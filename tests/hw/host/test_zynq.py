@@ -61,6 +61,7 @@ class SimulatedBus:
                 data, last = queue[0] if queue else (0, False)
                 ctx.set(getattr(top, f"s_axis_{name}_tvalid"), bool(queue))
                 ctx.set(getattr(top, f"s_axis_{name}_tdata"), data)
+                ctx.set(getattr(top, f"s_axis_{name}_tkeep"), -1)
                 ctx.set(getattr(top, f"s_axis_{name}_tlast"), last)
             ctx.set(top.m_axis_results_tready, self.filled < len(self.buffer))
             await ctx.delay(0.5)

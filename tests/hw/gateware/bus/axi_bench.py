@@ -244,6 +244,51 @@ async def tlast_in_the_wrong_place_is_told_and_recovered_from(dut):
 
 
 @cocotb.test()
+async def packets_are_whole_beats_or_told(dut):
+    """TKEEP: a packet a byte short is a fault of its own; a result packet has exactly the bytes of its beats."""
+    bench = Bench(dut)
+    await bench.start_up()
+    case = _cases(8, 1)[0]
+    words = weight_words(CONFIG, case)
+    packet = _packet(words, CONFIG.weight_bus_bits // 8)
+    vectors = _packet(activation_vectors(CONFIG, case), CONFIG.rows)
+    for name, short in (("weights", packet), ("activations", vectors)):
+        whole = {"weights": packet, "activations": vectors} | {name: AxiStreamFrame(bytes(short.tdata)[:-1])}
+        if len(short.tdata) == 1 or (name == "weights" and CONFIG.weight_bus_bits == 8):
+            continue  # a beat of one byte cannot be partial
+        await bench.begin(case.m, case.n, case.k, *_format_words(case))
+        await bench.weights.send(whole["weights"])
+        await bench.activations.send(whole["activations"])
+        assert "partial_beat" in await bench.fault()
+        assert await bench.control("start") == AxiResp.SLVERR
+        await bench.recover()
+        await bench.run(case)
+
+
+@cocotb.test()
+async def a_packet_for_the_next_gemm_waits_outside(dut):
+    """What DMA engines offer before a start, or after a TLAST, is taken by the GEMM that it is for."""
+    bench = Bench(dut)
+    await bench.start_up()
+    cases = _cases(9, 2)
+    for case in cases:
+        await bench.feed(case)
+    for case in cases:
+        assert await bench.begin(case.m, case.n, case.k, *_format_words(case)) == AxiResp.OKAY
+        packet = await with_timeout(bench.results.recv(), 1, "ms")
+        values = np.frombuffer(bytes(packet.tdata), f"<i{result_bits(CONFIG) // 8}")
+        assert (_matrix(values, case) == golden_results(case.job, CONFIG)).all()
+        assert await bench.fault() == set()
+    assert await bench.begin(0, 1, 1) == AxiResp.OKAY  # refused: the next packet stays too
+    await bench.feed(cases[0])
+    assert await bench.fault() == {"zero_size"}
+    assert not bench.weights.idle()
+    assert await bench.begin(cases[0].m, cases[0].n, cases[0].k, *_format_words(cases[0])) == AxiResp.OKAY
+    await with_timeout(bench.results.recv(), 1, "ms")
+    assert await bench.fault() == set()
+
+
+@cocotb.test()
 async def damaged_weights_are_told(dut):
     bench = Bench(dut)
     await bench.start_up()

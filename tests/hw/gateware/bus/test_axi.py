@@ -43,7 +43,7 @@ def test_software_and_dma_engines_can_use_it(config, tmp_path):
             log_file=tmp_path / "test.log",
             timescale=("1ns", "1ps"),
         )
-    assert_passed(report, tests=7)
+    assert_passed(report, tests=9)
 
 
 def test_the_register_map_is_in_config_json(tmp_path):
