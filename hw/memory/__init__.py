@@ -1,0 +1,1 @@
+"""SDR SDRAM: chips by name, a controller behind the machine's memory port, and chips that check their timing."""

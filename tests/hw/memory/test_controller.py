@@ -1,0 +1,89 @@
+"""The controller behind its port: data of a byte array, no rule of the chip broken, bandwidth, order, latency."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hw.memory.controller import SdramController
+from tests.hw.memory.bench import Bench, Read, Write, naive, tiny
+
+CHIP = tiny()
+ALL = (1 << 16) - 1  # every byte of a word of 128 bits
+
+
+def words_of(chip, word_bits):
+    return chip.bytes // (word_bits // 8)
+
+
+def operations(word_bits):
+    address = st.integers(0, words_of(CHIP, word_bits) - 1)
+    gap = st.sampled_from([0, 0, 0, 1, 3, 40])
+    reads = st.builds(Read, address, st.integers(1, 12), gap, st.sampled_from([1, 1, 2, 25]))
+    writes = st.builds(
+        Write, address, st.integers(0, (1 << word_bits) - 1), st.integers(0, (1 << word_bits // 8) - 1), gap
+    )
+    return st.lists(reads | writes, min_size=1, max_size=25)
+
+
+@pytest.mark.parametrize(
+    ("word_bits", "cas", "clock_hz"), [(128, 2, 100e6), (128, 3, 133e6), (16, 2, 60e6), (64, 3, 143e6), (512, 2, 80e6)]
+)
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_random_traffic_reads_what_was_written_and_breaks_no_rule(word_bits, cas, clock_hz, data):
+    asked = data.draw(operations(word_bits))
+    bench = Bench(CHIP, clock_hz, word_bits, cas=cas).run(asked)
+    assert bench.words == naive(asked, words_of(CHIP, word_bits), word_bits)
+    assert bench.model.messages == []
+
+
+def test_a_sequential_read_waits_for_refreshes_alone():
+    # 300 words of 8 beats; each refresh takes tRP + tRFC + tRCD = 2 + 7 + 2 clocks and what the burst had left
+    chip = tiny(refresh_ns=7812.5)
+    bench = Bench(chip, 100e6, 128).run([Read(0, 300)])
+    gaps = [b - a for a, b in pairwise(bench.times[0])]
+    assert bench.model.messages == []
+    late = [gap for gap in gaps if gap != 8]
+    assert late == [8 + 11] * 3  # 2400 clocks, one refresh every 781
+    assert 300 * 8 / (bench.times[0][-1] - bench.times[0][0] + 8) > 0.98
+
+
+def test_first_word_of_an_open_a_closed_and_another_row():
+    # request; read, CAS latency 2, two registers, 8 beats: 13 edges. Closed: tRCD 2 more; another row: tRP 2 more
+    asked = [Read(0, 1, gap=20), Read(1, 1), Read(4, 1), Read(16, 1)]  # four words a row; word 16: row 1 of bank 0
+    bench = Bench(tiny(refresh_ns=7812.5), 100e6, 128).run(asked)
+    ends = [times[0] for times in bench.times]
+    assert [b - a - 1 for a, b in pairwise(ends)] == [13, 15, 17]
+
+
+def test_a_write_keeps_the_bytes_that_it_masks():
+    old, new = int.from_bytes(range(16), "little"), int.from_bytes(range(100, 116), "little")
+    bench = Bench(CHIP).run([Write(5, old, ALL), Write(5, new, 0x8001), Read(5, 1)])
+    assert list(bench.words[0][0].to_bytes(16, "little")) == [100, *range(1, 15), 115]
+
+
+def test_addresses_wrap_at_the_end_of_the_chip():
+    last = words_of(CHIP, 128) - 1
+    bench = Bench(CHIP).run([Write(last, 7, ALL), Write(0, 9, ALL), Read(last, 2)])
+    assert bench.words[0] == [7, 9]
+    assert bench.model.messages == []
+
+
+def test_a_request_for_nothing_is_taken_and_answers_nothing():
+    bench = Bench(CHIP).run([Read(3, 0), Read(3, 1)])
+    assert [len(words) for words in bench.words] == [0, 1]
+
+
+class EarlyData(SdramController):
+    """Takes data an edge before they come."""
+
+    def __init__(self, chip, clock_hz, word_bits, **how):
+        super().__init__(chip, clock_hz, word_bits, read_edges=chip.timing(clock_hz).cas + 1)
+
+
+def test_data_taken_an_edge_early_are_seen():
+    asked = [Write(5, 1 << 64 | 3, ALL), Read(5, 1)]
+    bench = Bench(CHIP, controller=EarlyData).run(asked)
+    assert bench.words != naive(asked, words_of(CHIP, 128), 128)
