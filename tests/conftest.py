@@ -21,7 +21,15 @@ pytest_plugins = ["pytester"]
 
 _TESTS = Path(__file__).parent
 _LONG = (
-    *("hw/boards", "hw/gates", "hw/gateware", "hw/simulation", "hw/synthesis", "hw/host/test_zynq.py"),
+    *(
+        "hw/boards",
+        "hw/gates",
+        "hw/gateware",
+        "hw/integration",
+        "hw/simulation",
+        "hw/synthesis",
+        "hw/host/test_zynq.py",
+    ),
     *("hw/arithmetic/test_adders.py", "hw/test_verilog.py"),
     *(
         "quant/exports",

@@ -8,6 +8,7 @@ from hw.artifact import file_name, write_text
 from hw.boards.catalog import board_config, load_board
 from hw.config import load_array
 from hw.errors import InputError
+from hw.integration.kits import KITS, write_kit
 from hw.program.image import load_image
 
 __all__ = ["add_verilog"]
@@ -34,6 +35,12 @@ def add_verilog(parser: ArgumentParser) -> None:
         help="bare streams, or AXI4-Stream with AXI4-Lite registers; not with --board (default: core)",
     )
     parser.add_argument(
+        "--for", dest="kit", choices=tuple(KITS), metavar=f"{{{','.join(KITS)}}}",
+        help="the AXI top with what an integrator needs: "
+        + ", ".join(f"{name} ({what})" for name, what in KITS.items())
+        + "; not with --board",
+    )  # fmt: skip
+    parser.add_argument(
         "--check",
         action="store_true",
         help="also let Yosys prove that no weight is multiplied: no multiplier among the core's word-level cells",
@@ -48,14 +55,19 @@ def _verilog(options: Namespace) -> None:
     if options.program:
         _write_machine(options)
         return
+    if options.board and options.kit:
+        raise InputError("--for must be left out with --board, whose top is not the AXI top")
     board = load_board(options.board) if options.board else None
     config = board_config(board, options.array) if board else load_array(options.array or "8x8")
-    folder = options.out or _BUILD / file_name(f"{board.name}-{config.name}" if board else config.name)
+    name = f"{board.name}-{config.name}" if board else f"{config.name}-{options.kit}" if options.kit else config.name
+    folder = options.out or _BUILD / file_name(name)
     # Amaranth is imported only by the command that elaborates.
     if board:
         from hw.boards.project import write_board
 
         paths = write_board(board, config, folder)
+    elif options.kit:
+        paths = write_kit(config, options.kit, folder)
     else:
         from hw.verilog import write_verilog
 
@@ -85,8 +97,8 @@ def _write_machine(options: Namespace) -> None:
 
     if given := [name for name in ("array", "board") if getattr(options, name)]:
         raise InputError(f"--{given[0]} must be left out with --program, whose machine is written")
-    if options.check or options.top != "core":
-        raise InputError("--check and --top must be left out with --program")
+    if options.check or options.top != "core" or options.kit:
+        raise InputError("--check, --for and --top must be left out with --program")
     machine = load_image(options.program).machine
     path = (options.out or options.program) / f"{MACHINE_NAME}.v"
     write_text(path, machine_verilog(machine))

@@ -36,7 +36,7 @@ from hw.host.session import Product
 from hw.job import CoreJob, matrix, vector_stream, weight_stream
 from hw.verilog_config import read_config
 
-__all__ = ["CONTROL_BITS", "FAULTS", "Accelerator", "Channel", "Registers"]
+__all__ = ["CONTROL_BITS", "FAULTS", "Accelerator", "Channel", "Registers", "format_word", "scales_word"]
 
 CONTROL_BITS = {"start": 0, "reset": 1}
 _DONE_BIT = 1  # of the status register
@@ -141,7 +141,7 @@ class Accelerator:
         values = config.cols + (config.sum_of_x and not int8)
         beats = self._allocate((m * ceil_divide(n, config.cols), values), np.int8 if int8 else np.int32)
         self._results.transfer(beats)
-        words = {"m": m, "n": n, "k": k, "format": _format_word(job, self.config), "scales": _scales_word(job, config)}
+        words = {"m": m, "n": n, "k": k, "format": format_word(job, self.config), "scales": scales_word(job, config)}
         for name, word in words.items():
             self._write(name, word)
         self._write("control", 1 << CONTROL_BITS["start"])
@@ -202,14 +202,14 @@ def _places(found: object, path: Path) -> dict[str, int]:
     return found
 
 
-def _format_word(job: CoreJob, config: ArrayConfig) -> int:
+def format_word(job: CoreJob, config: ArrayConfig) -> int:
     """Register ``format``: planes, row scales, what planes weigh, how tiles come, shift."""
     formats = job.formats
     planes = formats.planes - 1 << (2 if config.planes > 2 else 0)
     return planes | formats.row_scales << 1 | formats.digits << 5 | formats.by_lanes << 6 | formats.shift << 8
 
 
-def _scales_word(job: CoreJob, config: ArrayConfig) -> int:
+def scales_word(job: CoreJob, config: ArrayConfig) -> int:
     """Register ``scales``: multiplier and offset of all outputs; 0 where the results are sums."""
     formats = job.formats
     if config.results == "sums":

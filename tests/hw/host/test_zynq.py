@@ -253,4 +253,4 @@ def test_a_hash_that_is_none_is_refused(found):
 def test_planes_stand_where_an_array_of_more_than_two_expects_them(planes, word):
     config = CONFIG.model_copy(update={"planes": planes})
     job = SimpleNamespace(formats=GemmFormat(planes))
-    assert zynq._format_word(job, config) == word
+    assert zynq.format_word(job, config) == word

@@ -1,0 +1,28 @@
+"""What `tritforge verilog --for` knows by name."""
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+from hw.config import ArrayConfig
+from hw.errors import InputError
+
+__all__ = ["KITS", "write_kit"]
+
+KITS = {  # what each writes, for the help
+    "cocotb": "a bench that can be copied",
+    "fusesoc": "a core file with simulation and lint",
+}
+
+
+def write_kit(config: ArrayConfig, kit: str, folder: Path) -> list[Path]:
+    """Write the kit of that name around the AXI top of ``config`` into ``folder``; returns the paths.
+
+    Raises:
+        InputError: an unknown kit, or see ``hw.verilog.axi_verilog``.
+    """
+    if kit not in KITS:
+        raise InputError(f"kit must be one of {', '.join(KITS)}, not {kit!r}")
+    # Amaranth is imported only by what elaborates.
+    write: Callable[[ArrayConfig, Path], list[Path]] = getattr(import_module(f"hw.integration.{kit}"), f"write_{kit}")
+    return write(config, folder)

@@ -1,0 +1,54 @@
+"""The cocotb bench, copied to another folder and run there by plain pytest, passes; a wrong golden byte fails it."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hw.config import ArrayConfig
+from hw.integration.kits import write_kit
+
+ARRAYS = [
+    ArrayConfig(name="4x3", rows=4, cols=3, weight_bus_bits=16, token_tile=4),
+    ArrayConfig(
+        name="options", rows=5, cols=2, weight_bus_bits=8, token_tile=3, packing="5in8", planes=3, digits=True,
+        lane_loading=True, sum_of_x=True, group_exponent_bits=2, results="int8", accumulator_bits=32,
+    ),
+    ArrayConfig(name="grid", rows=3, cols=3, weight_bus_bits=8, token_tile=3, organisation="systolic"),
+]  # fmt: skip
+
+
+def run(folder: Path) -> subprocess.CompletedProcess:
+    """pytest of that folder, with its own root and nothing of this checkout."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(folder), "."]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(params=ARRAYS, ids=lambda config: config.name)
+def copied(request, tmp_path) -> Path:
+    write_kit(request.param, "cocotb", tmp_path / "written")
+    return Path(shutil.copytree(tmp_path / "written", tmp_path / "elsewhere" / "bench"))
+
+
+def test_a_copied_bench_passes_and_a_wrong_golden_byte_is_found(copied):
+    done = run(copied)
+    assert done.returncode == 0, done.stdout[-2000:]
+    gemms = json.loads((copied / "gemms.json").read_text())
+    first = gemms[0]["results"]
+    gemms[0]["results"] = ("01" if first[:2] == "00" else "00") + first[2:]
+    (copied / "gemms.json").write_text(json.dumps(gemms))
+    done = run(copied)
+    assert done.returncode == 1
+    assert "gemms_equal_the_golden_model" in done.stdout
+
+
+def test_the_bench_imports_nothing_of_this_project(tmp_path):
+    for path in write_kit(ARRAYS[0], "cocotb", tmp_path):
+        if path.suffix == ".py":
+            text = path.read_text()
+            assert not any(f"import {package}" in text or f"from {package}" in text for package in ("hw", "tests"))

@@ -1,0 +1,34 @@
+"""`tritforge verilog --for`: what it writes, and what it refuses."""
+
+import json
+
+import pytest
+
+from hw.__main__ import main
+from hw.config import load_array
+from hw.errors import InputError
+from hw.integration.kits import KITS, write_kit
+
+
+@pytest.mark.parametrize("kit", KITS)
+def test_every_file_that_a_kit_names_is_written_and_not_empty(kit, tmp_path, capsys):
+    main(["verilog", "--array", "2x2", "--for", kit, "--out", str(tmp_path), "--json"])
+    files = json.loads(capsys.readouterr().out)["files"]
+    assert len(files) == len(set(files)) > 5
+    written = {str(path) for path in tmp_path.rglob("*") if path.is_file()}
+    assert written == set(files)
+    assert all((tmp_path / file).stat().st_size for file in files)
+
+
+def test_an_unknown_kit_is_refused_by_name(tmp_path):
+    with pytest.raises(InputError, match=r"^kit must be one of cocotb, .*, not 'quartus'$"):
+        write_kit(load_array("2x2"), "quartus", tmp_path)
+
+
+def test_a_kit_is_of_the_axi_top_alone(tmp_path):
+    words = ["verilog", "--for", "cocotb", "--out", str(tmp_path)]
+    with pytest.raises(InputError, match=r"^--for must be left out with --board, whose top is not the AXI top$"):
+        main([*words, "--board", "ulx3s-12f"])
+    with pytest.raises(InputError, match=r"^--check, --for and --top must be left out with --program$"):
+        main([*words, "--program", str(tmp_path)])
+    assert not list(tmp_path.iterdir())
