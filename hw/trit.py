@@ -20,13 +20,13 @@ import numpy as np
 from hw.division import ceil_divide
 from hw.errors import InputError
 
-__all__ = ["TRIT_BITS", "Packing", "pack", "packed_bytes", "tile_stream", "unpack"]
+__all__ = ["TRITS_PER_BYTE", "TRIT_BITS", "Packing", "pack", "packed_bytes", "tile_stream", "unpack"]
 
 Packing = Literal["2bit", "5in8"]
 
 TRIT_BITS: dict[str, float] = {"2bit": 2.0, "5in8": 1.6}  # stored bits per trit
 
-_TRITS_PER_BYTE = {"2bit": 4, "5in8": 5}
+TRITS_PER_BYTE = {"2bit": 4, "5in8": 5}
 _POWERS_OF_3 = 3 ** np.arange(5, dtype=np.uint8)
 _CODE_OF_TRIT = np.array([0b11, 0b00, 0b01], dtype=np.uint8)  # index: trit + 1
 _TRIT_OF_CODE = np.array([0, 1, 0, -1], dtype=np.int8)  # index: code; 0b10 is refused before
@@ -34,7 +34,7 @@ _TRIT_OF_CODE = np.array([0, 1, 0, -1], dtype=np.int8)  # index: code; 0b10 is r
 
 def packed_bytes(trits: int, packing: Packing) -> int:
     """Bytes of one stored row of ``trits`` trits, padding included."""
-    return ceil_divide(trits, _TRITS_PER_BYTE[packing])
+    return ceil_divide(trits, TRITS_PER_BYTE[packing])
 
 
 def pack(trits: np.ndarray, packing: Packing) -> np.ndarray:
@@ -46,7 +46,7 @@ def pack(trits: np.ndarray, packing: Packing) -> np.ndarray:
     trits = np.asarray(trits)
     if trits.size and (trits.min() < -1 or trits.max() > 1 or not np.issubdtype(trits.dtype, np.integer)):
         raise InputError(f"trits must be integers in -1..1, not {trits.dtype} in {trits.min()}..{trits.max()}")
-    per_byte = _TRITS_PER_BYTE[packing]
+    per_byte = TRITS_PER_BYTE[packing]
     pad = -trits.shape[-1] % per_byte
     padded = np.pad(trits, [(0, 0)] * (trits.ndim - 1) + [(0, pad)]).astype(np.int8)
     groups = padded.reshape(*padded.shape[:-1], -1, per_byte)

@@ -11,7 +11,7 @@ from hw.program.image import Header, Image, config_tag
 from hw.program.instructions import ELEMENTS, INDICES, WIDTHS, Instruction, encode
 from hw.program.layout import NOTHING, Kept, Piece, quantizer, rows_of
 from hw.program.machine import INSTRUCTION_BITS, MachineConfig
-from hw.program.memory import Memory, int_words, tiles_of
+from hw.program.memory import Memory, int_words, packed_words
 from hw.program.sizes import Scratch, Sizes
 from hw.token.decoder import FRACTION, Layer, Parts
 from hw.token.digits import digit_limit, to_digits
@@ -48,25 +48,35 @@ class _Compiler:
         self.program: list[Instruction] = []
         self.memory, self.layer = Memory(machine), 0
         self.at = Scratch.of(sizes, machine, CHUNK)
-        self._emit_all()  # once to measure code and data, then with every region in its place
-        first = (1 + len(self.program)) * machine.instruction_words
-        self.memory, self.program = Memory(machine, first, first + self.memory.filled), []
+        self.once: list[Instruction] = []  # constants that stay in scratch memory, where all of them have room
+        self.resident, self.top, self.entry = True, self.at.end, 0
         self._emit_all()
+        self.resident = self.top <= machine.scratch_words
+        self._again(0, 0)  # to measure code and data, then with every region in its place
+        first = (1 + len(self.once) + len(self.program)) * machine.instruction_words
+        self._again(first, len(self.once))
 
     def image(self) -> Image:
         """The memory with header and program in it."""
-        memory, machine = self.memory, self.machine
+        memory, machine, program = self.memory, self.machine, [*self.once, *self.program]
         header = Header(
             config=config_tag(machine),
-            instructions=len(self.program),
+            instructions=len(program),
             memory_words=memory.words,
             block_bits=self.block.bit_length() - 1,
             context=len(self.model.rotary),
             vocabulary=len(self.model.embedding.weights),
+            entry=len(self.once),
         )
         size = INSTRUCTION_BITS // 8
-        code = header.encoded() + b"".join(encode(one).to_bytes(size, "little") for one in self.program)
+        code = header.encoded() + b"".join(encode(one).to_bytes(size, "little") for one in program)
         return Image(machine, memory.data(code), memory.regions)
+
+    def _again(self, first: int, entry: int) -> None:
+        """Emit anew, data from memory word ``first`` on, the program behind ``entry`` instructions that run once."""
+        memory = Memory(self.machine, first, first + self.memory.filled)
+        self.memory, self.program, self.once, self.top, self.entry = memory, [], [], self.at.end, entry
+        self._emit_all()
 
     def _emit_all(self) -> None:
         self._embedding()
@@ -92,13 +102,12 @@ class _Compiler:
         row = {"index": INDICES.index("token"), "stride": stride}
         self._load(at.rotary, 1, "uint16", where, **row)
         self._load(at.sum, self.hidden, "int8", where + scale.shape[1], **row)
-        self._constant("channel spread", table.spread, "int16")
+        spread = self._constant("channel spread", table.spread, "int16")
         self._emit(
-            "EMB", source=at.sum, second=at.scales, destination=at.x, words=machine.words(self.hidden),
+            "EMB", source=at.sum, second=spread, destination=at.x, words=machine.words(self.hidden),
             row_scale=at.rotary, first=table.first, shift=table.second,
         )  # fmt: skip
-        self._constant("mean row", table.mean, "int32")
-        self._add(at.x, at.scales, at.x)
+        self._add(at.x, self._constant("mean row", table.mean, "int32"), at.x)
         rows = self.model.rotary.transpose(0, 2, 1).reshape(len(self.model.rotary), -1)  # cosine, sine, cosine, ...
         words = int_words(rows, "int16", machine)
         where = self.memory.put("rotary table", words)
@@ -129,7 +138,7 @@ class _Compiler:
         a, words, pitch = layer.attention, machine.words(d), machine.words(d)
         first = at.query + head * group * words
         self._quantize(first, d, rows=group, factor=a.query_factor)
-        begin = len(self.program)
+        begin = self.entry + len(self.program)
         behind = group * ceil_divide(d, machine.array.rows)  # the queries stay in the activation buffer for all blocks
         block, per_block = INDICES.index("block"), self.block // machine.lanes
         visible = {"index": block, "by_block": 1}
@@ -171,17 +180,16 @@ class _Compiler:
 
     def _head(self) -> None:
         """The last norm in 15 bits, the table, the largest logit; only where the next token is wanted."""
-        table, at = self.model.head, self.at
+        table = self.model.head
         begin, self.layer = len(self.program), len(self.model.layers)
         self._norm(self.model.last_norm, "last norm", HEAD_LIMIT, split=1)
         _, unit = logit_exponents(table)
         smallest = unit + table.rows.bias
         for start, stop in self._chunks(len(table.weights)):
-            where, scales = self._weights(f"head rows {start} to {stop - 1}", rows_of(table, start, stop))
-            self._load(at.scales, stop - start, "uint16", scales)
+            weights, scales = self._weights(f"head rows {start} to {stop - 1}", rows_of(table, start, stop))
             self._emit(
-                "ARGMAX", address=where, planes=table.digits, n=stop - start, k=self.hidden, rows=2,
-                second=at.scales, identity=start, first=smallest, add=int(start > 0),
+                "ARGMAX", planes=table.digits, n=stop - start, k=self.hidden, rows=2, second=scales, identity=start,
+                first=smallest, add=int(start > 0), **weights,
             )  # fmt: skip
         self.program[begin:] = [one._replace(values={**one.values, "last_only": 1}) for one in self.program[begin:]]
 
@@ -192,10 +200,16 @@ class _Compiler:
         words = 0 if more.get("by_block") else self.machine.words(numbers)
         self._emit("LOAD", destination=destination, words=words, element=code, address=address, **more)
 
-    def _constant(self, name: str, numbers: np.ndarray, element: str) -> None:
-        """A vector of constants out of memory into the place of the scales."""
-        where = self.memory.put(name, int_words(numbers[None], element, self.machine))
-        self._load(self.at.scales, len(numbers), element, where)
+    def _constant(self, name: str, numbers: np.ndarray, element: str) -> int:
+        """A vector of constants out of memory; the scratch word where it begins: its own, or that of all of them."""
+        where, words = self.memory.put(name, int_words(numbers[None], element, self.machine)), len(self.program)
+        place = self.top if self.resident else self.at.scales
+        self._load(place, len(numbers), element, where)
+        if self.resident:
+            self.top += self.machine.words(len(numbers))
+            self.once += self.program[words:]
+            del self.program[words:]
+        return place
 
     def _add(self, first: int, second: int, destination: int) -> None:
         words = self.machine.words(self.hidden)
@@ -203,9 +217,9 @@ class _Compiler:
 
     def _norm(self, norm: Norm, name: str, limit: int = INT8_LIMIT, split: int = 0) -> None:
         at = self.at
-        self._constant(f"{self._where}{name}", norm.gain, "int16")
+        gains = self._constant(f"{self._where}{name}", norm.gain, "int16")
         self._emit(
-            "NORM", source=at.x, second=at.scales, destination=at.sum, words=self.machine.words(self.hidden),
+            "NORM", source=at.x, second=gains, destination=at.sum, words=self.machine.words(self.hidden),
             epsilon=norm.epsilon, split=split, **quantizer(limit, norm.factor),
         )  # fmt: skip
 
@@ -225,13 +239,13 @@ class _Compiler:
                 )
             for start, stop in self._chunks(len(part.weights)):
                 label = f"{self._where}{name} part {number} rows {start} to {stop - 1}"
-                where, scales = self._weights(label, rows_of(part, start, stop))
-                self._load(self.at.scales, stop - start, "uint16", scales)
+                weights, scales = self._weights(label, rows_of(part, start, stop))
                 self._emit(
-                    "DEQ", address=where, planes=part.digits, n=stop - start, k=part.stop - part.start, rows=1,
-                    activation=part.start // rows, second=self.at.scales,
+                    "DEQ", planes=part.digits, n=stop - start, k=part.stop - part.start, rows=1,
+                    activation=part.start // rows, second=scales,
                     destination=destination + start // self.machine.lanes, first=part.constants.first,
                     shift=part.constants.second + more, width=WIDTHS.index(bits), add=int(onto or number > 0),
+                    **weights,
                 )  # fmt: skip
 
     def _residual(self, name: str, parts: Parts, more: int) -> None:
@@ -243,11 +257,12 @@ class _Compiler:
             self._linear(name, parts, at.sum, WORD_BITS, more)
             self._add(at.x, at.sum, at.x)
 
-    def _weights(self, name: str, piece: Piece) -> tuple[int, int]:
-        """Memory words where the packed tiles and the stored scales of a GEMM begin."""
-        tiles = tiles_of(to_digits(piece.weights.astype(np.int64), piece.digits), self.machine)
-        where = self.memory.put(name, tiles)
-        return where, self.memory.put(f"{name}, scales", int_words(piece.scales.words()[None], "uint16", self.machine))
+    def _weights(self, name: str, piece: Piece) -> tuple[dict[str, int], int]:
+        """Fields of a GEMM's packed tiles, and the scratch word where its stored scales begin."""
+        tiles = packed_words(to_digits(piece.weights.astype(np.int64), piece.digits), self.machine)
+        packed = self.machine.weight_packing != self.machine.array.packing
+        fields = {"address": self.memory.put(name, tiles), "burst": len(tiles), "packed": int(packed)}
+        return fields, self._constant(f"{name}, scales", piece.scales.words(), "uint16")
 
     def _keep(self, source: int, digits: int, name: str) -> Kept:
         """KV: the new token's K or V of all heads to memory."""

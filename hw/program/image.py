@@ -29,6 +29,7 @@ HEADER_FIELDS: dict[str, tuple[int, int]] = {
     "block_bits": (152, 5),
     "context": (160, 20),
     "vocabulary": (180, 20),
+    "entry": (200, 24),
 }
 
 
@@ -41,6 +42,7 @@ class Header(NamedTuple):
     block_bits: int  # tokens of a block of the softmax: 2**block_bits
     context: int  # tokens that K and V have room for
     vocabulary: int
+    entry: int = 0  # instruction that tokens behind the first one begin with: those in front of it run once
     magic: int = MAGIC
 
     def encoded(self) -> bytes:
@@ -92,6 +94,11 @@ class Image(NamedTuple):
                 found.append(decode(int.from_bytes(self.memory[at : at + _INSTRUCTION_BYTES].tobytes(), "little")))
             except InputError as error:
                 raise InputError(f"instruction {number}: {error}") from None
+            if found[-1]["packed"] and self.machine.weight_packing == self.machine.array.packing:
+                raise InputError(
+                    f"instruction {number}: packed must be 0 on a machine with weight_packing "
+                    f"{self.machine.weight_packing}, not 1"
+                )
         return found
 
     def check(self) -> Header:
@@ -108,6 +115,10 @@ class Image(NamedTuple):
             )
         if header.memory_words * machine.word_bytes > machine.max_bytes:
             raise InputError(f"memory must be at most {machine.max_bytes} bytes, not {header.memory_words} words")
+        if header.entry >= header.instructions:
+            raise InputError(
+                f"entry of the header must be below {header.instructions} instructions, not {header.entry}"
+            )
         if len(self.memory) < (1 + header.instructions) * _INSTRUCTION_BYTES:
             raise InputError(
                 f"image must hold {header.instructions} instructions, not {len(self.memory)} bytes: it is truncated"

@@ -63,6 +63,8 @@ FIELDS: dict[str, Field] = {
     "k": Field(181, 16, "inputs"),
     "first": Field(197, 12, "constant of the first shift", signed=True),
     "shift": Field(209, 12, "constant of the second shift", signed=True),
+    "burst": Field(36, 24, "memory words of the weights"),
+    "packed": Field(224, 1, "weights lie five trits a byte, tile behind tile, not in words of 2-bit trits"),
     "width": Field(221, 2, f"bits of the result: {', '.join(map(str, WIDTHS))}"),
     "add": Field(223, 1, "add to what is there; ARGMAX: go on from the best logit so far"),
     "limit": Field(165, 14, "largest magnitude of a quantized number"),
@@ -85,7 +87,9 @@ class Operation(NamedTuple):
     what: str
 
 
-_GEMM = ("address", "index", "stride", "activation", "planes", "by_lanes", "n", "k", "by_block", "rows")
+_GEMM = ("address", "activation", "planes", "n", "k", "rows")
+_STATIC = ("burst", "packed")  # weights of a linear or of the table
+_GROWING = ("index", "stride", "by_lanes", "by_block")  # K and V
 _QUANT = ("limit", "inverse_mantissa", "inverse_exponent", "factor_mantissa", "factor_exponent")
 _VECTOR = ("source", "second", "destination", "words")
 
@@ -104,10 +108,14 @@ _DEFINED: dict[str, tuple[tuple[str, ...], str]] = {
     "ONORM": (("source", "destination", "words", "rows", "pitch", "first", "shift"), "outputs over their totals"),
     "GLU": ((*_VECTOR, "shift"), "gate times sigmoid of gate times up"),
     "ADD": (_VECTOR, "two vectors added"),
-    "DEQ": ((*_GEMM, "second", "destination", "first", "shift", "width", "add"), "a GEMM, its sums times two scales"),
-    "SCORE": ((*_GEMM, "second", "destination", "pitch", "first", "shift"), "a GEMM of queries and K: scores"),
-    "OACC": ((*_GEMM, "jump", "destination", "pitch", "first"), "a GEMM of weights and V, added to the outputs so far"),
-    "ARGMAX": ((*_GEMM, "second", "identity", "first", "add"), "a GEMM of two rows with the table: the largest logit"),
+    "DEQ": ((*_GEMM, *_STATIC, "second", "destination", "first", "shift", "width", "add"),
+            "a GEMM, its sums times two scales"),
+    "SCORE": ((*_GEMM, *_GROWING, "second", "destination", "pitch", "first", "shift"),
+              "a GEMM of queries and K: scores"),
+    "OACC": ((*_GEMM, *_GROWING, "jump", "destination", "pitch", "first"),
+             "a GEMM of weights and V, added to the outputs so far"),
+    "ARGMAX": ((*_GEMM, *_STATIC, "second", "identity", "first", "add"),
+               "a GEMM of two rows with the table: the largest logit"),
 }  # fmt: skip
 
 OPERATIONS: dict[str, Operation] = {

@@ -17,7 +17,7 @@ from hw.program.instructions import INDICES, Instruction
 from hw.program.kernels import KERNELS
 from hw.token.formats import Flags, products
 from hw.token.scales import Scale, StoredScales, multiply
-from hw.trit import unpack
+from hw.trit import TRITS_PER_BYTE, unpack
 
 __all__ = ["Interpreter", "Status"]
 
@@ -33,6 +33,7 @@ class Status(IntEnum):
     UNKNOWN_TOKEN = 5  # an id beyond the vocabulary
     MEMORY_SILENT = 6  # memory did not answer within the limit
     OUTSIDE_MEMORY = 7  # an address beyond the memory that the header speaks of
+    WRONG_BURST = 8  # a GEMM whose weights take more or fewer memory words than it says
 
 
 class Interpreter:
@@ -54,6 +55,7 @@ class Interpreter:
         self.weight_scales = Scale(*np.zeros((2, registers), np.int64))
         self.maximum, self.total, self.shift = (np.zeros(registers, np.int64) for _ in range(3))
         self.position = self.block = self.token = self.best_id = 0
+        self.begun = False  # a token has ended
         self.best: int | None = None
         self.flags, self.watch = Flags(), watch
         self._fixed: dict[tuple[int, int, int, int], np.ndarray] = {}
@@ -69,7 +71,7 @@ class Interpreter:
             raise InputError(f"token must be 0 to {self.header.vocabulary - 1}, not {token}")
         if self.position >= self.header.context:
             raise InputError(f"context must be at most {self.header.context} tokens, as K and V have room for")
-        self.token, self.block, number = token, 0, 0
+        self.token, self.block, number = token, 0, self.first
         while True:
             instruction = self.program[number]
             if wanted or not instruction["last_only"]:
@@ -92,6 +94,11 @@ class Interpreter:
         return found
 
     @property
+    def first(self) -> int:
+        """The instruction that the next token begins with."""
+        return self.header.entry if self.begun else 0
+
+    @property
     def context(self) -> int:
         """Tokens that the present one sees, itself included."""
         return self.position + 1
@@ -106,6 +113,7 @@ class Interpreter:
         """Carry one instruction out; the number of the next."""
         if one.operation == "STOP":
             self.position += 1
+            self.begun = True
             return number + 1
         if one.operation == "END":
             self.block += 1
@@ -159,18 +167,22 @@ class Interpreter:
     def _weights(self, begin: int, n: int, folds: int, one: Instruction) -> np.ndarray:
         """Integers float32 ``(n, folds * rows)`` of a GEMM's tiles."""
         array, planes, tile = self.config.array, one["planes"], self.config.tile_words
+        packing = self.config.weight_packing if one["packed"] else array.packing
         column_tiles = ceil_divide(n, array.cols)
         key = (begin, n, folds, planes)
         if key in self._fixed:
             return self._fixed[key]
+        tiles = column_tiles * planes * folds
         if one["by_lanes"]:
             bursts = [begin + one["jump"] * number for number in range(column_tiles * planes)]
             words = np.concatenate([self.memory[first : first + folds * tile] for first in bursts])
             order = (column_tiles, planes, folds, array.rows, array.cols), (1, 0, 4, 2, 3)
         else:
-            words = self.memory[begin : begin + column_tiles * planes * folds * tile]
+            words = self.memory[begin : begin + (tiles * tile if one["by_block"] else one["burst"])]
             order = (column_tiles, planes, folds, array.cols, array.rows), (1, 0, 3, 2, 4)
-        trits = unpack(words.reshape(-1, tile * self.config.word_bytes), array.lanes, array.packing)
+            if not one["by_block"] and len(words) != (burst := self.config.burst_words(tiles)):
+                raise InputError(f"burst of {one.operation} must be {burst} memory words, not {len(words)}")
+        trits = unpack(words.reshape(-1), words.size * TRITS_PER_BYTE[packing], packing)[: tiles * array.lanes]
         trits = trits.reshape(order[0]).transpose(order[1]).reshape(planes, column_tiles * array.cols, -1)
         weights = np.tensordot(3 ** np.arange(planes), trits, 1).astype(np.float32)
         if begin < self._first_kept:

@@ -16,6 +16,7 @@ from hw.document import Record
 from hw.errors import InputError
 from hw.formats import MAX_PLANES
 from hw.token.formats import ACCUMULATOR_BITS, WORD_BITS
+from hw.trit import Packing
 
 __all__ = ["INSTRUCTION_BITS", "MachineConfig", "machine_around"]
 
@@ -34,6 +35,9 @@ class MachineConfig(Record):
     scratch_words: Depth = Field(4096, description="words of scratch memory, 32 bits per vector lane each")
     activation_words: Depth = Field(1024, description="words of the activation buffer, an int8 per row of the array")
     row_registers: Annotated[int, Field(ge=2, le=64)] = Field(16, description="rows of attention that keep a state")
+    weight_packing: Packing = Field(
+        "2bit", description="packing of linears and table in memory; 5in8 (five trits a byte) has an unpacker"
+    )
 
     @model_validator(mode="after")
     def _can_work(self) -> Self:
@@ -91,6 +95,11 @@ class MachineConfig(Record):
         """Memory words of a weight tile."""
         return self.array.trit_beats
 
+    def burst_words(self, tiles: int) -> int:
+        """Memory words of a linear's or table's tiles: 4 for 5 beats in 5in8."""
+        beats = tiles * self.tile_words
+        return beats if self.weight_packing == self.array.packing else beats - beats // 5
+
     @property
     def instruction_words(self) -> int:
         """Memory words of an instruction."""
@@ -116,7 +125,7 @@ class MachineConfig(Record):
         return sha256_json({"array": self.array.sha256, **self.model_dump(exclude={"array"})})
 
 
-def machine_around(array: ArrayConfig, lanes: int | None = None, **fields: int) -> MachineConfig:
+def machine_around(array: ArrayConfig, lanes: int | None = None, **fields: int | str) -> MachineConfig:
     """A machine with the rows, columns and clock of ``array``, which gets what a whole token needs.
 
     ``lanes``: of the vector unit, by default as few as the port needs to carry a column and a lane of trits.

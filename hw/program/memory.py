@@ -5,9 +5,9 @@ import numpy as np
 from hw.division import ceil_divide
 from hw.errors import InputError
 from hw.program.machine import MachineConfig
-from hw.trit import pack
+from hw.trit import TRITS_PER_BYTE, pack
 
-__all__ = ["ELEMENT_TYPES", "Memory", "int_words", "tiles_of"]
+__all__ = ["ELEMENT_TYPES", "Memory", "int_words", "packed_words", "tiles_of"]
 
 ELEMENT_TYPES = {"int8": "<i1", "int16": "<i2", "uint16": "<u2", "int32": "<i4"}
 
@@ -56,8 +56,21 @@ def int_words(numbers: np.ndarray, element: str, machine: MachineConfig) -> np.n
     return padded.view(np.uint8).reshape(len(numbers), words, machine.word_bytes)
 
 
+def packed_words(planes: np.ndarray, machine: MachineConfig) -> np.ndarray:
+    """Trits ``(planes, n, k)`` of a linear or table in the packing of the machine's weights: uint8 ``(words, bytes)``.
+
+    In 5in8 the tiles lie one behind the other without regard to words; zeros fill the last one.
+    """
+    tiles = tiles_of(planes, machine)
+    if machine.weight_packing == machine.array.packing:
+        return pack(tiles, machine.array.packing).reshape(-1, machine.word_bytes)
+    trits = tiles.reshape(-1)
+    padded = np.pad(trits, (0, -trits.size % (TRITS_PER_BYTE[machine.weight_packing] * machine.word_bytes)))
+    return pack(padded, machine.weight_packing).reshape(-1, machine.word_bytes)
+
+
 def tiles_of(planes: np.ndarray, machine: MachineConfig) -> np.ndarray:
-    """Trits ``(planes, n, k)`` as packed weight tiles in the array's order: uint8 ``(tiles, words, bytes)``.
+    """Trits ``(planes, n, k)`` as weight tiles in the array's order: int8 ``(tiles, cols * rows)``.
 
     Column tile (outermost), plane, fold; edge tiles are padded with zeros, and a tile is column by column.
     """
@@ -67,5 +80,4 @@ def tiles_of(planes: np.ndarray, machine: MachineConfig) -> np.ndarray:
     padded = np.zeros((count, column_tiles * cols, folds * rows), np.int8)
     padded[:, :n, :k] = planes
     tiles = padded.reshape(count, column_tiles, cols, folds, rows).transpose(1, 0, 3, 2, 4)
-    packed = pack(tiles.reshape(-1, cols * rows), machine.array.packing)
-    return packed.reshape(len(packed), machine.tile_words, machine.word_bytes)
+    return tiles.reshape(-1, cols * rows)

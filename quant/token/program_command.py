@@ -4,6 +4,7 @@ import json
 from argparse import ArgumentParser, Namespace
 from collections import Counter
 from pathlib import Path
+from typing import get_args
 
 from hw.config import load_array
 from hw.document import validate_document
@@ -11,6 +12,7 @@ from hw.errors import InputError
 from hw.fields import add_fields, given_fields
 from hw.program.machine import MachineConfig, machine_around
 from hw.progress import stage_bars
+from hw.trit import Packing
 from quant.token.job import TokenFormat, TokenJob
 
 __all__ = ["add_program"]
@@ -31,6 +33,11 @@ def add_program(parser: ArgumentParser) -> None:
         parser.add_argument(
             flag, type=int, default=field.default, metavar="N", help=f"{field.description} (default: {field.default})"
         )
+    packing = MachineConfig.model_fields["weight_packing"]
+    parser.add_argument(
+        "--weight-packing", choices=get_args(Packing), default=packing.default,
+        help=f"{packing.description} (default: {packing.default})",
+    )  # fmt: skip
     parser.add_argument(
         "--context", type=int, default=256, metavar="N", help="tokens that K and V have room for (default: 256)"
     )
@@ -56,7 +63,7 @@ def _program(options: Namespace) -> None:
         raise InputError(f"--check must be 0 to {options.context - 1} tokens, not {options.check}")
     machine = machine_around(
         load_array(options.array), options.lanes, scratch_words=options.scratch_words,
-        activation_words=options.activation_words,
+        activation_words=options.activation_words, weight_packing=options.weight_packing,
     )  # fmt: skip
     fields, form = given_fields(options, TokenJob, TokenFormat)
     fields["form"] = validate_document(form, TokenFormat, "options")

@@ -2,8 +2,10 @@
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
+from typing import get_args
 
 from hw.errors import InputError
+from hw.trit import Packing
 
 __all__ = ["add_demo"]
 
@@ -39,6 +41,10 @@ def add_demo(parser: ArgumentParser) -> None:
             help=f"balanced-ternary digits of {what} (default: {default})",
         )  # fmt: skip
     whole.add_argument("--lanes", type=int, default=4, metavar="N", help="vector lanes (default: 4)")
+    whole.add_argument(
+        "--weight-packing", choices=get_args(Packing), default="2bit",
+        help="packing of linears and table in memory; 5in8 has an unpacker (default: 2bit)",
+    )  # fmt: skip
     whole.add_argument("--context", type=int, default=256, metavar="N", help="tokens of the cache (default: 256)")
     whole.add_argument(
         "--latency", type=int, default=8, metavar="N", help="edges from a request to memory's first word (default: 8)"

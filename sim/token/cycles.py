@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hw.division import ceil_divide
+from hw.errors import InputError
 from hw.program.image import Image
 from hw.program.instructions import ELEMENTS, Instruction
 from sim.token.port import GemmSteps, MemoryTiming, read, step_gemm, write
@@ -19,7 +20,7 @@ __all__ = ["InstructionCycles", "TokenCycles"]
 _FETCHED = 8  # instructions of one burst
 _LOOKED_UP, _SKIPPED = 7, 3  # edges from looking up to running; to finding that it is not wanted
 _PASS = 14  # a pass of N words takes N + 14 edges: start, words, depth of the lanes
-_DIVISION, _ROOT = 45, 62  # of the scale unit, with the edge that starts it
+_DIVISION, _ROOT = 23, 40  # of the scale unit, with the edge that starts it
 _DRAIN, _ARGMAX_DRAIN = 13, 8  # from the last beat of sums to the end
 _PARTS = {"int8": 4, "int16": 2, "uint16": 2, "int32": 1}  # scratch words of a memory word
 
@@ -40,12 +41,13 @@ class TokenCycles:
         self.machine, self.header, self.program = image.machine, image.check(), image.program()
         self.memory = MemoryTiming(latency, np.frombuffer(stalls, np.uint8).astype(np.int64))
         self.position, self.block = position, 0
+        self._begun = False  # a token has ended
         self._tag = -1  # burst of instructions that was fetched last
         self.edge = read(self.memory, 1, self.machine.instruction_words, 1, 1) + 2  # the header and its check
 
     def step(self, wanted: bool = True) -> list[InstructionCycles]:
         """Take one token in."""
-        found, number = list[InstructionCycles](), 0
+        found, number = list[InstructionCycles](), self.header.entry if self._begun else 0
         self.edge += 1  # takes the token
         self.block = 0
         while True:
@@ -63,6 +65,7 @@ class TokenCycles:
             found.append(InstructionCycles(here, one.operation, self.edge - begin, issues))
             if one.operation == "STOP":
                 self.position += 1
+                self._begun = True
                 self.edge += wanted  # hands the next token over
                 return found
 
@@ -110,12 +113,14 @@ class TokenCycles:
         n, k = (visible, one["k"]) if visible and not one["by_lanes"] else (one["n"], visible or one["k"])
         column_tiles, folds = ceil_divide(n, array.cols), ceil_divide(k, array.rows)
         tiles, bursts = one["planes"] * folds, column_tiles * one["planes"] if one["by_lanes"] else 1
+        words = column_tiles * tiles * machine.tile_words // bursts
+        if not visible and one["burst"] != (words := machine.burst_words(column_tiles * tiles)):
+            raise InputError(f"burst of {one.operation} must be {words} memory words, not {one['burst']}")
         groups = array.cols // machine.lanes
         takes = [1, array.cols] if one.operation == "ARGMAX" else [groups] * one["rows"]
         steps = GemmSteps(
-            column_tiles, tiles, one["rows"], machine.tile_words, bursts,
-            column_tiles * tiles * machine.tile_words // bursts, np.array(takes, np.int64),
-            array.pipeline_latency, array.result_queue_depth,
+            column_tiles, tiles, one["rows"], machine.tile_words, bursts, words, bool(one["packed"]),
+            np.array(takes, np.int64), array.pipeline_latency, array.result_queue_depth,
         )  # fmt: skip
         last, issues = step_gemm(steps, self.memory, self.edge - 1)
         self.edge = last + (_ARGMAX_DRAIN if one.operation == "ARGMAX" else _DRAIN) + 1

@@ -35,7 +35,7 @@ def demo_whole(options: Namespace) -> None:
         raise InputError(f"latency must be at least 1 edge, not {options.latency}")
     if not options.mhz > 0:
         raise InputError(f"--mhz must be above 0, not {options.mhz:g}")
-    machine = machine_around(load_array(options.array), options.lanes)
+    machine = machine_around(load_array(options.array), options.lanes, weight_packing=options.weight_packing)
     from rich.console import Console
 
     from hw.simulation.verilated_machine import VerilatedMachine, build_machine  # loads Amaranth

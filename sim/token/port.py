@@ -8,6 +8,7 @@ from numba import njit
 __all__ = ["GemmSteps", "MemoryTiming", "is_open", "read", "step_gemm", "write"]
 
 _NEVER = 1 << 60
+_PARTS = 4  # of a beat; a word of packed trits holds one more
 
 
 class MemoryTiming(NamedTuple):
@@ -26,6 +27,7 @@ class GemmSteps(NamedTuple):
     beats: int  # memory words of a tile
     bursts: int
     burst_words: int
+    packed: bool  # 5 beats of 4 words
     takes: np.ndarray  # edges that the vector lanes need for the beat of each row
     latency: int  # of the array's pipeline
     queue_depth: int
@@ -71,11 +73,11 @@ def step_gemm(gemm: GemmSteps, memory: MemoryTiming, start: int) -> tuple[int, i
     newest, oldest, credits = 0, 0, gemm.queue_depth
     loaded, shadow_beats, shadow_full, swaps, left, issues = 0, 0, False, 0, 0, 0
     asking, bursts, words_left, first_word = True, gemm.bursts, 0, _NEVER
-    taken, spent = 0, 0
+    taken, spent, parts = 0, 0, 0  # parts: of a beat that are left of packed words
     edge = start
     while taken < results:
         edge += 1
-        offered = words_left > 0 and edge >= first_word and is_open(memory, edge)
+        offered = parts == _PARTS or (words_left > 0 and edge >= first_word and is_open(memory, edge))
         active = left > 0
         final = active and swaps % gemm.tiles == 0  # the active tile is the last of its column tile
         issue = active and (credits > 0 or not final)
@@ -85,7 +87,7 @@ def step_gemm(gemm: GemmSteps, memory: MemoryTiming, start: int) -> tuple[int, i
 
         if asking:
             asking, words_left, first_word = False, gemm.burst_words, edge + memory.latency
-        elif beat:
+        elif beat and parts < _PARTS:
             words_left -= 1
             if words_left == 0 and bursts > 1:
                 bursts -= 1
@@ -110,6 +112,8 @@ def step_gemm(gemm: GemmSteps, memory: MemoryTiming, start: int) -> tuple[int, i
             swaps += 1
             shadow_full = False
         if beat:
+            if gemm.packed:
+                parts = parts + 1 if parts < _PARTS else 0
             shadow_beats += 1
             if shadow_beats == gemm.beats:
                 shadow_beats, shadow_full = 0, True

@@ -7,7 +7,10 @@ __all__ = ["Divider", "SquareRoot"]
 
 
 class Divider(Component):
-    """``quotient = dividend // divisor`` of unsigned integers, restoring; no multiplier.
+    """``quotient = dividend // divisor`` of unsigned integers, restoring, a bit per edge; no multiplier.
+
+    ``quotient_bits``: of a quotient that is known to have no more, so that fewer edges make it (default: as many as
+    the dividend has).
 
     ``done`` is high ``latency`` edges after the edge that takes ``start``, for one edge; a new start may come then. A
     divisor of 0 gives all ones.
@@ -16,20 +19,21 @@ class Divider(Component):
     -------
     start : takes ``dividend`` and ``divisor``.
     dividend : ``dividend_bits``; divisor : ``divisor_bits``.
-    quotient : ``dividend_bits``; holds until the next start.
+    quotient : ``quotient_bits``; holds until the next start.
     done : the quotient is there.
     """
 
     multipliers = 0
 
-    def __init__(self, dividend_bits: int, divisor_bits: int):
-        self.dividend_bits, self.divisor_bits, self.latency = dividend_bits, divisor_bits, dividend_bits
+    def __init__(self, dividend_bits: int, divisor_bits: int, quotient_bits: int | None = None):
+        self.dividend_bits, self.divisor_bits = dividend_bits, divisor_bits
+        self.latency = self.quotient_bits = quotient_bits or dividend_bits
         super().__init__(
             {
                 "start": In(1),
                 "dividend": In(dividend_bits),
                 "divisor": In(divisor_bits),
-                "quotient": Out(dividend_bits),
+                "quotient": Out(self.quotient_bits),
                 "done": Out(1),
             }
         )
@@ -38,16 +42,15 @@ class Divider(Component):
         """The remainder takes a bit of the dividend per edge; whether the divisor fits is a bit of the quotient."""
         m = Module()
         divisor, rest = Signal(self.divisor_bits), Signal(self.divisor_bits)
-        left = Signal(range(self.dividend_bits + 1))
+        left = Signal(range(self.quotient_bits + 1))
         taken = Cat(self.quotient[-1], rest)
         fits = taken >= divisor
         m.d.sync += self.done.eq(left == 1)
         with m.If(self.start):
             m.d.sync += [
-                self.quotient.eq(self.dividend),
+                Cat(self.quotient, rest).eq(self.dividend),  # what is above the quotient is below the divisor
                 divisor.eq(self.divisor),
-                rest.eq(0),
-                left.eq(self.dividend_bits),
+                left.eq(self.quotient_bits),
             ]
         with m.Elif(left != 0):
             m.d.sync += [

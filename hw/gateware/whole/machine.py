@@ -7,12 +7,13 @@ from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
 from hw.gateware.core import Core
 from hw.gateware.whole.activations import ActivationBuffer
+from hw.gateware.whole.five_trits import FiveTritUnpacker
 from hw.gateware.whole.loader import Loader
 from hw.gateware.whole.ports import ADDRESS_BITS, POSITION_BITS, InstructionLayout, log2, request_layout, write_layout
 from hw.gateware.whole.reader import MemoryReader
 from hw.gateware.whole.vector_unit import VectorUnit
 from hw.program.image import HEADER_FIELDS, MAGIC, config_tag
-from hw.program.instructions import OPERATIONS, used_bits
+from hw.program.instructions import FIELDS, OPERATIONS, used_bits
 from hw.program.interpreter import Status
 from hw.program.machine import INSTRUCTION_BITS, MachineConfig
 
@@ -20,7 +21,8 @@ __all__ = ["FETCHED", "Machine"]
 
 FETCHED = 8  # instructions of one burst
 _PATIENCE_BITS = 16  # edges that memory may stay silent, as a power of two
-_GEMMS = ("DEQ", "SCORE", "OACC", "ARGMAX")
+_STATIC, _GROWING = ("DEQ", "ARGMAX"), ("SCORE", "OACC")  # GEMMs with weights, with K or V
+_GEMMS = (*_STATIC, *_GROWING)
 
 
 class Machine(Component):
@@ -70,6 +72,7 @@ class Machine(Component):
         self.one = one = Signal(InstructionLayout)
         self.address, self.token, self.wanted = Signal(ADDRESS_BITS), Signal(POSITION_BITS), Signal()
         self.block, self.number = Signal(POSITION_BITS), Signal(24)
+        self.begun = Signal()  # a token has ended
         self.header = {name: Signal(bits, name=f"header_{name}") for name, (_, bits) in HEADER_FIELDS.items()}
         self.visible = Signal(POSITION_BITS + 1)
         connect(m, reader.request, flipped(self.request))
@@ -135,7 +138,9 @@ class Machine(Component):
         m.d.sync += [
             self.tiles.eq(columns * one.planes),
             self.bursts.eq(Mux(one.by_lanes, self.tiles, 1)),
-            self.words_of_burst.eq(Mux(one.by_lanes, per_plane, self.tiles * per_plane)),
+            self.words_of_burst.eq(
+                Mux(self._is(*_STATIC), one.burst, Mux(one.by_lanes, per_plane, self.tiles * per_plane))
+            ),
         ]
         payload = core.descriptor.payload
         m.d.comb += [
@@ -162,12 +167,11 @@ class Machine(Component):
         m.d.comb += [read.addr.eq(self.number[: log2(FETCHED)]), write.addr.eq(slot), write.data.eq(whole)]
         m.d.comb += self.vector.clear.eq(0)
         to_core, to_loader = Signal(), Signal()
+        weights_ready = self._weights(m, to_core)
         m.d.comb += [
-            self.core.weights.payload.eq(reader.output.payload),
-            self.core.weights.valid.eq(reader.output.valid & to_core),
             self.loader.input.payload.eq(reader.output.payload),
             self.loader.input.valid.eq(reader.output.valid & to_loader),
-            reader.output.ready.eq((self.core.weights.ready & to_core) | (self.loader.input.ready & to_loader) | ready),
+            reader.output.ready.eq((weights_ready & to_core) | (self.loader.input.ready & to_loader) | ready),
         ]
         gather = ready & reader.output.valid
         with m.If(gather):
@@ -218,7 +222,8 @@ class Machine(Component):
                 with m.Elif(self.tokens.valid):
                     token = self.tokens.payload[:POSITION_BITS]
                     m.d.sync += [self.token.eq(token), self.wanted.eq(self.tokens.payload[POSITION_BITS])]
-                    m.d.sync += [self.number.eq(0), self.block.eq(0), self.counter.eq(1)]
+                    m.d.sync += [self.number.eq(Mux(self.begun, header["entry"], 0)), self.block.eq(0)]
+                    m.d.sync += self.counter.eq(1)
                     m.next = "FETCH"
                     with m.If(token >= header["vocabulary"]):
                         self._stop(m, Status.UNKNOWN_TOKEN)
@@ -246,7 +251,7 @@ class Machine(Component):
                 with m.Switch(one.operation):
                     for name, operation in OPERATIONS.items():
                         with m.Case(operation.code):
-                            strange = (1 << INSTRUCTION_BITS) - 1 & ~used_bits(name)
+                            strange = (1 << INSTRUCTION_BITS) - 1 & ~self._used_bits(name)
                             m.d.comb += known.eq(~(one.as_value() & strange).any())
                 m.next = "ADDRESS"
                 with m.If(~known):
@@ -259,7 +264,7 @@ class Machine(Component):
                 m.next = "RUNS"
                 with m.If(self._is("STOP")):
                     retire(self.number + 1)
-                    m.d.sync += self.position.eq(self.position + 1)
+                    m.d.sync += [self.position.eq(self.position + 1), self.begun.eq(1)]
                     m.next = "WAIT"
                     with m.If(self.wanted):
                         m.next = "ANSWER"
@@ -283,7 +288,10 @@ class Machine(Component):
             with m.State("RUNS"):
                 m.d.comb += [to_loader.eq(self._is("LOAD")), to_core.eq(self._is(*_GEMMS))]
                 m.d.comb += reader.count.eq(Mux(self._is("LOAD"), self.loader.memory_words, self.words_of_burst))
-                with m.If(self.loader.done | self.vector.done):
+                starved = self.core.weights.ready & ~self.core.weights.valid & ~reader.busy
+                with m.If(self._is(*_GEMMS) & (starved | (self.vector.done & reader.busy)) & ~reader.outside):
+                    self._stop(m, Status.WRONG_BURST)
+                with m.Elif(self.loader.done | self.vector.done):
                     retire(self.number + 1)
                     m.next = "FETCH"
                 with m.Elif(silent.all()):
@@ -296,6 +304,32 @@ class Machine(Component):
                     m.next = "WAIT"
             with m.State("STOPPED"):
                 m.d.sync += self.counter.eq(0)
+
+    def _used_bits(self, name: str) -> int:
+        """Bits that an operation may set on this machine."""
+        foreign = 0 if self._unpacks or name not in _STATIC else 1 << FIELDS["packed"].low
+        return used_bits(name) & ~foreign
+
+    @property
+    def _unpacks(self) -> bool:
+        return self.machine.weight_packing != self.machine.array.packing
+
+    def _weights(self, m: Module, to_core: Signal) -> Value:
+        """The array's weights: words from memory as they are, or unpacked; whether a word is taken."""
+        words, weights, one = self.reader.output, self.core.weights, self.one
+        m.d.comb += [weights.payload.eq(words.payload), weights.valid.eq(words.valid & to_core)]
+        if not self._unpacks:
+            return weights.ready
+        m.submodules.unpacker = self.unpacker = unpacker = FiveTritUnpacker(self.machine)
+        m.d.comb += [
+            unpacker.start.eq(~to_core),
+            unpacker.input.payload.eq(words.payload),
+            unpacker.input.valid.eq(words.valid & to_core & one.packed),
+            unpacker.output.ready.eq(weights.ready & one.packed),
+        ]
+        with m.If(one.packed):
+            m.d.comb += [weights.payload.eq(unpacker.output.payload), weights.valid.eq(unpacker.output.valid & to_core)]
+        return Mux(one.packed, unpacker.input.ready, weights.ready)
 
     def _address(self, m: Module) -> None:
         """The address with its index: a product, then a sum."""

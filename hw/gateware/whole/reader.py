@@ -23,6 +23,7 @@ class MemoryReader(Component):
     output : the words, in order.
     done : this edge transfers the last one.
     waiting : memory owes a word or has not taken a request.
+    busy : not all words have come.
     """
 
     def __init__(self, machine: MachineConfig):
@@ -42,6 +43,7 @@ class MemoryReader(Component):
                 "output": Out(stream.Signature(bits)),
                 "done": Out(1),
                 "waiting": Out(1),
+                "busy": Out(1),
             }
         )
 
@@ -63,6 +65,7 @@ class MemoryReader(Component):
             self.words.ready.eq(self.output.ready & reading),
             last.eq(transfer & (left == 1)),
             self.done.eq(last & (bursts == 1)),
+            self.busy.eq(asking | reading),
             self.waiting.eq((self.request.valid & ~self.request.ready) | (reading & ~self.words.valid)),
         ]
         with m.If(self.start):

@@ -12,6 +12,7 @@ from hw.token.formats import OPERAND_BITS
 __all__ = ["SCALE_EDGES", "ScaleTask", "ScaleUnit", "bit_length"]
 
 _DIVIDEND_BITS = 39
+_QUOTIENT_BITS = 17  # an inverse is below 2^17, a reciprocal is at most 2^16
 
 
 class ScaleTask(enum.Enum, shape=2):
@@ -23,7 +24,7 @@ class ScaleTask(enum.Enum, shape=2):
 
 
 # Edges from ``start`` to ``done``.
-SCALE_EDGES = {ScaleTask.QUANT: 44, ScaleTask.RECIPROCAL: 44, ScaleTask.ROOT: 61}
+SCALE_EDGES = {ScaleTask.QUANT: 22, ScaleTask.RECIPROCAL: 22, ScaleTask.ROOT: 39}
 
 
 class ScaleUnit(Component):
@@ -65,7 +66,7 @@ class ScaleUnit(Component):
         m = Module()
         m.submodules.scale_of = scale_of = ScaleOf()
         m.submodules.multiplier = multiplier = ScaleMultiplier()
-        m.submodules.divider = divider = Divider(_DIVIDEND_BITS, OPERAND_BITS - 1)
+        m.submodules.divider = divider = Divider(_DIVIDEND_BITS, OPERAND_BITS - 1, _QUOTIENT_BITS)
         m.submodules.square_root = square_root = SquareRoot(32)
         value, task = Signal(48), Signal(ScaleTask)
         length, exponent = Signal(6), Signal(ScaleLayout["exponent"].shape)

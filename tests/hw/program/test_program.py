@@ -11,6 +11,7 @@ from hw.config import load_array
 from hw.errors import InputError
 from hw.program.compiler import compiled
 from hw.program.image import CONFIG_FILE, IMAGE_FILE, load_image
+from hw.program.instructions import encode
 from hw.program.interpreter import Interpreter
 from hw.program.machine import MachineConfig, machine_around
 from hw.token.attention import AttentionFormat
@@ -42,11 +43,11 @@ def models(draw):
 
 
 @settings(max_examples=8, phases=(Phase.explicit, Phase.generate))  # models shrink slowly
-@given(models(), st.sampled_from(ARRAYS), st.sampled_from([2, 4]), st.data())
-def test_tokens_caches_and_stream_are_those_of_the_model(model, array, lanes, data):
+@given(models(), st.sampled_from(ARRAYS), st.sampled_from([2, 4]), st.sampled_from(["2bit", "5in8"]), st.data())
+def test_tokens_caches_and_stream_are_those_of_the_model(model, array, lanes, packing, data):
     config = load_array(array)
     lanes = min(lanes, config.rows, config.cols, config.lanes // 16)
-    image = compiled(model, machine_around(config, lanes))
+    image = compiled(model, machine_around(config, lanes, weight_packing=packing))
     vocabulary, residual = len(model.embedding.weights), []
     prompt = data.draw(st.lists(st.integers(0, vocabulary - 1), min_size=1, max_size=5))
     count = data.draw(st.integers(1, 35))
@@ -83,10 +84,46 @@ def test_embedding_alone_is_the_table():
     random = random_model(2, layers=1)
     image = compiled(random, machine_around(load_array("8x8")))
     machine, kept = Interpreter(image), []
-    machine.watch = lambda number, _: kept.append(machine.row(0, 6)[:12].copy()) if number == 6 else None
+    machine.watch = lambda _, one: one.operation == "ADD" and kept.append(machine.row(0, 6)[:12].copy())
     for token in (0, 7, 10):
         machine.step(token, wanted=False)
     assert np.array_equal(np.stack(kept), looked_up(np.array([0, 7, 10]), random.embedding))
+
+
+def test_five_trits_a_byte_take_four_words_for_five():
+    model = random_model(2, layers=1, hidden=48, intermediate=80)
+    plain, packed = (
+        compiled(model, machine_around(load_array("8x8"), weight_packing=packing)) for packing in ("2bit", "5in8")
+    )
+    sizes = [{name: words for name, (_, words) in image.regions.items()} for image in (plain, packed)]
+    weights = [name for name in sizes[0] if " rows " in name and not name.endswith("scales")]
+    assert len(weights) == 8  # q, k, v, o, gate, up, down and the table
+    for name, words in sizes[0].items():
+        assert sizes[1][name] == (words - words // 5 if name in weights else words), name
+    assert Interpreter(packed).write([1], 8) == Interpreter(plain).write([1], 8)
+
+
+def test_constants_stay_in_scratch_memory_where_all_of_them_have_room():
+    model = random_model(3, layers=2)
+    images = [compiled(model, machine_around(load_array("8x8"), scratch_words=words)) for words in (260, 4096)]
+    reading, resident = images
+    assert reading.header.entry == 0
+    program = resident.program()
+    # per layer two gains and the scales of seven linears; the last gain, the table's scales, its spread and mean
+    assert resident.header.entry == 2 * 9 + 4
+    assert {one.operation for one in program[: resident.header.entry]} == {"LOAD"}
+    assert len(program) == len(reading.program())
+    ran = []
+    machine = Interpreter(resident, lambda number, _: ran.append(number))
+    assert (
+        machine.write([1, 2], 10)
+        == Interpreter(reading).write([1, 2], 10)
+        == list(model.generate([1, 2], 10, model.state()))
+    )
+    assert ran.count(1) == ran.count(22) == 1  # with the number of the next
+    assert ran.count(23) == 11
+    machine.position = 0
+    assert machine.write([1, 2], 10) == Interpreter(resident).write([1, 2], 10)
 
 
 @pytest.fixture
@@ -190,9 +227,24 @@ def test_a_damaged_program_is_refused(image, tmp_path, damage):
 def test_a_damaged_instruction_is_refused_by_number(image):
     memory = image.memory.copy()
     memory[4 * 32 + 31] = 0x80  # the last bit of instruction 3
-    with pytest.raises(InputError, match=r"^instruction 3: EMB does not use bit 255: it must be 0"):
+    with pytest.raises(InputError, match=r"^instruction 3: LOAD does not use bit 255: it must be 0"):
         Interpreter(image._replace(memory=memory))
     with pytest.raises(InputError, match=r"^image must begin with the bytes TFW1"):
         Interpreter(image._replace(memory=memory[32:]))
+    program = image.program()
+    number = next(number for number, one in enumerate(program) if one.operation == "DEQ")
+    for changes, message in (
+        ({"packed": 1}, f"instruction {number}: packed must be 0 on a machine with weight_packing 2bit, not 1"),
+        ({"burst": 5}, f"burst of DEQ must be {program[number]['burst']} memory words, not 5"),
+    ):
+        memory = image.memory.copy()
+        one = program[number]._replace(values={**program[number].values, **changes})
+        memory[32 * (1 + number) : 32 * (2 + number)] = np.frombuffer(encode(one).to_bytes(32, "little"), np.uint8)
+        with pytest.raises(InputError, match=f"^{message}$"):
+            Interpreter(image._replace(memory=memory)).step(1)
+    header = image.header._replace(entry=image.header.instructions)
+    memory = np.concatenate([np.frombuffer(header.encoded(), np.uint8), image.memory[32:]])
+    with pytest.raises(InputError, match=r"^entry of the header must be below [0-9]+ instructions, not [0-9]+$"):
+        Interpreter(image._replace(memory=memory))
     with pytest.raises(InputError, match=r"^image must hold [0-9]+ instructions, not 96 bytes: it is truncated$"):
         Interpreter(image._replace(memory=image.memory[:96]))

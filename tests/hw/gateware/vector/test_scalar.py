@@ -51,6 +51,13 @@ def test_every_quotient_at_reduced_width():
     assert run(Divider(6, 4), operands, "quotient") == [a // b for a, b in pairs]
 
 
+def test_a_quotient_of_few_bits_takes_as_many_edges():
+    dut = Divider(6, 4, quotient_bits=3)
+    assert dut.latency == 3
+    pairs = [(a, b) for a in range(64) for b in range(1, 16) if a // b < 8]
+    assert run(dut, [{"dividend": a, "divisor": b} for a, b in pairs], "quotient") == [a // b for a, b in pairs]
+
+
 def test_the_reciprocal_of_a_mantissa_and_a_row_by_hand():
     operands = [{"dividend": 1 << 31, "divisor": 0x8000}, {"dividend": 1 << 31, "divisor": 0xFFFF}]
     assert run(Divider(32, 16), operands, "quotient") == [65536, 32768]

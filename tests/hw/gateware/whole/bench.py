@@ -81,7 +81,7 @@ class Bench:
         """After every instruction: its number and name."""
         for token, wanted in tokens:
             golden = self.golden
-            golden.token, golden.block, number = token, 0, 0
+            golden.token, golden.block, number = token, 0, golden.first
             while True:
                 one = golden.program[number]
                 here = number

@@ -44,14 +44,29 @@ def test_state_behind_every_instruction_is_that_of_the_interpreter():
         ({}, {"layers": 2}),
         ({"array": "16x8", "lanes": 4, "form": AttentionFormat(4, 5, False, 16)}, {"head_dim": 24, "hidden": 22}),
         ({"array": "4x8", "lanes": 2, "form": AttentionFormat(2, 2, True, 8)}, {"kv_heads": 2, "parts": 2}),
+        ({"packing": "5in8"}, {"vocabulary": 23}),
+        ({"array": "16x8", "lanes": 4, "packing": "5in8"}, {"hidden": 22}),
     ],
 )
 def test_so_it_is_on_other_machines_and_with_a_memory_that_stalls(machine, model):
     wanted = {"hidden": 16, "intermediate": 32} if model.get("parts") else {}
-    program, _ = image(**machine, **wanted | model, machine={"scratch_words": 256, "activation_words": 64})
+    fields = {"scratch_words": 256, "activation_words": 64, "weight_packing": machine.get("packing", "2bit")}
+    where = {name: value for name, value in machine.items() if name != "packing"}
+    program, _ = image(**where, **wanted | model, machine=fields)
     stalls = np.random.default_rng(1).integers(0, 2, 3000)
     found = beside(program, [(3, False), (5, True)], latency=3, stalls=stalls)
     assert found == {one.operation for one in program.program()}
+
+
+def test_constants_that_stay_are_loaded_by_the_first_token_alone():
+    program, model = image(machine={"scratch_words": 512, "activation_words": 32})
+    assert program.header.entry == 13
+    bench = Bench(program)
+    bench.run([(5, False), (3, True)])
+    assert bench.answers == list(model.generate([5, 3], 1, model.state()))
+    loads = [code for code, _ in bench.trace].count(OPERATIONS["LOAD"].code)
+    again = program.program()[13:]
+    assert loads == 13 + 2 * sum(one.operation == "LOAD" for one in again)
 
 
 def test_it_goes_on_at_any_position():
@@ -115,7 +130,7 @@ class _Golden:
 
     def __init__(self, program):
         self.memory = np.zeros((program.header.memory_words, program.machine.word_bytes), np.uint8)
-        self.program = ()
+        self.program, self.first = (), 0
 
 
 @pytest.mark.parametrize(
@@ -125,18 +140,26 @@ class _Golden:
         ("configuration", Status.OTHER_CONFIGURATION),
         ("operation", Status.UNKNOWN_INSTRUCTION),
         ("unused bit", Status.UNKNOWN_INSTRUCTION),
+        ("packed", Status.UNKNOWN_INSTRUCTION),
         ("address", Status.OUTSIDE_MEMORY),
+        ("short burst", Status.WRONG_BURST),
+        ("long burst", Status.WRONG_BURST),
         ("token", Status.UNKNOWN_TOKEN),
     ],
 )
 def test_what_is_wrong_ends_in_a_status(program, monkeypatch, what, status):
     bare(program, monkeypatch)
+    deq = next(number for number, one in enumerate(program.program()) if one.operation == "DEQ")
+    burst = program.program()[deq]["burst"]
     tokens = ((11, True),) if what == "token" else ((1, True),)
     broken = {
         "magic": lambda: damaged(program, 0, 1),
         "configuration": lambda: damaged(program, 8, 1),
         "operation": lambda: changed(program, 2, "operation", 31),
         "unused bit": lambda: damaged(program, 32 * 4 + 31, 0x80),
+        "packed": lambda: changed(program, deq, "packed", 1),
+        "short burst": lambda: changed(program, deq, "burst", burst - 1),
+        "long burst": lambda: changed(program, deq, "burst", burst + 1),
         "address": lambda: changed(program, 0, "address", program.header.memory_words),
         "token": lambda: program,
     }[what]()
