@@ -48,7 +48,8 @@ class SdramController(Component):
     """A chip behind the memory port of the whole-token machine: ``docs/memory_controller.md``.
 
     Reads of one request come in the order of their words, requests in their own. A write is carried out before every
-    read that has not begun. Addresses count memory words and wrap at the end of the chip.
+    read that has not begun. Addresses count memory words and wrap at the end of the chip. Reset may come on any edge:
+    the chip keeps what lies in it, but for a word that was being written, whose rest stays as it was.
 
     Parameters
     ----------
@@ -163,14 +164,17 @@ class SdramController(Component):
         wait = Countdown(m, max(timing.power_up, timing.rfc, timing.rp, timing.mrd), "wait", timing.power_up)
         again = Signal(range(self.chip.init_refreshes + 1), init=self.chip.init_refreshes)
         burst = self.geometry.burst
+        powered = Signal(reset_less=True)  # another reset finds the chip at work, perhaps within a burst or a refresh
+        settled = timing.rfc + timing.ras + burst + timing.wr
         self.until_read = Countdown(m, burst, "until_read")
         self.until_write = Countdown(m, timing.cas + burst + 1, "until_write")
         self.until_activate = Countdown(m, timing.rrd, "until_activate")
         closable = Cat(bank.precharge for bank in self.banks).all()
         with m.FSM():
             with m.State("POWER UP"):
-                with m.If(wait.passed):
+                with m.If(wait.passed | (powered & (wait.left < max(0, timing.power_up - settled)))):
                     self._close_all(m)
+                    m.d.sync += powered.eq(1)
                     wait.load(timing.rp)
                     m.next = "REFRESH"
             with m.State("REFRESH"):

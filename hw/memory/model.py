@@ -178,11 +178,11 @@ class ChipModel:
             self._work = None
 
     def _write(self, pins: Pins, at: int) -> None:
-        if pins.dq is None:
-            self._broken("data", "a written beat is not driven")
-            return
         kept = self._bytes(pins.dqm)
-        self.data[at] = self.data.get(at, 0) & kept | pins.dq & ~kept
+        if pins.dq is not None:
+            self.data[at] = self.data.get(at, 0) & kept | pins.dq & ~kept
+        elif kept != self._bytes(-1):
+            self._broken("data", "a written beat is not driven")
 
     def _bytes(self, mask: int) -> int:
         """All bits of the bytes whose bit is set."""

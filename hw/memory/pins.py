@@ -27,7 +27,8 @@ IO_EDGES = 2  # that the registers at the pins add between a read's command and 
 class PinSignature(wiring.Signature):
     """Seen from the controller; ``command``: RAS, CAS and WE, low when asserted. Chip select is always asserted.
 
-    ``dq_oe``: the controller drives the data pins. A set bit of ``dqm`` keeps a written byte as it was.
+    ``dq_oe``: the controller drives the data pins. A set bit of ``dqm`` keeps a written byte as it was, which
+    is how all begin, so that a reset within a write spoils nothing.
     """
 
     def __init__(self, chip: SdramChip):
@@ -37,7 +38,7 @@ class PinSignature(wiring.Signature):
                 "command": Out(3, init=NOTHING),
                 "ba": Out(range(chip.banks)),
                 "a": Out(chip.address_bits),
-                "dqm": Out(chip.data_bits // 8),
+                "dqm": Out(chip.data_bits // 8, init=(1 << chip.data_bits // 8) - 1),
                 "dq_o": Out(chip.data_bits),
                 "dq_oe": Out(1),
                 "dq_i": In(chip.data_bits),

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from amaranth.hdl import Module
+from amaranth.hdl import Module, ResetInserter
 from amaranth.lib import stream
 from amaranth.lib.wiring import Component, In, Out, connect, flipped
 from amaranth.sim import Simulator
@@ -40,6 +40,10 @@ class Write(NamedTuple):
     gap: int = 0
 
 
+class Reset(NamedTuple):
+    gap: int = 0  # edges behind the operation before, which may not have ended
+
+
 class Board(Component):
     """Controller and registers, with the chip's pins outside."""
 
@@ -52,13 +56,15 @@ class Board(Component):
                 "words": Out(stream.Signature(word_bits)),
                 "writes": In(stream.Signature(write_layout(word_bits))),
                 "ready": Out(1),
+                "reset": In(1),
                 "chip": Out(PinSignature(chip)),
             }
         )
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        m.submodules.io, m.submodules.controller = self.io, self.controller
+        m.submodules.io = ResetInserter(self.reset)(self.io)
+        m.submodules.controller = ResetInserter(self.reset)(self.controller)
         connect(m, self.controller.pins, self.io.pins)
         connect(m, self.io.chip_pins, flipped(self.chip))
         connect(m, flipped(self.request), self.controller.request)
@@ -95,7 +101,7 @@ class Bench:
         for one in self.operations:
             for _ in range(one.gap):
                 await self._tick(ctx)
-            await (self._read(ctx, one) if isinstance(one, Read) else self._write(ctx, one))
+            await {Read: self._read, Write: self._write, Reset: self._reset}[type(one)](ctx, one)
         for _ in range(40):
             await self._tick(ctx)
 
@@ -125,6 +131,13 @@ class Bench:
             await self._tick(ctx)
         await self._tick(ctx)
         ctx.set(writes.valid, 0)
+
+    async def _reset(self, ctx, one):
+        ctx.set(self.dut.reset, 1)
+        await self._tick(ctx)
+        ctx.set(self.dut.reset, 0)
+        while not ctx.get(self.dut.ready):
+            await self._tick(ctx)
 
     async def _tick(self, ctx):
         chip = self.dut.chip

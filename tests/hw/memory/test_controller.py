@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hw.memory.controller import SdramController
-from tests.hw.memory.bench import Bench, Read, Write, naive, tiny
+from tests.hw.memory.bench import Bench, Read, Reset, Write, naive, tiny
 
 CHIP = tiny()
 ALL = (1 << 16) - 1  # every byte of a word of 128 bits
@@ -69,6 +69,22 @@ def test_addresses_wrap_at_the_end_of_the_chip():
     bench = Bench(CHIP).run([Write(last, 7, ALL), Write(0, 9, ALL), Read(last, 2)])
     assert bench.words[0] == [7, 9]
     assert bench.model.messages == []
+
+
+@pytest.mark.parametrize("edge", range(0, 24, 3))
+def test_a_reset_on_any_edge_breaks_no_rule_and_spoils_no_other_word(edge):
+    asked = [Write(8, 11, ALL), Write(9, 12, ALL), Write(10, 13, ALL), Reset(edge), Read(8, 2)]
+    bench = Bench(tiny(power_up_ns=200_000)).run(asked)
+    assert bench.words == [[11, 12]]
+    assert bench.model.messages == []
+    assert bench.edge < 20_500  # the chip has power: its 20,000 clocks are not waited for again
+
+
+def test_a_reset_within_a_refresh_is_waited_out():
+    for edge in range(140, 160, 2):  # a refresh is due every 150 clocks
+        bench = Bench(CHIP).run([Write(1, 5, ALL), Reset(edge), Read(1, 1)])
+        assert bench.words == [[5]]
+        assert bench.model.messages == []
 
 
 def test_a_request_for_nothing_is_taken_and_answers_nothing():
