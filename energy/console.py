@@ -25,7 +25,7 @@ COMMANDS = {
     **{name: SIM[name] for name in ("budget", "workload", "replay", "mappings", "dram", "references", "bench")},
     "bench-study": ENERGY["bench-study"],
     "bench-quant": QUANT["bench"],
-    **{name: HW[name] for name in ("host", "simulate", "boards", "resources", "vector")},
+    **{name: HW[name] for name in ("host", "simulate", "boards", "resources", "vector", "memory")},
     **{name: HW[name] for name in ("disassemble", "wave", "diagram")},
     "array-options": HW["options"],
     "completion": Command(

@@ -44,6 +44,11 @@ COMMANDS = {
         "hw.synthesis.vector_unit:add_vector",
         "--out build/vector",
     ),
+    "memory": Command(
+        "run the SDR SDRAM controller under traffic against a chip that checks every command",
+        "hw.memory.command:add_memory",
+        "--chip as4c16m16sa-7 --clock-mhz 100 --traffic all",
+    ),
     "disassemble": Command(
         "print a whole-token program in words, or its memory map",
         "hw.program.command:add_disassemble",

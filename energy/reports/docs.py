@@ -49,6 +49,7 @@ PAGES = (  # those rendered here
     Path("docs") / "exports.md",
     Path("docs") / "whole_token.md",
     Path("docs") / "token_machine.md",
+    Path("docs") / "memory_controller.md",
     Path("docs") / "studies.md",
     Path("docs") / "explorer.md",
     Path("docs") / "machines.md",

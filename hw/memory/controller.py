@@ -1,47 +1,19 @@
 """``SdramController``: bursts of memory words and masked writes to an SDR SDRAM, its rows kept open, one clock."""
 
-from typing import NamedTuple
-
 from amaranth import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import stream
 from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
-from hw.errors import InputError
 from hw.gateware.whole.ports import COUNT_BITS, log2, request_layout
 from hw.memory.bank import Bank, Countdown
 from hw.memory.chip import SdramChip
-from hw.memory.pins import ACTIVATE, IO_EDGES, MODE, PRECHARGE, READ, REFRESH, WRITE, PinSignature
+from hw.memory.geometry import IO_EDGES, QUEUED_WORDS, Geometry
+from hw.memory.pins import ACTIVATE, MODE, PRECHARGE, READ, REFRESH, WRITE, PinSignature
 from hw.memory.words import Gatherer, WriteBuffer, write_layout
 
-__all__ = ["LONGEST_BURST", "QUEUED_WORDS", "Geometry", "SdramController"]
+__all__ = ["SdramController"]
 
-LONGEST_BURST = 8  # that every chip's mode register knows
-QUEUED_WORDS = 16  # read ahead of who takes them; a LUT RAM of ECP5 and Gowin is as deep
 _PRECHARGE_ALL = 1 << 10
-
-
-class Geometry(NamedTuple):
-    """How memory words lie in a chip: bank and row change once the columns of a row are through."""
-
-    burst: int  # beats of a read or write
-    parts: int  # bursts of a memory word
-    row_bursts: int  # bursts of a row
-
-    @classmethod
-    def of(cls, chip: SdramChip, word_bits: int) -> "Geometry":
-        """Of words of so many bits.
-
-        Raises:
-            InputError: a word that is not a power of two of beats, or longer than a row.
-        """
-        beats = word_bits // chip.data_bits
-        if beats < 1 or word_bits % chip.data_bits or beats & (beats - 1) or beats > chip.columns:
-            raise InputError(
-                f"word_bits must be {chip.data_bits} x a power of two up to {chip.columns}, the columns of a row of "
-                f"{chip.name}, not {word_bits}"
-            )
-        burst = min(beats, LONGEST_BURST)
-        return cls(burst, beats // burst, chip.columns // burst)
 
 
 class SdramController(Component):

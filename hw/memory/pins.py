@@ -8,7 +8,6 @@ from hw.memory.chip import SdramChip
 
 __all__ = [
     "ACTIVATE",
-    "IO_EDGES",
     "MODE",
     "NOTHING",
     "PRECHARGE",
@@ -21,7 +20,6 @@ __all__ = [
 
 # RAS, CAS, WE, low when asserted; the most significant bit is RAS
 MODE, REFRESH, PRECHARGE, ACTIVATE, WRITE, READ, NOTHING = 0b000, 0b001, 0b010, 0b011, 0b100, 0b101, 0b111
-IO_EDGES = 2  # that the registers at the pins add between a read's command and its data
 
 
 class PinSignature(wiring.Signature):

@@ -18,16 +18,23 @@ _OPTIONS = ("--cc", "--exe", "--build", "-Wno-fatal", "-Wno-WIDTH", "-O3", "-CFL
 _KEPT_CHARACTERS = 400  # of Verilator's last words in an error message
 
 
-def compile_program(verilog: str, top: str, harness: Path, models: Sequence[Path] = (), cache: Path = CACHE) -> Path:
+def compile_program(
+    verilog: str,
+    top: str,
+    harness: Path,
+    models: Sequence[Path] = (),
+    cache: Path = CACHE,
+    headers: Sequence[Path] = (),
+) -> Path:
     """The program of ``harness`` around module ``top`` of ``verilog``.
 
-    ``models``: Verilog files of the vendor cells that it uses.
+    ``models``: Verilog files of the vendor cells that it uses. ``headers``: C++ files that ``harness`` includes.
 
     Raises:
         InputError: Verilator, a C++ compiler or make is missing.
         RuntimeError: the compilation failed.
     """
-    texts = [path.read_text(encoding="utf-8") for path in (harness, *models)]
+    texts = [path.read_text(encoding="utf-8") for path in (harness, *models, *headers)]
     folder = cache / sha256_json([verilog, *texts])[:16]
     program = folder / harness.stem
     if program.exists():
@@ -37,8 +44,9 @@ def compile_program(verilog: str, top: str, harness: Path, models: Sequence[Path
     with tempfile.TemporaryDirectory(dir=folder) as name:
         work = Path(name)
         names = ["harness.cpp", *(path.name for path in models)]  # Verilator has a verilated.cpp of its own
-        files = {f"{top}.v": verilog, **dict(zip(names, texts, strict=True))}
-        for file, text in files.items():
+        files = {f"{top}.v": verilog, **dict(zip(names, texts, strict=False))}
+        included = {path.name: text for path, text in zip(headers, texts[len(names) :], strict=True)}
+        for file, text in (files | included).items():
             write_text(work / file, text)
         arguments = [*_OPTIONS, "--top", top, *files, "--Mdir", "model", "-o", program.name]
         done = subprocess.run(

@@ -5,7 +5,7 @@ import yaml
 
 from hw.errors import InputError
 from hw.memory.chip import chip_names, load_chip
-from hw.memory.controller import Geometry
+from hw.memory.geometry import Geometry
 
 
 def test_clocks_are_the_times_rounded_up():

@@ -1,0 +1,103 @@
+"""Traffic on the Verilated controller with a checking chip: bandwidth, latency, wrong words, broken rules."""
+
+import json
+import random
+import subprocess
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from hw.memory.chip import SdramChip
+from hw.memory.controller import SdramController
+from hw.memory.top import SDRAM_NAME, sdram_verilog
+from hw.simulation.verilator import CACHE, compile_program
+
+__all__ = ["CHIP_HEADER", "Operation", "Outcome", "chip_numbers", "measure", "random_words", "sequential"]
+
+CHIP_HEADER = Path(__file__).with_name("sdram_chip.h")
+_HARNESS = Path(__file__).with_name("memory_bench.cpp")
+_ALWAYS = 256  # odds of 256 that a word is taken
+
+
+class Operation(NamedTuple):
+    """A read of ``count`` words, or where that is 0 a write of random bytes of one; ``gap``: edges in front of it."""
+
+    address: int
+    count: int = 0
+    gap: int = 0
+
+    def line(self) -> str:
+        """As the bench reads it."""
+        return f"r {self.address} {self.count} {self.gap}" if self.count else f"w {self.address} {self.gap}"
+
+
+class Outcome(NamedTuple):
+    """What a run came to; edges run from the chip's initialisation to the last word."""
+
+    edges: int
+    words: int  # read
+    written: int
+    wrong: int  # words, and 1 where the chip holds something else in the end
+    violations: int
+    messages: list[str]  # the first breach of each rule
+    commands: dict[str, int]
+    first_edges: float  # from a request's offer to its first word, on average; only reads that no other preceded
+    hung: bool
+    word_beats: int
+
+    @property
+    def efficiency(self) -> float:
+        """Share of the edges on which data moved."""
+        return (self.words + self.written) * self.word_beats / max(1, self.edges)
+
+
+def chip_numbers(chip: SdramChip, clock_hz: float, cas: int) -> list[float]:
+    """What ``sdram_chip.h`` wants to know, in its order."""
+    return [
+        chip.data_bits, chip.banks, chip.rows, chip.columns, chip.rcd_ns, chip.rp_ns, chip.ras_ns, chip.rc_ns,
+        chip.rrd_ns, chip.wr_ns, chip.rfc_ns, chip.mrd_clocks, chip.refresh_ns, chip.power_up_ns, chip.init_refreshes,
+        chip.longest_open_ns, 1e9 / clock_hz, cas,
+    ]  # fmt: skip
+
+
+def measure(
+    controller: SdramController,
+    clock_hz: float,
+    operations: Iterable[Operation],
+    taken: int = _ALWAYS,
+    ahead: bool = False,
+    seed: int = 1,
+    cache: Path = CACHE,
+) -> Outcome:
+    """Carry out ``operations`` in order, each once the one before has ended.
+
+    ``taken``: odds of 256 that an edge takes the word that is offered. ``ahead``: a read is offered while words of the
+    one before are still owed.
+
+    Raises:
+        InputError: Verilator, a C++ compiler or make is missing.
+        RuntimeError: the compilation failed, or the bench ended early.
+    """
+    program = compile_program(sdram_verilog(controller), SDRAM_NAME, _HARNESS, cache=cache, headers=[CHIP_HEADER])
+    numbers = chip_numbers(controller.chip, clock_hz, controller.timing.cas)
+    lines = [" ".join(map(repr, map(float, numbers))), f"{controller.word_bits // 8} {taken} {int(ahead)} {seed}"]
+    text = "\n".join([*lines, *(one.line() for one in operations)])
+    done = subprocess.run([program], input=text, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"the memory bench ended with exit status {done.returncode}: {done.stderr.strip()[-200:]}")
+    found = json.loads(done.stdout)
+    first_words, first_edges = found.pop("first_words"), found.pop("first_edges")
+    beats = controller.word_bits // controller.chip.data_bits
+    return Outcome(**found, first_edges=first_edges / max(1, first_words), word_beats=beats)
+
+
+def sequential(words: int) -> list[Operation]:
+    """One read of so many words from the beginning."""
+    return [Operation(0, words)]
+
+
+def random_words(chip_words: int, count: int, writes: float, seed: int = 1) -> Iterator[Operation]:
+    """Single words anywhere in the chip, of which a share is written."""
+    draw = random.Random(seed)
+    for _ in range(count):
+        yield Operation(draw.randrange(chip_words), 0 if draw.random() < writes else 1)

@@ -1,0 +1,149 @@
+"""``tritforge memory``: the SDR SDRAM controller under traffic, its chip checking every command."""
+
+import json
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from hw.artifact import write_text
+from hw.errors import InputError
+from hw.memory.chip import SdramChip, chip_names, load_chip
+from hw.memory.geometry import Geometry
+from hw.memory.results import MEMORY_RESULTS, MemoryRecord, add_memory_rows
+from hw.pages import screen
+from hw.progress import spinner
+
+__all__ = ["TRAFFIC", "add_memory"]
+
+TRAFFIC = ("sequential", "random", "ahead", "mixed")
+_WRITTEN = 0.3  # share of writes among mixed traffic
+_MOST_WORDS = 100_000_000
+
+
+def add_memory(parser: ArgumentParser) -> None:
+    """Options of ``memory``."""
+    parser.add_argument(
+        "--chip", default="as4c16m16sa-7", help=f"{', '.join(chip_names())}, or a .yaml file (default: as4c16m16sa-7)"
+    )
+    parser.add_argument(
+        "--clock-mhz", type=float, default=50, metavar="MHZ", help="clock of chip and controller (default: 50)"
+    )
+    parser.add_argument("--cas", type=int, metavar="N", help="CAS latency (default: the least that the clock allows)")
+    parser.add_argument(
+        "--word-bits", type=int, default=128, metavar="BITS", help="bits of a memory word (default: 128)"
+    )
+    parser.add_argument(
+        "--traffic",
+        default="sequential",
+        metavar="KIND",
+        help="sequential: one long read; random: single words, each asked for when the one before has come; ahead: the "
+        "next one asked for at once; mixed: random words, 30 %% of them written under random masks; or all "
+        "(default: sequential)",
+    )
+    parser.add_argument("--words", type=int, default=100_000, metavar="N", help="words to move (default: 100000)")
+    parser.add_argument("--seed", type=int, default=1, help="of addresses, data and masks (default: 1)")
+    parser.add_argument("--verilog", type=Path, metavar="FILE", help="write the controller's Verilog there, and stop")
+    parser.add_argument("--save", action="store_true", help=f"keep the rows in {MEMORY_RESULTS} for the docs")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.set_defaults(run=_memory)
+
+
+def _memory(options: Namespace) -> None:
+    """Measure, show, and keep if asked; a broken rule or a wrong word ends in an error."""
+    chip, clock_hz = load_chip(options.chip), options.clock_mhz * 1e6
+    kinds = TRAFFIC if options.traffic == "all" else (options.traffic,)
+    if kinds[0] not in TRAFFIC:
+        raise InputError(f"--traffic must be one of {', '.join(TRAFFIC)}, all, not {options.traffic!r}")
+    if not 1 <= options.words <= _MOST_WORDS:
+        raise InputError(f"--words must be 1 to {_MOST_WORDS}, not {options.words}")
+    chip.timing(clock_hz, options.cas)
+    Geometry.of(chip, options.word_bits)
+    if options.verilog:
+        from hw.memory.controller import SdramController  # Amaranth is imported only by the command that elaborates
+        from hw.memory.top import sdram_verilog
+
+        write_text(options.verilog, sdram_verilog(SdramController(chip, clock_hz, options.word_bits, options.cas)))
+        print(options.verilog)
+        return
+    with spinner(chip.name) as say:
+        rows = []
+        for kind in kinds:
+            say(f"{kind} traffic")
+            rows.append(_measured(chip, clock_hz, options, kind))
+    if options.json:
+        print(json.dumps([row.model_dump(mode="json") for row in rows], indent=1))
+    else:
+        _show(rows)
+    faulty = [row for row in rows if row.violations or row.wrong]
+    if faulty:
+        raise InputError(f"{faulty[0].traffic} traffic: {faulty[0].wrong} wrong words; {'; '.join(faulty[0].messages)}")
+    if options.save:
+        add_memory_rows(MEMORY_RESULTS, rows)
+
+
+def _measured(chip: SdramChip, clock_hz: float, options: Namespace, kind: str) -> MemoryRecord:
+    """One run of the compiled controller."""
+    from hw.memory.bench import measure, random_words, sequential
+    from hw.memory.controller import SdramController
+
+    controller = SdramController(chip, clock_hz, options.word_bits, options.cas)
+    words_of_chip = chip.bytes * 8 // options.word_bits
+    if kind == "sequential":
+        operations = sequential(options.words)
+    else:
+        writes = _WRITTEN if kind == "mixed" else 0
+        operations = list(random_words(words_of_chip, options.words, writes, options.seed))
+    found = measure(controller, clock_hz, operations, ahead=kind == "ahead", seed=options.seed)
+    if found.hung:
+        raise InputError(f"{kind} traffic: the controller of {chip.name} moved nothing for a million edges")
+    return MemoryRecord(
+        controller="tritforge",
+        chip=chip.name,
+        clock_hz=clock_hz,
+        cas=controller.timing.cas,
+        word_bits=options.word_bits,
+        traffic=kind,
+        words=found.words,
+        written=found.written,
+        edges=found.edges,
+        efficiency=round(found.efficiency, 6),
+        bytes_per_s=round(found.efficiency * clock_hz * chip.data_bits / 8, 1),
+        first_edges=round(found.first_edges, 2),
+        commands={name: count for name, count in found.commands.items() if count},
+        violations=found.violations,
+        messages=tuple(found.messages),
+        wrong=found.wrong,
+    )
+
+
+def _show(rows: list[MemoryRecord]) -> None:
+    """One line per traffic, with what the chip checked."""
+    from rich.table import Table
+
+    first = rows[0]
+    title = f"{first.chip} at {first.clock_hz / 1e6:g} MHz, CAS latency {first.cas}, words of {first.word_bits} bits"
+    table = Table(title=title)
+    for name in (
+        "traffic",
+        "words",
+        "of peak",
+        "MB/s",
+        "first word, edges",
+        "commands checked",
+        "broken",
+        "wrong words",
+    ):
+        table.add_column(name, justify="left" if name == "traffic" else "right")
+    for row in rows:
+        table.add_row(
+            row.traffic,
+            f"{row.words + row.written:,}",
+            f"{100 * row.efficiency:.2f} %",
+            f"{row.bytes_per_s / 1e6:.1f}",
+            f"{row.first_edges:.1f}" if row.first_edges else "-",
+            f"{sum(row.commands.values()):,}",
+            str(row.violations),
+            str(row.wrong),
+        )
+    console = screen()
+    console.print(table)
+    console.print("refreshes " + ", ".join(f"{row.commands.get('refresh', 0):,}" for row in rows))

@@ -1,0 +1,75 @@
+"""``tritforge memory``: bandwidth, checked commands, refusals; the compiled bench sees what breaks a rule."""
+
+import json
+import re
+import shutil
+
+import pytest
+
+from hw.__main__ import main
+from hw.errors import InputError
+from hw.memory.bench import Operation, measure, random_words, sequential
+from hw.memory.chip import load_chip
+from hw.memory.controller import SdramController
+from hw.memory.results import MemoryRecord, add_memory_rows, memory_markdown, memory_rows
+
+compiles = pytest.mark.skipif(not (shutil.which("g++") and shutil.which("make")), reason="needs g++ and make")
+
+
+@compiles
+@pytest.mark.slow
+def test_a_sequential_read_gets_95_percent_of_peak_and_random_words_come_right(capsys):
+    main(["memory", "--clock-mhz", "100", "--traffic", "all", "--words", "20000", "--json"])
+    rows = {row["traffic"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["sequential"]["efficiency"] > 0.95
+    assert rows["sequential"]["words"] == rows["sequential"]["commands"]["read"] == 20_000
+    # one refresh in 781 clocks, and eight of the initialisation
+    assert rows["sequential"]["commands"]["refresh"] == pytest.approx(8 + rows["sequential"]["edges"] / 781, abs=2)
+    assert rows["ahead"]["efficiency"] > 2 * rows["random"]["efficiency"]  # the next row opens behind the data
+    assert rows["mixed"]["written"] == pytest.approx(6000, rel=0.05)
+    assert [(row["violations"], row["wrong"]) for row in rows.values()] == [(0, 0)] * 4
+
+
+@compiles
+@pytest.mark.slow
+def test_the_compiled_chip_sees_a_controller_for_another_chip():
+    chip = load_chip("as4c16m16sa-7")
+    hasty = chip.model_copy(update={"rcd_ns": 7.0, "refresh_ns": 20_000.0})
+    controller = SdramController(hasty, 100e6, 128)
+    controller.chip = chip  # the bench's chip keeps the data sheet
+    found = measure(controller, 100e6, [*sequential(2000), *random_words(1 << 21, 300, 0.5)])
+    assert {message.split(":")[0] for message in found.messages} == {"tRCD", "refresh"}
+
+
+def test_an_operation_is_a_line_of_the_bench():
+    assert [Operation(3, 5, 1).line(), Operation(3).line()] == ["r 3 5 1", "w 3 0"]
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["--traffic", "slow"], "--traffic must be one of sequential, random, ahead, mixed, all, not 'slow'"),
+        (["--clock-mhz", "200"], "must be above 0 and at most 143 MHz, not 200 MHz"),
+        (["--clock-mhz", "nan"], "not nan MHz"),
+        (["--word-bits", "96"], "word_bits must be 16 x a power of two"),
+        (["--words", "0"], "--words must be 1 to 100000000, not 0"),
+        (["--chip", "ddr4"], "chip must be one of as4c16m16sa-7"),
+        (["--cas", "4"], "CAS latency must be 2 or 3, not 4"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_in_one_line(words, error):
+    with pytest.raises(InputError, match=re.escape(error)):
+        main(["memory", *words])
+
+
+def test_a_row_takes_the_place_of_an_older_one(tmp_path):
+    row = MemoryRecord(
+        controller="tritforge", chip="c", clock_hz=50e6, cas=2, word_bits=128, traffic="sequential", words=10,
+        written=0, edges=100, efficiency=0.8, bytes_per_s=80e6, first_edges=13,
+        commands={"read": 10}, violations=0, messages=(), wrong=0,
+    )  # fmt: skip
+    path = tmp_path / "rows.json"
+    add_memory_rows(path, [row, row.model_copy(update={"traffic": "random"})])
+    add_memory_rows(path, [row.model_copy(update={"efficiency": 0.9})])
+    assert [(one.traffic, one.efficiency) for one in memory_rows(path)] == [("random", 0.8), ("sequential", 0.9)]
+    assert "| 90.0 % | 80.0 | 13.0 |" in memory_markdown(memory_rows(path))
