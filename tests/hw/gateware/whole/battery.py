@@ -1,5 +1,7 @@
 """What a correct machine passes and every seeded fault must fail: values, cycles, statuses. Run as a module."""
 
+from unittest.mock import patch
+
 import numpy as np
 
 from hw.program.interpreter import Status
@@ -10,21 +12,53 @@ from tests.hw.gateware.whole.test_machine import changed, damaged, image
 
 __all__ = ["judge"]
 
-_CASES = (
-    # two blocks, rotated, queries that share K and V, few digits of V
-    ({"form": AttentionFormat(5, 3, True, 8), "context": 24, "head_dim": 16}, 9, 7),
-    # three blocks of which the last is short, no rotation, heads of several folds, parts, 4 lanes
-    ({"array": "8x16", "lanes": 4, "form": AttentionFormat(4, 5, False, 16), "head_dim": 24, "hidden": 32,
-      "intermediate": 48, "kv_heads": 2, "parts": 2, "seed": 8}, 33, 7),
+_FORM = AttentionFormat(5, 3, True, 16)
+_LOWER = 15  # octaves by which the stored scales of a table are moved, its logits being what they were
+
+
+def _cases():
+    """Program, position and token of each case."""
+    # the second block has one token, and begins with it; rotated, queries that share K and V, few digits of V
+    yield _program(form=_FORM, context=24, head_dim=16), 16, 7
+    # three blocks, no rotation, heads of several folds, parts, 4 lanes; K and V of the token behind a tile's first word
+    yield (
+        _program(
+            array="8x16", lanes=4, form=AttentionFormat(4, 5, False, 16), head_dim=24, hidden=32, intermediate=48,
+            kv_heads=2, parts=2, seed=8, context=64,
+        ),
+        45, 7,
+    )  # fmt: skip
     # the only token's score is negative: a row's maximum begins below it
-    ({"form": AttentionFormat(5, 3, True, 8), "seed": 4}, 0, 0),
-)  # fmt: skip
+    yield _program(form=AttentionFormat(5, 3, True, 8), seed=4), 0, 0
+    # the stored scale of K rounds up to the next octave
+    yield _program(form=_FORM, seed=463), 0, 0
+    # GEMMs of 8 outputs: a table in two, whose largest logit is negative and in the first; scales around 2**16
+    with patch("hw.program.compiler.CHUNK", 8):
+        program = _program(form=_FORM, seed=1029, vocabulary=9)
+    yield _lowered(program), 0, 2
+
+
+def _program(**fields):
+    return image(machine={"scratch_words": 256, "activation_words": 64}, **fields)[0]
+
+
+def _lowered(program):
+    """The same logits of stored scales whose exponents are on both sides of 16."""
+    for number, one in enumerate(program.program()):
+        if one.operation == "ARGMAX":
+            program = changed(program, number, "first", one["first"] - _LOWER)
+    memory = program.memory.copy()
+    for name, (word, words) in program.regions.items():
+        if name.startswith("head rows") and name.endswith("scales"):
+            size = program.machine.word_bytes
+            scales = memory[word * size : (word + words) * size].view("<u2")
+            scales[scales > 0] -= _LOWER << 11
+    return program._replace(memory=memory)
 
 
 def judge():
     """Raise an AssertionError at the first difference."""
-    for fields, position, token in _CASES:
-        program, _ = image(machine={"scratch_words": 256, "activation_words": 64}, **fields)
+    for program, position, token in _cases():
         stalls = np.random.default_rng(1).integers(0, 2, 2000)
         bench = Bench(program, 3, stalls, position=position)
         bench.golden.memory[-40:] = 0x5D  # what lies behind the context does not matter
