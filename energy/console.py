@@ -26,7 +26,7 @@ COMMANDS = {
     "bench-study": ENERGY["bench-study"],
     "bench-quant": QUANT["bench"],
     **{name: HW[name] for name in ("host", "simulate", "boards", "resources", "vector", "memory")},
-    **{name: HW[name] for name in ("disassemble", "wave", "diagram")},
+    **{name: HW[name] for name in ("machine", "disassemble", "wave", "diagram")},
     "array-options": HW["options"],
     "completion": Command(
         "print what makes a shell complete commands, options and names",

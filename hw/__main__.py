@@ -49,6 +49,11 @@ COMMANDS = {
         "hw.memory.command:add_memory",
         "--chip as4c16m16sa-7 --clock-mhz 100 --traffic all",
     ),
+    "machine": Command(
+        "measure a whole-token machine block by block on an FPGA, and its clock (minutes)",
+        "hw.synthesis.machine_command:add_machine",
+        "--array 16x16 --multipliers lut --seeds 1,2,3",
+    ),
     "disassemble": Command(
         "print a whole-token program in words, or its memory map",
         "hw.program.command:add_disassemble",

@@ -32,8 +32,10 @@ __all__ = [
     "Scanned",
     "array_of",
     "measure",
+    "program_called",
     "route",
     "synthesize",
+    "synthesize_in",
 ]
 
 _FIELDS = {
@@ -157,7 +159,7 @@ class FpgaCells(NamedTuple):
 def synthesize(design: Component, family: str = "ecp5") -> FpgaCells:
     """Cells of ``design`` after the synthesis of one of ``FAMILIES``."""
     with tempfile.TemporaryDirectory() as folder:
-        return _synthesize(design, family, Path(folder))
+        return synthesize_in(design, family, Path(folder))
 
 
 def route(
@@ -174,11 +176,11 @@ def route(
         RuntimeError: it does not fit or cannot be routed.
     """
     flow = FAMILIES[family].flow
-    command = [_program(flow.route), *flow.parts[part].split(), "--json", "top.json", "--timing-allow-fail"]
+    command = [program_called(flow.route), *flow.parts[part].split(), "--json", "top.json", "--timing-allow-fail"]
     command += ["--freq", str(flow.target_mhz), "--router", router, "--seed"]
     clocks = {}
     with tempfile.TemporaryDirectory() as folder:
-        _synthesize(Scanned(design), family, Path(folder))
+        synthesize_in(Scanned(design), family, Path(folder))
         for seed in map(str, seeds):
             done = subprocess.run(
                 [*command, seed], cwd=folder, capture_output=True, text=True, errors="replace", check=False
@@ -216,18 +218,18 @@ def measure(
     }
 
 
-def _synthesize(design: Component, family: str, folder: Path) -> FpgaCells:
-    """Run the family's synthesis in ``folder``, leaving ``top.json``."""
+def synthesize_in(design: Component, family: str, folder: Path, more: str = "") -> FpgaCells:
+    """Run the family's synthesis, with ``more`` options, in ``folder``, leaving ``top.json``."""
     (folder / "design.il").write_text(rtlil.convert(design, name="top", emit_src=False), encoding="utf-8")
     chosen = FAMILIES[family]
-    synthesis = f"{chosen.synthesis} {chosen.part_options} -top top"
+    synthesis = f"{chosen.synthesis} {chosen.part_options} {more} -top top"
     passes = ["read_rtlil design.il", *KEEP_COPIES, HIDE_FIELDS, synthesis, "write_json top.json"]
     run_yosys([*passes, "tee -q -o cells stat -json"], folder)
     found = json.loads((folder / "cells").read_text(encoding="utf-8"))["design"]["num_cells_by_type"]
     return FpgaCells(chosen, {name: count for name, count in found.items() if not name.startswith("$")})
 
 
-def _program(name: str) -> str:
+def program_called(name: str) -> str:
     """The place-and-route program, of this environment or of the system."""
     beside = str(Path(sys.executable).parent)
     for candidate in (f"yowasp-{name}", name):

@@ -1,0 +1,139 @@
+"""What the whole-token machine takes on an FPGA, block by block, and the clock that place and route reaches."""
+
+import json
+import subprocess
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from amaranth.back import rtlil
+
+from hw.gateware.whole.machine import Machine
+from hw.process.threads import usable_cpus
+from hw.program.machine import MachineConfig
+from hw.synthesis.families import FAMILIES, ROUTERS
+from hw.synthesis.resources import FpgaCells, Scanned, program_called, synthesize_in
+from hw.synthesis.yosys import HIDE_FIELDS, KEEP_COPIES, run_yosys
+
+__all__ = ["BLOCKS", "MULTIPLIERS_IN", "Block", "machine_blocks", "route_machine"]
+
+MULTIPLIERS_IN = ("dsp", "lut")
+_TABLES_OF_RAM = 4  # look-up tables of a cell of 16 x 4 bits of distributed RAM on ECP5
+
+
+class Block(NamedTuple):
+    """A block of the page, and the modules that are its: these and those inside, but for those of another block."""
+
+    name: str
+    modules: tuple[str, ...]
+
+
+BLOCKS = (
+    Block("fetch, decoding, addresses", ("",)),
+    Block("reader and loader", ("reader", "loader")),
+    Block("activation buffer", ("activations",)),
+    Block("array: lanes and trees", ("core.array",)),
+    Block("array: weight tiles", ("core.tiles",)),
+    Block("array: plane weights, accumulators, results", ("core.plane_weight", "core.accumulator")),
+    Block("array: sequencer", ("core",)),
+    Block("vector: scratch memory, operands, reducers", ("vector.datapath",)),
+    Block("vector: lanes", ("vector.datapath.lane",)),
+    Block("vector: scale unit", ("vector.scale_unit",)),
+    Block("vector: K and V writer", ("vector.kv_writer",)),
+    Block("vector: argmax", ("vector.argmax",)),
+    Block("vector: sequences, passes, rows", ("vector",)),
+)
+
+
+def machine_blocks(machine: MachineConfig, family: str, multipliers: str) -> dict[str, dict[str, float]]:
+    """Figures of each of ``BLOCKS`` of a machine synthesized block by block, without optimization across them.
+
+    ``multipliers``: ``dsp`` lets the family's multiplier blocks be used, ``lut`` does not.
+    """
+    chosen = FAMILIES[family]
+    options = _options(family, multipliers, flatten=False)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "design.il").write_text(rtlil.convert(Machine(machine), name="top", emit_src=False), "utf-8")
+        synthesis = chosen.synthesis.replace("-flatten", "")
+        passes = ["read_rtlil design.il", *KEEP_COPIES, HIDE_FIELDS, f"{synthesis} {options} -top top"]
+        run_yosys([*passes, "tee -q -o cells stat -json"], folder)
+        modules = json.loads((folder / "cells").read_text(encoding="utf-8"))["modules"]
+    sums: dict[str, dict[str, int]] = {block.name: {} for block in BLOCKS}
+    for module, found in modules.items():
+        cells = sums[_owner(module.strip("\\").removeprefix("top").lstrip("."))]
+        for kind, count in found["num_cells_by_type"].items():
+            if not kind.startswith(("$", "top.")):
+                cells[kind] = cells.get(kind, 0) + count
+    return {name: _figures(FpgaCells(chosen, cells)) for name, cells in sums.items()}
+
+
+def route_machine(
+    machine: MachineConfig, family: str, multipliers: str, part: str, seeds: list[str]
+) -> dict[str, dict[str, float]]:
+    """Clock and what was used, by placement seed, of the whole machine between two shift registers on a part.
+
+    Raises:
+        InputError: the family's nextpnr is not installed.
+        RuntimeError: it does not fit or cannot be routed.
+    """
+    flow = FAMILIES[family].flow
+    command = [program_called(flow.route), *flow.parts[part].split(), "--json", "top.json", "--timing-allow-fail"]
+    command += ["--freq", str(flow.target_mhz), "--router", ROUTERS[1]]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        synthesize_in(Scanned(Machine(machine)), family, folder, _options(family, multipliers, flatten=True))
+
+        def routed(seed: str) -> dict[str, float]:
+            report = folder / f"report{seed}.json"
+            done = subprocess.run(
+                [*command, "--seed", seed, "--report", report.name], cwd=folder, capture_output=True, text=True,
+                errors="replace", check=False,
+            )  # fmt: skip
+            if done.returncode or not report.is_file():
+                raise RuntimeError(f"nextpnr failed: {done.stderr.strip().splitlines()[-1:]}")
+            return _routed(json.loads(report.read_text(encoding="utf-8")))
+
+        with ThreadPoolExecutor(max(1, min(len(seeds), usable_cpus()))) as pool:
+            return dict(zip(seeds, pool.map(routed, seeds), strict=True))
+
+
+def _options(family: str, multipliers: str, flatten: bool) -> str:
+    """Options of the family's synthesis pass."""
+    chosen, given = FAMILIES[family], []
+    if not flatten:
+        given += [chosen.part_options, "-noflatten" if family == "ecp5" else ""]
+    if multipliers == "lut":
+        given.append("-nodsp")
+    return " ".join(option for option in given if option)
+
+
+def _owner(module: str) -> str:
+    """The block whose modules are the longest beginning of ``module``."""
+    longest = {
+        block.name: max((len(one) for one in block.modules if module.startswith(one)), default=-1) for block in BLOCKS
+    }
+    return max(longest, key=longest.__getitem__)
+
+
+def _figures(cells: FpgaCells) -> dict[str, float]:
+    rams = sum(cells.cells.get(name, 0) for name in ("TRELLIS_DPR16X4", "RAM32M", "RAM64M"))
+    return {
+        "tables": cells.tables + _TABLES_OF_RAM * rams,
+        "flip_flops": cells.flip_flops,
+        "block_rams": sum(count * cells.cells.get(name, 0) for name, count in cells.family.block_rams.items()),
+        "dsps": cells.dsps,
+    }
+
+
+def _routed(report: dict) -> dict[str, float]:
+    """What nextpnr's report says of clock and cells."""
+    used = {name: entry["used"] for name, entry in report["utilization"].items()}
+    return {
+        "mhz": round(min(clock["achieved"] for clock in report["fmax"].values()), 2),
+        "tables": used["TRELLIS_COMB"],
+        "flip_flops": used["TRELLIS_FF"],
+        "block_rams": used["DP16KD"],
+        "dsps": used.get("MULT18X18D", 0),
+    }

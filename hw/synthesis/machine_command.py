@@ -1,0 +1,170 @@
+"""``tritforge machine``: what a whole-token machine takes on an FPGA block by block, and its clock; the tables."""
+
+import json
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from rich.console import Console
+
+from hw.artifact import file_name, write_text
+from hw.config import load_array
+from hw.errors import InputError
+from hw.pages import markdown_table
+from hw.program.image import load_image
+from hw.program.machine import MachineConfig, machine_around
+from hw.synthesis.families import FAMILIES, family_called
+
+__all__ = ["MACHINES", "add_machine", "block_markdown", "routed_markdown"]
+
+MACHINES = Path("docs") / "results" / "machines"
+_MULTIPLIERS = ("dsp", "lut")
+_FIGURES = ("tables", "flip_flops", "block_rams", "dsps")
+_WORDS = {"ecp5": "LUT4", "xc7": "LUT6"}
+_SIZES = ("scratch_words", "activation_words", "row_registers")
+
+
+def add_machine(parser: ArgumentParser) -> None:
+    """Options of ``machine``."""
+    parser.add_argument("--array", help="a name, RxC, or a .yaml file (default: 16x16)")
+    parser.add_argument("--lanes", type=int, help="vector lanes (default: as few as the array needs)")
+    parser.add_argument("--scratch", type=int, metavar="WORDS", help="words of scratch memory (default: 4096)")
+    parser.add_argument(
+        "--activations", type=int, metavar="WORDS", help="words of the activation buffer (default: 1024)"
+    )
+    parser.add_argument("--program", type=Path, metavar="DIR", help="the machine of a compiled program instead")
+    parser.add_argument("--name", help="what the rows are called (default: the array's name)")
+    parser.add_argument("--family", default="ecp5", help="FPGA family: ecp5 or xc7 (default: ecp5)")
+    parser.add_argument(
+        "--multipliers", default="dsp", choices=_MULTIPLIERS, help="multiplier blocks or look-up tables (default: dsp)"
+    )
+    parser.add_argument(
+        "--seeds", default="", help="placement seeds to route the whole machine with, e.g. 1,2,3 (default: none)"
+    )
+    parser.add_argument("--part", help="the part to route on (default: the family's largest)")
+    parser.add_argument("--no-blocks", action="store_true", help="do not synthesize block by block")
+    parser.add_argument(
+        "--out", type=Path, default=MACHINES, metavar="FOLDER", help=f"result files (default: {MACHINES})"
+    )
+    parser.add_argument(
+        "--table", action="store_true", help="print the tables of the results in --out, measure nothing"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    parser.set_defaults(run=_machine)
+
+
+def _machine(options: Namespace) -> None:
+    """Measure one machine and write its file, or print the tables of what was measured."""
+    if options.table:
+        _print(options)
+        return
+    machine = _config(options)
+    if options.family not in _WORDS:
+        raise InputError(f"--family must be one of {', '.join(_WORDS)}, not {options.family!r}")
+    parts = flow.parts if (flow := family_called(options.family).flow) else {}
+    seeds = [seed.strip() for seed in options.seeds.split(",") if seed.strip()]
+    if bad := [seed for seed in seeds if not seed.isdigit()]:
+        raise InputError(f"--seeds must be numbers separated by commas, not {bad[0]!r}")
+    if seeds and not parts:
+        raise InputError(f"--seeds must be left out for {options.family}, which no open tool places and routes")
+    part = options.part or (list(parts)[-1] if parts else "")
+    if part and part not in parts:
+        raise InputError(f"--part of {options.family} must be one of {', '.join(parts)}, not {part!r}")
+    # Amaranth and Yosys are imported only by the command that elaborates.
+    from hw.synthesis.machine_blocks import machine_blocks, route_machine
+
+    name = options.name or machine.array.name
+    path = options.out / f"{file_name(name)}-{options.family}-{options.multipliers}.json"
+    result = {
+        "name": name,
+        "family": options.family,
+        "multipliers": options.multipliers,
+        "rows": machine.array.rows,
+        "cols": machine.array.cols,
+        "lanes": machine.lanes,
+        **{size: getattr(machine, size) for size in _SIZES},
+        **_before(path, machine),
+        "machine_sha256": machine.sha256,
+    }
+    with Console(stderr=True).status(f"{path.stem}: synthesis, then place and route with {len(seeds)} seeds (minutes)"):
+        if not options.no_blocks:
+            result["blocks"] = machine_blocks(machine, options.family, options.multipliers)
+        if seeds:
+            result["part"] = part
+            result["routed"] = route_machine(machine, options.family, options.multipliers, part, seeds)
+    write_text(path, json.dumps(result, indent=1) + "\n")
+    _print(options)
+
+
+def _config(options: Namespace) -> MachineConfig:
+    """The machine of a program, or around an array."""
+    sizes = {
+        "array": options.array,
+        "lanes": options.lanes,
+        "scratch": options.scratch,
+        "activations": options.activations,
+    }
+    if options.program:
+        if given := [name for name, value in sizes.items() if value is not None]:
+            raise InputError(f"--{given[0]} must be left out with --program, whose machine is measured")
+        return load_image(options.program).machine
+    fields = {"scratch_words": options.scratch, "activation_words": options.activations}
+    return machine_around(
+        load_array(options.array or "16x16"), options.lanes, **{name: n for name, n in fields.items() if n is not None}
+    )
+
+
+def _before(path: Path, machine: MachineConfig) -> dict:
+    """Blocks and clocks that an earlier run measured on the same machine."""
+    if not path.is_file():
+        return {}
+    found = json.loads(path.read_text(encoding="utf-8"))
+    same = found["machine_sha256"] == machine.sha256
+    return {key: found[key] for key in ("blocks", "part", "routed") if same and key in found}
+
+
+def _print(options: Namespace) -> None:
+    if options.json:
+        print(json.dumps(_results(options.out)))
+    else:
+        print(block_markdown(options.out), routed_markdown(options.out), sep="\n\n")
+
+
+def block_markdown(folder: Path) -> str:
+    """Markdown table of blocks: tables, flip-flops, block RAM and multipliers of every machine in ``folder``."""
+    results = [one for one in _results(folder) if "blocks" in one]
+    header, columns = ["block"], []
+    for one in results:
+        header.append(f"{_title(one)}: {_WORDS[one['family']]} / FF / block RAM / DSP")
+        columns.append(one["blocks"])
+    names = list(columns[0]) if columns else []
+    rows = [[name, *(_cell(column[name]) for column in columns)] for name in names]
+    totals = [{key: sum(block[key] for block in column.values()) for key in _FIGURES} for column in columns]
+    return markdown_table(header, [*rows, ["**all**", *(_cell(total) for total in totals)]])
+
+
+def routed_markdown(folder: Path) -> str:
+    """Markdown table of machines placed and routed as a whole."""
+    header = ["machine", "part", "LUT4", "FF", "block RAM", "DSP", "MHz by seed"]
+    rows = []
+    for one in (one for one in _results(folder) if one.get("routed")):
+        seeds = list(one["routed"].values())
+        cells = [f"{seeds[0][key]:,g}" for key in _FIGURES]
+        rows.append([_title(one), one["part"], *cells, ", ".join(f"{seed['mhz']:.1f}" for seed in seeds)])
+    return markdown_table(header, rows)
+
+
+def _title(one: dict) -> str:
+    size = f"{one['rows']} x {one['cols']}, {one['lanes']} lanes"
+    name = "" if one["name"] == f"{one['rows']}x{one['cols']}" else f"{one['name']}, "
+    return f"{name}{size}, multipliers in {'DSP' if one['multipliers'] == 'dsp' else 'LUT'}"
+
+
+def _cell(block: dict[str, float]) -> str:
+    return " / ".join(f"{block[key]:,g}" for key in _FIGURES)
+
+
+def _results(folder: Path) -> list[dict]:
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    return sorted(
+        found, key=lambda one: (one["rows"] * one["cols"], list(FAMILIES).index(one["family"]), one["multipliers"])
+    )
