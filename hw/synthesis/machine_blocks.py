@@ -16,9 +16,8 @@ from hw.synthesis.families import FAMILIES, ROUTERS
 from hw.synthesis.resources import FpgaCells, Scanned, program_called, synthesize_in
 from hw.synthesis.yosys import HIDE_FIELDS, KEEP_COPIES, run_yosys
 
-__all__ = ["BLOCKS", "MULTIPLIERS_IN", "Block", "machine_blocks", "route_machine"]
+__all__ = ["BLOCKS", "Block", "machine_blocks", "owner", "route_machine"]
 
-MULTIPLIERS_IN = ("dsp", "lut")
 _TABLES_OF_RAM = 4  # look-up tables of a cell of 16 x 4 bits of distributed RAM on ECP5
 
 
@@ -31,7 +30,7 @@ class Block(NamedTuple):
 
 BLOCKS = (
     Block("fetch, decoding, addresses", ("",)),
-    Block("reader and loader", ("reader", "loader")),
+    Block("reader, loader, unpacker of trits", ("reader", "loader", "unpacker")),
     Block("activation buffer", ("activations",)),
     Block("array: lanes and trees", ("core.array",)),
     Block("array: weight tiles", ("core.tiles",)),
@@ -62,7 +61,7 @@ def machine_blocks(machine: MachineConfig, family: str, multipliers: str) -> dic
         modules = json.loads((folder / "cells").read_text(encoding="utf-8"))["modules"]
     sums: dict[str, dict[str, int]] = {block.name: {} for block in BLOCKS}
     for module, found in modules.items():
-        cells = sums[_owner(module.strip("\\").removeprefix("top").lstrip("."))]
+        cells = sums[owner(module.strip("\\").removeprefix("top").lstrip("."))]
         for kind, count in found["num_cells_by_type"].items():
             if not kind.startswith(("$", "top.")):
                 cells[kind] = cells.get(kind, 0) + count
@@ -109,7 +108,7 @@ def _options(family: str, multipliers: str, flatten: bool) -> str:
     return " ".join(option for option in given if option)
 
 
-def _owner(module: str) -> str:
+def owner(module: str) -> str:
     """The block whose modules are the longest beginning of ``module``."""
     longest = {
         block.name: max((len(one) for one in block.modules if module.startswith(one)), default=-1) for block in BLOCKS

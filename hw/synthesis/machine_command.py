@@ -3,6 +3,7 @@
 import json
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
+from typing import get_args
 
 from rich.console import Console
 
@@ -13,6 +14,7 @@ from hw.pages import markdown_table
 from hw.program.image import load_image
 from hw.program.machine import MachineConfig, machine_around
 from hw.synthesis.families import FAMILIES, family_called
+from hw.trit import Packing
 
 __all__ = ["MACHINES", "add_machine", "block_markdown", "routed_markdown"]
 
@@ -20,7 +22,7 @@ MACHINES = Path("docs") / "results" / "machines"
 _MULTIPLIERS = ("dsp", "lut")
 _FIGURES = ("tables", "flip_flops", "block_rams", "dsps")
 _WORDS = {"ecp5": "LUT4", "xc7": "LUT6"}
-_SIZES = ("scratch_words", "activation_words", "row_registers")
+_FIELDS = ("scratch_words", "activation_words", "row_registers", "weight_packing")
 
 
 def add_machine(parser: ArgumentParser) -> None:
@@ -31,6 +33,7 @@ def add_machine(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--activations", type=int, metavar="WORDS", help="words of the activation buffer (default: 1024)"
     )
+    parser.add_argument("--weight-packing", choices=get_args(Packing), help="of weights in memory (default: 2bit)")
     parser.add_argument("--program", type=Path, metavar="DIR", help="the machine of a compiled program instead")
     parser.add_argument("--name", help="what the rows are called (default: the array's name)")
     parser.add_argument("--family", default="ecp5", help="FPGA family: ecp5 or xc7 (default: ecp5)")
@@ -81,7 +84,7 @@ def _machine(options: Namespace) -> None:
         "rows": machine.array.rows,
         "cols": machine.array.cols,
         "lanes": machine.lanes,
-        **{size: getattr(machine, size) for size in _SIZES},
+        **{size: getattr(machine, size) for size in _FIELDS},
         **_before(path, machine),
         "machine_sha256": machine.sha256,
     }
@@ -102,12 +105,17 @@ def _config(options: Namespace) -> MachineConfig:
         "lanes": options.lanes,
         "scratch": options.scratch,
         "activations": options.activations,
+        "weight-packing": options.weight_packing,
     }
     if options.program:
         if given := [name for name, value in sizes.items() if value is not None]:
             raise InputError(f"--{given[0]} must be left out with --program, whose machine is measured")
         return load_image(options.program).machine
-    fields = {"scratch_words": options.scratch, "activation_words": options.activations}
+    fields = {
+        "scratch_words": options.scratch,
+        "activation_words": options.activations,
+        "weight_packing": options.weight_packing,
+    }
     return machine_around(
         load_array(options.array or "16x16"), options.lanes, **{name: n for name, n in fields.items() if n is not None}
     )
@@ -156,7 +164,8 @@ def routed_markdown(folder: Path) -> str:
 def _title(one: dict) -> str:
     size = f"{one['rows']} x {one['cols']}, {one['lanes']} lanes"
     name = "" if one["name"] == f"{one['rows']}x{one['cols']}" else f"{one['name']}, "
-    return f"{name}{size}, multipliers in {'DSP' if one['multipliers'] == 'dsp' else 'LUT'}"
+    packing = ", five trits a byte" if one["weight_packing"] == "5in8" else ""
+    return f"{name}{size}{packing}, multipliers in {'DSP' if one['multipliers'] == 'dsp' else 'LUT'}"
 
 
 def _cell(block: dict[str, float]) -> str:

@@ -1,0 +1,99 @@
+"""Figures of the whole-token machine: every module belongs to a block, rows add up, what is wrong is refused."""
+
+import json
+import re
+from collections import Counter
+
+import pytest
+
+from hw.__main__ import main
+from hw.config import load_array
+from hw.errors import InputError
+from hw.program.machine import machine_around
+from hw.synthesis.machine_blocks import BLOCKS, owner
+from hw.synthesis.machine_command import MACHINES, block_markdown, routed_markdown
+from hw.verilog import MACHINE_NAME, machine_rtlil
+
+SMALL = machine_around(load_array("8x8"), 2, scratch_words=64, activation_words=16)
+
+
+def test_every_block_of_the_table_is_in_the_machine():
+    modules = re.findall(r"^module \\(\S+)", machine_rtlil(SMALL), re.MULTILINE)
+    owners = Counter(owner(name.removeprefix(MACHINE_NAME).lstrip(".")) for name in modules)
+    assert set(owners) == {block.name for block in BLOCKS}
+    assert owners["vector: lanes"] % SMALL.lanes == 0
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("", "fetch, decoding, addresses"),
+        ("core.array.column3.lane0", "array: lanes and trees"),
+        ("core.sequencer.load_walk", "array: sequencer"),
+        ("vector.datapath", "vector: scratch memory, operands, reducers"),
+        ("vector.datapath.lane1.inner", "vector: lanes"),
+        ("vector.rows$197", "vector: sequences, passes, rows"),
+    ],
+)
+def test_a_module_belongs_to_the_block_with_the_longest_beginning_of_its_name(module, name):
+    assert owner(module) == name
+
+
+def result(folder, **fields):
+    block = {"tables": 10, "flip_flops": 20, "block_rams": 1, "dsps": 2}
+    routed = {"mhz": 41.26, "tables": 1000, "flip_flops": 2000, "block_rams": 3, "dsps": 4}
+    one = {
+        "name": "8x8", "family": "ecp5", "multipliers": "dsp", "rows": 8, "cols": 8, "lanes": 2, "scratch_words": 64,
+        "activation_words": 16, "row_registers": 16, "weight_packing": "2bit", "machine_sha256": SMALL.sha256,
+        "blocks": {"a": block, "b": block | {"tables": 1}}, "part": "LFE5U-85F",
+        "routed": {"1": routed, "2": routed | {"mhz": 39.0}},
+    }  # fmt: skip
+    (folder / "8x8-ecp5-dsp.json").write_text(json.dumps(one | fields))
+
+
+def test_tables_are_made_of_the_result_files(tmp_path, capsys):
+    result(tmp_path)
+    assert "| **all** | 11 / 40 / 2 / 4 |" in block_markdown(tmp_path)
+    assert "| 8 x 8, 2 lanes, multipliers in DSP | LFE5U-85F | 1,000 | 2,000 | 3 | 4 | 41.3, 39.0 |" in routed_markdown(
+        tmp_path
+    )
+    main(["machine", "--table", "--out", str(tmp_path)])
+    assert "| b | 1 / 20 / 1 / 2 |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--family", "ice40"], "--family must be one of ecp5, xc7, not 'ice40'"),
+        (["--seeds", "1,x"], "--seeds must be numbers separated by commas, not 'x'"),
+        (["--family", "xc7", "--seeds", "1"], "--seeds must be left out for xc7, which no open tool places and routes"),
+        (["--part", "LFE5U-12F"], "--part of ecp5 must be one of LFE5U-25F, LFE5U-45F, LFE5U-85F, not 'LFE5U-12F'"),
+        (["--array", "8x8", "--program", "x"], "--array must be left out with --program, whose machine is measured"),
+        (["--array", "12x8"], "array '12x8': rows of a whole-token machine must be a power of two, not 12"),
+    ],
+)
+def test_bad_options_are_refused(options, message):
+    with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
+        main(["machine", *options])
+
+
+def test_committed_results_are_of_machines_that_there_are():
+    for path in sorted(MACHINES.glob("*.json")):
+        one = json.loads(path.read_text(encoding="utf-8"))
+        sizes = {name: one[name] for name in ("scratch_words", "activation_words", "row_registers", "weight_packing")}
+        machine = machine_around(load_array(f"{one['rows']}x{one['cols']}"), one["lanes"], **sizes)
+        assert machine.lanes == one["lanes"]
+        if "blocks" in one:
+            assert set(one["blocks"]) == {block.name for block in BLOCKS}
+            dsps = sum(block["dsps"] for block in one["blocks"].values())
+            assert (dsps > 0) == (one["multipliers"] == "dsp")
+
+
+@pytest.mark.slow
+def test_the_command_measures(tmp_path, capsys):
+    sizes = ["--array", "4x8", "--lanes", "2", "--scratch", "64", "--activations", "16"]
+    main(["machine", *sizes, "--out", str(tmp_path), "--json"])
+    (one,) = json.loads(capsys.readouterr().out)
+    lanes, array = one["blocks"]["vector: lanes"], one["blocks"]["array: lanes and trees"]
+    assert (lanes["dsps"], array["dsps"]) == (8, 0)  # two products of 24 x 17 bits a lane, each two 18 x 18
+    assert (tmp_path / "4x8-ecp5-dsp.json").is_file()
