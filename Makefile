@@ -20,7 +20,7 @@ words = $(foreach name,$(options),$(if $(value $(name)),$(call quoted,$(name)=$(
 plain = $(if $(options),$(error $(firstword $(options)) is no option of make $@, which takes $(or $(1),none)))
 
 .DEFAULT_GOAL := help
-.PHONY: help sim quant verilog bitstream gates whatif compare explore notebook claims demo list table run integer kv vocabulary rewrite export check-export task swap results budget workload replay mappings dram \
+.PHONY: help sim quant verilog bitstream gates whatif compare explore notebook claims demo list table run integer kv evaluate vocabulary rewrite export check-export task swap results budget workload replay mappings dram \
   references bench bench-study bench-quant host simulate boards resources vector disassemble wave diagram array-options completion docs docs-site \
   test test-fast test-slow test-rtl test-nojit test-bounds fuzz mutate lint sbom clean
 
@@ -80,6 +80,9 @@ program: $(VENV)/.quant ## MODEL as the image that the whole-token machine runs:
 	@$(TRITFORGE) $@ $(words)
 
 kv: $(VENV)/.quant ## MODEL over formats of K and V (KV='digits:4 kivi:2'), its own weights and RUNS: perplexity, worst head
+	@$(TRITFORGE) $@ $(words)
+
+evaluate: $(VENV)/.eval ## SOURCE, a model or a finished run, on TASKS with SHOTS examples and on texts TEXT, through lm-eval
 	@$(TRITFORGE) $@ $(words)
 
 vocabulary: $(VENV)/.quant ## embedding and head of MODEL in DIGITS ternary digits (ROLES), trained beside a float body: perplexity, bits
@@ -258,6 +261,10 @@ $(VENV)/.notebook: $(VENV)/.core
 $(VENV)/.runtimes: $(VENV)/.quant
 	@echo "installing llama.cpp (once)" >&2
 	@$(PIP) -e '.[runtimes]' && touch $@
+
+$(VENV)/.eval: $(VENV)/.quant
+	@echo "installing lm-eval (once)" >&2
+	@$(PIP) -e '.[quant,eval]' && touch $@
 
 $(VENV)/.studies: $(VENV)/.core
 	@echo "installing pyarrow (once)" >&2

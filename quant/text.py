@@ -8,9 +8,11 @@ from typing import NamedTuple
 
 from hw.errors import InputError
 
-__all__ = ["NamedText", "calibration_text", "evaluation_text", "read_text"]
+__all__ = ["NamedText", "calibration_text", "evaluation_text", "last_word_passages", "read_text"]
 
 _TITLE = re.compile(r"^ = [^=].* = $", re.MULTILINE)  # WikiText's article headings
+_SENTENCE_END = re.compile(r"(?<=[a-z])[.!?](?=[\"')\]]*\s)")
+_CHARACTERS_PER_WORD = 12  # more than any text has on average, so that a slice holds the words wanted
 
 
 class NamedText(NamedTuple):
@@ -60,3 +62,28 @@ def calibration_text(path: Path | None) -> NamedText:
 
 def _topics(parity: int) -> str:
     return "\n\n".join(topics[name] for name in sorted(topics)[parity::2])
+
+
+def last_word_passages(text: str, count: int, context_words: int, fewer: bool = False) -> list[tuple[str, str]]:
+    """``count`` passages, spread evenly over ``text``: the words before a sentence's last one, and that word.
+
+    ``fewer``: take as many as there are where there are not ``count``.
+
+    Raises:
+        InputError: a text with fewer such sentences, or with none.
+    """
+    usable = [
+        end
+        for end in (match.start() for match in _SENTENCE_END.finditer(text))
+        if len(text[:end][-_CHARACTERS_PER_WORD * context_words :].split()) > context_words + 1
+    ]
+    count = min(count, max(1, len(usable))) if fewer else count
+    if len(usable) < count:
+        raise InputError(
+            f"text for last words must hold {count} sentences after {context_words} words, not {len(usable)}"
+        )
+    found = []
+    for end in (usable[number * len(usable) // count] for number in range(count)):
+        words = text[max(0, end - _CHARACTERS_PER_WORD * context_words) : end].split()[-context_words - 1 :]
+        found.append((" ".join(words[:-1]), words[-1]))
+    return found

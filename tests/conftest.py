@@ -32,6 +32,7 @@ _LONG = (
     ),
     *("hw/arithmetic/test_adders.py", "hw/test_verilog.py"),
     *(
+        "quant/evaluation",
         "quant/exports",
         "quant/llama",
         "quant/methods",

@@ -8,10 +8,10 @@ from quant.llama.blocks import LoadedModel
 from quant.llama.loading import load_model
 from quant.manifest import Manifest, is_of_manifest, read_manifest
 from quant.quantizer import apply_checkpoint
-from quant.source import located, resolve
+from quant.source import Source, located, resolve
 from quant.weights.checkpoint import Checkpoint
 
-__all__ = ["Finished", "open_finished", "refuse_biases"]
+__all__ = ["Finished", "FoundRun", "find_run", "open_finished", "refuse_biases"]
 
 
 class Finished(NamedTuple):
@@ -20,6 +20,15 @@ class Finished(NamedTuple):
     loaded: LoadedModel
     checkpoint: Checkpoint
     manifest: Manifest
+
+
+class FoundRun(NamedTuple):
+    """A run's files, nothing of them loaded; ``source``: the model that was quantized."""
+
+    folder: Path
+    manifest: Manifest
+    checkpoint: Checkpoint
+    source: Source
 
 
 def refuse_biases(checkpoint: Checkpoint, what: str) -> None:
@@ -35,8 +44,8 @@ def refuse_biases(checkpoint: Checkpoint, what: str) -> None:
         )
 
 
-def open_finished(run: Path, model: str | None = None) -> Finished:
-    """Load what a run left in its folder, and the model that it quantized, for embedding, head and tokenizer.
+def find_run(run: Path, model: str | None = None) -> FoundRun:
+    """What a run left in its folder, and the model that it quantized, for embedding, head and tokenizer.
 
     ``run``: the folder, or its ``ternary.safetensors``; ``model``: where the model is, if not where the run found it.
 
@@ -65,7 +74,17 @@ def open_finished(run: Path, model: str | None = None) -> Finished:
             f"model {named!r}: its weights are not those that {folder} was quantized from; give those with --model, or "
             "quantize again"
         )
-    refuse_biases(checkpoint, str(folder))
-    loaded = load_model(source, streamed=False)
-    apply_checkpoint(loaded, checkpoint)
-    return Finished(loaded, checkpoint, manifest)
+    return FoundRun(folder, manifest, checkpoint, source)
+
+
+def open_finished(run: Path, model: str | None = None) -> Finished:
+    """Load a run's model with its weights in place, on the CPU; arguments as of ``find_run``.
+
+    Raises:
+        InputError: what ``find_run`` refuses, or linears with constants of their own.
+    """
+    found = find_run(run, model)
+    refuse_biases(found.checkpoint, str(found.folder))
+    loaded = load_model(found.source, streamed=False)
+    apply_checkpoint(loaded, found.checkpoint)
+    return Finished(loaded, found.checkpoint, found.manifest)

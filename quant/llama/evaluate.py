@@ -1,7 +1,6 @@
 """Perplexity over non-overlapping windows, and LAMBADA-style accuracy on the last words of sentences."""
 
 import math
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,14 +12,13 @@ from hw.errors import InputError
 from hw.progress import CountReport
 from quant.llama.blocks import Tokenizer, logits_of
 from quant.llama.forward import hidden_states
+from quant.text import last_word_passages
 
 __all__ = ["LastWord", "last_word_accuracy", "last_words", "perplexity", "window_losses"]
 
-_SENTENCE_END = re.compile(r"(?<=[a-z])[.!?](?=[\"')\]]*\s)")
 _TOKENS_PER_PASS = 4096
 _PASSAGES_PER_PASS = 20
 _LARGEST_MEAN_LOSS = 700.0  # nats; the exponential of a little more is no double
-_CHARACTERS_PER_WORD = 12  # more than any text has on average, so that a slice holds the words wanted
 
 
 class LastWord(NamedTuple):
@@ -75,20 +73,9 @@ def last_words(tokenizer: Tokenizer, text: str, passages: int, context_words: in
     Raises:
         InputError: a text with fewer such sentences.
     """
-    ends = [match.start() for match in _SENTENCE_END.finditer(text)]
-    usable = [
-        end for end in ends if len(text[:end][-_CHARACTERS_PER_WORD * context_words :].split()) > context_words + 1
-    ]
-    if len(usable) < passages:
-        raise InputError(
-            f"text for last words must hold {passages} sentences after {context_words} words, not {len(usable)}"
-        )
-    chosen = [usable[i * len(usable) // passages] for i in range(passages)]
     found = []
-    for end in chosen:
-        words = text[max(0, end - _CHARACTERS_PER_WORD * context_words) : end].split()[-context_words - 1 :]
-        before = tokenizer.encode(" ".join(words[:-1]))
-        whole = tokenizer.encode(" ".join(words))
+    for context, word in last_word_passages(text, passages, context_words):
+        before, whole = tokenizer.encode(context), tokenizer.encode(f"{context} {word}")
         if whole[: len(before)] == before and len(whole) > len(before):
             found.append(LastWord(whole, len(whole) - len(before)))
     return found
