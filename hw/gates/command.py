@@ -65,6 +65,9 @@ def add_gates(parser: ArgumentParser) -> None:
         "--vector", action="store_true", help="measure the vector unit's blocks: area, timing, energy of an element"
     )
     parser.add_argument(
+        "--machine", action="store_true", help="measure the logic of the whole-token machine around the array, by block"
+    )
+    parser.add_argument(
         "--wires", action="store_true", help="measure what wires and clock distribution add to a placed block"
     )
     parser.add_argument("--document", action="store_true", help="write docs/gates.md from the committed tables")
@@ -98,13 +101,15 @@ def gates(options: Namespace) -> None:
         library = load_library(options.lib, CACHE / "libraries")
         if options.vector:
             rows = _vector(options, library, say)
+        elif options.machine:
+            rows = _machine(options, library, say)
         elif options.wires:
             rows = _wires(options, library, say)
         elif options.cross_check:
             rows = _cross_check(options, library, say)
         else:
             rows = (_table if options.table else _array)(options, library, say)
-    if options.json or options.cross_check or options.wires:
+    if options.json or options.cross_check or options.wires or options.machine:
         print(json.dumps(rows))
     elif options.vector:
         _print_blocks(rows, library)
@@ -144,6 +149,18 @@ def _vector(options: Namespace, library: Library, say: Callable[[str], None]) ->
 
     path = (options.results or RESULTS) / f"vector-{short_name(library.name)}.json"
     return run_vector_table(library, path, CACHE / "netlists", show)
+
+
+def _machine(options: Namespace, library: Library, say: Callable[[str], None]) -> list[dict]:
+    from hw.gates.machine_blocks import run_machine_blocks
+    from hw.gates.table import RESULTS
+    from hw.program.machine import machine_around
+
+    def show(text: str, done: int, total: int) -> None:
+        say(f"{text}, {done} of {total}")
+
+    path = (options.results or RESULTS) / f"machine-{short_name(library.name)}.json"
+    return run_machine_blocks(machine_around(load_array(options.array)), library, path, CACHE / "netlists", show)
 
 
 def _wires(options: Namespace, library: Library, say: Callable[[str], None]) -> list[dict]:
