@@ -61,25 +61,24 @@ class ArrayConfig(Record):
 
     file_schema: ClassVar[str | None] = "tritforge.array.1"
 
-    name: str
-    description: str = ""
-    organisation: OrganisationName = "tree"
-    mac: Mac = "ternary"
-    rows: Annotated[int, Field(ge=1, le=_MAX_DIMENSION)]
-    cols: Annotated[int, Field(ge=1, le=_MAX_DIMENSION)]
-    packing: Packing = "2bit"
-    weight_bus_bits: Annotated[int, Field(ge=8, le=_MAX_BUS_BITS, multiple_of=8)] = 256
-    accumulator_bits: Annotated[int, Field(ge=9, le=48)] = 24
+    name: str  # under which tables, folders and messages show it
+    description: str = ""  # a sentence on what the array is for
+    organisation: OrganisationName = "tree"  # tree: weights rest, adder trees; systolic: outputs rest
+    mac: Mac = "ternary"  # formats of weights and activations, and the arithmetic of a lane
+    rows: Annotated[int, Field(ge=1, le=_MAX_DIMENSION)]  # lanes of a column, along K
+    cols: Annotated[int, Field(ge=1, le=_MAX_DIMENSION)]  # columns, each an output along N
+    packing: Packing = "2bit"  # of trits in memory and on the bus: 2 bits each, or five in a byte
+    weight_bus_bits: Annotated[int, Field(ge=8, le=_MAX_BUS_BITS, multiple_of=8)] = 256  # of weights per cycle
+    accumulator_bits: Annotated[int, Field(ge=9, le=48)] = 24  # of a sum over all tiles, two's complement
     token_tile: Positive = 64  # depth of the accumulator buffer
     chain_lanes: Positive = 1  # lanes that add in turn, one register each, before the tree; 1 = none
     adders_per_register: Positive = 2  # tree levels between pipeline registers
-    clock_hz: Annotated[float, Field(gt=0)] = 1e9
-    activation_buffer_bytes: Positive = 256 * 1024
-    weight_buffer_bytes: Positive = 256 * 1024
-    # Cell type of each buffer; auto: that of least leakage whose macros keep up with the clock
-    weight_cells: SramCells = "auto"
-    activation_cells: SramCells = "auto"
-    accumulator_cells: SramCells = "auto"
+    clock_hz: Annotated[float, Field(gt=0)] = 1e9  # of the array, its buffers and the vector unit
+    activation_buffer_bytes: Positive = 256 * 1024  # SRAM for int8 activations
+    weight_buffer_bytes: Positive = 256 * 1024  # SRAM for weights on their way from memory: two tiles or more
+    weight_cells: SramCells = "auto"  # cell type of the weight buffer; auto: least leakage that keeps up with the clock
+    activation_cells: SramCells = "auto"  # the same of the activation buffer
+    accumulator_cells: SramCells = "auto"  # the same of the accumulators
     planes: Annotated[int, Field(ge=1, le=MAX_PLANES)] = 1  # most ternary planes that one GEMM may add up
     digits: bool = False  # plane p of a GEMM may weigh 3**p: balanced-ternary digits, such as those of K and V
     lane_loading: bool = False  # weight tiles may stream lane by lane, as V is stored, and not only column by column

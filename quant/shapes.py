@@ -72,38 +72,38 @@ class ModelShape(Record):
 
     file_schema: ClassVar[str | None] = "tritforge.model.1"
 
-    name: str
+    name: str  # under which tables, folders and messages show it
     source: str  # where the dimensions were read
-    hidden_size: Positive
-    intermediate_size: Positive
-    layers: Annotated[int, Field(ge=1, le=MOST_LAYERS)]
-    heads: Positive
-    kv_heads: Positive
-    head_dim: Positive
-    vocab_size: Positive
-    max_positions: Positive
-    tie_embeddings: bool = False
-    qkv_bias: bool = False
-    o_bias: bool = False
-    mlp_bias: bool = False
+    hidden_size: Positive  # width of the residual stream
+    intermediate_size: Positive  # width of the MLP between its projections
+    layers: Annotated[int, Field(ge=1, le=MOST_LAYERS)]  # decoder layers
+    heads: Positive  # of queries, per layer
+    kv_heads: Positive  # of K and V, per layer; fewer than heads: grouped queries
+    head_dim: Positive  # width of each head
+    vocab_size: Positive  # rows of the embedding and of the head
+    max_positions: Positive  # longest context, in tokens
+    tie_embeddings: bool = False  # the head is the embedding's table
+    qkv_bias: bool = False  # q_proj, k_proj and v_proj add a bias
+    o_bias: bool = False  # o_proj adds a bias
+    mlp_bias: bool = False  # the projections of the MLP add a bias
     sub_norms: bool = False  # BitNet b1.58: extra RMSNorm before o_proj and before down_proj
     pre_norms: bool = True  # RMSNorm before attention and before the MLP
     post_norms: bool = False  # RMSNorm of what attention and the MLP add to the residual stream (Gemma, OLMo 2)
     query_key_norm: Literal["head", "width"] | None = None  # RMSNorm of each head (Qwen3), or of all together (OLMo 2)
     activation: Literal["silu", "relu2", "gelu"] = "silu"  # gelu: the tanh form
-    rope_theta: Annotated[float, Field(gt=0)] = 10000.0
+    rope_theta: Annotated[float, Field(gt=0)] = 10000.0  # base of the rotary positions' frequencies
     rope_scaling: str | None = None  # how its frequencies are scaled, such as llama3 or yarn; no count depends on it
     rotary_dim: Positive | None = None  # of each head; None: head_dim
-    layers_without_rope: tuple[Layer, ...] = ()
-    rms_norm_eps: Annotated[float, Field(gt=0)] = 1e-5
-    sliding_window: Positive | None = None
+    layers_without_rope: tuple[Layer, ...] = ()  # numbers of layers whose queries and keys are not turned
+    rms_norm_eps: Annotated[float, Field(gt=0)] = 1e-5  # added to the mean square in every RMSNorm
+    sliding_window: Positive | None = None  # tokens that attention sees; None: all before
     windowed_layers: tuple[Layer, ...] | None = None  # whose attention has the sliding window; None: all
     attention_softcap: bool = False  # scores pass c tanh(x / c)
-    logit_softcap: bool = False
+    logit_softcap: bool = False  # logits pass c tanh(x / c)
     scaled: tuple[Literal["embedding", "residual", "logits"], ...] = ()  # multiplied by a constant of the model
-    experts: Experts | None = None
+    experts: Experts | None = None  # a mixture in place of each layer's MLP; None: one MLP
     parameters: Annotated[int, Field(ge=1)] | None = None  # the published count, where one is; a test reproduces it
-    parameters_source: str | None = None
+    parameters_source: str | None = None  # where the count is published
 
     @model_validator(mode="after")
     def _consistent(self) -> "ModelShape":

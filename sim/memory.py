@@ -23,19 +23,19 @@ class MemoryConfig(Record):
 
     file_schema: ClassVar[str | None] = "tritforge.memory.1"
 
-    name: str
-    source: str
+    name: str  # under which tables, folders and messages show it
+    source: str  # data sheet or standard of pins and capacity
     standard: str  # key of the DRAM energy table, e.g. "DDR4", "LPDDR5", "HBM2"
-    channels: Channels
-    peak_bytes_per_s: Annotated[float, Field(gt=0)]
+    channels: Channels  # that work beside each other, each with its own pins
+    peak_bytes_per_s: Annotated[float, Field(gt=0)]  # of one channel's pins
     channel_bytes: Annotated[int, Field(ge=1)] | None = (
         None  # capacity of one channel; None: not known, never too small
     )
-    capacity_source: str = ""
+    capacity_source: str = ""  # where the capacity was read, if elsewhere
     sequential_efficiency: Annotated[float, Field(gt=0, le=1)]  # share of peak that a long sequential stream reaches
-    efficiency_source: str
+    efficiency_source: str  # what measured the share, or that it is assumed
     write_cost: Annotated[float, Field(ge=1)] = 1.0  # time of a written byte over a read one's, with turnarounds
-    burst_bytes: Annotated[int, Field(ge=1)] = 64
+    burst_bytes: Annotated[int, Field(ge=1)] = 64  # least that one access moves
     latency_s: Annotated[float, Field(ge=0)] = 60e-9  # first word of an idle memory
     dram: DramChannel | None = None  # banks and timing behind the efficiency
 

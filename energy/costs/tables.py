@@ -145,16 +145,16 @@ class OpTable(Record):
 
     file_schema: ClassVar[str | None] = "tritforge.costs.1"
 
-    name: str
-    kind: Kind
-    node_nm: float
-    source: str
-    note: str
-    ops_pj: dict[OperatorName, Operator]
-    spread: Spread
-    sram: SramChoice
-    logic_leakage_share: Share
-    area: AreaChoice | None = None
+    name: str  # under which tables and messages show it
+    kind: Kind  # of the operators' energies as a whole
+    node_nm: float  # process node, nm
+    source: str  # paper or report of the energies
+    note: str  # what the energies leave out
+    ops_pj: dict[OperatorName, Operator]  # operator -> energy of one operation in pJ, and its kind
+    spread: Spread  # factors from typical energies to low and high ones
+    sram: SramChoice  # the SRAM tables that go with the operators, and factors to this node
+    logic_leakage_share: Share  # leakage of logic over its dynamic power at full use
+    area: AreaChoice | None = None  # the cell library whose areas stand in; None: areas are not known
 
     def op(self, name: OperatorName) -> Cost:
         """Energy of one operator, J."""

@@ -6,7 +6,9 @@ import io
 import textwrap
 import tokenize
 
+from energy.costs.tables import OpTable
 from energy.job import Job, Rivals
+from energy.study.document import Study
 from energy.study.setting import StudyJob
 from hw.config import ArrayConfig
 from hw.document import Record
@@ -28,6 +30,8 @@ SCHEMAS: dict[str, tuple[type[Record], ...]] = {
     "host": (Host,),
     "job": (Job, Rivals, WorkloadJob),
     "quant-job": (QuantJob,),
+    "costs": (OpTable,),
+    "study": (Study,),
     "study-base": (StudyJob,),
 }
 

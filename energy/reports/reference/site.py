@@ -25,7 +25,9 @@ _DOCUMENTS = {
     "host": "The host beside the array: `--host FILE.yaml`",
     "job": "Jobs: `--job FILE.yaml`, and options of `tritforge sim`",
     "quant-job": "Quantization: in job files, and options of `tritforge quant`",
-    "study-base": "Bases and axes of studies, beside a job's fields; the rest of a study is in [studies](studies.md)",
+    "costs": "Costs: `energy/tech/*.yaml`, `--costs FILE.yaml`; [energy](energy.md) says what each table gives",
+    "study": "Studies: `energy/studies/*.yaml`, `--study FILE.yaml`; how they are written is in [studies](studies.md)",
+    "study-base": "Bases and axes of studies, beside a job's fields",
 }
 
 

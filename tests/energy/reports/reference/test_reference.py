@@ -31,9 +31,16 @@ def test_every_field_has_a_row(name):
             assert field in rows or name == "study-base"
 
 
+@pytest.mark.parametrize("name", list(SCHEMAS))
+def test_every_field_says_what_it_means(name):
+    rows = re.findall(r"^\| `(\w+)` \|.*\|(.*)\|$", fields_table(name), re.MULTILINE)
+    assert rows
+    assert [field for field, about in rows if len(about.strip()) < 8] == []
+
+
 def test_kinds_bounds_defaults_and_comments():
     text = fields_table("array")
-    assert "| `rows` | integer from 1 to 1024 | must be given |" in text
-    assert "| `packing` | one of `2bit`, `5in8` | `2bit` |" in text
+    assert "| `rows` | integer from 1 to 1024 | must be given | lanes of a column, along K |" in text
+    assert "| `packing` | one of `2bit`, `5in8` | `2bit` | of trits in memory and on the bus: 2 bits each" in text
     assert "| `token_tile` | integer from 1 | `64` | depth of the accumulator buffer |" in text
     assert "| `zero_fraction` | number from 0 below 1 |  | share of zeros among the trits" in fields_table("job")
