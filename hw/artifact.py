@@ -19,6 +19,7 @@ from hw.errors import InputError
 __all__ = [
     "atomic_folder",
     "atomic_path",
+    "check_file",
     "file_name",
     "one_at_a_time",
     "read_artifact",
@@ -99,6 +100,19 @@ def atomic_path(path: Path) -> Iterator[Path]:
         if told := _failed_write(error, path):
             raise told from None
         raise
+
+
+def check_file(path: Path) -> None:
+    """Refuse what ``atomic_path`` could not write, before the work whose result it is to hold. Nothing is made.
+
+    Raises:
+        InputError: a folder has the name, or what it would lie in is no folder that can be written in.
+    """
+    if path.is_dir():
+        raise InputError(f"{path}: must be a file, not a folder")
+    folder = next(one for one in path.absolute().parents if one.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"{path}: {folder} must be a folder that can be written in; give another file")
 
 
 def _failed_write(error: BaseException, path: Path) -> OSError | None:

@@ -223,17 +223,18 @@ def recorded_from(folder: Path) -> tuple[str, str]:
 
 
 def read_recording(folder: Path) -> Recording:
-    """Read the two files of a recording.
+    """Read the two files of a recording: of a folder, or of the header that is given, whose name may be another.
 
     Raises:
         InputError: a missing, damaged or mismatching file.
     """
-    folder = Path(folder)
-    header = read_record(folder / "recording.json", _SCHEMA, _VERSION, _Header, _REMEDY)
-    path = folder / "recording.safetensors"
+    source = Path(folder)
+    header_file = source if source.is_file() else source / "recording.json"
+    header = read_record(header_file, _SCHEMA, _VERSION, _Header, _REMEDY)
+    path = header_file.with_suffix(".safetensors")
     try:
         if sha256_file(path) != header.tensors_sha256:
-            raise InputError(f"{path}: does not belong to recording.json beside it; {_REMEDY}")
+            raise InputError(f"{path}: does not belong to {header_file.name} beside it; {_REMEDY}")
         tensors = load_file(path)
     except (OSError, SafetensorError, KeyError, TypeError, AttributeError) as error:  # or a type that NumPy lacks
         reason = " ".join(str(error).split())

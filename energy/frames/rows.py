@@ -99,7 +99,7 @@ def _points(files: Sequence[Path]) -> list[dict]:
 
 def _recording(files: Sequence[Path]) -> list[dict]:
     (path,) = files
-    return recording_rows(read_recording(path.parent))
+    return recording_rows(read_recording(path))
 
 
 _READERS: dict[Kind, Callable[[Sequence[Path]], list[dict]]] = {

@@ -3,10 +3,17 @@
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from hw.artifact import check_file
 from hw.document import validate_document
 from hw.fields import add_fields, given_fields
 from hw.progress import stage_bars
-from quant.exports.agreement_table import AGREEMENT_FILE, Agreements, add_agreement, agreement_markdown
+from quant.exports.agreement_table import (
+    AGREEMENT_FILE,
+    Agreements,
+    add_agreement,
+    agreement_markdown,
+    read_agreements,
+)
 from quant.exports.job import FORMATS, ExportJob
 from quant.text import evaluation_text
 
@@ -50,6 +57,10 @@ def _check_export(options: Namespace) -> None:
     from quant.exports.agreement import measure_agreement  # imports torch
 
     text = evaluation_text(options.text)
+    if options.add:
+        check_file(AGREEMENT_FILE)
+        if AGREEMENT_FILE.is_file():
+            read_agreements(AGREEMENT_FILE)  # refused before anything is measured
     with stage_bars() as report:
         row = measure_agreement(options.checkpoint, options.format, options.model, text, report)
     if options.add:

@@ -38,7 +38,10 @@ def _task(options: Namespace) -> None:
     if options.json:
         print(done.model_dump_json(indent=1))
         return
-    print(f"tuned on {done.windows} windows of {done.length} tokens, last loss {done.loss:.3f} nats per token")
+    if done.loss is None:
+        print("nothing was tuned, in no epochs: every factor is 1")
+    else:
+        print(f"tuned on {done.windows} windows of {done.length} tokens, last loss {done.loss:.3f} nats per token")
     print(f"wrote {done.file}: {done.rows} rows, {done.swapped_bytes / 1e3:.0f} kB to swap")
     print(f"next: tritforge swap {job.checkpoint} {done.file} --out FOLDER")
 

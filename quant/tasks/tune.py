@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hw.artifact import sha256_json
+from hw.artifact import check_file, sha256_json
 from hw.document import Record
 from hw.errors import InputError
 from hw.progress import StageReport
@@ -35,7 +35,7 @@ class Task(Record):
     rows: int
     windows: int
     length: int
-    loss: float  # of the last step, in nats per token
+    loss: float | None  # of the last step, in nats per token; None: nothing was tuned
 
 
 class RowFactors(NamedTuple):
@@ -62,8 +62,10 @@ def make_task(job: TaskJob, progress: StageReport) -> Task:
     """Tune the rows of a run and write their factors; a killed call goes on from its last snapshot, to the same bits.
 
     Raises:
-        InputError: no finished run, one whose rows share a scale, too short a text, a loss that is not finite.
+        InputError: no finished run, one whose rows share a scale, too short a text, a loss that is not finite, an
+            output that cannot be written, out of memory.
     """
+    check_file(job.out)
     device = usable_device(job.device)
     text = read_text(job.calib)
     finished = open_finished(job.checkpoint, job.model)
@@ -92,12 +94,19 @@ def make_task(job: TaskJob, progress: StageReport) -> Task:
     key = sha256_json({"job": job.model_dump(mode="json"), "text": text.sha256, "run": run})
     snapshot = job.out.with_name(f".{job.out.name}.{key[:12]}.pt")
     report = partial(progress, "tune")
-    loss = tune(loaded, student, trained, windows.to(device), options, job.seed, report, snapshot)
+    try:
+        loss = tune(loaded, student, trained, windows.to(device), options, job.seed, report, snapshot)
+    except torch.OutOfMemoryError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"{job.checkpoint}: out of memory on {job.device} ({reason}); give fewer --tokens-per-step, or a shorter "
+            "--length"
+        ) from None
     factors = {place: one.factors().detach().half().flatten().cpu().numpy() for place, one in places}
     vector = TaskVector(factors, run, f"{text.name} ({text.sha256[:12]})")
     write_task(job.out, vector)
     snapshot.unlink(missing_ok=True)
     return Task(
         file=str(job.out), swapped_bytes=vector.swapped_bytes, file_bytes=job.out.stat().st_size,
-        rows=vector.swapped_bytes // 2, windows=len(windows), length=length, loss=loss,
+        rows=vector.swapped_bytes // 2, windows=len(windows), length=length, loss=loss if job.epochs else None,
     )  # fmt: skip

@@ -59,18 +59,19 @@ def read_task(path: Path, checkpoint: Checkpoint, run: str) -> TaskVector:
     try:
         with safe_open(path, framework="numpy") as file:
             facts = json.loads((file.metadata() or {})[_KEY])
+            its_run, text = str(facts["run"]), str(facts["text"])
+            if its_run != run:  # whose linears may well be others
+                ours = f"{checkpoint.path} ({run[:12]})"
+                raise InputError(f"{path}: must be a task of {ours}, not of the run {its_run[:12]}; {_REMEDY}")
             found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is no mapping)
-        vector = TaskVector(_factors(found, checkpoint), str(facts["run"]), str(facts["text"]))
+        return TaskVector(_factors(found, checkpoint), its_run, text)
+    except InputError:
+        raise
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; {_REMEDY}") from None
     except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: must be a whole task vector ({reason}); {_REMEDY}") from None
-    if vector.run != run:
-        raise InputError(
-            f"{path}: must be a task of {checkpoint.path} ({run[:12]}), not of the run {vector.run[:12]}; {_REMEDY}"
-        )
-    return vector
 
 
 def scaled(solution: "LinearSolution", factor: np.ndarray) -> "LinearSolution":

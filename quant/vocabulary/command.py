@@ -5,6 +5,7 @@ import logging
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from hw.artifact import check_file
 from hw.document import validate_document
 from hw.fields import add_fields, given_fields
 from hw.progress import stage_bars
@@ -32,8 +33,10 @@ def _vocabulary(options: Namespace) -> None:
     job = validate_document(fields, TableJob, "options")
     if options.verbose:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    if options.add is not None and options.add.is_file():
-        read_table_results(options.add)  # refused before anything is trained
+    if options.add is not None:
+        check_file(options.add)
+        if options.add.is_file():
+            read_table_results(options.add)  # refused before anything is trained
     from quant.vocabulary.train import make_tables  # imports torch
 
     with stage_bars() as progress:

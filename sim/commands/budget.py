@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hw.errors import InputError
 from hw.program.image import load_image
+from sim.token.memory import check_memory
 
 __all__ = ["add_budget"]
 
@@ -38,12 +39,9 @@ def _budget(options: Namespace) -> None:
     context = image.header.context
     if not 0 <= options.position < context:
         raise InputError(f"--position must be 0 to {context - 1}, as K and V have room for, not {options.position}")
-    if options.latency < 1:
-        raise InputError(f"--latency must be at least 1 edge, not {options.latency}")
     if not 1 <= options.word_edges <= 64:
         raise InputError(f"--word-edges must be 1 to 64, not {options.word_edges}")
-    if not options.mhz > 0:
-        raise InputError(f"--mhz must be above 0, not {options.mhz:g}")
+    check_memory(options.latency, options.mhz)
     stalls = bytes([1] + [0] * (options.word_edges - 1))
     budget = budget_of([TokenCycles(image, options.latency, stalls, options.position).step()])
     if options.json:

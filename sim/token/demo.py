@@ -9,13 +9,15 @@ from argparse import Namespace
 from collections.abc import Sequence
 from functools import partial
 
+from hw.artifact import check_file
 from hw.config import load_array
 from hw.errors import InputError
 from hw.program.machine import machine_around
 from hw.progress import stage_bars
 from sim.token.budget import budget_lines, budget_of
 from sim.token.cycles import InstructionCycles, TokenCycles
-from sim.token.results import BudgetRecord, add_budget_row
+from sim.token.memory import check_memory
+from sim.token.results import BudgetRecord, add_budget_row, read_budget_results
 
 __all__ = ["demo_whole"]
 
@@ -31,10 +33,11 @@ def demo_whole(options: Namespace) -> None:
     """
     if options.tokens < 1:
         raise InputError(f"tokens must be at least 1, not {options.tokens}")
-    if options.latency < 1:
-        raise InputError(f"latency must be at least 1 edge, not {options.latency}")
-    if not options.mhz > 0:
-        raise InputError(f"--mhz must be above 0, not {options.mhz:g}")
+    check_memory(options.latency, options.mhz)
+    if options.add:
+        check_file(options.add)
+        if options.add.is_file():
+            read_budget_results(options.add)  # refused before anything is compiled
     machine = machine_around(load_array(options.array), options.lanes, weight_packing=options.weight_packing)
     from rich.console import Console
 

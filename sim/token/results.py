@@ -6,7 +6,14 @@ from hw.artifact import write_artifact
 from hw.document import Record, read_record
 from hw.pages import markdown_table
 
-__all__ = ["BUDGET_RESULTS", "MACHINE_TABLES", "BudgetRecord", "add_budget_row", "budget_markdown"]
+__all__ = [
+    "BUDGET_RESULTS",
+    "MACHINE_TABLES",
+    "BudgetRecord",
+    "add_budget_row",
+    "budget_markdown",
+    "read_budget_results",
+]
 
 BUDGET_RESULTS = Path("docs") / "results" / "token-machine.json"
 
@@ -51,7 +58,7 @@ class BudgetResults(Record):
 
 def add_budget_row(path: Path, row: BudgetRecord) -> None:
     """Add a row, in the place of one of the same model, machine and memory."""
-    rows = _read(path).rows if path.is_file() else ()
+    rows = read_budget_results(path).rows if path.is_file() else ()
     kept = [one for one in rows if one.key != row.key]
     body = BudgetResults(rows=tuple(sorted([*kept, row], key=lambda one: one.key))).model_dump(mode="json")
     write_artifact(path, _SCHEMA, _VERSION, body, {})
@@ -61,7 +68,7 @@ def budget_markdown(path: Path) -> str:
     """The rows as a Markdown table; shares are of a token's cycles."""
     header = ("model, trits", "machine", "tokens", "equal instructions", "cycles per token", *_GROUPS, "array busy")
     rows = []
-    for row in _read(path).rows:
+    for row in read_budget_results(path).rows:
         options = ", ".join(f"{name}={value}" for name, value in row.options.items())
         total = sum(row.cycles.values())
         shares = [sum(row.cycles.get(name, 0) for name in names) / total for names in _GROUPS.values()]
@@ -79,7 +86,12 @@ def budget_markdown(path: Path) -> str:
     return markdown_table(header, rows)
 
 
-def _read(path: Path) -> BudgetResults:
+def read_budget_results(path: Path) -> BudgetResults:
+    """Read a results file.
+
+    Raises:
+        InputError: missing, damaged, or of another schema.
+    """
     return read_record(path, _SCHEMA, _VERSION, BudgetResults, "measure again: tritforge demo --whole MODEL --add")
 
 

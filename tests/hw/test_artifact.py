@@ -10,6 +10,7 @@ import pytest
 from hw.artifact import (
     _command,
     atomic_path,
+    check_file,
     file_name,
     one_at_a_time,
     read_artifact,
@@ -173,6 +174,17 @@ def test_a_full_disk_is_told_with_the_name_of_the_file(tmp_path, error):
         raise error
     assert caught.value.filename == str(path)
     assert os.listdir(tmp_path) == []
+
+
+def test_a_file_that_cannot_be_written_is_refused_and_nothing_is_made(tmp_path):
+    check_file(tmp_path / "new" / "folder" / "file.json")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    check_file(tmp_path / "file")  # to be replaced
+    with pytest.raises(InputError, match=r"must be a file, not a folder$"):
+        check_file(tmp_path)
+    with pytest.raises(InputError, match=r"b\.json: .*file must be a folder that can be written in; give"):
+        check_file(tmp_path / "file" / "a" / "b.json")
 
 
 def test_a_second_holder_of_a_folder_waits_for_the_first(tmp_path):

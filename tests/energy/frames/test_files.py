@@ -12,7 +12,7 @@ from energy.frames.phases import phase_rows
 from energy.frames.rows import read_rows
 from energy.job import Job, simulate_machines
 from hw.errors import InputError
-from quant.recording import LinearRecord, OperandStatistics, Recording, write_recording
+from quant.recording import LinearRecord, OperandStatistics, Recording, recording_rows, write_recording
 from quant.shapes import load_shape
 from sim.result import read_result
 
@@ -107,6 +107,22 @@ def recording(tmp_path):
     made = Recording("tiny", "rtn", "words", "0", linears, inputs)
     write_recording(tmp_path, made)
     return tmp_path, made
+
+
+def test_a_renamed_recording_is_read_itself_and_not_its_sibling(recording):
+    folder, made = recording
+    for suffix in (".json", ".safetensors"):
+        (folder / f"recording{suffix}").rename(folder / f"first{suffix}")
+    write_recording(folder, made._replace(inputs={name: (q // 2, scale) for name, (q, scale) in made.inputs.items()}))
+
+    def values(source):
+        return [row["q"].tolist() for row in read_rows(source)]
+
+    assert values(folder / "first.json") == [row["q"].tolist() for row in recording_rows(made)]
+    assert values(folder / "first.json") != values(folder / "recording.json") == values(folder)
+    (folder / "first.safetensors").unlink()
+    with pytest.raises(InputError, match=r"first\.safetensors: cannot be read"):
+        read_rows(folder / "first.json")
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "arrow"])

@@ -59,7 +59,7 @@ def test_a_task_is_two_bytes_per_row_and_its_run_has_the_same_trits(run, tmp_pat
     done = tuned(run, tmp_path / "task.safetensors")
     assert (done.rows, done.swapped_bytes) == (ROWS, 2 * ROWS)
     plain = tuned(run, tmp_path / "none.safetensors", epochs=0)
-    assert plain.loss == 0
+    assert plain.loss is None  # of no step
     before = swapped(run, tmp_path / "none.safetensors", tmp_path / "none", monkeypatch)
     after = swapped(run, tmp_path / "task.safetensors", tmp_path / "task", monkeypatch)
     assert (tmp_path / "none" / "ternary.safetensors").read_bytes() == (run[0] / "ternary.safetensors").read_bytes()
@@ -132,6 +132,10 @@ def test_bad_input_is_refused_in_one_line(run, tmp_path, tiny_text, monkeypatch)
     with pytest.raises(InputError, match=r"must be a task of .*, not of the run 000000000000"):
         read_task(path, checkpoint, sha)
     write_task(path, TaskVector(dict(list(factors.items())[1:]), sha, "other"))
+    write_task(path, TaskVector(dict(list(factors.items())[1:]), "0" * 64, "other"))  # of a run with other linears
+    with pytest.raises(InputError, match=r"must be a task of .*, not of the run 000000000000"):
+        read_task(path, checkpoint, sha)
+    write_task(path, TaskVector(dict(list(factors.items())[1:]), sha, "other"))
     with pytest.raises(InputError, match=r"whole task vector \(linears must be the 14 of the run, not 13 others\)"):
         read_task(path, checkpoint, sha)
     path.write_bytes(b"no task")
@@ -141,6 +145,10 @@ def test_bad_input_is_refused_in_one_line(run, tmp_path, tiny_text, monkeypatch)
     whole = load_method("rtn").solve(weight, None, options_for("rtn", {"scale": "tensor"}))
     with pytest.raises(InputError, match="rows must have scales of their own to be tuned"):
         scaled(whole, np.ones(12))
+    with pytest.raises(InputError, match=r"must be a file, not a folder$"):
+        tuned(run, tmp_path)
+    with pytest.raises(InputError, match=r"task\.safetensors must be a folder that can be written in; give another"):
+        tuned(run, path / "inner.safetensors")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").touch()
     with pytest.raises(InputError, match="full: must be a new or empty folder"):

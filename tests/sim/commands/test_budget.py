@@ -41,9 +41,12 @@ def test_it_counts_the_token_at_a_position(folder, capsys):
     ("arguments", "message"),
     [
         (["--position", "24"], r"^--position must be 0 to 23, as K and V have room for, not 24$"),
-        (["--latency", "0"], r"^--latency must be at least 1 edge, not 0$"),
+        (["--latency", "0"], r"^--latency must be 1 to 4096 edges, not 0$"),
+        (["--latency", "4097"], r"^--latency must be 1 to 4096 edges, not 4097$"),
         (["--word-edges", "0"], r"^--word-edges must be 1 to 64, not 0$"),
-        (["--mhz", "0"], r"^--mhz must be above 0, not 0$"),
+        (["--mhz", "0"], r"^--mhz must be above 0 and finite, not 0$"),
+        (["--mhz", "inf"], r"^--mhz must be above 0 and finite, not inf$"),
+        (["--mhz", "nan"], r"^--mhz must be above 0 and finite, not nan$"),
     ],
 )
 def test_what_cannot_be_counted_is_refused(folder, arguments, message):
@@ -56,7 +59,7 @@ def test_what_cannot_be_counted_is_refused(folder, arguments, message):
     [
         (["--tokens", "0"], r"^tokens must be at least 1, not 0$"),
         (["--seed", "3"], r"^--seed must be left out with --whole, which draws nothing, not 3$"),
-        (["--latency", "0"], r"^latency must be at least 1 edge, not 0$"),
+        (["--latency", "0"], r"^--latency must be 1 to 4096 edges, not 0$"),
         (["--options", "digits"], r"^--options must be NAME=VALUE, not 'digits'$"),
         (["--array", "12x12"], r"^array '12x12': rows of a whole-token machine must be a power of two, not 12$"),
     ],
