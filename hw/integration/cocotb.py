@@ -1,11 +1,10 @@
 """A cocotb bench around the AXI top that may be copied anywhere: it needs cocotb and cocotbext-axi, not Tritforge."""
 
-import json
 from pathlib import Path
 
 from hw.artifact import write_text
 from hw.config import ArrayConfig
-from hw.integration.examples import example_gemms
+from hw.integration.examples import packets_json
 from hw.integration.files import shipped
 from hw.verilog import write_verilog
 
@@ -21,11 +20,7 @@ def write_cocotb(config: ArrayConfig, folder: Path) -> list[Path]:
         InputError: see ``hw.verilog.axi_verilog``.
     """
     paths = write_verilog(config, folder, "axi")
-    gemms = [
-        {"words": gemm.words, **{name: getattr(gemm, name).hex() for name in ("weights", "activations", "results")}}
-        for gemm in example_gemms(config)
-    ]
-    write_text(folder / "gemms.json", json.dumps(gemms, indent=1) + "\n")
+    write_text(folder / "gemms.json", packets_json(config))
     for name in _FILES:
         write_text(folder / name, shipped("cocotb", name))
     return [*paths, folder / "gemms.json", *(folder / name for name in _FILES)]

@@ -1,5 +1,6 @@
 """Three GEMMs for a bench that knows nothing of this project: register words, the two packets in, the packet out."""
 
+import json
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from hw.golden import tiles
 from hw.host.zynq import format_word, scales_word
 from hw.job import CoreJob, golden_results, vector_stream, weight_stream
 
-__all__ = ["ExampleGemm", "example_gemms", "result_packet"]
+__all__ = ["ExampleGemm", "example_gemms", "packets_json", "result_packet"]
 
 _SEED = 2026
 _TOKENS = 5  # of the largest example: more would only take longer
@@ -34,6 +35,15 @@ def example_gemms(config: ArrayConfig) -> list[ExampleGemm]:
     rng = np.random.default_rng(_SEED)
     sizes = [(1, 1, 1), (2, config.cols, config.rows), (_TOKENS, config.cols + 1, 2 * config.rows + 1)]
     return [_example(job, config) for job in (_job(rng, m, n, k, config) for m, n, k in sizes)]
+
+
+def packets_json(config: ArrayConfig) -> str:
+    """The examples as a JSON list for benches in Python, packets in hexadecimal."""
+    gemms = [
+        {"words": gemm.words, **{name: getattr(gemm, name).hex() for name in ("weights", "activations", "results")}}
+        for gemm in example_gemms(config)
+    ]
+    return json.dumps(gemms, indent=1) + "\n"
 
 
 def result_packet(job: CoreJob, config: ArrayConfig) -> bytes:

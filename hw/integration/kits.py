@@ -12,6 +12,7 @@ __all__ = ["KITS", "write_kit"]
 KITS = {  # what each writes, for the help
     "cocotb": "a bench that can be copied",
     "fusesoc": "a core file with simulation and lint",
+    "litex": "a module with DMA, and an example SoC",
 }
 
 

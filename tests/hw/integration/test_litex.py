@@ -1,0 +1,41 @@
+"""The LiteX module in its example SoC, from a copied folder: memory to memory by its DMA engines, any beat widths."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hw.config import ArrayConfig
+from hw.integration.kits import write_kit
+
+ARRAYS = [
+    ArrayConfig(name="8x4", rows=8, cols=4, weight_bus_bits=16, token_tile=4),  # beats of 2, 8 and 16 bytes
+    ArrayConfig(  # of 3, 5 and 3 bytes: no multiple of the bus, and packets that end inside its words
+        name="odd", rows=5, cols=3, weight_bus_bits=24, token_tile=3, planes=2, results="int8", sum_of_x=True,
+    ),
+]  # fmt: skip
+
+
+def run(folder: Path) -> subprocess.CompletedProcess:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(folder), "."]
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
+
+
+@pytest.mark.parametrize("config", ARRAYS, ids=lambda config: config.name)
+def test_the_example_soc_computes_from_memory_to_memory(config, tmp_path):
+    pytest.importorskip("litex")
+    write_kit(config, "litex", tmp_path / "written")
+    copied = Path(shutil.copytree(tmp_path / "written", tmp_path / "elsewhere"))
+    done = run(copied)
+    assert done.returncode == 0, done.stdout[-3000:]
+    module = copied / "tritforge_litex.py"
+    text = module.read_text()
+    assert text.count("sent == self.beats - 1") == 1
+    module.write_text(text.replace("sent == self.beats - 1", "sent == self.beats"))  # TLAST a beat too late
+    assert run(copied).returncode == 1
