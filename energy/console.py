@@ -25,7 +25,8 @@ COMMANDS = {
     **{name: SIM[name] for name in ("budget", "workload", "replay", "mappings", "dram", "references", "bench")},
     "bench-study": ENERGY["bench-study"],
     "bench-quant": QUANT["bench"],
-    **{name: HW[name] for name in ("host", "simulate", "boards", "resources", "vector", "memory")},
+    "host": QUANT["host"],
+    **{name: HW[name] for name in ("simulate", "boards", "resources", "vector", "memory")},
     **{name: HW[name] for name in ("machine", "disassemble", "wave", "diagram")},
     "array-options": HW["options"],
     "completion": Command(

@@ -22,6 +22,11 @@ COMMANDS = {
         "quant.token.program_command:add_program",
         "stories260K.bin --array 16x16 --check 20",
     ),
+    "host": Command(
+        "run a model, a product or the self-test on a board behind a serial port",
+        "quant.token.host_command:add_host",
+        "--port /dev/ttyUSB0 --whole build/programs/stories260K-16x16 --prompt Once",
+    ),
     "kv": Command(
         "measure perplexity over K and V in digits, int8 and rivals' formats, on float weights and finished runs",
         "quant.results.kv_command:add_kv",

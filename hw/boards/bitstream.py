@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from hw.boards.capacity import check_capacity
 from hw.boards.catalog import Board
@@ -13,8 +14,10 @@ from hw.boards.project import board_rtlil, write_board
 from hw.boards.results import BoardResult
 from hw.boards.tools import ToolFailure, flow_of, run_tool
 from hw.boards.top import TOP_NAME
+from hw.boards.whole.design import WholeDesign
 from hw.config import ArrayConfig
 from hw.errors import InputError
+from hw.program.image import config_tag
 from hw.synthesis.carry_chains import shorten_chains
 from hw.synthesis.families import FAMILIES
 from hw.synthesis.yosys import HIDE_FIELDS, KEEP_COPIES, run_yosys
@@ -26,21 +29,21 @@ _STAGES = ("Packing", "placer", "Routing", "Running router")  # words of nextpnr
 Say = Callable[[str], None]
 
 
-def estimate(board: Board, config: ArrayConfig, folder: Path, say: Say) -> BoardResult:
+def estimate(board: Board, config: ArrayConfig | WholeDesign, folder: Path, say: Say) -> BoardResult:
     """Synthesize only: cells, no timing.
 
     Raises:
         InputError: pyosys is missing, or the array has no room.
     """
-    check_capacity(board, config)
+    if isinstance(config, ArrayConfig):
+        check_capacity(board, config)
     cells, sha256 = _synthesize(board, config, folder, say)
     family = FAMILIES[board.family]
     return BoardResult(
         board=board.name,
         part=board.part,
         kind="estimate after synthesis",
-        array=config.model_dump(),
-        array_sha256=config.sha256,
+        **_identity(config),
         rtlil_sha256=sha256,
         luts=_count(cells, family.tables | family.board_tables),
         flip_flops=_flip_flops(board, cells),
@@ -53,7 +56,7 @@ def estimate(board: Board, config: ArrayConfig, folder: Path, say: Say) -> Board
     )
 
 
-def build(board: Board, config: ArrayConfig, folder: Path, seeds: Sequence[int], say: Say) -> BoardResult:
+def build(board: Board, config: ArrayConfig | WholeDesign, folder: Path, seeds: Sequence[int], say: Say) -> BoardResult:
     """Make the bitstream in ``folder`` beside the files of ``write_board``; tries seeds until the clock is reached.
 
     Raises:
@@ -83,8 +86,7 @@ def build(board: Board, config: ArrayConfig, folder: Path, seeds: Sequence[int],
         board=board.name,
         part=board.part,
         kind="placed and routed",
-        array=config.model_dump(),
-        array_sha256=config.sha256,
+        **_identity(config),
         rtlil_sha256=sha256,
         luts=cells[flow.luts],
         flip_flops=cells[flow.flip_flops] if flow.flip_flops else _flip_flops(board, synthesized),
@@ -97,10 +99,11 @@ def build(board: Board, config: ArrayConfig, folder: Path, seeds: Sequence[int],
     )
 
 
-def _synthesize(board: Board, config: ArrayConfig, folder: Path, say: Say) -> tuple[dict[str, int], str]:
+def _synthesize(board: Board, config: ArrayConfig | WholeDesign, folder: Path, say: Say) -> tuple[dict[str, int], str]:
     """Netlist ``top.json`` in ``folder``; number of cells by type, and the hash of what was synthesized."""
     say("synthesis")
     family = FAMILIES[board.family]
+    whole = isinstance(config, WholeDesign)
     folder.mkdir(parents=True, exist_ok=True)
     text = board_rtlil(board, config)
     (folder / "top.il").write_text(text, encoding="utf-8")
@@ -109,7 +112,7 @@ def _synthesize(board: Board, config: ArrayConfig, folder: Path, say: Say) -> tu
             "read_rtlil top.il",
             *KEEP_COPIES,
             HIDE_FIELDS,
-            f"{family.synthesis} {family.board_options} -top {TOP_NAME}",
+            f"{family.synthesis} {'' if whole else family.board_options} -top {TOP_NAME}",
             "check -assert",
             "tee -q -o cells.json stat -json",
             "write_json top.json",
@@ -121,12 +124,22 @@ def _synthesize(board: Board, config: ArrayConfig, folder: Path, say: Say) -> tu
         shorten_chains(netlist)
         (folder / "top.json").write_text(json.dumps(netlist), encoding="utf-8")
     cells = json.loads((folder / "cells.json").read_text(encoding="utf-8"))["design"]["num_cells_by_type"]
-    if dsps := {name: cells[name] for name in family.dsps if name in cells}:
+    if not whole and (dsps := {name: cells[name] for name in family.dsps if name in cells}):
         raise RuntimeError(f"a multiplier-free design uses {dsps}")
     return cells, hashlib.sha256(text.encode()).hexdigest()
 
 
-def _route(board: Board, config: ArrayConfig, folder: Path, seed: int, say: Say) -> str:
+def _identity(config: ArrayConfig | WholeDesign) -> dict[str, Any]:
+    """Fields of a result that say what was built."""
+    if isinstance(config, ArrayConfig):
+        return {"array": config.model_dump(), "array_sha256": config.sha256}
+    array = config.machine.array
+    about = {"lanes": config.machine.lanes, "memory": config.memory, "memory_bytes": config.memory_bytes}
+    about |= {"configuration": f"{config_tag(config.machine):016x}", "baud": config.baud}
+    return {"array": array.model_dump(), "array_sha256": array.sha256, "whole": about}
+
+
+def _route(board: Board, config: ArrayConfig | WholeDesign, folder: Path, seed: int, say: Say) -> str:
     """Place and route with one seed, leaving ``report.json`` and ``route.log``; returns the tool and its version."""
     flow = flow_of(board)
 

@@ -4,27 +4,36 @@ import json
 from argparse import ArgumentParser, Namespace
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from hw.artifact import file_name, write_text
-from hw.boards.catalog import board_config, load_board
+from hw.boards.catalog import Board, board_config, load_board
 from hw.boards.results import RESULTS, BoardResult, load_results, markdown, result_path, table
+from hw.boards.whole.options import add_whole, chosen_image, chosen_whole
+from hw.config import ArrayConfig
 from hw.errors import InputError
 from hw.pages import screen
 from hw.progress import spinner
 from hw.synthesis.families import FAMILIES
 
+if TYPE_CHECKING:
+    from hw.boards.whole.design import WholeDesign
+
 __all__ = ["add_bitstream", "add_boards", "add_simulate"]
 
 _BUILD = Path("build/boards")
 _PAGE = Path("docs/boards.md")
+_SIMULATED = "4x4"  # array
 
 
 def add_bitstream(parser: ArgumentParser) -> None:
     """Options of ``bitstream``."""
     _add_board(parser)
     parser.add_argument("--array", help="a name, RxC, or a .yaml file (default: what fits the board)")
+    _add_program(parser)
+    add_whole(parser)
     parser.add_argument(
         "--seeds", type=int, default=3, metavar="N", help="placements to try until the clock is reached (default: 3)"
     )
@@ -42,9 +51,13 @@ def add_bitstream(parser: ArgumentParser) -> None:
 def add_simulate(parser: ArgumentParser) -> None:
     """Options of ``simulate``."""
     _add_board(parser)
+    parser.add_argument("--array", help=f"a name, RxC, or a .yaml file; small ones run fast (default: {_SIMULATED})")
+    _add_program(parser)
+    add_whole(parser)
     parser.add_argument(
-        "--array", default="4x4", help="a name, RxC, or a .yaml file; small ones run fast (default: 4x4)"
-    )
+        "--preload", action="store_true",
+        help="start with --program in the memory, which spares the line's time; the host program then finds it there",
+    )  # fmt: skip
     _add_json(parser)
     parser.set_defaults(run=_simulate)
 
@@ -60,6 +73,12 @@ def _add_board(parser: ArgumentParser) -> None:
     parser.add_argument("--board", required=True, help="the board (tritforge list boards)")
 
 
+def _add_program(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--program", type=Path, metavar="DIR", help="what `tritforge program` wrote: with --whole, the machine for it"
+    )
+
+
 def _add_json(parser: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
@@ -69,7 +88,7 @@ def _bitstream(options: Namespace) -> None:
     board = load_board(options.board)
     if options.seeds < 1:
         raise InputError(f"--seeds must be at least 1, not {options.seeds}")
-    config = board_config(board, options.array)
+    board, config = _chosen(board, options)
     folder = options.out or _BUILD / file_name(f"{board.name}-{config.name}")
     from hw.boards.bitstream import build, estimate  # Amaranth is imported only by the command that elaborates
 
@@ -82,26 +101,47 @@ def _bitstream(options: Namespace) -> None:
     document = json.dumps(result.to_json(), indent=1) + "\n"
     write_text(folder / "result.json", document)
     if options.save:
-        write_text(result_path(board.name), document)
+        write_text(result_path(board.name, options.whole), document)
     _show([result], options.json)
+
+
+def _chosen(board: Board, options: Namespace) -> "tuple[Board, ArrayConfig | WholeDesign]":
+    """The board at its clock, and what it is to hold."""
+    if options.whole:
+        return chosen_whole(board, options, chosen_image(options))
+    if given := [name for name in ("program", "lanes", "chip") if getattr(options, name) is not None]:
+        raise InputError(f"--{given[0]} must come with --whole, the machine that runs programs")
+    if options.ram != "auto":
+        raise InputError("--ram must come with --whole: an array has buffers and no memory")
+    return board, board_config(board, options.array)
 
 
 def _simulate(options: Namespace) -> None:
     """Simulate until interrupted."""
     board = load_board(options.board)
-    config = board_config(board, options.array)
+    if options.preload and not (options.whole and options.program):
+        raise InputError("--preload must come with --whole --program DIR, which it puts into the memory")
+    if not options.whole:
+        options.array = options.array or _SIMULATED
+    board, config = _chosen(board, options)
     from hw.boards.simulation import SimulatedBoard  # Amaranth is imported only by the command that elaborates
 
-    with Console(stderr=True).status(f"{board.name} {config.name}: compiling (once, under a minute)"):
-        simulated = SimulatedBoard(board, config)
+    image = chosen_image(options) if options.preload else None
+    with Console(stderr=True).status(
+        f"{board.name} {config.name}: compiling (once, {'minutes' if options.whole else 'under a minute'})"
+    ):
+        simulated = SimulatedBoard(board, config, preload=image.memory.tobytes() if image else b"")
     with simulated:
         if options.json:
             print(json.dumps({"board": board.name, "array": config.name, "port": str(simulated.port)}), flush=True)
         else:
             print(f"{board.name} {config.name} on {simulated.port}; Ctrl-C ends it. In another terminal:", flush=True)
-            print(f"  tritforge host --port {simulated.port} --selftest --timeout 60", flush=True)
+            what = f"--whole {options.program or 'DIR'} --baud {simulated.baud}" if options.whole else "--selftest"
+            print(f"  tritforge host --port {simulated.port} {what} --timeout 60", flush=True)
         with suppress(KeyboardInterrupt):
             simulated.wait()
+    if simulated.fault:
+        raise RuntimeError(simulated.fault)
 
 
 def _boards(options: Namespace) -> None:

@@ -9,10 +9,14 @@ from amaranth.back import rtlil
 from hw.artifact import sha256_file, write_text
 from hw.boards.capacity import check_capacity
 from hw.boards.catalog import Board
-from hw.boards.pins import constraints, sites
+from hw.boards.pins import Site, constraints, sites
 from hw.boards.top import TOP_NAME, BoardTop
+from hw.boards.whole.design import WholeDesign
+from hw.boards.whole.sdram import sdram_of, sdram_sites
+from hw.boards.whole.top import whole_rtlil
 from hw.config import ArrayConfig
 from hw.host.protocol import BAUD
+from hw.program.image import config_tag
 from hw.synthesis.families import FAMILIES, Flow
 from hw.synthesis.yosys import HIDE_FIELDS, KEEP_COPIES, run_yosys
 from hw.verilog_config import write_config
@@ -24,7 +28,7 @@ _KEPT = ("FREQUENCY_PIN_", "ICP_CURRENT", "LPF_RESISTOR", "MFG_")  # attributes 
 _ATTRIBUTE = re.compile(rf"^ *\(\* (?!{'|'.join(_KEPT)}).*\*\)\n", re.MULTILINE)
 
 
-def board_verilog(board: Board, config: ArrayConfig) -> str:
+def board_verilog(board: Board, config: ArrayConfig | WholeDesign) -> str:
     """The board's top level as Verilog, the same bytes on every run.
 
     Processes become assignments on the way, because simulators evaluate those at time zero and ``always @*`` not.
@@ -42,12 +46,15 @@ def board_verilog(board: Board, config: ArrayConfig) -> str:
     return _ATTRIBUTE.sub("", text)
 
 
-def board_rtlil(board: Board, config: ArrayConfig) -> str:
+def board_rtlil(board: Board, config: ArrayConfig | WholeDesign) -> str:
     """The board's top level as Yosys RTLIL."""
-    return rtlil.convert(_top(board, config), name=TOP_NAME, emit_src=False)
+    inverted = sites(board)["led"].inverted
+    if isinstance(config, WholeDesign):
+        return whole_rtlil(board, config, inverted)
+    return rtlil.convert(BoardTop(board, config, inverted), name=TOP_NAME, emit_src=False)
 
 
-def write_board(board: Board, config: ArrayConfig, folder: Path) -> list[Path]:
+def write_board(board: Board, config: ArrayConfig | WholeDesign, folder: Path) -> list[Path]:
     """Write the top level's Verilog, constraints, build script and ``config.json`` into ``folder``; returns the paths.
 
     The same arguments give the same bytes.
@@ -55,37 +62,54 @@ def write_board(board: Board, config: ArrayConfig, folder: Path) -> list[Path]:
     Raises:
         InputError: the array is not a ternary one, or does not fit the board or its link.
     """
-    check_capacity(board, config)
+    if isinstance(config, ArrayConfig):
+        check_capacity(board, config)
     family = FAMILIES[board.family]
     script = "build.sh" if family.flow else "build.tcl"
     files = {
         f"{TOP_NAME}.v": board_verilog(board, config),
-        family.constraints: constraints(board, sites(board)),
-        script: _shell(board, family.flow) if family.flow else _vivado(board),
+        family.constraints: constraints(board, _pins(board, config)),
+        script: _shell(board, family.flow, config) if family.flow else _vivado(board),
     }
     paths = [folder / name for name in files]
     for path, text in zip(paths, files.values(), strict=True):
         write_text(path, text)
     if script == "build.sh":
         (folder / script).chmod(0o755)
+    whole = isinstance(config, WholeDesign)
     write_config(
         folder / "config.json",
-        config,
+        config.machine.array if whole else config,
         {path.name: sha256_file(path) for path in paths},
         board={"name": board.name, "part": board.part, "clock_hz": board.clock_hz, "pins_from": board.source},
-        link={"baud": BAUD, "protocol": "hw/host/protocol.py"},
+        **(_whole(config) if whole else {"link": {"baud": BAUD, "protocol": "hw/host/protocol.py"}}),
     )
     return [*paths, folder / "config.json"]
 
 
-def _top(board: Board, config: ArrayConfig) -> BoardTop:
-    return BoardTop(board, config, sites(board)["led"].inverted)
+def _pins(board: Board, config: ArrayConfig | WholeDesign) -> dict[str, Site]:
+    """The site of each port of the top level."""
+    found = sites(board)
+    if isinstance(config, WholeDesign) and config.memory == "sdram":
+        found |= sdram_sites(sdram_of(board, config.chip).resource)
+    return found
 
 
-def _shell(board: Board, flow: Flow) -> str:
+def _whole(design: WholeDesign) -> dict[str, object]:
+    """What ``config.json`` says of a whole-token machine."""
+    return {
+        "machine": design.machine.model_dump(mode="json", exclude={"array"}),
+        "configuration": f"{config_tag(design.machine):016x}",
+        "memory": {"kind": design.memory, "bytes": design.memory_bytes, "word_bytes": design.machine.word_bytes},
+        "link": {"baud": design.baud, "protocol": "hw/host/whole/protocol.py"},
+    }
+
+
+def _shell(board: Board, flow: Flow, config: ArrayConfig | WholeDesign) -> str:
     """From Verilog to bitstream with Yosys, nextpnr and the family's packer."""
     family = FAMILIES[board.family]
-    synthesis = " ".join(f"{family.synthesis} {family.board_options} -top {TOP_NAME} -json top.json".split())
+    blocks = "" if isinstance(config, WholeDesign) else family.board_options  # its vector unit may use multipliers
+    synthesis = " ".join(f"{family.synthesis} {blocks} -top {TOP_NAME} -json top.json".split())
     keep = "; ".join(KEEP_COPIES).replace("$", "\\$")
     return f"""#!/bin/sh
 # Bitstream for {board.name}. YOSYS, NEXTPNR and PACK name other programs, e.g. those of the yowasp packages;

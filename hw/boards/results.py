@@ -43,6 +43,7 @@ class BoardResult:
     fmax_hz: float | None
     seed: int | None
     tools: list[str]
+    whole: dict[str, object] | None = None  # of a whole-token machine: lanes, memory, configuration, line
 
     @property
     def filled(self) -> float:
@@ -72,17 +73,20 @@ class BoardResult:
     def to_json(self) -> dict[str, object]:
         """Every field, and what follows from them."""
         derived = ("macs_per_cycle", "gmacs_per_s", "luts_per_mac")
-        return asdict(self) | {name: round(getattr(self, name), 3) for name in derived}
+        kept = {name: value for name, value in asdict(self).items() if value is not None or name != "whole"}
+        return kept | {name: round(getattr(self, name), 3) for name in derived}
 
     @classmethod
     def from_json(cls, document: dict) -> "BoardResult":
         """Read ``to_json`` back."""
-        return cls(**{name: document[name] for name in cls.__dataclass_fields__})
+        return cls(
+            **{name: document.get(name) if name == "whole" else document[name] for name in cls.__dataclass_fields__}
+        )
 
 
-def result_path(board: str) -> Path:
-    """Where the result of a board is committed."""
-    return RESULTS / f"{board}.json"
+def result_path(board: str, whole: bool = False) -> Path:
+    """Where the result of a board is committed, with an array or with a whole-token machine."""
+    return RESULTS / f"{board}{'-whole' if whole else ''}.json"
 
 
 def load_results() -> list[BoardResult]:

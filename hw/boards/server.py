@@ -21,6 +21,7 @@ class Sink(NamedTuple):
     ready: Value
     room: Value  # words that may be written now
     once: bool = False  # exactly one word per request
+    first: Value | None = None  # driven; the word offered is the first of its request
 
 
 class Source(NamedTuple):
@@ -129,6 +130,7 @@ class _Filler(Elaboratable):
         word = Signal(longest)
         filled = Signal(range(longest // 8 + 1))
         pushing = Signal()
+        first = Signal()
         left = Signal.like(self.length)
         words = Signal.like(self.length)
         for index, sink in enumerate(self.sinks):
@@ -136,11 +138,13 @@ class _Filler(Elaboratable):
                 sink.word.eq(word[longest - len(sink.word) :]),
                 sink.valid.eq(pushing & (self.number == index)),
             ]
+            if sink.first is not None:
+                m.d.comb += sink.first.eq(first)
         m.d.comb += self.busy.eq(1)
         with m.FSM():
             with m.State("idle"):
                 m.d.comb += self.busy.eq(0)
-                m.d.sync += [left.eq(self.length), words.eq(0), filled.eq(0), self.address.eq(0)]
+                m.d.sync += [left.eq(self.length), words.eq(0), filled.eq(0), self.address.eq(0), first.eq(1)]
                 with m.If(self.start):
                     m.next = "count"
             with m.State("count"):
@@ -174,7 +178,7 @@ class _Filler(Elaboratable):
             with m.State("push"):
                 m.d.comb += pushing.eq(1)
                 with m.If(Array(sink.ready for sink in self.sinks)[self.number]):
-                    m.d.sync += [filled.eq(0), words.eq(words - 1)]
+                    m.d.sync += [filled.eq(0), words.eq(words - 1), first.eq(0)]
                     m.next = "fetch"
                     with m.If(words == 1):
                         m.next = "idle"

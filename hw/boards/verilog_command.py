@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hw.artifact import file_name, write_text
 from hw.boards.catalog import board_config, load_board
+from hw.boards.whole.options import add_whole, chosen_image, chosen_whole
 from hw.config import load_array
 from hw.errors import InputError
 from hw.integration.kits import KITS, write_kit
@@ -25,8 +26,10 @@ def add_verilog(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--program", type=Path, metavar="DIR",
-        help="the whole-token machine that `tritforge program` compiled DIR for, instead of an array",
+        help="the whole-token machine that `tritforge program` compiled DIR for, instead of an array; "
+        "with --board and --whole the board that runs it",
     )  # fmt: skip
+    add_whole(parser)
     parser.add_argument(
         "--top",
         choices=("core", "axi"),
@@ -52,6 +55,11 @@ def add_verilog(parser: ArgumentParser) -> None:
 
 def _verilog(options: Namespace) -> None:
     """Write the files and name them."""
+    if options.whole:
+        _write_whole_board(options)
+        return
+    if options.lanes is not None or options.chip or options.ram != "auto":
+        raise InputError("--lanes, --ram and --chip must come with --whole and --board")
     if options.program:
         _write_machine(options)
         return
@@ -91,12 +99,35 @@ def _verilog(options: Namespace) -> None:
         )
 
 
+def _write_whole_board(options: Namespace) -> None:
+    """Top level, constraints and script of a board with a whole-token machine."""
+    if not options.board:
+        raise InputError("--whole needs --board; `tritforge verilog --program DIR` writes the machine alone")
+    if options.check or options.top != "core" or options.kit:
+        raise InputError("--check, --for and --top must be left out with --whole")
+    board, design = chosen_whole(load_board(options.board), options, chosen_image(options))
+    from hw.boards.project import write_board
+
+    folder = options.out or _BUILD / file_name(f"{board.name}-{design.name}")
+    paths = write_board(board, design, folder)
+    if options.json:
+        print(json.dumps({"array": design.name, "board": board.name, "files": [str(path) for path in paths]}))
+        return
+    print(
+        f"{board.name}: {design.machine.array.name}, {design.machine.lanes} vector lanes at "
+        f"{board.clock_hz / 1e6:g} MHz, {design.memory_bytes} bytes of memory ({design.memory})"
+    )
+    print(*(f"  {path}" for path in paths), sep="\n")
+
+
 def _write_machine(options: Namespace) -> None:
     """Verilog of the machine of a program."""
     from hw.verilog import MACHINE_NAME, machine_verilog
 
     if given := [name for name in ("array", "board") if getattr(options, name)]:
-        raise InputError(f"--{given[0]} must be left out with --program, whose machine is written")
+        raise InputError(
+            f"--{given[0]} must be left out with --program, whose machine is written, but for --board with --whole"
+        )
     if options.check or options.top != "core" or options.kit:
         raise InputError("--check, --for and --top must be left out with --program")
     machine = load_image(options.program).machine

@@ -1,7 +1,8 @@
-"""``tritforge host``: a matrix product or the self-test on a board behind a serial port."""
+"""``tritforge host``: a matrix product, the self-test, or a whole model on a board behind a serial port."""
 
 import json
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -14,13 +15,17 @@ from hw.artifact import atomic_path
 from hw.errors import InputError
 from hw.host.line import LinkError, SerialLine
 from hw.host.protocol import BAUD, CAUSES
+from hw.host.requests import TIMEOUT_S
 from hw.host.selftest import Verdict, cases, run_case
-from hw.host.session import TIMEOUT_S, Session
+from hw.host.session import Session
+from hw.host.whole.command import Text, add_whole_host, run_whole
 from hw.pages import screen
 from hw.progress import stage_bars
 from hw.verilog_config import read_config
 
-__all__ = ["add_host"]
+__all__ = ["add_host", "run_host"]
+
+_WHOLE_BAUD = 3_000_000  # where neither --baud nor --config says
 
 
 def add_host(parser: ArgumentParser) -> None:
@@ -29,7 +34,12 @@ def add_host(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="config.json beside the board's Verilog: baud rate, array to expect"
     )
-    parser.add_argument("--baud", type=int, metavar="N", help=f"bits per second (default: that of --config, or {BAUD})")
+    parser.add_argument(
+        "--baud",
+        type=int,
+        metavar="N",
+        help=f"bits per second (default: that of --config, or {BAUD}; {_WHOLE_BAUD} with --whole)",
+    )
     parser.add_argument(
         "--timeout",
         type=float,
@@ -42,21 +52,27 @@ def add_host(parser: ArgumentParser) -> None:
     parser.add_argument("--activations", type=Path, metavar="FILE", help=".npy of activations, int8 (m, k)")
     parser.add_argument("--out", type=Path, metavar="FILE", help=".npy for the sums, int64 (m, n)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of lines")
-    parser.set_defaults(run=_host)
+    add_whole_host(parser)
+    parser.set_defaults(run=run_host)
 
 
-def _host(options: Namespace) -> None:
-    """Open the port, greet the device, do what was asked.
+def run_host(options: Namespace, prompt: Sequence[int] | None = None, text: Text | None = None) -> None:
+    """Open the port, greet the device, do what was asked; ``prompt``, ``text``: of --whole, in place of --ids.
 
     Raises:
         InputError: bad options or files; LinkError: the line or the device fails; the self-test found a fault.
     """
     given = [options.weights, options.activations, options.out]
+    if options.whole and (options.selftest or any(given)):
+        raise InputError("--whole must stand without --selftest and operands, which are for a board with an array")
     if any(given) and (options.selftest or not all(given)):
         raise InputError("a product needs --weights, --activations and --out, all three and without --selftest")
     if options.timeout <= 0:
         raise InputError(f"--timeout must be above 0 seconds, not {options.timeout:g}")
     described = _read_config(options.config) if options.config else {}
+    if options.whole:
+        run_whole(options, prompt, text, options.baud or described.get("link", {}).get("baud", _WHOLE_BAUD))
+        return
     operands = (_load(options.activations), _load(options.weights)) if any(given) else None
     baud = options.baud or described.get("link", {}).get("baud", BAUD)
     with closing(SerialLine(options.port, baud)) as line:

@@ -8,14 +8,12 @@ import numpy as np
 from hw.config import ArrayConfig
 from hw.division import ceil_divide
 from hw.host.line import Line, LinkError
-from hw.host.protocol import ANSWER, PAYLOAD_BYTES, Code, Frame, FrameReader, Hello, Kind, Status, encode, sum_bytes
+from hw.host.protocol import PAYLOAD_BYTES, Hello, Kind, Status, sum_bytes
+from hw.host.requests import TIMEOUT_S, Requests
 from hw.host.streams import check_operands, operand_tiles, result_places
 
 __all__ = ["Product", "Session"]
 
-TIMEOUT_S = 1.0  # for an answer; a device gives up a broken request after 0.1 s
-_TRIES = 5  # of one request
-_CHATTER_BYTES = 4 * PAYLOAD_BYTES  # that are heard before a request is sent again, on a line that is never silent
 _IDLE_POLLS = 50  # answers without any progress before a GEMM is given up
 
 _REFUSALS = {1: "a size is zero", 2: "k is too large for the accumulator"}
@@ -39,18 +37,21 @@ class Session:
     """
 
     def __init__(self, line: Line, timeout_s: float = TIMEOUT_S):
-        self._line, self._timeout_s = line, timeout_s
-        self._sequence = 0
-        self._reader = FrameReader()
-        self.repetitions = 0
+        self._requests = Requests(line, timeout_s)
+        self._ask, self._try = self._requests.ask, self._requests.attempt
         self.hello = Hello.unpack(self._ask(Kind.HELLO))
         self.config: ArrayConfig = self.hello.config()
         self.reset()
 
     @property
+    def repetitions(self) -> int:
+        """Requests that had to be sent again."""
+        return self._requests.repetitions
+
+    @property
     def noise(self) -> int:
         """Bytes received that belonged to no frame."""
-        return self._reader.noise
+        return self._requests.noise
 
     def reset(self) -> None:
         """Bring core and buffers to where they were after configuration."""
@@ -108,51 +109,6 @@ class Session:
         if status.illegal_weights:
             raise LinkError("the device received a trit code that is never written: its bitstream has another packing?")
 
-    def _try(self, kind: Kind, payload: bytes) -> bytes | None:
-        """As ``_ask``, with None for BUSY."""
-        answer = self._exchange(kind, payload)
-        if answer[0] == Code.BUSY:
-            return None
-        if answer[0] != Code.OK:
-            raise LinkError(f"the device answers {kind.name} of {len(payload)} bytes with {_code_name(answer[0])}")
-        return answer[1:]
-
-    def _ask(self, kind: Kind, payload: bytes = b"") -> bytes:
-        """One request, carried out exactly once; what its answer holds behind the code."""
-        answer = self._try(kind, payload)
-        if answer is None:
-            raise LinkError(f"the device answers {kind.name} with BUSY, which it must not")
-        return answer
-
-    def _exchange(self, kind: Kind, payload: bytes) -> bytes:
-        """Send until an undamaged answer to this very request comes; its payload."""
-        self._sequence = (self._sequence + 1) % 256
-        request = encode(Frame(kind, self._sequence, payload))
-        received = 0
-        for attempt in range(_TRIES):
-            self.repetitions += attempt > 0
-            self._line.write(request)
-            heard = 0
-            while heard < _CHATTER_BYTES and (data := self._line.read(self._timeout_s)):
-                heard, received = heard + len(data), received + len(data)
-                answers = list(self._reader.feed(data))
-                for answer in answers:
-                    damaged = answer.payload[:1] == bytes([Code.DAMAGED])
-                    if answer[:2] == (kind | ANSWER, self._sequence) and answer.payload and not damaged:
-                        return answer.payload
-                if any(answer.payload[:1] == bytes([Code.DAMAGED]) for answer in answers):
-                    break
-            else:
-                self._reader.drop()
-        raise LinkError(self._silence(kind, received))
-
-    def _silence(self, kind: Kind, received: int) -> str:
-        """What to check when no answer came."""
-        asked = f"no answer to {kind.name} in {_TRIES} tries"
-        if received:
-            return f"{asked}: {received} bytes came, none of them an answer; is the baud rate that of config.json?"
-        return f"{asked}: nothing came; is the board configured, are port and baud rate right?"
-
 
 class _Beats:
     """Collects result beats in stream order."""
@@ -195,8 +151,3 @@ def _payloads(kind: Kind, words: list[bytes], depth: int) -> Iterator[tuple[Kind
     per_request = min(PAYLOAD_BYTES // len(words[0]), depth)
     for start in range(0, len(words), per_request):
         yield kind, b"".join(words[start : start + per_request])
-
-
-def _code_name(code: int) -> str:
-    """A code's name, or its number."""
-    return Code(code).name if code in list(Code) else f"code {code}"

@@ -71,7 +71,9 @@ def _program(options: Namespace) -> None:
         made = ModelProgram.of(fields, options.context, machine, report)
     image, name = made.image, made.name
     folder = options.out or _OUT / f"{name}-{options.array.rpartition('/')[2].removesuffix('.yaml')}"
-    written = image.write(folder, model=name, method=made.method, form=fields["form"].model_dump(mode="json"))
+    written = image.write(
+        folder, model=name, source=options.model, method=made.method, form=fields["form"].model_dump(mode="json")
+    )
     tokens = made.write([1], options.check)
     if options.check and (found := Interpreter(image).write([1], options.check)) != tokens:
         raise RuntimeError(f"the program writes {found}, the integer model {tokens}: a defect")

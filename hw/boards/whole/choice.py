@@ -1,0 +1,55 @@
+"""Chooses a design for a board: the memory that a machine or a program asks for, and whether the board has it."""
+
+from hw.boards.catalog import Board
+from hw.boards.whole.design import WholeDesign, baud_of
+from hw.boards.whole.sdram import sdram_of
+from hw.errors import InputError
+from hw.program.image import Image
+from hw.program.machine import MachineConfig
+
+__all__ = ["MEMORIES", "whole_design"]
+
+MEMORIES = ("auto", "sdram", "block")
+_BLOCK_BYTES = {  # of a block RAM whose words have eight bits to the byte
+    "ecp5": 2048,  # Lattice FPGA-TN-02204: DP16KD, 1024 x 18 and 512 x 36 without the parity bits
+    "ice40": 512,
+    "gowin": 2048,
+    "xc7": 4096,
+    "xcup": 4096,
+}
+_KEPT_SHARE = 0.75  # of a part's block RAMs for the memory; the machine's own buffers take the rest
+
+
+def whole_design(
+    board: Board, machine: MachineConfig, image: Image | None, memory: str = "auto", chip: str | None = None
+) -> WholeDesign:
+    """The design of a board for a machine, with room for ``image`` where there is one.
+
+    ``auto`` takes the SDRAM where the board has one, else block RAM.
+
+    Raises:
+        InputError: the board lacks that memory, or the program does not fit into it.
+    """
+    if memory not in MEMORIES:
+        raise InputError(f"--ram must be one of {', '.join(MEMORIES)}, not {memory!r}")
+    found = sdram_of(board, chip)
+    if memory == "sdram" and found is None:
+        raise InputError(f"board {board.name} has no SDRAM that is supported here; take --ram block or another board")
+    if memory != "block" and found is not None:
+        kind, size = "sdram", found.chip.bytes
+        where = f"the SDRAM of {board.name} ({found.chip.name})"
+    else:
+        kind, size = "block", int(_KEPT_SHARE * board.capacity.block_rams) * _BLOCK_BYTES[board.family]
+        where = f"block RAM of {board.name}, which has no SDRAM here" if found is None else f"block RAM of {board.name}"
+    wanted = image.header.memory_words * machine.word_bytes if image else 0
+    if wanted > size:
+        raise InputError(
+            f"program needs {wanted} bytes of memory (image, K and V), and {where} holds {size}: take a board with a "
+            "larger memory, a shorter --context or fewer digits"
+        )
+    if kind == "block" and image is None:
+        raise InputError(f"board {board.name}: --whole in {where} needs --program, whose size the memory then has")
+    if chip and kind == "block":
+        raise InputError(f"--chip must be left out in {where}")
+    words = (wanted if kind == "block" else size) // machine.word_bytes
+    return WholeDesign(machine, kind, words, baud_of(board), chip)

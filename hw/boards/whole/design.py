@@ -1,0 +1,63 @@
+"""What a board is to hold for a whole token: the machine, its memory, the speed of the line."""
+
+from typing import NamedTuple
+
+from hw.boards.catalog import Board
+from hw.errors import InputError
+from hw.program.machine import MachineConfig
+
+__all__ = ["WholeDesign", "baud_of", "whole_array", "whole_board"]
+
+_CLOCKS_HZ = {"ulx3s": 50e6}  # of the machine, which is slower than an array alone; other boards keep their array's
+_ARRAYS = {"ulx3s-85f": "64x8", "ulx3s-45f": "32x8"}  # where no program says
+_ARRAY = "16x16"
+
+_RATES = (3_000_000, 2_000_000, 1_000_000)  # bits per second, each exact on the USB bridges of the boards
+_LEAST_DIVISOR = 8  # clock cycles per bit, so that half a cycle of jitter is no fault
+_DEVIATION = 0.01  # of a bit, which a UART's sampling of ten bits survives four times over
+
+
+class WholeDesign(NamedTuple):
+    """A machine with ``memory_words`` memory words, in block RAM or in the board's SDRAM."""
+
+    machine: MachineConfig
+    memory: str  # "block" or "sdram"
+    memory_words: int
+    baud: int
+    chip: str | None = None  # of the SDRAM, where it is not the one that the board usually has
+
+    @property
+    def name(self) -> str:
+        """Of its folder and its rows."""
+        return f"whole-{self.machine.array.rows}x{self.machine.array.cols}"
+
+    @property
+    def memory_bytes(self) -> int:
+        """Size of the memory."""
+        return self.memory_words * self.machine.word_bytes
+
+
+def baud_of(board: Board) -> int:
+    """The fastest rate that the board's clock divides into.
+
+    Raises:
+        InputError: the clock is too slow for any.
+    """
+    for rate in _RATES:
+        divisor = round(board.clock_hz / rate)
+        if divisor >= _LEAST_DIVISOR and abs(board.clock_hz / divisor / rate - 1) <= _DEVIATION:
+            return rate
+    raise InputError(
+        f"board {board.name}: its clock of {board.clock_hz / 1e6:g} MHz must be a multiple of 8 MHz or above 24 MHz "
+        f"for a serial line of {_RATES[-1]} baud"
+    )
+
+
+def whole_board(board: Board) -> Board:
+    """The board at the clock that a whole-token machine reaches on it."""
+    return board._replace(clock_hz=_CLOCKS_HZ.get(board.name.rpartition("-")[0], board.clock_hz))
+
+
+def whole_array(board: Board) -> str:
+    """The array of a board's machine where neither a program nor ``--array`` says one."""
+    return _ARRAYS.get(board.name, _ARRAY)

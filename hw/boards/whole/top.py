@@ -1,0 +1,112 @@
+"""The top level of a board with a whole-token machine: clock, serial line, machine and link, memory and its pads."""
+
+from importlib import import_module
+from typing import Any
+
+from amaranth import ClockDomain, Module, ResetInserter
+from amaranth.back import rtlil
+from amaranth.lib.wiring import Component, In, Out, connect, flipped
+
+from hw.boards.catalog import Board
+from hw.boards.clock import Clock
+from hw.boards.device import GAP_S
+from hw.boards.top import TOP_NAME
+from hw.boards.uart import UartReceiver, UartTransmitter
+from hw.boards.whole.block_memory import BlockMemory
+from hw.boards.whole.design import WholeDesign
+from hw.boards.whole.link import WholeLink
+from hw.boards.whole.sdram import SdramPads, sdram_of
+from hw.errors import InputError
+from hw.memory.controller import SdramController
+from hw.memory.pins import PinSignature, SdramIo
+
+__all__ = ["WholeTop", "whole_rtlil"]
+
+
+class WholeTop(Component):
+    """A whole-token machine with its memory behind a serial line on a board.
+
+    Members
+    -------
+    clk, rx, tx : as ``hw.boards.top.BoardTop`` has them.
+    led : lit while a token is worked on.
+    chip : pins of the SDRAM for a simulated chip, where the memory is one and ``simulated``; else ``pads`` has them.
+
+    Raises
+    ------
+    InputError
+        The board has no such memory, or its clock none of the rates.
+    """
+
+    def __init__(self, board: Board, design: WholeDesign, led_inverted: bool = False, simulated: bool = False):
+        if "clk" not in board.ports:
+            raise InputError(
+                f"board {board.name} cannot hold a whole-token machine: its clock comes from the processing system"
+            )
+        self.board, self.design, self.led_inverted = board, design, led_inverted
+        self.divisor = round(board.clock_hz / design.baud)
+        machine, self.controller, self.pads = design.machine, None, None
+        ports: dict[str, Any] = {"clk": In(1), "rx": In(1), "tx": Out(1), "led": Out(1)}
+        self.link = WholeLink(machine, design.memory_words, board.clock_hz, round(GAP_S * board.clock_hz))
+        if design.memory == "sdram":
+            found = sdram_of(board, design.chip)
+            if found is None:
+                raise InputError(f"board {board.name} has no SDRAM")
+            self.memory = SdramController(found.chip, board.clock_hz, machine.array.weight_bus_bits)
+            self.pads = None if simulated else SdramPads(found.resource)
+            self.io = SdramIo(found.chip, self.pads)
+            if simulated:
+                ports["chip"] = Out(PinSignature(found.chip))
+        else:
+            self.memory = BlockMemory(machine, design.memory_words)
+        super().__init__(ports)
+
+    def elaborate(self, platform) -> Module:
+        """Clock, line, link and memory, wired to the pins."""
+        m = Module()
+        m.domains.sync = ClockDomain()
+        m.submodules.clock = clock = Clock(self.board)
+        m.submodules.receiver = receiver = UartReceiver(self.divisor)
+        m.submodules.transmitter = transmitter = UartTransmitter(self.divisor)
+        m.submodules.link = link = self.link
+        m.submodules.memory = ResetInserter(link.reset)(self.memory)
+        connect(m, receiver.bytes, link.received)
+        connect(m, link.sent, transmitter.bytes)
+        connect(m, link.request, self.memory.request)
+        connect(m, link.writes, self.memory.writes)
+        connect(m, self.memory.words, link.words)
+        m.d.comb += [
+            clock.pin.eq(self.clk),
+            receiver.rx.eq(self.rx),
+            self.tx.eq(transmitter.tx),
+            link.lost.eq(receiver.overrun),
+            link.memory_ready.eq(self.memory.ready),
+            self.led.eq(~link.running if self.led_inverted else link.running),
+        ]
+        if isinstance(self.memory, SdramController):
+            m.submodules.io = self.io
+            connect(m, self.memory.pins, self.io.pins)
+            if self.pads is None:
+                connect(m, self.io.chip_pins, flipped(self.chip))
+        return m
+
+
+def whole_rtlil(board: Board, design: WholeDesign, led_inverted: bool = False, simulated: bool = False) -> str:
+    """The top level as Yosys RTLIL; ``simulated``: without PLL and pads, the SDRAM's pins as plain ports.
+
+    Raises:
+        InputError: see ``WholeTop``.
+    """
+    top = WholeTop(board._replace(board_hz=board.clock_hz) if simulated else board, design, led_inverted, simulated)
+    if top.pads is None:
+        return rtlil.convert(top, name=TOP_NAME, emit_src=False)
+    ports = [top.clk, top.rx, top.tx, top.led, *top.pads.ports.values()]
+    return rtlil.convert(top, name=TOP_NAME, emit_src=False, platform=_Pads(board), ports=ports)
+
+
+class _Pads:
+    """What of the board's platform a top level needs: the I/O cells of its part."""
+
+    def __init__(self, board: Board):
+        module, name = (board.platform or "").split(":")
+        self.get_io_buffer = getattr(import_module(f"amaranth_boards.{module}"), name)().get_io_buffer

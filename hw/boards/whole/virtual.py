@@ -1,0 +1,34 @@
+"""The program that simulates a board with a whole-token machine and its memory."""
+
+from pathlib import Path
+
+from hw.boards.catalog import Board
+from hw.boards.top import TOP_NAME
+from hw.boards.whole.design import WholeDesign
+from hw.boards.whole.sdram import sdram_of
+from hw.errors import InputError
+from hw.memory.bench import CHIP_HEADER, chip_numbers
+from hw.simulation.verilator import compile_program
+
+__all__ = ["LINE_HEADER", "whole_program"]
+
+LINE_HEADER = Path(__file__).parents[1] / "serial_line.h"
+_HARNESS = Path(__file__).with_name("sdram_board.cpp")
+_PLAIN_HARNESS = Path(__file__).parents[1] / "simulation.cpp"
+
+
+def whole_program(board: Board, design: WholeDesign, verilog: str, preload: Path | None) -> tuple[Path, list[str]]:
+    """The compiled program of the top level's ``verilog``, and the arguments that describe its memory.
+
+    Raises:
+        InputError: a preload of block RAM; or see ``hw.simulation.verilator.compile_program``.
+    """
+    if design.memory == "block":
+        if preload is not None:
+            raise InputError("--preload must come with an SDRAM; block RAM is loaded over the line in moments")
+        return compile_program(verilog, TOP_NAME, _PLAIN_HARNESS, headers=[LINE_HEADER]), []
+    found = sdram_of(board, design.chip)
+    assert found is not None
+    program = compile_program(verilog, TOP_NAME, _HARNESS, headers=[LINE_HEADER, CHIP_HEADER])
+    numbers = chip_numbers(found.chip, board.clock_hz, found.chip.timing(board.clock_hz).cas)
+    return program, [str(preload or ""), *(repr(float(number)) for number in numbers)]

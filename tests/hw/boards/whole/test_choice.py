@@ -1,0 +1,104 @@
+"""Which memory a whole-token machine gets on a board, and what a board lacks, in one line."""
+
+import subprocess
+import sys
+
+import pytest
+
+from hw.boards.catalog import BOARDS, load_board
+from hw.boards.whole.choice import whole_design
+from hw.boards.whole.design import baud_of, whole_board
+from hw.boards.whole.sdram import sdram_of, sdram_sites
+from hw.errors import InputError
+from tests.hw.gateware.whole.test_machine import image
+
+
+@pytest.fixture(scope="module")
+def program():
+    return image()[0]
+
+
+def test_a_board_with_an_sdram_takes_all_of_it_and_another_one_block_ram_for_the_program(program):
+    machine, words = program.machine, program.header.memory_words
+    large = whole_design(load_board("ulx3s-85f"), machine, program)
+    assert (large.memory, large.memory_bytes) == ("sdram", 32 << 20)
+    small = whole_design(load_board("icebreaker"), machine, program)
+    assert (small.memory, small.memory_words) == ("block", words)
+    assert whole_design(load_board("ulx3s-85f"), machine, program, "block").memory == "block"
+
+
+def test_what_a_board_lacks_is_said(program):
+    machine = program.machine
+    with pytest.raises(
+        InputError, match=r"^board icebreaker: --whole in block RAM of icebreaker, which has no SDRAM here"
+    ):
+        whole_design(load_board("icebreaker"), machine, None)
+    with pytest.raises(InputError, match=r"^board icebreaker has no SDRAM that is supported here; take --ram block"):
+        whole_design(load_board("icebreaker"), machine, program, "sdram")
+    with pytest.raises(InputError, match=r"^--ram must be one of auto, sdram, block, not 'ddr'$"):
+        whole_design(load_board("icebreaker"), machine, program, "ddr")
+    header = program.header._replace(memory_words=(32 << 20) // 8 + 1)
+    data = program.memory.copy()
+    data[:32] = bytearray(header.encoded())
+    large = program._replace(memory=data)
+    with pytest.raises(
+        InputError, match=r"^program needs 33554440 bytes .* the SDRAM of ulx3s-85f .* holds 33554432: "
+    ):
+        whole_design(load_board("ulx3s-85f"), machine, large)
+    with pytest.raises(InputError, match=r"^program needs 33554440 bytes .* block RAM of icebreaker, .* holds 11264: "):
+        whole_design(load_board("icebreaker"), machine, large)
+
+
+def test_another_chip_in_its_place_must_have_the_boards_pins(program):
+    board, machine = load_board("ulx3s-85f"), program.machine
+    assert whole_design(board, machine, None, chip="as4c32m16sb-7").memory_bytes == 64 << 20
+    with pytest.raises(InputError, match=r"^chip on ulx3s-85f must have 16 data and 13 address pins, not 32 and 11 as"):
+        whole_design(board, machine, None, chip="gw2ar-18")
+    with pytest.raises(InputError, match=r"^--chip must be left out in block RAM of ulx3s-85f$"):
+        whole_design(board, machine, program, "block", "as4c32m16sb-7")
+
+
+def test_every_board_with_a_clock_pin_has_a_rate_within_a_hundredth_of_a_bit():
+    for board in map(whole_board, BOARDS.values()):
+        rate = baud_of(board)
+        divisor = round(board.clock_hz / rate)
+        assert divisor >= 8
+        assert abs(divisor * rate / board.clock_hz - 1) <= 0.0101, board.name
+
+
+def test_pads_of_the_sdram_are_the_pins_of_the_board():
+    found = sdram_of(load_board("ulx3s-85f"))
+    sites = sdram_sites(found.resource)
+    assert sites["sdram_clk"].name == "F19"  # emard/ulx3s doc/constraints/ulx3s_v20.lpf
+    assert (sites["sdram_dq[0]"].name, sites["sdram_dq[15]"].name, sites["sdram_a[12]"].name) == ("J16", "J17", "G19")
+    assert len(sites) == 4 + 2 + 13 + 16 + 2 + 2
+    assert sdram_of(load_board("icebreaker")) is None
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("bitstream --board icebreaker --program absent", "--program must come with --whole"),
+        ("bitstream --board ulx3s-85f --lanes 4", "--lanes must come with --whole"),
+        ("bitstream --board ulx3s-85f --ram sdram", "--ram must come with --whole"),
+        ("bitstream --board icebreaker --whole", "board icebreaker: --whole in block RAM of icebreaker"),
+        ("bitstream --board ulx3s-85f --whole --program absent", "absent: must hold image.bin and config.json"),
+        ("verilog --whole", "--whole needs --board"),
+        ("verilog --board ulx3s-85f --lanes 4", "--lanes, --ram and --chip must come with --whole"),
+        ("simulate --board ulx3s-85f --preload", "--preload must come with --whole --program DIR"),
+        ("simulate --board kv260 --whole --program absent", "absent: must hold image.bin"),
+    ],
+)
+def test_bad_options_are_one_line(command, message):
+    done = subprocess.run([sys.executable, "-m", "hw", *command.split()], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {message}")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_machine_with_lanes_beside_a_program_is_refused(program, tmp_path):
+    program.write(tmp_path)
+    words = ["bitstream", "--board", "ulx3s-85f", "--whole", "--program", str(tmp_path), "--lanes", "4"]
+    done = subprocess.run([sys.executable, "-m", "hw", *words], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith("error: --lanes must be left out with --program")
