@@ -31,9 +31,8 @@ _CALIBRATION_TOKENS = 32768  # where a job does not say how many windows: what a
 _HELD_OUT = 4  # windows of them
 
 _SCHEMA, _VERSION = "tritforge.plan", 1
-_RECONSTRUCTION = 0.5  # share of the time; what its steps leave is distillation's
 _MOST_EPOCHS = 12  # of reconstruction, the option's default: more would learn the text by heart
-_LEAST_STEPS = 20  # of distillation; where time is left for fewer, reconstruction has all of it
+_LEAST_STEPS = 20  # of distillation: fewer are not worth their start
 _PLANNED = ("epochs", "block_steps", "distill_steps")
 _BASE: dict[str, float | int | str | bool | None] = {
     "window": 1,
@@ -42,6 +41,7 @@ _BASE: dict[str, float | int | str | bool | None] = {
     "tables": "kept",
     "distill_length": 512,
     "block_tokens_per_step": 512,
+    "block_rate": 0.02,  # twice the method's own, whose steps are many
     "distill_tokens_per_step": 512,
     "held_out": _HELD_OUT,
 }
@@ -97,22 +97,18 @@ def base_options(job: QuantJob) -> dict[str, float | int | str | bool | None]:
 
 
 def plan_for(minutes: float, times: StepTimes, blocks: int, steps_per_epoch: int, windows: int) -> Plan:
-    """Steps of reconstruction, the same for each block, in the first part of the time, of distillation in the rest.
+    """Steps of reconstruction, the same for each block, as far as they help, and of distillation where time is left.
 
     ``steps_per_epoch``: of one block's reconstruction; ``windows``: of the calibration text.
 
     Raises:
         InputError: too few minutes for a single step of each block.
     """
-    seconds, most = 60 * minutes, _MOST_EPOCHS * steps_per_epoch
-
-    def block_steps(share: float) -> int:
-        return min(most, int(share * seconds / (blocks * times.block_step_s)))
-
-    taken = block_steps(_RECONSTRUCTION)
+    seconds = 60 * minutes
+    taken = min(_MOST_EPOCHS * steps_per_epoch, int(seconds / (blocks * times.block_step_s)))
     steps = int((seconds - blocks * taken * times.block_step_s) / times.model_step_s)
     if steps < _LEAST_STEPS:
-        taken, steps = block_steps(1.0), 0
+        steps = 0
     if not taken:
         least = blocks * times.block_step_s / 60
         raise InputError(f"minutes must be at least {least:.2g} for a step of each block, not {minutes:g}")

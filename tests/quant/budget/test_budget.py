@@ -36,9 +36,10 @@ def set_times(monkeypatch, block=0.5, model=0.2):
 @pytest.mark.parametrize(
     ("minutes", "block_steps", "steps"),
     [
-        (1, 8, 32),  # a step of all 10 blocks takes 3.5 s: eight are within the half of 60 s and leave 32 s
-        (10, 24, 516),  # more than 12 epochs of 2 steps would learn the text by heart
-        (0.5, 8, 0),  # four and 16 s left: too few steps of distillation to be worth it, so all goes to blocks
+        (1, 17, 0),  # a step of all 10 blocks takes 3.5 s: seventeen are within 60 s
+        (10, 24, 516),  # more than 12 epochs of 2 steps would learn the text by heart: 84 s, and 516 s are left
+        (1.7, 24, 0),  # 18 s left: too few steps of distillation to be worth their start
+        (1.75, 24, 21),
     ],
 )
 def test_minutes_become_steps_by_hand(minutes, block_steps, steps):
@@ -118,7 +119,7 @@ def test_a_killed_job_goes_on_with_the_steps_that_it_had(job, monkeypatch, tmp_p
 
 
 def test_other_minutes_are_another_job(job, monkeypatch):
-    set_times(monkeypatch)
+    set_times(monkeypatch, block=0.1)
     first = quantize(job)
     longer = quantize(job.model_copy(update={"minutes": 0.4}))
     assert longer.folder != first.folder
