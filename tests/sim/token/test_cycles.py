@@ -1,6 +1,5 @@
 """Cycles of a program: the machine's own counters, instruction by instruction, and formulas by hand."""
 
-import numpy as np
 import pytest
 
 from hw.config import load_array
@@ -11,8 +10,8 @@ from hw.token.attention import AttentionFormat
 from sim.token.budget import budget_lines, budget_of
 from sim.token.cycles import TokenCycles
 from tests.hw.token.random_models import random_model
-
-RNG = np.random.default_rng(7)
+from tests.sim.token.coverage import Hits, covered_machine, empty_bins, play
+from tests.sim.token.random_programs import random_runs
 
 
 def program(machine, seed=1, **model):
@@ -105,32 +104,14 @@ def test_the_budget_adds_up(small):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("packing", "cases"), [("2bit", 300), ("5in8", 100)])
-def test_random_programs_take_what_the_verilated_machine_counts(packing, cases):
-    from hw.simulation.verilated_machine import VerilatedMachine, build_machine
+def test_random_programs_take_what_the_verilated_machine_counts_and_reach_every_bin(packing, cases):
+    from hw.simulation.verilated_machine import build_machine
 
-    machine = machine_around(load_array("16x8"), 4, scratch_words=512, activation_words=128, weight_packing=packing)
+    machine, hits = covered_machine(weight_packing=packing), Hits()
     try:
         path = build_machine(machine)
     except InputError as error:
         pytest.skip(str(error))
-    for case in range(cases):
-        kv_heads, group = [(1, 1), (1, 3), (2, 2), (3, 1)][RNG.integers(4)]
-        form = AttentionFormat(
-            *(int(d) for d in RNG.integers(2, 6, 2)), bool(RNG.integers(2)), int(RNG.choice([16, 32]))
-        )
-        image = program(
-            machine, case, form=form, layers=int(RNG.integers(1, 3)), heads=kv_heads * group, kv_heads=kv_heads,
-            hidden=int(RNG.integers(8, 50)), intermediate=int(RNG.integers(8, 70)), digits=int(RNG.integers(1, 4)),
-            head_dim=int(RNG.choice([8, 16, 24])), vocabulary=int(RNG.integers(5, 60)),
-        )  # fmt: skip
-        latency = int(RNG.integers(1, 20))
-        stalls = (RNG.random(RNG.integers(2, 500)) < RNG.choice([0.3, 0.7, 0.95])).astype(np.uint8)
-        stalls[RNG.integers(stalls.size)] = 1
-        pattern = stalls.tobytes() if case % 3 else b""
-        cycles = TokenCycles(image, latency, pattern)
-        with VerilatedMachine(image, path, latency, pattern) as core:
-            for token in range(int(RNG.integers(1, 20))):
-                wanted = bool(RNG.integers(2))
-                step = core.step(token % image.header.vocabulary, wanted)
-                found = [(one.operation, one.cycles) for one in cycles.step(wanted)]
-                assert found == step.trace, (case, token)
+    for run in random_runs(machine, cases, seed=7):
+        play(run, path, hits)
+    assert empty_bins(hits) == []

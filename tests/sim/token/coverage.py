@@ -1,0 +1,279 @@
+"""Functional coverage of the whole-token machine: instructions x shapes x stalls that random programs have run.
+
+``python -m tests.sim.token.coverage`` runs them on the Verilated machine, holds the cycles of every instruction against
+the simulator's, and prints how many instructions fell into each declared bin; ``--cases 30`` is a shorter run. An empty
+bin, like a difference, ends in an error.
+"""
+
+import argparse
+from collections import Counter
+from collections.abc import Callable, Iterator
+from itertools import product
+from typing import NamedTuple
+
+from hw.config import load_array
+from hw.program.image import Header
+from hw.program.instructions import ELEMENTS, INDICES, OPERATIONS, WIDTHS, Instruction
+from hw.program.machine import MachineConfig, machine_around
+from sim.token.cycles import InstructionCycles, TokenCycles
+from tests.sim.token.random_programs import RandomRun, random_runs
+
+__all__ = ["BINS", "Event", "Hits", "covered_machine", "empty_bins", "events", "play"]
+
+Hits = Counter  # (group, bin) -> instructions
+
+
+class Event(NamedTuple):
+    """An instruction that ran, or that was passed over because the next token was not wanted."""
+
+    one: Instruction
+    skipped: bool
+    machine: MachineConfig
+    header: Header
+    position: int
+    block: int
+    visible: int  # tokens of the block that are worked on
+    stalled: bool
+    latency: int
+
+
+Judge = Callable[[Event], bool]
+
+
+def _runs(*names: str) -> Judge:
+    return lambda e: e.one.operation in names and not e.skipped
+
+
+def _both(*judges: Judge) -> Judge:
+    return lambda e: all(judge(e) for judge in judges)
+
+
+def _field(name: str, value: int) -> Judge:
+    return lambda e: e.one[name] == value
+
+
+def _sizes(size: Callable[[Event], int], step: str) -> dict[str, Judge]:
+    """Bins of a size about the array's: less, equal, a multiple, a multiple and a rest."""
+    of = lambda e: getattr(e.machine.array, step)  # noqa: E731
+    return {
+        f"part of the {step}": lambda e: size(e) < of(e),
+        f"all {step}": lambda e: size(e) == of(e),
+        f"several times the {step}": lambda e: size(e) > of(e) and size(e) % of(e) == 0,
+        f"several times and a rest of the {step}": lambda e: size(e) > of(e) and size(e) % of(e) != 0,
+    }
+
+
+def _named(prefix: str, judge: Judge, bins: dict[str, Judge]) -> dict[str, Judge]:
+    return {f"{prefix}, {name}": _both(judge, one) for name, one in bins.items()}
+
+
+def _outputs(e: Event) -> int:
+    return e.one["n"]
+
+
+def _inputs(e: Event) -> int:
+    return e.one["k"]
+
+
+def _whole(e: Event) -> bool:
+    return e.visible == 1 << e.header.block_bits
+
+
+def _first(e: Event) -> bool:
+    return e.block == 0
+
+
+def _inner(e: Event) -> int:
+    """The token's place among those of its weight tile."""
+    array = e.machine.array
+    return e.position % (array.rows if e.one["by_lanes"] else array.cols)
+
+
+def _places(e: Event) -> int:
+    """Tokens of a weight tile of K or V that share a memory word."""
+    array = e.machine.array
+    return array.weight_bus_bits // (2 * (array.cols if e.one["by_lanes"] else array.rows))
+
+
+def _tokens(e: Event) -> int:
+    return e.machine.array.rows if e.one["by_lanes"] else e.machine.array.cols
+
+
+def _numbers(e: Event) -> int:
+    return e.one["words"] * e.machine.lanes
+
+
+_STALLS: dict[str, Judge] = {"a word every edge": lambda e: not e.stalled, "stalls": lambda e: e.stalled}
+_BLOCKS: dict[str, Judge] = {
+    "first block, short": _both(_first, lambda e: not _whole(e)),
+    "first block, whole": _both(_first, _whole),
+    "later block, short": lambda e: not _first(e) and not _whole(e),
+    "later block, whole": lambda e: not _first(e) and _whole(e),
+}
+
+BINS: dict[str, dict[str, Judge]] = {
+    "operation x memory": {
+        f"{name}, {memory}": _both(_runs(name), judge)
+        for name, (memory, judge) in product(OPERATIONS, _STALLS.items())
+    },
+    "not wanted x memory": {
+        f"{name}, {memory}": _both(lambda e, n=name: e.skipped and e.one.operation == n, judge)
+        for name, (memory, judge) in product(("NORM", "ARGMAX"), _STALLS.items())
+    } | {"LOAD": lambda e: e.skipped and e.one.operation == "LOAD"},
+    "memory": {
+        "latency of an edge": lambda e: e.latency == 1,
+        "latency above ten edges": lambda e: e.latency > 10,
+        "constants kept in scratch memory": lambda e: e.header.entry > 0,
+        "constants loaded for every token": lambda e: e.header.entry == 0,
+    },
+    "outputs of a GEMM": {
+        **_named("DEQ", _runs("DEQ"), _sizes(_outputs, "cols")),
+        **_named("ARGMAX", _runs("ARGMAX"), _sizes(_outputs, "cols")),
+        "OACC, all cols": _both(_runs("OACC"), lambda e: _outputs(e) == e.machine.array.cols),
+        "OACC, several times the cols": _both(_runs("OACC"), lambda e: _outputs(e) > e.machine.array.cols),
+    },
+    "inputs of a GEMM": {
+        **_named("DEQ", _runs("DEQ"), _sizes(_inputs, "rows")),
+        **{name: judge for name, judge in _named("SCORE", _runs("SCORE"), _sizes(_inputs, "rows")).items()
+           if "several times the" not in name},
+        **_named("ARGMAX", _runs("ARGMAX"), _sizes(_inputs, "rows")),
+    },
+    "digits of a GEMM": {
+        f"{name}, {digits}": _both(_runs(name), _field("planes", digits))
+        for name, all_digits in {"DEQ": (1, 2, 3), "SCORE": (2, 3, 4, 5), "OACC": (2, 3, 4, 5)}.items()
+        for digits in all_digits
+    },
+    "rows of a GEMM x blocks": {
+        f"{name}, {rows}, {block}": _both(_runs(name), _field("rows", rows), judge)
+        for name, rows, (block, judge) in product(("SCORE", "OACC"), (1, 2, 3), _BLOCKS.items())
+    },
+    "what becomes of sums": {
+        f"DEQ, {bits} bits, {'added' if add else 'alone'}": _both(
+            _runs("DEQ"), _field("width", WIDTHS.index(bits)), _field("add", add)
+        )
+        for bits, add in ((17, 0), (24, 0), (32, 1))
+    } | {
+        "ARGMAX, first rows of the table": _both(_runs("ARGMAX"), _field("add", 0)),
+        "ARGMAX, further rows": _both(_runs("ARGMAX"), _field("add", 1)),
+    },
+    "softmax x blocks": _named("EXP", _runs("EXP"), _BLOCKS) | {
+        "END, to the next block": _both(_runs("END"), lambda e: e.block + 1 << e.header.block_bits <= e.position),
+        "END, behind the last": _both(_runs("END"), lambda e: e.block + 1 << e.header.block_bits > e.position),
+        "END, whose next block begins with the next token": _both(
+            _runs("END"), lambda e: e.block + 1 << e.header.block_bits == e.position + 1
+        ),
+        "END, whose next block has one token": _both(
+            _runs("END"), lambda e: e.block + 1 << e.header.block_bits == e.position
+        ),
+    },
+    "K and V": {
+        f"{'V' if values else 'K'}, {name}": _both(_runs("KV"), _field("by_lanes", values), judge)
+        for values in (0, 1)
+        for name, judge in {
+            **{f"{digits} digits": _field("planes", digits) for digits in (2, 3, 4, 5)},
+            "first token of a tile": lambda e: _inner(e) == 0,
+            "last token of a tile": lambda e: _inner(e) == _tokens(e) - 1,
+            "first memory word of a tile": lambda e: _inner(e) < _places(e),
+            "further memory word": lambda e: _inner(e) >= _places(e),
+            "heads of one tile": lambda e: _numbers(e) <= e.machine.array.lanes // _tokens(e),
+            "heads of several tiles": lambda e: _numbers(e) > e.machine.array.lanes // _tokens(e),
+            "one head": _field("rows", 1),
+            "several heads": lambda e: e.one["rows"] > 1,
+            "stalled writes": lambda e: e.stalled,
+        }.items()
+    },
+    "LOAD": {
+        **{name: _both(_runs("LOAD"), _field("element", code)) for code, name in enumerate(ELEMENTS)},
+        **{f"by {name}": _both(_runs("LOAD"), _field("index", code)) for code, name in enumerate(INDICES)},
+        "a part of the last memory word": _both(
+            _runs("LOAD"), lambda e: e.one["words"] % {"int8": 4, "int32": 1}.get(ELEMENTS[e.one["element"]], 2) != 0
+        ),
+        "as many as the block has": _both(_runs("LOAD"), _field("by_block", 1)),
+    },
+    "quantization": {
+        "QUANT, a row": _both(_runs("QUANT"), _field("rows", 1)),
+        "QUANT, several rows": _both(_runs("QUANT"), lambda e: e.one["rows"] > 1),
+        **_named("QUANT of weights", _both(_runs("QUANT"), _field("weights", 1)), _BLOCKS),
+        "NORM, one int8 row": _both(_runs("NORM"), _field("split", 0)),
+        "NORM, two int8 rows": _both(_runs("NORM"), _field("split", 1)),
+    },
+    "rotations": {
+        "ROPE, a head": _both(_runs("ROPE"), _field("rows", 1)),
+        "ROPE, several heads": _both(_runs("ROPE"), lambda e: e.one["rows"] > 1),
+        "WHT, two words": _both(_runs("WHT"), _field("words", 2)),
+        "WHT, four words": _both(_runs("WHT"), _field("words", 4)),
+    },
+}  # fmt: skip
+
+
+def covered_machine(**fields: str) -> MachineConfig:
+    """Another number of rows than of columns, several words per tile, 4 lanes."""
+    return machine_around(load_array("16x8"), 4, scratch_words=320, activation_words=128, **fields)
+
+
+def events(run: RandomRun, steps: list[InstructionCycles], position: int, wanted: bool) -> Iterator[Event]:
+    """What a token's instructions were, from those that the cycle model stepped."""
+    header, machine, program = run.image.header, run.image.machine, run.image.program()
+    size, block, stretch = 1 << header.block_bits, 0, machine.stretch
+    for step in steps:
+        one = program[step.number]
+        visible = -(-min(position + 1 - block * size, size) // stretch) * stretch
+        skipped = bool(one["last_only"] and not wanted)
+        yield Event(one, skipped, machine, header, position, block, visible, bool(run.stalls), run.latency)
+        if one.operation == "END":
+            block = block + 1 if (block + 1) * size <= position else 0
+
+
+def play(run: RandomRun, path: object, hits: Hits) -> int:
+    """Run on the Verilated machine at ``path``: cycles of every instruction equal; bins counted; the instructions."""
+    from hw.simulation.verilated_machine import VerilatedMachine
+
+    cycles, count = TokenCycles(run.image, run.latency, run.stalls), 0
+    with VerilatedMachine(run.image, path, run.latency, run.stalls) as core:
+        if run.position:
+            core.seek(run.position)
+            cycles.seek(run.position)
+        for token, wanted in enumerate(run.wanted):
+            position = cycles.position
+            step, steps = core.step(token % run.image.header.vocabulary, wanted), cycles.step(wanted)
+            assert [(one.operation, one.cycles) for one in steps] == step.trace, (token, run.latency)
+            count += len(steps)
+            for event in events(run, steps, position, wanted):
+                cover(hits, event)
+    return count
+
+
+def cover(hits: Hits, event: Event) -> None:
+    """Count the bins that an instruction falls into."""
+    for group, bins in BINS.items():
+        for name, judge in bins.items():
+            hits[group, name] += bool(judge(event))
+
+
+def empty_bins(hits: Hits) -> list[tuple[str, str]]:
+    """Group and name of each bin that no instruction fell into."""
+    return [(group, name) for group, bins in BINS.items() for name in bins if not hits[group, name]]
+
+
+def main() -> None:
+    """Play, check and print."""
+    from hw.simulation.verilated_machine import build_machine
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cases", type=int, default=300, help="random programs")
+    parser.add_argument("--seed", type=int, default=7)
+    options = parser.parse_args()
+    machine, hits = covered_machine(), Hits()
+    path = build_machine(machine)
+    count = sum(play(run, path, hits) for run in random_runs(machine, options.cases, options.seed))
+    print(f"{options.cases} random programs, {count:,} instructions, the cycles of each equal")
+    for group, bins in BINS.items():
+        print(f"\n{group}")
+        for name in bins:
+            print(f"  {hits[group, name]:7}  {name}")
+    empty = empty_bins(hits)
+    raise SystemExit(f"empty bins: {empty}" if empty else 0)
+
+
+if __name__ == "__main__":
+    main()
