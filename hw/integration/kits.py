@@ -13,6 +13,7 @@ KITS = {  # what each writes, for the help
     "cocotb": "a bench that can be copied",
     "fusesoc": "a core file with simulation and lint",
     "litex": "a module with DMA, and an example SoC",
+    "vivado": "an IP, and block designs for pynq-z2 and kv260",
 }
 
 

