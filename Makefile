@@ -49,7 +49,7 @@ gates: $(VENV)/.hw ## area, timing and energy of ARRAY in the cells of LIB=file.
 whatif: $(VENV)/.core ## measure every combination of STUDY; rows, Pareto front and plot in build/whatif/
 	@$(TRITFORGE) $@ $(words)
 
-compare: $(if $(value DESIGNS),$(VENV)/.core,$(VENV)/.quant) ## METHODS of quantization on MODEL: accuracy, bits, energy, latency; or DESIGNS="A B" term by term
+compare: $(if $(value DESIGNS),$(VENV)/.core,$(if $(value MODELS),$(VENV)/.eval,$(VENV)/.quant)) ## METHODS of quantization on MODEL: accuracy, bits, energy, latency; on MODELS=A,B and TASKS too: scaling figures; or DESIGNS="A B" term by term
 	@$(TRITFORGE) $@ $(words)
 
 explore: $(VENV)/.core ## a local page on which sliders and choices redraw a design beside its rivals: PORT=8765

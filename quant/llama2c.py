@@ -21,7 +21,7 @@ __all__ = ["Llama2cTokenizer", "read_header", "read_weights"]
 
 _HEADER = struct.Struct("<7i")
 _VERSIONED = b"24ka"  # "ak42" as a little-endian number: the later formats, whose version follows
-_BOS = 1
+_UNKNOWN, _BOS = 0, 1
 _BYTE_TOKENS = 3  # ids of raw bytes start after <unk>, <s>, </s>
 _BYTE_PIECE = re.compile(rb"<0x([0-9A-F]{2})>")
 _GONE = -1  # a token that its left neighbour has taken in
@@ -148,6 +148,7 @@ class Llama2cTokenizer:
                 "larger vocabulary"
             )
         self.ids = {piece: number for number, piece in enumerate(self.pieces)}
+        self._has_bytes = len(self.pieces) > _BYTE_TOKENS and bool(_BYTE_PIECE.fullmatch(self.pieces[_BYTE_TOKENS]))
         self._splits = not any(_CROSSING.search(piece) for piece in self.pieces)
         self._merged: dict[str, list[int]] = {}  # parts met before
 
@@ -171,6 +172,10 @@ class Llama2cTokenizer:
             return bytes([int(byte[1], 16)])
         return self.pieces[token] if token >= _BYTE_TOKENS else b""
 
+    def _unknown(self, piece: bytes) -> list[int]:
+        """A character that is no piece: its bytes, or <unk> where the vocabulary has none for them."""
+        return [byte + _BYTE_TOKENS for byte in piece] if self._has_bytes else [_UNKNOWN]
+
     def _parts(self, text: str) -> list[str]:
         """Where no piece goes on with a space after another character, words cannot merge with what precedes them."""
         return _WORD.findall(text) if self._splits else [text]
@@ -183,7 +188,7 @@ class Llama2cTokenizer:
         tokens: list[int] = []
         for character in text:
             piece = character.encode()
-            tokens += [self.ids[piece]] if piece in self.ids else [byte + _BYTE_TOKENS for byte in piece]
+            tokens += [self.ids[piece]] if piece in self.ids else self._unknown(piece)
         following = [*range(1, len(tokens)), -1]
         before = list(range(-1, len(tokens) - 1))
         waiting: list[tuple[float, int, int, int, int]] = []  # (-score, position, union, its two tokens)

@@ -14,6 +14,11 @@ from energy.reports.difference import print_difference
 from energy.reports.pages.difference import difference_html, waterfall_of
 from energy.reports.pages.document import provenance, standalone
 from energy.reports.pages.methods import comparison_html
+from energy.reports.scaling.figures import draw_scaling
+from energy.reports.scaling.table import print_scaling
+from energy.scaling.job import ScalingJob, method_choices
+from energy.scaling.points import ScalingPoint, write_points
+from energy.scaling.sweep import points_of_manifests, sweep
 from hw.artifact import file_name, sha256_json, write_text
 from hw.document import validate_document
 from hw.errors import InputError
@@ -38,7 +43,11 @@ def add_compare(parser: ArgumentParser) -> None:
         help="two designs instead of methods, whose difference is explained term by term: arrays by name or file, "
         "job files, folders of finished runs, or their sim-*.json",
     )
-    parser.add_argument("--methods", help="methods, separated by commas, or all (default: rtn,pt-bitnet)")
+    parser.add_argument(
+        "--methods",
+        help="methods, separated by commas, each with options of its own after colons (digits:digits=2), or all "
+        "(default: rtn,pt-bitnet)",
+    )
     parser.add_argument(
         "--manifest",
         type=Path,
@@ -51,6 +60,7 @@ def add_compare(parser: ArgumentParser) -> None:
     add_fields(parser, Execution, "how the machine runs it")
     add_fields(parser, WorkloadJob, "products instead of a model, on two designs")
     add_fields(parser, QuantJob, "quantization", leave_out=["model", "method"])
+    add_fields(parser, ScalingJob, "a sweep over models, methods and tasks", leave_out=["prose"])
     parser.add_argument(
         "--out", type=Path, metavar="FOLDER", help="folder of the results (default: build/compare/MODEL)"
     )
@@ -61,6 +71,8 @@ def add_compare(parser: ArgumentParser) -> None:
 def _compare(options: Namespace) -> None:
     if options.designs:
         _compare_designs(options)
+    elif getattr(options, "models", None):
+        _compare_sizes(options)
     else:
         _compare_methods(options)
 
@@ -100,15 +112,16 @@ def _compare_designs(options: Namespace) -> None:
 
 def _compare_methods(options: Namespace) -> None:
     origin = options_origin(options)
-    fields, quant_fields, listed = given_fields(options, Job, QuantJob, WorkloadJob)
+    fields, quant_fields, listed, swept = given_fields(options, Job, QuantJob, WorkloadJob, ScalingJob)
     for name in listed:
         raise InputError(
             f"{name} must be left out beside methods, which need weights; give two designs to compare on it"
         )
+    for name in (name for name in swept if name not in QuantJob.model_fields):
+        raise InputError(f"{name} must be left out without models; give --models {fields.get('model', 'A,B')}")
     job = validate_document(fields, Job, origin)
-    methods = method_names() if options.methods == "all" else (options.methods or _METHODS).split(",")
-    quant_fields |= {"model": job.model}
-    jobs = [validate_document(quant_fields | {"method": method}, QuantJob, origin) for method in methods]
+    methods = _methods(options)
+    jobs = _quant_jobs(methods, quant_fields | {"model": job.model}, origin)
     if manifests := options.manifest:
         comparison = compare_manifests(job, manifests)
     else:
@@ -121,6 +134,42 @@ def _compare_methods(options: Namespace) -> None:
     write_text(folder / "report.html", comparison_html(comparison, made))
     names = ["comparison.json", "report.html"]
     show(options, folder / "comparison.json", partial(print_comparison, comparison), names)
+
+
+def _compare_sizes(options: Namespace) -> None:
+    origin = options_origin(options)
+    fields, quant_fields, swept = given_fields(options, Job, QuantJob, ScalingJob)
+    prose = quant_fields.pop("prose", None)
+    scaling = validate_document(swept | ({} if prose is None else {"prose": prose}), ScalingJob, origin)
+    job, folder = validate_document(fields, Job, origin), options.out or BUILD / "compare" / "scaling"
+    methods, path = _methods(options), folder / "scaling.json"
+    jobs = [one for model in scaling.models for one in _quant_jobs(methods, quant_fields | {"model": model}, origin)]
+    points: list[ScalingPoint] = []
+    with stage_bars() as report:
+        found = (
+            points_of_manifests(job, scaling, options.manifest)
+            if options.manifest
+            else sweep(job, scaling, jobs, folder, report)
+        )
+        for point in found:
+            points.append(point)
+            write_points(path, points)
+    names = ["scaling.json", *draw_scaling(folder, points)]
+    show(options, path, partial(print_scaling, points), names)
+
+
+def _methods(options: Namespace) -> list[str]:
+    """Methods as they were given, each with its options."""
+    return method_names() if options.methods == "all" else (options.methods or _METHODS).split(",")
+
+
+def _quant_jobs(methods: list[str], fields: dict[str, object], origin: str) -> list[QuantJob]:
+    """A job per method, whose own options come after those of all."""
+    shared = dict(fields.get("options", {}))  # type: ignore[call-overload]
+    return [
+        validate_document(fields | {"method": one.method, "options": shared | one.options}, QuantJob, origin)
+        for one in method_choices(",".join(methods))
+    ]
 
 
 def _words(job: Job, quant_job: QuantJob, methods: list[str], manifests: list[Path]) -> list[str]:

@@ -9,7 +9,7 @@ from hw.fields import add_fields, given_fields
 from hw.pages import screen
 from hw.progress import stage_bars
 from quant.evaluation.job import EvaluateJob
-from quant.evaluation.rows import add_rows, read_rows, rows_table
+from quant.evaluation.rows import FLOAT_WEIGHTS, add_rows, read_rows, rows_table
 
 __all__ = ["add_evaluate"]
 
@@ -42,5 +42,5 @@ def _evaluate(options: Namespace) -> None:
         print(json.dumps([row.model_dump(mode="json") for row in rows], indent=1))
         return
     first = rows[0]
-    weights = "its own weights" if first.weights == "float" else first.weights
+    weights = "its own weights" if first.weights == FLOAT_WEIGHTS else first.weights
     screen().print(rows_table(rows, f"{first.model}, {weights}, {first.activations} activations"))

@@ -8,9 +8,15 @@ from pydantic import Field, field_validator
 from hw.document import Record
 from hw.errors import InputError
 
-__all__ = ["EvaluateJob", "TaskChoice", "listed_tasks"]
+__all__ = ["EvaluateJob", "TaskChoice", "listed_tasks", "numbers"]
 
 Count = Annotated[int, Field(ge=1)]
+
+
+def numbers(value: object) -> object:
+    """What a field of several numbers may be given as: one, a list, or text with commas."""
+    words = value if isinstance(value, list | tuple) else [value]
+    return [part for word in words for part in (word.split(",") if isinstance(word, str) else [word])]
 
 
 class TaskChoice(Record):
@@ -63,14 +69,10 @@ class EvaluateJob(TaskChoice):
     )
     device: str = Field("cpu", description="torch device of the work: cpu or cuda")
 
-    @field_validator("shots", mode="before")
-    @classmethod
-    def _numbers(cls, value: object) -> object:
-        words = value if isinstance(value, list | tuple) else [value]
-        return [part for word in words for part in (word.split(",") if isinstance(word, str) else [word])]
+    _shots = field_validator("shots", mode="before")(numbers)
 
 
-def listed_tasks(given: tuple[str, ...]) -> tuple[str, ...]:
+def listed_tasks(given: tuple[str, ...], what: str = "tasks") -> tuple[str, ...]:
     """Names of ``given`` words, each a name or several between commas, each once.
 
     Raises:
@@ -78,5 +80,5 @@ def listed_tasks(given: tuple[str, ...]) -> tuple[str, ...]:
     """
     names = [name.strip() for word in given for name in word.split(",")]
     if "" in names:
-        raise InputError(f"tasks must be names between commas, not {','.join(given)!r}")
+        raise InputError(f"{what} must be names between commas, not {','.join(given)!r}")
     return tuple(dict.fromkeys(names))

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from quant.evaluation.rows import FLOAT_WEIGHTS
 from quant.exports.finished import find_run
 from quant.llama.blocks import LoadedModel
 from quant.llama.loading import load_model
@@ -10,9 +11,7 @@ from quant.manifest import Manifest
 from quant.quantizer import apply_checkpoint
 from quant.source import located, resolve
 
-__all__ = ["FLOAT_WEIGHTS", "Opened", "is_run", "open_model"]
-
-FLOAT_WEIGHTS = "float"  # in place of a run's method
+__all__ = ["Opened", "is_run", "open_model"]
 
 
 class Opened(NamedTuple):

@@ -9,10 +9,11 @@ from rich.table import Table
 from hw.artifact import write_artifact
 from hw.document import Record, read_record
 
-__all__ = ["SHARES", "EvaluationRow", "add_rows", "read_rows", "rows_table"]
+__all__ = ["FLOAT_WEIGHTS", "SHARES", "EvaluationRow", "add_rows", "read_rows", "rows_table"]
 
 _SCHEMA, _VERSION = "tritforge.evaluation", 1
 
+FLOAT_WEIGHTS = "float"  # in place of a run's method
 SHARES = ("acc", "acc_norm", "exact_match")  # metrics that are shares of items
 
 

@@ -12,7 +12,8 @@ from lm_eval.tasks import TaskManager
 
 from hw.errors import InputError, did_you_mean
 from hw.progress import StageReport
-from quant.evaluation.generated.folder import GENERATED, write_generated
+from quant.evaluation.generated.folder import write_generated
+from quant.evaluation.generated.names import GENERATED
 from quant.evaluation.job import TaskChoice
 from quant.evaluation.quiet import quiet_harness
 from quant.text import evaluation_text

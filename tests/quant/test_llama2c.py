@@ -9,6 +9,7 @@ import torch
 from hw.errors import InputError
 from quant.llama.loading import load_model
 from quant.llama2c import Llama2cTokenizer, read_header
+from quant.safetensors_files import refuse_pickle
 from quant.source import resolve
 
 DIM, HIDDEN, LAYERS, HEADS, KV_HEADS, VOCAB, CONTEXT = 16, 24, 2, 4, 2, 11, 8
@@ -145,3 +146,21 @@ def test_a_token_longer_than_the_file_is_refused(length, tmp_path):
         Llama2cTokenizer(path, 1)
     path.write_bytes(struct.pack("<ifi", 20, 0.5, 8) + b"12345678")
     assert Llama2cTokenizer(path, 1).pieces == [b"12345678"]
+
+
+def test_a_character_that_a_vocabulary_without_bytes_lacks_is_unknown(tmp_path):
+    pieces = [b"<unk>", b"<s>", b"</s>", b" ", b"a", b"b"]
+    entries = b"".join(struct.pack("<fi", -float(number), len(piece)) + piece for number, piece in enumerate(pieces))
+    (tmp_path / "tok6.bin").write_bytes(struct.pack("<i", 5) + entries)
+    assert Llama2cTokenizer(tmp_path / "tok6.bin", 6).encode("a\nb") == [1, 3, 4, 0, 5]
+
+
+def test_a_width_of_128_is_no_pickle(tmp_path):
+    header = struct.pack("<7i", 128, 352, 5, 8, 4, 105, 256)
+    for start, refused in ((header, False), (b"\x80\x02\x8a\x0a", True), (b"\x80\x04\x95\x00", True)):
+        (tmp_path / "model.bin").write_bytes(start)
+        if refused:
+            with pytest.raises(InputError, match="not a pickle"):
+                refuse_pickle(tmp_path / "model.bin")
+        else:
+            refuse_pickle(tmp_path / "model.bin")

@@ -4,20 +4,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hw.artifact import file_name, sha256_json
+from quant.evaluation.generated.names import OF_TEXT, PATTERNS
 from quant.evaluation.generated.patterns import copy_words, cycle_words, plural_pairs
 from quant.evaluation.generated.texts import last_words, next_sentence, pages
 from quant.text import NamedText
 
-__all__ = ["GENERATED", "PATTERNS", "write_generated"]
+__all__ = ["write_generated"]
 
 _FOLDER = Path("build") / "tasks"
 _ALGORITHM = 1  # raised when the same text and seed give other items than before
 
-_OF_TEXT = {"last_words": last_words, "next_sentence": next_sentence, "pages": pages}
-_OF_SEED = {"copy_words": copy_words, "plural_pairs": plural_pairs, "cycle_words": cycle_words}
-
-PATTERNS = tuple(_OF_SEED)  # those that have examples
-GENERATED = (*_OF_TEXT, *PATTERNS)
+_OF_TEXT = dict(zip(OF_TEXT, (last_words, next_sentence, pages), strict=True))
+_OF_SEED = dict(zip(PATTERNS, (copy_words, plural_pairs, cycle_words), strict=True))
 
 
 def write_generated(names: Sequence[str], text: NamedText, seed: int = 0) -> Path:

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from hw.errors import InputError
-from quant.evaluation.generated.folder import GENERATED, PATTERNS
+from quant.evaluation.generated.names import GENERATED, PATTERNS
 from quant.evaluation.generated.patterns import copy_words, cycle_words, plural_pairs
 from quant.evaluation.generated.prose import paragraphs, sentences
 from quant.evaluation.generated.texts import last_words, next_sentence, pages

@@ -1,0 +1,1 @@
+"""What a sweep over sizes, bits and methods shows: its figures and its table."""
