@@ -26,18 +26,19 @@ def tiny(**fields) -> SdramChip:
     return SdramChip(**TINY | fields)
 
 
-class Read(NamedTuple):
-    address: int
-    count: int
-    gap: int = 0  # edges before it is offered
-    slow: int = 1  # a word is taken on every so-manieth edge
-
-
 class Write(NamedTuple):
     address: int
     data: int
     mask: int
     gap: int = 0
+
+
+class Read(NamedTuple):
+    address: int
+    count: int
+    gap: int = 0  # edges before it is offered
+    slow: int = 1  # a word is taken on every so-manieth edge
+    beside: Write | None = None  # offered while the words come, of a word that is not among them
 
 
 class Reset(NamedTuple):
@@ -112,7 +113,13 @@ class Bench:
         self.times.append(times)
         ctx.set(request.payload, {"address": one.address, "count": one.count})
         ctx.set(request.valid, 1)
-        while len(found) < one.count or ctx.get(request.valid):
+        writes, begin, owed = self.dut.writes, self.edge, one.beside is not None
+        if one.beside:
+            ctx.set(writes.payload, self._payload(one.beside))
+        while len(found) < one.count or ctx.get(request.valid) or owed:
+            if owed and self.edge > begin + one.beside.gap:
+                ctx.set(writes.valid, 1)
+            wrote = ctx.get(writes.valid) and ctx.get(writes.ready)
             ctx.set(words.ready, self.edge % one.slow == 0)
             taken = ctx.get(request.valid) and ctx.get(request.ready)
             if ctx.get(words.valid) and ctx.get(words.ready):
@@ -121,16 +128,23 @@ class Bench:
             await self._tick(ctx)
             if taken:
                 ctx.set(request.valid, 0)
+            if wrote:
+                ctx.set(writes.valid, 0)
+                owed = False
         ctx.set(words.ready, 0)
 
     async def _write(self, ctx, one):
         writes = self.dut.writes
-        ctx.set(writes.payload, {"address": one.address, "data": one.data, "mask": one.mask})
+        ctx.set(writes.payload, self._payload(one))
         ctx.set(writes.valid, 1)
         while not ctx.get(writes.ready):
             await self._tick(ctx)
         await self._tick(ctx)
         ctx.set(writes.valid, 0)
+
+    @staticmethod
+    def _payload(one):
+        return {"address": one.address, "data": one.data, "mask": one.mask}
 
     async def _reset(self, ctx, one):
         ctx.set(self.dut.reset, 1)
@@ -159,8 +173,8 @@ def naive(operations, words, word_bits):
         if isinstance(one, Read):
             addresses = [(one.address + i) % words for i in range(one.count)]
             found.append([int.from_bytes(memory[a * size : a * size + size], "little") for a in addresses])
-        else:
-            for byte in range(size):
-                if one.mask >> byte & 1:
-                    memory[one.address % words * size + byte] = one.data >> 8 * byte & 0xFF
+        write = one if isinstance(one, Write) else getattr(one, "beside", None)
+        for byte in range(size) if write else []:
+            if write.mask >> byte & 1:
+                memory[write.address % words * size + byte] = write.data >> 8 * byte & 0xFF
     return found
