@@ -260,8 +260,7 @@ class _Compiler:
     def _weights(self, name: str, piece: Piece) -> tuple[dict[str, int], int]:
         """Fields of a GEMM's packed tiles, and the scratch word where its stored scales begin."""
         tiles = packed_words(to_digits(piece.weights.astype(np.int64), piece.digits), self.machine)
-        packed = self.machine.weight_packing != self.machine.array.packing
-        fields = {"address": self.memory.put(name, tiles), "burst": len(tiles), "packed": int(packed)}
+        fields = {"address": self.memory.put(name, tiles), "burst": len(tiles), "packed": int(self.machine.unpacks)}
         return fields, self._constant(f"{name}, scales", piece.scales.words(), "uint16")
 
     def _keep(self, source: int, digits: int, name: str) -> Kept:

@@ -94,7 +94,7 @@ class Image(NamedTuple):
                 found.append(decode(int.from_bytes(self.memory[at : at + _INSTRUCTION_BYTES].tobytes(), "little")))
             except InputError as error:
                 raise InputError(f"instruction {number}: {error}") from None
-            if found[-1]["packed"] and self.machine.weight_packing == self.machine.array.packing:
+            if found[-1]["packed"] and not self.machine.unpacks:
                 raise InputError(
                     f"instruction {number}: packed must be 0 on a machine with weight_packing "
                     f"{self.machine.weight_packing}, not 1"

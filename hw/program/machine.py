@@ -18,9 +18,10 @@ from hw.formats import MAX_PLANES
 from hw.token.formats import ACCUMULATOR_BITS, WORD_BITS
 from hw.trit import Packing
 
-__all__ = ["INSTRUCTION_BITS", "MachineConfig", "machine_around"]
+__all__ = ["INSTRUCTION_BITS", "LINE_INSTRUCTIONS", "MachineConfig", "machine_around"]
 
 INSTRUCTION_BITS = 256
+LINE_INSTRUCTIONS = 8  # fetched in one burst
 _TRIT_BITS = 2  # packing 2bit: a token's trits of K and V start at a whole number of bits of a memory word
 _ADDRESS_BITS = 28  # of a memory word, in an instruction
 Depth = Annotated[int, Field(ge=16, le=1 << 16)]
@@ -39,6 +40,10 @@ class MachineConfig(Record):
         "2bit", description="packing of linears and table in memory; 5in8 (five trits a byte) has an unpacker"
     )
 
+    instruction_lines: Annotated[int, Field(ge=1, le=64)] = Field(
+        2, description="lines of 8 instructions that stay on chip; a power of two"
+    )
+
     @model_validator(mode="after")
     def _can_work(self) -> Self:
         array, lanes = self.array, self.lanes
@@ -52,7 +57,8 @@ class MachineConfig(Record):
         }
         if missing := [need for need, there in needs.items() if not there]:
             raise ValueError(f"array {array.name!r} of a whole-token machine must have {missing[0]}")
-        for name, value in {"rows": array.rows, "cols": array.cols, "weight_bus_bits": array.weight_bus_bits}.items():
+        powers = {name: getattr(array, name) for name in ("rows", "cols", "weight_bus_bits")}
+        for name, value in {**powers, "instruction_lines": self.instruction_lines}.items():
             if value & (value - 1):
                 raise ValueError(f"{name} of a whole-token machine must be a power of two, not {value}")
         if min(array.rows, array.cols) < 4:
@@ -95,10 +101,15 @@ class MachineConfig(Record):
         """Memory words of a weight tile."""
         return self.array.trit_beats
 
+    @property
+    def unpacks(self) -> bool:
+        """Whether weights in memory have another packing than the array's."""
+        return self.weight_packing != self.array.packing
+
     def burst_words(self, tiles: int) -> int:
         """Memory words of a linear's or table's tiles: 4 for 5 beats in 5in8."""
         beats = tiles * self.tile_words
-        return beats if self.weight_packing == self.array.packing else beats - beats // 5
+        return beats - beats // 5 if self.unpacks else beats
 
     @property
     def instruction_words(self) -> int:

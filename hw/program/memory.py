@@ -62,7 +62,7 @@ def packed_words(planes: np.ndarray, machine: MachineConfig) -> np.ndarray:
     In 5in8 the tiles lie one behind the other without regard to words; zeros fill the last one.
     """
     tiles = tiles_of(planes, machine)
-    if machine.weight_packing == machine.array.packing:
+    if not machine.unpacks:
         return pack(tiles, machine.array.packing).reshape(-1, machine.word_bytes)
     trits = tiles.reshape(-1)
     padded = np.pad(trits, (0, -trits.size % (TRITS_PER_BYTE[machine.weight_packing] * machine.word_bytes)))

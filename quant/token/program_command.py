@@ -28,7 +28,7 @@ def add_program(parser: ArgumentParser) -> None:
     parser.add_argument("--array", default="16x16", help="a known array, RxC, or a .yaml file (default: 16x16)")
     parser.add_argument("--lanes", type=int, metavar="N", help="vector lanes, 32 bits of the memory port each; "
                         "by default as few as the array allows")  # fmt: skip
-    for name in ("scratch_words", "activation_words"):
+    for name in ("scratch_words", "activation_words", "instruction_lines"):
         flag, field = f"--{name.replace('_', '-')}", MachineConfig.model_fields[name]
         parser.add_argument(
             flag, type=int, default=field.default, metavar="N", help=f"{field.description} (default: {field.default})"
@@ -64,6 +64,7 @@ def _program(options: Namespace) -> None:
     machine = machine_around(
         load_array(options.array), options.lanes, scratch_words=options.scratch_words,
         activation_words=options.activation_words, weight_packing=options.weight_packing,
+        instruction_lines=options.instruction_lines,
     )  # fmt: skip
     fields, form = given_fields(options, TokenJob, TokenFormat)
     fields["form"] = validate_document(form, TokenFormat, "options")

@@ -1,7 +1,7 @@
 """``TokenCycles``: the cycles of every instruction of a token, from the program and the sizes that it names alone.
 
-It computes no value. An instruction's cycles run from the edge that looks it up to the edge that ends it; they are what
-the machine's ``counter`` shows with ``retired`` (``docs/token_machine.md``).
+It computes no value. An instruction's cycles run from the edge behind the end of the one before it to the edge that
+ends it; they are what the machine's ``counter`` shows with ``retired`` (``docs/token_machine.md``).
 """
 
 from collections.abc import Callable
@@ -13,12 +13,12 @@ from hw.division import ceil_divide
 from hw.errors import InputError
 from hw.program.image import Image
 from hw.program.instructions import ELEMENTS, Instruction
+from hw.program.machine import LINE_INSTRUCTIONS
 from sim.token.port import GemmSteps, MemoryTiming, read, step_gemm, write
 
 __all__ = ["InstructionCycles", "TokenCycles"]
 
-_FETCHED = 8  # instructions of one burst
-_LOOKED_UP, _SKIPPED = 7, 3  # edges from looking up to running; to finding that it is not wanted
+_READY, _SKIPPED = 6, 3  # edges from looking up an instruction until it can be taken; the same, not wanted
 _PASS = 14  # a pass of N words takes N + 14 edges: start, words, depth of the lanes
 _DIVISION, _ROOT = 23, 40  # of the scale unit, with the edge that starts it
 _DRAIN, _ARGMAX_DRAIN = 13, 8  # from the last beat of sums to the end
@@ -42,7 +42,7 @@ class TokenCycles:
         self.memory = MemoryTiming(latency, np.frombuffer(stalls, np.uint8).astype(np.int64))
         self.position, self.block = position, 0
         self._begun = False  # a token has ended
-        self._tag = -1  # burst of instructions that was fetched last
+        self._lines: dict[int, int] = {}  # lines of instructions that are there, by place
         self.edge = read(self.memory, 1, self.machine.instruction_words, 1, 1) + 2  # the header and its check
 
     def step(self, wanted: bool = True) -> list[InstructionCycles]:
@@ -50,20 +50,19 @@ class TokenCycles:
         found, number = list[InstructionCycles](), self.header.entry if self._begun else 0
         self.edge += 1  # takes the token
         self.block = 0
+        look, free = self.edge, self.edge  # edges that look the next instruction up; from which memory is free for it
         while True:
             one, begin = self.program[number], self.edge
-            self._fetch(number)
-            here = number
-            if one["last_only"] and not wanted:
-                self.edge += _SKIPPED
-                found.append(InstructionCycles(here, one.operation, self.edge - begin))
-                number += 1
-                continue
-            self.edge += _LOOKED_UP  # the edge behind the one that runs it
-            issues = self._run(one)
-            number = self._next(number, one)
-            found.append(InstructionCycles(here, one.operation, self.edge - begin, issues))
-            if one.operation == "STOP":
+            skipped = bool(one["last_only"] and not wanted)
+            ready = self._fetched(number, look, free) + (_SKIPPED if skipped else _READY)
+            taken = max(begin - 1, ready)  # it runs on the edge behind, and the front looks up the next
+            self.edge = taken + 2
+            issues = 0 if skipped else self._run(one)
+            found.append(InstructionCycles(number, one.operation, self.edge - begin, issues))
+            look = taken + 1
+            free = self.edge if one.operation in _READING and not skipped else look
+            number = number + 1 if skipped else self._next(number, one)
+            if one.operation == "STOP" and not skipped:
                 self.position += 1
                 self._begun = True
                 self.edge += wanted  # hands the next token over
@@ -81,11 +80,14 @@ class TokenCycles:
         left = min(self.position + 1 - self.block * size, size)
         return ceil_divide(left, self.machine.stretch) * self.machine.stretch
 
-    def _fetch(self, number: int) -> None:
-        """A burst of instructions where this one is not there."""
-        if self._tag != number // _FETCHED:
-            self._tag = number // _FETCHED
-            self.edge = read(self.memory, self.edge + 1, _FETCHED * self.machine.instruction_words, 1, 1) + 1
+    def _fetched(self, number: int, look: int, free: int) -> int:
+        """The edge that finds an instruction which is looked up from edge ``look`` on: a line is read if it lacks."""
+        line, places = number // LINE_INSTRUCTIONS, self.machine.instruction_lines
+        if self._lines.get(line % places) == line:
+            return look
+        self._lines[line % places] = line
+        words = LINE_INSTRUCTIONS * self.machine.instruction_words
+        return read(self.memory, max(look, free) + 1, words, 1, 1) + 1
 
     def _next(self, number: int, one: Instruction) -> int:
         if one.operation != "END":
@@ -128,6 +130,7 @@ class TokenCycles:
 
 
 _GEMMS = ("DEQ", "SCORE", "OACC", "ARGMAX")
+_READING = (*_GEMMS, "LOAD")  # which read memory
 
 
 def _load(self: TokenCycles, one: Instruction) -> int:

@@ -179,6 +179,11 @@ def test_a_model_that_does_not_fit_is_refused_with_numbers(changes, machine, mes
         ("4x4", {"lanes": 2}, "array '4x4': weight_bus_bits must be at most 32, a whole tile of 4 x 4 trits, not 64"),
         ("8x8", {"lanes": 0}, "lanes must be at least 1, not 0"),
         ("8x8", {"scratch_words": 8}, "array '8x8': Input should be greater than or equal to 16"),
+        (
+            "8x8",
+            {"instruction_lines": 3},
+            "array '8x8': instruction_lines of a whole-token machine must be a power of two",
+        ),
     ],
 )
 def test_a_machine_that_cannot_be_is_refused(array, fields, message):

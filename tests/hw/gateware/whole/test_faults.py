@@ -113,16 +113,16 @@ FAULTS = [
     Fault("quantizing.py", "address.eq(address + stride)", "address.eq(address + 1)"),
     # machine
     Fault(
-        "machine.py",
-        "more = (self.block + 1 << header[\"block_bits\"]) <= self.position",
-        "more = (self.block + 1 << header[\"block_bits\"]) < self.position",
+        "front.py",
+        "more = (self.block + 1 << self.header[\"block_bits\"]) <= self.position",
+        "more = (self.block + 1 << self.header[\"block_bits\"]) < self.position",
     ),
-    Fault("machine.py", "Mux(more, self.block + 1, 0)", "self.block + 1"),
-    Fault("machine.py", "Mux(left > whole, whole, left) + (stretch - 1)", "whole + (stretch - 1)"),
+    Fault("front.py", "Mux(more, self.block + 1, 0)", "self.block + 1"),
+    Fault("front.py", "Mux(left > whole, whole, left) + (stretch - 1)", "whole + (stretch - 1)"),
     Fault("machine.py", "payload.by_lanes.eq(one.by_lanes)", "payload.by_lanes.eq(0)"),
     Fault("machine.py", "payload.last_plane.eq(one.planes - 1)", "payload.last_plane.eq(4)"),
-    Fault("machine.py", "known.eq(~(one.as_value() & strange).any())", "known.eq(1)"),
-    Fault("machine.py", "Mux(one.by_lanes, 0, tiles)", "tiles"),
+    Fault("front.py", "known.eq(~(one.as_value() & strange).any())", "known.eq(1)"),
+    Fault("front.py", "Mux(one.by_lanes, 0, tiles)", "tiles"),
 ]  # fmt: skip
 
 
