@@ -82,7 +82,7 @@ def write_board(board: Board, config: ArrayConfig | WholeDesign, folder: Path) -
         config.machine.array if whole else config,
         {path.name: sha256_file(path) for path in paths},
         board={"name": board.name, "part": board.part, "clock_hz": board.clock_hz, "pins_from": board.source},
-        **(_whole(config) if whole else {"link": {"baud": BAUD, "protocol": "hw/host/protocol.py"}}),
+        **(_whole(board, config) if whole else {"link": {"baud": BAUD, "protocol": "hw/host/protocol.py"}}),
     )
     return [*paths, folder / "config.json"]
 
@@ -95,12 +95,19 @@ def _pins(board: Board, config: ArrayConfig | WholeDesign) -> dict[str, Site]:
     return found
 
 
-def _whole(design: WholeDesign) -> dict[str, object]:
+def _whole(board: Board, design: WholeDesign) -> dict[str, object]:
     """What ``config.json`` says of a whole-token machine."""
+    found = sdram_of(board, design.chip) if design.memory == "sdram" else None
+    chip = found.chip.name if found else None
     return {
         "machine": design.machine.model_dump(mode="json", exclude={"array"}),
         "configuration": f"{config_tag(design.machine):016x}",
-        "memory": {"kind": design.memory, "bytes": design.memory_bytes, "word_bytes": design.machine.word_bytes},
+        "memory": {
+            "kind": design.memory,
+            "chip": chip,
+            "bytes": design.memory_bytes,
+            "word_bytes": design.machine.word_bytes,
+        },
         "link": {"baud": design.baud, "protocol": "hw/host/whole/protocol.py"},
     }
 

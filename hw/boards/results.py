@@ -9,6 +9,7 @@ from rich.table import Table
 
 from hw.boards.catalog import BOARDS
 from hw.errors import InputError
+from hw.host.whole.results import runs_markdown
 from hw.pages import fill_blocks, markdown_table
 
 __all__ = ["RESULTS", "BoardResult", "load_results", "markdown", "result_path", "table"]
@@ -17,6 +18,10 @@ RESULTS = Path("docs/results/boards")
 _HEAD = (
     *("board", "part", "array", "LUT", "FF", "BRAM", "DSP", "clock MHz", "fmax MHz"),
     *("MAC/cycle", "GMAC/s", "LUT/MAC", "kind", "status"),
+)
+_WHOLE_HEAD = (
+    *("board", "machine", "memory", "LUT", "FF", "BRAM", "DSP"),
+    *("clock MHz", "fmax MHz", "kind", "status"),
 )
 _SHORT = ("board", "array", "LUT", "FF", "BRAM", "DSP", "fmax MHz", "GMAC/s", "LUT/MAC")
 
@@ -89,13 +94,13 @@ def result_path(board: str, whole: bool = False) -> Path:
     return RESULTS / f"{board}{'-whole' if whole else ''}.json"
 
 
-def load_results() -> list[BoardResult]:
-    """The committed results, in the order of the boards.
+def load_results(whole: bool = False) -> list[BoardResult]:
+    """The committed results, in the order of the boards; ``whole``: those with a whole-token machine.
 
     Raises:
         InputError: there are none.
     """
-    paths = [path for name in BOARDS if (path := result_path(name)).exists()]
+    paths = [path for name in BOARDS if (path := result_path(name, whole)).exists()]
     if not paths:
         raise InputError(f"{RESULTS}: no results; make one with `tritforge bitstream --board NAME --save`")
     return [BoardResult.from_json(json.loads(path.read_text(encoding="utf-8"))) for path in paths]
@@ -121,6 +126,25 @@ def _row(result: BoardResult) -> tuple[str, ...]:
     )
 
 
+def _whole_row(result: BoardResult) -> tuple[str, ...]:
+    """A whole-token machine's result in words."""
+    about = result.whole or {}
+    fmax = "-" if result.fmax_hz is None else f"{result.fmax_hz / 1e6:.1f}"
+    return (
+        result.board,
+        f"{result.array['rows']} x {result.array['cols']}, {about.get('lanes')} lanes",
+        str(about.get("memory")),
+        f"{result.luts} ({result.filled:.0%})",
+        str(result.flip_flops),
+        f"{result.block_rams:g}",
+        str(result.dsps),
+        f"{result.clock_hz / 1e6:g}",
+        fmax,
+        result.kind,
+        "red" if result.fmax_hz is None or result.fmax_hz < result.clock_hz else "amber",
+    )
+
+
 def table(results: list[BoardResult]) -> Table:
     """Results on screen: one of them as lines of a column, several with what tells them apart, to fit 80 columns."""
     if len(results) == 1:
@@ -140,5 +164,11 @@ def table(results: list[BoardResult]) -> Table:
 def markdown(page: str, results: list[BoardResult]) -> str:
     """``page`` with its generated block made anew."""
     return fill_blocks(
-        page, {"boards": lambda: markdown_table(_HEAD, [_row(result) for result in results])}, "docs/boards.md"
+        page,
+        {
+            "boards": lambda: markdown_table(_HEAD, [_row(result) for result in results]),
+            "whole-runs": runs_markdown,
+            "whole-boards": lambda: markdown_table(_WHOLE_HEAD, [_whole_row(one) for one in load_results(whole=True)]),
+        },
+        "docs/boards.md",
     )

@@ -71,7 +71,8 @@ def run_host(options: Namespace, prompt: Sequence[int] | None = None, text: Text
         raise InputError(f"--timeout must be above 0 seconds, not {options.timeout:g}")
     described = _read_config(options.config) if options.config else {}
     if options.whole:
-        run_whole(options, prompt, text, options.baud or described.get("link", {}).get("baud", _WHOLE_BAUD))
+        baud = options.baud or described.get("link", {}).get("baud", _WHOLE_BAUD)
+        run_whole(options, prompt, text, baud, described)
         return
     operands = (_load(options.activations), _load(options.weights)) if any(given) else None
     baud = options.baud or described.get("link", {}).get("baud", BAUD)

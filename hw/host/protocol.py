@@ -36,6 +36,7 @@ __all__ = [
     "CAUSES",
     "COUNTER_BYTES",
     "CRC_BYTES",
+    "FRAME_BYTES",
     "MAGIC",
     "PAYLOAD_BYTES",
     "PROTOCOL",
@@ -60,6 +61,7 @@ COUNTER_BYTES = 5
 CAUSES = ("ideal", "fill_drain", "weight_stall", "input_stall", "output_stall")
 
 _HEADER = struct.Struct("<BBBH")
+FRAME_BYTES = _HEADER.size + CRC_BYTES  # around the payload
 _CRC_START = 0xFFFF
 
 

@@ -135,15 +135,18 @@ class WholeLink(Component):
         return m
 
     def _cycles(self, m: Module, core: Machine, held: Signal) -> Value:
-        """Clock cycles of the token that the machine works on, or worked on last: to the edge of its answer."""
+        """Clock cycles on tokens since the latest answer: of a prompt, to the edge of its answer; of a token then."""
         self.cycles = cycles = Signal(_CYCLE_BITS)
+        answered = Signal(init=1)
         with m.If(held):
-            m.d.sync += [cycles.eq(0), self.running.eq(0)]
+            m.d.sync += [cycles.eq(0), self.running.eq(0), answered.eq(1)]
         with m.Elif(core.tokens.valid & core.tokens.ready):
-            m.d.sync += [cycles.eq(1), self.running.eq(1)]
+            m.d.sync += [cycles.eq(Mux(answered, 1, cycles + 1)), self.running.eq(1), answered.eq(0)]
         with m.Elif(core.tokens.ready | core.seek.ready | core.status.any()):
             m.d.sync += self.running.eq(0)
-        with m.Elif(self.running & ~core.next.valid):
+        with m.Elif(core.next.valid):
+            m.d.sync += answered.eq(1)
+        with m.Elif(self.running):
             m.d.sync += cycles.eq(cycles + 1)
         return cycles
 

@@ -1,19 +1,22 @@
 """``tritforge host --whole``: load a program onto a board, send a prompt, show tokens as they come."""
 
 import json
+import os
 import sys
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Protocol
 
 from hw.errors import InputError
-from hw.host.line import SerialLine
+from hw.host.line import LinkError, SerialLine
 from hw.host.whole.loading import Loaded, load_memory
+from hw.host.whole.results import RUNS, WholeRun, add_run
 from hw.host.whole.session import TOKEN_TIMEOUT_S, Answer, MachineSession, check_image
-from hw.program.image import Image, load_image
+from hw.program.image import CONFIG_FILE, Image, load_image
+from hw.program.interpreter import Interpreter
 from hw.progress import stage_bars
 
 __all__ = ["Text", "add_whole_host", "run_whole"]
@@ -47,13 +50,20 @@ def add_whole_host(parser: ArgumentParser) -> None:
         "--tokens", type=int, default=60, metavar="N", help="tokens to write; 0: only load (default: 60)"
     )
     group.add_argument(
+        "--check", action="store_true", help="compare every token with the program's golden interpreter, in integers"
+    )
+    group.add_argument(
+        "--add", type=Path, nargs="?", const=RUNS, metavar="FILE",
+        help=f"with --check and --config: add the run to a results file (without FILE: {RUNS})",
+    )  # fmt: skip
+    group.add_argument(
         "--token-timeout", type=float, default=TOKEN_TIMEOUT_S, metavar="SECONDS",
         help=f"seconds to wait for a token before the board is given up (default: {TOKEN_TIMEOUT_S:g})",
     )  # fmt: skip
 
 
-def run_whole(options: Namespace, prompt: Sequence[int] | None, text: Text | None, baud: int) -> None:
-    """Load, run, print.
+def run_whole(options: Namespace, prompt: Sequence[int] | None, text: Text | None, baud: int, described: dict) -> None:
+    """Load, run, print; ``described``: the board's ``config.json``.
 
     Raises:
         InputError: bad options, a program that is not for this board; LinkError: the line, memory or machine fails.
@@ -62,9 +72,12 @@ def run_whole(options: Namespace, prompt: Sequence[int] | None, text: Text | Non
         raise InputError(f"--tokens must be 0 or more, not {options.tokens}")
     if not options.token_timeout > 0:
         raise InputError(f"--token-timeout must be above 0 seconds, not {options.token_timeout:g}")
+    if options.add and not (options.check and described.get("board") and options.tokens > 1):
+        raise InputError("--add must come with --check, 2 --tokens or more, and --config of a board's folder")
     image = load_image(options.whole)
     prompt = _ids(options.ids) if prompt is None else list(prompt)
     _check_prompt(prompt, options.tokens, image)
+    golden = _golden(image, prompt) if options.check else None
     with closing(SerialLine(options.port, baud)) as line:
         session = MachineSession(line, options.timeout)
         check_image(image, session.hello)
@@ -78,12 +91,58 @@ def run_whole(options: Namespace, prompt: Sequence[int] | None, text: Text | Non
         shown = "" if options.json or text is None else text.decode(prompt)
         print(shown, end="", flush=True)
         for answer in session.generate(prompt, options.tokens, options.token_timeout) if options.tokens else ():
+            if golden is not None and answer.token != (wanted := next(golden)):
+                raise LinkError(f"token {len(answers) + 1} is {answer.token} on the board, and {wanted} by the program")
             answers.append(answer)
             times.append(time.monotonic() - started)
             if not options.json:
                 shown = _say(answer, [*prompt, *(one.token for one in answers)], text, shown)
         status = session.status()
     _summary(options.json, loaded, answers, times, session, status.saturated, text)
+    if golden is not None and not options.json:
+        print("every token is that of the program's golden interpreter", file=sys.stderr)
+    if options.add:
+        add_run(options.add, _run_of(options, image, len(prompt), answers, session, baud, described))
+
+
+def _golden(image: Image, prompt: Sequence[int]) -> Iterator[int]:
+    """Greedy tokens behind a prompt, by the interpreter of the program."""
+    interpreter = Interpreter(image)
+    for token in prompt[:-1]:
+        interpreter.step(token, wanted=False)
+    token = prompt[-1]
+    while True:
+        token = interpreter.step(token)
+        yield token
+
+
+def _run_of(
+    options: Namespace, image: Image, prompt: int, answers: list[Answer], session: MachineSession, baud: int,
+    described: dict,
+) -> WholeRun:  # fmt: skip
+    """The record of a run."""
+    machine, memory = image.machine, described.get("memory", {})
+    simulated = os.path.realpath(options.port).startswith("/dev/pts/")
+    model = json.loads((options.whole / CONFIG_FILE).read_text(encoding="utf-8")).get("model", options.whole.name)
+    later = [answer.cycles for answer in answers[1:]]
+    return WholeRun(
+        board=described["board"]["name"],
+        model=model,
+        machine=f"{machine.array.rows} x {machine.array.cols}",
+        lanes=machine.lanes,
+        packing=machine.weight_packing,
+        memory=memory.get("chip") or memory.get("kind", "unknown"),
+        clock_hz=session.hello.clock_hz,
+        baud=baud,
+        configuration=f"{session.hello.configuration:016x}",
+        image_bytes=len(image.memory),
+        word_bytes=machine.word_bytes,
+        prompt=prompt,
+        tokens=len(answers),
+        first_cycles=answers[0].cycles,
+        cycles=sum(later) / len(later),
+        played_on="simulated board" if simulated else "board",
+    )
 
 
 def _ids(words: str | None) -> list[int]:
@@ -137,8 +196,9 @@ def _summary(
 ) -> None:  # fmt: skip
     """How fast it was, by the board's clock and by the host's."""
     cycles = [answer.cycles for answer in answers]
+    later = cycles[1:] or cycles  # the first one is the whole prompt's
     clock_hz = session.hello.clock_hz
-    board_rate = len(cycles) * clock_hz / sum(cycles) if sum(cycles) else 0.0
+    board_rate = len(later) * clock_hz / sum(later) if sum(later) else 0.0
     seconds = times[-1] if times else 0.0
     tokens = [answer.token for answer in answers]
     if as_json:
@@ -158,7 +218,7 @@ def _summary(
     elif answers:
         print()
         print(
-            f"{len(tokens)} tokens: {sum(cycles) // len(cycles)} cycles each, {board_rate:.2f} per second of the "
+            f"{len(tokens)} tokens: {sum(later) // len(later)} cycles each, {board_rate:.2f} per second of the "
             f"board's clock of {clock_hz / 1e6:g} MHz; here {len(times) / seconds:.2f} per second, the first after "
             f"{times[0]:.2f} s" + ("; a value was clipped" if saturated else ""),
             file=sys.stderr,

@@ -10,7 +10,7 @@ Requests (numbers are little-endian; an address counts memory words):
 | ``CHECK`` | address, number of words | none; their CRC-32 is in ``STATUS`` once it is no longer ``checking`` |
 | ``RUN`` | 1 | none; the machine is let go and reads its program |
 | ``TOKENS`` | token ids, bit 31: the next one is wanted | none; ``BUSY``: no room, nothing was taken |
-| ``NEXT`` | none | the next tokens that wait, each with the clock cycles that it took |
+| ``NEXT`` | none | the next tokens that wait, each with the clock cycles of what was sent since the one before |
 | ``SEEK`` | position | none; ``BUSY``: one is waiting. Taken between tokens, before any that still waits |
 | ``STATUS`` | none | ``WholeStatus`` |
 
@@ -21,8 +21,9 @@ import struct
 from enum import IntEnum
 from typing import NamedTuple
 
+from hw.division import ceil_divide
 from hw.errors import InputError
-from hw.host.protocol import PAYLOAD_BYTES, Kind
+from hw.host.protocol import FRAME_BYTES, PAYLOAD_BYTES, Kind
 
 __all__ = [
     "ANSWERS",
@@ -33,6 +34,7 @@ __all__ = [
     "WholeHello",
     "WholeKind",
     "WholeStatus",
+    "frame_bytes",
     "write_bytes",
 ]
 
@@ -115,7 +117,7 @@ class WholeStatus(NamedTuple):
     waiting: int  # answers of NEXT
     position: int
     crc: int
-    cycles: int  # of the latest token, or of the present one so far
+    cycles: int  # of the tokens taken in since the latest answer, so far
 
     _FORMAT = "<BBBBIII"
 
@@ -135,3 +137,9 @@ class WholeStatus(NamedTuple):
 def write_bytes(word_bytes: int) -> int:
     """Bytes of memory that one frame carries: as many whole words as fit behind the address."""
     return (PAYLOAD_BYTES - _ADDRESS_BYTES) // word_bytes * word_bytes
+
+
+def frame_bytes(size: int, word_bytes: int) -> int:
+    """Bytes on the line that write so many bytes of memory."""
+    frames = ceil_divide(size, write_bytes(word_bytes))
+    return size + frames * (FRAME_BYTES + _ADDRESS_BYTES)

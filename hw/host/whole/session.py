@@ -30,7 +30,7 @@ STOPPED = {  # what a person is told
 
 
 class Answer(NamedTuple):
-    """A next token, and the clock cycles from the token before it."""
+    """A next token, and the clock cycles of what was sent since the one before it: a prompt, or that token."""
 
     token: int
     cycles: int

@@ -62,6 +62,8 @@ def test_tokens_are_the_interpreters_from_block_ram_and_from_a_chip_that_checks_
     assert simulated.fault == ""
     assert (first["tokens"], again["tokens"]) == (golden, golden)
     assert (first["load"]["sent"], again["load"]["sent"]) == (len(program.memory), 0)
+    prompt, token = first["cycles"][:2]
+    assert 2 * token < prompt < 3 * token  # of three tokens, two without the head
     assert (first["repetitions"], first["noise_bytes"], first["load"]["repeated"]) == (0, 0, 0)
 
 

@@ -19,6 +19,7 @@ class PythonBoard:
 
     ``damage``: of what the host writes. ``cable``: bytes until the cable is out. ``frozen``: memory answers nothing.
     ``mute``: the machine ends no token. ``wrong``: the memory keeps other bytes than it is given.
+    ``lie``: is added to every token.
     """
 
     def __init__(self, machine, memory_bytes: int):
@@ -28,6 +29,7 @@ class PythonBoard:
         self.damage = lambda data: data
         self.cable: int | None = None
         self.frozen = self.mute = self.wrong = False
+        self.lie = 0
         self.frames: list[WholeKind] = []
         self._reader, self._out, self._latest = FrameReader(), bytearray(), None
         self._reset()
@@ -91,4 +93,4 @@ class PythonBoard:
             self.status = Status.CONTEXT_FULL
         elif not self.mute:
             answer = self.core.step(token, wanted)
-            self.answers += [answer] if wanted else []
+            self.answers += [answer + self.lie] if wanted else []

@@ -9,7 +9,9 @@ import tty
 
 import pytest
 
+from hw.host.whole.results import read_runs, runs_markdown
 from hw.program.interpreter import Interpreter
+from hw.verilog_config import write_config
 from tests.hw.gateware.whole.test_machine import image
 from tests.hw.host.whole.python_board import PythonBoard
 
@@ -35,6 +37,7 @@ def host(*arguments: str) -> subprocess.CompletedProcess:
         (["--ids", "1,x"], "--ids must be token ids with commas between them, not '1,x'"),
         (["--ids", "3,11"], "prompt must hold tokens 0 to 10, not 11"),
         (["--tokens", "41"], "prompt of 1 and 41 tokens must fit the program's context of 40: take fewer, or"),
+        (["--add"], "--add must come with --check, 2 --tokens or more, and --config of a board's folder"),
         (["--selftest"], "--whole must stand without --selftest and operands"),
         (["--tokens", "9"], "port /dev/absent: cannot be opened at 3000000 baud ("),
     ],
@@ -84,6 +87,30 @@ def test_tokens_come_as_ids_and_as_a_document_with_their_rate(folder, terminal):
     found = json.loads(done.stdout)
     assert (found["tokens"], found["cycles"], found["load"]["sent"]) == (golden, [1000] * 5, 0)
     assert found["tokens_per_s_board"] == pytest.approx(50_000)
+
+
+def test_a_run_is_checked_against_the_program_and_added_to_the_results(folder, terminal, tmp_path):
+    program, path = folder
+    board, port = terminal
+    described, runs = tmp_path / "config.json", tmp_path / "runs.json"
+    about = {"board": {"name": "ulx3s-85f"}, "memory": {"kind": "sdram", "chip": "is42s16160g-7"}}
+    write_config(described, program.machine.array, {}, link={"baud": 2_000_000}, **about)
+    words = ["--port", port, "--whole", str(path), "--ids", "3,1,4", "--tokens", "5", "--timeout", "30", "--check"]
+    words += ["--config", str(described), "--add", str(runs)]
+    done = host(*words)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[-1] == "every token is that of the program's golden interpreter"
+    (run,) = read_runs(runs)
+    assert (run.board, run.memory, run.prompt, run.tokens) == ("ulx3s-85f", "is42s16160g-7", 3, 5)
+    assert (run.cycles, run.first_cycles, run.tokens_per_s) == (1000, 1000, 50_000)
+    assert run.played_on == "simulated board"
+    # 8 frames of 504 bytes of memory, 4 of address and 7 around them; two sums, a byte per clock of 50 MHz and 9 / 8
+    size = len(program.memory)
+    assert run.load_s == pytest.approx(10 * (size + 8 * 11) / 2e6 + 2 * size * 9 / 8 / 50e6)
+    assert "| ulx3s-85f | program0 | 8 x 8, 2 lanes, 2bit | is42s16160g-7 | 50 |" in runs_markdown(runs)
+    board.lie = 1
+    done = host(*words)
+    assert (done.returncode, done.stderr.splitlines()[-1][:35]) == (2, "error: token 1 is 5 on the board, a")
 
 
 def test_a_plain_array_at_the_other_end_is_said(folder, terminal):
