@@ -17,7 +17,7 @@ from energy.reports.pages.methods import comparison_html
 from energy.reports.scaling.figures import draw_scaling
 from energy.reports.scaling.table import print_scaling
 from energy.scaling.job import ScalingJob, method_choices
-from energy.scaling.points import ScalingPoint, write_points
+from energy.scaling.points import ScalingPoint, read_points, write_points
 from energy.scaling.sweep import points_of_manifests, sweep
 from hw.artifact import file_name, sha256_json, write_text
 from hw.document import validate_document
@@ -71,7 +71,7 @@ def add_compare(parser: ArgumentParser) -> None:
 def _compare(options: Namespace) -> None:
     if options.designs:
         _compare_designs(options)
-    elif getattr(options, "models", None):
+    elif getattr(options, "models", None) or getattr(options, "points", None):
         _compare_sizes(options)
     else:
         _compare_methods(options)
@@ -144,7 +144,8 @@ def _compare_sizes(options: Namespace) -> None:
     job, folder = validate_document(fields, Job, origin), options.out or BUILD / "compare" / "scaling"
     methods, path = _methods(options), folder / "scaling.json"
     jobs = [one for model in scaling.models for one in _quant_jobs(methods, quant_fields | {"model": model}, origin)]
-    points: list[ScalingPoint] = []
+    points: list[ScalingPoint] = [one for known in scaling.points for one in read_points(known)]
+    write_points(path, points)
     with stage_bars() as report:
         found = (
             points_of_manifests(job, scaling, options.manifest)

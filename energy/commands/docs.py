@@ -4,7 +4,7 @@ import json
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from energy.reports.docs import PAGES, draw_method_picture, draw_picture, measure, render_file
+from energy.reports.docs import PAGES, draw_method_picture, draw_picture, draw_scaling_pictures, measure, render_file
 from hw.artifact import write_text
 
 __all__ = ["add_docs"]
@@ -23,6 +23,6 @@ def _docs(options: Namespace) -> None:
     for page in PAGES:
         write_text(page, render_file(page))
     draw_picture(_PICTURE)
-    methods = draw_method_picture()
+    more = [draw_method_picture(), *draw_scaling_pictures()]
     if options.json:
-        print(json.dumps({"files": [*map(str, PAGES), str(_PICTURE), str(methods)]}))
+        print(json.dumps({"files": [*map(str, PAGES), str(_PICTURE), *map(str, more)]}))

@@ -21,11 +21,14 @@ from energy.reports.holds import holds_table, measure_holds
 from energy.reports.method_picture import draw_methods, measure_energies, methods_text
 from energy.reports.rooms import rooms
 from energy.reports.rows import SAVINGS, latency_rows, percent, reduction_rows, si
+from energy.reports.scaling.figures import draw_scaling
+from energy.reports.scaling.table import scaling_markdown
 from energy.reports.sources.fpga import fpga_table, measure_fpga
 from energy.reports.sources.machine import measure_sources, source_range, sources_table
 from energy.reports.sources.tables import ENERGY_TABLES
 from energy.reports.studies import measure_studies, studies_text, study_speed_text
 from energy.reports.study_reference import STUDY_TABLES
+from energy.scaling.points import read_points
 from energy.study.accuracy import METHODS_FILE, best_perplexities, kv_losses
 from energy.summary import JobSummary, MachineSummary
 from hw.artifact import atomic_path, write_text
@@ -37,7 +40,16 @@ from quant.shapes import load_shape
 from quant.tables import TABLES
 from sim.token.results import MACHINE_TABLES
 
-__all__ = ["PAGES", "RESULTS", "draw_method_picture", "draw_picture", "measure", "render_file", "write_perplexities"]
+__all__ = [
+    "PAGES",
+    "RESULTS",
+    "draw_method_picture",
+    "draw_picture",
+    "draw_scaling_pictures",
+    "measure",
+    "render_file",
+    "write_perplexities",
+]
 
 RESULTS = Path("docs") / "results"
 PAGES = (  # those rendered here
@@ -46,6 +58,7 @@ PAGES = (  # those rendered here
     Path("docs") / "quantization.md",
     Path("docs") / "kv.md",
     Path("docs") / "vocabulary.md",
+    Path("docs") / "evaluation.md",
     Path("docs") / "exports.md",
     Path("docs") / "whole_token.md",
     Path("docs") / "token_machine.md",
@@ -76,7 +89,9 @@ _JOBS = {  # what `make docs` simulates again
 _COMPARED = RESULTS / "compare-smollm2-135m.json"
 _COMPARED_MIXED = RESULTS / "compare-smollm2-135m-mixed.json"
 _ENERGIES = RESULTS / "method-energies.json"
-_METHODS_PICTURE = Path("docs") / "images" / "methods.svg"
+_SCALING = RESULTS / "scaling.json"
+_IMAGES = Path("docs") / "images"
+_METHODS_PICTURE = _IMAGES / "methods.svg"
 
 _RIVALS = Rivals(rivals="int8,fp16,w2a8", rival_bus="balanced")
 
@@ -242,6 +257,11 @@ def draw_method_picture() -> Path:
     return _METHODS_PICTURE
 
 
+def draw_scaling_pictures() -> list[Path]:
+    """Draw the figures of the committed sweep; where they are."""
+    return [_IMAGES / name for name in draw_scaling(_IMAGES, read_points(_SCALING))]
+
+
 def _methods_table(path: Path) -> str:
     """Quantizers at full calibration: accuracy, bits and simulated cost."""
     document = json.loads(path.read_text(encoding="utf-8"))
@@ -270,6 +290,7 @@ _TABLES: dict[str, Callable[[], str]] = {
     "methods": partial(_methods_table, _COMPARED),
     "methods-mixed": partial(_methods_table, _COMPARED_MIXED),
     "methods-picture": lambda: methods_text(_quantization_rows(), _ENERGIES),
+    "scaling": lambda: scaling_markdown(read_points(_SCALING)),
     "family": partial(family_table, _FAMILY),
     "cost-sources": partial(sources_table, _SOURCES),
     "source-range": partial(source_range, _SOURCES),

@@ -41,6 +41,10 @@ class ScalingJob(TaskChoice):
         description="rows that tritforge evaluate --add wrote, here or elsewhere, which are taken instead of measured",
     )
 
+    points: tuple[Path, ...] = Field(
+        (), description="scaling.json of another sweep, whose points stand in table and figures too"
+    )
+
     _shots = field_validator("shots", mode="before")(numbers)
 
     @field_validator("models")

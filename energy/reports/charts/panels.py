@@ -11,8 +11,9 @@ from energy.reports.charts.svg import chart, element, share
 
 __all__ = ["Panel", "Series", "panels"]
 
-_TOP, _BOTTOM, _LEFT = 30, 40, 8.0  # pixels over and under the drawing; share of a panel left of it, per cent
+_TOP, _BOTTOM, _LEFT = 46, 40, 8.0  # pixels over and under the drawing; share of a panel left of it, per cent
 _KEY_ROW, _KEY_COLUMNS = 18, 3
+_LEAST = 0.2  # that the y axis goes up to, so that noise does not fill it
 _MARK = 3.5  # radius, pixels
 
 
@@ -21,7 +22,7 @@ class Series(NamedTuple):
 
     name: str
     colour: str
-    dashed: bool
+    dash: str  # lengths of strokes and gaps, as SVG has them; "": a solid line
     values: dict[int, float]
 
 
@@ -35,10 +36,10 @@ class Panel(NamedTuple):
 def panels(
     subjects: Sequence[Panel], x_title: str, y_title: str, title: str, description: str, height: int = 260
 ) -> Markup:
-    """The panels from left to right; all have the y axis of the largest value, from zero."""
+    """The panels from left to right; all have the y axis of the largest value, from zero to at least a fifth."""
     numbers = sorted({at for one in subjects for line in one.series for at in line.values})
     largest = max((value for one in subjects for line in one.series for value in line.values.values()), default=1.0)
-    y, keys = Ranged([0.0, largest]), {line.name: line for one in subjects for line in one.series}
+    y, keys = Ranged([0.0, max(largest, _LEAST)]), {line.name: line for one in subjects for line in one.series}
     rows = -(-len(keys) // _KEY_COLUMNS)
     width = 100 / max(len(subjects), 1)
     drawn = [
@@ -78,7 +79,7 @@ def _panel(one: Panel, numbers: Sequence[int], y: Ranged, height: float) -> list
     ]
     for line in one.series:
         spots = [(places[at], down(value)) for at, value in sorted(line.values.items())]
-        stroke = f"stroke:{line.colour};stroke-width:2px;" + ("stroke-dasharray:5 4" if line.dashed else "")
+        stroke = _stroke(line)
         parts += [element("line", x1=x1, y1=y1, x2=x2, y2=y2, style=stroke) for (x1, y1), (x2, y2) in pairwise(spots)]
         parts += [
             element(
@@ -94,13 +95,17 @@ def _panel(one: Panel, numbers: Sequence[int], y: Ranged, height: float) -> list
     return parts
 
 
+def _stroke(line: Series) -> str:
+    return f"stroke:{line.colour};stroke-width:2px;" + (f"stroke-dasharray:{line.dash}" if line.dash else "")
+
+
 def _keys(series: Sequence[Series], top: float) -> list[Markup]:
     """A piece of each line and its name, in columns."""
     found = []
     for number, line in enumerate(series):
         down = top + _KEY_ROW * (number // _KEY_COLUMNS)
         left = 100 * (number % _KEY_COLUMNS) / _KEY_COLUMNS
-        stroke = f"stroke:{line.colour};stroke-width:2px;" + ("stroke-dasharray:5 4" if line.dashed else "")
+        stroke = _stroke(line)
         piece = element("line", x1=0, x2=26, y1=down, y2=down, style=stroke)
         name = element("text", line.name, x=32, y=down + 4, class_="key")
         found.append(element("svg", piece, name, x=f"{left:.2f}%", overflow="visible"))

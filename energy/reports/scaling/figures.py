@@ -17,6 +17,7 @@ from quant.evaluation.rows import FLOAT_WEIGHTS
 __all__ = ["draw_scaling", "label_of"]
 
 _COLOURS = ("#0072b2", "#c8500a", "#1a7f5a", "#a3447f", "#b7950b", "#5a626b", "#6a3d8f", "#7a2e1d")
+_DASHES = ("5 4", "2 3", "10 3", "10 3 2 3", "5 2 1 2", "1 4", "14 4")  # of methods, on lines over examples
 _WIDTH = 860
 _QUALITY = "pages", "bits_per_byte"
 
@@ -93,6 +94,7 @@ def _front(spots: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 def _subjects(points: Sequence[ScalingPoint]) -> list[Panel]:
     """A panel per pattern task: usable sets of weights over the numbers of examples."""
     models = list(dict.fromkeys(one.model for one in points))
+    methods = list(dict.fromkeys(label_of(one, points) for one in points if one.method != FLOAT_WEIGHTS))
     found = []
     for task in PATTERNS:
         lines = []
@@ -100,8 +102,9 @@ def _subjects(points: Sequence[ScalingPoint]) -> list[Panel]:
             values = {row.shots: row.value for row in one.rows if (row.task, row.metric) == (task, "acc")}
             if values and not one.collapsed:
                 colour = _COLOURS[models.index(one.model) % len(_COLOURS)]
-                name = f"{one.model}, {label_of(one, points)}"
-                lines.append(Series(name, colour, one.method != FLOAT_WEIGHTS, values))
+                label = label_of(one, points)
+                dash = _DASHES[methods.index(label) % len(_DASHES)] if label in methods else ""
+                lines.append(Series(f"{one.model}, {label}", colour, dash, values))
         if lines:
             found.append(Panel(task, lines))
     return found

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -112,6 +113,26 @@ def test_runs_of_other_machines_are_joined_with_their_rows(elsewhere, tmp_path, 
     assert "copy_words @1" in printed
 
 
+def test_points_of_other_sweeps_are_drawn_without_any_model(tmp_path, capsys):
+    for name, weights in (("a", "w1"), ("b", "w2")):
+        write_points(tmp_path / f"{name}.json", [point(weights=weights)])
+    main(
+        [
+            "compare",
+            "--points",
+            str(tmp_path / "a.json"),
+            "--points",
+            str(tmp_path / "b.json"),
+            "--out",
+            str(tmp_path / "out"),
+        ]
+    )
+    assert "scaling-size.svg" in capsys.readouterr().out
+    assert [one.weights_sha256 for one in read_points(tmp_path / "out" / "scaling.json")] == ["w1", "w2"]
+    with pytest.raises(InputError, match=r"c.json"):
+        main(["compare", "--points", str(tmp_path / "c.json")])
+
+
 def test_runs_without_rows_are_refused(elsewhere, tmp_path):
     write_manifest(tmp_path / "c" / "manifest.json", manifest(weights="other"))
     with pytest.raises(InputError, match=r"manifest.json: no row is of its weights \(other\); measure them with"):
@@ -131,7 +152,8 @@ def test_figures_show_every_point_and_cross_out_what_collapsed(tmp_path):
         assert "collapsed: unusable" in figure
     assert re.search(r"n, ptqtp: 1.80.bits per byte", size)
     assert len(re.findall("<circle", shots)) == 2 * 3  # two numbers of examples, three usable sets of weights
-    assert shots.count("stroke-dasharray:5 4") == 2 * 2  # quantized ones, in the panel and in the key
+    assert len(re.findall(r"stroke-dasharray:\d", shots)) == 2 * 2  # quantized ones, in the panel and in the key
+    assert shots.count("stroke-dasharray:5 4") == 2  # a pattern per method
     assert "n, ptqtp" in shots
     assert draw_scaling(tmp_path, [good.model_copy(update={"rows": ()})]) == []
 
@@ -212,3 +234,9 @@ def test_a_stopped_sweep_goes_on(tmp_path, monkeypatch):
     points = read_points(tmp_path / "out" / "scaling.json")
     assert [one.method for one in points] == ["float", "rtn", "digits"]
     assert all([row.shots for row in one.rows if row.metric == "acc"] == [0, 1] for one in points)
+
+
+def test_the_committed_figures_are_those_of_the_committed_points(tmp_path):
+    root = Path(__file__).parents[3] / "docs"
+    for name in draw_scaling(tmp_path, read_points(root / "results" / "scaling.json")):
+        assert (tmp_path / name).read_text() == (root / "images" / name).read_text(), "run: make docs"
