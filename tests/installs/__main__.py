@@ -18,7 +18,10 @@ _SPARE = ("test", "fuzz")  # of developers, who install everything
 
 
 def main() -> None:
-    """Measure the named extras, or all: each into a copy of an environment that has the wheel without extras."""
+    """Measure the named extras, or all: each into a copy of an environment that has the wheel without extras.
+
+    Each is installed twice: with an empty cache of pip's, which downloads, and again from what that left in it.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("extras", nargs="*", help="extras to measure anew (default: all, and none)")
     parser.add_argument("--render", action="store_true", help="only write the table")
@@ -32,16 +35,18 @@ def main() -> None:
             build = [sys.executable, "-m", "build", "--wheel", "--outdir", folder, str(_ROOT)]
             subprocess.run(build, check=True, capture_output=True)
             (wheel,) = Path(folder).glob("*.whl")
-            base, copy = Path(folder) / "none", Path(folder) / "extra"
-            subprocess.run([sys.executable, "-m", "venv", base], check=True)
+            bare, base = Path(folder) / "bare", Path(folder) / "none"
+            subprocess.run([sys.executable, "-m", "venv", bare], check=True)
             for extra in dict.fromkeys(["none", *extras]):
-                if extra != "none":
-                    shutil.copytree(base, copy, symlinks=True)
-                one = _install(base if extra == "none" else copy, wheel, extra)
-                measured.setdefault("extras", {})[extra] = one
-                print(extra, one, flush=True)
+                shutil.rmtree(cache := Path(folder) / "cache", ignore_errors=True)
+                for column in ("downloaded", "cached"):
+                    copy = base if extra == "none" else Path(folder) / "extra"
+                    shutil.rmtree(copy, ignore_errors=True)
+                    shutil.copytree(bare if extra == "none" else base, copy, symlinks=True)
+                    one = _install(copy, wheel, extra, cache)
+                    measured.setdefault("extras", {}).setdefault(extra, {})[column] = one
+                    print(extra, column, one, flush=True)
                 RESULTS.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
-                shutil.rmtree(copy, ignore_errors=True)
     render_page()
 
 
@@ -51,12 +56,12 @@ def _processors() -> int:
     return usable_cpus()
 
 
-def _install(environment: Path, wheel: Path, extra: str) -> dict[str, float]:
+def _install(environment: Path, wheel: Path, extra: str, cache: Path) -> dict[str, float]:
     """Seconds of pip, by the clock and of its processors, and what the environment holds more afterwards."""
     before, packages = _bytes(environment), _packages(environment)
     used, started = os.times(), time.monotonic()
     wanted = str(wheel) if extra == "none" else f"{wheel}[{extra}]"
-    command = [environment / "bin" / "python", "-m", "pip", "install", "-q", wanted]
+    command = [environment / "bin" / "python", "-m", "pip", "install", "-q", "--cache-dir", cache, wanted]
     subprocess.run(command, check=True, capture_output=True)
     seconds, now = time.monotonic() - started, os.times()
     processor_s = now.children_user + now.children_system - used.children_user - used.children_system
