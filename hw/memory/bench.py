@@ -12,7 +12,7 @@ from hw.memory.controller import SdramController
 from hw.memory.top import SDRAM_NAME, sdram_verilog
 from hw.simulation.verilator import CACHE, compile_program
 
-__all__ = ["CHIP_HEADER", "Operation", "Outcome", "chip_numbers", "measure", "random_words", "sequential"]
+__all__ = ["CHIP_HEADER", "Operation", "Outcome", "Setup", "chip_numbers", "measure", "random_words", "sequential"]
 
 CHIP_HEADER = Path(__file__).with_name("sdram_chip.h")
 _HARNESS = Path(__file__).with_name("memory_bench.cpp")
@@ -60,9 +60,24 @@ def chip_numbers(chip: SdramChip, clock_hz: float, cas: int) -> list[float]:
     ]  # fmt: skip
 
 
+class Setup(NamedTuple):
+    """A controller's Verilog, with the ports of ``SdramTop``, and the chip that it is for."""
+
+    verilog: str
+    chip: SdramChip
+    clock_hz: float
+    cas: int
+    word_bits: int
+
+    @classmethod
+    def of(cls, controller: SdramController, clock_hz: float) -> "Setup":
+        """Of ours."""
+        verilog = sdram_verilog(controller)
+        return cls(verilog, controller.chip, clock_hz, controller.timing.cas, controller.word_bits)
+
+
 def measure(
-    controller: SdramController,
-    clock_hz: float,
+    setup: Setup,
     operations: Iterable[Operation],
     taken: int = _ALWAYS,
     ahead: bool = False,
@@ -78,16 +93,16 @@ def measure(
         InputError: Verilator, a C++ compiler or make is missing.
         RuntimeError: the compilation failed, or the bench ended early.
     """
-    program = compile_program(sdram_verilog(controller), SDRAM_NAME, _HARNESS, cache=cache, headers=[CHIP_HEADER])
-    numbers = chip_numbers(controller.chip, clock_hz, controller.timing.cas)
-    lines = [" ".join(map(repr, map(float, numbers))), f"{controller.word_bits // 8} {taken} {int(ahead)} {seed}"]
+    program = compile_program(setup.verilog, SDRAM_NAME, _HARNESS, cache=cache, headers=[CHIP_HEADER])
+    numbers = chip_numbers(setup.chip, setup.clock_hz, setup.cas)
+    lines = [" ".join(map(repr, map(float, numbers))), f"{setup.word_bits // 8} {taken} {int(ahead)} {seed}"]
     text = "\n".join([*lines, *(one.line() for one in operations)])
     done = subprocess.run([program], input=text, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"the memory bench ended with exit status {done.returncode}: {done.stderr.strip()[-200:]}")
     found = json.loads(done.stdout)
     first_words, first_edges = found.pop("first_words"), found.pop("first_edges")
-    beats = controller.word_bits // controller.chip.data_bits
+    beats = setup.word_bits // setup.chip.data_bits
     return Outcome(**found, first_edges=first_edges / max(1, first_words), word_beats=beats)
 
 

@@ -3,6 +3,7 @@
 import json
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hw.artifact import write_text
 from hw.errors import InputError
@@ -11,6 +12,9 @@ from hw.memory.geometry import Geometry
 from hw.memory.results import MEMORY_RESULTS, MemoryRecord, add_memory_rows
 from hw.pages import screen
 from hw.progress import spinner
+
+if TYPE_CHECKING:
+    from hw.memory.bench import Setup
 
 __all__ = ["TRAFFIC", "add_memory"]
 
@@ -39,6 +43,12 @@ def add_memory(parser: ArgumentParser) -> None:
         "next one asked for at once; mixed: random words, 30 %% of them written under random masks; or all "
         "(default: sequential)",
     )
+    parser.add_argument(
+        "--compare",
+        choices=["litedram"],
+        help="run LiteDRAM's controller too, behind the same port, pins and chip "
+        "(pip install litedram==2024.12 litex==2024.12)",
+    )
     parser.add_argument("--words", type=int, default=100_000, metavar="N", help="words to move (default: 100000)")
     parser.add_argument("--seed", type=int, default=1, help="of addresses, data and masks (default: 1)")
     parser.add_argument("--verilog", type=Path, metavar="FILE", help="write the controller's Verilog there, and stop")
@@ -66,40 +76,42 @@ def _memory(options: Namespace) -> None:
         return
     with spinner(chip.name) as say:
         rows = []
-        for kind in kinds:
-            say(f"{kind} traffic")
-            rows.append(_measured(chip, clock_hz, options, kind))
+        for name in ("tritforge", *([options.compare] if options.compare else [])):
+            for kind in kinds:
+                say(f"{name}, {kind} traffic")
+                rows.append(_measured(name, chip, clock_hz, options, kind))
     if options.json:
         print(json.dumps([row.model_dump(mode="json") for row in rows], indent=1))
     else:
         _show(rows)
     faulty = [row for row in rows if row.violations or row.wrong]
     if faulty:
-        raise InputError(f"{faulty[0].traffic} traffic: {faulty[0].wrong} wrong words; {'; '.join(faulty[0].messages)}")
+        first = faulty[0]
+        what = "; ".join(first.messages)
+        raise InputError(f"{first.controller}, {first.traffic} traffic: {first.wrong} wrong words; {what}")
     if options.save:
         add_memory_rows(MEMORY_RESULTS, rows)
 
 
-def _measured(chip: SdramChip, clock_hz: float, options: Namespace, kind: str) -> MemoryRecord:
+def _measured(name: str, chip: SdramChip, clock_hz: float, options: Namespace, kind: str) -> MemoryRecord:
     """One run of the compiled controller."""
     from hw.memory.bench import measure, random_words, sequential
-    from hw.memory.controller import SdramController
 
-    controller = SdramController(chip, clock_hz, options.word_bits, options.cas)
+    setup = _setup(name, chip, clock_hz, options)
     words_of_chip = chip.bytes * 8 // options.word_bits
     if kind == "sequential":
         operations = sequential(options.words)
     else:
         writes = _WRITTEN if kind == "mixed" else 0
         operations = list(random_words(words_of_chip, options.words, writes, options.seed))
-    found = measure(controller, clock_hz, operations, ahead=kind == "ahead", seed=options.seed)
+    found = measure(setup, operations, ahead=kind == "ahead", seed=options.seed)
     if found.hung:
-        raise InputError(f"{kind} traffic: the controller of {chip.name} moved nothing for a million edges")
+        raise InputError(f"{name}, {kind} traffic: the controller of {chip.name} moved nothing for a million edges")
     return MemoryRecord(
-        controller="tritforge",
+        controller=name,
         chip=chip.name,
         clock_hz=clock_hz,
-        cas=controller.timing.cas,
+        cas=setup.cas,
         word_bits=options.word_bits,
         traffic=kind,
         words=found.words,
@@ -115,6 +127,20 @@ def _measured(chip: SdramChip, clock_hz: float, options: Namespace, kind: str) -
     )
 
 
+def _setup(name: str, chip: SdramChip, clock_hz: float, options: Namespace) -> "Setup":
+    """Verilog of the controller of that name."""
+    from hw.memory.bench import Setup
+    from hw.memory.controller import SdramController
+    from hw.memory.litedram import litedram_verilog
+    from hw.memory.top import SDRAM_NAME
+
+    if name == "tritforge":
+        return Setup.of(SdramController(chip, clock_hz, options.word_bits, options.cas), clock_hz)
+    timing = chip.timing(clock_hz, options.cas)
+    verilog = litedram_verilog(chip, clock_hz, timing, options.word_bits, SDRAM_NAME)
+    return Setup(verilog, chip, clock_hz, timing.cas, options.word_bits)
+
+
 def _show(rows: list[MemoryRecord]) -> None:
     """One line per traffic, with what the chip checked."""
     from rich.table import Table
@@ -123,6 +149,7 @@ def _show(rows: list[MemoryRecord]) -> None:
     title = f"{first.chip} at {first.clock_hz / 1e6:g} MHz, CAS latency {first.cas}, words of {first.word_bits} bits"
     table = Table(title=title)
     for name in (
+        "controller",
         "traffic",
         "words",
         "of peak",
@@ -132,9 +159,10 @@ def _show(rows: list[MemoryRecord]) -> None:
         "broken",
         "wrong words",
     ):
-        table.add_column(name, justify="left" if name == "traffic" else "right")
+        table.add_column(name, justify="left" if name in ("controller", "traffic") else "right")
     for row in rows:
         table.add_row(
+            row.controller,
             row.traffic,
             f"{row.words + row.written:,}",
             f"{100 * row.efficiency:.2f} %",

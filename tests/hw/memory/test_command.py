@@ -3,14 +3,16 @@
 import json
 import re
 import shutil
+import sys
 
 import pytest
 
 from hw.__main__ import main
 from hw.errors import InputError
-from hw.memory.bench import Operation, measure, random_words, sequential
+from hw.memory.bench import Operation, Setup, measure, random_words, sequential
 from hw.memory.chip import load_chip
 from hw.memory.controller import SdramController
+from hw.memory.litedram import litedram_verilog
 from hw.memory.results import MemoryRecord, add_memory_rows, memory_markdown, memory_rows
 
 compiles = pytest.mark.skipif(not (shutil.which("g++") and shutil.which("make")), reason="needs g++ and make")
@@ -37,8 +39,29 @@ def test_the_compiled_chip_sees_a_controller_for_another_chip():
     hasty = chip.model_copy(update={"rcd_ns": 7.0, "refresh_ns": 20_000.0})
     controller = SdramController(hasty, 100e6, 128)
     controller.chip = chip  # the bench's chip keeps the data sheet
-    found = measure(controller, 100e6, [*sequential(2000), *random_words(1 << 21, 300, 0.5)])
+    found = measure(Setup.of(controller, 100e6), [*sequential(2000), *random_words(1 << 21, 300, 0.5)])
     assert {message.split(":")[0] for message in found.messages} == {"tRCD", "refresh"}
+
+
+@compiles
+@pytest.mark.slow
+def test_litedram_moves_the_same_words_through_the_same_chip(capsys):
+    pytest.importorskip("litedram")
+    main(["memory", "--clock-mhz", "100", "--traffic", "all", "--words", "5000", "--compare", "litedram", "--json"])
+    rows = {(row["controller"], row["traffic"]): row for row in json.loads(capsys.readouterr().out)}
+    assert [(row["violations"], row["wrong"]) for row in rows.values()] == [(0, 0)] * 8
+    for traffic in ("sequential", "random", "ahead", "mixed"):
+        ours, theirs = rows["tritforge", traffic], rows["litedram", traffic]
+        assert (ours["words"], ours["written"]) == (theirs["words"], theirs["written"])
+        assert ours["efficiency"] > theirs["efficiency"] > 0.3
+    assert rows["litedram", "sequential"]["efficiency"] > 0.95
+
+
+def test_litedram_that_is_missing_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "litex.gen.fhdl.verilog", None)
+    chip = load_chip("as4c16m16sa-7")
+    with pytest.raises(InputError, match=re.escape("pip install litedram==2024.12")):
+        litedram_verilog(chip, 50e6, chip.timing(50e6), 128, "top")
 
 
 def test_an_operation_is_a_line_of_the_bench():
