@@ -21,7 +21,7 @@ plain = $(if $(options),$(error $(firstword $(options)) is no option of make $@,
 
 .DEFAULT_GOAL := help
 .PHONY: help sim quant verilog bitstream gates whatif compare explore notebook claims demo list table run integer kv evaluate vocabulary rewrite export check-export task swap results budget workload replay mappings dram \
-  references bench bench-study bench-quant host simulate boards resources vector disassemble wave diagram array-options completion docs docs-site \
+  references bench bench-study bench-quant host simulate boards memory machine resources vector disassemble wave diagram array-options completion docs docs-site \
   test test-fast test-slow test-rtl test-nojit test-bounds fuzz mutate lint sbom clean
 
 help: ## this list; `make X NAME=value` is `tritforge X --name value`
@@ -141,6 +141,12 @@ simulate: $(VENV)/.hw ## BOARD's top level, Verilated, behind a virtual serial p
 	@$(TRITFORGE) $@ $(words)
 
 boards: $(VENV)/.core ## committed results of all boards
+	@$(TRITFORGE) $@ $(words)
+
+memory: $(VENV)/.hw ## the SDRAM controller on CHIP's model: efficiency on TRAFFIC, rules of the data sheet that were broken
+	@$(TRITFORGE) $@ $(words)
+
+machine: $(VENV)/.hw ## the whole-token machine around ARRAY, block by block: tables, flip-flops, memories, multipliers
 	@$(TRITFORGE) $@ $(words)
 
 resources: $(VENV)/.hw ## tables, flip-flops and clock of ARRAY on an FPGA

@@ -205,7 +205,7 @@ def test_code_in_a_folder_is_neither_run_nor_asked_for(tiny_folder, tmp_path, ca
     assert "custom code" not in "".join(capfd.readouterr())
 
 
-@pytest.mark.parametrize("start", [b"PK\x03\x04", b"\x80\x02"])
+@pytest.mark.parametrize("start", [b"PK\x03\x04", b"\x80\x02}q\0"])
 def test_pickles_are_refused_with_the_reason(tiny_folder, tmp_path, start):
     file = tmp_path / "pytorch_model.bin"
     file.write_bytes(start + bytes(100))

@@ -38,7 +38,10 @@ def test_it_compiles_checks_and_can_be_read(program, tmp_path, capsys):
     assert json.loads(program("--json"))["instructions"]["STOP"] == 1
     hw(["verilog", "--program", str(tmp_path / "out")])
     assert "module tritforge_machine(" in (tmp_path / "out" / "tritforge_machine.v").read_text()
-    with pytest.raises(InputError, match=r"^--array must be left out with --program, whose machine is written$"):
+    with pytest.raises(
+        InputError,
+        match=r"^--array must be left out with --program, whose machine is written, but for --board with --whole$",
+    ):
         hw(["verilog", "--program", str(tmp_path / "out"), "--array", "8x8"])
     capsys.readouterr()
     hw(["disassemble", str(tmp_path / "out"), "--regions"])
