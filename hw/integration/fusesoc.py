@@ -116,7 +116,7 @@ targets:
     flow_options:
       tool: verilator
       mode: binary
-      verilator_options: [--timing, --timescale 1ns/1ps]
+      verilator_options: [--timing, --timescale 1ns/1ps, -CFLAGS -std=c++20]
 
   lint:
     description: Verilator -Wall of the core
