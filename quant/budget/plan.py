@@ -41,7 +41,6 @@ _BASE: dict[str, float | int | str | bool | None] = {
     "tables": "kept",
     "distill_length": 512,
     "block_tokens_per_step": 512,
-    "block_rate": 0.02,  # twice the method's own, whose steps are many
     "distill_tokens_per_step": 512,
     "held_out": _HELD_OUT,
 }
