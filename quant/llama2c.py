@@ -148,7 +148,6 @@ class Llama2cTokenizer:
                 "larger vocabulary"
             )
         self.ids = {piece: number for number, piece in enumerate(self.pieces)}
-        self._has_bytes = len(self.pieces) > _BYTE_TOKENS and bool(_BYTE_PIECE.fullmatch(self.pieces[_BYTE_TOKENS]))
         self._splits = not any(_CROSSING.search(piece) for piece in self.pieces)
         self._merged: dict[str, list[int]] = {}  # parts met before
 
@@ -173,8 +172,9 @@ class Llama2cTokenizer:
         return self.pieces[token] if token >= _BYTE_TOKENS else b""
 
     def _unknown(self, piece: bytes) -> list[int]:
-        """A character that is no piece: its bytes, or <unk> where the vocabulary has none for them."""
-        return [byte + _BYTE_TOKENS for byte in piece] if self._has_bytes else [_UNKNOWN]
+        """A character that is no piece: its bytes, or <unk> where the vocabulary lacks one of them."""
+        found = [self.ids.get(b"<0x%02X>" % byte) for byte in piece]
+        return [_UNKNOWN] if None in found else found
 
     def _parts(self, text: str) -> list[str]:
         """Where no piece goes on with a space after another character, words cannot merge with what precedes them."""

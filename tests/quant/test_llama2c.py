@@ -155,6 +155,15 @@ def test_a_character_that_a_vocabulary_without_bytes_lacks_is_unknown(tmp_path):
     assert Llama2cTokenizer(tmp_path / "tok6.bin", 6).encode("a\nb") == [1, 3, 4, 0, 5]
 
 
+def test_a_character_with_a_byte_that_a_short_vocabulary_lacks_is_unknown(tmp_path):
+    pieces = [b"<unk>", b"<s>", b"</s>", *(b"<0x%02X>" % byte for byte in range(11)), b" ", b"a"]
+    entries = b"".join(struct.pack("<fi", -float(number), len(piece)) + piece for number, piece in enumerate(pieces))
+    (tmp_path / "tok16.bin").write_bytes(struct.pack("<i", 6) + entries)
+    tokenizer = Llama2cTokenizer(tmp_path / "tok16.bin", 16)
+    assert tokenizer.encode("a\nz\u00e9") == [1, 14, 15, 3 + 10, 0, 0]  # the newline's byte is there, z and é are not
+    assert tokenizer.decode([15, 13, 0]) == "a\n"
+
+
 def test_a_width_of_128_is_no_pickle(tmp_path):
     header = struct.pack("<7i", 128, 352, 5, 8, 4, 105, 256)
     for start, refused in ((header, False), (b"\x80\x02\x8a\x0a", True), (b"\x80\x04\x95\x00", True)):
