@@ -1,5 +1,6 @@
 """Methods side by side: accuracy beside true bits beside what each costs on the array (planes, offsets, scales)."""
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from energy.costs.sources import CostSource, load_source
@@ -13,9 +14,19 @@ from hw.errors import InputError
 from hw.progress import StageReport
 from quant.job import QuantJob
 from quant.manifest import Manifest, read_manifest
+from quant.shapes import ModelShape
 from sim.result import SimResult
 
-__all__ = ["Comparison", "MethodRow", "compare_manifests", "compare_methods", "comparison_inputs", "write_comparison"]
+__all__ = [
+    "Comparison",
+    "MethodRow",
+    "compare_manifests",
+    "compare_methods",
+    "comparison_inputs",
+    "method_label",
+    "simulate_unquantized",
+    "write_comparison",
+]
 
 _SCHEMA, _VERSION = "tritforge.comparison", 1
 
@@ -85,7 +96,8 @@ def compare_manifests(job: Job, paths: list[Path]) -> Comparison:
     rows = [_unquantized(job, first, array, costs)]
     for manifest in manifests:
         result = job.simulate(manifest.shape, array, manifest)
-        label = _label(manifest, [one for one in manifests if one.method == manifest.method])
+        same = [one.options for one in manifests if one.method == manifest.method]
+        label = method_label(manifest.method, manifest.options, same)
         rows.append(_row(label, result, costs, manifest.true_bits, mean_planes(manifest), manifest.perplexity))
     return Comparison(
         model=first.model,
@@ -111,16 +123,24 @@ def comparison_inputs(manifests: list[Path]) -> dict[str, str]:
     return {f"{manifest.parent.name}/{manifest.name}": sha256_file(manifest) for manifest in manifests}
 
 
-def _label(manifest: Manifest, of_its_method: list[Manifest]) -> str:
-    """The method, with those of its options that tell several runs apart."""
-    varied = [name for name in manifest.options if len({str(one.options.get(name)) for one in of_its_method}) > 1]
-    options = ", ".join(f"{name}={manifest.options[name]}" for name in varied)
-    return f"{manifest.method} ({options})" if options else manifest.method
+def method_label(
+    method: str, options: Mapping[str, object], of_its_runs: Iterable[Mapping[str, object]], between: str = "="
+) -> str:
+    """The method, with those of its options that tell several runs apart; ``between``: an option and its value."""
+    runs = list(of_its_runs)
+    varied = [name for name in options if len({str(one.get(name)) for one in runs}) > 1]
+    told = ", ".join(f"{name}{between}{options[name]}" for name in varied)
+    return f"{method} ({told})" if told else method
+
+
+def simulate_unquantized(job: Job, shape: ModelShape, array: ArrayConfig) -> SimResult:
+    """The FP16 model on an FP16 array of the organisation of ``array``."""
+    return job.as_rival().simulate(shape, job.core_group.fed(array.baseline("fp16")))
 
 
 def _unquantized(job: Job, manifest: Manifest, array: ArrayConfig, costs: CostSource) -> MethodRow:
-    """The FP16 model on an FP16 array of the same organisation; perplexities before quantization."""
-    result = job.as_rival().simulate(manifest.shape, job.core_group.fed(array.baseline("fp16")))
+    """The FP16 model, with perplexities before quantization."""
+    result = simulate_unquantized(job, manifest.shape, array)
     before = {"a16": manifest.perplexity["fp"], "a8": manifest.perplexity["fp_a8"]}
     return _row("unquantized (fp16 array)", result, costs, 16.0, 0.0, before)
 

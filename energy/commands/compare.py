@@ -166,11 +166,12 @@ def _methods(options: Namespace) -> list[str]:
 
 def _quant_jobs(methods: list[str], fields: dict[str, object], origin: str) -> list[QuantJob]:
     """A job per method, whose own options come after those of all."""
-    shared = dict(fields.get("options", {}))  # type: ignore[call-overload]
-    return [
-        validate_document(fields | {"method": one.method, "options": shared | one.options}, QuantJob, origin)
-        for one in method_choices(",".join(methods))
-    ]
+    shared = fields.get("options", {})
+    jobs = []
+    for one in method_choices(",".join(methods)):
+        options = {**shared, **one.options} if isinstance(shared, dict) else shared  # which is refused
+        jobs.append(validate_document(fields | {"method": one.method, "options": options}, QuantJob, origin))
+    return jobs
 
 
 def _words(job: Job, quant_job: QuantJob, methods: list[str], manifests: list[Path]) -> list[str]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from energy.compare import method_label, simulate_unquantized
 from energy.costs.sources import load_source
 from energy.job import Job
 from energy.model import energy_of
@@ -12,9 +13,19 @@ from quant.evaluation.rows import FLOAT_WEIGHTS, EvaluationRow
 from quant.manifest import COLLAPSED, Manifest
 from sim.result import SimResult
 
-__all__ = ["Machine", "ScalingPoint", "float_point", "quantized_point", "read_points", "write_points"]
+__all__ = [
+    "Machine",
+    "ScalingPoint",
+    "Score",
+    "float_point",
+    "label_of",
+    "quantized_point",
+    "read_points",
+    "scores_of",
+    "write_points",
+]
 
-_SCHEMA, _VERSION = "tritforge.scaling", 1
+_SCHEMA, _VERSION = "tritforge.scaling", 2
 _FLOAT_BITS = 16.0
 
 
@@ -26,6 +37,19 @@ class Machine(Record):
     costs: str
     prefill: int
     decode: int
+
+
+class Score(Record):
+    """One metric of one task with int8 activations; the rest of what its rows say is the point's."""
+
+    task: str
+    data_sha256: str
+    metric: str
+    items: int
+    cut: int  # requests whose context lost its beginning
+    harness: str
+    device: str
+    values: dict[int, float]  # number of examples -> value
 
 
 class ScalingPoint(Record):
@@ -43,7 +67,7 @@ class ScalingPoint(Record):
     evaluation: str  # the text of both
     joules_per_token: float  # of decode
     machine: Machine
-    rows: tuple[EvaluationRow, ...]  # with int8 activations
+    scores: tuple[Score, ...]
 
     @property
     def megabytes(self) -> float:
@@ -58,9 +82,16 @@ class ScalingPoint(Record):
         return self.perplexity >= COLLAPSED * self.perplexity_before
 
     def value(self, task: str, metric: str, shots: int = 0) -> float | None:
-        """What a row says; None: not measured."""
-        found = (row.value for row in self.rows if (row.task, row.metric, row.shots) == (task, metric, shots))
-        return next(found, None)
+        """What was measured after so many examples; None: nothing."""
+        return self.values(task, metric).get(shots)
+
+    def values(self, task: str, metric: str) -> dict[int, float]:
+        """Number of examples -> value; of two measurements of one number the first."""
+        found: dict[int, float] = {}
+        for score in self.scores:
+            if (score.task, score.metric) == (task, metric):
+                found = score.values | found
+        return found
 
 
 class _Points(Record):
@@ -80,7 +111,24 @@ def write_points(path: Path, points: Sequence[ScalingPoint]) -> None:
     """Write points; of two with the same weights and machine the later stays."""
     kept = {(one.model, one.method, one.weights_sha256, one.machine): one for one in points}
     body = _Points(points=tuple(kept.values())).model_dump(mode="json")
-    write_artifact(path, _SCHEMA, _VERSION, body, {f"{p.model}, {p.method}": p.weights_sha256 for p in kept.values()})
+    weights = {f"{p.model}, {label_of(p, points)}": p.weights_sha256 for p in kept.values()}
+    write_artifact(path, _SCHEMA, _VERSION, body, weights)
+
+
+def label_of(point: ScalingPoint, points: Sequence[ScalingPoint]) -> str:
+    """The method, with those of its options that tell several runs of the model apart."""
+    same = [one.options for one in points if (one.model, one.method) == (point.model, point.method)]
+    return method_label(point.method, point.options, same, " ")
+
+
+def scores_of(rows: Iterable[EvaluationRow]) -> tuple[Score, ...]:
+    """Rows of one set of weights, those together that differ in the number of examples alone."""
+    found: dict[tuple, dict[int, float]] = {}
+    for row in rows:
+        key = row.task, row.data_sha256, row.metric, row.items, row.cut, row.harness, row.device
+        found.setdefault(key, {}).setdefault(row.shots, row.value)
+    names = "task", "data_sha256", "metric", "items", "cut", "harness", "device"
+    return tuple(Score(**dict(zip(names, key, strict=True)), values=values) for key, values in found.items())
 
 
 def quantized_point(job: Job, manifest: Manifest, rows: Iterable[EvaluationRow]) -> ScalingPoint:
@@ -101,7 +149,7 @@ def quantized_point(job: Job, manifest: Manifest, rows: Iterable[EvaluationRow])
 def float_point(job: Job, manifest: Manifest, rows: Iterable[EvaluationRow]) -> ScalingPoint:
     """Of the model that a run quantized, in 16 bits on an FP16 array of the same organisation."""
     job = _fitting(job, manifest.shape.max_positions)
-    array = job.core_group.fed(job.with_cells(job.load_array()).baseline("fp16"))
+    result = simulate_unquantized(job, manifest.shape, job.with_cells(job.load_array()))
     return ScalingPoint(
         method=FLOAT_WEIGHTS,
         options={},
@@ -109,7 +157,7 @@ def float_point(job: Job, manifest: Manifest, rows: Iterable[EvaluationRow]) -> 
         true_bits=_FLOAT_BITS,
         whole_bits=_FLOAT_BITS,
         perplexity=manifest.perplexity.get("fp_a8"),
-        **_shared(job, manifest, job.as_rival().simulate(manifest.shape, array), rows),
+        **_shared(job, manifest, result, rows),
     )
 
 
@@ -129,5 +177,5 @@ def _shared(job: Job, manifest: Manifest, result: SimResult, rows: Iterable[Eval
         "evaluation": manifest.evaluation,
         "joules_per_token": energy_of(result, load_source(job.costs)).phase("decode").joules_per_token,
         "machine": machine,
-        "rows": tuple(rows),
+        "scores": scores_of(rows),
     }

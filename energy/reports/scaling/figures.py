@@ -9,12 +9,12 @@ from energy.reports.charts.panels import Panel, Series, panels
 from energy.reports.charts.plane import Line, Point, plane
 from energy.reports.numbers import significant, thin
 from energy.reports.pages.document import standalone
-from energy.scaling.points import ScalingPoint
+from energy.scaling.points import ScalingPoint, label_of
 from hw.artifact import write_text
 from quant.evaluation.generated.names import PATTERNS
 from quant.evaluation.rows import FLOAT_WEIGHTS
 
-__all__ = ["draw_scaling", "label_of"]
+__all__ = ["draw_scaling"]
 
 _COLOURS = ("#0072b2", "#c8500a", "#1a7f5a", "#a3447f", "#b7950b", "#5a626b", "#6a3d8f", "#7a2e1d")
 _DASHES = ("5 4", "2 3", "10 3", "10 3 2 3", "5 2 1 2", "1 4", "14 4")  # of methods, on lines over examples
@@ -23,7 +23,7 @@ _QUALITY = "pages", "bits_per_byte"
 
 
 def draw_scaling(folder: Path, points: Sequence[ScalingPoint]) -> list[str]:
-    """Write the figures that the points have rows for, as SVG files of ``folder``; their names."""
+    """Write the figures that the points have scores for, as SVG files of ``folder``; their names."""
     written = {}
     if any(one.value(*_QUALITY) is not None for one in points):
         written["scaling-size.svg"] = _scaling(points, lambda one: one.megabytes, "megabytes of the whole model")
@@ -41,14 +41,6 @@ def draw_scaling(folder: Path, points: Sequence[ScalingPoint]) -> list[str]:
     for name, figure in written.items():
         write_text(folder / name, standalone(figure, _WIDTH))
     return list(written)
-
-
-def label_of(point: ScalingPoint, points: Sequence[ScalingPoint]) -> str:
-    """The method, with those of its options that tell several runs of the model apart."""
-    same = [one for one in points if (one.model, one.method) == (point.model, point.method)]
-    varied = [name for name in point.options if len({str(one.options.get(name)) for one in same}) > 1]
-    options = ", ".join(f"{name} {point.options[name]}" for name in varied)
-    return f"{point.method} ({options})" if options else point.method
 
 
 def _scaling(points: Sequence[ScalingPoint], across: Callable[[ScalingPoint], float], x_title: str) -> Markup:
@@ -99,7 +91,7 @@ def _subjects(points: Sequence[ScalingPoint]) -> list[Panel]:
     for task in PATTERNS:
         lines = []
         for one in points:
-            values = {row.shots: row.value for row in one.rows if (row.task, row.metric) == (task, "acc")}
+            values = one.values(task, "acc")
             if values and not one.collapsed:
                 colour = _COLOURS[models.index(one.model) % len(_COLOURS)]
                 label = label_of(one, points)

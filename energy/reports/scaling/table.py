@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from energy.reports.scaling.figures import label_of
-from energy.scaling.points import ScalingPoint
+from energy.scaling.points import ScalingPoint, label_of
 from hw.pages import markdown_table
 from quant.evaluation.rows import SHARES
 
@@ -30,8 +29,9 @@ def print_scaling(points: Sequence[ScalingPoint], console: Console) -> None:
 def scaling_markdown(points: Sequence[ScalingPoint]) -> str:
     """The table, and under it what it was measured on."""
     header, rows = _cells(points)
-    used = {f"{row.task} {row.data_sha256[:8]}, {row.items} items" for one in points for row in one.rows}
-    devices = {row.device for one in points for row in one.rows}
+    scores = [score for one in points for score in one.scores]
+    used = {f"{score.task} {score.data_sha256[:8]}, {score.items} items" for score in scores}
+    devices = {score.device for score in scores}
     machines = {
         f"{m.array}, {m.memory}, {m.costs}: {m.decode} tokens after {m.prefill}" for m in (p.machine for p in points)
     }
@@ -45,13 +45,14 @@ def scaling_markdown(points: Sequence[ScalingPoint]) -> str:
 
 
 def _cells(points: Sequence[ScalingPoint]) -> tuple[list[str], list[list[str]]]:
-    most = max((row.shots for one in points for row in one.rows), default=0)
+    scores = [score for one in points for score in one.scores]
+    most = max((shots for score in scores for shots in score.values), default=0)
     kinds = list(
         dict.fromkeys(
-            (row.task, row.metric, row.shots)
-            for one in points
-            for row in sorted(one.rows, key=lambda row: row.shots)
-            if row.metric in _METRICS and row.shots in (0, most)
+            (score.task, score.metric, shots)
+            for shots in sorted({0, most})
+            for score in scores
+            if score.metric in _METRICS and shots in score.values
         )
     )
     plain = {task for task, _, shots in kinds if shots}

@@ -9,10 +9,20 @@ import pytest
 from energy.__main__ import main
 from energy.compare import compare_manifests
 from energy.job import Job
-from energy.reports.scaling.figures import draw_scaling, label_of
+from energy.reports.scaling.figures import draw_scaling
 from energy.reports.scaling.table import scaling_markdown
 from energy.scaling.job import MethodChoice, method_choices
-from energy.scaling.points import Machine, ScalingPoint, float_point, quantized_point, read_points, write_points
+from energy.scaling.points import (
+    Machine,
+    ScalingPoint,
+    Score,
+    float_point,
+    label_of,
+    quantized_point,
+    read_points,
+    scores_of,
+    write_points,
+)
 from energy.study.accuracy import manifest_of
 from hw.errors import InputError
 from quant.evaluation.rows import EvaluationRow, add_rows
@@ -52,8 +62,8 @@ def point(method="rtn", weights="w1", joules=1e-3, quality=2.0, accuracies=(0.1,
         "evaluation": "t",
         "machine": Machine(**MACHINE, prefill=512, decode=128),
     }
-    rows = tuple(rows_of(weights, quality, accuracies))
-    return ScalingPoint(**fields | more, method=method, weights_sha256=weights, joules_per_token=joules, rows=rows)
+    scores = scores_of(rows_of(weights, quality, accuracies))
+    return ScalingPoint(**fields | more, method=method, weights_sha256=weights, joules_per_token=joules, scores=scores)
 
 
 @pytest.fixture
@@ -102,8 +112,9 @@ def test_points_replace_those_of_the_same_weights_and_machine(tmp_path):
 def test_runs_of_other_machines_are_joined_with_their_rows(elsewhere, tmp_path, capsys):
     main([*elsewhere, "--out", str(tmp_path / "out"), "--json"])
     points = json.loads(capsys.readouterr().out)["points"]
-    assert [(one["method"], len(one["rows"])) for one in points] == [("float", 3), ("rtn", 3), ("ptqtp", 3)]
-    assert [one["rows"][0]["value"] for one in points] == [1.5, 2.0, 2.5]
+    assert [one["method"] for one in points] == ["float", "rtn", "ptqtp"]
+    found = [{score["task"]: score["values"] for score in one["scores"]} for one in points]
+    assert found == [{"pages": {"0": quality}, "copy_words": {"0": 0.0, "1": 0.5}} for quality in (1.5, 2.0, 2.5)]
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "scaling.json", "scaling-size.svg", "scaling-energy.svg", "shots.svg",
     }  # fmt: skip
@@ -155,7 +166,28 @@ def test_figures_show_every_point_and_cross_out_what_collapsed(tmp_path):
     assert len(re.findall(r"stroke-dasharray:\d", shots)) == 2 * 2  # quantized ones, in the panel and in the key
     assert shots.count("stroke-dasharray:5 4") == 2  # a pattern per method
     assert "n, ptqtp" in shots
-    assert draw_scaling(tmp_path, [good.model_copy(update={"rows": ()})]) == []
+    assert draw_scaling(tmp_path, [good.model_copy(update={"scores": ()})]) == []
+
+
+def test_rows_become_scores_that_only_examples_tell_apart(tmp_path):
+    rows = [*rows_of("w1", 2.0, (0.1, 0.4)), row("w1", "copy_words", "acc", 0.6, 2, cut=4)]
+    named = {"data_sha256": "d", "items": 10, "harness": "lm-eval 0", "device": "CPU"}
+    first, second, third = scores_of(rows)
+    assert first == Score(task="pages", metric="bits_per_byte", cut=0, values={0: 2.0}, **named)
+    assert second == Score(task="copy_words", metric="acc", cut=0, values={0: 0.1, 1: 0.4}, **named)
+    assert third == Score(task="copy_words", metric="acc", cut=4, values={2: 0.6}, **named)
+    write_points(tmp_path / "p.json", [point().model_copy(update={"scores": (first, second, third)})])
+    (read,) = read_points(tmp_path / "p.json")
+    assert read.values("copy_words", "acc") == {0: 0.1, 1: 0.4, 2: 0.6}
+    assert [read.value("copy_words", "acc", at) for at in range(4)] == [0.1, 0.4, 0.6, None]
+
+
+def test_a_file_names_the_weights_of_every_point(tmp_path):
+    write_points(tmp_path / "p.json", [point(options={"digits": n}, weights=f"w{n}") for n in (2, 3)])
+    assert json.loads((tmp_path / "p.json").read_text())["inputs"] == {
+        "m, rtn (digits 2)": "w2",
+        "m, rtn (digits 3)": "w3",
+    }
 
 
 def test_labels_name_the_options_that_tell_runs_apart():
@@ -233,7 +265,7 @@ def test_a_stopped_sweep_goes_on(tmp_path, monkeypatch):
     assert len(measured) == 4  # float, rtn stopped; then rtn and digits
     points = read_points(tmp_path / "out" / "scaling.json")
     assert [one.method for one in points] == ["float", "rtn", "digits"]
-    assert all([row.shots for row in one.rows if row.metric == "acc"] == [0, 1] for one in points)
+    assert all(list(one.values("copy_words", "acc")) == [0, 1] for one in points)
 
 
 def test_the_committed_figures_are_those_of_the_committed_points(tmp_path):
