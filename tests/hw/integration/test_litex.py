@@ -1,5 +1,6 @@
 """The LiteX module in its example SoC, from a copied folder: memory to memory by its DMA engines, any beat widths."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ ARRAYS = [
         name="odd", rows=5, cols=3, weight_bus_bits=24, token_tile=3, planes=2, results="int8", sum_of_x=True,
     ),
 ]  # fmt: skip
+LONG = ArrayConfig(name="long", rows=128, cols=1, weight_bus_bits=64, token_tile=1, planes=5)  # 19,200 bytes go in
 
 
 def run(folder: Path) -> subprocess.CompletedProcess:
@@ -39,3 +41,13 @@ def test_the_example_soc_computes_from_memory_to_memory(config, tmp_path):
     assert text.count("sent == self.beats - 1") == 1
     module.write_text(text.replace("sent == self.beats - 1", "sent == self.beats"))  # TLAST a beat too late
     assert run(copied).returncode == 1
+
+
+@pytest.mark.slow
+def test_packets_longer_than_16_kib_do_not_reach_into_the_next_buffer(tmp_path):
+    pytest.importorskip("litex")
+    write_kit(LONG, "litex", tmp_path)
+    sizes = [len(gemm["activations"]) // 2 for gemm in json.loads((tmp_path / "gemms.json").read_text())]
+    assert max(sizes) > 1 << 14
+    done = run(tmp_path)
+    assert done.returncode == 0, done.stdout[-3000:]

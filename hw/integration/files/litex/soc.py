@@ -5,6 +5,7 @@
 SPDX-License-Identifier: Apache-2.0
 """
 
+import json
 import sys
 from pathlib import Path
 
@@ -20,19 +21,23 @@ __all__ = ["REGISTERS", "TOP", "ExampleSoC", "build"]
 
 TOP = "tritforge_soc"
 REGISTERS = 0x30000000  # where the accelerator's registers stand
-MEMORY_BYTES = 0x10000
+PACKETS = ("weights", "activations", "results")
+BUFFER_BYTES = 0x4000  # of a packet, or as many more as the largest example takes
 CLOCK_HZ = 100_000_000
 _IO = [("sys_clk", 0, Pins(1)), ("sys_rst", 0, Pins(1)), ("done", 0, Pins(1))]
 
 
 class ExampleSoC(SoCCore):
-    """Memory at 0x40000000, the accelerator at ``REGISTERS``, CSRs at 0xf0000000."""
+    """Memory at 0x40000000, the accelerator at ``REGISTERS``, CSRs at 0xf0000000.
 
-    def __init__(self, platform):
+    ``buffer_bytes``: of each quarter of the memory, three of which hold a packet.
+    """
+
+    def __init__(self, platform, buffer_bytes=BUFFER_BYTES):
         self.crg = _Clock(platform)
         super().__init__(
             platform, CLOCK_HZ, cpu_type=None, with_uart=False, with_timer=False, integrated_rom_size=0,
-            integrated_sram_size=0, integrated_main_ram_size=MEMORY_BYTES, ident="Tritforge example",
+            integrated_sram_size=0, integrated_main_ram_size=4 * buffer_bytes, ident="Tritforge example",
         )  # fmt: skip
         host = wishbone.Interface(data_width=32, adr_width=30, addressing="word")
         self.bus.add_master("host", master=host)
@@ -57,7 +62,7 @@ class _Clock(LiteXModule):
 def build(folder):
     """Write the SoC's Verilog and addresses into ``folder``; returns the path of the Verilog."""
     platform = GenericPlatform("simulated", _IO, name="tritforge_example")
-    soc = ExampleSoC(platform)
+    soc = ExampleSoC(platform, _buffer_bytes())
     soc.finalize()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{TOP}.v"
@@ -66,6 +71,13 @@ def build(folder):
     addresses = get_csr_json(soc.csr_regions, soc.constants, soc.mem_regions)
     (folder / "csr.json").write_text(addresses, encoding="utf-8")
     return path
+
+
+def _buffer_bytes():
+    """A power of two that holds any packet of gemms.json."""
+    gemms = json.loads((Path(__file__).parent / "gemms.json").read_text(encoding="utf-8"))
+    largest = max(len(bytes.fromhex(gemm[name])) for gemm in gemms for name in PACKETS)
+    return max(BUFFER_BYTES, 1 << (largest - 1).bit_length())
 
 
 def _evaluated_at_once(verilog):

@@ -18,7 +18,8 @@ PLACES = json.loads((HERE / "build" / "csr.json").read_text(encoding="utf-8"))
 BEAT_BYTES = {"weights": ARRAY["weight_bus_bits"] // 8, "activations": ARRAY["rows"]}
 CORE = PLACES["memories"]["tritforge"]["base"]
 MEMORY = PLACES["memories"]["main_ram"]["base"]
-BUFFERS = {"weights": MEMORY, "activations": MEMORY + 0x4000, "results": MEMORY + 0x8000}
+QUARTER = PLACES["memories"]["main_ram"]["size"] // 4
+BUFFERS = {"weights": MEMORY, "activations": MEMORY + QUARTER, "results": MEMORY + 2 * QUARTER}
 PATIENCE = 100_000  # edges
 
 
