@@ -1,13 +1,11 @@
 """A FuseSoC core of the AXI top: a CAPI2 core file, the Verilog, and a testbench that any simulator runs."""
 
 import re
-from importlib.metadata import version
 from pathlib import Path
 
-from hw.artifact import write_text
+from hw.artifact import tool_version, write_text
 from hw.config import ArrayConfig
-from hw.gateware.bus.axi import result_bits
-from hw.gateware.ports import results_layout
+from hw.gateware.bus.axi import beat_bytes
 from hw.integration.examples import ExampleGemm, example_gemms
 from hw.integration.files import shipped
 from hw.verilog import AXI_NAME, write_verilog
@@ -15,7 +13,6 @@ from hw.verilog import AXI_NAME, write_verilog
 __all__ = ["write_fusesoc"]
 
 _BENCH = "tritforge_tb"
-_PACKETS = ("weights", "activations", "results")
 _SIZES = "tritforge_tb_sizes.svh"
 _REGISTER_WORDS = ("m", "n", "k", "format", "scales")
 
@@ -27,21 +24,13 @@ def write_fusesoc(config: ArrayConfig, folder: Path) -> list[Path]:
         InputError: see ``hw.verilog.axi_verilog``.
     """
     paths = write_verilog(config, folder / "rtl", "axi")
-    beat_bytes = dict(
-        zip(
-            _PACKETS,
-            (config.weight_bus_bits // 8, config.rows, result_bits(config) // 8 * results_layout(config).length),
-            strict=True,
-        )
-    )
+    beats = beat_bytes(config)
     gemms = example_gemms(config)
     bench = {
-        _SIZES: _sizes(gemms, beat_bytes),
+        _SIZES: _sizes(gemms, beats),
         f"{_BENCH}.sv": shipped("fusesoc", f"{_BENCH}.sv"),
-        "gemms.hex": "".join(f"{word:08x}\n" for gemm in gemms for word in _description(gemm, beat_bytes)),
-        **{
-            f"{name}.hex": "".join(_lines(getattr(gemm, name), beat_bytes[name]) for gemm in gemms) for name in _PACKETS
-        },
+        "gemms.hex": "".join(f"{word:08x}\n" for gemm in gemms for word in _description(gemm, beats)),
+        **{f"{name}.hex": "".join(_lines(getattr(gemm, name), size) for gemm in gemms) for name, size in beats.items()},
     }
     core = {"tritforge.core": _core_file(config, [*bench])}
     for name, text in core.items():
@@ -56,26 +45,26 @@ def _lines(packet: bytes, size: int) -> str:
     return "".join(f"{packet[i : i + size][::-1].hex()}\n" for i in range(0, len(packet), size))
 
 
-def _description(gemm: ExampleGemm, beat_bytes: dict[str, int]) -> list[int]:
+def _description(gemm: ExampleGemm, beats: dict[str, int]) -> list[int]:
     """What the bench reads of one GEMM: register words, then the beats of each packet."""
     return [gemm.words[name] for name in _REGISTER_WORDS] + [
-        len(getattr(gemm, name)) // beat_bytes[name] for name in _PACKETS
+        len(getattr(gemm, name)) // size for name, size in beats.items()
     ]
 
 
-def _sizes(gemms: list[ExampleGemm], beat_bytes: dict[str, int]) -> str:
+def _sizes(gemms: list[ExampleGemm], beats: dict[str, int]) -> str:
     """Sizes of the bench's memories, which Verilog cannot read from a file."""
     numbers = {"GEMMS": len(gemms)}
-    for name in _PACKETS:
-        numbers[f"{name.upper()}_BITS"] = 8 * beat_bytes[name]
-        numbers[f"{name.upper()}_BEATS"] = sum(len(getattr(gemm, name)) for gemm in gemms) // beat_bytes[name]
+    for name, size in beats.items():
+        numbers[f"{name.upper()}_BITS"] = 8 * size
+        numbers[f"{name.upper()}_BEATS"] = sum(len(getattr(gemm, name)) for gemm in gemms) // size
     return "".join(f"localparam {name} = {value};\n" for name, value in numbers.items())
 
 
 def _core_file(config: ArrayConfig, bench: list[str]) -> str:
     """CAPI2. Ref: FuseSoC's user guide, "CAPI2 core file format"."""
-    name = re.sub(r"\W", "_", config.name)
-    number = re.match(r"\d+(\.\d+)*", version("tritforge"))
+    name = re.sub(r"\W", "_", config.name, flags=re.ASCII)
+    number = re.match(r"\d+(\.\d+)*", tool_version())
     data = [f"      - tb/{file} : {{file_type : user, copyto : {file}}}" for file in bench if file.endswith(".hex")]
     return f"""CAPI=2:
 name: tritforge:ip:tritforge_axi_{name}:{number[0] if number else 0}

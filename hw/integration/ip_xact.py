@@ -5,13 +5,13 @@ Ref: IEEE 1685-2009, whose schema it follows; the names of buses and signals are
 
 import re
 from collections.abc import Mapping
-from importlib.metadata import version
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from amaranth import Shape
 from amaranth.lib.wiring import In
 
+from hw.artifact import tool_version
 from hw.config import ArrayConfig
 from hw.gateware.bus.axi import axi_ports
 from hw.gateware.bus.register_map import REGISTER_MAP
@@ -32,7 +32,7 @@ _FILE_SETS = {"synthesis": "xilinx_anylanguagesynthesis_view_fileset", "simulati
 
 def core_version() -> str:
     """The program's version as IP catalogs have them: two numbers."""
-    return ".".join([*re.findall(r"\d+", version("tritforge")), "0", "0"][:2])
+    return ".".join([*re.findall(r"\d+", tool_version()), "0", "0"][:2])
 
 
 def component_xml(config: ArrayConfig, verilog: str) -> str:
@@ -80,9 +80,8 @@ def _texts(parent: Element, texts: Mapping[str, object]) -> None:
 
 def _interfaces(parent: Element, ports: Mapping[str, object]) -> None:
     """Registers, streams, clock, reset and interrupt."""
-    registers = _interface(parent, _REGISTERS, "interface", "aximm", "slave", _members(_REGISTERS, ports))
-    reference = SubElement(registers.find(_tag("slave")), _tag("memoryMapRef"))  # type: ignore[arg-type]
-    reference.set(_tag("memoryMapRef"), _REGISTERS)
+    role = _interface(parent, _REGISTERS, "interface", "aximm", "slave", _members(_REGISTERS, ports))
+    _sub(role, "memoryMapRef").set(_tag("memoryMapRef"), _REGISTERS)
     for name, mode in _STREAMS.items():
         _interface(parent, name, "interface", "axis", mode, _members(name, ports))
     together = ":".join([_REGISTERS, *_STREAMS])
@@ -105,13 +104,13 @@ def _interface(
     parent: Element, name: str, library: str, bus: str, mode: str, ports: Mapping[str, str],
     parameters: Mapping[str, str] | None = None,
 ) -> Element:  # fmt: skip
-    """One bus interface of AMD's library; returns it."""
+    """One bus interface of AMD's library; returns the element of its mode."""
     one = _sub(parent, "busInterface")
     _texts(one, {"name": name})
     for kind, suffix in (("busType", ""), ("abstractionType", "_rtl")):
         names = {"vendor": "xilinx.com", "library": library, "name": bus + suffix, "version": "1.0"}
         _sub(one, kind).attrib.update({_tag(field): value for field, value in names.items()})
-    _sub(one, mode)
+    role = _sub(one, mode)
     maps = _sub(one, "portMaps")
     for logical, physical in ports.items():
         mapped = _sub(maps, "portMap")
@@ -121,7 +120,7 @@ def _interface(
         held = _sub(one, "parameters")
         for parameter, value in parameters.items():
             _parameter(held, parameter, value)
-    return one
+    return role
 
 
 def _parameter(parent: Element, name: str, value: str) -> None:

@@ -1,5 +1,6 @@
 """The AXI top as a Vivado IP, and a block design around it for boards with a Zynq: processor, DMA engines, reset."""
 
+import json
 import math
 from pathlib import Path
 from typing import NamedTuple
@@ -7,8 +8,7 @@ from typing import NamedTuple
 from hw.artifact import write_text
 from hw.config import ArrayConfig
 from hw.errors import InputError
-from hw.gateware.bus.axi import result_bits
-from hw.gateware.ports import results_layout
+from hw.gateware.bus.axi import beat_bytes
 from hw.integration.ip_xact import IP_VENDOR, component_xml, core_version
 from hw.verilog import AXI_NAME, write_verilog
 
@@ -84,13 +84,9 @@ def block_design(config: ArrayConfig, board: str) -> str:
     if board not in _PROCESSORS:
         raise InputError(f"board must be one of {', '.join(_PROCESSORS)} for a block design, not {board!r}")
     system = _PROCESSORS[board]
-    beat_bytes = {
-        "weights": config.weight_bus_bits // 8,
-        "activations": config.rows,
-        "results": result_bits(config) // 8 * results_layout(config).length,
-    }
-    engines = "\n".join(_engine(name, size, name == "results") for name, size in beat_bytes.items())
-    dmas = [f"{name}_dma" for name in beat_bytes]
+    beats = beat_bytes(config)
+    engines = "\n".join(_engine(name, size, name == "results") for name, size in beats.items())
+    dmas = [f"{name}_dma" for name in beats]
     settings = system.settings.format(megahertz=_MEGAHERTZ)
     controlled = [f"{AXI_NAME}/s_axil", *(f"{dma}/S_AXI_LITE" for dma in dmas)]
     masters = ["weights_dma/M_AXI_MM2S", "activations_dma/M_AXI_MM2S", "results_dma/M_AXI_S2MM"]
@@ -101,12 +97,13 @@ def block_design(config: ArrayConfig, board: str) -> str:
         *(f"{cell.split('/')[0]}/m_axi_{cell[-4:].lower()}_aclk" for cell in masters),
     ]  # fmt: skip
     reset = [f"{AXI_NAME}/aresetn", "registers/aresetn", "memory/aresetn", *(f"{dma}/axi_resetn" for dma in dmas)]
-    for name, size in beat_bytes.items():
+    for name, size in beats.items():
         if _stream_bytes(name, size) != size:
             clocked.append(f"{name}_width/aclk")
             reset.append(f"{name}_width/aresetn")
     return f"""# Block design of {AXI_NAME} for {board}: vivado -mode batch -source {board}.tcl
-# Cells are called as the driver hw/host/zynq.py expects them. Array {config.name}, hash {config.sha256[:8]}.
+# Cells are called as the driver hw/host/zynq.py expects them.
+# Array {json.dumps(config.name)}, hash {config.sha256[:8]}.
 # SPDX-License-Identifier: Apache-2.0
 set here [file dirname [file normalize [info script]]]
 create_project -force tritforge $here/vivado -part {system.part}

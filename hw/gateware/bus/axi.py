@@ -7,7 +7,7 @@ from hw.arithmetic.adders import Cells
 from hw.config import ArrayConfig
 from hw.errors import InputError
 from hw.formats import SIZE_BITS
-from hw.gateware.bus.axi_lite import AxiLiteRegisters, axi_lite_members
+from hw.gateware.bus.axi_lite import AxiLiteRegisters, address_bits, axi_lite_members
 from hw.gateware.bus.register_map import CONTROL_BITS, FORMAT_BITS, IDENTITY, REGISTERS, SCALES, STATUS_BITS
 from hw.gateware.bus.register_slice import RegisterSlice
 from hw.gateware.core import Core
@@ -24,6 +24,7 @@ __all__ = [
     "STATUS_BITS",
     "AxiCore",
     "axi_ports",
+    "beat_bytes",
     "result_bits",
 ]
 
@@ -37,15 +38,21 @@ def result_bits(config: ArrayConfig) -> int:
     return 8 if config.results == "int8" else _SUM_BITS
 
 
+def beat_bytes(config: ArrayConfig) -> dict[str, int]:
+    """Bytes of a beat of each stream, by its name."""
+    results = result_bits(config) // 8 * results_layout(config).length
+    return {"weights": config.weight_bus_bits // 8, "activations": config.rows, "results": results}
+
+
 def axi_ports(config: ArrayConfig) -> dict[str, Member]:
     """Ports of the AXI top by name, in the order of its groups."""
-    address_bits = (len(REGISTERS) - 1).bit_length() + 2
+    bits = {name: 8 * size for name, size in beat_bytes(config).items()}
     return (
         {"aclk": In(1), "aresetn": In(1), "interrupt": Out(1)}
-        | axi_lite_members(address_bits, "s_axil_")
-        | _stream("s_axis_weights", In, Out, config.weight_bus_bits)
-        | _stream("s_axis_activations", In, Out, 8 * config.rows)
-        | _stream("m_axis_results", Out, In, result_bits(config) * results_layout(config).length)
+        | axi_lite_members(address_bits(len(REGISTERS)), "s_axil_")
+        | _stream("s_axis_weights", In, Out, bits["weights"])
+        | _stream("s_axis_activations", In, Out, bits["activations"])
+        | _stream("m_axis_results", Out, In, bits["results"])
     )
 
 

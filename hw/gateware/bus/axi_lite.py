@@ -3,9 +3,14 @@
 from amaranth import Cat, Const, Module, Signal, Value
 from amaranth.lib.wiring import Component, In, Out
 
-__all__ = ["AxiLiteRegisters", "axi_lite_members"]
+__all__ = ["AxiLiteRegisters", "address_bits", "axi_lite_members"]
 
 _OKAY, _SLVERR = 0b00, 0b10
+
+
+def address_bits(words: int) -> int:
+    """Bits of a byte address of ``words`` registers of 32 bits."""
+    return (words - 1).bit_length() + 2
 
 
 def axi_lite_members(address_bits: int, prefix: str = "") -> dict[str, object]:
@@ -54,7 +59,7 @@ class AxiLiteRegisters(Component):
 
     def __init__(self, words: int):
         self.words = words
-        self.address_bits = (words - 1).bit_length() + 2
+        self.address_bits = address_bits(words)
         super().__init__(
             axi_lite_members(self.address_bits)
             | {

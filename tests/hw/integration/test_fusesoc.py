@@ -57,6 +57,11 @@ def test_the_lint_is_silent(fusesoc):
     assert "%Warning" not in done.stdout + done.stderr
 
 
+def test_the_name_of_the_core_is_one_that_fusesoc_reads(tmp_path):
+    write_kit(CONFIG.model_copy(update={"name": "réseau: 2\n"}), "fusesoc", tmp_path)
+    assert "\nname: tritforge:ip:tritforge_axi_r_seau__2_:" in (tmp_path / "tritforge.core").read_text()
+
+
 @pytest.mark.slow
 def test_the_bench_runs_in_verilator_too(fusesoc):
     run, _ = fusesoc
