@@ -2,11 +2,8 @@
 
 from pathlib import Path
 
-from hw.artifact import write_text
 from hw.config import ArrayConfig
-from hw.integration.examples import packets_json
-from hw.integration.files import shipped
-from hw.verilog import write_verilog
+from hw.integration.python_bench import write_python_bench
 
 __all__ = ["write_litex"]
 
@@ -21,8 +18,4 @@ def write_litex(config: ArrayConfig, folder: Path) -> list[Path]:
     Raises:
         InputError: see ``hw.verilog.axi_verilog``.
     """
-    paths = write_verilog(config, folder, "axi")
-    write_text(folder / "gemms.json", packets_json(config))
-    for name in _FILES:
-        write_text(folder / name, shipped("litex", name))
-    return [*paths, folder / "gemms.json", *(folder / name for name in _FILES)]
+    return write_python_bench(config, folder, "litex", _FILES)

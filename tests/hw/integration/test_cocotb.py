@@ -1,16 +1,14 @@
 """The cocotb bench, copied to another folder and run there by plain pytest, passes; a wrong golden byte fails it."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from hw.config import ArrayConfig
 from hw.integration.kits import write_kit
+from tests.hw.integration.copied import run
 
 ARRAYS = [
     ArrayConfig(name="4x3", rows=4, cols=3, weight_bus_bits=16, token_tile=4),
@@ -20,13 +18,6 @@ ARRAYS = [
     ),
     ArrayConfig(name="grid", rows=3, cols=3, weight_bus_bits=8, token_tile=3, organisation="systolic"),
 ]  # fmt: skip
-
-
-def run(folder: Path) -> subprocess.CompletedProcess:
-    """pytest of that folder, with its own root and nothing of this checkout."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(folder), "."]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(params=ARRAYS, ids=lambda config: config.name)

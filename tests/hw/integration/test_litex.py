@@ -1,16 +1,14 @@
 """The LiteX module in its example SoC, from a copied folder: memory to memory by its DMA engines, any beat widths."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from hw.config import ArrayConfig
 from hw.integration.kits import write_kit
+from tests.hw.integration.copied import run
 
 ARRAYS = [
     ArrayConfig(name="8x4", rows=8, cols=4, weight_bus_bits=16, token_tile=4),  # beats of 2, 8 and 16 bytes
@@ -19,14 +17,6 @@ ARRAYS = [
     ),
 ]  # fmt: skip
 LONG = ArrayConfig(name="long", rows=128, cols=1, weight_bus_bits=64, token_tile=1, planes=5)  # 19,200 bytes go in
-
-
-def run(folder: Path) -> subprocess.CompletedProcess:
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(folder), "."]
-    return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300
-    )
 
 
 @pytest.mark.parametrize("config", ARRAYS, ids=lambda config: config.name)
