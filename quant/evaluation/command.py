@@ -4,6 +4,7 @@ import json
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from hw.artifact import check_file
 from hw.document import validate_document
 from hw.fields import add_fields, given_fields
 from hw.pages import screen
@@ -30,8 +31,10 @@ def _evaluate(options: Namespace) -> None:
     job = validate_document(fields, EvaluateJob, "options")
     from quant.evaluation.measure import evaluate  # imports torch
 
-    if options.add is not None and options.add.is_file():
-        read_rows(options.add)  # refused before anything is measured
+    if options.add is not None:
+        check_file(options.add)
+        if options.add.is_file():
+            read_rows(options.add)  # refused before anything is measured
     rows = []
     with stage_bars() as progress:
         for row in evaluate(job, progress):

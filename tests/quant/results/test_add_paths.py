@@ -5,7 +5,12 @@ import pytest
 from hw.errors import InputError
 from quant.__main__ import main
 
-COMMANDS = (["integer", "none.bin", "--text", "none.txt"], ["kv", "none.bin"], ["vocabulary", "none.bin"])
+COMMANDS = (
+    ["integer", "none.bin", "--text", "none.txt"],
+    ["kv", "none.bin"],
+    ["vocabulary", "none.bin"],
+    ["evaluate", "none.bin", "--text", "none.txt"],
+)
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[0])
