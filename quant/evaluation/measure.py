@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -126,7 +126,7 @@ def _judged(name: str, task: "Task", model: "TritforgeLM", shots: int, limit: in
     takes longer than a small task.
 
     Raises:
-        InputError: whatever lm-eval says against the task.
+        InputError: more examples than the task has, or whatever lm-eval says against it.
     """
     from lm_eval import evaluator
 
@@ -136,6 +136,9 @@ def _judged(name: str, task: "Task", model: "TritforgeLM", shots: int, limit: in
     task.set_fewshot_seed(seed=_EXAMPLES_SEED)
     with quiet_harness():
         try:
+            examples = task.fewshot_docs() if shots else ()
+            if isinstance(examples, Sized) and shots > len(examples):
+                raise InputError(f"shots must be at most {len(examples)}, the examples of task {name!r}, not {shots}")
             return evaluator.evaluate(model, {"tasks": {name: task}}, limit=limit, bootstrap_iters=0, log_samples=False)
         except (InputError, torch.OutOfMemoryError):
             raise

@@ -182,6 +182,10 @@ def _with_all_but(folder, left_out, monkeypatch):
         ({}, r"^evaluate: tasks or a text must be given, not neither; give --tasks generated, or --text FILE$"),
         ({"tasks": ("copy_wrods",)}, r"^task must be one of .*, not 'copy_wrods'; did you mean 'copy_words'\?$"),
         ({"tasks": ("mine",), "tasks_folder": "nowhere"}, r"^tasks_folder must be a folder of .* not 'nowhere'$"),
+        (
+            {"tasks": ("copy_words",), "shots": (41,), "limit": 1},
+            r"^shots must be at most 40, the examples of task 'copy_words', not 41$",
+        ),
     ],
 )
 def test_what_cannot_be_measured_is_refused(places, tiny_folder, fields, message):
