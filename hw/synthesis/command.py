@@ -14,7 +14,7 @@ from hw.pages import fill_blocks, markdown_table
 from hw.synthesis.families import FAMILIES, ROUTERS, family_called, family_of
 from hw.synthesis.option_costs import option_table
 
-__all__ = ["PAGE", "RESULTS", "add_resources", "asic_table", "rendered", "resource_table", "resources"]
+__all__ = ["PAGE", "RESULTS", "add_resources", "asic_table", "rendered", "resource_table", "resources", "seeds_of"]
 
 RESULTS = Path("docs") / "results"
 PAGE = Path("docs") / "hardware.md"
@@ -85,7 +85,7 @@ def resources(options: Namespace) -> None:
     if options.router not in ROUTERS:
         raise InputError(f"--router must be one of {', '.join(ROUTERS)}, not {options.router!r}")
     config = _config(options.array, options.chain, options.organisation)
-    seeds = [_seed(text) for text in options.seeds.split(",") if text] if parts else []
+    seeds = seeds_of(options.seeds) if parts else []
     shape = config.structure.file_label(config.chain_lanes)
     name = f"fpga-{family}-{config.name}-{shape}-{options.cells}"
     with Console(stderr=True).status(f"{name}: synthesis, then place and route with {len(seeds)} seeds (minutes)"):
@@ -171,8 +171,13 @@ def _config(name: str, chain: int, organisation: OrganisationName = "tree") -> A
     return ArrayConfig(**fields | ORGANISATIONS[organisation].fixed_fields(config.rows))
 
 
-def _seed(text: str) -> int:
-    """One placement seed."""
-    if not text.strip().isdigit():
-        raise InputError(f"--seeds must be numbers separated by commas, not {text!r}")
-    return int(text)
+def seeds_of(text: str) -> list[int]:
+    """Placement seeds of ``--seeds``, each once.
+
+    Raises:
+        InputError: one that is no number.
+    """
+    seeds = [one.strip() for one in text.split(",") if one.strip()]
+    if bad := [one for one in seeds if not (one.isascii() and one.isdigit())]:
+        raise InputError(f"--seeds must be numbers separated by commas, not {bad[0]!r}")
+    return list(dict.fromkeys(map(int, seeds)))

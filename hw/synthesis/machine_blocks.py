@@ -69,7 +69,7 @@ def machine_blocks(machine: MachineConfig, family: str, multipliers: str) -> dic
 
 
 def route_machine(
-    machine: MachineConfig, family: str, multipliers: str, part: str, seeds: list[str]
+    machine: MachineConfig, family: str, multipliers: str, part: str, seeds: list[int]
 ) -> dict[str, dict[str, float]]:
     """Clock and what was used, by placement seed, of the whole machine between two shift registers on a part.
 
@@ -84,10 +84,10 @@ def route_machine(
         folder = Path(name)
         synthesize_in(Scanned(Machine(machine)), family, folder, _options(family, multipliers, flatten=True))
 
-        def routed(seed: str) -> dict[str, float]:
+        def routed(seed: int) -> dict[str, float]:
             report = folder / f"report{seed}.json"
             done = subprocess.run(
-                [*command, "--seed", seed, "--report", report.name], cwd=folder, capture_output=True, text=True,
+                [*command, "--seed", str(seed), "--report", report.name], cwd=folder, capture_output=True, text=True,
                 errors="replace", check=False,
             )  # fmt: skip
             if done.returncode or not report.is_file():
@@ -95,7 +95,7 @@ def route_machine(
             return _routed(json.loads(report.read_text(encoding="utf-8")))
 
         with ThreadPoolExecutor(max(1, min(len(seeds), usable_cpus()))) as pool:
-            return dict(zip(seeds, pool.map(routed, seeds), strict=True))
+            return dict(zip(map(str, seeds), pool.map(routed, seeds), strict=True))
 
 
 def _options(family: str, multipliers: str, flatten: bool) -> str:

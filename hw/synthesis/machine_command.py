@@ -7,22 +7,24 @@ from typing import get_args
 
 from rich.console import Console
 
-from hw.artifact import file_name, write_text
+from hw.artifact import check_file, file_name, read_artifact, write_artifact
 from hw.config import load_array
 from hw.errors import InputError
 from hw.pages import markdown_table
 from hw.program.image import load_image
 from hw.program.machine import MachineConfig, machine_around
+from hw.synthesis.command import seeds_of
 from hw.synthesis.families import FAMILIES, family_called
 from hw.trit import Packing
 
 __all__ = ["MACHINES", "add_machine", "block_markdown", "routed_markdown"]
 
-MACHINES = Path("docs") / "results" / "machines"
+MACHINES = Path("build") / "machines"
+_SCHEMA, _VERSION = "tritforge.machine-blocks", 1
 _MULTIPLIERS = ("dsp", "lut")
 _FIGURES = ("tables", "flip_flops", "block_rams", "dsps")
 _WORDS = {"ecp5": "LUT4", "xc7": "LUT6"}
-_FIELDS = ("scratch_words", "activation_words", "row_registers", "weight_packing")
+_FIELDS = ("scratch_words", "activation_words", "row_registers", "weight_packing", "instruction_lines")
 
 
 def add_machine(parser: ArgumentParser) -> None:
@@ -63,20 +65,26 @@ def _machine(options: Namespace) -> None:
     machine = _config(options)
     if options.family not in _WORDS:
         raise InputError(f"--family must be one of {', '.join(_WORDS)}, not {options.family!r}")
-    parts = flow.parts if (flow := family_called(options.family).flow) else {}
-    seeds = [seed.strip() for seed in options.seeds.split(",") if seed.strip()]
-    if bad := [seed for seed in seeds if not seed.isdigit()]:
-        raise InputError(f"--seeds must be numbers separated by commas, not {bad[0]!r}")
-    if seeds and not parts:
-        raise InputError(f"--seeds must be left out for {options.family}, which no open tool places and routes")
+    flow = family_called(options.family).flow
+    parts, seeds = flow.parts if flow else {}, seeds_of(options.seeds)
+    for given in ("seeds", "part"):
+        if getattr(options, given) and not parts:
+            raise InputError(f"--{given} must be left out for {options.family}, which no open tool places and routes")
+    if options.no_blocks and not seeds:
+        raise InputError("--no-blocks must come with --seeds: there is nothing else to measure")
     part = options.part or (list(parts)[-1] if parts else "")
     if part and part not in parts:
         raise InputError(f"--part of {options.family} must be one of {', '.join(parts)}, not {part!r}")
     # Amaranth and Yosys are imported only by the command that elaborates.
     from hw.synthesis.machine_blocks import machine_blocks, route_machine
+    from hw.synthesis.resources import program_called
 
     name = options.name or machine.array.name
     path = options.out / f"{file_name(name)}-{options.family}-{options.multipliers}.json"
+    check_file(path)
+    _results(options.out)  # a damaged file is refused before the minutes, as is a lack of nextpnr
+    if seeds:
+        program_called(flow.route)
     result = {
         "name": name,
         "family": options.family,
@@ -91,10 +99,11 @@ def _machine(options: Namespace) -> None:
     with Console(stderr=True).status(f"{path.stem}: synthesis, then place and route with {len(seeds)} seeds (minutes)"):
         if not options.no_blocks:
             result["blocks"] = machine_blocks(machine, options.family, options.multipliers)
+            write_artifact(path, _SCHEMA, _VERSION, result, {})  # kept, should the machine not fit on the part
         if seeds:
             result["part"] = part
             result["routed"] = route_machine(machine, options.family, options.multipliers, part, seeds)
-    write_text(path, json.dumps(result, indent=1) + "\n")
+    write_artifact(path, _SCHEMA, _VERSION, result, {})
     _print(options)
 
 
@@ -125,14 +134,21 @@ def _before(path: Path, machine: MachineConfig) -> dict:
     """Blocks and clocks that an earlier run measured on the same machine."""
     if not path.is_file():
         return {}
-    found = json.loads(path.read_text(encoding="utf-8"))
+    found = _read(path)
     same = found["machine_sha256"] == machine.sha256
     return {key: found[key] for key in ("blocks", "part", "routed") if same and key in found}
 
 
+def _read(path: Path) -> dict:
+    return read_artifact(path, _SCHEMA, _VERSION, "remove it and measure again: tritforge machine")
+
+
 def _print(options: Namespace) -> None:
+    results = _results(options.out)
+    if not results:
+        raise InputError(f"--out must be a folder with results of tritforge machine, not {options.out}")
     if options.json:
-        print(json.dumps(_results(options.out)))
+        print(json.dumps(results))
     else:
         print(block_markdown(options.out), routed_markdown(options.out), sep="\n\n")
 
@@ -173,7 +189,7 @@ def _cell(block: dict[str, float]) -> str:
 
 
 def _results(folder: Path) -> list[dict]:
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
     return sorted(
-        found, key=lambda one: (one["rows"] * one["cols"], list(FAMILIES).index(one["family"]), one["multipliers"])
+        map(_read, sorted(folder.glob("*.json"))),
+        key=lambda one: (one["rows"] * one["cols"], list(FAMILIES).index(one["family"]), one["multipliers"]),
     )

