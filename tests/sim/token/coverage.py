@@ -9,16 +9,18 @@ import argparse
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import product
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from hw.config import load_array
+from hw.division import ceil_divide
 from hw.program.image import Header
 from hw.program.instructions import ELEMENTS, INDICES, OPERATIONS, WIDTHS, Instruction
 from hw.program.machine import MachineConfig, machine_around
+from hw.trit import TRITS_PER_BYTE, Packing
 from sim.token.cycles import InstructionCycles, TokenCycles
 from tests.sim.token.random_programs import RandomRun, random_runs
 
-__all__ = ["BINS", "Event", "Hits", "covered_machine", "empty_bins", "events", "play"]
+__all__ = ["BINS", "PACKED_BINS", "Event", "Hits", "covered_machine", "empty_bins", "events", "play"]
 
 Hits = Counter  # (group, bin) -> instructions
 
@@ -54,7 +56,10 @@ def _field(name: str, value: int) -> Judge:
 
 def _sizes(size: Callable[[Event], int], step: str) -> dict[str, Judge]:
     """Bins of a size about the array's: less, equal, a multiple, a multiple and a rest."""
-    of = lambda e: getattr(e.machine.array, step)  # noqa: E731
+
+    def of(e: Event) -> int:
+        return getattr(e.machine.array, step)
+
     return {
         f"part of the {step}": lambda e: size(e) < of(e),
         f"all {step}": lambda e: size(e) == of(e),
@@ -101,6 +106,17 @@ def _tokens(e: Event) -> int:
 
 def _numbers(e: Event) -> int:
     return e.one["words"] * e.machine.lanes
+
+
+def _beats_behind(fives: int) -> Judge:
+    """So many beats of weights behind whole fives, the fifth of which needs no memory word of packed trits."""
+
+    def judge(e: Event) -> bool:
+        array = e.machine.array
+        tiles = e.one["planes"] * ceil_divide(e.one["n"], array.cols) * ceil_divide(e.one["k"], array.rows)
+        return tiles * e.machine.tile_words % TRITS_PER_BYTE["5in8"] == fives
+
+    return judge
 
 
 _STALLS: dict[str, Judge] = {"a word every edge": lambda e: not e.stalled, "stalls": lambda e: e.stalled}
@@ -206,6 +222,22 @@ BINS: dict[str, dict[str, Judge]] = {
 }  # fmt: skip
 
 
+PACKED_BINS: dict[str, dict[str, Judge]] = {
+    "GEMM of packed weights x memory": {
+        f"{name}, {what}, {memory}": _both(_runs(name), _field("packed", 1), _beats_behind(fives), judge)
+        for name, (fives, what), (memory, judge) in product(
+            ("DEQ", "ARGMAX"), enumerate(("whole fives of beats", *(f"fives and {n} more" for n in range(1, 5)))),
+            _STALLS.items(),
+        )
+    },
+}  # fmt: skip
+
+
+def bins_of(machine: MachineConfig) -> dict[str, dict[str, Judge]]:
+    """Bins that programs of ``machine`` are to reach."""
+    return BINS | PACKED_BINS if machine.unpacks else BINS
+
+
 def covered_machine(**fields: str) -> MachineConfig:
     """Another number of rows than of columns, several words per tile, 4 lanes."""
     return machine_around(load_array("16x8"), 4, scratch_words=320, activation_words=128, **fields)
@@ -245,14 +277,14 @@ def play(run: RandomRun, path: object, hits: Hits) -> int:
 
 def cover(hits: Hits, event: Event) -> None:
     """Count the bins that an instruction falls into."""
-    for group, bins in BINS.items():
+    for group, bins in bins_of(event.machine).items():
         for name, judge in bins.items():
             hits[group, name] += bool(judge(event))
 
 
-def empty_bins(hits: Hits) -> list[tuple[str, str]]:
-    """Group and name of each bin that no instruction fell into."""
-    return [(group, name) for group, bins in BINS.items() for name in bins if not hits[group, name]]
+def empty_bins(hits: Hits, machine: MachineConfig) -> list[tuple[str, str]]:
+    """Group and name of each bin of ``machine`` that no instruction fell into."""
+    return [(group, name) for group, bins in bins_of(machine).items() for name in bins if not hits[group, name]]
 
 
 def main() -> None:
@@ -262,16 +294,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", type=int, default=300, help="random programs")
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--weight-packing", choices=get_args(Packing), default="2bit", help="of weights in memory")
     options = parser.parse_args()
-    machine, hits = covered_machine(), Hits()
+    machine, hits = covered_machine(weight_packing=options.weight_packing), Hits()
     path = build_machine(machine)
     count = sum(play(run, path, hits) for run in random_runs(machine, options.cases, options.seed))
     print(f"{options.cases} random programs, {count:,} instructions, the cycles of each equal")
-    for group, bins in BINS.items():
+    for group, bins in bins_of(machine).items():
         print(f"\n{group}")
         for name in bins:
             print(f"  {hits[group, name]:7}  {name}")
-    empty = empty_bins(hits)
+    empty = empty_bins(hits, machine)
     raise SystemExit(f"empty bins: {empty}" if empty else 0)
 
 

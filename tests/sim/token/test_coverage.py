@@ -1,9 +1,11 @@
 """The bins of the whole-token machine's coverage: what a token of known sizes falls into, and what it does not."""
 
+from collections import Counter
+
 import pytest
 
 from sim.token.cycles import TokenCycles
-from tests.sim.token.coverage import BINS, Hits, cover, covered_machine, empty_bins, events
+from tests.sim.token.coverage import BINS, PACKED_BINS, Hits, cover, covered_machine, empty_bins, events
 from tests.sim.token.random_programs import random_runs
 
 
@@ -39,8 +41,29 @@ def test_the_head_of_a_token_that_is_not_wanted_is_passed_over(run):
     hits = hits_of(run, 0, False)
     assert hits["not wanted x memory", "NORM, a word every edge"] == 1
     assert hits["operation x memory", "ARGMAX, a word every edge"] == 0
-    assert ("operation x memory", "ARGMAX, a word every edge") in empty_bins(hits)
+    assert ("operation x memory", "ARGMAX, a word every edge") in empty_bins(hits, run.image.machine)
 
 
 def test_nothing_played_leaves_every_bin_empty():
-    assert len(empty_bins(Hits())) == sum(map(len, BINS.values())) > 150
+    plain, packed = (covered_machine(weight_packing=packing) for packing in ("2bit", "5in8"))
+    assert len(empty_bins(Hits(), plain)) == sum(map(len, BINS.values())) > 150
+    assert len(empty_bins(Hits(), packed)) == len(empty_bins(Hits(), plain)) + 20
+
+
+def test_packed_weights_fall_into_bins_by_the_beats_behind_whole_fives():
+    run = next(random_runs(covered_machine(weight_packing="5in8"), 1, seed=7))._replace(stalls=b"", latency=1)
+    hits, array = hits_of(run, 0, True), run.image.machine.array
+    found = Counter()
+    for one in run.image.program():
+        if one.operation in ("DEQ", "ARGMAX"):
+            # a tile of 16 x 8 trits is two beats of 64
+            beats = 2 * one["planes"] * -(-one["n"] // array.cols) * -(-one["k"] // array.rows)
+            assert one["burst"] == beats - beats // 5
+            found[
+                f"{one.operation}, {('whole fives of beats', *(f'fives and {n} more' for n in range(1, 5)))[beats % 5]}"
+            ] += 1
+    (bins,) = PACKED_BINS.values()
+    assert {name: hits["GEMM of packed weights x memory", name] for name in bins} == {
+        name: found[name.removesuffix(", a word every edge")] for name in bins
+    }
+    assert sum(found.values()) > 7

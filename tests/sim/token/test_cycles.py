@@ -138,4 +138,4 @@ def test_random_programs_take_what_the_verilated_machine_counts_and_reach_every_
         pytest.skip(str(error))
     for run in random_runs(machine, cases, seed=7):
         play(run, path, hits)
-    assert empty_bins(hits) == []
+    assert empty_bins(hits, machine) == []
