@@ -94,6 +94,8 @@ def demo_whole(options: Namespace) -> None:
                 options=fields["options"],
                 machine=f"{array.rows} x {array.cols}",
                 lanes=machine.lanes,
+                weight_packing=machine.weight_packing,
+                **form,
                 latency=options.latency,
                 context=options.context,
                 prompt=len(prompt),

@@ -5,10 +5,12 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from hw.trit import TRITS_PER_BYTE
+
 __all__ = ["GemmSteps", "MemoryTiming", "is_open", "read", "step_gemm", "write"]
 
 _NEVER = 1 << 60
-_PARTS = 4  # of a beat; a word of packed trits holds one more
+_PARTS = TRITS_PER_BYTE["2bit"]  # of a beat; a word of packed trits holds one more
 
 
 class MemoryTiming(NamedTuple):

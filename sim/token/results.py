@@ -5,6 +5,7 @@ from pathlib import Path
 from hw.artifact import write_artifact
 from hw.document import Record, read_record
 from hw.pages import markdown_table
+from hw.trit import Packing
 
 __all__ = [
     "BUDGET_RESULTS",
@@ -36,6 +37,10 @@ class BudgetRecord(Record):
     options: dict[str, float | int | str | bool | None]
     machine: str  # rows x columns of the array
     lanes: int  # of the vector unit
+    weight_packing: Packing = "2bit"
+    key_digits: int = 5  # rows that do not say it are of the command's defaults
+    value_digits: int = 5
+    table_digits: int = 4
     latency: int  # of the memory
     context: int
     prompt: int  # tokens
@@ -47,7 +52,9 @@ class BudgetRecord(Record):
     @property
     def key(self) -> tuple[object, ...]:
         """What a later measurement replaces."""
-        return self.model, self.method, str(self.options), self.machine, self.lanes, self.latency, self.context
+        machine = self.machine, self.lanes, self.weight_packing, self.latency, self.context
+        digits = self.key_digits, self.value_digits, self.table_digits
+        return self.model, self.method, str(self.options), *machine, *digits
 
 
 class BudgetResults(Record):
@@ -75,7 +82,7 @@ def budget_markdown(path: Path) -> str:
         rows.append(
             (
                 f"{row.model}, {row.method}" + (f" ({options})" if options else ""),
-                f"{row.machine}, {row.lanes} lanes, latency {row.latency}",
+                _machine(row),
                 f"{row.prompt} + {row.tokens}",
                 f"{row.instructions:,}",
                 f"{total:,.0f}",
@@ -84,6 +91,18 @@ def budget_markdown(path: Path) -> str:
             )
         )
     return markdown_table(header, rows)
+
+
+def _machine(row: BudgetRecord) -> str:
+    """Array, lanes and memory, and what is not as the command has it by default."""
+    packing = ", five trits a byte" if row.weight_packing == "5in8" else ""
+    digits = {"K": "key_digits", "V": "value_digits", "table": "table_digits"}
+    other = [
+        f", {name} in {getattr(row, field)} digits"
+        for name, field in digits.items()
+        if getattr(row, field) != BudgetRecord.model_fields[field].default
+    ]
+    return f"{row.machine}, {row.lanes} lanes, latency {row.latency}{packing}{''.join(other)}"
 
 
 def read_budget_results(path: Path) -> BudgetResults:
