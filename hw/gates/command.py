@@ -56,7 +56,12 @@ def add_gates(parser: ArgumentParser) -> None:
     parser.add_argument("--weights", type=Path, metavar="FILE", help=".npy of trits, int8 (n, k)")
     parser.add_argument("--table", action="store_true", help="measure all formats, widths and zero fractions; resumes")
     parser.add_argument(
-        "--results", type=Path, metavar="FOLDER", help="folder of the table's JSON (default: the committed one)"
+        "--results",
+        type=Path,
+        default=CACHE / "results",
+        metavar="FOLDER",
+        help="folder of the JSON files that --table, --vector, --machine, --wires and --cross-check write "
+        f"(default: {CACHE / 'results'}; those of the documents are in hw/gates/results)",
     )
     parser.add_argument(
         "--cross-check", action="store_true", help="compare lanes with Icarus (energy) and OpenSTA (timing)"
@@ -122,56 +127,51 @@ def _files(options: Namespace) -> tuple[Path, Path] | None:
 
 
 def _table(options: Namespace, library: Library, say: Callable[[str], None]) -> list[dict]:
-    from hw.gates.table import RESULTS, read_table, run_table
+    from hw.gates.table import read_table, run_table
 
     def show(text: str, done: int, total: int) -> None:
         say(f"{text}, {done} of {total}")
 
-    folder = options.results or RESULTS
-    path = run_table(library, short_name(library.name), folder, CACHE / "netlists", _files(options), show)
+    path = run_table(library, short_name(library.name), options.results, CACHE / "netlists", _files(options), show)
     return list(read_table(path)["rows"].values())
 
 
 def _cross_check(options: Namespace, library: Library, say: Callable[[str], None]) -> list[dict]:
     from hw.gates.cross_check import cross_check
-    from hw.gates.table import RESULTS
 
-    path = (options.results or RESULTS) / "cross_check.json"
+    path = options.results / "cross_check.json"
     return cross_check(library, options.lib, path, say)
 
 
 def _vector(options: Namespace, library: Library, say: Callable[[str], None]) -> list[dict]:
-    from hw.gates.table import RESULTS
     from hw.gates.vector_unit import run_vector_table
 
     def show(text: str, done: int, total: int) -> None:
         say(f"{text}, {done} of {total}")
 
-    path = (options.results or RESULTS) / f"vector-{short_name(library.name)}.json"
+    path = options.results / f"vector-{short_name(library.name)}.json"
     return run_vector_table(library, path, CACHE / "netlists", show)
 
 
 def _machine(options: Namespace, library: Library, say: Callable[[str], None]) -> list[dict]:
     from hw.gates.machine_blocks import run_machine_blocks
-    from hw.gates.table import RESULTS
     from hw.program.machine import machine_around
 
     def show(text: str, done: int, total: int) -> None:
         say(f"{text}, {done} of {total}")
 
-    path = (options.results or RESULTS) / f"machine-{short_name(library.name)}.json"
+    path = options.results / f"machine-{short_name(library.name)}.json"
     return run_machine_blocks(machine_around(load_array(options.array)), library, path, CACHE / "netlists", show)
 
 
 def _wires(options: Namespace, library: Library, say: Callable[[str], None]) -> list[dict]:
-    from hw.gates.table import RESULTS
     from hw.gates.wires import run_wires
 
     def show(text: str, done: int, total: int) -> None:
         say(f"{text}, {done} of {total}")
 
     name = short_name(library.name)
-    return run_wires(library, name, (options.results or RESULTS) / f"wires-{name}.json", CACHE / "netlists", show)
+    return run_wires(library, name, options.results / f"wires-{name}.json", CACHE / "netlists", show)
 
 
 def _array(options: Namespace, library: Library, say: Callable[[str], None]) -> list[dict]:

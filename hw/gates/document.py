@@ -35,9 +35,10 @@ layout: no wires, no clock tree; what these add, and the blocks of the vector un
 tritforge gates --array 16x4 --lib sky130_fd_sc_hd__tt_025C_1v80.lib.gz              # one array, one library
 tritforge gates --array 32x32 --lib asap7_*_RVT_TT_*.lib.gz --format all             # ASAP7 is five files
 tritforge gates --array 16x4 --lib PATH --activations q.npy --weights t.npy          # recorded operands
-tritforge gates --table --lib PATH                                                   # every line below; resumes
-tritforge gates --vector --lib PATH                                                  # blocks of the vector unit
-tritforge gates --wires --lib PATH                                                   # wires and clock distribution
+tritforge gates --table --lib PATH --results hw/gates/results                        # every line below; resumes
+tritforge gates --vector --lib PATH --results hw/gates/results                       # blocks of the vector unit
+tritforge gates --wires --lib PATH --results hw/gates/results                        # wires and clock distribution
+tritforge gates --machine --array 16x16 --lib PATH                                   # logic of the whole-token machine
 ```
 
 ## How it is measured

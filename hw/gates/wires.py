@@ -78,8 +78,9 @@ def run_wires(
     cache: Path,
     progress: Callable[[str, int, int], None] = lambda text, done, total: None,
 ) -> list[dict]:
-    """Measure ``DESIGNS`` with the structures that the table of ``name`` kept, and write ``path``."""
-    table, rows = read_table(RESULTS / f"{name}.json")["rows"], []
+    """Measure ``DESIGNS`` with the structures of the table of ``name``, beside ``path`` or committed, and write it."""
+    beside = path.with_name(f"{name}.json")
+    table, rows = read_table(beside if beside.is_file() else RESULTS / beside.name)["rows"], []
     for done, design in enumerate(DESIGNS):
         progress(f"wires: {design.name}", done, len(DESIGNS))
         structure = next(row["structure"] for row in table.values() if row["design"] == design.name)
