@@ -58,7 +58,7 @@ class Interpreter:
         self.begun = False  # a token has ended
         self.best: int | None = None
         self.flags, self.watch = Flags(), watch
-        self._fixed: dict[tuple[int, int, int, int], np.ndarray] = {}
+        self._fixed: dict[tuple[int, ...], np.ndarray] = {}
         self._first_kept = min((self.memory.shape[0], *(i["address"] for i in self.program if i.operation == "KV")))
 
     def step(self, token: int, wanted: bool = True) -> int:
@@ -169,7 +169,7 @@ class Interpreter:
         array, planes, tile = self.config.array, one["planes"], self.config.tile_words
         packing = self.config.weight_packing if one["packed"] else array.packing
         column_tiles = ceil_divide(n, array.cols)
-        key = (begin, n, folds, planes)
+        key = (begin, n, folds, planes, one["packed"], one["burst"])
         if key in self._fixed:
             return self._fixed[key]
         tiles = column_tiles * planes * folds

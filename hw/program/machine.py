@@ -16,7 +16,7 @@ from hw.document import Record
 from hw.errors import InputError
 from hw.formats import MAX_PLANES
 from hw.token.formats import ACCUMULATOR_BITS, WORD_BITS
-from hw.trit import Packing
+from hw.trit import TRITS_PER_BYTE, Packing
 
 __all__ = ["INSTRUCTION_BITS", "LINE_INSTRUCTIONS", "MachineConfig", "machine_around"]
 
@@ -39,7 +39,6 @@ class MachineConfig(Record):
     weight_packing: Packing = Field(
         "2bit", description="packing of linears and table in memory; 5in8 (five trits a byte) has an unpacker"
     )
-
     instruction_lines: Annotated[int, Field(ge=1, le=64)] = Field(
         2, description="lines of 8 instructions that stay on chip; a power of two"
     )
@@ -108,8 +107,8 @@ class MachineConfig(Record):
 
     def burst_words(self, tiles: int) -> int:
         """Memory words of a linear's or table's tiles: 4 for 5 beats in 5in8."""
-        beats = tiles * self.tile_words
-        return beats - beats // 5 if self.unpacks else beats
+        trits = tiles * self.tile_words * TRITS_PER_BYTE[self.array.packing]
+        return ceil_divide(trits, TRITS_PER_BYTE[self.weight_packing])
 
     @property
     def instruction_words(self) -> int:

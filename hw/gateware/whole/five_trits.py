@@ -6,10 +6,11 @@ from amaranth.lib.wiring import Component, In, Out
 
 from hw.gateware.unpack import Unpacker
 from hw.program.machine import MachineConfig
+from hw.trit import TRITS_PER_BYTE
 
 __all__ = ["FiveTritUnpacker"]
 
-_PARTS = 4  # of a beat; a memory word holds one more
+_PARTS = TRITS_PER_BYTE["2bit"]  # of a beat; a memory word holds one more
 
 
 class FiveTritUnpacker(Component):
@@ -36,7 +37,7 @@ class FiveTritUnpacker(Component):
         m = Module()
         bits = self.machine.array.weight_bus_bits
         part = bits // _PARTS
-        wide = self.machine.array.model_copy(update={"packing": self.machine.weight_packing})
+        wide = self.machine.array.model_copy(update={"packing": "5in8"})
         m.submodules.unpacker = unpacker = Unpacker(wide)
         waiting, left = Signal(bits), Signal(range(_PARTS + 1))
         word = Signal((_PARTS + 1) * part)

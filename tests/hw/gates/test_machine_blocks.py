@@ -15,6 +15,18 @@ from hw.program.machine import machine_around
 from tests.hw.conftest import TINY
 
 
+def test_the_unpacker_of_trits_is_that_of_five_trits_a_byte_on_any_machine(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine_blocks, "_DESIGNS", {"unpacker": machine_blocks._DESIGNS["unpacker of trits"]})
+    rows = [
+        run_machine_blocks(
+            machine_around(load_array("8x8"), 2, weight_packing=packing), load_library([TINY]), tmp_path / packing, None
+        )
+        for packing in ("2bit", "5in8")
+    ]
+    assert rows[0] == rows[1]
+    assert rows[0][0]["flip_flops"] == 64 + 5  # the parts of a beat that wait, and one for each count of them
+
+
 def test_a_block_has_the_registers_that_it_declares(tmp_path, monkeypatch):
     monkeypatch.setattr(machine_blocks, "_DESIGNS", {"passes": machine_blocks._DESIGNS["passes"]})
     machine, path = machine_around(load_array("8x8"), 2), tmp_path / "machine-tiny.json"

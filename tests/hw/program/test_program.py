@@ -247,6 +247,15 @@ def test_a_damaged_instruction_is_refused_by_number(image):
         memory[32 * (1 + number) : 32 * (2 + number)] = np.frombuffer(encode(one).to_bytes(32, "little"), np.uint8)
         with pytest.raises(InputError, match=f"^{message}$"):
             Interpreter(image._replace(memory=memory)).step(1)
+    # another GEMM of the same weights with a burst of its own is not taken for the one that was right
+    first, second = [number for number, one in enumerate(program) if one.operation == "DEQ"][:2]
+    twice = {**program[second].values, "address": program[first]["address"], "burst": program[first]["burst"] + 1}
+    twice |= {name: program[first][name] for name in ("n", "k", "planes")}
+    memory = image.memory.copy()
+    code = encode(program[second]._replace(values=twice)).to_bytes(32, "little")
+    memory[32 * (1 + second) : 32 * (2 + second)] = np.frombuffer(code, np.uint8)
+    with pytest.raises(InputError, match=r"^burst of DEQ must be"):
+        Interpreter(image._replace(memory=memory)).step(1)
     header = image.header._replace(entry=image.header.instructions)
     memory = np.concatenate([np.frombuffer(header.encoded(), np.uint8), image.memory[32:]])
     with pytest.raises(InputError, match=r"^entry of the header must be below [0-9]+ instructions, not [0-9]+$"):
