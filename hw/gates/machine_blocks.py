@@ -1,6 +1,7 @@
 """Logic of the whole-token machine around array and memories in a cell library: area, registers, clock by block.
 
-The memories (scratch, activation buffer, row registers, fetched instructions) are macros of a chip and not in it; the
+The memories (scratch, activation buffer, row registers, fetched instructions) are macros of a chip and not in it, and
+with them what is built around one: front, operands, sequences. ``tritforge machine`` measures these, on an FPGA; the
 array is measured by ``tritforge gates --format core``.
 """
 
