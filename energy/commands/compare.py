@@ -138,7 +138,9 @@ def _compare_methods(options: Namespace) -> None:
 
 def _compare_sizes(options: Namespace) -> None:
     origin = options_origin(options)
-    fields, quant_fields, swept = given_fields(options, Job, QuantJob, ScalingJob)
+    fields, quant_fields, listed, swept = given_fields(options, Job, QuantJob, WorkloadJob, ScalingJob)
+    for name in [*listed, *(["model"] if getattr(options, "model", None) else [])]:
+        raise InputError(f"{name} must be left out in a sweep; give its models between commas: --models A,B")
     prose = quant_fields.pop("prose", None)
     scaling = validate_document(swept | ({} if prose is None else {"prose": prose}), ScalingJob, origin)
     job, folder = validate_document(fields, Job, origin), options.out or BUILD / "compare" / "scaling"

@@ -222,6 +222,14 @@ def test_methods_may_have_options_of_their_own():
     ("words", "message"),
     [
         (["--shots", "3"], r"^shots must be left out without models; give --models A,B$"),
+        (
+            ["--models", "a", "--model", "b"],
+            r"^model must be left out in a sweep; give its models between commas: --mod",
+        ),
+        (
+            ["--models", "a", "--workload", "mine.yaml"],
+            r"^workload must be left out in a sweep; give its models between commas",
+        ),
         (["--models", "a,,b"], r"models must be names between commas, not 'a,,b'"),
         (["--models", "stories260K", "--shots=-1"], r"field 'shots.0' should be greater than or equal to 0, not '-1'"),
         (["--models", "stories260K", "--rows", "nowhere.json", "--manifest", "m.json"], r"nowhere.json"),
