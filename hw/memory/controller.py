@@ -4,12 +4,12 @@ from amaranth import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import stream
 from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
-from hw.gateware.whole.ports import COUNT_BITS, log2, request_layout
+from hw.gateware.whole.ports import COUNT_BITS, log2, request_layout, write_layout
 from hw.memory.bank import Bank, Countdown
 from hw.memory.chip import SdramChip
 from hw.memory.geometry import IO_EDGES, QUEUED_WORDS, Geometry
 from hw.memory.pins import ACTIVATE, MODE, PRECHARGE, READ, REFRESH, WRITE, PinSignature
-from hw.memory.words import Gatherer, WriteBuffer, write_layout
+from hw.memory.words import Gatherer, WriteBuffer
 
 __all__ = ["SdramController"]
 

@@ -5,10 +5,9 @@ from amaranth.back import rtlil
 from amaranth.lib import stream
 from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
-from hw.gateware.whole.ports import request_layout
+from hw.gateware.whole.ports import request_layout, write_layout
 from hw.memory.controller import SdramController
 from hw.memory.pins import PinSignature, SdramIo
-from hw.memory.words import write_layout
 from hw.synthesis.readable_verilog import readable_verilog
 
 __all__ = ["SDRAM_NAME", "SdramTop", "sdram_verilog"]

@@ -1,18 +1,13 @@
 """Between memory words and the beats of a chip: words gathered from reads, words cut up for writes."""
 
 from amaranth import Cat, Module, Signal
-from amaranth.lib import data, stream
+from amaranth.lib import stream
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import Component, In, Out
 
-from hw.gateware.whole.ports import ADDRESS_BITS
+from hw.gateware.whole.ports import ADDRESS_BITS, write_layout
 
-__all__ = ["Gatherer", "WriteBuffer", "write_layout"]
-
-
-def write_layout(word_bits: int) -> data.StructLayout:
-    """A write of some bytes of a memory word of so many bits."""
-    return data.StructLayout({"address": ADDRESS_BITS, "data": word_bits, "mask": word_bits // 8})
+__all__ = ["Gatherer", "WriteBuffer"]
 
 
 class Gatherer(Component):

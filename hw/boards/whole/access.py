@@ -40,7 +40,7 @@ class HostAccess(Component):
                 "check": In(stream.Signature(2 * _PIECE_BITS)),
                 "request": Out(stream.Signature(request_layout())),
                 "words": In(stream.Signature(bits)),
-                "writes": Out(stream.Signature(write_layout(machine))),
+                "writes": Out(stream.Signature(write_layout(machine.array.weight_bus_bits))),
                 "checking": Out(1),
                 "crc": Out(32),
                 "silent": Out(1),

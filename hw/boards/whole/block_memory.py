@@ -29,7 +29,7 @@ class BlockMemory(Component):
             {
                 "request": In(stream.Signature(request_layout())),
                 "words": Out(stream.Signature(self.bits)),
-                "writes": In(stream.Signature(write_layout(machine))),
+                "writes": In(stream.Signature(write_layout(machine.array.weight_bus_bits))),
                 "ready": Out(1, init=1),
             }
         )

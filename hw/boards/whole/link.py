@@ -47,7 +47,7 @@ class WholeLink(Component):
                 "lost": In(1),
                 "request": Out(stream.Signature(request_layout())),
                 "words": In(stream.Signature(machine.array.weight_bus_bits)),
-                "writes": Out(stream.Signature(write_layout(machine))),
+                "writes": Out(stream.Signature(write_layout(machine.array.weight_bus_bits))),
                 "memory_ready": In(1),
                 "reset": Out(1),
                 "running": Out(1),

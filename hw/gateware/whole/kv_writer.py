@@ -48,7 +48,7 @@ class KvWriter(Component):
                 "flush_scale": In(1),
                 "scale_address": In(ADDRESS_BITS),
                 "scale": In(16),
-                "writes": Out(stream.Signature(write_layout(machine))),
+                "writes": Out(stream.Signature(write_layout(machine.array.weight_bus_bits))),
                 "following": Out(ADDRESS_BITS),
                 "done": Out(1),
             }

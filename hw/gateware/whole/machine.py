@@ -47,7 +47,7 @@ class Machine(Component):
                 "seek": In(stream.Signature(POSITION_BITS)),
                 "request": Out(stream.Signature(request_layout())),
                 "words": In(stream.Signature(bits)),
-                "writes": Out(stream.Signature(write_layout(machine))),
+                "writes": Out(stream.Signature(write_layout(machine.array.weight_bus_bits))),
                 "status": Out(4),
                 "saturated": Out(1),
                 "position": Out(POSITION_BITS),

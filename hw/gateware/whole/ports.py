@@ -4,7 +4,7 @@ from amaranth import signed, unsigned
 from amaranth.lib import data
 
 from hw.program.instructions import FIELDS
-from hw.program.machine import INSTRUCTION_BITS, MachineConfig
+from hw.program.machine import INSTRUCTION_BITS
 
 __all__ = [
     "ADDRESS_BITS",
@@ -37,11 +37,9 @@ def request_layout() -> data.StructLayout:
     return data.StructLayout({"address": ADDRESS_BITS, "count": COUNT_BITS})
 
 
-def write_layout(machine: MachineConfig) -> data.StructLayout:
-    """A write of some bytes of a memory word."""
-    return data.StructLayout(
-        {"address": ADDRESS_BITS, "data": machine.array.weight_bus_bits, "mask": machine.word_bytes}
-    )
+def write_layout(word_bits: int) -> data.StructLayout:
+    """A write of some bytes of a memory word of so many bits."""
+    return data.StructLayout({"address": ADDRESS_BITS, "data": word_bits, "mask": word_bits // 8})
 
 
 def log2(size: int) -> int:

@@ -53,7 +53,7 @@ class VectorUnit(Component):
                 "block_bits": In(5),
                 "visible": In(16),
                 "results": In(stream.Signature(sums_layout(machine.array))),
-                "writes": Out(stream.Signature(write_layout(machine))),
+                "writes": Out(stream.Signature(write_layout(machine.array.weight_bus_bits))),
                 "activation_write": Out(1),
                 "activation_address": Out(range(machine.activation_words)),
                 "activation_slice": Out(range(max(2, slices))),

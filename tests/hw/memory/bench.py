@@ -7,12 +7,11 @@ from amaranth.lib import stream
 from amaranth.lib.wiring import Component, In, Out, connect, flipped
 from amaranth.sim import Simulator
 
-from hw.gateware.whole.ports import request_layout
+from hw.gateware.whole.ports import request_layout, write_layout
 from hw.memory.chip import SdramChip
 from hw.memory.controller import SdramController
 from hw.memory.model import ChipModel, Pins
 from hw.memory.pins import PinSignature, SdramIo
-from hw.memory.words import write_layout
 
 TINY = {
     "name": "tiny", "source": "for tests", "data_bits": 16, "banks": 4, "rows": 16, "columns": 32,
