@@ -25,8 +25,8 @@ class BoardSdram(NamedTuple):
     resource: Resource
 
 
-# The ULX3S was made with chips of several makers; the timing taken here is that of the slowest grade among them.
-_CHIPS = {f"ulx3s-{size}f": "is42s16160g-7" for size in ("12", "25", "45", "85")}
+# The ULX3S was made with chips of 32 MB of several makers: this one's clocks suffice all of them up to 100 MHz.
+_CHIPS = {f"ulx3s-{size}f": "as4c16m16sa-7" for size in ("12", "25", "45", "85")}
 
 
 def sdram_of(board: Board, chip: str | None = None) -> BoardSdram | None:

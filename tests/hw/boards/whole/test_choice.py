@@ -10,6 +10,7 @@ from hw.boards.whole.choice import whole_design
 from hw.boards.whole.design import baud_of, whole_board
 from hw.boards.whole.sdram import sdram_of, sdram_sites
 from hw.errors import InputError
+from hw.memory.chip import chip_names, load_chip
 from tests.hw.gateware.whole.test_machine import image
 
 
@@ -64,6 +65,19 @@ def test_every_board_with_a_clock_pin_has_a_rate_within_a_hundredth_of_a_bit():
         divisor = round(board.clock_hz / rate)
         assert divisor >= 8
         assert abs(divisor * rate / board.clock_hz - 1) <= 0.0101, board.name
+
+
+def test_the_chip_that_is_taken_has_clocks_that_suffice_every_chip_of_its_board():
+    board = whole_board(load_board("ulx3s-85f"))
+    taken = sdram_of(board).chip
+    for clock_hz in (board.clock_hz, 100e6):
+        clocks = taken.timing(clock_hz)
+        for chip in map(load_chip, chip_names()):
+            if (chip.data_bits, chip.bytes) == (taken.data_bits, taken.bytes):
+                assert clocks.refresh <= chip.timing(clock_hz).refresh
+                for name in ("cas", "rcd", "rp", "ras", "rc", "rrd", "wr", "rfc", "mrd", "power_up"):
+                    assert getattr(clocks, name) >= getattr(chip.timing(clock_hz), name), (chip.name, name)
+                assert taken.init_refreshes >= chip.init_refreshes
 
 
 def test_pads_of_the_sdram_are_the_pins_of_the_board():

@@ -33,6 +33,9 @@ def host(*arguments: str) -> subprocess.CompletedProcess:
     ("arguments", "message"),
     [
         (["--tokens", "-1"], "--tokens must be 0 or more, not -1"),
+        (["--tokens", "0", "--check"], "--check must come with 1 --tokens or more, not 0"),
+        (["--timeout", "nan"], "--timeout must be above 0 seconds, not nan"),
+        (["--baud", "0"], "--baud must be at least 1, not 0"),
         (["--token-timeout", "0"], "--token-timeout must be above 0 seconds, not 0"),
         (["--ids", "1,x"], "--ids must be token ids with commas between them, not '1,x'"),
         (["--ids", "3,11"], "prompt must hold tokens 0 to 10, not 11"),
@@ -47,6 +50,13 @@ def test_bad_options_are_one_line(folder, arguments, message):
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: {message}")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("option", [["--loaded"], ["--ids", "3"], ["--check"], ["--add"]])
+def test_options_of_a_program_do_not_pass_unseen_without_one(option):
+    done = host("--port", "/dev/absent", *option)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith(f"error: {option[0]} must come with --whole, the program that")
 
 
 @pytest.fixture
@@ -93,7 +103,7 @@ def test_a_run_is_checked_against_the_program_and_added_to_the_results(folder, t
     program, path = folder
     board, port = terminal
     described, runs = tmp_path / "config.json", tmp_path / "runs.json"
-    about = {"board": {"name": "ulx3s-85f"}, "memory": {"kind": "sdram", "chip": "is42s16160g-7"}}
+    about = {"board": {"name": "ulx3s-85f"}, "memory": {"kind": "sdram", "chip": "as4c16m16sa-7"}}
     write_config(described, program.machine.array, {}, link={"baud": 2_000_000}, **about)
     words = ["--port", port, "--whole", str(path), "--ids", "3,1,4", "--tokens", "5", "--timeout", "30", "--check"]
     words += ["--config", str(described), "--add", str(runs)]
@@ -101,13 +111,13 @@ def test_a_run_is_checked_against_the_program_and_added_to_the_results(folder, t
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines()[-1] == "every token is that of the program's golden interpreter"
     (run,) = read_runs(runs)
-    assert (run.board, run.memory, run.prompt, run.tokens) == ("ulx3s-85f", "is42s16160g-7", 3, 5)
+    assert (run.board, run.memory, run.prompt, run.tokens) == ("ulx3s-85f", "as4c16m16sa-7", 3, 5)
     assert (run.cycles, run.first_cycles, run.tokens_per_s) == (1000, 1000, 50_000)
     assert run.played_on == "simulated board"
     # 8 frames of 504 bytes of memory, 4 of address and 7 around them; two sums, a byte per clock of 50 MHz and 9 / 8
     size = len(program.memory)
     assert run.load_s == pytest.approx(10 * (size + 8 * 11) / 2e6 + 2 * size * 9 / 8 / 50e6)
-    assert "| ulx3s-85f | program0 | 8 x 8, 2 lanes, 2bit | is42s16160g-7 | 50 |" in runs_markdown(runs)
+    assert "| ulx3s-85f | program0 | 8 x 8, 2 lanes, 2bit | as4c16m16sa-7 | 50 |" in runs_markdown(runs)
     board.lie = 1
     done = host(*words)
     assert (done.returncode, done.stderr.splitlines()[-1][:35]) == (2, "error: token 1 is 5 on the board, a")
