@@ -18,7 +18,7 @@ from hw.host.protocol import BAUD, CAUSES
 from hw.host.requests import TIMEOUT_S
 from hw.host.selftest import Verdict, cases, run_case
 from hw.host.session import Session
-from hw.host.whole.command import Text, add_whole_host, run_whole
+from hw.host.whole.command import WHOLE_ONLY, Text, add_whole_host, run_whole
 from hw.pages import screen
 from hw.progress import stage_bars
 from hw.verilog_config import read_config
@@ -67,8 +67,12 @@ def run_host(options: Namespace, prompt: Sequence[int] | None = None, text: Text
         raise InputError("--whole must stand without --selftest and operands, which are for a board with an array")
     if any(given) and (options.selftest or not all(given)):
         raise InputError("a product needs --weights, --activations and --out, all three and without --selftest")
-    if options.timeout <= 0:
+    if not options.timeout > 0:
         raise InputError(f"--timeout must be above 0 seconds, not {options.timeout:g}")
+    if options.baud is not None and options.baud < 1:
+        raise InputError(f"--baud must be at least 1, not {options.baud}")
+    if not options.whole and (alone := [name for name in WHOLE_ONLY if getattr(options, name)]):
+        raise InputError(f"--{alone[0]} must come with --whole, the program that the board is to run")
     described = _read_config(options.config) if options.config else {}
     if options.whole:
         baud = options.baud or described.get("link", {}).get("baud", _WHOLE_BAUD)

@@ -19,8 +19,9 @@ from hw.program.image import CONFIG_FILE, Image, load_image
 from hw.program.interpreter import Interpreter
 from hw.progress import stage_bars
 
-__all__ = ["Text", "add_whole_host", "run_whole"]
+__all__ = ["WHOLE_ONLY", "Text", "add_whole_host", "run_whole"]
 
+WHOLE_ONLY = ("loaded", "ids", "check", "add")  # options that mean nothing to a board with an array
 _HALF = "\ufffd"  # what the bytes of an unfinished character decode to
 
 
@@ -72,6 +73,8 @@ def run_whole(options: Namespace, prompt: Sequence[int] | None, text: Text | Non
         raise InputError(f"--tokens must be 0 or more, not {options.tokens}")
     if not options.token_timeout > 0:
         raise InputError(f"--token-timeout must be above 0 seconds, not {options.token_timeout:g}")
+    if options.check and not options.tokens:
+        raise InputError("--check must come with 1 --tokens or more, not 0: there is nothing to compare")
     if options.add and not (options.check and described.get("board") and options.tokens > 1):
         raise InputError("--add must come with --check, 2 --tokens or more, and --config of a board's folder")
     image = load_image(options.whole)
