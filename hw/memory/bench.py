@@ -3,6 +3,7 @@
 import json
 import random
 import subprocess
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +11,7 @@ from typing import NamedTuple
 from hw.memory.chip import SdramChip
 from hw.memory.controller import SdramController
 from hw.memory.top import SDRAM_NAME, sdram_verilog
-from hw.simulation.verilator import CACHE, compile_program
+from hw.simulation.verilator import compile_program
 
 __all__ = ["CHIP_HEADER", "Operation", "Outcome", "Setup", "chip_numbers", "measure", "random_words", "sequential"]
 
@@ -77,12 +78,7 @@ class Setup(NamedTuple):
 
 
 def measure(
-    setup: Setup,
-    operations: Iterable[Operation],
-    taken: int = _ALWAYS,
-    ahead: bool = False,
-    seed: int = 1,
-    cache: Path = CACHE,
+    setup: Setup, operations: Iterable[Operation], taken: int = _ALWAYS, ahead: bool = False, seed: int = 1
 ) -> Outcome:
     """Carry out ``operations`` in order, each once the one before has ended.
 
@@ -93,11 +89,14 @@ def measure(
         InputError: Verilator, a C++ compiler or make is missing.
         RuntimeError: the compilation failed, or the bench ended early.
     """
-    program = compile_program(setup.verilog, SDRAM_NAME, _HARNESS, cache=cache, headers=[CHIP_HEADER])
+    program = compile_program(setup.verilog, SDRAM_NAME, _HARNESS, headers=[CHIP_HEADER])
     numbers = chip_numbers(setup.chip, setup.clock_hz, setup.cas)
     lines = [" ".join(map(repr, map(float, numbers))), f"{setup.word_bits // 8} {taken} {int(ahead)} {seed}"]
-    text = "\n".join([*lines, *(one.line() for one in operations)])
-    done = subprocess.run([program], input=text, capture_output=True, text=True, check=False)
+    with tempfile.TemporaryFile("w+", encoding="ascii") as file:  # operations are made as they are written
+        file.writelines(f"{line}\n" for line in lines)
+        file.writelines(f"{one.line()}\n" for one in operations)
+        file.seek(0)
+        done = subprocess.run([program], stdin=file, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"the memory bench ended with exit status {done.returncode}: {done.stderr.strip()[-200:]}")
     found = json.loads(done.stdout)

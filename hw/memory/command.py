@@ -103,7 +103,7 @@ def _measured(name: str, chip: SdramChip, clock_hz: float, options: Namespace, k
         operations = sequential(options.words)
     else:
         writes = _WRITTEN if kind == "mixed" else 0
-        operations = list(random_words(words_of_chip, options.words, writes, options.seed))
+        operations = random_words(words_of_chip, options.words, writes, options.seed)
     found = measure(setup, operations, ahead=kind == "ahead", seed=options.seed)
     if found.hung:
         raise InputError(f"{name}, {kind} traffic: the controller of {chip.name} moved nothing for a million edges")

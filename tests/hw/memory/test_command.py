@@ -45,6 +45,16 @@ def test_the_compiled_chip_sees_a_controller_for_another_chip():
 
 @compiles
 @pytest.mark.slow
+def test_words_that_are_taken_late_and_asked_for_with_pauses_come_right():
+    setup = Setup.of(SdramController(load_chip("as4c16m16sa-7"), 100e6, 128), 100e6)
+    asked = [Operation(5, 200), *(one._replace(gap=7) for one in random_words(1 << 21, 300, 0.3))]
+    swift, slow = measure(setup, asked), measure(setup, asked, taken=20)
+    assert [(one.words, one.wrong, one.messages) for one in (swift, slow)] == [(swift.words, 0, [])] * 2
+    assert slow.edges > 200 * 256 / 20 > swift.edges / 10  # a word is taken on one edge of 13
+
+
+@compiles
+@pytest.mark.slow
 def test_litedram_moves_the_same_words_through_the_same_chip(capsys):
     pytest.importorskip("litedram")
     main(["memory", "--clock-mhz", "100", "--traffic", "all", "--words", "5000", "--compare", "litedram", "--json"])
