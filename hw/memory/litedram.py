@@ -6,13 +6,13 @@ software, of which a sequence of commands takes the place here.
 """
 
 from hw.errors import InputError
+from hw.gateware.whole.ports import ADDRESS_BITS, COUNT_BITS
 from hw.memory.chip import ChipTiming, SdramChip
 from hw.memory.geometry import IO_EDGES, QUEUED_WORDS, Geometry
+from hw.memory.pins import MODE, NOTHING, PRECHARGE, REFRESH
 
 __all__ = ["litedram_verilog"]
 
-_ADDRESS_BITS = 28
-_NOTHING, _MODE, _REFRESH, _PRECHARGE = 0b111, 0b000, 0b001, 0b010  # RAS, CAS, WE
 _WRITE_TO_READ = 2  # clocks that LiteDRAM keeps between the data of a write and a read of any SDR chip
 
 
@@ -51,14 +51,15 @@ def _module(chip: SdramChip, clock_hz: float, timing: ChipTiming, word_bits: int
     )  # fmt: skip
     m = Module()
     widths = {
-        "clk": 1, "rst": 1, "ready": 1, "request__valid": 1, "request__ready": 1, "request__payload": 2 * _ADDRESS_BITS,
+        "clk": 1, "rst": 1, "ready": 1, "request__valid": 1, "request__ready": 1,
+        "request__payload": ADDRESS_BITS + COUNT_BITS,
         "words__valid": 1, "words__ready": 1, "words__payload": word_bits, "writes__valid": 1, "writes__ready": 1,
-        "writes__payload": _ADDRESS_BITS + word_bits + word_bits // 8, "chip__cke": 1, "chip__command": 3,
+        "writes__payload": ADDRESS_BITS + word_bits + word_bits // 8, "chip__cke": 1, "chip__command": 3,
         "chip__ba": banks, "chip__a": chip.address_bits, "chip__dqm": chip.data_bits // 8,
         "chip__dq_o": chip.data_bits, "chip__dq_oe": 1, "chip__dq_i": chip.data_bits,
     }  # fmt: skip
     ports = {
-        name: Signal(bits, name=name, reset=_NOTHING if name == "chip__command" else 0) for name, bits in widths.items()
+        name: Signal(bits, name=name, reset=NOTHING if name == "chip__command" else 0) for name, bits in widths.items()
     }
     m.clock_domains.cd_sys = ClockDomain("sys")
     m.comb += [m.cd_sys.clk.eq(ports["clk"]), m.cd_sys.rst.eq(ports["rst"]), ports["chip__cke"].eq(1)]
@@ -69,7 +70,7 @@ def _module(chip: SdramChip, clock_hz: float, timing: ChipTiming, word_bits: int
     )
     m.submodules.crossbar = crossbar = LiteDRAMCrossbar(controller.interface)
     port = crossbar.get_port()
-    ready, command, a = ports["ready"], Signal(3, reset=_NOTHING), Signal(chip.address_bits)
+    ready, command, a = ports["ready"], Signal(3, reset=NOTHING), Signal(chip.address_bits)
     m.comb += controller.reset.eq(~ready)
     _initialise(m, chip, timing, ready, command, a)
     dfi = controller.dfi.p0
@@ -96,11 +97,11 @@ def _initialise(m, chip: SdramChip, timing: ChipTiming, ready, command, a) -> No
     from migen import If, Signal
 
     at = timing.power_up
-    script = {at: (_PRECHARGE, 1 << 10)}
+    script = {at: (PRECHARGE, 1 << 10)}
     for i in range(chip.init_refreshes):
-        script[at + timing.rp + i * timing.rfc] = (_REFRESH, 0)
+        script[at + timing.rp + i * timing.rfc] = (REFRESH, 0)
     end = at + timing.rp + chip.init_refreshes * timing.rfc
-    script[end] = (_MODE, timing.cas << 4)
+    script[end] = (MODE, timing.cas << 4)
     edge = Signal(max=end + timing.mrd + 2)
     m.sync += [If(~ready, edge.eq(edge + 1)), If(edge == end + timing.mrd, ready.eq(1))]
     for when, (which, address) in script.items():
@@ -114,7 +115,7 @@ def _words(m, port, ports, beats: int, beat_bits: int) -> None:
 
     word_bits, shift = beats * beat_bits, beats.bit_length() - 1
     m.submodules.queue = queue = SyncFIFO(word_bits, QUEUED_WORDS)
-    at, left, claimed = Signal(len(port.cmd.addr)), Signal(_ADDRESS_BITS + shift), Signal(max=QUEUED_WORDS + 1)
+    at, left, claimed = Signal(len(port.cmd.addr)), Signal(COUNT_BITS + shift), Signal(max=QUEUED_WORDS + 1)
     writing, data, mask = Signal(max=beats + 1), Signal(word_bits), Signal(word_bits // 8)
     gathered, part = Signal(word_bits), Signal(max=max(2, beats))
     request, writes, words = ports["request__payload"], ports["writes__payload"], ports["words__payload"]
@@ -148,9 +149,9 @@ def _words(m, port, ports, beats: int, beat_bits: int) -> None:
         If(port.rdata.valid, gathered.eq(word), part.eq(part + 1)),
         If(port.rdata.valid & (part == beats - 1), part.eq(0)),
         claimed.eq(claimed + (reads & first) - taken),
-        If(ports["request__valid"] & ports["request__ready"], at.eq(request[:_ADDRESS_BITS] << shift),
-            left.eq(request[_ADDRESS_BITS:] << shift)),
-        If(ports["writes__valid"] & ports["writes__ready"], at.eq(writes[:_ADDRESS_BITS] << shift), left.eq(beats),
-            writing.eq(beats), data.eq(writes[_ADDRESS_BITS : _ADDRESS_BITS + word_bits]),
-            mask.eq(writes[_ADDRESS_BITS + word_bits :])),
+        If(ports["request__valid"] & ports["request__ready"], at.eq(request[:ADDRESS_BITS] << shift),
+            left.eq(request[ADDRESS_BITS:] << shift)),
+        If(ports["writes__valid"] & ports["writes__ready"], at.eq(writes[:ADDRESS_BITS] << shift), left.eq(beats),
+            writing.eq(beats), data.eq(writes[ADDRESS_BITS : ADDRESS_BITS + word_bits]),
+            mask.eq(writes[ADDRESS_BITS + word_bits :])),
     ]  # fmt: skip

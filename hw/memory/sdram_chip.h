@@ -1,6 +1,6 @@
 // A simulated SDR SDRAM that checks every rule of its data sheet: the rules of model.py again, for compiled simulations.
 //
-//   SdramChip chip(numbers);            // chip_numbers() of hw/memory/chip_numbers.py: size, times, clock, CAS latency
+//   SdramChip chip(numbers);            // chip_numbers() of hw/memory/bench.py: size, times, clock, CAS latency
 //   std::memcpy(chip.data.data(), image, size);                    // byte 0 of memory word 0 lies at byte 0
 //   every edge of the clock, with the pins as they were in front of it:
 //     if (chip.step(pins)) dq_i = chip.driven;                      // what the input registers sample on the next edge
