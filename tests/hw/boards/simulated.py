@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from amaranth.lib.wiring import Component
 from amaranth.sim import Simulator
 
 from hw.boards.link import Buffers, Link
@@ -13,17 +14,17 @@ GAP_CYCLES = 600
 SMALL = ArrayConfig(name="small", rows=4, cols=2, weight_bus_bits=8, token_tile=4, accumulator_bits=20, chain_lanes=2)
 
 
-class LinkLine:
-    """Bytes in and out of a simulated ``Link``; ``to_device`` and ``to_host`` may damage what passes."""
+class SimulatedLine:
+    """Bytes in and out of the ``link`` of a design; ``to_device`` and ``to_host`` may damage what passes."""
 
-    def __init__(self, config: ArrayConfig = SMALL):
-        self.link = Link(config, CLOCK_HZ, GAP_CYCLES, Buffers(16, 16, 16))
+    def __init__(self, design: Component, link: Component):
+        self.link = link
         self.to_device: Callable[[bytes], bytes] = lambda data: data
         self.to_host: Callable[[bytes], bytes] = lambda data: data
         self.writes: list[bytes] = []
         self._sending, self._received = bytearray(), bytearray()
         self._edges = 0
-        self._simulator = Simulator(self.link)
+        self._simulator = Simulator(design)
         self._simulator.add_clock(1)
         self._simulator.add_testbench(self._drive, background=True)
         self._simulator.add_testbench(self._listen, background=True)
@@ -42,18 +43,17 @@ class LinkLine:
         data, self._received = self.to_host(bytes(self._received)), bytearray()
         return data
 
-    def read_all(self, timeout_s: float) -> bytes:
-        """Everything that comes until time is up."""
-        self.run(round(timeout_s * CLOCK_HZ))
-        return self.read(0)
-
     def run(self, edges: int) -> None:
         self._edges += edges
         self._simulator.run_until(self._edges)
 
+    def on_edge(self, ctx) -> None:
+        """What else a design is given on an edge."""
+
     async def _drive(self, ctx) -> None:
         port = self.link.received
         while True:
+            self.on_edge(ctx)
             if self._sending:
                 ctx.set(port.payload, self._sending.pop(0))
                 ctx.set(port.valid, 1)
@@ -68,3 +68,16 @@ class LinkLine:
         async for _, _, valid, payload in ctx.tick().sample(port.valid, port.payload):
             if valid:
                 self._received.append(payload)
+
+
+class LinkLine(SimulatedLine):
+    """That of a plain ``Link``."""
+
+    def __init__(self, config: ArrayConfig = SMALL):
+        link = Link(config, CLOCK_HZ, GAP_CYCLES, Buffers(16, 16, 16))
+        super().__init__(link, link)
+
+    def read_all(self, timeout_s: float) -> bytes:
+        """Everything that comes until time is up."""
+        self.run(round(timeout_s * CLOCK_HZ))
+        return self.read(0)

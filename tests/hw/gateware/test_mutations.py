@@ -1,11 +1,9 @@
 """Faults seeded into the gateware, one at a time: the RTL tests must see every one of them."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -14,17 +12,7 @@ from hw.config import ArrayConfig
 from hw.formats import GemmFormat
 from tests.hw.gateware.random_gemms import check
 from tests.hw.gateware.rtl import Case, play_verilog, random_case
-
-SOURCE = Path(__file__).parents[3] / "hw"
-
-
-class Fault(NamedTuple):
-    """``old`` in ``file`` becomes ``new``."""
-
-    file: str
-    old: str
-    new: str
-
+from tests.hw.seeded import SOURCE, Fault, copy_with
 
 FAULTS = [
     Fault("arithmetic/lane.py", "x.as_unsigned() & code.nonzero", "x.as_unsigned() | code.nonzero"),
@@ -279,15 +267,13 @@ def test_the_battery_passes_without_a_fault(config, tmp_path):
 def test_every_fault_is_about_text_that_is_there_once():
     assert len(FAULTS) >= 30
     for fault in FAULTS:
-        assert (SOURCE / fault.file).read_text().count(fault.old) == 1, fault
+        assert fault.within((SOURCE / fault.file).read_text())
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.file}: {fault.old} -> {fault.new}"[:90])
 def test_every_fault_is_caught(fault, tmp_path):
-    shutil.copytree(SOURCE, tmp_path / "hw", ignore=shutil.ignore_patterns("gates", "boards", "host", "__pycache__"))
-    path = tmp_path / "hw" / fault.file
-    path.write_text(path.read_text().replace(fault.old, fault.new))
+    copy_with(fault, Path(), tmp_path)
     for config in configs():
         try:
             judge(config, verilog(tmp_path, config), tmp_path / config.name)

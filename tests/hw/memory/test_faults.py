@@ -4,23 +4,15 @@ import sys
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
 
 import pytest
 
 import hw.memory
 from tests.hw.memory.bench import Bench, Read, Reset, Write, naive, tiny
+from tests.hw.seeded import Fault
 
 FILES = ("bank", "words", "controller")  # in the order in which they import each other
 CHIP = tiny(power_up_ns=2000, mrd_clocks=4)
-
-
-class Fault(NamedTuple):
-    """``old`` in ``file`` becomes ``new``."""
-
-    file: str
-    old: str
-    new: str
 
 
 FAULTS = [
@@ -59,15 +51,24 @@ FAULTS = [
 ]
 
 
+def source(name: str) -> str:
+    """Text of a file of the room."""
+    return Path(hw.memory.__path__[0], f"{name}.py").read_text(encoding="utf-8")
+
+
+def test_every_fault_is_about_text_that_is_there_once():
+    for fault in FAULTS:
+        assert fault.within(source(fault.file)) != source(fault.file)
+
+
 def controller_with(fault: Fault | None):
     """The controller of the room's files, one of them changed."""
     saved = {name: import_module(f"hw.memory.{name}") for name in FILES}
     try:
         for name in FILES:
-            text = Path(hw.memory.__path__[0], f"{name}.py").read_text(encoding="utf-8")
+            text = source(name)
             if fault and fault.file == name:
-                assert text.count(fault.old) == 1, fault
-                text = text.replace(fault.old, fault.new)
+                text = fault.within(text)
             module = ModuleType(f"hw.memory.{name}")
             sys.modules[module.__name__] = module
             exec(compile(text, f"{name}.py", "exec"), module.__dict__)

@@ -5,19 +5,20 @@ import zlib
 
 import pytest
 from amaranth import Module, Signal
-from amaranth.lib.wiring import Component, connect
+from amaranth.lib.wiring import Component
 from amaranth.sim import Simulator
 
 from hw.boards.whole.access import HostAccess
 from hw.boards.whole.block_memory import BlockMemory
 from hw.config import load_array
 from hw.program.machine import machine_around
+from tests.hw.boards.whole.machine_line import connect_frozen
 
 PATIENCE_BITS = 6
 
 
 class _Dut(Component):
-    """Access and memory; ``frozen``: the memory neither takes nor gives."""
+    """Access and memory, which may be ``frozen``."""
 
     def __init__(self, machine, words):
         self.access, self.memory = HostAccess(machine, PATIENCE_BITS), BlockMemory(machine, words)
@@ -27,14 +28,7 @@ class _Dut(Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.access, m.submodules.memory = self.access, self.memory
-        for name in ("request", "writes"):
-            here, there = getattr(self.access, name), getattr(self.memory, name)
-            m.d.comb += [
-                there.payload.eq(here.payload),
-                there.valid.eq(here.valid & ~self.frozen),
-                here.ready.eq(there.ready & ~self.frozen),
-            ]
-        connect(m, self.memory.words, self.access.words)
+        connect_frozen(m, self.access, self.memory, self.frozen)
         return m
 
 

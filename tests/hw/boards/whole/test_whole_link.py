@@ -11,10 +11,10 @@ from hw.host.whole.session import MachineSession
 from hw.program.interpreter import Interpreter
 from tests.hw.boards.whole.machine_line import MachineLine
 from tests.hw.gateware.whole.test_machine import image
+from tests.hw.host.whole.python_board import silent
 
 pytestmark = pytest.mark.slow  # a machine, in Amaranth's simulator
 PATIENCE_BITS = 9
-SILENT = lambda *_: None  # noqa: E731 (a report that shows nothing)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def test_a_frozen_memory_is_said_wherever_it_freezes_and_a_reset_goes_on(program
     session = MachineSession(line)
     line.freeze = True
     with pytest.raises(LinkError, match=r"^the board's memory does not answer: run the command again"):
-        load_memory(session, program, SILENT)
+        load_memory(session, program, silent)
     line.freeze = False
     draw = random.Random(3)
 
@@ -39,9 +39,9 @@ def test_a_frozen_memory_is_said_wherever_it_freezes_and_a_reset_goes_on(program
 
     line.to_device = damage
     session = MachineSession(line)
-    load_memory(session, program, SILENT)
+    load_memory(session, program, silent)
     line.to_device = lambda data: data
-    assert load_memory(session, program, SILENT).sent == 0
+    assert load_memory(session, program, silent).sent == 0
     session.run()
     line.run(40)  # into the header
     line.freeze = True

@@ -1,24 +1,15 @@
 """Faults seeded into the whole-token machine, one at a time: the battery sees every one."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-ROOT = Path(__file__).parents[4]
-ROOM = Path("hw") / "gateware" / "whole"
+from tests.hw.seeded import SOURCE, Fault, copy_with
 
-
-class Fault(NamedTuple):
-    """``old`` in ``file`` becomes ``new``."""
-
-    file: str
-    old: str
-    new: str
+ROOM = Path("gateware") / "whole"
 
 
 FAULTS = [
@@ -133,13 +124,9 @@ FAULTS = [
     ids=lambda fault: f"{fault.file}: {fault.old} -> {fault.new}"[:90],
 )
 def test_every_fault_is_caught(fault, tmp_path):
-    shutil.copytree(
-        ROOT / "hw", tmp_path / "hw", ignore=shutil.ignore_patterns("gates", "boards", "host", "__pycache__")
-    )
-    path = tmp_path / ROOM / fault.file
-    path.write_text(path.read_text().replace(fault.old, fault.new))
+    copy_with(fault, ROOM, tmp_path)
     for name in ("sim", "quant", "tests"):
-        (tmp_path / name).symlink_to(ROOT / name)
+        (tmp_path / name).symlink_to(SOURCE.parent / name)
     done = subprocess.run(
         [sys.executable, "-m", "tests.hw.gateware.whole.battery"], cwd=tmp_path, capture_output=True, text=True,
         env=os.environ | {"PYTHONPATH": str(tmp_path)}, check=False,
@@ -151,4 +138,4 @@ def test_every_fault_is_caught(fault, tmp_path):
 def test_every_fault_is_about_text_that_is_there_once():
     assert len(FAULTS) >= 75
     for fault in FAULTS:
-        assert (ROOT / ROOM / fault.file).read_text().count(fault.old) == 1, fault
+        assert fault.within((SOURCE / ROOM / fault.file).read_text())

@@ -14,6 +14,10 @@ from hw.program.interpreter import Interpreter, Status
 OK, BUSY = b"\0", b"\1"
 
 
+def silent(stage: str, done: int, total: int) -> None:
+    """A report that shows nothing."""
+
+
 class PythonBoard:
     """A ``Line``.
 

@@ -13,9 +13,7 @@ from hw.host.whole.protocol import WholeKind, write_bytes
 from hw.host.whole.session import STOPPED, MachineSession, check_image
 from hw.program.interpreter import Interpreter, Status
 from tests.hw.gateware.whole.test_machine import image
-from tests.hw.host.whole.python_board import PythonBoard
-
-SILENT = lambda *_: None  # noqa: E731 (a report that shows nothing)
+from tests.hw.host.whole.python_board import PythonBoard, silent
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +30,7 @@ def board(program, monkeypatch):
 def test_what_is_loaded_writes_the_tokens_of_the_interpreter(board, program):
     session = MachineSession(board)
     check_image(program, session.hello)
-    done = load_memory(session, program, SILENT)
+    done = load_memory(session, program, silent)
     assert bytes(board.memory[: len(program.memory)]) == program.memory.tobytes()
     assert (done.bytes, done.sent, done.repeated) == (len(program.memory), len(program.memory), 0)
     session.run()
@@ -43,22 +41,22 @@ def test_what_is_loaded_writes_the_tokens_of_the_interpreter(board, program):
 
 def test_what_lies_there_is_not_sent_again_and_a_changed_byte_costs_its_stretch(board, program):
     session = MachineSession(board)
-    load_memory(session, program, SILENT)
+    load_memory(session, program, silent)
     board.frames.clear()
-    assert load_memory(session, program, SILENT).sent == 0
+    assert load_memory(session, program, silent).sent == 0
     assert WholeKind.WRITE not in board.frames
     board.memory[1500] ^= 4
-    assert load_memory(session, program, SILENT).sent == 1024
+    assert load_memory(session, program, silent).sent == 1024
 
 
 def test_what_is_said_to_lie_there_is_compared_at_both_ends(board, program):
     session = MachineSession(board)
     for place in (5, len(program.memory) - 5):
         board.memory[: len(program.memory)] = program.memory.tobytes()
-        assert load_memory(session, program, SILENT, loaded=True).sent == 0
+        assert load_memory(session, program, silent, loaded=True).sent == 0
         board.memory[place] ^= 1
         with pytest.raises(LinkError, match=r"^the memory does not hold this program: leave out --loaded"):
-            load_memory(session, program, SILENT, loaded=True)
+            load_memory(session, program, silent, loaded=True)
 
 
 def test_frames_carry_whole_words_and_fill_their_payload():
@@ -78,7 +76,7 @@ def test_a_line_that_loses_and_damages_bytes_is_repaired(board, program):
 
     session = MachineSession(board)
     board.damage = damage
-    done = load_memory(session, program, SILENT)
+    done = load_memory(session, program, silent)
     assert bytes(board.memory[: len(program.memory)]) == program.memory.tobytes()
     assert done.repeated > 0
 
@@ -87,9 +85,9 @@ def test_a_cable_pulled_in_mid_load_leaves_what_was_loaded_and_the_next_load_goe
     session = MachineSession(board)
     board.cable = 2600
     with pytest.raises(LinkError, match=r"was the board unplugged\?$"):
-        load_memory(session, program, SILENT)
+        load_memory(session, program, silent)
     board.cable = None
-    done = load_memory(MachineSession(board), program, SILENT)
+    done = load_memory(MachineSession(board), program, silent)
     assert done.sent == len(program.memory) - 2048  # two stretches were whole
 
 
@@ -97,12 +95,12 @@ def test_a_memory_that_answers_nothing_or_keeps_nothing_is_said(board, program):
     session = MachineSession(board)
     board.frozen = True
     with pytest.raises(LinkError, match=r"^the board's memory does not answer: run the command again"):
-        load_memory(session, program, SILENT)
+        load_memory(session, program, silent)
     board.frozen = False
     session.reset()
     board.wrong = True
     with pytest.raises(LinkError, match=r"^bytes 0 to 1023 of the image do not arrive in 5 tries"):
-        load_memory(session, program, SILENT)
+        load_memory(session, program, silent)
 
 
 def test_a_program_for_another_bitstream_or_a_larger_memory_is_refused(board, program):
@@ -120,7 +118,7 @@ def test_a_program_for_another_bitstream_or_a_larger_memory_is_refused(board, pr
 
 def test_a_machine_that_stops_or_ends_no_token_is_said(board, program):
     session = MachineSession(board)
-    load_memory(session, program, SILENT)
+    load_memory(session, program, silent)
     session.run()
     with pytest.raises(LinkError, match=r"^the machine stopped at position 40 with status 4: K and V have no room"):
         list(session.generate([3] * 39, 4))
@@ -138,7 +136,7 @@ def test_every_status_of_a_machine_has_words():
 
 def test_a_load_while_the_machine_runs_is_refused(board, program):
     session = MachineSession(board)
-    load_memory(session, program, SILENT)
+    load_memory(session, program, silent)
     session.run()
     with pytest.raises(LinkError, match=r"^the board has left its load: was it reset\? Run the command again$"):
-        load_memory(session, program._replace(memory=np.roll(program.memory, 8)), SILENT)
+        load_memory(session, program._replace(memory=np.roll(program.memory, 8)), silent)
