@@ -34,7 +34,6 @@ def add_verilog(parser: ArgumentParser) -> None:
         "--top",
         choices=("core", "axi"),
         metavar="{core,axi}",
-        default="core",
         help="bare streams, or AXI4-Stream with AXI4-Lite registers; not with --board (default: core)",
     )
     parser.add_argument(
@@ -65,6 +64,10 @@ def _verilog(options: Namespace) -> None:
         return
     if options.board and options.kit:
         raise InputError("--for must be left out with --board, whose top is not the AXI top")
+    if options.board and options.top:
+        raise InputError("--top must be left out with --board, whose top is its own")
+    if options.kit and options.top == "core":
+        raise InputError("--top must be axi with --for, whose kits stand around the AXI top, not 'core'")
     board = load_board(options.board) if options.board else None
     config = board_config(board, options.array) if board else load_array(options.array or "8x8")
     name = f"{board.name}-{config.name}" if board else f"{config.name}-{options.kit}" if options.kit else config.name
@@ -79,7 +82,7 @@ def _verilog(options: Namespace) -> None:
     else:
         from hw.verilog import write_verilog
 
-        paths = write_verilog(config, folder, options.top)
+        paths = write_verilog(config, folder, options.top or "core")
     proof = None
     if options.check:
         from hw.synthesis.word_level import prove_multiplier_free
@@ -103,7 +106,7 @@ def _write_whole_board(options: Namespace) -> None:
     """Top level, constraints and script of a board with a whole-token machine."""
     if not options.board:
         raise InputError("--whole needs --board; `tritforge verilog --program DIR` writes the machine alone")
-    if options.check or options.top != "core" or options.kit:
+    if options.check or options.top or options.kit:
         raise InputError("--check, --for and --top must be left out with --whole")
     board, design = chosen_whole(load_board(options.board), options, chosen_image(options))
     from hw.boards.project import write_board
@@ -128,7 +131,7 @@ def _write_machine(options: Namespace) -> None:
         raise InputError(
             f"--{given[0]} must be left out with --program, whose machine is written, but for --board with --whole"
         )
-    if options.check or options.top != "core" or options.kit:
+    if options.check or options.top or options.kit:
         raise InputError("--check, --for and --top must be left out with --program")
     machine = load_image(options.program).machine
     path = (options.out or options.program) / f"{MACHINE_NAME}.v"
