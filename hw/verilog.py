@@ -10,8 +10,9 @@ from hw.arithmetic.compressors import FULL_ADDER_VERILOG
 from hw.artifact import sha256_file, write_text
 from hw.config import ArrayConfig
 from hw.errors import InputError
-from hw.gateware.bus.axi import REGISTERS, AxiCore
-from hw.gateware.bus.register_map import c_header, html_page, python_module
+from hw.gateware.bus.axi import AxiCore
+from hw.gateware.bus.axi_dma import AxiDmaCore
+from hw.gateware.bus.register_map import DMA_REGISTER_MAP, REGISTER_MAP, c_header, html_page, python_module
 from hw.gateware.core import Core
 from hw.gateware.whole.machine import Machine
 from hw.program.machine import MachineConfig
@@ -21,19 +22,22 @@ from hw.verilog_config import write_config
 __all__ = [
     "AXI_NAME",
     "CORE_NAME",
+    "DMA_NAME",
     "MACHINE_NAME",
     "TOPS",
     "axi_verilog",
     "core_rtlil",
     "core_verilog",
+    "dma_verilog",
     "machine_rtlil",
     "machine_verilog",
     "write_verilog",
 ]
 
 CORE_NAME, AXI_NAME, MACHINE_NAME = "tritforge_core", "tritforge_axi", "tritforge_machine"
+DMA_NAME = "tritforge_axi_dma"
 _REGISTER_FILES = {"h": c_header, "py": python_module, "html": html_page}
-TOPS = ("core", "axi")  # bare streams, or AXI4-Stream and AXI4-Lite
+TOPS = ("core", "axi", "axi-dma")  # bare streams; AXI4-Stream and AXI4-Lite; AXI4 masters and AXI4-Lite
 
 
 def core_verilog(config: ArrayConfig, cells: Cells = "portable") -> str:
@@ -61,6 +65,16 @@ def axi_verilog(config: ArrayConfig, cells: Cells = "portable") -> str:
     """
     text = rtlil.convert(AxiCore(config, cells), name=AXI_NAME, emit_src=False)
     return readable_verilog(text, AXI_NAME, _header(AXI_NAME, config, cells))
+
+
+def dma_verilog(config: ArrayConfig, cells: Cells = "portable") -> str:
+    """Verilog of ``AxiDmaCore(config, cells)``; the top module is ``tritforge_axi_dma``.
+
+    Raises:
+        InputError: see ``axi_verilog``.
+    """
+    text = rtlil.convert(AxiDmaCore(config, cells), name=DMA_NAME, emit_src=False)
+    return readable_verilog(text, DMA_NAME, _header(DMA_NAME, config, cells))
 
 
 def _header(top: str, config: ArrayConfig, cells: Cells) -> list[str]:
@@ -92,21 +106,27 @@ def machine_rtlil(machine: MachineConfig) -> str:
 
 
 def write_verilog(config: ArrayConfig, folder: Path, top: str = "core") -> list[Path]:
-    """Write ``tritforge_core.v`` or ``tritforge_axi.v``, and ``config.json``, into ``folder``; returns their paths.
+    """Write ``tritforge_core.v``, ``tritforge_axi.v`` or ``tritforge_axi_dma.v``, and ``config.json``, into ``folder``.
 
-    With ``axi`` go ``tritforge_registers.h``, ``.py`` and ``.html``: the register map for C, Python and people.
+    Returns their paths. With the two that have registers go ``tritforge_registers.h``, ``.py`` and ``.html``: the
+    register map for C, Python and people.
 
     Raises:
         InputError: the array is not a ternary one, or an unknown top.
     """
     if top not in TOPS:
         raise InputError(f"top must be one of {', '.join(TOPS)}, not {top!r}")
-    name, text = (CORE_NAME, core_verilog(config)) if top == "core" else (AXI_NAME, axi_verilog(config))
-    files = {f"{name}.v": text}
-    if top == "axi":
-        files |= {f"tritforge_registers.{kind}": write() for kind, write in _REGISTER_FILES.items()}
+    name, verilog = {
+        "core": (CORE_NAME, core_verilog),
+        "axi": (AXI_NAME, axi_verilog),
+        "axi-dma": (DMA_NAME, dma_verilog),
+    }[top]
+    files = {f"{name}.v": verilog(config)}
+    registers = {"core": (), "axi": REGISTER_MAP, "axi-dma": DMA_REGISTER_MAP}[top]
+    if registers:
+        files |= {f"tritforge_registers.{kind}": write(registers) for kind, write in _REGISTER_FILES.items()}
     for file, content in files.items():
         write_text(folder / file, content)
-    registers = {"registers": {name: 4 * i for i, name in enumerate(REGISTERS)}} if top == "axi" else {}
-    write_config(folder / "config.json", config, {file: sha256_file(folder / file) for file in files}, **registers)
+    places = {"registers": {register.name: register.offset for register in registers}} if registers else {}
+    write_config(folder / "config.json", config, {file: sha256_file(folder / file) for file in files}, **places)
     return [*(folder / file for file in files), folder / "config.json"]

@@ -32,9 +32,10 @@ def add_verilog(parser: ArgumentParser) -> None:
     add_whole(parser)
     parser.add_argument(
         "--top",
-        choices=("core", "axi"),
-        metavar="{core,axi}",
-        help="bare streams, or AXI4-Stream with AXI4-Lite registers; not with --board (default: core)",
+        choices=("core", "axi", "axi-dma"),
+        metavar="{core,axi,axi-dma}",
+        help="bare streams; AXI4-Stream with AXI4-Lite registers; or AXI4 masters that fetch and store the packets "
+        "themselves, with AXI4-Lite registers; not with --board (default: core)",
     )
     parser.add_argument(
         "--for", dest="kit", choices=tuple(KITS), metavar=f"{{{','.join(KITS)}}}",
@@ -66,8 +67,8 @@ def _verilog(options: Namespace) -> None:
         raise InputError("--for must be left out with --board, whose top is not the AXI top")
     if options.board and options.top:
         raise InputError("--top must be left out with --board, whose top is its own")
-    if options.kit and options.top == "core":
-        raise InputError("--top must be axi with --for, whose kits stand around the AXI top, not 'core'")
+    if options.kit and options.top not in (None, "axi"):
+        raise InputError(f"--top must be axi with --for, whose kits stand around the AXI top, not {options.top!r}")
     board = load_board(options.board) if options.board else None
     config = board_config(board, options.array) if board else load_array(options.array or "8x8")
     name = f"{board.name}-{config.name}" if board else f"{config.name}-{options.kit}" if options.kit else config.name

@@ -16,6 +16,8 @@ On the board, with ``tritforge_axi`` and three AXI DMA engines in an overlay::
         pynq.allocate,
     )
     product = core.gemm(q, trits)
+
+With ``tritforge_axi_dma``, whose engines are its own, the channels are ``OwnEngine(config_json, registers, name)``.
 """
 
 import re
@@ -36,7 +38,7 @@ from hw.host.session import Product
 from hw.job import CoreJob, matrix, vector_stream, weight_stream
 from hw.verilog_config import read_config
 
-__all__ = ["CONTROL_BITS", "FAULTS", "Accelerator", "Channel", "Registers", "format_word", "scales_word"]
+__all__ = ["CONTROL_BITS", "FAULTS", "Accelerator", "Channel", "OwnEngine", "Registers", "format_word", "scales_word"]
 
 CONTROL_BITS = {"start": 0, "reset": 1}
 _DONE_BIT = 1  # of the status register
@@ -48,6 +50,7 @@ FAULTS = {  # bits of the status register
     6: "the activation stream ended at the wrong vector",
     7: "the array has no use for this format",
     8: "a packet is no whole number of beats",
+    9: "a DMA engine met a fault, see register dma_status",
 }
 _IDENTITY = 0x54460002
 _WINDOW_BYTES = 1 << 16
@@ -76,6 +79,40 @@ class Channel(Protocol):
 
     def wait(self) -> None:
         """Return when it is done."""
+
+
+class OwnEngine:
+    """One of the DMA engines inside ``tritforge_axi_dma``, in the place of a ``Channel``: where a packet lies.
+
+    ``name``: weights, activations or results; buffers are those of ``pynq.allocate``, whose ``device_address`` is the
+    memory's. The engine runs when the core does, so that there is nothing to wait for.
+
+    Raises:
+        InputError: ``config.json`` is not that of a top with engines.
+    """
+
+    def __init__(self, config_json: Path, registers: Registers, name: str):
+        places = read_config(config_json, _REMEDY).get("registers")
+        if not isinstance(places, dict) or f"{name}_bytes" not in places:
+            raise InputError(
+                f"{config_json}: register '{name}_bytes' is missing, this is no top with engines; "
+                "give the config.json of `tritforge verilog --top axi-dma`"
+            )
+        self._registers, self._places, self._name = registers, places, name
+
+    def transfer(self, array: np.ndarray) -> None:
+        """Say where the packet lies."""
+        address = int(array.device_address)  # type: ignore[attr-defined]
+        words = {"address_low": address & 0xFFFFFFFF, "address_high": address >> 32, "bytes": array.nbytes}
+        for field, word in words.items():
+            self._registers.write(self._places[f"{self._name}_{field}"], word)
+        self._array = array
+        if self._name != "results":
+            array.flush()  # type: ignore[attr-defined]
+
+    def wait(self) -> None:
+        """Let the processor see what is in memory: the core told its end after the last write."""
+        self._array.invalidate()  # type: ignore[attr-defined]
 
 
 class Accelerator:
@@ -144,9 +181,9 @@ class Accelerator:
         words = {"m": m, "n": n, "k": k, "format": format_word(job, self.config), "scales": scales_word(job, config)}
         for name, word in words.items():
             self._write(name, word)
-        self._write("control", 1 << CONTROL_BITS["start"])
-        self._weights.transfer(weights)
+        self._weights.transfer(weights)  # the streams stay closed until the start
         self._activations.transfer(activations)
+        self._write("control", 1 << CONTROL_BITS["start"])
         self._wait()
         self._results.wait()
         counters = {name: self._read(f"{name}_low") | self._read(f"{name}_high") << 32 for name in ("cycles", *CAUSES)}

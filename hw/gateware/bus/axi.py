@@ -1,5 +1,7 @@
 """The core as an AXI peripheral: AXI4-Stream data, AXI4-Lite registers, one interrupt."""
 
+from collections.abc import Iterable
+
 from amaranth import Cat, ClockDomain, ClockSignal, Const, Module, ResetInserter, ResetSignal, Signal, Value
 from amaranth.lib.wiring import Component, In, Member, Out
 
@@ -8,7 +10,15 @@ from hw.config import ArrayConfig
 from hw.errors import InputError
 from hw.formats import SIZE_BITS
 from hw.gateware.bus.axi_lite import AxiLiteRegisters, address_bits, axi_lite_members
-from hw.gateware.bus.register_map import CONTROL_BITS, FORMAT_BITS, IDENTITY, REGISTERS, SCALES, STATUS_BITS
+from hw.gateware.bus.register_map import (
+    CONTROL_BITS,
+    DMA_REGISTERS,
+    FORMAT_BITS,
+    IDENTITY,
+    REGISTERS,
+    SCALES,
+    STATUS_BITS,
+)
 from hw.gateware.bus.register_slice import RegisterSlice
 from hw.gateware.core import Core
 from hw.gateware.counters import CAUSES, COUNTER_BITS
@@ -76,21 +86,24 @@ class AxiCore(Component):
         ``config`` is not a ternary array, or its accumulators are wider than a result.
     """
 
-    def __init__(self, config: ArrayConfig, cells: Cells = "portable"):
+    def __init__(self, config: ArrayConfig, cells: Cells = "portable", dma: bool = False):
         if config.accumulator_bits > _SUM_BITS:
             raise InputError(
                 f"array {config.name!r}: accumulator_bits must be at most {_SUM_BITS} behind AXI, "
                 f"not {config.accumulator_bits}"
             )
         self.config, self.core = config, Core(config, cells)
-        self.registers = AxiLiteRegisters(len(REGISTERS))
-        super().__init__(axi_ports(config))
+        self.names = DMA_REGISTERS if dma else REGISTERS
+        self.registers = AxiLiteRegisters(len(self.names))
+        self.dma = dict.fromkeys(DMA_REGISTERS[len(REGISTERS) : -1]) if dma else {}
+        super().__init__(axi_ports(config) | (_engine_ports(self.dma) if dma else {}))
 
     def elaborate(self, platform) -> Module:
         """Clock domain, register file, control, streams."""
         m = Module()
-        m.domains.sync = ClockDomain()
-        m.d.comb += [ClockSignal().eq(self.aclk), ResetSignal().eq(~self.aresetn)]
+        if not self.dma:  # else the top around it has the domain
+            m.domains.sync = ClockDomain()
+            m.d.comb += [ClockSignal().eq(self.aclk), ResetSignal().eq(~self.aresetn)]
         m.submodules.registers = registers = self.registers
         for name, member in axi_lite_members(registers.address_bits).items():
             inner, outer = getattr(registers, name), getattr(self, f"s_axil_{name}")
@@ -100,8 +113,9 @@ class AxiCore(Component):
         halted = Signal()
         m.submodules.core = ResetInserter(reset)(self.core)
         flags = {name: Signal(name=name) for name in STATUS_BITS}
-        words = {name: Signal(32, name=name) for name in (*_SIZES, "format", "scales")}
-        m.d.comb += halted.eq(flags["weights_tlast"] | flags["activations_tlast"] | flags["partial_beat"])
+        words = {name: Signal(32, name=name) for name in (*_SIZES, "format", "scales", *self.dma)}
+        stopping = ("weights_tlast", "activations_tlast", "partial_beat", "dma_fault")
+        m.d.comb += halted.eq(_any(flags[name] for name in stopping))
         self._inputs(m, reset, halted, flags)
         self._results(m, reset)
         self._control(m, reset, halted, flags, words)
@@ -123,6 +137,9 @@ class AxiCore(Component):
         core = self.core
         begun = Signal()
         m.d.sync += begun.eq(core.running & ~reset)
+        if self.dma:
+            m.d.comb += [self.dma_start.eq(core.running & ~begun & ~reset), self.dma_stop.eq(reset)]
+            m.d.comb += flags["dma_fault"].eq(self.dma_status.any())
         for name, stream, expected in (
             ("weights", core.weights, core.weights_last),
             ("activations", core.activations, core.activations_last),
@@ -173,14 +190,14 @@ class AxiCore(Component):
     ) -> None:
         """Writes, start and end of a GEMM, interrupt."""
         registers, core = self.registers, self.core
-        writes = {name: registers.write & (registers.index == REGISTERS.index(name)) for name in REGISTERS}
+        writes = {name: registers.write & (registers.index == self.names.index(name)) for name in self.names}
         bits = {name: registers.data[place] for name, place in CONTROL_BITS.items()}
         enabled = Signal()
         size_too_large_latched = Signal()
         launched = Signal()
         was_running = Signal()
         was_halted = Signal()
-        busy = core.running | halted
+        busy = core.running | halted | (self.dma_busy if self.dma else 0)
         start = Signal()
         size_too_large = Signal()
         reserved_bits_set = Signal()
@@ -197,7 +214,7 @@ class AxiCore(Component):
                 ~_any(writes[name] for name in ("control", *words))
                 | (writes["control"] & bits["start"] & ~bits["reset"] & busy)
             ),
-            flags["running"].eq(core.running),
+            flags["running"].eq(core.running | (self.dma_busy if self.dma else 0)),
             flags["illegal_weights"].eq(core.illegal_weights),
             flags["zero_size"].eq(
                 (core.status == Status.ZERO_SIZE) & ~size_too_large_latched & ~flags["illegal_format"]
@@ -216,6 +233,12 @@ class AxiCore(Component):
             m.d.sync += [size_too_large_latched.eq(size_too_large), flags["illegal_format"].eq(reserved_bits_set)]
         m.d.sync += [launched.eq(start), was_running.eq(core.running & ~reset), was_halted.eq(halted)]
         ended = ((launched | was_running) & ~core.running) | (halted & ~was_halted)
+        if self.dma:  # not before the results are in memory
+            waiting = Signal()
+            finished = (ended | waiting) & (~self.dma_busy | halted)
+            m.d.sync += waiting.eq((ended | waiting) & ~finished & ~reset)
+            m.d.comb += [getattr(self, name).eq(words[name.removeprefix("dma_")]) for name in _engine_words(self.dma)]
+            ended = finished
         with m.If(reset):
             cleared = ("done", "weights_tlast", "activations_tlast", "partial_beat", "illegal_format")
             m.d.sync += [size_too_large_latched.eq(0), launched.eq(0), *(flags[name].eq(0) for name in cleared)]
@@ -247,8 +270,21 @@ class AxiCore(Component):
         for name in ("cycles", *CAUSES):
             counter = getattr(self.core.counters, name)
             values |= {f"{name}_low": counter[:32], f"{name}_high": held_high}
-        padded = (values.get(name, Const(0, 32)) for name in REGISTERS)
+        if self.dma:
+            values["dma_status"] = self.dma_status
+        padded = (values.get(name, Const(0, 32)) for name in self.names)
         return Cat(Cat(word, Const(0, 32 - len(word))) for word in padded)
+
+
+def _engine_words(names: Iterable[str]) -> list[str]:
+    """Members that hold registers of the engines."""
+    return [f"dma_{name}" for name in names]
+
+
+def _engine_ports(names: Iterable[str]) -> dict[str, Member]:
+    """What the engines around the top get and say: their registers, start and stop, whether they are busy, faults."""
+    control = {"dma_start": Out(1), "dma_stop": Out(1), "dma_busy": In(1), "dma_status": In(8)}
+    return dict.fromkeys(_engine_words(names), Out(32)) | control
 
 
 def _stream(name: str, ours, theirs, bits: int) -> dict[str, object]:

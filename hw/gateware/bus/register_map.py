@@ -11,7 +11,18 @@ from hw.formats import LAST_PLANE_BITS, SCALE_BITS, SHIFT_BITS
 from hw.gateware.counters import CAUSES
 
 __all__ = [
-    *("CONTROL_BITS", "FORMAT_BITS", "IDENTITY", "REGISTERS", "REGISTER_MAP", "SCALES", "STATUS_BITS"),
+    *(
+        "CONTROL_BITS",
+        "DMA_REGISTERS",
+        "DMA_REGISTER_MAP",
+        "DMA_STATUS",
+        "FORMAT_BITS",
+        "IDENTITY",
+        "REGISTERS",
+        "REGISTER_MAP",
+        "SCALES",
+        "STATUS_BITS",
+    ),
     *("Field", "Register", "c_header", "html_page", "python_module"),
 ]
 
@@ -38,7 +49,7 @@ class Register(NamedTuple):
     @property
     def offset(self) -> int:
         """Of its byte."""
-        return 4 * REGISTERS.index(self.name)
+        return 4 * DMA_REGISTERS.index(self.name)
 
 
 _CONTROL = (
@@ -57,6 +68,7 @@ _STATUS = (
     Field("activations_tlast", 6, 1, "the same of the activations"),
     Field("illegal_format", 7, 1, "a bit of format or scales that this array has no use for: refused"),
     Field("partial_beat", 8, 1, "TKEEP of an input beat not all ones, a packet of no whole number of beats: as bit 5"),
+    Field("dma_fault", 9, 1, "tops with DMA engines: one met a fault, see dma_status; inputs are stopped until reset"),
 )
 _FORMAT = (
     Field("second_plane", 0, 1, "arrays with two planes: the GEMM has both"),
@@ -95,17 +107,41 @@ REGISTER_MAP: tuple[Register, ...] = (
     Register("format", "read and write", "0 after reset; bits that the array has no use for must stay 0", _FORMAT),
     Register("scales", "read and write", "0 after reset; bits that the array has no use for must stay 0", _SCALES),
 )
+_DMA_STATUS = tuple(
+    Field(f"{stream}_{fault}", place, 1, meaning)
+    for first, fault, meaning in (
+        (0, "error", "memory answered the engine with an error"),
+        (4, "unaligned", "the address is no multiple of 8 bytes"),
+    )
+    for place, stream in enumerate(("weights", "activations", "results"), first)
+)
+_PACKETS = {"weights": "where the packet lies", "activations": "the same", "results": "where the packet is written"}
+DMA_REGISTER_MAP: tuple[Register, ...] = (
+    *REGISTER_MAP,
+    *(
+        register
+        for stream, meaning in _PACKETS.items()
+        for register in (
+            Register(f"{stream}_address_low", "read and write", f"{meaning}: bits 0-31, a multiple of 8"),
+            Register(f"{stream}_address_high", "read and write", "bits 32-63"),
+            Register(f"{stream}_bytes", "read and write", "size of the packet"),
+        )
+    ),
+    Register("dma_status", "read", "which engine met which fault; cleared by start and reset", _DMA_STATUS),
+)
 REGISTERS = tuple(register.name for register in REGISTER_MAP)
+DMA_REGISTERS = tuple(register.name for register in DMA_REGISTER_MAP)  # the same, and behind them those of DMA engines
+DMA_STATUS = {field.name: field.low for field in _DMA_STATUS}
 CONTROL_BITS = {field.name: field.low for field in _CONTROL}
 STATUS_BITS = {field.name: field.low for field in _STATUS}
 FORMAT_BITS = {field.name: (field.low, field.bits) for field in _FORMAT}
 SCALES = {field.name: (field.low, field.bits) for field in _SCALES}
 
 
-def _constants() -> list[tuple[str, int, str]]:
+def _constants(registers: tuple[Register, ...]) -> list[tuple[str, int, str]]:
     """Names, numbers and meanings for programs: offsets in bytes, then shift and mask of each field."""
     found = [("IDENTITY_VALUE", IDENTITY, "what the first register reads as")]
-    for register in REGISTER_MAP:
+    for register in registers:
         name = register.name.upper()
         found.append((name, register.offset, f"{register.access}: {register.meaning}"))
         for field in register.fields:
@@ -115,27 +151,29 @@ def _constants() -> list[tuple[str, int, str]]:
     return found
 
 
-def c_header() -> str:
+def c_header(registers: tuple[Register, ...] = REGISTER_MAP) -> str:
     """``tritforge_registers.h``."""
     lines = [
         f"#define TRITFORGE_{name} 0x{value:08x}u{f' /* {meaning} */' if meaning else ''}"
-        for name, value, meaning in _constants()
+        for name, value, meaning in _constants(registers)
     ]
     guard = "TRITFORGE_REGISTERS_H"
     head = ["/* Registers of tritforge_axi: byte offsets, shifts and masks. SPDX-License-Identifier: Apache-2.0 */"]
     return "\n".join([*head, f"#ifndef {guard}", f"#define {guard}", *lines, "#endif"]) + "\n"
 
 
-def python_module() -> str:
+def python_module(registers: tuple[Register, ...] = REGISTER_MAP) -> str:
     """``tritforge_registers.py``."""
-    lines = [f"{name} = 0x{value:08x}{f'  # {meaning}' if meaning else ''}" for name, value, meaning in _constants()]
+    lines = [
+        f"{name} = 0x{value:08x}{f'  # {meaning}' if meaning else ''}" for name, value, meaning in _constants(registers)
+    ]
     return "\n".join(['"""Registers of tritforge_axi: byte offsets, shifts and masks."""', "", *lines]) + "\n"
 
 
-def html_page() -> str:
+def html_page(registers: tuple[Register, ...] = REGISTER_MAP) -> str:
     """``tritforge_registers.html``."""
     rows = []
-    for register in REGISTER_MAP:
+    for register in registers:
         rows.append((f"0x{register.offset:02x}", register.name, register.access, register.meaning))
         for field in register.fields:
             top = field.low + field.bits - 1

@@ -15,8 +15,9 @@ from hw.gateware.bus.axi import CONTROL_BITS, IDENTITY, REGISTERS, STATUS_BITS, 
 from hw.golden import gemm
 from hw.host import zynq
 from hw.host.line import LinkError
-from hw.host.zynq import Accelerator
+from hw.host.zynq import Accelerator, OwnEngine
 from hw.job import golden_results
+from hw.verilog import write_verilog
 from hw.verilog_config import write_config
 from tests.hw.gateware.rtl import random_case
 
@@ -254,3 +255,38 @@ def test_planes_stand_where_an_array_of_more_than_two_expects_them(planes, word)
     config = CONFIG.model_copy(update={"planes": planes})
     job = SimpleNamespace(formats=GemmFormat(planes))
     assert zynq.format_word(job, config) == word
+
+
+class Buffer(np.ndarray):
+    """A buffer as pynq.allocate gives it."""
+
+    device_address = 0x12_3456_7890
+    flushed = invalidated = False
+
+    def flush(self):
+        self.flushed = True
+
+    def invalidate(self):
+        self.invalidated = True
+
+
+def test_an_engine_of_the_cores_own_is_told_where_a_packet_lies(tmp_path):
+    described = write_verilog(CONFIG, tmp_path, "axi-dma")[-1]
+    words = {}
+    registers = SimpleNamespace(write=words.__setitem__)
+    buffer = np.zeros(6, np.int32).view(Buffer)
+    engine = OwnEngine(described, registers, "activations")
+    engine.transfer(buffer)
+    # By hand: 32 words of the map, 22 of them before the engines', three per engine.
+    assert words == {4 * 25: 0x34567890, 4 * 26: 0x12, 4 * 27: 24}
+    assert buffer.flushed
+    results = OwnEngine(described, registers, "results")
+    results.transfer(buffer)
+    results.wait()
+    assert buffer.invalidated
+
+
+def test_a_top_without_engines_is_told(tmp_path):
+    described = write_verilog(CONFIG, tmp_path, "axi")[-1]
+    with pytest.raises(InputError, match=r"register 'weights_bytes' is missing, this is no top with engines; give the"):
+        OwnEngine(described, SimpleNamespace(), "weights")

@@ -61,5 +61,5 @@ def test_sums_wider_than_the_bus_are_refused():
 
 
 def test_an_unknown_top_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"^top must be one of core, axi, not 'pci'$"):
+    with pytest.raises(InputError, match=r"^top must be one of core, axi, axi-dma, not 'pci'$"):
         write_verilog(load_array("2x2"), tmp_path, "pci")

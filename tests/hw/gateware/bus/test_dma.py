@@ -1,0 +1,88 @@
+"""The top with DMA engines under Icarus, against memories of cocotbext-axi; the gearbox against slices of bytes."""
+
+from contextlib import suppress
+
+import numpy as np
+import pytest
+from amaranth import Module
+from amaranth.back import rtlil
+from amaranth.sim import Simulator
+from cocotb_tools.runner import get_runner
+
+from hw.config import ArrayConfig
+from hw.gateware.bus.axi_dma import AxiDmaCore
+from hw.gateware.bus.gearbox import Gearbox
+from hw.verilog import DMA_NAME, dma_verilog
+from tests.hw.gateware.bus.test_register_slice import assert_registered
+from tests.hw.gateware.rtl import assert_passed, random_offers
+
+ARRAYS = [
+    ArrayConfig(name="8x4", rows=8, cols=4, weight_bus_bits=64, token_tile=4),
+    ArrayConfig(name="odd", rows=5, cols=3, weight_bus_bits=24, token_tile=3, planes=2, results="int8", sum_of_x=True),
+]
+WIDE = ArrayConfig(name="wide", rows=24, cols=10, weight_bus_bits=160, token_tile=8)
+
+
+@pytest.mark.parametrize(
+    "config", [*ARRAYS, pytest.param(WIDE, marks=pytest.mark.slow)], ids=lambda config: config.name
+)
+def test_memories_are_read_and_written_right_and_their_errors_told(config, tmp_path):
+    source = tmp_path / f"{DMA_NAME}.v"
+    source.write_text(dma_verilog(config))
+    runner = get_runner("icarus")
+    runner.build(
+        sources=[source], hdl_toplevel=DMA_NAME, build_dir=tmp_path / "build", timescale=("1ns", "1ps"),
+        log_file=tmp_path / "build.log",
+    )  # fmt: skip
+    report = tmp_path / "results.xml"
+    with suppress(SystemExit):  # the runner's exit says less than the report
+        runner.test(
+            hdl_toplevel=DMA_NAME,
+            test_module="tests.hw.gateware.bus.dma_bench",
+            build_dir=tmp_path / "build",
+            test_dir=tmp_path,
+            results_xml=report,
+            extra_env={"TRITFORGE_ARRAY": config.model_dump_json(), "COCOTB_LOG_LEVEL": "WARNING"},
+            log_file=tmp_path / "test.log",
+            timescale=("1ns", "1ps"),
+        )
+    assert_passed(report, tests=5)
+
+
+def test_no_output_of_the_masters_follows_an_input_within_an_edge(tmp_path):
+    text = rtlil.convert(AxiDmaCore(ARRAYS[0]), name="top", emit_src=False)
+    assert_registered(text, tmp_path, outputs=("m_axi_*", "s_axil_*", "interrupt"), count=40)  # 8 + 1, 2 x 9, 13
+
+
+@pytest.mark.parametrize(("comes", "goes"), [(8, 8), (8, 1), (8, 3), (5, 8), (8, 20), (32, 8), (12, 8)])
+def test_bytes_keep_their_order_through_a_gearbox(comes, goes):
+    rng = np.random.default_rng(comes * 100 + goes)
+    packet = rng.bytes(comes * 40)
+    offers, readies = random_offers(rng, 300), random_offers(rng, 300)
+    box = Gearbox(comes, goes)
+    top = Module()
+    top.submodules.box = box
+    out = bytearray()
+
+    async def bench(ctx):
+        at = edges = 0
+        while len(out) < len(packet):
+            ctx.set(box.i.valid, at < len(packet) and (edges >= len(offers) or offers[edges] == "1"))
+            ctx.set(box.i.payload, int.from_bytes(packet[at : at + comes], "little"))
+            ctx.set(box.flush, at == len(packet))
+            ctx.set(box.o.ready, edges >= len(readies) or readies[edges] == "1")
+            *_, offered, taken, valid, ready, word = await ctx.tick().sample(
+                box.i.valid, box.i.ready, box.o.valid, box.o.ready, box.o.payload
+            )
+            at += comes * (offered and taken)
+            if valid and ready:
+                out.extend(word.to_bytes(goes, "little"))
+            edges += 1
+            assert edges < 5000
+
+    simulator = Simulator(top)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert bytes(out[: len(packet)]) == packet
+    assert not any(out[len(packet) :])
