@@ -162,7 +162,7 @@ class DmaReader(_Engine):
                     m.d.sync += [giving_up.eq(0), reserved.eq(0), left.eq(0)]
                     m.next = "idle"
         m.d.comb += self.busy.eq(~machine.ongoing("idle"))
-        failed = came & self.rresp[1] & ~giving_up
+        failed = came & self.rresp[1] & ~giving_up & ~self.stop
         with m.If(failed):
             m.d.sync += self.error.eq(1)
         with m.If(self.busy & ~machine.ongoing("drain") & (self.stop | failed)):
@@ -253,7 +253,7 @@ class DmaWriter(_Engine):
                     m.d.sync += [giving_up.eq(0), awaited.eq(0), left.eq(0)]
                     m.next = "idle"
         m.d.comb += self.busy.eq(~machine.ongoing("idle"))
-        failed = machine.ongoing("answer") & self.bvalid & self.bresp[1] & ~giving_up
+        failed = machine.ongoing("answer") & self.bvalid & self.bresp[1] & ~giving_up & ~self.stop
         with m.If(failed):
             m.d.sync += self.error.eq(1)
         with m.If(self.busy & ~machine.ongoing("drain") & (self.stop | failed)):

@@ -31,8 +31,9 @@ def test_a_kit_is_of_the_axi_top_alone(tmp_path):
         main([*words, "--board", "ulx3s-12f"])
     with pytest.raises(InputError, match=r"^--check, --for and --top must be left out with --program$"):
         main([*words, "--program", str(tmp_path)])
-    with pytest.raises(InputError, match=r"^--top must be axi with --for, .*, not 'core'$"):
-        main([*words, "--top", "core"])
+    for top in ("core", "axi-dma"):
+        with pytest.raises(InputError, match=rf"^--top must be axi with --for, .*, not '{top}'$"):
+            main([*words, "--top", top])
     with pytest.raises(InputError, match=r"^--top must be left out with --board, whose top is its own$"):
         main(["verilog", "--top", "axi", "--board", "ulx3s-12f", "--out", str(tmp_path)])
     assert not list(tmp_path.iterdir())
