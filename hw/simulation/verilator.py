@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hw.artifact import sha256_json, write_text
 from hw.errors import InputError
+from hw.process.threads import usable_cpus
 
 __all__ = ["CACHE", "compile_program"]
 
@@ -48,7 +49,7 @@ def compile_program(
         included = {path.name: text for path, text in zip(headers, texts[len(names) :], strict=True)}
         for file, text in (files | included).items():
             write_text(work / file, text)
-        arguments = [*_OPTIONS, "--top", top, *files, "--Mdir", "model", "-o", program.name]
+        arguments = [*_OPTIONS, "-j", str(usable_cpus()), "--top", top, *files, "--Mdir", "model", "-o", program.name]
         done = subprocess.run(
             [command, *arguments], cwd=work, env=environment, capture_output=True, text=True, check=False
         )

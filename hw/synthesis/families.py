@@ -25,6 +25,7 @@ class Flow(NamedTuple):
     luts: str = ""  # names in nextpnr's report of what it used
     flip_flops: str = ""  # empty: not reported, taken from synthesis
     block_rams: str = ""
+    dsps: tuple[str, ...] = ()
     parts: dict[str, str] = {}  # nextpnr's options of parts to measure arrays on, the usual one first
     target_mhz: int = 0  # asked of nextpnr when an array is measured
 
@@ -90,6 +91,7 @@ FAMILIES: dict[str, Family] = {
             luts="TRELLIS_COMB",
             flip_flops="TRELLIS_FF",
             block_rams="DP16KD",
+            dsps=("MULT18X18D",),
             parts={f"LFE5U-{size}F": f"--{size}k {_ECP5_PACKAGE}" for size in (25, 45, 85)},
             target_mhz=250,
         ),

@@ -1,20 +1,17 @@
 """What the whole-token machine takes on an FPGA, block by block, and the clock that place and route reaches."""
 
-import json
-import subprocess
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import NamedTuple
-
-from amaranth.back import rtlil
 
 from hw.gateware.whole.machine import Machine
 from hw.process.threads import usable_cpus
 from hw.program.machine import MachineConfig
 from hw.synthesis.families import FAMILIES, ROUTERS
-from hw.synthesis.resources import FpgaCells, Scanned, program_called, synthesize_in
-from hw.synthesis.yosys import HIDE_FIELDS, KEEP_COPIES, run_yosys
+from hw.synthesis.place_and_route import PlaceAndRoute
+from hw.synthesis.resources import FpgaCells, Scanned, statistics_of, synthesize_in
 
 __all__ = ["BLOCKS", "Block", "machine_blocks", "owner", "route_machine"]
 
@@ -51,14 +48,9 @@ def machine_blocks(machine: MachineConfig, family: str, multipliers: str) -> dic
     ``multipliers``: ``dsp`` lets the family's multiplier blocks be used, ``lut`` does not.
     """
     chosen = FAMILIES[family]
-    options = _options(family, multipliers, flatten=False)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "design.il").write_text(rtlil.convert(Machine(machine), name="top", emit_src=False), "utf-8")
-        synthesis = chosen.synthesis.replace("-flatten", "")
-        passes = ["read_rtlil design.il", *KEEP_COPIES, HIDE_FIELDS, f"{synthesis} {options} -top top"]
-        run_yosys([*passes, "tee -q -o cells stat -json"], folder)
-        modules = json.loads((folder / "cells").read_text(encoding="utf-8"))["modules"]
+    synthesis = f"{chosen.synthesis.replace('-flatten', '')} {_options(family, multipliers, flatten=False)}"
+    with tempfile.TemporaryDirectory() as folder:
+        modules = statistics_of(Machine(machine), synthesis, Path(folder))["modules"]
     sums: dict[str, dict[str, int]] = {block.name: {} for block in BLOCKS}
     for module, found in modules.items():
         cells = sums[owner(module.strip("\\").removeprefix("top").lstrip("."))]
@@ -69,33 +61,31 @@ def machine_blocks(machine: MachineConfig, family: str, multipliers: str) -> dic
 
 
 def route_machine(
-    machine: MachineConfig, family: str, multipliers: str, part: str, seeds: list[int]
+    machine: MachineConfig,
+    family: str,
+    multipliers: str,
+    part: str,
+    seeds: list[int],
+    found: Callable[[dict[str, dict[str, float]]], None] = lambda routed: None,
 ) -> dict[str, dict[str, float]]:
     """Clock and what was used, by placement seed, of the whole machine between two shift registers on a part.
+
+    ``found`` is told those that are there whenever a seed has ended.
 
     Raises:
         InputError: the family's nextpnr is not installed.
         RuntimeError: it does not fit or cannot be routed.
     """
-    flow = FAMILIES[family].flow
-    command = [program_called(flow.route), *flow.parts[part].split(), "--json", "top.json", "--timing-allow-fail"]
-    command += ["--freq", str(flow.target_mhz), "--router", ROUTERS[1]]
+    place, routed = PlaceAndRoute.of(family, part, ROUTERS[1]), dict[str, dict[str, float]]()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         synthesize_in(Scanned(Machine(machine)), family, folder, _options(family, multipliers, flatten=True))
-
-        def routed(seed: int) -> dict[str, float]:
-            report = folder / f"report{seed}.json"
-            done = subprocess.run(
-                [*command, "--seed", str(seed), "--report", report.name], cwd=folder, capture_output=True, text=True,
-                errors="replace", check=False,
-            )  # fmt: skip
-            if done.returncode or not report.is_file():
-                raise RuntimeError(f"nextpnr failed: {done.stderr.strip().splitlines()[-1:]}")
-            return _routed(json.loads(report.read_text(encoding="utf-8")))
-
         with ThreadPoolExecutor(max(1, min(len(seeds), usable_cpus()))) as pool:
-            return dict(zip(map(str, seeds), pool.map(routed, seeds), strict=True))
+            runs = {pool.submit(place.run, folder, seed): seed for seed in seeds}
+            for run in as_completed(runs):
+                routed[str(runs[run])] = run.result()
+                found({str(seed): routed[str(seed)] for seed in seeds if str(seed) in routed})
+    return {str(seed): routed[str(seed)] for seed in seeds}
 
 
 def _options(family: str, multipliers: str, flatten: bool) -> str:
@@ -123,16 +113,4 @@ def _figures(cells: FpgaCells) -> dict[str, float]:
         "flip_flops": cells.flip_flops,
         "block_rams": sum(count * cells.cells.get(name, 0) for name, count in cells.family.block_rams.items()),
         "dsps": cells.dsps,
-    }
-
-
-def _routed(report: dict) -> dict[str, float]:
-    """What nextpnr's report says of clock and cells."""
-    used = {name: entry["used"] for name, entry in report["utilization"].items()}
-    return {
-        "mhz": round(min(clock["achieved"] for clock in report["fmax"].values()), 2),
-        "tables": used["TRELLIS_COMB"],
-        "flip_flops": used["TRELLIS_FF"],
-        "block_rams": used["DP16KD"],
-        "dsps": used.get("MULT18X18D", 0),
     }

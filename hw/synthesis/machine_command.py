@@ -77,7 +77,7 @@ def _machine(options: Namespace) -> None:
         raise InputError(f"--part of {options.family} must be one of {', '.join(parts)}, not {part!r}")
     # Amaranth and Yosys are imported only by the command that elaborates.
     from hw.synthesis.machine_blocks import machine_blocks, route_machine
-    from hw.synthesis.resources import program_called
+    from hw.synthesis.place_and_route import program_called
 
     name = options.name or machine.array.name
     path = options.out / f"{file_name(name)}-{options.family}-{options.multipliers}.json"
@@ -102,8 +102,12 @@ def _machine(options: Namespace) -> None:
             write_artifact(path, _SCHEMA, _VERSION, result, {})  # kept, should the machine not fit on the part
         if seeds:
             result["part"] = part
-            result["routed"] = route_machine(machine, options.family, options.multipliers, part, seeds)
-    write_artifact(path, _SCHEMA, _VERSION, result, {})
+
+            def keep(routed: dict[str, dict[str, float]]) -> None:
+                result["routed"] = routed
+                write_artifact(path, _SCHEMA, _VERSION, result, {})
+
+            route_machine(machine, options.family, options.multipliers, part, seeds, keep)
     _print(options)
 
 

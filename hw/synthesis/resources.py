@@ -1,11 +1,7 @@
 """Tables, flip-flops and clock of an array on FPGA families, measured by Yosys and nextpnr."""
 
 import json
-import os
 import re
-import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,12 +13,12 @@ from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
 from hw.arithmetic.adders import Cells, GatedAdder
 from hw.config import ArrayConfig
-from hw.errors import InputError
 from hw.gateware.array import Array
 from hw.gateware.core import Core
 from hw.gateware.ports import negatives_layout, sums_layout, tile_layout, vector_layout
 from hw.gateware.weights import WeightTiles
 from hw.synthesis.families import FAMILIES, ROUTERS, Family
+from hw.synthesis.place_and_route import PlaceAndRoute
 from hw.synthesis.yosys import HIDE_FIELDS, KEEP_COPIES, run_yosys
 
 __all__ = [
@@ -32,8 +28,8 @@ __all__ = [
     "Scanned",
     "array_of",
     "measure",
-    "program_called",
     "route",
+    "statistics_of",
     "synthesize",
     "synthesize_in",
 ]
@@ -175,21 +171,10 @@ def route(
         InputError: the family's nextpnr is not installed.
         RuntimeError: it does not fit or cannot be routed.
     """
-    flow = FAMILIES[family].flow
-    command = [program_called(flow.route), *flow.parts[part].split(), "--json", "top.json", "--timing-allow-fail"]
-    command += ["--freq", str(flow.target_mhz), "--router", router, "--seed"]
-    clocks = {}
+    place = PlaceAndRoute.of(family, part, router)
     with tempfile.TemporaryDirectory() as folder:
         synthesize_in(Scanned(design), family, Path(folder))
-        for seed in map(str, seeds):
-            done = subprocess.run(
-                [*command, seed], cwd=folder, capture_output=True, text=True, errors="replace", check=False
-            )
-            found = re.findall(r"Max frequency for clock.*?: ([\d.]+) MHz", done.stderr)
-            if done.returncode or not found:
-                raise RuntimeError(f"nextpnr failed: {done.stderr.strip().splitlines()[-1:]}")
-            clocks[seed] = float(found[-1])
-    return clocks
+        return {str(seed): place.run(Path(folder), seed)["mhz"] for seed in seeds}
 
 
 def measure(
@@ -220,19 +205,15 @@ def measure(
 
 def synthesize_in(design: Component, family: str, folder: Path, more: str = "") -> FpgaCells:
     """Run the family's synthesis, with ``more`` options, in ``folder``, leaving ``top.json``."""
-    (folder / "design.il").write_text(rtlil.convert(design, name="top", emit_src=False), encoding="utf-8")
     chosen = FAMILIES[family]
-    synthesis = f"{chosen.synthesis} {chosen.part_options} {more} -top top"
-    passes = ["read_rtlil design.il", *KEEP_COPIES, HIDE_FIELDS, synthesis, "write_json top.json"]
-    run_yosys([*passes, "tee -q -o cells stat -json"], folder)
-    found = json.loads((folder / "cells").read_text(encoding="utf-8"))["design"]["num_cells_by_type"]
+    synthesis = f"{chosen.synthesis} {chosen.part_options} {more}"
+    found = statistics_of(design, synthesis, folder, ["write_json top.json"])["design"]["num_cells_by_type"]
     return FpgaCells(chosen, {name: count for name, count in found.items() if not name.startswith("$")})
 
 
-def program_called(name: str) -> str:
-    """The place-and-route program, of this environment or of the system."""
-    beside = str(Path(sys.executable).parent)
-    for candidate in (f"yowasp-{name}", name):
-        if found := shutil.which(candidate, path=f"{beside}{os.pathsep}{os.environ.get('PATH', '')}"):
-            return found
-    raise InputError(f"place and route needs {name}: pip install yowasp-{name}")
+def statistics_of(design: Component, synthesis: str, folder: Path, then: Sequence[str] = ()) -> dict:
+    """Yosys' ``stat`` of ``design`` behind a synthesis pass and ``then`` others, which leave their files there."""
+    (folder / "design.il").write_text(rtlil.convert(design, name="top", emit_src=False), encoding="utf-8")
+    passes = ["read_rtlil design.il", *KEEP_COPIES, HIDE_FIELDS, f"{synthesis} -top top", *then]
+    run_yosys([*passes, "tee -q -o cells stat -json"], folder)
+    return json.loads((folder / "cells").read_text(encoding="utf-8"))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hw.errors import InputError
 from hw.program.image import load_image
-from sim.token.memory import check_memory
+from sim.token.memory import check_memory, word_pattern
 
 __all__ = ["add_budget"]
 
@@ -39,10 +39,8 @@ def _budget(options: Namespace) -> None:
     context = image.header.context
     if not 0 <= options.position < context:
         raise InputError(f"--position must be 0 to {context - 1}, as K and V have room for, not {options.position}")
-    if not 1 <= options.word_edges <= 64:
-        raise InputError(f"--word-edges must be 1 to 64, not {options.word_edges}")
-    check_memory(options.latency, options.mhz)
-    stalls = bytes([1] + [0] * (options.word_edges - 1))
+    check_memory(options.latency, options.mhz, options.word_edges)
+    stalls = word_pattern(options.word_edges)
     budget = budget_of([TokenCycles(image, options.latency, stalls, options.position).step()])
     if options.json:
         print(json.dumps(budget.as_json(), indent=1))

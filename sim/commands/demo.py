@@ -50,6 +50,10 @@ def add_demo(parser: ArgumentParser) -> None:
         "--latency", type=int, default=8, metavar="N", help="edges from a request to memory's first word (default: 8)"
     )
     whole.add_argument(
+        "--word-edges", type=int, default=1, metavar="N",
+        help="edges per memory word, for a memory that is slower than the port (default: 1)",
+    )  # fmt: skip
+    whole.add_argument(
         "--add", type=Path, nargs="?", const=_RESULTS, metavar="FILE",
         help=f"add the budget to a results file (without FILE: {_RESULTS})",
     )  # fmt: skip

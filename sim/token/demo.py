@@ -12,11 +12,11 @@ from functools import partial
 from hw.artifact import check_file
 from hw.config import load_array
 from hw.errors import InputError
-from hw.program.machine import machine_around
+from hw.program.machine import MachineConfig, machine_around
 from hw.progress import stage_bars
 from sim.token.budget import budget_lines, budget_of
 from sim.token.cycles import InstructionCycles, TokenCycles
-from sim.token.memory import check_memory
+from sim.token.memory import check_memory, word_pattern
 from sim.token.results import BudgetRecord, add_budget_row, read_budget_results
 
 __all__ = ["demo_whole"]
@@ -33,7 +33,7 @@ def demo_whole(options: Namespace) -> None:
     """
     if options.tokens < 1:
         raise InputError(f"tokens must be at least 1, not {options.tokens}")
-    check_memory(options.latency, options.mhz)
+    check_memory(options.latency, options.mhz, options.word_edges)
     if options.add:
         check_file(options.add)
         if options.add.is_file():
@@ -61,50 +61,40 @@ def demo_whole(options: Namespace) -> None:
     with console.status(f"compiling {array.rows} x {array.cols} lanes, {machine.lanes} vector lanes (once, minutes)"):
         path = build_machine(machine)
     wanted = program.stream(prompt, options.tokens)
-    cycles, written, timed = TokenCycles(program.image, options.latency), list[int](), list[list[InstructionCycles]]()
+    stalls = word_pattern(options.word_edges)
+    cycles = TokenCycles(program.image, options.latency, stalls)
+    written, timed = list[int](), list[list[InstructionCycles]]()
     started, shown, compared = time.perf_counter(), 0, 0
-    if not options.json:
-        say(options.prompt)
-    with VerilatedMachine(program.image, path, options.latency) as core:
+    with VerilatedMachine(program.image, path, options.latency, stalls) as core:
         fed = list(prompt)
-        for number in range(len(prompt) + options.tokens - 1):
-            last = number >= len(prompt) - 1
-            step, predicted = core.step(fed[number], last), cycles.step(last)
+        with stage_bars() as report:
+            for number, token in enumerate(prompt[:-1]):
+                predicted = cycles.step(False)
+                _compare(number, core.step(token, False).trace, predicted)
+                compared += len(predicted)
+                report("prompt", number + 1, len(prompt) - 1)
+        if not options.json:
+            say(options.prompt)
+        for number in range(len(prompt) - 1, len(prompt) + options.tokens - 1):
+            step, predicted = core.step(fed[number]), cycles.step()
             _compare(number, step.trace, predicted)
             compared += len(predicted)
-            if last:
-                timed.append(predicted)
-                written.append(step.token)
-                fed.append(step.token)
-                if step.token != (other := next(wanted)):
-                    raise RuntimeError(f"token {number} is {step.token} on the RTL, {other} in the integer model")
-                text = program.decode(written)
-                if not options.json and not text.endswith(_HALF):
-                    say(text[shown:])
-                    shown = len(text)
+            timed.append(predicted)
+            written.append(step.token)
+            fed.append(step.token)
+            if step.token != (other := next(wanted)):
+                raise RuntimeError(f"token {number} is {step.token} on the RTL, {other} in the integer model")
+            if options.add:  # by every token, for a large model takes a minute for one
+                add_budget_row(
+                    options.add, _record(options, program.name, machine, fields, len(prompt), timed, compared)
+                )
+            text = program.decode(written)
+            if not options.json and not text.endswith(_HALF):
+                say(text[shown:])
+                shown = len(text)
         saturated = step.saturated
     seconds = time.perf_counter() - started
     budget = budget_of(timed)
-    if options.add:
-        add_budget_row(
-            options.add,
-            BudgetRecord(
-                model=program.name,
-                method=options.method,
-                options=fields["options"],
-                machine=f"{array.rows} x {array.cols}",
-                lanes=machine.lanes,
-                weight_packing=machine.weight_packing,
-                **form,
-                latency=options.latency,
-                context=options.context,
-                prompt=len(prompt),
-                tokens=options.tokens,
-                instructions=compared,
-                cycles={row.operation: row.cycles for row in budget.rows},
-                busy=budget.busy,
-            ),
-        )
     if options.json:
         document = {"tokens": written, "text": program.decode(written), "saturated": saturated, "seconds": seconds}
         print(json.dumps(document | {"budget": budget.as_json()}, indent=1))
@@ -113,6 +103,36 @@ def demo_whole(options: Namespace) -> None:
     print(
         f"{options.tokens} tokens behind a prompt of {len(prompt)} in {seconds:.1f} s; tokens equal to the integer "
         f"model's, cycles of {compared} instructions equal to the simulator's; saturated: {saturated}"
+    )
+
+
+def _record(
+    options: Namespace,
+    model: str,
+    machine: MachineConfig,
+    fields: dict[str, object],
+    prompt: int,
+    timed: Sequence[Sequence[InstructionCycles]],
+    compared: int,
+) -> BudgetRecord:
+    """What was written so far, behind a prompt of so many tokens."""
+    budget = budget_of(timed)
+    return BudgetRecord(
+        model=model,
+        method=options.method,
+        options=fields["options"],
+        machine=f"{machine.array.rows} x {machine.array.cols}",
+        lanes=machine.lanes,
+        weight_packing=machine.weight_packing,
+        **fields["form"],
+        latency=options.latency,
+        word_edges=options.word_edges,
+        context=options.context,
+        prompt=prompt,
+        tokens=len(timed),
+        instructions=compared,
+        cycles={row.operation: row.cycles for row in budget.rows},
+        busy=budget.busy,
     )
 
 

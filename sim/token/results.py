@@ -42,6 +42,7 @@ class BudgetRecord(Record):
     value_digits: int = 5
     table_digits: int = 4
     latency: int  # of the memory
+    word_edges: int = 1  # of which one gives or takes a memory word
     context: int
     prompt: int  # tokens
     tokens: int  # written behind it
@@ -52,7 +53,7 @@ class BudgetRecord(Record):
     @property
     def key(self) -> tuple[object, ...]:
         """What a later measurement replaces."""
-        machine = self.machine, self.lanes, self.weight_packing, self.latency, self.context
+        machine = self.machine, self.lanes, self.weight_packing, self.latency, self.context, self.word_edges
         digits = self.key_digits, self.value_digits, self.table_digits
         return self.model, self.method, str(self.options), *machine, *digits
 
@@ -102,7 +103,8 @@ def _machine(row: BudgetRecord) -> str:
         for name, field in digits.items()
         if getattr(row, field) != BudgetRecord.model_fields[field].default
     ]
-    return f"{row.machine}, {row.lanes} lanes, latency {row.latency}{packing}{''.join(other)}"
+    words = f", a word in {row.word_edges} edges" if row.word_edges > 1 else ""
+    return f"{row.machine}, {row.lanes} lanes, latency {row.latency}{words}{packing}{''.join(other)}"
 
 
 def read_budget_results(path: Path) -> BudgetResults:

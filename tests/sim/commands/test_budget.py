@@ -60,6 +60,7 @@ def test_what_cannot_be_counted_is_refused(folder, arguments, message):
         (["--tokens", "0"], r"^tokens must be at least 1, not 0$"),
         (["--seed", "3"], r"^--seed must be left out with --whole, which draws nothing, not 3$"),
         (["--latency", "0"], r"^--latency must be 1 to 4096 edges, not 0$"),
+        (["--word-edges", "65"], r"^--word-edges must be 1 to 64, not 65$"),
         (["--options", "digits"], r"^--options must be NAME=VALUE, not 'digits'$"),
         (["--array", "12x12"], r"^array '12x12': rows of a whole-token machine must be a power of two, not 12$"),
     ],
@@ -73,11 +74,12 @@ def test_a_whole_demo_that_cannot_be_is_refused(arguments, message):
 def test_a_whole_llama_writes_on_the_rtl(capsys, tmp_path):
     if not STORIES.is_file():
         pytest.skip("no stories260K.bin beside the checkout")
-    main(["demo", "--whole", str(STORIES), "--tokens", "12", "--json", "--add", str(tmp_path / "rows.json")])
+    rows = tmp_path / "rows.json"
+    main(["demo", "--whole", str(STORIES), "--tokens", "12", "--word-edges", "3", "--json", "--add", str(rows)])
     shown = json.loads(capsys.readouterr().out)
     assert shown["text"].startswith(", there was a little girl")
     assert len(shown["tokens"]) == 12
     assert not shown["saturated"]
-    table = budget_markdown(tmp_path / "rows.json").splitlines()
-    assert table[2].startswith("| stories260K, digits | 16 x 16, 4 lanes, latency 8 | 5 + 12 | ")
+    table = budget_markdown(rows).splitlines()
+    assert table[2].startswith("| stories260K, digits | 16 x 16, 4 lanes, latency 8, a word in 3 edges | 5 + 12 | ")
     assert f"| {shown['budget']['cycles']:,.0f} |" in table[2]

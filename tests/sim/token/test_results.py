@@ -17,6 +17,7 @@ ROW = BudgetRecord(
         ({"key_digits": 4}, "8 x 8, 2 lanes, latency 8, K in 4 digits"),
         ({"value_digits": 3, "table_digits": 2}, "8 x 8, 2 lanes, latency 8, V in 3 digits, table in 2 digits"),
         ({"latency": 9}, "8 x 8, 2 lanes, latency 9"),
+        ({"word_edges": 4}, "8 x 8, 2 lanes, latency 8, a word in 4 edges"),
     ],
 )
 def test_a_row_of_another_machine_stands_beside_the_first(tmp_path, fields, machine):
