@@ -10,7 +10,7 @@ the logits of a few hundred tokens exist at once.
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -67,14 +67,15 @@ def distill(
     progress: CountReport,
     student_tables: Tables | None = None,
     int8: bool = True,
+    body: Sequence[dict[str, object]] = (),
 ) -> float:
     """Train what is the student's in place; the mean loss of the last tenth of the steps.
 
     ``model`` gives the teacher's embedding, head and final norm, the student's too where ``student_tables`` has none of
     its own, and the rotary tables. Latent weights train with scales and norms; where all codes of the student are
-    frozen, in the little memory that the module describes. Float weights of the student stay as they are. ``int8``:
-    whether the student's linears see int8 activations. Loss: KL(teacher || student) of
-    every token; ``plan.range_penalty`` adds to it that many times the mean over blocks of the ranges of
+    frozen, in the little memory that the module describes. Float weights of the student stay as they are, unless they
+    are in ``body``, parameter groups of an optimizer. ``int8``: whether the student's linears see int8 activations.
+    Loss: KL(teacher || student) of every token; ``plan.range_penalty`` adds to it that many times the mean over blocks of the ranges of
     ``quant.procedures.latent.block_function``.
 
     Raises:
@@ -87,7 +88,8 @@ def distill(
     learn = block_function(model, int8, compiled, ranges=plan.range_penalty > 0)
     tables = rotary_tables(model, length)
     own = student_tables or Tables(None, None)
-    optimizer, schedule = trainer(student, [student_norm], plan.rate, steps, own.groups(plan.rate, plan.table_rate))
+    groups = [*own.groups(plan.rate, plan.table_rate), *body]
+    optimizer, schedule = trainer(student, [student_norm], plan.rate, steps, groups)
     mean_divergence = _Divergence(model, student_norm, frozen)
     batch = max(1, plan.tokens_per_step // length)
     rows_per_pass = max(1, _TOKENS_PER_PASS // length) if frozen else batch

@@ -93,7 +93,7 @@ def trainer(
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     """Adam over the latent weights, scales, norms and ``tables``, each with its own rate, and the schedule of all.
 
-    ``tables``: parameter groups of what trains of embedding and head.
+    ``tables``: parameter groups of what trains of embedding and head, and of float weights.
     """
     latents, scales, norms = ([t for block in blocks for t in block.trained()[part]] for part in range(3))
     groups = [

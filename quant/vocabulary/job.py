@@ -15,7 +15,7 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class TableJob(Record):
-    """Embedding and head of a model in digits, while the decoder linears stay float."""
+    """Embedding and head of a model in digits, while the decoder's linears stay float, trained too or as they are."""
 
     model: str = Field(description="shipped name, Hugging Face directory or hub id, .gguf or llama2.c .bin file")
     digits: Annotated[int, Field(ge=1, le=4)] = Field(1, description="balanced-ternary digits of a table's entry")
@@ -25,6 +25,11 @@ class TableJob(Record):
     )
     rate: Annotated[float, Field(gt=0)] = Field(0.004, description="peak learning rate of latent codes, in codes")
     norm_rate: Annotated[float, Field(gt=0)] = Field(0.0001, description="peak learning rate of the norms' gains")
+    body_rate: Annotated[float, Field(ge=0)] = Field(
+        0.0,
+        description="peak learning rate of the decoder's linears, relative to the root mean square of each one's "
+        "weights; they stay float16. 0: they stay as they are",
+    )
     tokens_per_step: Count = Field(8192, description="tokens per step of distillation")
     soften: Annotated[float, Field(ge=0, le=1)] = Field(
         0.0, description="share of the steps over which entries harden from clamped latent values to their codes"
@@ -59,6 +64,11 @@ class TableJob(Record):
         """The part that names texts and windows."""
         shared = ("model", "text", "windows", "length", "calib", "calibration_windows", "seed", "device")
         return QuantJob(**{name: getattr(self, name) for name in shared})
+
+    @property
+    def trains_body(self) -> bool:
+        """Whether the decoder's linears are trained with the tables."""
+        return self.body_rate > 0 and self.steps > 0
 
     @property
     def identity(self) -> dict[str, object]:

@@ -22,6 +22,7 @@ class TableRow(Record):
     steps: int  # 0: rounded alone
     rate: float
     norm_rate: float
+    body_rate: float = 0.0
     tokens_per_step: int
     learned_length: int
     soften: float
@@ -70,7 +71,16 @@ def add_table_row(path: Path, row: TableRow) -> None:
 def tables_markdown(results: TableResults) -> str:
     """The rows as a Markdown table."""
     header = (
-        *("model", "digits", "roles", "steps x tokens", "rate", "bits per entry", "bits per parameter, whole file"),
+        *(
+            "model",
+            "digits",
+            "roles",
+            "steps x tokens",
+            "rate",
+            "body",
+            "bits per entry",
+            "bits per parameter, whole file",
+        ),
         *("ppl A16", "x FP", "ppl A8", "divergence", "sample", "training", "machine"),
     )
     return markdown_table(header, [_cells(row) for row in results.rows])
@@ -84,6 +94,7 @@ def _cells(row: TableRow) -> tuple[str, ...]:
         row.roles,
         f"{row.steps} x {row.tokens_per_step}" if row.steps else "rounded",
         f"{row.rate:g}" if row.steps else "-",
+        f"trained, {row.body_rate:g}" if row.steps and row.body_rate else "as it was",
         f"{row.entry_bits:.3f}",
         f"{row.whole_bits:.2f}",
         f"{after:.2f}",

@@ -6,12 +6,13 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 
-from hw.artifact import one_at_a_time, sha256_json, write_text
+from hw.artifact import atomic_path, one_at_a_time, sha256_json, write_text
 from hw.errors import InputError
 from hw.progress import StageReport
 from quant.job import FILE_CALIBRATION_WINDOWS, Texts, texts_of
-from quant.llama.blocks import LoadedModel, is_tied
+from quant.llama.blocks import LoadedModel, block_linears, blocks, is_tied
 from quant.llama.evaluate import perplexity
 from quant.llama.loading import load_model
 from quant.pipeline import model_folder
@@ -19,9 +20,10 @@ from quant.procedures.calibrate import token_windows
 from quant.procedures.distill import distill
 from quant.procedures.latent import BlockTensors, check_blocks
 from quant.procedures.modelwise import corpus_of, generated_text, norms_of, teacher_blocks
-from quant.procedures.reconstruct import TrainingPlan
+from quant.procedures.reconstruct import TrainingPlan, by_rate
 from quant.procedures.student.tables import Tables, tables_of
 from quant.quantizer import put_beside
+from quant.shapes import LINEAR_KINDS
 from quant.source import located, resolve
 from quant.vocabulary.job import TableJob
 from quant.vocabulary.results import TableRow
@@ -30,7 +32,7 @@ from quant.weights.stored_table import StoredTable
 
 __all__ = ["make_tables", "train_tables"]
 
-_FILE = "tables.safetensors"
+_FILE, _BODY_FILE = "tables.safetensors", "body.safetensors"
 _NORM_SHARE = 0.05  # of a plan's rate, the norms' (quant.procedures.reconstruct)
 _KEPT_BITS = 16  # of a parameter that is not in digits
 
@@ -57,6 +59,8 @@ def make_tables(job: TableJob, progress: StageReport) -> tuple[TableRow, Path]:
             checkpoint = Checkpoint(folder / _FILE)
             tied = is_tied(loaded.model)
             put_beside(loaded, checkpoint)
+            if job.trains_body:
+                _put_body(loaded, folder / _BODY_FILE)
             figures |= _measured(loaded, texts, ("a16", "a8"), progress)
     except torch.OutOfMemoryError as error:
         reason = str(error).strip().splitlines()[0]
@@ -83,7 +87,11 @@ def train_tables(
     tables = tables_of(loaded, job.digits, job.roles, trained=False)
     teacher, last_norm = teacher_blocks(loaded), loaded.model.model.norm.weight.detach().clone()
     student = [
-        block._replace(attention_norm=block.attention_norm.detach().clone(), mlp_norm=block.mlp_norm.detach().clone())
+        block._replace(
+            weights=tuple(one.detach().clone() for one in block.weights) if job.trains_body else block.weights,
+            attention_norm=block.attention_norm.detach().clone(),
+            mlp_norm=block.mlp_norm.detach().clone(),
+        )
         for block in teacher
     ]
     if not job.steps:
@@ -101,8 +109,38 @@ def train_tables(
     )
     corpus = corpus_of(windows, generated, job.learned_length, job.real_share)
     report = partial(progress, "distill")
-    loss = distill(loaded.model, teacher, student, last_norm, corpus, job.steps, plan, report, tables, int8=False)
+    body = _body_groups(student, job.body_rate) if job.trains_body else []
+    loss = distill(
+        *(loaded.model, teacher, student, last_norm, corpus, job.steps, plan, report),
+        student_tables=tables, int8=False, body=body,
+    )  # fmt: skip
     return tables, student, last_norm, loss
+
+
+def _body_groups(student: list[BlockTensors], rate: float) -> list[dict[str, object]]:
+    """Parameter groups of the float linears: ``rate`` times the root mean square of each one's weights."""
+    weights = [weight for block in student for weight in block.weights]
+    return by_rate([(weight, rate * weight.square().mean().sqrt().item()) for weight in weights])
+
+
+def _write_body(path: Path, student: list[BlockTensors]) -> None:
+    """Float linears as float16, by layer and kind."""
+    tensors = {
+        f"{layer}.{kind}": weight.half().cpu()
+        for layer, block in enumerate(student)
+        for kind, weight in zip(LINEAR_KINDS, block.weights, strict=True)
+    }
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary)
+
+
+@torch.no_grad()
+def _put_body(loaded: LoadedModel, path: Path) -> None:
+    """What ``_write_body`` stored, in its place in the model."""
+    stored = load_file(path)
+    for layer, block in enumerate(blocks(loaded.model)):
+        for linear in block_linears(block, layer):
+            linear.module.weight.copy_(stored[f"{layer}.{linear.kind}"])
 
 
 def _train(job: TableJob, loaded: LoadedModel, texts: Texts, folder: Path, progress: StageReport) -> None:
@@ -117,6 +155,8 @@ def _train(job: TableJob, loaded: LoadedModel, texts: Texts, folder: Path, progr
     tables, student, last_norm, divergence = train_tables(job, loaded, windows, folder.parent, progress)
     training = {"divergence": divergence, "seconds": time.monotonic() - start, "device": _device(loaded)}
     write_text(folder / "training.json", json.dumps(training, indent=1) + "\n")
+    if job.trains_body:
+        _write_body(folder / _BODY_FILE, student)
     join_checkpoints(folder / _FILE, [], norms_of(student, last_norm), tables.stored())
 
 

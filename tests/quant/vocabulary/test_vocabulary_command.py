@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from hw.errors import InputError
 from quant import pipeline
@@ -11,6 +12,7 @@ from quant.__main__ import main
 from quant.llama.evaluate import perplexity
 from quant.procedures.calibrate import token_windows
 from quant.quantizer import put_beside
+from quant.shapes import LINEAR_KINDS
 from quant.vocabulary import train
 from quant.vocabulary.results import TABLES_FILE, read_table_results, tables_markdown
 from quant.weights.checkpoint import Checkpoint
@@ -79,9 +81,31 @@ def test_more_steps_come_nearer_to_full_precision(run):
     assert many < 0.7 * few
 
 
+def test_a_trained_body_is_stored_and_comes_nearer_than_one_that_stays(run, tiny, tmp_path):
+    steps = ("--digits", "1", "--steps", "40", "--rate", "0.03", "--json")
+    fixed, trained = (json.loads(run(*steps, *more)) for more in ((), ("--body-rate", "0.01")))
+    assert trained["divergence"] < 0.9 * fixed["divergence"]
+    assert trained["whole_bits"] == fixed["whole_bits"]
+    (file,) = (tmp_path / "models").glob("*/table-*/body.safetensors")
+    stored = load_file(file)
+    assert all(tensor.dtype == torch.float16 for tensor in stored.values())
+    put_beside(tiny, Checkpoint(file.with_name("tables.safetensors")))
+    moved = 0
+    for layer, block in enumerate(tiny.model.model.layers):
+        for name, module in block.named_modules():
+            kind = name.rpartition(".")[2]
+            if kind in LINEAR_KINDS:
+                moved += not torch.equal(module.weight, stored[f"{layer}.{kind}"].float())
+                module.weight.data = stored[f"{layer}.{kind}"].float()
+    assert moved == len(stored) == len(LINEAR_KINDS) * tiny.shape.layers
+    windows = token_windows(tiny.tokenizer.encode(TEXT), 24, 3, "words")
+    assert trained["perplexity"]["a16"] == pytest.approx(perplexity(tiny.model, windows, int8=False), rel=1e-6)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (("--body-rate", "-1"), r"^options: field 'body_rate' should be greater than or equal to 0"),
         (("--digits", "5"), r"^options: field 'digits' should be less than or equal to 4"),
         (("--digits", "0"), r"^options: field 'digits' should be greater than or equal to 1"),
         (("--steps", "-1"), r"^options: field 'steps' should be greater than or equal to 0"),
