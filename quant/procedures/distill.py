@@ -75,8 +75,8 @@ def distill(
     its own, and the rotary tables. Latent weights train with scales and norms; where all codes of the student are
     frozen, in the little memory that the module describes. Float weights of the student stay as they are, unless they
     are in ``body``, parameter groups of an optimizer. ``int8``: whether the student's linears see int8 activations.
-    Loss: KL(teacher || student) of every token; ``plan.range_penalty`` adds to it that many times the mean over blocks of the ranges of
-    ``quant.procedures.latent.block_function``.
+    Loss: KL(teacher || student) of every token; ``plan.range_penalty`` adds to it that many times the mean over blocks
+    of the ranges of ``quant.procedures.latent.block_function``.
 
     Raises:
         InputError: a loss that is not finite, with the step and the remedy.
