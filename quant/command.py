@@ -12,6 +12,7 @@ from hw.document import validate_document
 from hw.fields import add_fields, add_job_file, given_fields, options_origin
 from hw.pages import screen
 from hw.progress import stage_bars
+from quant.cost import read_cost
 from quant.job import QuantJob
 from quant.manifest import Manifest, collapse_warning
 from quant.pipeline import quantize
@@ -89,6 +90,8 @@ def _print_manifest(manifest: Manifest, folder: Path, seconds: float) -> None:
         console.print(f"{' and '.join(table.roles):<14} in {digits}", highlight=False)
     groups = " and ".join("whole rows" if size is None else str(size) for size in manifest.group_sizes)
     console.print(f"{bits}, scale groups of {groups}, {seconds:.0f} s", highlight=False)
+    if cost := read_cost(folder):
+        console.print(f"made in        {cost.described}", highlight=False)
     console.print(f"wrote {folder}/: ternary.safetensors, manifest.json, recording.*", style="green", highlight=False)
 
 

@@ -2,8 +2,9 @@
 
 import hashlib
 import logging
+import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch
 from hw.artifact import read_artifact, sha256_file, sha256_json, write_artifact
 from hw.errors import InputError
 from hw.progress import StageReport
+from quant.cost import RunCost, finished_blocks, host_peak_bytes, write_cost
 from quant.job import FILE_CALIBRATION_WINDOWS, QuantJob, Texts
 from quant.kv.agreement import HeadAgreement
 from quant.kv.formats import KvFormat
@@ -24,6 +26,7 @@ from quant.llama.rotation import untie
 from quant.manifest import Manifest, TableEntry, is_of_manifest, read_manifest, write_manifest
 from quant.procedures.calibrate import token_windows
 from quant.procedures.carry import carry
+from quant.procedures.stopwatch import measured
 from quant.procedures.work import Work
 from quant.recording import write_recording
 from quant.registry import load_method, options_for
@@ -37,6 +40,7 @@ __all__ = ["apply_checkpoint", "put_beside", "run_job"]
 
 _PASSAGES = 500  # whose last word is to be predicted
 _NOT_CALIBRATED = "nothing: trits and scales are the file's"
+_TRAINING = ("reconstruct", "distill step")  # stages that the minutes of a budget are for
 _REFERENCE_SCHEMA, _REFERENCE_VERSION = "tritforge.reference", 1
 
 _log = logging.getLogger(__name__)
@@ -76,6 +80,7 @@ def _run_job(
     progress: StageReport,
     budget: dict[str, float],
 ) -> None:
+    start = time.perf_counter()
     options = options_for(job.method, job.options)
     calibrated = options.procedure != "stored"
     torch.manual_seed(job.seed)
@@ -91,12 +96,23 @@ def _run_job(
     passages = [] if texts.prose is None else last_words(loaded.tokenizer, texts.prose.text, _PASSAGES)
     guessed = {"fp_a8": _guess(loaded, passages, "last words before", progress)} if passages else {}
     # Quantized, unless an earlier call did; then the same figures again.
-    path = folder / "ternary.safetensors"
+    path, cost = folder / "ternary.safetensors", None
     if not _is_whole(path):
+        found, begun = finished_blocks(folder / "parts"), time.perf_counter()
         windows = _calibration_windows(loaded, texts) if calibrated else torch.empty((0, 0), dtype=torch.int64)
         method = load_method(job.method)
         work = Work(loaded, method, options, windows, folder / "parts", model_folder, job.seed, progress)
-        join_checkpoints(path, *carry(work))
+        with measured() if budget else nullcontext() as laps:
+            join_checkpoints(path, *carry(work))
+        cost = RunCost(
+            seconds=0,
+            quantize_seconds=time.perf_counter() - begun,
+            trained_seconds=None if laps is None else sum(lap.seconds for lap in laps if lap.stage in _TRAINING),
+            finished_blocks=found,
+            host_bytes=0,
+            device_bytes=0,
+            device=job.device,
+        )
     checkpoint = Checkpoint(path)
     apply_checkpoint(loaded, checkpoint)
     for name, windows in evaluated.items():
@@ -143,6 +159,15 @@ def _run_job(
         budget=budget,
     )
     write_manifest(folder / "manifest.json", manifest)
+    if cost is not None:
+        peaks = {"host_bytes": host_peak_bytes(), "device_bytes": _device_peak_bytes(loaded)}
+        write_cost(folder, cost.model_copy(update={"seconds": time.perf_counter() - start, **peaks}))
+
+
+def _device_peak_bytes(loaded: LoadedModel) -> int:
+    """What torch has held at most on a GPU that the model works on."""
+    device = loaded.model.model.embed_tokens.weight.device
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
 
 
 def _stored_shape(shape: ModelShape, checkpoint: Checkpoint) -> ModelShape:

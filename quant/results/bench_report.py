@@ -10,6 +10,7 @@ from pathlib import Path
 from hw.artifact import write_text
 from hw.document import Record, load_json
 from hw.pages import markdown_table
+from quant.results.whole_report import WholeReport, whole_markdown
 from quant.shapes import load_shape
 
 __all__ = ["BENCH_FILE", "BenchReport", "StageCost", "add_reports", "bench_markdown", "read_report", "read_reports"]
@@ -82,40 +83,56 @@ class BenchReport(Record):
 
 class _Reports(Record):
     reports: list[BenchReport]
+    whole: list[WholeReport] = []
 
 
-def read_report(path: Path) -> BenchReport:
+def read_report(path: Path) -> BenchReport | WholeReport:
     """One report as ``python -m quant bench --json`` prints it.
 
     Raises:
         InputError: missing or damaged file.
     """
-    return load_json(path, BenchReport)
+    whole = Path(path).is_file() and '"weights_seconds"' in Path(path).read_text(encoding="utf-8", errors="replace")
+    return load_json(path, WholeReport if whole else BenchReport)
 
 
-def read_reports(path: Path) -> list[BenchReport]:
+def read_reports(path: Path) -> list[BenchReport | WholeReport]:
     """The committed reports.
 
     Raises:
         InputError: missing or damaged file.
     """
-    return load_json(path, _Reports).reports
+    found = load_json(path, _Reports)
+    return [*found.whole, *found.reports]
 
 
-def add_reports(path: Path, new: Sequence[BenchReport]) -> None:
-    """Append reports, each in the place of an earlier one of the same model, method and options."""
+def add_reports(path: Path, new: Sequence[BenchReport | WholeReport]) -> None:
+    """Append reports, each in the place of an earlier one of the same kind, model, method, options and blocks."""
 
-    def identity(one: BenchReport) -> tuple:
-        return one.model, one.method, one.options, one.windows, one.length
+    def identity(one: BenchReport | WholeReport) -> tuple:
+        blocks = one.blocks if isinstance(one, WholeReport) else None
+        return one.model, one.method, one.options, one.windows, one.length, blocks
 
     kept = read_reports(path) if Path(path).is_file() else []
     replaced = [identity(one) for one in new]
     reports = [one for one in kept if identity(one) not in replaced] + list(new)
-    write_text(path, json.dumps(_Reports(reports=reports).model_dump(), indent=1) + "\n")
+    whole, parts = _by_kind(reports)
+    write_text(path, json.dumps(_Reports(reports=parts, whole=whole).model_dump(), indent=1) + "\n")
 
 
-def bench_markdown(reports: Sequence[BenchReport]) -> str:
-    """A table of whole jobs, and one of their stages."""
+def bench_markdown(reports: Sequence[BenchReport | WholeReport]) -> str:
+    """Whole jobs from files, what ran in part, and the stages of that: a table each, where there is any."""
+    whole, parts = _by_kind(reports)
+    return "\n\n".join(([whole_markdown(whole)] if whole else []) + ([_in_part(parts)] if parts else []))
+
+
+def _by_kind(reports: Sequence[BenchReport | WholeReport]) -> tuple[list[WholeReport], list[BenchReport]]:
+    whole = [one for one in reports if isinstance(one, WholeReport)]
+    return whole, [one for one in reports if isinstance(one, BenchReport)]
+
+
+def _in_part(reports: Sequence[BenchReport]) -> str:
+    """A table of jobs, and one of their stages."""
     header = (
         *("model", "method", "options", "calibration", "blocks run", "time of what ran", "time of the whole job"),
         *("GPU peak", "host peak", "machine"),

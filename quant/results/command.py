@@ -6,12 +6,14 @@ from pathlib import Path
 
 from hw.document import validate_document
 from hw.fields import add_fields, given_fields
-from hw.progress import stage_bars
+from hw.progress import StageReport, stage_bars
+from quant.cost import read_cost
 from quant.job import QuantJob
 from quant.manifest import read_manifest
 from quant.results.bench_job import BenchJob
-from quant.results.bench_report import BENCH_FILE, add_reports, bench_markdown, read_report, read_reports
+from quant.results.bench_report import BENCH_FILE, BenchReport, add_reports, bench_markdown, read_report, read_reports
 from quant.results.table import RESULTS_FILE, add_row, read_results, results_markdown, row_of
+from quant.results.whole_report import WholeReport
 
 __all__ = ["add_bench", "add_results"]
 
@@ -21,7 +23,12 @@ def add_results(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--add", type=Path, metavar="FOLDER", help="add a finished run to the table: its folder, with manifest.json"
     )
-    parser.add_argument("--seconds", type=float, metavar="X", help="wall time of the command that made it")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        metavar="X",
+        help="wall time of the command that made it, by default what the run says of itself",
+    )
     parser.add_argument("--machine", default="", metavar="WORDS", help="what it ran on, in words")
     kept = ("options", "seed")
     add_fields(
@@ -45,7 +52,9 @@ def _results(options: Namespace) -> None:
     (given,) = given_fields(options, QuantJob)
     if options.add is not None:
         manifest = read_manifest(options.add / "manifest.json")
-        row = row_of(manifest, given.get("options", {}), int(given.get("seed", 0)), options.seconds, options.machine)
+        cost = read_cost(options.add)
+        seconds = cost.seconds if options.seconds is None and cost and not cost.finished_blocks else options.seconds
+        row = row_of(manifest, given.get("options", {}), int(given.get("seed", 0)), seconds, options.machine)
         add_row(RESULTS_FILE, row)
     results = read_results(RESULTS_FILE)
     print(results.model_dump_json(indent=1) if options.json else results_markdown(results))
@@ -56,13 +65,22 @@ def _bench(options: Namespace) -> None:
         add_reports(BENCH_FILE, [read_report(path) for path in options.add])
         reports = read_reports(BENCH_FILE)
     else:
-        from quant.results.bench import run_bench  # imports torch
-
         (fields,) = given_fields(options, BenchJob)
+        job = validate_document(fields, BenchJob, "options")
         with stage_bars() as progress:
-            reports = [run_bench(validate_document(fields, BenchJob, "options"), progress)]
+            reports = [_run(job, progress)]
     if options.json:
         dumped = [report.model_dump() for report in reports]
         print(json.dumps(dumped if options.add else dumped[0], indent=1))
     else:
         print(bench_markdown(reports))
+
+
+def _run(job: BenchJob, progress: StageReport) -> BenchReport | WholeReport:
+    if job.files is None:
+        from quant.results.bench import run_bench  # imports torch
+
+        return run_bench(job, progress)
+    from quant.results.whole_run import run_whole  # imports torch
+
+    return run_whole(job, progress)
