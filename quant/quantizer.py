@@ -13,7 +13,7 @@ import torch
 from hw.artifact import read_artifact, sha256_file, sha256_json, write_artifact
 from hw.errors import InputError
 from hw.progress import StageReport
-from quant.cost import RunCost, finished_blocks, host_peak_bytes, write_cost
+from quant.budget.cost import RunCost, finished_blocks, host_peak_bytes, write_cost
 from quant.job import FILE_CALIBRATION_WINDOWS, QuantJob, Texts
 from quant.kv.agreement import HeadAgreement
 from quant.kv.formats import KvFormat

@@ -7,7 +7,7 @@ from pathlib import Path
 from hw.document import validate_document
 from hw.fields import add_fields, given_fields
 from hw.progress import StageReport, stage_bars
-from quant.cost import read_cost
+from quant.budget.cost import read_cost
 from quant.job import QuantJob
 from quant.manifest import read_manifest
 from quant.results.bench_job import BenchJob

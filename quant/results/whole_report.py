@@ -11,7 +11,7 @@ __all__ = ["WholeReport", "whole_markdown"]
 class WholeReport(Record):
     """One whole job: ``seconds`` of each of its processes, all but the last of them killed.
 
-    ``quantize_seconds``, ``finished_blocks`` and peaks are the last process's (``quant.cost``); ``equal``: whether a
+    ``quantize_seconds``, ``finished_blocks`` and peaks are the last process's (``quant.budget.cost``); ``equal``: whether a
     job that was not killed ended with the same bits, None where there was none.
     """
 

@@ -17,7 +17,7 @@ import torch
 from hw.artifact import sha256_file
 from hw.errors import InputError
 from hw.progress import StageReport
-from quant.cost import finished_blocks, read_cost
+from quant.budget.cost import finished_blocks, read_cost
 from quant.llama.loading import usable_device
 from quant.pipeline import MODELS_FOLDER
 from quant.registry import options_for
