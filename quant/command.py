@@ -12,10 +12,10 @@ from hw.document import validate_document
 from hw.fields import add_fields, add_job_file, given_fields, options_origin
 from hw.pages import screen
 from hw.progress import stage_bars
-from quant.budget.cost import read_cost
 from quant.job import QuantJob
 from quant.manifest import Manifest, collapse_warning
 from quant.pipeline import quantize
+from quant.procedures.cost import read_cost
 from quant.results.published import published_for
 from quant.source import extras_needed
 

@@ -13,7 +13,6 @@ import torch
 from hw.artifact import read_artifact, sha256_file, sha256_json, write_artifact
 from hw.errors import InputError
 from hw.progress import StageReport
-from quant.budget.cost import RunCost, finished_blocks, host_peak_bytes, write_cost
 from quant.job import FILE_CALIBRATION_WINDOWS, QuantJob, Texts
 from quant.kv.agreement import HeadAgreement
 from quant.kv.formats import KvFormat
@@ -26,6 +25,7 @@ from quant.llama.rotation import untie
 from quant.manifest import Manifest, TableEntry, is_of_manifest, read_manifest, write_manifest
 from quant.procedures.calibrate import token_windows
 from quant.procedures.carry import carry
+from quant.procedures.cost import RunCost, finished_blocks, host_peak_bytes, write_cost
 from quant.procedures.stopwatch import measured
 from quant.procedures.work import Work
 from quant.recording import write_recording

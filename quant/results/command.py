@@ -7,9 +7,9 @@ from pathlib import Path
 from hw.document import validate_document
 from hw.fields import add_fields, given_fields
 from hw.progress import StageReport, stage_bars
-from quant.budget.cost import read_cost
 from quant.job import QuantJob
 from quant.manifest import read_manifest
+from quant.procedures.cost import read_cost
 from quant.results.bench_job import BenchJob
 from quant.results.bench_report import BENCH_FILE, BenchReport, add_reports, bench_markdown, read_report, read_reports
 from quant.results.table import RESULTS_FILE, add_row, read_results, results_markdown, row_of

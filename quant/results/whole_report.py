@@ -11,8 +11,8 @@ __all__ = ["WholeReport", "whole_markdown"]
 class WholeReport(Record):
     """One whole job: ``seconds`` of each of its processes, all but the last of them killed.
 
-    ``quantize_seconds``, ``finished_blocks`` and peaks are the last process's (``quant.budget.cost``); ``equal``: whether a
-    job that was not killed ended with the same bits, None where there was none.
+    ``quantize_seconds``, ``finished_blocks`` and peaks are of the last process (``quant.procedures.cost``); ``equal``:
+    whether a job that was not killed ended with the same bits, None where there was none.
     """
 
     model: str

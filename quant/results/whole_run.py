@@ -17,9 +17,8 @@ import torch
 from hw.artifact import sha256_file
 from hw.errors import InputError
 from hw.progress import StageReport
-from quant.budget.cost import finished_blocks, read_cost
 from quant.llama.loading import usable_device
-from quant.pipeline import MODELS_FOLDER
+from quant.procedures.cost import finished_blocks, read_cost
 from quant.registry import options_for
 from quant.results.bench_job import BenchJob
 from quant.results.random_files import write_random_model, write_random_text
@@ -107,7 +106,7 @@ def _run(job: BenchJob, folder: Path, kill_after: int | None = None) -> float:
 
 def _result(folder: Path) -> Path:
     """Where the finished run is."""
-    return next((folder / MODELS_FOLDER).glob("*/*/manifest.json")).parent
+    return next(folder.rglob("manifest.json")).parent
 
 
 def _hashes(result: Path) -> list[str]:

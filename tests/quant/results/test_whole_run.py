@@ -1,4 +1,4 @@
-"""Claims: a whole job from random weights in files is killed, goes on, and ends with equal bits; what it took is shown."""
+"""Claims: a whole job from random files is killed, goes on, and ends with equal bits; what it took is said."""
 
 import json
 import os
@@ -11,8 +11,8 @@ import torch
 
 from hw.document import validate_document
 from hw.errors import InputError
-from quant.budget.cost import RunCost, finished_blocks, read_cost, write_cost
 from quant.llama.loading import load_model, load_tokenizer, random_llama
+from quant.procedures.cost import RunCost, finished_blocks, read_cost, write_cost
 from quant.results.bench_job import BenchJob
 from quant.results.bench_report import add_reports, bench_markdown, read_report, read_reports
 from quant.results.random_files import write_random_model, write_random_text
