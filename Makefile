@@ -20,7 +20,7 @@ words = $(foreach name,$(options),$(if $(value $(name)),$(call quoted,$(name)=$(
 plain = $(if $(options),$(error $(firstword $(options)) is no option of make $@, which takes $(or $(1),none)))
 
 .DEFAULT_GOAL := help
-.PHONY: help sim quant verilog bitstream gates whatif compare explore notebook claims demo list table run integer kv evaluate vocabulary rewrite export check-export task swap results budget workload replay mappings dram \
+.PHONY: help sim quant verilog bitstream gates whatif compare explore notebook claims demo list table run integer kv evaluate vocabulary rewrite export check-export task swap results budget microgpt workload replay mappings dram \
   references bench bench-study bench-quant host simulate boards memory machine resources vector disassemble wave diagram array-options completion docs docs-site \
   test test-fast test-slow test-rtl test-nojit test-bounds fuzz mutate lint sbom clean
 
@@ -101,6 +101,9 @@ task: $(VENV)/.quant ## rows of the finished run CHECKPOINT tuned to the text CA
 	@$(TRITFORGE) $@ $(words)
 
 swap: $(VENV)/.quant ## the run CHECKPOINT with the task vector TASK on the same trits: to folder OUT
+	@$(TRITFORGE) $@ $(words)
+
+microgpt: $(VENV)/.quant $(VENV)/.hw ## a tiny model of names trained in ternary, writing on the compiled RTL
 	@$(TRITFORGE) $@ $(words)
 
 budget: $(VENV)/.core ## cycles of a token on the whole-token machine, operation by operation

@@ -17,7 +17,7 @@ COMMANDS = {
     **{name: ENERGY[name] for name in ("sim", "whatif", "compare", "explore", "notebook", "claims")},
     "quant": QUANT["quantize"],
     **{name: HW[name] for name in ("verilog", "bitstream", "gates")},
-    "demo": SIM["demo"],
+    **{name: SIM[name] for name in ("demo", "microgpt")},
     **{name: ENERGY[name] for name in ("list", "table")},
     "run": SIM["run"],
     **{name: QUANT[name] for name in ("evaluate", "integer", "program", "kv", "vocabulary", "rewrite")},

@@ -32,6 +32,11 @@ COMMANDS = {
         "sim.commands.demo:add_demo",
         "--whole stories260K.bin",
     ),
+    "microgpt": Command(
+        "train a tiny model of names in ternary, let it write on the compiled RTL, and count its cycles per token",
+        "sim.commands.microgpt:add_microgpt",
+        "--letters abc",
+    ),
     "mappings": Command(
         "compare the cycles of a model's linears under every mapping of the same lanes",
         "sim.commands.tables:add_mappings",

@@ -38,6 +38,7 @@ from hw.pages import fill_blocks, markdown_table
 from hw.tables import TABLES as HW_TABLES
 from quant.shapes import load_shape
 from quant.tables import TABLES
+from sim.microgpt.results import MICROGPT_TABLES
 from sim.token.results import MACHINE_TABLES
 
 __all__ = [
@@ -62,6 +63,7 @@ PAGES = (  # those rendered here
     Path("docs") / "exports.md",
     Path("docs") / "whole_token.md",
     Path("docs") / "token_machine.md",
+    Path("docs") / "microgpt.md",
     Path("docs") / "memory_controller.md",
     Path("docs") / "studies.md",
     Path("docs") / "explorer.md",
@@ -304,6 +306,7 @@ _TABLES: dict[str, Callable[[], str]] = {
     "holds": partial(holds_table, _HOLDS),
     **{f"rooms-{package}": partial(rooms, package) for package in ("hw", "quant", "sim", "energy")},
     **MACHINE_TABLES,
+    **MICROGPT_TABLES,
     **CLAIMS_TABLES,
     **STUDY_TABLES,
     **ENERGY_TABLES,

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import re
+import shutil
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,12 +19,13 @@ from hw.boards.top import TOP_NAME
 from hw.boards.whole.design import WholeDesign
 from hw.config import ArrayConfig
 from hw.errors import InputError
+from hw.process.threads import usable_cpus
 from hw.program.image import config_tag
 from hw.synthesis.carry_chains import shorten_chains
 from hw.synthesis.families import FAMILIES
 from hw.synthesis.yosys import HIDE_FIELDS, KEEP_COPIES, run_yosys
 
-__all__ = ["build", "estimate"]
+__all__ = ["build", "estimate", "route_seeds"]
 
 _STAGES = ("Packing", "placer", "Routing", "Running router")  # words of nextpnr that open a stage
 
@@ -97,6 +100,35 @@ def build(board: Board, config: ArrayConfig | WholeDesign, folder: Path, seeds: 
         seed=seed,
         tools=[f"pyosys {version('pyosys')}", used],
     )
+
+
+def route_seeds(
+    board: Board, design: WholeDesign, folder: Path, seeds: Sequence[int], say: Say, done: Callable[[int, dict], None]
+) -> None:
+    """Place and route with every seed, side by side, whatever clock is reached; no bitstream.
+
+    ``done``: is given each seed as it ends, with cells by nextpnr's names and ``mhz``, the slowest clock.
+
+    Raises:
+        InputError: a tool is missing, or the part is too small.
+    """
+    flow_of(board)
+    write_board(board, design, folder)
+    _synthesize(board, design, folder, say)
+
+    def routed(seed: int) -> tuple[int, dict]:
+        own = folder / f"seed{seed}"
+        own.mkdir(exist_ok=True)
+        for name in (path.name for path in folder.iterdir() if path.is_file()):
+            shutil.copy(folder / name, own)
+        _route(board, design, own, seed, say)
+        report = json.loads((own / "report.json").read_text(encoding="utf-8"))
+        cells = {name: entry["used"] for name, entry in report["utilization"].items()}
+        return seed, {**cells, "mhz": round(min(clock["achieved"] for clock in report["fmax"].values()), 2)}
+
+    with ThreadPoolExecutor(max(1, min(len(seeds), usable_cpus()))) as pool:
+        for future in as_completed([pool.submit(routed, seed) for seed in seeds]):
+            done(*future.result())
 
 
 def _synthesize(board: Board, config: ArrayConfig | WholeDesign, folder: Path, say: Say) -> tuple[dict[str, int], str]:

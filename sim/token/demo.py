@@ -19,7 +19,7 @@ from sim.token.cycles import InstructionCycles, TokenCycles
 from sim.token.memory import check_memory, word_pattern
 from sim.token.results import BudgetRecord, add_budget_row, read_budget_results
 
-__all__ = ["demo_whole"]
+__all__ = ["compare_cycles", "demo_whole"]
 
 _HALF = "\ufffd"  # what the bytes of an unfinished character decode to
 
@@ -70,14 +70,14 @@ def demo_whole(options: Namespace) -> None:
         with stage_bars() as report:
             for number, token in enumerate(prompt[:-1]):
                 predicted = cycles.step(False)
-                _compare(number, core.step(token, False).trace, predicted)
+                compare_cycles(number, core.step(token, False).trace, predicted)
                 compared += len(predicted)
                 report("prompt", number + 1, len(prompt) - 1)
         if not options.json:
             say(options.prompt)
         for number in range(len(prompt) - 1, len(prompt) + options.tokens - 1):
             step, predicted = core.step(fed[number]), cycles.step()
-            _compare(number, step.trace, predicted)
+            compare_cycles(number, step.trace, predicted)
             compared += len(predicted)
             timed.append(predicted)
             written.append(step.token)
@@ -150,7 +150,7 @@ def _pairs(given: Sequence[str]) -> dict[str, object]:
     return found
 
 
-def _compare(number: int, trace: list[tuple[str, int]], predicted: list[InstructionCycles]) -> None:
+def compare_cycles(number: int, trace: list[tuple[str, int]], predicted: list[InstructionCycles]) -> None:
     """Refuse a difference with its instruction."""
     mine = [(one.operation, one.cycles) for one in predicted]
     for place, (rtl, simulated) in enumerate(zip(trace, mine, strict=False)):

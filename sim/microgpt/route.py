@@ -1,0 +1,58 @@
+"""The machine with its memory in block RAM placed and routed for a board, row by row into the results."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from hw.boards.catalog import load_board
+from hw.boards.tools import flow_of
+from hw.program.image import Image
+from hw.progress import StageReport
+from hw.synthesis.families import FAMILIES
+from sim.microgpt.results import RoutedRow, add_routed_row
+
+__all__ = ["route"]
+
+
+def route(
+    name: str, image: Image, average: float, clock_hz: float, seeds: Sequence[int], folder: Path, add: Path | None,
+    report: StageReport,
+) -> RoutedRow:  # fmt: skip
+    """Every seed on the board called ``name``, whose clock is set to ``clock_hz``; each is written as it ends.
+
+    ``average``: cycles per token of this program.
+
+    Raises:
+        InputError: an unknown board, one without an open flow or without room, or a clock that its PLL cannot make.
+    """
+    from hw.boards.bitstream import route_seeds  # loads Amaranth
+    from hw.boards.whole.choice import whole_design
+    from hw.verilog import machine_verilog
+
+    board = load_board(name)._replace(clock_hz=clock_hz)
+    flow, machine = flow_of(board), image.machine
+    design = whole_design(board, machine, image, "block")
+    verilog = hashlib.sha256(machine_verilog(machine).encode()).hexdigest()
+    found: list[RoutedRow] = []
+
+    def done(seed: int, used: dict) -> None:
+        row = RoutedRow(
+            board=board.name,
+            array=f"{machine.array.rows} x {machine.array.cols}",
+            lanes=machine.lanes,
+            memory_bytes=design.memory_bytes,
+            average=average,
+            tables=used[flow.luts],
+            flip_flops=used[flow.flip_flops],
+            block_rams=used[flow.block_rams],
+            dsps=sum(used.get(name, 0) for name in FAMILIES[board.family].dsps),
+            mhz=(found[-1].mhz if found else {}) | {str(seed): used["mhz"]},
+            verilog_sha256=verilog,
+        )
+        found.append(row)
+        if add:
+            add_routed_row(add, row)
+        report("seeds", len(found), len(seeds))
+
+    route_seeds(board, design, folder, seeds, lambda text: None, done)
+    return found[-1]

@@ -1,0 +1,186 @@
+"""``tritforge microgpt`` as a person types it, names of the integer model, and cycles that the page prints."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hw.errors import InputError
+from hw.program.interpreter import Interpreter
+from quant.microgpt.names import END, encoded
+from quant.microgpt.training import Training
+from sim.__main__ import main
+from sim.microgpt.choice import MachineChoice
+from sim.microgpt.program import LATENCY, microgpt_program
+from sim.microgpt.results import (
+    MICROGPT_RESULTS,
+    LogRow,
+    RoutedRow,
+    SweepRow,
+    add_log_row,
+    add_routed_row,
+    log_markdown,
+    read_results,
+    rivals_markdown,
+    routed_markdown,
+    write_sweep,
+)
+from sim.microgpt.write import integer_name, simulated_names, verilated_names
+
+NAMES = "anna\nannie\nbea\nbella\ncara\ncarla\ndora\ndoris\nella\nelsa\nemma\nerna\n"
+WORDS = ["--steps", "30", "--batch", "8"]
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Names, and a model that was trained on them by the command."""
+    folder = tmp_path_factory.mktemp("microgpt")
+    (folder / "names.txt").write_text(NAMES, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def call(folder):
+    """Run the command on them."""
+
+    def call(*words):
+        training = [] if "--steps" in words else WORDS
+        main(["microgpt", "--names", str(folder / "names.txt"), "--out", str(folder / "out"), *training, *words])
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def program(folder, call):
+    call("--no-rtl", "--letters", "a")
+    (model,) = (folder / "out").glob("model-*")
+    return microgpt_program(model, MachineChoice(), lambda *_: None)
+
+
+def test_the_command_writes_a_name_for_every_letter_and_tells_its_cycles(call, program, capsys):
+    call("--no-rtl", "--letters", "ab", "--json")
+    shown = json.loads(capsys.readouterr().out)
+    assert [name[0] for name in shown["names"]] == ["a", "b"]
+    row = LogRow.model_validate(shown["row"])
+    assert row.names == 2
+    assert row.tokens == sum(1 + len(integer_name(program, letter)) for letter in "ab")
+    assert shown["tokens_per_second"] == pytest.approx(80e6 / row.average)
+    assert shown["budget"]["cycles"] == pytest.approx(row.average)
+    assert row.first <= row.average <= row.longest
+    call("--no-rtl", "--letters", "b", "--mhz", "50")
+    out = capsys.readouterr().out
+    assert shown["names"][1] in out.splitlines()[0]
+    assert "tokens/s at 50 MHz on average; gateGPT states 60,560 on average, 69,204 for a first token" in out
+
+
+def test_the_program_run_from_its_bits_writes_the_integer_models_names(program):
+    for letter in "acz":
+        machine, expected = Interpreter(program.image), integer_name(program, letter)
+        assert machine.write(encoded(f".{letter}"), len(expected)) == expected
+        assert END not in expected[:-1]
+        assert expected[-1] == END or len(expected) == 14  # the context's 16 tokens less the prompt's two
+
+
+def test_a_name_costs_what_its_tokens_do_and_the_next_one_begins_at_position_0(program):
+    one, two = simulated_names(program, "ab", LATENCY)
+    again = next(simulated_names(program, "b", LATENCY))
+    assert [len(token) for token in one.tokens[1:]] == [33] * (len(one.tokens) - 1)  # operations of the budget
+    # constants are loaded once, in front of the first token
+    assert len(one.tokens[0]) > len(two.tokens[0])
+    assert [[i.cycles for i in token] for token in two.tokens[1:]] == [
+        [i.cycles for i in token] for token in again.tokens[1:]
+    ]
+
+
+@pytest.mark.slow
+def test_the_verilated_machine_writes_the_same_letters_in_the_same_cycles(program, tmp_path):
+    from hw.simulation.verilated_machine import VerilatedMachine, build_machine
+    from quant.token.program import ModelProgram
+    from tests.sim.token.coverage import covered_machine
+
+    machine = covered_machine()  # which the random programs compile too
+    fields = program.run.job.model_dump(include={"model", "method", "options", "form", "calib"})
+    other = ModelProgram.of(fields, 16, machine, lambda *_: None)
+    try:
+        path = build_machine(machine)
+    except InputError as error:
+        pytest.skip(str(error))
+    said = []
+    with VerilatedMachine(other.image, path, LATENCY) as core:
+        names = list(verilated_names(other, core, "ad", LATENCY, said.append))
+    simulated = list(simulated_names(other, "ad", LATENCY))
+    assert [name.text for name in names] == [name.text for name in simulated]
+    assert [name.tokens for name in names] == [name.tokens for name in simulated]
+    assert "".join(said).replace(".", "").split() == [name.text for name in names]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--letters", ""], r"^--letters must be first letters out of a to z, not ''$"),
+        (["--letters", "aB"], r"^--letters must be first letters out of a to z, not 'aB'$"),
+        (["--mhz", "0"], r"^--mhz must be above 0 and finite, not 0$"),
+        (["--row", "x"], r"^--row must come with --add, which writes it$"),
+        (["--add", "x.json"], r"^--add must come with --row TEXT, what was changed, with --sweep or with --route$"),
+        (["--row", "x", "--add", "x.json", "--no-rtl"], r"^--row must be left out with --no-rtl: a row is measured on"),
+        (["--sweep", "--route", "ulx3s-85f"], r"^--sweep must be left out with --route$"),
+        (["--route", "ulx3s-85f", "--seeds", ""], r"^--seeds must be at least one number, not ''$"),
+        (["--steps", "0"], r"^options: field 'steps' should be greater than or equal to 1, not 0$"),
+        (["--lanes", "16", "--no-rtl"], r"weight_bus_bits must be 64 or more and at most 32 per row and per column"),
+        (["--key-digits", "6"], r"^options: field 'key_digits' should be less than or equal to 5, not 6$"),
+    ],
+)
+def test_what_cannot_be_is_refused(call, words, message):
+    with pytest.raises(InputError, match=message):
+        call(*words)
+
+
+def test_names_beyond_the_context_are_refused_before_anything_is_trained(tmp_path):
+    path = tmp_path / "names.txt"
+    path.write_text(NAMES + "b" * 16, encoding="utf-8")
+    with pytest.raises(InputError, match="at most 15 letters for a context of 16 tokens, not 16"):
+        main(["microgpt", "--names", str(path), "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
+
+
+ROW = LogRow(
+    change="as it was", array="8 x 8", lanes=4, names=2, tokens=9, instructions=300, names_sha256="0", first=2000,
+    longest=2200, cycles={"DEQ": 1500.0, "NORM": 600.0}, verilog_sha256="1",
+)  # fmt: skip
+ROUTED = RoutedRow(
+    board="b", array="8 x 8", lanes=4, memory_bytes=8192, average=2000, tables=9000, flip_flops=4000, block_rams=30,
+    dsps=20, mhz={"1": 50.0}, verilog_sha256="1",
+)  # fmt: skip
+
+
+def test_the_log_keeps_its_order_and_replaces_a_change_that_is_measured_again(tmp_path):
+    path = tmp_path / "rows.json"
+    for change, cycles in (("as it was", 2000.0), ("better", 1000.0), ("as it was", 1600.0)):
+        add_log_row(path, ROW.model_copy(update={"change": change, "cycles": {"DEQ": cycles}}))
+    assert [(row.change, row.average) for row in read_results(path).log] == [("as it was", 1600), ("better", 1000)]
+    assert "| better | 8 x 8, 4 lanes | 1,000 | 80,000 | 1,000 | 0 |" in log_markdown(path)
+
+
+def test_seeds_of_one_machine_stand_together_and_those_of_an_older_one_go(tmp_path):
+    path = tmp_path / "rows.json"
+    add_log_row(path, ROW)
+    write_sweep(path, [SweepRow(array="8 x 8", lanes=4, average=2100, memory_bytes=8000)])
+    add_routed_row(path, ROUTED)
+    add_routed_row(path, ROUTED.model_copy(update={"mhz": {"2": 60.0}}))
+    assert read_results(path).routed[0].mhz == {"1": 50.0, "2": 60.0}
+    assert "| 50.0, 60.0 | 2,000 | 30,000 |" in routed_markdown(path)
+    assert "| tokens/s at its own clock, average | 60,560 | 30,000 |" in rivals_markdown(path)
+    add_routed_row(path, ROUTED.model_copy(update={"verilog_sha256": "2", "mhz": {"3": 70.0}}))
+    assert read_results(path).routed[0].mhz == {"3": 70.0}
+    assert len(read_results(path).log) == len(read_results(path).sweep) == 1
+
+
+def test_the_pages_last_row_is_what_todays_machine_takes(program):
+    """Cycles do not depend on the weights: any training gives those of the committed row."""
+    row = read_results(ROOT / MICROGPT_RESULTS).log[-1]
+    choice = MachineChoice(array=row.array.replace(" ", ""), lanes=row.lanes)
+    model = Path(program.run.job.model)
+    name = next(simulated_names(microgpt_program(model, choice, lambda *_: None), "a", LATENCY))
+    assert sum(one.cycles for one in name.tokens[1]) == row.first
+    assert Training().steps == 1500
