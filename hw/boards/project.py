@@ -91,7 +91,7 @@ def _pins(board: Board, config: ArrayConfig | WholeDesign) -> dict[str, Site]:
     """The site of each port of the top level."""
     found = sites(board)
     if isinstance(config, WholeDesign) and config.memory == "sdram":
-        found |= sdram_sites(sdram_of(board, config.chip).resource)
+        found |= sdram_sites(sdram_of(board, config.chip))
     return found
 
 

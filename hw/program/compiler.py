@@ -9,7 +9,7 @@ from hw.errors import InputError
 from hw.formats import INT8_LIMIT
 from hw.program.image import Header, Image, config_tag
 from hw.program.instructions import ELEMENTS, INDICES, WIDTHS, Instruction, encode
-from hw.program.layout import NOTHING, Kept, Piece, quantizer, rows_of
+from hw.program.layout import EMBEDDINGS, NOTHING, Kept, Piece, quantizer, rows_of, table_chunk
 from hw.program.machine import INSTRUCTION_BITS, MachineConfig
 from hw.program.memory import Memory, int_words, packed_words
 from hw.program.sizes import Scratch, Sizes
@@ -20,34 +20,40 @@ from hw.token.hadamard import block_size
 from hw.token.model import TokenModel
 from hw.token.norm import Norm
 from hw.token.scales import Scale
-from hw.token.table import HEAD_LIMIT, logit_exponents
+from hw.token.table import HEAD_LIMIT, Table, logit_exponents
 
 __all__ = ["compiled"]
 
 CHUNK = 1024  # outputs of one GEMM at most: their stored scales wait in scratch memory
 
 
-def compiled(model: TokenModel, machine: MachineConfig) -> Image:
+def compiled(model: TokenModel, machine: MachineConfig, embedding: str = "rows") -> Image:
     """Image and program of a model, for as many tokens as its RoPE table has rows.
+
+    ``embedding``: "rows" keeps the embedding table as int8, a row a burst; "tiles" as the digits that the head's table
+    has, in weight tiles, which are the head's own where both tables are one.
 
     Raises:
         InputError: sizes that the machine has no room for, with the numbers.
     """
-    return _Compiler(model, machine).image()
+    if embedding not in EMBEDDINGS:
+        raise InputError(f"embedding must be one of {', '.join(EMBEDDINGS)}, not {embedding!r}")
+    return _Compiler(model, machine, embedding == "tiles").image()
 
 
 class _Compiler:
     """Emits instructions in order while it lays out the memory behind them."""
 
-    def __init__(self, model: TokenModel, machine: MachineConfig):
-        self.model, self.machine = model, machine
+    def __init__(self, model: TokenModel, machine: MachineConfig, tiles: bool):
+        self.model, self.machine, self.tiles = model, machine, tiles
         self.sizes = sizes = Sizes.of(model)
         self.head_dim, self.heads, self.group, self.block = sizes.head_dim, sizes.heads, sizes.group, sizes.block
         self.hidden, self.intermediate, self.capacity = sizes.hidden, sizes.intermediate, sizes.capacity
         sizes.check(machine, model.form.rotate)
         self.program: list[Instruction] = []
         self.memory, self.layer = Memory(machine), 0
-        self.at = Scratch.of(sizes, machine, CHUNK)
+        self.table_chunk = table_chunk(machine, CHUNK) if tiles else CHUNK
+        self.at = Scratch.of(sizes, machine, max(CHUNK, self.table_chunk))
         self.once: list[Instruction] = []  # constants that stay in scratch memory, where all of them have room
         self.resident, self.top, self.entry = True, self.at.end, 0
         self._emit_all()
@@ -94,7 +100,23 @@ class _Compiler:
 
     def _embedding(self) -> None:
         """EMB in two instructions: products by row and channel, then the mean row."""
-        table, at, machine = self.model.embedding, self.at, self.machine
+        table, at = self.model.embedding, self.at
+        self._row_of_tiles(table) if self.tiles else self._row_of_integers(table)
+        spread = self._constant("channel spread", table.spread, "int16")
+        self._emit(
+            "EMB", source=at.sum, second=spread, destination=at.x, words=self.machine.words(self.hidden),
+            row_scale=at.rotary, first=table.first, shift=table.second,
+        )  # fmt: skip
+        self._add(at.x, self._constant("mean row", table.mean, "int32"), at.x)
+        rows = self.model.rotary.transpose(0, 2, 1).reshape(len(self.model.rotary), -1)  # cosine, sine, cosine, ...
+        words = int_words(rows, "int16", self.machine)
+        where = self.memory.put("rotary table", words)
+        index = {"index": INDICES.index("position"), "stride": words.shape[1]}
+        self._load(at.rotary, self.head_dim, "int16", where, **index)
+
+    def _row_of_integers(self, table: Table) -> None:
+        """The token's row as int8, its stored scale in front: a burst each."""
+        at, machine = self.at, self.machine
         scale = int_words(table.rows.words()[:, None], "uint16", machine)
         numbers = int_words(table.weights.astype(np.int64), "int8", machine)
         where = self.memory.put("embedding table", np.concatenate([scale, numbers], axis=1))
@@ -102,17 +124,31 @@ class _Compiler:
         row = {"index": INDICES.index("token"), "stride": stride}
         self._load(at.rotary, 1, "uint16", where, **row)
         self._load(at.sum, self.hidden, "int8", where + scale.shape[1], **row)
-        spread = self._constant("channel spread", table.spread, "int16")
-        self._emit(
-            "EMB", source=at.sum, second=spread, destination=at.x, words=machine.words(self.hidden),
-            row_scale=at.rotary, first=table.first, shift=table.second,
-        )  # fmt: skip
-        self._add(at.x, self._constant("mean row", table.mean, "int32"), at.x)
-        rows = self.model.rotary.transpose(0, 2, 1).reshape(len(self.model.rotary), -1)  # cosine, sine, cosine, ...
-        words = int_words(rows, "int16", machine)
-        where = self.memory.put("rotary table", words)
-        index = {"index": INDICES.index("position"), "stride": words.shape[1]}
-        self._load(at.rotary, self.head_dim, "int16", where, **index)
+
+    def _row_of_tiles(self, table: Table) -> None:
+        """The token's row out of weight tiles, from the highest digit plane on: three times it and the next one."""
+        at, machine = self.at, self.machine
+        tiles, scales = self._table("table" if table is self.model.head else "embedding", table)
+        self._load(at.rotary, 1, "uint16", scales, pick=1, stride=1)
+        per_plane = ceil_divide(self.hidden, machine.array.rows) * machine.tile_words
+        for plane in reversed(range(table.digits)):
+            alone = plane == table.digits - 1
+            if not alone:
+                self._add(at.sum, at.sum, at.x)
+                self._add(at.x, at.sum, at.sum)
+            self._emit(
+                "ROW", address=tiles, beats=table.digits * per_plane, skip=plane * per_plane,
+                destination=at.sum if alone else at.x, words=machine.words(self.hidden), packed=int(machine.unpacks),
+            )  # fmt: skip
+            if not alone:
+                self._add(at.sum, at.x, at.sum)
+
+    def _table(self, name: str, table: Table) -> tuple[int, int]:
+        """Memory words where a whole table's tiles begin, and its stored scales; both are put once."""
+        if name not in self.memory.regions:
+            self.memory.put(name, packed_words(to_digits(table.weights.astype(np.int64), table.digits), self.machine))
+            self.memory.put(f"{name}, scales", int_words(table.rows.words()[None], "uint16", self.machine))
+        return self.memory.regions[name][0], self.memory.regions[f"{name}, scales"][0]
 
     def _attention(self, layer: Layer) -> None:
         """Norm, q, k and v, their positions, the cache, and every KV head's group of queries."""
@@ -185,13 +221,26 @@ class _Compiler:
         self._norm(self.model.last_norm, "last norm", HEAD_LIMIT, split=1)
         _, unit = logit_exponents(table)
         smallest = unit + table.rows.bias
-        for start, stop in self._chunks(len(table.weights)):
-            weights, scales = self._weights(f"head rows {start} to {stop - 1}", rows_of(table, start, stop))
+        for start, stop in self._chunks(len(table.weights), self.table_chunk):
+            weights, scales = self._head_rows(table, start, stop)
             self._emit(
                 "ARGMAX", planes=table.digits, n=stop - start, k=self.hidden, rows=2, second=scales, identity=start,
                 first=smallest, add=int(start > 0), **weights,
             )  # fmt: skip
         self.program[begin:] = [one._replace(values={**one.values, "last_only": 1}) for one in self.program[begin:]]
+
+    def _head_rows(self, table: Table, start: int, stop: int) -> tuple[dict[str, int], int]:
+        """Fields of a GEMM with some rows of the table, and the scratch word where their stored scales begin."""
+        name, piece = f"head rows {start} to {stop - 1}", rows_of(table, start, stop)
+        if not self.tiles:
+            return self._weights(name, piece)
+        machine, array = self.machine, self.machine.array
+        tiles, scales = self._table("table", table)
+        per_column_tile = table.digits * ceil_divide(self.hidden, array.rows)
+        in_front, mine = start // array.cols * per_column_tile, ceil_divide(stop - start, array.cols) * per_column_tile
+        fields = {"address": tiles + machine.burst_words(in_front), "burst": machine.burst_words(mine)}
+        where = scales + start // (2 * machine.lanes)
+        return fields | {"packed": int(machine.unpacks)}, self._constant(name, piece.scales.words(), "uint16", where)
 
     # --- instructions that recur ------------------------------------------------------------------------------------
 
@@ -200,9 +249,14 @@ class _Compiler:
         words = 0 if more.get("by_block") else self.machine.words(numbers)
         self._emit("LOAD", destination=destination, words=words, element=code, address=address, **more)
 
-    def _constant(self, name: str, numbers: np.ndarray, element: str) -> int:
-        """A vector of constants out of memory; the scratch word where it begins: its own, or that of all of them."""
-        where, words = self.memory.put(name, int_words(numbers[None], element, self.machine)), len(self.program)
+    def _constant(self, name: str, numbers: np.ndarray, element: str, where: int | None = None) -> int:
+        """A vector of constants out of memory; the scratch word where it begins: its own, or that of all of them.
+
+        ``where``: the memory word where it lies already.
+        """
+        words = len(self.program)
+        if where is None:
+            where = self.memory.put(name, int_words(numbers[None], element, self.machine))
         place = self.top if self.resident else self.at.scales
         self._load(place, len(numbers), element, where)
         if self.resident:
@@ -281,6 +335,7 @@ class _Compiler:
     def _where(self) -> str:
         return f"layer {self.layer}, " if self.layer < len(self.model.layers) else ""
 
-    def _chunks(self, outputs: int) -> Iterator[tuple[int, int]]:
-        for start in range(0, outputs, CHUNK):
-            yield start, min(start + CHUNK, outputs)
+    def _chunks(self, outputs: int, chunk: int | None = None) -> Iterator[tuple[int, int]]:
+        size = chunk or CHUNK
+        for start in range(0, outputs, size):
+            yield start, min(start + size, outputs)

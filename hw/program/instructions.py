@@ -76,6 +76,9 @@ FIELDS: dict[str, Field] = {
     "weights": Field(232, 1, "the scale goes to the registers of the weights of V, not of the token or query"),
     "jump": Field(232, 24, "memory words from one head to the next (KV), from one burst to the next (by_lanes)"),
     "element": Field(165, 2, f"numbers in memory: {', '.join(ELEMENTS)}"),
+    "pick": Field(167, 1, "the token's number alone out of a list of 16 bits each, into lane 0"),
+    "beats": Field(36, 24, "beats of a column tile of the table: planes x folds x beats of a tile"),
+    "skip": Field(165, 16, "beats of a column tile that lie in front of the digit plane's"),
 }
 
 
@@ -96,7 +99,8 @@ _VECTOR = ("source", "second", "destination", "words")
 _DEFINED: dict[str, tuple[tuple[str, ...], str]] = {
     "STOP": ((), "end of the token: the position grows by one"),
     "END": (("address",), "go on with the next block of the context at that instruction, or behind the last block"),
-    "LOAD": (("address", "index", "stride", "destination", "words", "element", "by_block"), "memory to scratch"),
+    "LOAD": (("address", "index", "stride", "destination", "words", "element", "by_block", "pick"),
+             "memory to scratch"),
     "EMB": ((*_VECTOR, "row_scale", "first", "shift"), "the table's integers times row scale and channel spread"),
     "NORM": ((*_VECTOR, "activation", "epsilon", *_QUANT, "split"), "RMSNorm of the source by gains, quantized"),
     "QUANT": (("source", "words", "rows", "pitch", "activation", *_QUANT, "by_block", "weights"), "rows to int8"),
@@ -116,6 +120,8 @@ _DEFINED: dict[str, tuple[tuple[str, ...], str]] = {
              "a GEMM of weights and V, added to the outputs so far"),
     "ARGMAX": ((*_GEMM, *_STATIC, "second", "identity", "first", "add"),
                "a GEMM of two rows with the table: the largest logit"),
+    "ROW": (("address", "beats", "skip", "destination", "words", "packed"),
+            "a digit plane of the token's row, out of the table's weight tiles, to scratch"),
 }  # fmt: skip
 
 OPERATIONS: dict[str, Operation] = {

@@ -128,6 +128,8 @@ class Interpreter:
 
     def address(self, one: Instruction) -> int:
         """The memory word that an instruction begins at."""
+        if one["pick"]:
+            return one["address"] + one["stride"] * (self.token // (2 * self.config.lanes))
         index = {"none": 0, "token": self.token, "position": self.position, "block": self.block}
         return one["address"] + one["stride"] * index[INDICES[one["index"]]]
 
@@ -188,6 +190,18 @@ class Interpreter:
         if begin < self._first_kept:
             self._fixed[key] = weights
         return weights
+
+    def beat(self, one: Instruction, number: int) -> np.ndarray:
+        """Trits of a beat of weight tiles that lie in memory as those of a GEMM do."""
+        if not one["packed"]:
+            words, packing = self.memory[one["address"] + number], self.config.array.packing
+            return unpack(words, words.size * TRITS_PER_BYTE[packing], packing)
+        packing, fives = self.config.weight_packing, TRITS_PER_BYTE[self.config.weight_packing]
+        group, part = divmod(number, fives)  # five beats lie in four words
+        begin = one["address"] + group * (fives - 1)
+        words = self.memory[begin : begin + fives - 1].reshape(-1)
+        words = np.where(words > 242, 121, words).astype(np.uint8)  # behind the table: other data
+        return unpack(words, words.size * fives, packing).reshape(fives, -1)[part]
 
     def quantizer(self, one: Instruction, scale: Scale) -> Scale:
         """The scale of a quantized row times the instruction's constant, where it has one."""

@@ -34,11 +34,27 @@ def _set(scales: Scale, rows: slice, value: Scale) -> None:
 
 
 def _load(machine: "Interpreter", one: Instruction) -> None:
+    if one["pick"]:
+        picked = machine.memory[machine.address(one)].view("<u2")[machine.token % (2 * machine.config.lanes)]
+        machine.row(one["destination"], 1)[:] = [picked, *[0] * (machine.config.lanes - 1)]
+        return
     kind = np.dtype(ELEMENT_TYPES[ELEMENTS[one["element"]]])
     words, begin = machine.words(one), machine.address(one)
     per_word = machine.config.word_bytes // kind.itemsize // machine.config.lanes
     data = machine.memory[begin : begin + ceil_divide(words, per_word)].reshape(-1).view(kind)
     machine.row(one["destination"], words)[:] = data[: words * machine.config.lanes]
+
+
+def _row(machine: "Interpreter", one: Instruction) -> None:
+    config, array = machine.config, machine.config.array
+    column_tile, column = divmod(machine.token, array.cols)
+    beat, place = divmod(column * array.rows, array.cols * array.rows // config.tile_words)
+    beat += column_tile * one["beats"] + one["skip"]
+    numbers = one["words"] * config.lanes
+    columns = []
+    for fold in range(ceil_divide(numbers, array.rows)):
+        columns.append(machine.beat(one, beat + fold * config.tile_words)[place : place + array.rows])
+    machine.row(one["destination"], one["words"])[:] = np.concatenate(columns)[:numbers]
 
 
 def _emb(machine: "Interpreter", one: Instruction) -> None:
@@ -191,4 +207,5 @@ def _argmax(machine: "Interpreter", one: Instruction) -> None:
 KERNELS: dict[str, Callable[["Interpreter", Instruction], None]] = {
     "LOAD": _load, "EMB": _emb, "NORM": _norm, "QUANT": _quant, "KV": _kv, "ROPE": _rope, "WHT": _wht, "EXP": _exp,
     "ONORM": _onorm, "GLU": _glu, "ADD": _add, "DEQ": _deq, "SCORE": _score, "OACC": _oacc, "ARGMAX": _argmax,
+    "ROW": _row,
 }  # fmt: skip

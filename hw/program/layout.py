@@ -1,5 +1,6 @@
 """Where a layer's K and V lie, rows of a linear or table, and the fields of a quantization."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -10,9 +11,11 @@ from hw.program.sizes import Sizes
 from hw.token.linear import LinearPart
 from hw.token.scales import Scale, StoredScales, constant
 from hw.token.table import Table
+from hw.trit import TRITS_PER_BYTE
 
-__all__ = ["NOTHING", "Kept", "Piece", "quantizer", "rows_of"]
+__all__ = ["EMBEDDINGS", "NOTHING", "Kept", "Piece", "quantizer", "rows_of", "table_chunk"]
 
+EMBEDDINGS = ("rows", "tiles")  # where the embedding is read, see ``hw.program.compiler.compiled``
 NOTHING = Scale(np.int64(0), np.int64(0))  # no factor
 
 
@@ -62,6 +65,16 @@ def rows_of(whole: LinearPart | Table, start: int, stop: int) -> Piece:
     scales = whole.constants.rows if isinstance(whole, LinearPart) else whole.rows
     scales = StoredScales(scales.mantissa[start:stop], scales.exponent[start:stop], scales.bias)
     return Piece(whole.weights[start:stop], whole.digits, scales)
+
+
+def table_chunk(machine: MachineConfig, most: int) -> int:
+    """Rows of a table's tiles that a GEMM takes, at most ``most`` where that can be.
+
+    Whole column tiles whose beats are whole fives, where five lie in four memory words, and whole words of scales.
+    """
+    fives = TRITS_PER_BYTE[machine.weight_packing] if machine.unpacks else 1
+    unit = math.lcm(fives * machine.array.cols, 2 * machine.lanes)
+    return max(unit, most // unit * unit)
 
 
 def quantizer(limit: int, factor: Scale = NOTHING) -> dict[str, int]:

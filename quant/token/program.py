@@ -8,6 +8,7 @@ from hw.document import validate_document
 from hw.errors import InputError
 from hw.program.compiler import compiled
 from hw.program.image import Image
+from hw.program.layout import EMBEDDINGS
 from hw.program.machine import MachineConfig
 from hw.progress import StageReport
 from quant.token.job import TokenJob
@@ -26,8 +27,11 @@ class ModelProgram:
     run: TokenRun
 
     @classmethod
-    def of(cls, fields: Mapping[str, Any], context: int, machine: MachineConfig, report: StageReport) -> "ModelProgram":
-        """Compile the model of a ``TokenJob``'s fields for ``context`` tokens.
+    def of(
+        cls, fields: Mapping[str, Any], context: int, machine: MachineConfig, report: StageReport,
+        embedding: str = EMBEDDINGS[0],
+    ) -> "ModelProgram":  # fmt: skip
+        """Compile the model of a ``TokenJob``'s fields for ``context`` tokens; ``embedding``: see ``compiled``.
 
         Raises:
             InputError: see ``quant.token.run.prepare`` and ``hw.program.compiler.compiled``.
@@ -36,7 +40,7 @@ class ModelProgram:
             raise InputError(f"context must be at least 2 tokens, not {context}")
         sizes = {"length": min(_LONGEST_WINDOW, context), "prompt_ids": (1,), "tokens": context - 1}
         run = prepare(validate_document({**fields, **sizes}, TokenJob, "options"), report)
-        return cls(compiled(run.model, machine), run)
+        return cls(compiled(run.model, machine, embedding), run)
 
     @property
     def name(self) -> str:

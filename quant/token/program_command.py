@@ -10,6 +10,7 @@ from hw.config import load_array
 from hw.document import validate_document
 from hw.errors import InputError
 from hw.fields import add_fields, given_fields
+from hw.program.layout import EMBEDDINGS
 from hw.program.machine import MachineConfig, machine_around
 from hw.progress import stage_bars
 from hw.trit import Packing
@@ -37,6 +38,11 @@ def add_program(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--weight-packing", choices=get_args(Packing), default=packing.default,
         help=f"{packing.description} (default: {packing.default})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--embedding", choices=EMBEDDINGS, default=EMBEDDINGS[0],
+        help="where a token's row of the embedding is read: rows = a table of its own as int8; tiles = digits in the "
+        "head's weight tiles, or in tiles of its own where the tables differ (default: rows)",
     )  # fmt: skip
     parser.add_argument(
         "--context", type=int, default=256, metavar="N", help="tokens that K and V have room for (default: 256)"
@@ -69,12 +75,13 @@ def _program(options: Namespace) -> None:
     fields, form = given_fields(options, TokenJob, TokenFormat)
     fields["form"] = validate_document(form, TokenFormat, "options")
     with stage_bars() as report:
-        made = ModelProgram.of(fields, options.context, machine, report)
+        made = ModelProgram.of(fields, options.context, machine, report, options.embedding)
     image, name = made.image, made.name
     folder = options.out or _OUT / f"{name}-{options.array.rpartition('/')[2].removesuffix('.yaml')}"
     written = image.write(
-        folder, model=name, source=options.model, method=made.method, form=fields["form"].model_dump(mode="json")
-    )
+        folder, model=name, source=options.model, method=made.method, embedding=options.embedding,
+        form=fields["form"].model_dump(mode="json"),
+    )  # fmt: skip
     tokens = made.write([1], options.check)
     if options.check and (found := Interpreter(image).write([1], options.check)) != tokens:
         raise RuntimeError(f"the program writes {found}, the integer model {tokens}: a defect")

@@ -20,6 +20,7 @@ __all__ = ["InstructionCycles", "TokenCycles"]
 
 _READY, _SKIPPED = 6, 3  # edges from looking up an instruction until it can be taken; the same, not wanted
 _PASS = 14  # a pass of N words takes N + 14 edges: start, words, depth of the lanes
+_ROW_DIVISION = 24  # of a beat's number, a bit each
 _DIVISION, _ROOT = 23, 40  # of the scale unit, with the edge that starts it
 _DRAIN, _ARGMAX_DRAIN = 13, 8  # from the last beat of sums to the end
 _PARTS = {"int8": 4, "int16": 2, "uint16": 2, "int32": 1}  # scratch words of a memory word
@@ -130,13 +131,23 @@ class TokenCycles:
 
 
 _GEMMS = ("DEQ", "SCORE", "OACC", "ARGMAX")
-_READING = (*_GEMMS, "LOAD")  # which read memory
+_READING = (*_GEMMS, "LOAD", "ROW")  # which read memory
 
 
 def _load(self: TokenCycles, one: Instruction) -> int:
     parts, words = _PARTS[ELEMENTS[one["element"]]], self.words(one)
     count = ceil_divide(words, parts)
     return read(self.memory, self.edge, count, parts, words - (count - 1) * parts) + 1
+
+
+def _row(self: TokenCycles, one: Instruction) -> int:
+    edge, left, parts = self.edge, one["words"], self.machine.array.rows // self.machine.lanes
+    while left:
+        asked = edge + 1 + (_ROW_DIVISION if one["packed"] else 0)
+        taken = read(self.memory, asked, 4, 1, 1) + 1 if one["packed"] else read(self.memory, asked, 1, 1, 1)
+        written = min(parts, left)
+        edge, left = taken + written + 1, left - written
+    return edge
 
 
 def _quant(self: TokenCycles, one: Instruction) -> int:
@@ -170,6 +181,7 @@ _OTHERS: dict[str, Callable[[TokenCycles, Instruction], int]] = {
     "STOP": lambda self, _: self.edge,
     "END": lambda self, _: self.edge,
     "LOAD": _load,
+    "ROW": _row,
     "EMB": lambda self, one: self.edge + one["words"] + _PASS + 3,
     "NORM": _norm,
     "QUANT": _quant,

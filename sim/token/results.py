@@ -23,7 +23,7 @@ _GROUPS = {  # of the table's columns
     "linears": ("DEQ",),
     "head": ("ARGMAX",),
     "scores, values": ("SCORE", "OACC"),
-    "loads": ("LOAD",),
+    "loads": ("LOAD", "ROW"),
     "quantization": ("QUANT", "KV"),
     "other vector work": ("NORM", "EXP", "ONORM", "WHT", "ROPE", "GLU", "EMB", "ADD", "STOP", "END"),
 }

@@ -1,6 +1,5 @@
 """The top level of a board with a whole-token machine: clock, serial line, machine and link, memory and its pads."""
 
-from importlib import import_module
 from typing import Any
 
 from amaranth import ClockDomain, Module, ResetInserter
@@ -15,7 +14,7 @@ from hw.boards.uart import UartReceiver, UartTransmitter
 from hw.boards.whole.block_memory import BlockMemory
 from hw.boards.whole.design import WholeDesign
 from hw.boards.whole.link import WholeLink
-from hw.boards.whole.sdram import SdramPads, sdram_of
+from hw.boards.whole.sdram import SdramPads, platform_of, sdram_of
 from hw.errors import InputError
 from hw.memory.controller import SdramController
 from hw.memory.pins import PinSignature, SdramIo
@@ -53,7 +52,7 @@ class WholeTop(Component):
             if found is None:
                 raise InputError(f"board {board.name} has no SDRAM")
             self.memory = SdramController(found.chip, board.clock_hz, machine.array.weight_bus_bits)
-            self.pads = None if simulated else SdramPads(found.resource)
+            self.pads, self.cells = None if simulated else SdramPads(found), found.cells
             self.io = SdramIo(found.chip, self.pads)
             if simulated:
                 ports["chip"] = Out(PinSignature(found.chip))
@@ -101,12 +100,11 @@ def whole_rtlil(board: Board, design: WholeDesign, led_inverted: bool = False, s
     if top.pads is None:
         return rtlil.convert(top, name=TOP_NAME, emit_src=False)
     ports = [top.clk, top.rx, top.tx, top.led, *top.pads.ports.values()]
-    return rtlil.convert(top, name=TOP_NAME, emit_src=False, platform=_Pads(board), ports=ports)
+    return rtlil.convert(top, name=TOP_NAME, emit_src=False, platform=_Pads(top.cells), ports=ports)
 
 
 class _Pads:
     """What of the board's platform a top level needs: the I/O cells of its part."""
 
-    def __init__(self, board: Board):
-        module, name = (board.platform or "").split(":")
-        self.get_io_buffer = getattr(import_module(f"amaranth_boards.{module}"), name)().get_io_buffer
+    def __init__(self, cells: str):
+        self.get_io_buffer = platform_of(cells).get_io_buffer

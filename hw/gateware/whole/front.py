@@ -11,10 +11,11 @@ from hw.program.instructions import FIELDS, OPERATIONS, used_bits
 from hw.program.interpreter import Status
 from hw.program.machine import INSTRUCTION_BITS, LINE_INSTRUCTIONS, MachineConfig
 
-__all__ = ["GEMMS", "GROWING", "STATIC", "Front"]
+__all__ = ["GEMMS", "GROWING", "READING", "STATIC", "Front"]
 
 STATIC, GROWING = ("DEQ", "ARGMAX"), ("SCORE", "OACC")  # GEMMs with weights, with K or V
 GEMMS = (*STATIC, *GROWING)
+READING = ("LOAD", "ROW", *GEMMS)  # which read memory
 _NUMBER_BITS = 24
 _HEADER = data.StructLayout({name: bits for name, (_, bits) in HEADER_FIELDS.items()})
 
@@ -32,8 +33,8 @@ class Front(Component):
     word, valid, done, reading : words of memory while ``reading``; ``done``: the last one.
     checked : the header has been read and is this machine's, on that edge.
     ready, take : an instruction can be taken; this edge takes it.
-    instruction, base, block, visible, skipped : it; its address, indexed; the block of the context that it works on,
-        and the tokens of it; it is not wanted.
+    instruction, base, block, visible, skipped : it; its address, indexed (ROW: its first beat); the block of the
+        context that it works on, and the tokens of it; it is not wanted.
     n, k, folds, bursts, burst_words : sizes of a GEMM.
     header : its fields.
     status : what is wrong with header or instruction, which is none then.
@@ -206,11 +207,15 @@ class Front(Component):
         index = Array([Const(0, POSITION_BITS), self.token, self.position, self.block])[one.index]
         tiles = self.position >> log2(array.cols)  # K: column tiles of tokens in front of this one's
         index = Mux(self._is("KV"), Mux(one.by_lanes, 0, tiles), index)
+        index = Mux(self._is("LOAD") & one.pick, self.token >> log2(2 * self.machine.lanes), index)
+        index = Mux(self._is("ROW"), self.token >> log2(array.cols), index)
+        columns_per_beat = array.cols // self.machine.tile_words
+        in_tile = self.token[: log2(array.cols)] >> log2(columns_per_beat)
         with m.State("ADDRESS"):
             m.d.sync += product.eq(one.stride * index)
             m.next = "SUM"
         with m.State("SUM"):
-            m.d.sync += self.base.eq(one.address + product)
+            m.d.sync += self.base.eq(Mux(self._is("ROW"), one.skip + in_tile, one.address) + product)
             m.next = "SETTLE"
         with m.State("SETTLE"):  # sizes of a GEMM take three registers from the decoded instruction
             m.next = "READY"
@@ -232,5 +237,5 @@ class Front(Component):
 
     def _used_bits(self, name: str) -> int:
         """Bits that an operation may set on this machine."""
-        foreign = 0 if self.machine.unpacks or name not in STATIC else 1 << FIELDS["packed"].low
+        foreign = 0 if self.machine.unpacks or name not in (*STATIC, "ROW") else 1 << FIELDS["packed"].low
         return used_bits(name) & ~foreign

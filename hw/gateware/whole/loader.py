@@ -20,6 +20,7 @@ class Loader(Component):
     Members
     -------
     start, destination, words, element : begin; ``element``: code of ``ELEMENTS``.
+    pick, place : one number of 16 bits alone, that at ``place`` of the memory word, goes to lane 0.
     memory_words : how many memory words that takes.
     input : memory words.
     write, address, word : into scratch memory.
@@ -34,6 +35,8 @@ class Loader(Component):
                 "destination": In(16),
                 "words": In(16),
                 "element": In(2),
+                "pick": In(1),
+                "place": In(range(2 * machine.lanes)),
                 "memory_words": Out(16),
                 "input": In(stream.Signature(machine.array.weight_bus_bits)),
                 "write": Out(1),
@@ -67,6 +70,8 @@ class Loader(Component):
             for code, name in enumerate(ELEMENTS):
                 with m.Case(code):
                     m.d.comb += self.word.as_value().eq(self._widened(m, part, _BITS[name], not name.startswith("u")))
+        with m.If(self.pick):
+            m.d.comb += self.word.as_value().eq(slice_of(self.input.payload, self.place, 16))
         return m
 
     def _widened(self, m: Module, part: Value, bits: int, is_signed: bool) -> Value:

@@ -6,8 +6,9 @@ from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
 from hw.gateware.core import Core
 from hw.gateware.whole.activations import ActivationBuffer
+from hw.gateware.whole.embedding.row_reader import RowReader
 from hw.gateware.whole.five_trits import FiveTritUnpacker
-from hw.gateware.whole.front import GEMMS, Front
+from hw.gateware.whole.front import GEMMS, READING, Front
 from hw.gateware.whole.loader import Loader
 from hw.gateware.whole.ports import ADDRESS_BITS, POSITION_BITS, InstructionLayout, log2, request_layout, write_layout
 from hw.gateware.whole.reader import MemoryReader
@@ -64,6 +65,7 @@ class Machine(Component):
         m.submodules.front = self.front = front = Front(machine)
         m.submodules.reader = self.reader = reader = MemoryReader(machine)
         m.submodules.loader = self.loader = loader = Loader(machine)
+        m.submodules.row_reader = self.row = row = RowReader(machine)
         m.submodules.vector = self.vector = vector = VectorUnit(machine)
         m.submodules.activations = self.activations = activations = ActivationBuffer(machine)
         m.submodules.core = self.core = core = Core(array)
@@ -88,9 +90,17 @@ class Machine(Component):
             vector.block.eq(self.block),
             vector.block_bits.eq(front.header["block_bits"]),
             vector.visible.eq(self.visible >> log2(machine.lanes)),
-            vector.load.eq(loader.write),
-            vector.load_address.eq(loader.address),
-            vector.load_word.eq(loader.word),
+            vector.load.eq(loader.write | row.write),
+            vector.load_address.eq(Mux(row.write, row.write_address, loader.address)),
+            vector.load_word.as_value().eq(Mux(row.write, row.word.as_value(), loader.word.as_value())),
+            row.table.eq(one.address),
+            row.beat.eq(self.address),
+            row.place.eq(self.token[: log2(array.cols // machine.tile_words)]),
+            row.destination.eq(one.destination),
+            row.words.eq(one.words),
+            row.packed.eq(one.packed if machine.unpacks else 0),
+            loader.pick.eq(one.pick),
+            loader.place.eq(self.token[: log2(2 * machine.lanes)]),
             self.saturated.eq(vector.saturated),
             activations.write.eq(vector.activation_write),
             activations.write_address.eq(vector.activation_address),
@@ -137,18 +147,18 @@ class Machine(Component):
         """A token: its instructions as they are ready, until STOP."""
         one, reader, front, header = self.one, self.reader, self.front, self.front.header
         silent, to_core, to_loader, busy = Signal(self.patience_bits), Signal(), Signal(), Signal()
-        weights_ready = self._weights(m, to_core)
+        beat_ready = self._beats(m, to_core)
         m.d.comb += [
             self.vector.clear.eq(0),
             self.loader.input.payload.eq(reader.output.payload),
             self.loader.input.valid.eq(reader.output.valid & to_loader),
-            reader.output.ready.eq((weights_ready & to_core) | (self.loader.input.ready & to_loader) | front.reading),
+            reader.output.ready.eq(beat_ready | (self.loader.input.ready & to_loader) | front.reading),
             reader.jump.eq(one.jump),
             reader.limit.eq(front.limit),
             front.word.eq(reader.output.payload),
             front.valid.eq(reader.output.valid),
             front.done.eq(reader.done),
-            front.free.eq(~(busy & self._is("LOAD", *GEMMS) & ~self.skipped)),
+            front.free.eq(~(busy & self._is(*READING) & ~self.skipped)),
         ]
         m.d.sync += silent.eq(Mux(reader.waiting, silent + 1, 0))
         m.d.sync += self.counter.eq(self.counter + 1)
@@ -162,6 +172,13 @@ class Machine(Component):
                 reader.start.eq(front.ask),
                 reader.address.eq(front.address),
                 reader.count.eq(front.count),
+                reader.bursts.eq(1),
+            ]
+        with m.If(self.row.ask | self.row.taking):
+            m.d.comb += [
+                reader.start.eq(self.row.ask),
+                reader.address.eq(self.row.address),
+                reader.count.eq(self.row.count),
                 reader.bursts.eq(1),
             ]
 
@@ -223,6 +240,8 @@ class Machine(Component):
                         m.next = "ANSWER"
                 with m.Elif(self._is("LOAD")):
                     m.d.comb += [self.loader.start.eq(1), reader.start.eq(1)]
+                with m.Elif(self._is("ROW")):
+                    m.d.comb += self.row.start.eq(1)
                 with m.Else():
                     m.d.comb += self.vector.start.eq(1)
                     with m.If(self._is(*GEMMS)):
@@ -236,7 +255,7 @@ class Machine(Component):
                 starved = self.core.weights.ready & ~self.core.weights.valid & ~reader.busy
                 with m.If(self._is(*GEMMS) & (starved | (self.vector.done & reader.busy)) & ~reader.outside):
                     self._stop(m, Status.WRONG_BURST)
-                with m.Elif(self.loader.done | self.vector.done):
+                with m.Elif(self.loader.done | self.row.done | self.vector.done):
                     retire()
                 with m.Else():
                     watch()
@@ -247,22 +266,31 @@ class Machine(Component):
             with m.State("STOPPED"):
                 m.d.sync += self.counter.eq(0)
 
-    def _weights(self, m: Module, to_core: Signal) -> Value:
-        """The array's weights: words from memory as they are, or unpacked; whether a word is taken."""
-        words, weights, one = self.reader.output, self.core.weights, self.one
-        m.d.comb += [weights.payload.eq(words.payload), weights.valid.eq(words.valid & to_core)]
+    def _beats(self, m: Module, to_core: Signal) -> Value:
+        """Beats for the array or the row reader: words as memory gives them, or unpacked; whether a word is taken."""
+        words, weights, row, one = self.reader.output, self.core.weights, self.row, self.one
+        wanted, ready, valid = Signal(), Signal(), Signal()
+        m.d.comb += [
+            wanted.eq(to_core | row.taking),
+            ready.eq(Mux(to_core, weights.ready, row.input.ready & row.taking)),
+            valid.eq(words.valid & wanted),
+            weights.payload.eq(words.payload),
+            weights.valid.eq(valid & to_core),
+            row.input.payload.eq(weights.payload),
+            row.input.valid.eq(valid & row.taking),
+        ]
         if not self.machine.unpacks:
-            return weights.ready
+            return ready & wanted
         m.submodules.unpacker = self.unpacker = unpacker = FiveTritUnpacker(self.machine)
         m.d.comb += [
-            unpacker.start.eq(~to_core),
+            unpacker.start.eq(~wanted),
             unpacker.input.payload.eq(words.payload),
-            unpacker.input.valid.eq(words.valid & to_core & one.packed),
-            unpacker.output.ready.eq(weights.ready & one.packed),
+            unpacker.input.valid.eq(words.valid & wanted & one.packed),
+            unpacker.output.ready.eq(ready & one.packed),
         ]
         with m.If(one.packed):
-            m.d.comb += [weights.payload.eq(unpacker.output.payload), weights.valid.eq(unpacker.output.valid & to_core)]
-        return Mux(one.packed, unpacker.input.ready, weights.ready)
+            m.d.comb += [weights.payload.eq(unpacker.output.payload), valid.eq(unpacker.output.valid & wanted)]
+        return Mux(one.packed, unpacker.input.ready, ready) & wanted
 
     def _stop(self, m: Module, status: Value | Status) -> None:
         m.d.sync += self.status.eq(status)

@@ -1,6 +1,8 @@
 """A compiled program, run from its image's bits alone, gives the integer model's tokens, caches and residual stream."""
 
 import re
+from dataclasses import replace
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from hw.program.compiler import compiled
 from hw.program.image import CONFIG_FILE, IMAGE_FILE, load_image
 from hw.program.instructions import encode
 from hw.program.interpreter import Interpreter
+from hw.program.layout import EMBEDDINGS
 from hw.program.machine import MachineConfig, machine_around
 from hw.token.attention import AttentionFormat
 from hw.token.table import looked_up
@@ -47,7 +50,9 @@ def models(draw):
 def test_tokens_caches_and_stream_are_those_of_the_model(model, array, lanes, packing, data):
     config = load_array(array)
     lanes = min(lanes, config.rows, config.cols, config.lanes // 16)
-    image = compiled(model, machine_around(config, lanes, weight_packing=packing))
+    image = compiled(
+        model, machine_around(config, lanes, weight_packing=packing), data.draw(st.sampled_from(EMBEDDINGS))
+    )
     vocabulary, residual = len(model.embedding.weights), []
     prompt = data.draw(st.lists(st.integers(0, vocabulary - 1), min_size=1, max_size=5))
     count = data.draw(st.integers(1, 35))
@@ -88,6 +93,44 @@ def test_embedding_alone_is_the_table():
     for token in (0, 7, 10):
         machine.step(token, wanted=False)
     assert np.array_equal(np.stack(kept), looked_up(np.array([0, 7, 10]), random.embedding))
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize(
+    ("array", "lanes", "packing"), [("8x8", 2, "2bit"), ("8x4", 2, "5in8"), ("8x16", 2, "5in8"), ("16x8", 4, "5in8")]
+)
+def test_rows_out_of_tiles_are_the_table_wherever_a_token_lies(array, lanes, packing, tied):
+    model = random_model(2, layers=1, hidden=28, vocabulary=93)
+    if not tied:
+        model = replace(model, head=random_model(3, layers=1, hidden=28, vocabulary=93).head)
+    machine = machine_around(load_array(array), lanes, weight_packing=packing)
+    with patch("hw.program.compiler.CHUNK", 16):  # the head in several GEMMs, which begin where packed words do
+        image = compiled(model, machine, "tiles")
+    assert sum(one.operation == "ARGMAX" for one in image.program()) > 1
+    interpreter, kept = Interpreter(image), []
+    emb = next(number for number, one in enumerate(image.program()) if one.operation == "EMB")
+    for token in range(93):
+        interpreter.token, interpreter.begun = token, False
+        for one in image.program()[: emb + 2]:
+            interpreter._run(0, one)
+        kept.append(interpreter.row(0, 28 // lanes).copy())
+    assert np.array_equal(np.stack(kept), looked_up(np.arange(93), model.embedding))
+    assert interpreter.write([92, 5], 8) == list(model.generate([92, 5], 8, model.state()))
+
+
+def test_rows_out_of_the_heads_tiles_take_no_memory_of_their_own():
+    model = random_model(2, layers=1, hidden=32, vocabulary=64)
+    machine = machine_around(load_array("8x8"), weight_packing="5in8")
+    sizes = [{name: words for name, (_, words) in compiled(model, machine, how).regions.items()} for how in EMBEDDINGS]
+    assert sizes[0]["embedding table"] == 64 * (1 + 32 // 8)  # a word of scale, 8 numbers of int8 a word of 64 bits
+    tiles = {name: words for name, words in sizes[1].items() if "table" in name and name != "rotary table"}
+    assert tiles == {"table": -(-3 * 64 * 32 // (5 * 8)), "table, scales": 64 * 2 // 8}  # 3 digits, five a byte
+    assert sum(sizes[0].values()) - sum(sizes[1].values()) == 64 * 5
+
+
+def test_an_unknown_place_of_the_embedding_is_refused():
+    with pytest.raises(InputError, match=r"^embedding must be one of rows, tiles, not 'head'$"):
+        compiled(random_model(1, layers=1), machine_around(load_array("8x8")), "head")
 
 
 def test_five_trits_a_byte_take_four_words_for_five():

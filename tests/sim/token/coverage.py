@@ -205,6 +205,13 @@ BINS: dict[str, dict[str, Judge]] = {
             _runs("LOAD"), lambda e: e.one["words"] % {"int8": 4, "int32": 1}.get(ELEMENTS[e.one["element"]], 2) != 0
         ),
         "as many as the block has": _both(_runs("LOAD"), _field("by_block", 1)),
+        "the token's number alone": _both(_runs("LOAD"), _field("pick", 1)),
+    },
+    "ROW": {
+        "first digit plane": _both(_runs("ROW"), _field("skip", 0)),
+        "a later digit plane": _both(_runs("ROW"), lambda e: e.one["skip"] > 0),
+        **{name: judge for name, judge in _named("numbers", _runs("ROW"), _sizes(_numbers, "rows")).items()
+           if "part of" not in name},
     },
     "quantization": {
         "QUANT, a row": _both(_runs("QUANT"), _field("rows", 1)),

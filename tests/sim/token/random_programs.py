@@ -8,6 +8,7 @@ import numpy as np
 
 from hw.program.compiler import compiled
 from hw.program.image import Image
+from hw.program.layout import EMBEDDINGS
 from hw.program.machine import MachineConfig
 from hw.token.attention import AttentionFormat
 from tests.hw.token.random_models import random_model
@@ -43,7 +44,7 @@ def random_runs(machine: MachineConfig, cases: int, seed: int) -> Iterator[Rando
             head_dim=int(rng.choice([8, 16, 24])), vocabulary=vocabulary, context=CONTEXT,
         )  # fmt: skip
         with patch("hw.program.compiler.CHUNK", 16 if case % 4 == 0 else 1024):  # linears and table in several GEMMs
-            image = compiled(model, machine)
+            image = compiled(model, machine, EMBEDDINGS[case // 2 % 2])
         stalls = (rng.random(rng.integers(2, 500)) < rng.choice([0.3, 0.7, 0.95])).astype(np.uint8)
         stalls[rng.integers(stalls.size)] = 1
         tokens = int(rng.integers(1, 20))

@@ -63,6 +63,16 @@ def test_a_simple_instruction_takes_what_the_page_says(small):
     assert by_operation(small, "NORM").cycles == miss + 7 + 1 + 3 * (6 + 14) + 40 + 23 + 5
 
 
+def test_a_row_out_of_tiles_takes_as_long_whichever_token_it_is_of():
+    # 12 numbers are a fold of 4 scratch words and one of 2. Per fold: an edge that asks, the request, its latency and
+    # words; packed: 24 edges of division before, and a fifth beat behind the four words
+    model = random_model(1, layers=1, hidden=12, context=40, form=AttentionFormat(5, 3, True, 16))
+    for packing, fold in (("2bit", 1 + 1 + 8), ("5in8", 24 + 1 + 1 + 8 + 3 + 1)):
+        image = compiled(model, machine_around(load_array("8x8"), 2, weight_packing=packing), "tiles")
+        found = [one.cycles for one in TokenCycles(image, latency=8).step() if one.operation == "ROW"]
+        assert found == 3 * [1 + 2 * fold + 4 + 2], packing
+
+
 def test_instructions_are_fetched_while_the_lanes_work_but_not_while_memory_is_read(small):
     found, latency = TokenCycles(small, 8).step(), 8
     fetching = latency + 33 + 7  # edges from the one that looks up until the instruction can be taken

@@ -82,7 +82,7 @@ def test_the_chip_that_is_taken_has_clocks_that_suffice_every_chip_of_its_board(
 
 def test_pads_of_the_sdram_are_the_pins_of_the_board():
     found = sdram_of(load_board("ulx3s-85f"))
-    sites = sdram_sites(found.resource)
+    sites = sdram_sites(found)
     assert sites["sdram_clk"].name == "F19"  # emard/ulx3s doc/constraints/ulx3s_v20.lpf
     assert (sites["sdram_dq[0]"].name, sites["sdram_dq[15]"].name, sites["sdram_a[12]"].name) == ("J16", "J17", "G19")
     assert len(sites) == 4 + 2 + 13 + 16 + 2 + 2

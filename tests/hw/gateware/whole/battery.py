@@ -19,14 +19,15 @@ _LOWER = 15  # octaves by which the stored scales of a table are moved, its logi
 def _cases():
     """Program, position and token of each case."""
     # the second block has one token, and begins with it; rotated, queries that share K and V, few digits of V
-    yield _program(form=_FORM, context=24, head_dim=16), 16, 7
-    # three blocks, no rotation, heads of several folds, parts, 4 lanes; K and V of the token behind a tile's first word
+    yield _program(form=_FORM, context=24, head_dim=16, embedding="tiles"), 16, 7
+    # three blocks, no rotation, heads of several folds, parts, 4 lanes; K, V of the token behind a tile's first word,
+    # whose row lies in packed tiles: the second column tile, a later column of a beat, planes at other ones of five
     yield (
         _program(
             array="8x16", lanes=4, form=AttentionFormat(4, 5, False, 16), head_dim=24, hidden=32, intermediate=48,
-            kv_heads=2, parts=2, seed=8, context=64,
+            kv_heads=2, parts=2, seed=8, context=64, vocabulary=30, embedding="tiles", weight_packing="5in8",
         ),
-        45, 7,
+        45, 26,
     )  # fmt: skip
     # the only token's score is negative: a row's maximum begins below it
     yield _program(form=AttentionFormat(5, 3, True, 8), seed=4), 0, 0
@@ -38,8 +39,9 @@ def _cases():
     yield _lowered(program), 0, 2
 
 
-def _program(**fields):
-    return image(machine={"scratch_words": 256, "activation_words": 64}, **fields)[0]
+def _program(weight_packing="2bit", **fields):
+    sizes = {"scratch_words": 256, "activation_words": 64}
+    return image(machine=sizes | {"weight_packing": weight_packing}, **fields)[0]
 
 
 def _lowered(program):

@@ -74,6 +74,12 @@ FAULTS = [
     Fault("kv_writer.py", "payload.mask.eq(mask)", "payload.mask.eq(~0)"),
     Fault("kv_writer.py", "Const(3) << Cat(Const(0, 1), slot)", "Const(3)"),
     Fault("kv_writer.py", "others = array.lanes // count", "others = count"),
+    Fault("loader.py", "slice_of(self.input.payload, self.place, 16)", "self.input.payload[:16]"),
+    Fault("embedding/row_reader.py", "Mux(large, doubled - _FIVES, doubled)", "doubled"),
+    Fault("embedding/row_reader.py", "with m.If(passed == rest):", "with m.If(passed == 0):"),
+    Fault("embedding/row_reader.py", "begin(beat + machine.tile_words)", "begin(beat + 1)"),
+    Fault("embedding/row_reader.py", "trit[1].replicate(", "trit[0].replicate("),
+    Fault("front.py", "one.skip + in_tile", "one.skip"),
     # vector unit
     Fault("elementwise.py", "path.pre.eq(-_LIFT)", "path.pre.eq(1 - _LIFT)"),
     Fault("elementwise.py", "one.first - scale[11:]", "one.first"),

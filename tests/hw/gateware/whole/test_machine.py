@@ -19,9 +19,11 @@ FEW = {"scratch_words": 160, "activation_words": 32}
 SMALL = {"layers": 1, "hidden": 12, "intermediate": 20, "heads": 2, "kv_heads": 1, "head_dim": 8}
 
 
-def image(array="8x8", lanes=2, form=AttentionFormat(5, 3, True, 16), seed=3, machine=FEW, **model):  # noqa: B008
+def image(
+    array="8x8", lanes=2, form=AttentionFormat(5, 3, True, 16), seed=3, machine=FEW, embedding="rows", **model  # noqa: B008
+):  # fmt: skip
     made = random_model(seed, form=form, **SMALL | {"context": 40} | model)
-    return compiled(made, machine_around(load_array(array), lanes, **machine)), made
+    return compiled(made, machine_around(load_array(array), lanes, **machine), embedding), made
 
 
 def beside(program, tokens, **how):
@@ -34,7 +36,7 @@ def beside(program, tokens, **how):
 
 
 def test_state_behind_every_instruction_is_that_of_the_interpreter():
-    assert beside(image()[0], [(5, True)]) == set(OPERATIONS)
+    assert beside(image(embedding="tiles")[0], [(5, True)]) == set(OPERATIONS)
 
 
 @pytest.mark.slow
@@ -45,7 +47,7 @@ def test_state_behind_every_instruction_is_that_of_the_interpreter():
         ({"array": "16x8", "lanes": 4, "form": AttentionFormat(4, 5, False, 16)}, {"head_dim": 24, "hidden": 22}),
         ({"array": "4x8", "lanes": 2, "form": AttentionFormat(2, 2, True, 8)}, {"kv_heads": 2, "parts": 2}),
         ({"packing": "5in8"}, {"vocabulary": 23}),
-        ({"array": "16x8", "lanes": 4, "packing": "5in8"}, {"hidden": 22}),
+        ({"array": "16x8", "lanes": 4, "packing": "5in8"}, {"hidden": 22, "embedding": "tiles"}),
     ],
 )
 def test_so_it_is_on_other_machines_and_with_a_memory_that_stalls(machine, model):

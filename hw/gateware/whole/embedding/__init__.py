@@ -1,0 +1,1 @@
+"""The embedding of a token out of the weight tiles of its table."""
