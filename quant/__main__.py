@@ -38,7 +38,7 @@ COMMANDS = {
         "build/models/smollm2-135m/RUN --tasks last_words,copy_words --shots 3",
     ),
     "vocabulary": Command(
-        "put embedding and head into ternary digits, trained beside a float body, and measure the perplexity",
+        "put embedding and head into ternary digits, or cut the vocabulary, trained beside a float body, and measure",
         "quant.vocabulary.command:add_vocabulary",
         "smollm2-135m --digits 1 --text wiki.test.raw --device cuda",
     ),

@@ -8,6 +8,7 @@ from quant.results.kv_table import KV_FILE, kv_markdown, read_kv_results
 from quant.results.table import RESULTS_FILE, read_results, results_markdown
 from quant.rewrite.online_rotation import online_markdown
 from quant.token.results import TOKEN_RESULTS, read_token_results, token_markdown
+from quant.vocabulary.cut.results import CUT_FILE, cut_markdown, read_cut_results
 from quant.vocabulary.results import TABLES_FILE, read_table_results, tables_markdown
 
 __all__ = ["TABLES"]
@@ -19,5 +20,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "whole-token": lambda: token_markdown(read_token_results(TOKEN_RESULTS)),
     "kv": lambda: kv_markdown(read_kv_results(KV_FILE)),
     "vocabulary": lambda: tables_markdown(read_table_results(TABLES_FILE)),
+    "vocabulary-cut": lambda: cut_markdown(read_cut_results(CUT_FILE)),
     "quant-bench": lambda: bench_markdown(read_reports(BENCH_FILE)),
 }

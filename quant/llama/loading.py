@@ -38,7 +38,7 @@ from quant.safetensors_files import has_own_head, stored_tensors
 from quant.shapes import ModelShape
 from quant.source import Source, located, tokenizer_files
 
-__all__ = ["load_model", "load_tokenizer", "random_llama", "save_tokenizer", "usable_device"]
+__all__ = ["load_model", "load_tokenizer", "random_llama", "save_tokenizer", "transformers_tokenizer", "usable_device"]
 
 _LOCAL = {"local_files_only": True, "trust_remote_code": False}  # no code of the folder is run, nobody is asked to
 _FLOATS = ("F32", "F16", "BF16")
@@ -93,13 +93,13 @@ def load_tokenizer(path: Path, shape: ModelShape) -> Tokenizer:
     vocabulary = _llama2c_vocabulary(path, shape)
     if path.suffix == ".bin" or (path.is_dir() and vocabulary.is_file()):
         return _CheckedTokenizer(Llama2cTokenizer(vocabulary, shape.vocab_size), vocabulary, shape.vocab_size)
-    return _CheckedTokenizer(_TransformersTokenizer(_transformers_tokenizer(path)), path, shape.vocab_size)
+    return _CheckedTokenizer(_TransformersTokenizer(transformers_tokenizer(path)), path, shape.vocab_size)
 
 
 def save_tokenizer(path: Path, shape: ModelShape, folder: Path) -> None:
     """Write the files that make ``load_tokenizer(folder, shape)`` the tokenizer of the weights at ``path``."""
     if path.suffix == ".gguf":
-        _transformers_tokenizer(path).save_pretrained(folder)
+        transformers_tokenizer(path).save_pretrained(folder)
         return
     found = [_llama2c_vocabulary(path, shape)] if path.is_file() else tokenizer_files(path)
     for file in found:
@@ -251,7 +251,12 @@ def _understood(path: Path, load: Callable[[], Loaded]) -> Loaded:
         raise InputError(f"{path}: transformers cannot load these weights ({_line(error)})") from None
 
 
-def _transformers_tokenizer(path: Path) -> transformers.PreTrainedTokenizerBase:
+def transformers_tokenizer(path: Path) -> transformers.PreTrainedTokenizerBase:
+    """transformers' own tokenizer of the weights at ``path``, a directory or a .gguf file.
+
+    Raises:
+        InputError: there is none that can be read.
+    """
     if path.is_dir():
         return _pretrained_tokenizer(path, path)
     with plain_tokenizer(path) as plain:

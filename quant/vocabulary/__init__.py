@@ -1,1 +1,1 @@
-"""Embedding and head by themselves: in ternary digits, trained beside a float body, stored and measured."""
+"""Embedding and head by themselves, in ternary digits or of a cut vocabulary: trained, stored and measured."""

@@ -1,4 +1,4 @@
-"""``tritforge vocabulary``: embedding and head in ternary digits, trained, stored and measured by themselves."""
+"""``tritforge vocabulary``: embedding and head in ternary digits, or of fewer entries, trained, stored and measured."""
 
 import json
 import logging
@@ -7,21 +7,29 @@ from pathlib import Path
 
 from hw.artifact import check_file
 from hw.document import validate_document
+from hw.errors import InputError
 from hw.fields import add_fields, given_fields
 from hw.progress import stage_bars
-from quant.vocabulary.job import TableJob
+from quant.vocabulary.cut.results import CUT_FILE, CutResults, add_cut_row, cut_markdown, read_cut_results
+from quant.vocabulary.job import CutJob, TableJob
 from quant.vocabulary.results import TABLES_FILE, TableResults, add_table_row, read_table_results, tables_markdown
 
 __all__ = ["add_vocabulary"]
+
+_CUT_ALONE = tuple(name for name in CutJob.model_fields if name not in TableJob.model_fields)
+_DIGITS_ALONE = tuple(name for name in TableJob.model_fields if name not in CutJob.model_fields)
+_OWN_FILE = Path()  # of --add without FILE
 
 
 def add_vocabulary(parser: ArgumentParser) -> None:
     """Options of ``vocabulary``."""
     parser.add_argument("model", metavar="MODEL", help=TableJob.model_fields["model"].description)
-    add_fields(parser, TableJob, leave_out=["model"])
+    add_fields(parser, TableJob, "tables in ternary digits, and training", leave_out=["model"])
+    shared = [name for name in CutJob.model_fields if name not in _CUT_ALONE]
+    add_fields(parser, CutJob, "a cut vocabulary, with the same training", leave_out=shared)
     parser.add_argument(
-        "--add", type=Path, nargs="?", const=TABLES_FILE, metavar="FILE",
-        help=f"add the row to a results file (without FILE: {TABLES_FILE})",
+        "--add", type=Path, nargs="?", const=_OWN_FILE, metavar="FILE",
+        help=f"add the row to a results file (without FILE: {TABLES_FILE}, of a cut {CUT_FILE})",
     )  # fmt: skip
     parser.add_argument("--verbose", action="store_true", help="log losses of steps to stderr")
     parser.add_argument("--json", action="store_true", help="print the row as JSON instead of a table")
@@ -29,22 +37,54 @@ def add_vocabulary(parser: ArgumentParser) -> None:
 
 
 def _vocabulary(options: Namespace) -> None:
-    (fields,) = given_fields(options, TableJob)
-    job = validate_document(fields, TableJob, "options")
+    digits, cut = given_fields(options, TableJob, CutJob)
     if options.verbose:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    if options.add is not None:
-        check_file(options.add)
-        if options.add.is_file():
-            read_table_results(options.add)  # refused before anything is trained
+    if not cut.keys() & set(_CUT_ALONE):
+        _digits(options, validate_document(digits, TableJob, "options"))
+        return
+    for name in _DIGITS_ALONE:
+        if name in digits:
+            raise InputError(
+                f"--{name} is of tables in digits, not of a cut vocabulary (--entries); cut first, then give the new "
+                "folder as MODEL"
+            )
+    _cut(options, validate_document(cut, CutJob, "options"))
+
+
+def _digits(options: Namespace, job: TableJob) -> None:
+    add = TABLES_FILE if options.add == _OWN_FILE else options.add
+    if add is not None:
+        check_file(add)
+        if add.is_file():
+            read_table_results(add)  # refused before anything is trained
     from quant.vocabulary.train import make_tables  # imports torch
 
     with stage_bars() as progress:
         row, folder = make_tables(job, progress)
-    if options.add is not None:
-        add_table_row(options.add, row)
+    if add is not None:
+        add_table_row(add, row)
     if options.json:
         print(json.dumps(row.model_dump(mode="json"), indent=1))
     else:
         print(tables_markdown(TableResults(rows=(row,))))
         print(f"wrote {folder}/: tables.safetensors, training.json")
+
+
+def _cut(options: Namespace, job: CutJob) -> None:
+    add = CUT_FILE if options.add == _OWN_FILE else options.add
+    if add is not None:
+        check_file(add)
+        if add.is_file():
+            read_cut_results(add)
+    from quant.vocabulary.cut.cut import cut_vocabulary  # imports torch
+
+    with stage_bars() as progress:
+        row = cut_vocabulary(job, progress)
+    if add is not None:
+        add_cut_row(add, row)
+    if options.json:
+        print(json.dumps(row.model_dump(mode="json"), indent=1))
+    else:
+        print(cut_markdown(CutResults(rows=(row,))))
+        print(f"wrote {job.out}/: a Hugging Face directory; give it as MODEL to any command")

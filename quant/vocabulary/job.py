@@ -1,4 +1,4 @@
-"""``TableJob``: which tables to put into ternary digits, how to train them, what to measure; readable without torch."""
+"""``TableJob`` and ``CutJob``: tables in ternary digits or of fewer entries, training; readable without torch."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,21 +9,18 @@ from hw.document import Record
 from quant.job import QuantJob
 from quant.methods.method import TableRoles
 
-__all__ = ["TableJob"]
+__all__ = ["CutJob", "TableJob", "VocabularyJob"]
 
 Count = Annotated[int, Field(ge=1)]
 
 
-class TableJob(Record):
-    """Embedding and head of a model in digits, while the decoder's linears stay float, trained too or as they are."""
+class VocabularyJob(Record):
+    """What both have: a model, training towards it, and texts."""
 
     model: str = Field(description="shipped name, Hugging Face directory or hub id, .gguf or llama2.c .bin file")
-    digits: Annotated[int, Field(ge=1, le=4)] = Field(1, description="balanced-ternary digits of a table's entry")
-    roles: TableRoles = Field("both", description="which tables: embedding, head, or both")
     steps: Annotated[int, Field(ge=0)] = Field(
-        1500, description="steps of distillation, which train the tables and the norms; 0: rounded, not trained"
+        1500, description="steps of distillation, which train the tables and the norms; 0: rounded or cut, not trained"
     )
-    rate: Annotated[float, Field(gt=0)] = Field(0.004, description="peak learning rate of latent codes, in codes")
     norm_rate: Annotated[float, Field(gt=0)] = Field(0.0001, description="peak learning rate of the norms' gains")
     body_rate: Annotated[float, Field(ge=0)] = Field(
         0.0,
@@ -31,9 +28,6 @@ class TableJob(Record):
         "weights; they stay float16. 0: they stay as they are",
     )
     tokens_per_step: Count = Field(8192, description="tokens per step of distillation")
-    soften: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.0, description="share of the steps over which entries harden from clamped latent values to their codes"
-    )
     generated_windows: Annotated[int, Field(ge=0)] = Field(
         1024, description="windows of 512 tokens that the model writes, to learn from beside the calibration text"
     )
@@ -70,8 +64,26 @@ class TableJob(Record):
         """Whether the decoder's linears are trained with the tables."""
         return self.body_rate > 0 and self.steps > 0
 
+
+class TableJob(VocabularyJob):
+    """Embedding and head of a model in digits, while the decoder's linears stay float, trained too or as they are."""
+
+    digits: Annotated[int, Field(ge=1, le=4)] = Field(1, description="balanced-ternary digits of a table's entry")
+    roles: TableRoles = Field("both", description="which tables: embedding, head, or both")
+    rate: Annotated[float, Field(gt=0)] = Field(0.004, description="peak learning rate of latent codes, in codes")
+    soften: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.0, description="share of the steps over which entries harden from clamped latent values to their codes"
+    )
+
     @property
     def identity(self) -> dict[str, object]:
         """All that changes the table, but for the model and the calibration text."""
         named = ("text", "windows", "length", "calib", "calibration_windows", "model", "device")
         return self.model_dump(exclude=set(named), mode="json")
+
+
+class CutJob(VocabularyJob):
+    """A model with fewer entries in its vocabulary, healed by training, as a new folder."""
+
+    entries: Count = Field(description="entries that are left of the vocabulary")
+    out: Path = Field(description="new folder, a Hugging Face directory, of the model with that vocabulary")

@@ -20,13 +20,14 @@ from quant.procedures.calibrate import token_windows
 from quant.procedures.distill import distill
 from quant.procedures.latent import BlockTensors, check_blocks
 from quant.procedures.modelwise import corpus_of, generated_text, norms_of, teacher_blocks
-from quant.procedures.reconstruct import TrainingPlan, by_rate
+from quant.procedures.reconstruct import TrainingPlan
 from quant.procedures.student.tables import Tables, tables_of
 from quant.quantizer import put_beside
 from quant.shapes import LINEAR_KINDS
 from quant.source import located, resolve
 from quant.vocabulary.job import TableJob
 from quant.vocabulary.results import TableRow
+from quant.vocabulary.student import body_groups, student_blocks
 from quant.weights.checkpoint import Checkpoint, join_checkpoints
 from quant.weights.stored_table import StoredTable
 
@@ -86,14 +87,7 @@ def train_tables(
     check_blocks(loaded, max(windows.shape[1], min(job.learned_length, windows.numel() // 2) if job.steps else 0))
     tables = tables_of(loaded, job.digits, job.roles, trained=False)
     teacher, last_norm = teacher_blocks(loaded), loaded.model.model.norm.weight.detach().clone()
-    student = [
-        block._replace(
-            weights=tuple(one.detach().clone() for one in block.weights) if job.trains_body else block.weights,
-            attention_norm=block.attention_norm.detach().clone(),
-            mlp_norm=block.mlp_norm.detach().clone(),
-        )
-        for block in teacher
-    ]
+    student = student_blocks(loaded, job.trains_body)
     if not job.steps:
         return tables, student, last_norm, None
     generated = windows[:0]
@@ -109,18 +103,12 @@ def train_tables(
     )
     corpus = corpus_of(windows, generated, job.learned_length, job.real_share)
     report = partial(progress, "distill")
-    body = _body_groups(student, job.body_rate) if job.trains_body else []
+    body = body_groups(student, job.body_rate) if job.trains_body else []
     loss = distill(
         *(loaded.model, teacher, student, last_norm, corpus, job.steps, plan, report),
         student_tables=tables, int8=False, body=body,
     )  # fmt: skip
     return tables, student, last_norm, loss
-
-
-def _body_groups(student: list[BlockTensors], rate: float) -> list[dict[str, object]]:
-    """Parameter groups of the float linears: ``rate`` times the root mean square of each one's weights."""
-    weights = [weight for block in student for weight in block.weights]
-    return by_rate([(weight, rate * weight.square().mean().sqrt().item()) for weight in weights])
 
 
 def _write_body(path: Path, student: list[BlockTensors]) -> None:
