@@ -1,10 +1,15 @@
-// Plays tokens on the Verilated whole-token machine with a memory behind its port; see verilated_machine.py.
+// Plays tokens on the Verilated whole-token machine; see verilated_machine.py. A memory is behind its port, or where
+// sdram_chip.h is beside this file, a checking chip behind the pins of its SDRAM controller.
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <vector>
 
 #include "Vtritforge_machine.h"
+#if __has_include("sdram_chip.h")
+#include "sdram_chip.h"
+#define WITH_CHIP
+#endif
 #include "verilated.h"  // a double underscore of a Verilog name is ___05F in its C++ name
 
 namespace {
@@ -35,6 +40,27 @@ uint64_t bits(const uint8_t *bytes, size_t low, size_t count) {  // count of at 
   return value >> low % 8 & ((uint64_t(1) << count) - 1);
 }
 
+#ifdef WITH_CHIP
+struct Memory {
+  SdramChip chip;
+  Bytes &data;
+  bool drives = false;
+
+  explicit Memory(const SdramChip::Numbers &numbers) : chip(numbers), data(chip.data) {}
+
+  void drive(Vtritforge_machine &) {}
+
+  void take(Vtritforge_machine &machine) {  // the pins as the edge finds them
+    SdramChip::Pins pins;
+    pins.command = machine.chip___05Fcommand, pins.ba = machine.chip___05Fba, pins.a = machine.chip___05Fa;
+    pins.dqm = machine.chip___05Fdqm, pins.dq = machine.chip___05Fdq_o, pins.dq_oe = machine.chip___05Fdq_oe;
+    pins.cke = machine.chip___05Fcke;
+    drives = chip.step(pins);
+  }
+
+  void settle(Vtritforge_machine &machine) { machine.chip___05Fdq_i = drives ? chip.driven : 0x5A5A5A5A; }
+};
+#else
 constexpr size_t kAddressBits = 28;
 
 // The memory: a burst's first word `latency` edges after its request, then one per edge; stalls keep words and writes back.
@@ -77,18 +103,36 @@ struct Memory {
         if (bits(raw, kAddressBits + 8 * word + i, 1)) data[at + i] = uint8_t(bits(raw, kAddressBits + 8 * i, 8));
     }
   }
+
+  void settle(Vtritforge_machine &) {}
 };
+#endif
+
+void tick(Vtritforge_machine &machine, Memory &memory) {
+  memory.take(machine);
+  machine.clk = 1, machine.eval();
+  memory.settle(machine);
+  machine.clk = 0, machine.eval();
+}
 
 }  // namespace
 
 int main() {
   uint32_t sizes[5];  // bytes of a memory word, of the image, of the memory; latency; bytes of the stall pattern
   if (!read_exactly(sizes, sizeof sizes)) return 1;
+  const size_t bytes = size_t(sizes[2]) * sizes[0];
+#ifdef WITH_CHIP
+  SdramChip::Numbers numbers;
+  if (!read_exactly(&numbers, sizeof numbers)) return 1;
+  Memory memory(numbers);
+  if (memory.data.size() < bytes || !read_exactly(memory.data.data(), sizes[1])) return 1;
+#else
   Memory memory;
   memory.word = sizes[0], memory.latency = sizes[3];
-  memory.data.resize(size_t(sizes[2]) * sizes[0]);
+  memory.data.resize(bytes);
   memory.stalls.resize(sizes[4]);
   if (!read_exactly(memory.data.data(), sizes[1]) || !read_exactly(memory.stalls.data(), sizes[4])) return 1;
+#endif
 
   Vtritforge_machine machine;
   machine.clk = 0, machine.rst = 1;
@@ -99,7 +143,7 @@ int main() {
   uint32_t token;
   while (read_exactly(&token, sizeof token)) {
     if (token == 0xffffffff) {  // the whole memory
-      std::fwrite(memory.data.data(), 1, memory.data.size(), stdout);
+      std::fwrite(memory.data.data(), 1, bytes, stdout);
       std::fflush(stdout);
       continue;
     }
@@ -112,8 +156,7 @@ int main() {
         memory.drive(machine);
         machine.eval();
         taken = machine.seek___05Fready;
-        memory.take(machine);
-        machine.clk = 1, machine.eval(), machine.clk = 0, machine.eval();
+        tick(machine, memory);
       }
       machine.seek___05Fvalid = 0;
       continue;
@@ -132,8 +175,7 @@ int main() {
       if (offered && machine.tokens___05Fready) offered = false;
       if (machine.next___05Fvalid) answer = machine.next___05Fpayload;
       if (machine.retired) trace.push_back(machine.operation), trace.push_back(machine.counter);
-      memory.take(machine);
-      machine.clk = 1, machine.eval(), machine.clk = 0, machine.eval();
+      tick(machine, memory);
     }
     const uint32_t head[5] = {machine.status, answer, machine.saturated, machine.position, uint32_t(trace.size() / 2)};
     std::fwrite(head, 1, sizeof head, stdout);
@@ -142,5 +184,9 @@ int main() {
     if (stopped) break;
   }
   machine.final();
+#ifdef WITH_CHIP
+  for (const std::string &message : memory.chip.messages) std::fprintf(stderr, "%s\n", message.c_str());
+  if (memory.chip.violations) return 3;
+#endif
   return 0;
 }

@@ -8,16 +8,21 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hw.errors import InputError
+from hw.memory.bench import CHIP_HEADER, chip_numbers
+from hw.memory.chip import SdramChip
 from hw.program.image import Image
 from hw.program.instructions import OPERATIONS
 from hw.program.interpreter import Status
 from hw.program.machine import MachineConfig
+from hw.simulation.sdram_machine import sdram_machine_verilog
 from hw.simulation.verilator import CACHE, compile_program
 from hw.verilog import MACHINE_NAME, machine_verilog
 
-__all__ = ["MachineStopped", "Step", "VerilatedMachine", "build_machine", "generate"]
+__all__ = ["MachineStopped", "Sdram", "Step", "VerilatedMachine", "build_machine", "generate"]
 
 _HARNESS = Path(__file__).with_name("verilated_machine.cpp")
+_BROKEN = 3  # exit status of the harness
 _NAMES = {operation.code: name for name, operation in OPERATIONS.items()}
 _WORDS = {
     Status.NOT_AN_IMAGE: "the memory does not begin with a program",
@@ -27,6 +32,7 @@ _WORDS = {
     Status.UNKNOWN_TOKEN: "the token is beyond the vocabulary",
     Status.MEMORY_SILENT: "memory did not answer",
     Status.OUTSIDE_MEMORY: "an address lies beyond the memory",
+    Status.WRONG_BURST: "a burst holds fewer or more words than the tiles of its GEMM take",
 }
 
 
@@ -52,30 +58,56 @@ class Step(NamedTuple):
         return sum(cycles for _, cycles in self.trace)
 
 
+class Sdram(NamedTuple):
+    """The memory of a machine: a chip behind its controller, both at the machine's clock."""
+
+    chip: SdramChip
+    clock_hz: float
+
+    @property
+    def numbers(self) -> bytes:
+        """What the simulated chip wants to know."""
+        numbers = chip_numbers(self.chip, self.clock_hz, self.chip.timing(self.clock_hz).cas)
+        return struct.pack(f"<{len(numbers)}d", *numbers)
+
+
 class VerilatedMachine:
     """A running simulation of one machine and its memory; use it as a context manager.
 
     ``latency``: edges from a request to its first word; ``stalls``: one byte 0 or 1 per edge, again and again: 0 keeps
-    words and writes back.
+    words and writes back. ``sdram``: that memory instead, for which the program was built.
     """
 
-    def __init__(self, image: Image, program: Path, latency: int = 8, stalls: bytes = b""):
+    def __init__(self, image: Image, program: Path, latency: int = 8, stalls: bytes = b"", sdram: Sdram | None = None):
         header = image.header
         self._bytes = header.memory_words * image.machine.word_bytes
-        self._process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         data = image.memory.tobytes()
         sizes = (image.machine.word_bytes, len(data), max(header.memory_words, len(data) // image.machine.word_bytes))
-        self._send(struct.pack("<5I", *sizes, latency, len(stalls)) + data + stalls)
+        chip = b""
+        if sdram:
+            if self._bytes > sdram.chip.bytes:
+                raise InputError(
+                    f"memory of the program must be at most the {sdram.chip.bytes:,} bytes of {sdram.chip.name}, not "
+                    f"{self._bytes:,}"
+                )
+            chip, stalls = sdram.numbers, b""
+        self._process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._send(struct.pack("<5I", *sizes, latency, len(stalls)) + chip + data + stalls)
 
     def __enter__(self) -> "VerilatedMachine":
         """The simulation itself."""
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """End the simulation."""
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        """End the simulation.
+
+        Raises:
+            RuntimeError: a rule of the chip was broken.
+        """
         self._process.stdin.close()
         self._process.stdout.close()
-        self._process.wait()
+        if self._process.wait() == _BROKEN and kind is None:
+            raise RuntimeError("the controller broke a rule of the chip, see above: a defect")
 
     def step(self, token: int, wanted: bool = True) -> Step:
         """Take one token in.
@@ -111,13 +143,16 @@ class VerilatedMachine:
         return data
 
 
-def build_machine(machine: MachineConfig, cache: Path = CACHE) -> Path:
-    """Compile the machine; the same Verilog and harness are compiled once.
+def build_machine(machine: MachineConfig, cache: Path = CACHE, sdram: Sdram | None = None) -> Path:
+    """Compile the machine, with the controller of ``sdram`` if given; the same Verilog and harness are compiled once.
 
     Raises:
         InputError: Verilator, a C++ compiler or make is missing.
         RuntimeError: the compilation failed.
     """
+    if sdram:
+        text = sdram_machine_verilog(machine, *sdram)
+        return compile_program(text, MACHINE_NAME, _HARNESS, cache=cache, headers=[CHIP_HEADER])
     return compile_program(machine_verilog(machine), MACHINE_NAME, _HARNESS, cache=cache)
 
 

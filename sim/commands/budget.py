@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hw.errors import InputError
 from hw.program.image import load_image
-from sim.token.memory import check_memory, word_pattern
+from sim.token.memory import TokenMemory, add_memory_options
 
 __all__ = ["add_budget"]
 
@@ -17,16 +17,7 @@ def add_budget(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--position", type=int, default=0, metavar="N", help="tokens in front of the one that is counted (default: 0)"
     )
-    parser.add_argument(
-        "--latency", type=int, default=8, metavar="N", help="edges from a request to memory's first word (default: 8)"
-    )
-    parser.add_argument(
-        "--word-edges", type=int, default=1, metavar="N",
-        help="edges per memory word, for a memory that is slower than the port (default: 1)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--mhz", type=float, default=62.5, metavar="F", help="clock that tokens per second are told for (default: 62.5)"
-    )
+    add_memory_options(parser)
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     parser.set_defaults(run=_budget)
 
@@ -39,10 +30,10 @@ def _budget(options: Namespace) -> None:
     context = image.header.context
     if not 0 <= options.position < context:
         raise InputError(f"--position must be 0 to {context - 1}, as K and V have room for, not {options.position}")
-    check_memory(options.latency, options.mhz, options.word_edges)
-    stalls = word_pattern(options.word_edges)
-    budget = budget_of([TokenCycles(image, options.latency, stalls, options.position).step()])
+    memory = TokenMemory.of(options)
+    cycles = TokenCycles(image, position=options.position, memory=memory.timing(image))
+    budget = budget_of([cycles.step()])
     if options.json:
         print(json.dumps(budget.as_json(), indent=1))
     else:
-        print(*budget_lines(budget, options.mhz * 1e6), sep="\n")
+        print(*budget_lines(budget, memory.clock_hz), sep="\n")

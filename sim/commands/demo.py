@@ -6,6 +6,7 @@ from typing import get_args
 
 from hw.errors import InputError
 from hw.trit import Packing
+from sim.token.memory import add_memory_options
 
 __all__ = ["add_demo"]
 
@@ -46,20 +47,11 @@ def add_demo(parser: ArgumentParser) -> None:
         help="packing of linears and table in memory; 5in8 has an unpacker (default: 2bit)",
     )  # fmt: skip
     whole.add_argument("--context", type=int, default=256, metavar="N", help="tokens of the cache (default: 256)")
-    whole.add_argument(
-        "--latency", type=int, default=8, metavar="N", help="edges from a request to memory's first word (default: 8)"
-    )
-    whole.add_argument(
-        "--word-edges", type=int, default=1, metavar="N",
-        help="edges per memory word, for a memory that is slower than the port (default: 1)",
-    )  # fmt: skip
+    add_memory_options(whole)
     whole.add_argument(
         "--add", type=Path, nargs="?", const=_RESULTS, metavar="FILE",
         help=f"add the budget to a results file (without FILE: {_RESULTS})",
     )  # fmt: skip
-    whole.add_argument(
-        "--mhz", type=float, default=62.5, metavar="F", help="clock that tokens per second are told for (default: 62.5)"
-    )
     parser.set_defaults(run=_demo)
 
 

@@ -12,9 +12,9 @@ import numpy as np
 from hw.division import ceil_divide
 from hw.errors import InputError
 from hw.program.image import Image
-from hw.program.instructions import ELEMENTS, Instruction
+from hw.program.instructions import ELEMENTS, INDICES, Instruction
 from hw.program.machine import LINE_INSTRUCTIONS
-from sim.token.port import GemmSteps, MemoryTiming, read, step_gemm, write
+from sim.token.port import GemmSteps, Memory, fetch, fetched, pattern, read, step_gemm, write
 
 __all__ = ["InstructionCycles", "TokenCycles"]
 
@@ -23,6 +23,7 @@ _PASS = 14  # a pass of N words takes N + 14 edges: start, words, depth of the l
 _ROW_DIVISION = 24  # of a beat's number, a bit each
 _DIVISION, _ROOT = 23, 40  # of the scale unit, with the edge that starts it
 _DRAIN, _ARGMAX_DRAIN = 13, 8  # from the last beat of sums to the end
+_TRIT_BITS, _STORED_BYTES = 2, 2  # of a digit of K or V; of a stored scale
 _PARTS = {"int8": 4, "int16": 2, "uint16": 2, "int32": 1}  # scratch words of a memory word
 
 
@@ -38,32 +39,40 @@ class InstructionCycles(NamedTuple):
 class TokenCycles:
     """The machine's clock: position and edge since reset go on from token to token, as the machine's own do."""
 
-    def __init__(self, image: Image, latency: int = 8, stalls: bytes = b"", position: int = 0):
+    def __init__(
+        self, image: Image, latency: int = 8, stalls: bytes = b"", position: int = 0, memory: Memory | None = None
+    ):
+        """``memory``: behind reset, instead of a pattern of that latency with those stalls."""
         self.machine, self.header, self.program = image.machine, image.check(), image.program()
-        self.memory = MemoryTiming(latency, np.frombuffer(stalls, np.uint8).astype(np.int64))
-        self.position, self.block = position, 0
+        self.memory = pattern(latency, stalls) if memory is None else memory
+        self.position, self.block, self.token = position, 0, 0
         self._begun = False  # a token has ended
         self._lines: dict[int, int] = {}  # lines of instructions that are there, by place
-        self.edge = read(self.memory, 1, self.machine.instruction_words, 1, 1) + 2  # the header and its check
+        self._found: int | None = None  # the edge that finds the next instruction; None: it is being fetched
+        self.edge = read(self.memory, 1, 0, self.machine.instruction_words, 1, 1) + 2  # the header and its check
 
-    def step(self, wanted: bool = True) -> list[InstructionCycles]:
-        """Take one token in."""
+    def step(self, wanted: bool = True, token: int = 0) -> list[InstructionCycles]:
+        """Take one token in, whose id matters only where cycles depend on addresses."""
         found, number = list[InstructionCycles](), self.header.entry if self._begun else 0
         self.edge += 1  # takes the token
-        self.block = 0
-        look, free = self.edge, self.edge  # edges that look the next instruction up; from which memory is free for it
+        self.block, self.token = 0, token
+        self._look_up(number, self.edge, self.edge)
         while True:
             one, begin = self.program[number], self.edge
             skipped = bool(one["last_only"] and not wanted)
-            ready = self._fetched(number, look, free) + (_SKIPPED if skipped else _READY)
+            here = fetched(self.memory) + 1 if self._found is None else self._found
+            ready = here + (_SKIPPED if skipped else _READY)
             taken = max(begin - 1, ready)  # it runs on the edge behind, and the front looks up the next
-            self.edge = taken + 2
+            self.edge, look = taken + 2, taken + 1
+            ends, reads = one.operation == "STOP" and not skipped, one.operation in _READING and not skipped
+            number, last = number + 1 if skipped else self._next(number, one), number
+            if not (ends or reads):  # fetched while it runs
+                self._look_up(number, look, look)
             issues = 0 if skipped else self._run(one)
-            found.append(InstructionCycles(number, one.operation, self.edge - begin, issues))
-            look = taken + 1
-            free = self.edge if one.operation in _READING and not skipped else look
-            number = number + 1 if skipped else self._next(number, one)
-            if one.operation == "STOP" and not skipped:
+            found.append(InstructionCycles(last, one.operation, self.edge - begin, issues))
+            if reads:
+                self._look_up(number, look, self.edge)
+            if ends:
                 self.position += 1
                 self._begun = True
                 self.edge += wanted  # hands the next token over
@@ -74,6 +83,14 @@ class TokenCycles:
         self.position = position
         self.edge += 1
 
+    def kv_address(self, one: Instruction) -> int:
+        """The memory word that the first digit of a head's K or V goes to: tile, then the token's place in it."""
+        machine, array = self.machine, self.machine.array
+        tokens, numbers = (array.rows, array.cols) if one["by_lanes"] else (array.cols, array.rows)
+        tile, place = divmod(self.position, tokens)
+        tile *= machine.tile_words if one["by_lanes"] else one["stride"]
+        return one["address"] + tile + place * numbers * _TRIT_BITS // (8 * machine.word_bytes)
+
     @property
     def visible(self) -> int:
         """Tokens of the present block that are worked on."""
@@ -81,14 +98,21 @@ class TokenCycles:
         left = min(self.position + 1 - self.block * size, size)
         return ceil_divide(left, self.machine.stretch) * self.machine.stretch
 
-    def _fetched(self, number: int, look: int, free: int) -> int:
-        """The edge that finds an instruction which is looked up from edge ``look`` on: a line is read if it lacks."""
+    def _look_up(self, number: int, look: int, free: int) -> None:
+        """Look an instruction up from edge ``look`` on; its line is fetched if it lacks, once memory is ``free``."""
         line, places = number // LINE_INSTRUCTIONS, self.machine.instruction_lines
-        if self._lines.get(line % places) == line:
-            return look
-        self._lines[line % places] = line
-        words = LINE_INSTRUCTIONS * self.machine.instruction_words
-        return read(self.memory, max(look, free) + 1, words, 1, 1) + 1
+        self._found = look if self._lines.get(line % places) == line else None
+        if self._found is None:
+            self._lines[line % places] = line
+            per = self.machine.instruction_words
+            words = LINE_INSTRUCTIONS * per
+            fetch(self.memory, max(look, free) + 1, line * words + per, words)  # behind the header
+
+    def address(self, one: Instruction) -> int:
+        """The memory word that an instruction begins at."""
+        token = self.token // (2 * self.machine.lanes) if one["pick"] else self.token
+        index = {"none": 0, "token": token, "position": self.position, "block": self.block}
+        return one["address"] + one["stride"] * index[INDICES[one["index"]]]
 
     def _next(self, number: int, one: Instruction) -> int:
         if one.operation != "END":
@@ -122,8 +146,8 @@ class TokenCycles:
         groups = array.cols // machine.lanes
         takes = [1, array.cols] if one.operation == "ARGMAX" else [groups] * one["rows"]
         steps = GemmSteps(
-            column_tiles, tiles, one["rows"], machine.tile_words, bursts, words, bool(one["packed"]),
-            np.array(takes, np.int64), array.pipeline_latency, array.result_queue_depth,
+            column_tiles, tiles, one["rows"], machine.tile_words, bursts, words, self.address(one), one["jump"],
+            bool(one["packed"]), np.array(takes, np.int64), array.pipeline_latency, array.result_queue_depth,
         )  # fmt: skip
         last, issues = step_gemm(steps, self.memory, self.edge - 1)
         self.edge = last + (_ARGMAX_DRAIN if one.operation == "ARGMAX" else _DRAIN) + 1
@@ -137,16 +161,21 @@ _READING = (*_GEMMS, "LOAD", "ROW")  # which read memory
 def _load(self: TokenCycles, one: Instruction) -> int:
     parts, words = _PARTS[ELEMENTS[one["element"]]], self.words(one)
     count = ceil_divide(words, parts)
-    return read(self.memory, self.edge, count, parts, words - (count - 1) * parts) + 1
+    return read(self.memory, self.edge, self.address(one), count, parts, words - (count - 1) * parts) + 1
 
 
 def _row(self: TokenCycles, one: Instruction) -> int:
     edge, left, parts = self.edge, one["words"], self.machine.array.rows // self.machine.lanes
+    column_tile, column = divmod(self.token, self.machine.array.cols)
+    beat = one["skip"] + column_tile * one["beats"] + column * self.machine.tile_words // self.machine.array.cols
     while left:
         asked = edge + 1 + (_ROW_DIVISION if one["packed"] else 0)
-        taken = read(self.memory, asked, 4, 1, 1) + 1 if one["packed"] else read(self.memory, asked, 1, 1, 1)
+        if one["packed"]:  # five beats lie in four words
+            taken = read(self.memory, asked, one["address"] + beat // 5 * 4, 4, 1, 1) + 1
+        else:
+            taken = read(self.memory, asked, one["address"] + beat, 1, 1, 1)
         written = min(parts, left)
-        edge, left = taken + written + 1, left - written
+        edge, left, beat = taken + written + 1, left - written, beat + self.machine.tile_words
     return edge
 
 
@@ -160,15 +189,19 @@ def _norm(self: TokenCycles, one: Instruction) -> int:
 
 
 def _kv(self: TokenCycles, one: Instruction) -> int:
-    array, words = self.machine.array, one["words"]
-    size = (array.cols if one["by_lanes"] else array.rows) // self.machine.lanes
-    edge = self.edge
+    array, machine, words, edge = self.machine.array, self.machine, one["words"], self.edge
+    size = (array.cols if one["by_lanes"] else array.rows) // machine.lanes
+    head, scales = self.kv_address(one), one["scales"] + self.position * _STORED_BYTES // machine.word_bytes
+    plane = one["stride"] if one["by_lanes"] else ceil_divide(words, size) * machine.tile_words
     for _ in range(one["rows"]):
         edge += words + _PASS + _DIVISION + 2
+        piece = head
         for first in range(0, words, size):
             edge += min(size, words - first) + _PASS
-            edge = write(self.memory, edge - 1, one["planes"]) + 1
-        edge = write(self.memory, edge, 1) + 1
+            edge = write(self.memory, edge - 1, piece, plane, one["planes"]) + 1
+            piece += plane * one["planes"] if one["by_lanes"] else machine.tile_words
+        edge = write(self.memory, edge, scales, 0, 1) + 1
+        head, scales = head + one["jump"], scales + one["pitch"]
     return edge
 
 

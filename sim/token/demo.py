@@ -16,7 +16,7 @@ from hw.program.machine import MachineConfig, machine_around
 from hw.progress import stage_bars
 from sim.token.budget import budget_lines, budget_of
 from sim.token.cycles import InstructionCycles, TokenCycles
-from sim.token.memory import check_memory, word_pattern
+from sim.token.memory import TokenMemory
 from sim.token.results import BudgetRecord, add_budget_row, read_budget_results
 
 __all__ = ["compare_cycles", "demo_whole"]
@@ -33,7 +33,7 @@ def demo_whole(options: Namespace) -> None:
     """
     if options.tokens < 1:
         raise InputError(f"tokens must be at least 1, not {options.tokens}")
-    check_memory(options.latency, options.mhz, options.word_edges)
+    memory = TokenMemory.of(options)
     if options.add:
         check_file(options.add)
         if options.add.is_file():
@@ -41,7 +41,7 @@ def demo_whole(options: Namespace) -> None:
     machine = machine_around(load_array(options.array), options.lanes, weight_packing=options.weight_packing)
     from rich.console import Console
 
-    from hw.simulation.verilated_machine import VerilatedMachine, build_machine  # loads Amaranth
+    from hw.simulation.verilated_machine import Sdram, VerilatedMachine, build_machine  # loads Amaranth
     from quant.token.program import ModelProgram  # loads torch
 
     form = {name: getattr(options, name) for name in ("key_digits", "value_digits", "table_digits")}
@@ -56,27 +56,27 @@ def demo_whole(options: Namespace) -> None:
             f"context must be at least {len(prompt) + options.tokens} for a prompt of {len(prompt)} and "
             f"{options.tokens} tokens, not {options.context}"
         )
+    timing, sdram = memory.timing(program.image), Sdram(memory.chip, memory.clock_hz) if memory.chip else None
     console, say = Console(stderr=True), partial(print, end="", flush=True)
     array = machine.array
     with console.status(f"compiling {array.rows} x {array.cols} lanes, {machine.lanes} vector lanes (once, minutes)"):
-        path = build_machine(machine)
+        path = build_machine(machine, sdram=sdram)
     wanted = program.stream(prompt, options.tokens)
-    stalls = word_pattern(options.word_edges)
-    cycles = TokenCycles(program.image, options.latency, stalls)
+    cycles = TokenCycles(program.image, memory=timing)
     written, timed = list[int](), list[list[InstructionCycles]]()
     started, shown, compared = time.perf_counter(), 0, 0
-    with VerilatedMachine(program.image, path, options.latency, stalls) as core:
+    with VerilatedMachine(program.image, path, memory.latency, memory.stalls, sdram) as core:
         fed = list(prompt)
         with stage_bars() as report:
             for number, token in enumerate(prompt[:-1]):
-                predicted = cycles.step(False)
+                predicted = cycles.step(False, token)
                 compare_cycles(number, core.step(token, False).trace, predicted)
                 compared += len(predicted)
                 report("prompt", number + 1, len(prompt) - 1)
         if not options.json:
             say(options.prompt)
         for number in range(len(prompt) - 1, len(prompt) + options.tokens - 1):
-            step, predicted = core.step(fed[number]), cycles.step()
+            step, predicted = core.step(fed[number]), cycles.step(token=fed[number])
             compare_cycles(number, step.trace, predicted)
             compared += len(predicted)
             timed.append(predicted)
@@ -86,7 +86,7 @@ def demo_whole(options: Namespace) -> None:
                 raise RuntimeError(f"token {number} is {step.token} on the RTL, {other} in the integer model")
             if options.add:  # by every token, for a large model takes a minute for one
                 add_budget_row(
-                    options.add, _record(options, program.name, machine, fields, len(prompt), timed, compared)
+                    options.add, _record(options, program.name, machine, memory, fields, len(prompt), timed, compared)
                 )
             text = program.decode(written)
             if not options.json and not text.endswith(_HALF):
@@ -99,7 +99,7 @@ def demo_whole(options: Namespace) -> None:
         document = {"tokens": written, "text": program.decode(written), "saturated": saturated, "seconds": seconds}
         print(json.dumps(document | {"budget": budget.as_json()}, indent=1))
         return
-    print("\n", *budget_lines(budget, options.mhz * 1e6), sep="\n")
+    print("\n", *budget_lines(budget, memory.clock_hz), sep="\n")
     print(
         f"{options.tokens} tokens behind a prompt of {len(prompt)} in {seconds:.1f} s; tokens equal to the integer "
         f"model's, cycles of {compared} instructions equal to the simulator's; saturated: {saturated}"
@@ -110,6 +110,7 @@ def _record(
     options: Namespace,
     model: str,
     machine: MachineConfig,
+    memory: TokenMemory,
     fields: dict[str, object],
     prompt: int,
     timed: Sequence[Sequence[InstructionCycles]],
@@ -125,8 +126,10 @@ def _record(
         lanes=machine.lanes,
         weight_packing=machine.weight_packing,
         **fields["form"],
-        latency=options.latency,
-        word_edges=options.word_edges,
+        latency=memory.latency,
+        word_edges=memory.word_edges,
+        chip=memory.chip.name if memory.chip else "",
+        clock_mhz=memory.clock_hz / 1e6,
         context=options.context,
         prompt=prompt,
         tokens=len(timed),

@@ -41,8 +41,10 @@ class BudgetRecord(Record):
     key_digits: int = 5  # rows that do not say it are of the command's defaults
     value_digits: int = 5
     table_digits: int = 4
-    latency: int  # of the memory
-    word_edges: int = 1  # of which one gives or takes a memory word
+    latency: int  # of the memory; 0 with a chip
+    word_edges: int = 1  # of which one gives or takes a memory word; 0 with a chip
+    chip: str = ""  # SDRAM behind its controller
+    clock_mhz: float = 62.5  # of tokens per second, and of a chip
     context: int
     prompt: int  # tokens
     tokens: int  # written behind it
@@ -54,8 +56,9 @@ class BudgetRecord(Record):
     def key(self) -> tuple[object, ...]:
         """What a later measurement replaces."""
         machine = self.machine, self.lanes, self.weight_packing, self.latency, self.context, self.word_edges
+        chip = self.chip, self.clock_mhz
         digits = self.key_digits, self.value_digits, self.table_digits
-        return self.model, self.method, str(self.options), *machine, *digits
+        return self.model, self.method, str(self.options), *machine, *digits, *chip
 
 
 class BudgetResults(Record):
@@ -74,7 +77,8 @@ def add_budget_row(path: Path, row: BudgetRecord) -> None:
 
 def budget_markdown(path: Path) -> str:
     """The rows as a Markdown table; shares are of a token's cycles."""
-    header = ("model, trits", "machine", "tokens", "equal instructions", "cycles per token", *_GROUPS, "array busy")
+    header = ("model, trits", "machine", "tokens", "equal instructions", "cycles per token", "tokens/s")
+    header += (*_GROUPS, "array busy")
     rows = []
     for row in read_budget_results(path).rows:
         options = ", ".join(f"{name}={value}" for name, value in row.options.items())
@@ -87,6 +91,7 @@ def budget_markdown(path: Path) -> str:
                 f"{row.prompt} + {row.tokens}",
                 f"{row.instructions:,}",
                 f"{total:,.0f}",
+                f"{row.clock_mhz * 1e6 / total:,.4g} at {row.clock_mhz:g} MHz",
                 *(f"{100 * share:.1f} %" for share in shares),
                 f"{100 * row.busy:.1f} %",
             )
@@ -104,7 +109,8 @@ def _machine(row: BudgetRecord) -> str:
         if getattr(row, field) != BudgetRecord.model_fields[field].default
     ]
     words = f", a word in {row.word_edges} edges" if row.word_edges > 1 else ""
-    return f"{row.machine}, {row.lanes} lanes, latency {row.latency}{words}{packing}{''.join(other)}"
+    memory = f"SDRAM {row.chip}" if row.chip else f"latency {row.latency}{words}"
+    return f"{row.machine}, {row.lanes} lanes, {memory}{packing}{''.join(other)}"
 
 
 def read_budget_results(path: Path) -> BudgetResults:

@@ -7,10 +7,12 @@ import pytest
 
 from hw.config import load_array
 from hw.errors import InputError
+from hw.memory.chip import load_chip
 from hw.program.compiler import compiled
 from hw.program.machine import machine_around
 from sim.__main__ import main
 from sim.token.cycles import TokenCycles
+from sim.token.port import sdram_memory
 from sim.token.results import budget_markdown
 from tests.hw.token.random_models import random_model
 
@@ -35,6 +37,11 @@ def test_it_counts_the_token_at_a_position(folder, capsys):
     assert json.loads(capsys.readouterr().out)["cycles"] == sum(one.cycles for one in slow)
     main(["budget", str(folder), "--mhz", "50"])
     assert "tokens/s at 50 MHz" in capsys.readouterr().out
+    image = load_image(folder)
+    chip = sdram_memory(load_chip("as4c16m16sa-7"), 50e6, image.machine.array.weight_bus_bits)
+    main(["budget", str(folder), "--memory", "sdram:as4c16m16sa-7@50"])
+    total = sum(one.cycles for one in TokenCycles(image, memory=chip).step())
+    assert f"{total:,}  {50e6 / total:,.1f} tokens/s at 50 MHz" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -47,6 +54,15 @@ def test_it_counts_the_token_at_a_position(folder, capsys):
         (["--mhz", "0"], r"^--mhz must be above 0 and finite, not 0$"),
         (["--mhz", "inf"], r"^--mhz must be above 0 and finite, not inf$"),
         (["--mhz", "nan"], r"^--mhz must be above 0 and finite, not nan$"),
+        (["--memory", "sdram:as4c16m16sa-7"], r"^--memory must be sdram:CHIP@MHZ, not 'sdram:as4c16m16sa-7'$"),
+        (["--memory", "ddr3:as4c16m16sa-7@50"], r"^--memory must be sdram:CHIP@MHZ, not 'ddr3:as4c16m16sa-7@50'$"),
+        (["--memory", "sdram:as4c16m16sa-7@x"], r"^--memory must be sdram:CHIP@MHZ, not 'sdram:as4c16m16sa-7@x'$"),
+        (["--memory", "sdram:none@50"], r"^chip must be one of .*as4c16m16sa-7.* or a \.yaml file, not 'none'$"),
+        (["--memory", "sdram:gw2ar-18@900"], r"^clock of gw2ar-18 must be above 0 and at most \d+ MHz, not 900 MHz$"),
+        (
+            ["--memory", "sdram:gw2ar-18@50", "--word-edges", "2"],
+            r"^--word-edges must be left out with --memory, which tells it$",
+        ),
     ],
 )
 def test_what_cannot_be_counted_is_refused(folder, arguments, message):

@@ -17,6 +17,7 @@ ROW = BudgetRecord(
         ({"key_digits": 4}, "8 x 8, 2 lanes, latency 8, K in 4 digits"),
         ({"value_digits": 3, "table_digits": 2}, "8 x 8, 2 lanes, latency 8, V in 3 digits, table in 2 digits"),
         ({"latency": 9}, "8 x 8, 2 lanes, latency 9"),
+        ({"chip": "w9825g6kh-6", "clock_mhz": 50.0}, "8 x 8, 2 lanes, SDRAM w9825g6kh-6"),
         ({"word_edges": 4}, "8 x 8, 2 lanes, latency 8, a word in 4 edges"),
     ],
 )
@@ -29,7 +30,8 @@ def test_a_row_of_another_machine_stands_beside_the_first(tmp_path, fields, mach
     assert ROW in rows
     assert other in rows
     text = budget_markdown(path)
-    assert f"| tiny, digits | {machine} | 1 + 4 | 10 | 100 | 60.0 %" in text
+    clock = "5e+05 at 50" if fields.get("chip") else "6.25e+05 at 62.5"
+    assert f"| tiny, digits | {machine} | 1 + 4 | 10 | 100 | {clock} MHz | 60.0 %" in text
     assert "| tiny, digits | 8 x 8, 2 lanes, latency 8 | 1 + 4 |" in text
 
 
