@@ -52,6 +52,9 @@ def groups_of(columns: int) -> int:
 
 
 def copies(m: Module, value: Value, name: str, number: int) -> list[Value]:
-    """``value`` one edge later in ``number`` registers that synthesis does not merge; one is called ``name`` alone."""
+    """``value`` one edge later in ``number`` registers that synthesis does not merge; one is called ``name`` alone.
+
+    No reset clears them, which would be one more net to where they lie.
+    """
     names = [name] if number == 1 else [f"{name}{COPY}{copy}" for copy in range(number)]
-    return [registered(m, value, each) for each in names]
+    return [registered(m, value, each, reset_less=True) for each in names]

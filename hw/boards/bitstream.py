@@ -23,7 +23,7 @@ from hw.process.threads import usable_cpus
 from hw.program.image import config_tag
 from hw.synthesis.carry_chains import shorten_chains
 from hw.synthesis.families import FAMILIES
-from hw.synthesis.yosys import HIDE_FIELDS, KEEP_COPIES, run_yosys
+from hw.synthesis.yosys import FIFO_READS, HIDE_FIELDS, KEEP_COPIES, run_yosys
 
 __all__ = ["build", "estimate", "route_seeds"]
 
@@ -143,6 +143,7 @@ def _synthesize(board: Board, config: ArrayConfig | WholeDesign, folder: Path, s
         [
             "read_rtlil top.il",
             *KEEP_COPIES,
+            *FIFO_READS,
             HIDE_FIELDS,
             f"{family.synthesis} {'' if whole else family.board_options} -top {TOP_NAME}",
             "check -assert",

@@ -1,6 +1,6 @@
 """From the board's clock to the array's: PLLs of the FPGA families, their settings found by search, and the reset."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from amaranth import ClockDomain, ClockSignal, Const, Elaboratable, Instance, Module, ResetSignal, Signal
@@ -11,6 +11,7 @@ from hw.errors import InputError
 __all__ = ["Clock", "PllSettings", "pll_settings"]
 
 _RESET_EDGES = 15  # after the PLL has locked
+_FILTER_EDGES_HZ = (17e6, 26e6, 44e6, 66e6, 101e6)  # of the iCE40 PLL's phase detector
 _EXACT = 1e-6  # relative error that a UART never sees
 
 
@@ -29,7 +30,7 @@ class _Limits(NamedTuple):
 
     divide: range
     multiply: range
-    vco_divide: range
+    vco_divide: Sequence[int]
     vco_hz: tuple[float, float]
     detector_hz: tuple[float, float]
     vco_in_loop: bool  # the loop closes at the oscillator, not at the output
@@ -38,6 +39,10 @@ class _Limits(NamedTuple):
 _PLLS: dict[str, _Limits] = {
     # Lattice FPGA-DS-02012, sysCLOCK PLL timing
     "ecp5": _Limits(range(1, 41), range(1, 81), range(1, 129), (400e6, 800e6), (10e6, 400e6), False),
+    # Lattice FPGA-DS-02008 (iCE40 UltraPlus), sysCLOCK PLL timing, and FPGA-TN-02052: feedback path SIMPLE
+    "ice40": _Limits(range(1, 17), range(1, 129), (2, 4, 8, 16, 32, 64), (533e6, 1066e6), (10e6, 133e6), True),
+    # Gowin UG286, and DS117 and DS226: what GW1NR-9C and GW2AR-18 have in common
+    "gowin": _Limits(range(1, 65), range(1, 65), (2, 4, 8, *range(16, 129, 16)), (500e6, 1200e6), (3e6, 400e6), False),
     # Xilinx DS181 (Artix-7, speed -1L): PLLE2
     "xc7": _Limits(range(1, 6), range(2, 65), range(1, 129), (800e6, 1600e6), (19e6, 450e6), True),
 }
@@ -76,19 +81,25 @@ def _candidates(limits: _Limits, board_hz: float) -> Iterator[PllSettings]:
 
 
 class Clock(Elaboratable):
-    """Drives domain ``sync``, which its parent defines, at ``board.clock_hz``; in reset until the clock is good.
+    """Drives domain ``sync``, which its parent defines, at ``board.clock_hz``; at rest until the clock is good.
+
+    Behind a PLL of the ECP5 the clock stands still until then, and no register needs a reset: each begins as the
+    bitstream says. A reset is one net to all of them, across the chip, and was longer than any addition. Elsewhere it
+    comes out of a register.
 
     Attributes
     ----------
     pin : the board's clock; unused where the processing system gives it.
+    gated : the clock stands still instead of a reset, so that ``sync`` has none.
     """
 
     def __init__(self, board: Board):
         self.board = board
         self.pin = Signal()
+        self.gated = "clk" in board.ports and board.family in _GATES and board.clock_hz != board.board_hz
 
     def elaborate(self, platform) -> Module:
-        """Source and a counter that ends the reset."""
+        """Source and a counter that ends the rest."""
         m = Module()
         board = self.board
         clock = Signal()
@@ -106,10 +117,16 @@ class Clock(Elaboratable):
             m.d.start += waited.eq(0)
         with m.Elif(waited != _RESET_EDGES):
             m.d.start += waited.eq(waited + 1)
+        resting = Signal(init=1)
+        m.d.start += resting.eq(waited != _RESET_EDGES)
+        if self.gated:  # nextpnr reaches a gate from the PLL alone, not from a net that clocks registers too
+            m.d.comb += ClockSignal("start").eq(self.pin)
+            m.submodules.gate = Instance(_GATES[board.family], i_CLKI=clock, i_CE=~resting, o_CLKO=ClockSignal("sync"))
+            return m
         m.d.comb += [
-            ClockSignal("sync").eq(clock),
             ClockSignal("start").eq(clock),
-            ResetSignal("sync").eq(waited != _RESET_EDGES),
+            ClockSignal("sync").eq(clock),
+            ResetSignal("sync").eq(resting),
         ]
         return m
 
@@ -147,6 +164,58 @@ def _ecp5(m: Module, board: Board, s: PllSettings, pin: Signal, clock: Signal, l
     )
 
 
+def _ice40(m: Module, board: Board, s: PllSettings, pin: Signal, clock: Signal, locked: Signal) -> None:
+    """SB_PLL40_PAD, whose input is the pad itself. Ref: Lattice FPGA-TN-02052; the filter's ranges are icepll's."""
+    detector_hz = board.board_hz / s.divide
+    m.submodules.pll = Instance(
+        "SB_PLL40_PAD",
+        p_FEEDBACK_PATH="SIMPLE",
+        p_DIVR=Const(s.divide - 1, 4),
+        p_DIVF=Const(s.multiply - 1, 7),
+        p_DIVQ=Const(s.vco_divide.bit_length() - 1, 3),
+        p_FILTER_RANGE=Const(1 + sum(detector_hz >= edge for edge in _FILTER_EDGES_HZ), 3),
+        i_PACKAGEPIN=pin,
+        i_RESETB=Const(1),
+        i_BYPASS=Const(0),
+        o_PLLOUTGLOBAL=clock,
+        o_LOCK=locked,
+    )
+
+
+def _gowin(m: Module, board: Board, s: PllSettings, pin: Signal, clock: Signal, locked: Signal) -> None:
+    """RPLL with its feedback inside. Ref: Gowin UG286."""
+    zeros = {
+        "CLKFB": 1,
+        "RESET": 1,
+        "RESET_P": 1,
+        "FBDSEL": 6,
+        "IDSEL": 6,
+        "ODSEL": 6,
+        "DUTYDA": 4,
+        "PSDA": 4,
+        "FDLY": 4,
+    }
+    m.submodules.pll = Instance(
+        "rPLL",
+        p_DEVICE=board.pack_options.split()[-1].replace("-", "R-"),  # the same die with memory in its package
+        p_FCLKIN=f"{board.board_hz / 1e6:g}",
+        p_IDIV_SEL=s.divide - 1,
+        p_FBDIV_SEL=s.multiply - 1,
+        p_ODIV_SEL=s.vco_divide,
+        p_DYN_IDIV_SEL="false",
+        p_DYN_FBDIV_SEL="false",
+        p_DYN_ODIV_SEL="false",
+        p_DYN_DA_EN="false",
+        p_PSDA_SEL="0000",
+        p_DUTYDA_SEL="1000",
+        p_CLKFB_SEL="internal",
+        i_CLKIN=pin,
+        **{f"i_{port}": Const(0, bits) for port, bits in zeros.items()},
+        o_CLKOUT=clock,
+        o_LOCK=locked,
+    )
+
+
 def _xc7(m: Module, board: Board, s: PllSettings, pin: Signal, clock: Signal, locked: Signal) -> None:
     """PLLE2_BASE with its feedback inside. Ref: Xilinx UG472."""
     feedback = Signal()
@@ -176,4 +245,5 @@ def _processing_system(m: Module, clock: Signal, locked: Signal) -> None:
     m.d.comb += locked.eq(1)
 
 
-_MAKERS = {"ecp5": _ecp5, "xc7": _xc7}  # as many as _PLLS
+_GATES = {"ecp5": "DCCA"}  # cells that stop a clock without a glitch. Ref: Lattice FPGA-TN-02200
+_MAKERS = {"ecp5": _ecp5, "ice40": _ice40, "gowin": _gowin, "xc7": _xc7}  # as many as _PLLS

@@ -28,7 +28,7 @@ class FrameReceiver(Component):
     valid : a frame is held.
     damaged : it must not be used.
     kind, sequence, length : its header.
-    address, data : read port of its payload; ``data`` follows ``address`` by one edge.
+    address, data : read port of its payload; ``data`` follows ``address`` by two edges.
     done : let it go.
     """
 
@@ -68,10 +68,10 @@ class FrameReceiver(Component):
             length.eq(Cat(self.length[:8], byte)),
             read.addr.eq(self.address),
             read.en.eq(1),
-            self.data.eq(read.data),
             write.addr.eq(self.length - left),
             write.data.eq(byte),
         ]
+        m.d.sync += self.data.eq(read.data)  # a register behind the block RAM, which is as slow as many tables
         with m.If(taken | ~inside):
             m.d.sync += gap.eq(0)
         with m.Else():
@@ -140,7 +140,7 @@ class FrameSender(Component):
     kind, sequence : of the request; must stay while ``busy``, like ``code`` and ``length``.
     code : first byte of the payload.
     length : bytes behind the code.
-    address, data : read port of the buffer; ``data`` follows ``address`` by one edge.
+    address, data : read port of the buffer; ``data`` follows ``address`` by two edges.
     bytes : to the line.
     busy : an answer is on its way.
     """
@@ -161,7 +161,7 @@ class FrameSender(Component):
         )
 
     def elaborate(self, platform) -> Module:
-        """Header by number, then two edges per byte of the buffer, then the CRC."""
+        """Header by number, then three edges per byte of the buffer, then the CRC."""
         m = Module()
         m.submodules.crc = crc = CRC16_IBM_3740().create()
         length = Signal(16)
@@ -191,9 +191,11 @@ class FrameSender(Component):
                     with m.If(number == len(header) - 1):
                         m.next = "fetch"
             with m.State("fetch"):
-                m.next = "data"
+                m.next = "settle"
                 with m.If(self.address == self.length):
                     m.next = "crc high"
+            with m.State("settle"):
+                m.next = "data"
             with m.State("data"):
                 m.d.comb += [self.bytes.payload.eq(self.data), self.bytes.valid.eq(1), crc.valid.eq(sent)]
                 with m.If(sent):

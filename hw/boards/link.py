@@ -4,11 +4,12 @@ from typing import NamedTuple
 
 from amaranth import Cat, Const, Module, ResetInserter, Signal, Value
 from amaranth.lib import stream
-from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
 from hw.arithmetic.adders import Cells
+from hw.arithmetic.registers import copies
 from hw.boards.server import Server, Sink, Source
+from hw.boards.word_buffer import WordBuffer
 from hw.config import ArrayConfig
 from hw.gateware.core import Core
 from hw.host.protocol import CAUSES, COUNTER_BYTES, Hello, Kind, check_carries, sum_bytes
@@ -64,11 +65,13 @@ class Link(Component):
         """Three buffers around the core, and the server that the host talks to."""
         m = Module()
         core = Core(self.config, self.cells)
-        weights = SyncFIFOBuffered(width=len(core.weights.payload), depth=self.buffers.weight_words)
-        activations = SyncFIFOBuffered(width=8 * self.config.rows, depth=self.buffers.activation_vectors)
-        results = SyncFIFOBuffered(width=len(Value.cast(core.results.payload)), depth=self.buffers.result_beats)
+        weights = WordBuffer(width=len(core.weights.payload), depth=self.buffers.weight_words)
+        activations = WordBuffer(width=8 * self.config.rows, depth=self.buffers.activation_vectors)
+        results = WordBuffer(width=len(Value.cast(core.results.payload)), depth=self.buffers.result_beats)
         lost = Signal()
-        beat = Signal.like(results.r_data)  # a register behind the block RAM, which is as slow as a few tables
+        beat = Signal.like(
+            results.r_data, reset_less=True
+        )  # a register behind the block RAM, which is as slow as a few tables
         m.d.sync += beat.eq(results.r_data)
         status = self._status(core, weights, activations, results, lost)
         server = Server(
@@ -92,8 +95,11 @@ class Link(Component):
         )
         m.submodules.server = server
         blocks = {"core": core, "weights": weights, "activations": activations, "results": results}
-        for name, block in blocks.items():
-            m.submodules[name] = ResetInserter(server.reset)(block)
+        resets = copies(
+            m, server.reset, "reset", len(blocks)
+        )  # the blocks lie apart; no word comes in the edge between
+        for (name, block), reset in zip(blocks.items(), resets, strict=True):
+            m.submodules[name] = ResetInserter(reset)(block)
         connect(m, flipped(self.received), server.received)
         connect(m, server.sent, flipped(self.sent))
         for fifo, port in ((weights, core.weights), (activations, core.activations)):
@@ -129,7 +135,7 @@ class Link(Component):
         return Cat(flags, *levels, *counters)
 
 
-def _fifo_sink(fifo: SyncFIFOBuffered) -> Sink:
+def _fifo_sink(fifo: WordBuffer) -> Sink:
     """The write side of a buffer."""
     return Sink(fifo.w_data, fifo.w_en, fifo.w_rdy, fifo.depth - fifo.level)
 

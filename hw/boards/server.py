@@ -120,14 +120,14 @@ class _Filler(Elaboratable):
         self.number = Signal(range(len(sinks)))
         self.length = Signal(range(PAYLOAD_BYTES + 1))
         self.address = Signal(range(PAYLOAD_BYTES))
-        self.data = Signal(8)  # follows one edge later
+        self.data = Signal(8)  # follows two edges later
 
     def elaborate(self, platform) -> Module:
         """A shift register that is as wide as the widest word."""
         m = Module()
         word_bytes = Array(len(sink.word) // 8 for sink in self.sinks)[self.number]
         longest = max(len(sink.word) for sink in self.sinks)
-        word = Signal(longest)
+        word = Signal(longest, reset_less=True)
         filled = Signal(range(longest // 8 + 1))
         pushing = Signal()
         first = Signal()
@@ -165,6 +165,8 @@ class _Filler(Elaboratable):
                     m.d.sync += self.outcome.eq(Code.OK)
                     m.next = "fetch"
             with m.State("fetch"):
+                m.next = "settle"
+            with m.State("settle"):
                 m.next = "take"
             with m.State("take"):
                 m.d.sync += [
@@ -196,7 +198,7 @@ class _Copier(Elaboratable):
         self.number = Signal(range(len(sources)))
         self.length = Signal(range(PAYLOAD_BYTES))  # of what the buffer holds
         self.address = Signal(range(PAYLOAD_BYTES))
-        self.data = Signal(8)  # follows one edge later
+        self.data = Signal(8)  # follows two edges later
 
     def elaborate(self, platform) -> Module:
         """One byte per edge."""
@@ -206,17 +208,23 @@ class _Copier(Elaboratable):
         m.d.comb += [
             read.addr.eq(self.address),
             read.en.eq(1),
-            self.data.eq(read.data),
-            write.addr.eq(self.length),
             self.busy.eq(1),
         ]
+        byte = Signal(8)
+        copying = Signal()
+        m.d.sync += [
+            write.addr.eq(self.length),
+            write.data.eq(byte),
+            write.en.eq(copying),
+        ]  # behind the choice of a byte
+        m.d.sync += self.data.eq(read.data)  # a register behind the block RAM, which is as slow as many tables
         word_bytes = Array(len(source.word) // 8 for source in self.sources)[self.number]
         available = Array(self.length == 0 if s.available is None else s.available for s in self.sources)[self.number]
         position = Signal(range(max(len(source.word) for source in self.sources) // 8))
         with m.Switch(self.number):
             for index, source in enumerate(self.sources):
                 with m.Case(index):
-                    m.d.comb += write.data.eq(source.word.word_select(position, 8))
+                    m.d.comb += byte.eq(source.word.word_select(position, 8))
         with m.FSM():
             with m.State("idle"):
                 m.d.comb += self.busy.eq(0)
@@ -230,7 +238,7 @@ class _Copier(Elaboratable):
                 with m.If(available & (self.length <= _ANSWER_BYTES - word_bytes)):
                     m.next = "copy"
             with m.State("copy"):
-                m.d.comb += write.en.eq(1)
+                m.d.comb += copying.eq(1)
                 m.d.sync += [self.length.eq(self.length + 1), position.eq(position + 1)]
                 with m.If(position + 1 == word_bytes):
                     m.next = "take"

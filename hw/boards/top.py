@@ -40,8 +40,8 @@ class BoardTop(Component):
     def elaborate(self, platform) -> Module:
         """Clock and device, wired to the pins."""
         m = Module()
-        m.domains.sync = ClockDomain()
         m.submodules.clock = clock = Clock(self.board)
+        m.domains.sync = ClockDomain(reset_less=clock.gated)
         m.submodules.device = device = self.device
         if "clk" in self.board.ports:
             m.d.comb += clock.pin.eq(self.clk)

@@ -49,7 +49,7 @@ class Array(Component):
             heads = copies(m, self.vector[lane], f"x{lane}", groups)
             for group, head in enumerate(heads):
                 name = f"x{lane}_" if groups == 1 else f"x{lane}{COPY}{group}_"
-                skewed[group].append(delayed(m, head, lane % self.config.chain_lanes, name))
+                skewed[group].append(delayed(m, head, lane % self.config.chain_lanes, name, reset_less=True))
         totals = []
         for index in range(self.config.cols):
             m.submodules[f"column{index}"] = column = Column(self.config, self.cells)

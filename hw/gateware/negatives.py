@@ -58,7 +58,9 @@ class NegativesCounter(Component):
             accept, beat = late_accept, late_beat
         swap = Signal()
         m.d.sync += swap.eq(self.swap)
-        running = Signal(range(config.rows + 1))  # -1 trits so far of the column that the last word cut
+        running = Signal(
+            range(config.rows + 1), reset_less=True
+        )  # -1 trits so far of the column that the last word cut
 
         by_lanes = _count_by_lanes(m, self, accept, beat) if config.lane_loading else []
         per_word = trits_per_word(config)
@@ -73,7 +75,7 @@ class NegativesCounter(Component):
                     with m.If(now):
                         m.d.sync += running.eq(so_far)
             if last < config.trit_beats - 1:
-                shadow = Signal.like(self.negatives[column], name=f"shadow{column}")
+                shadow = Signal.like(self.negatives[column], name=f"shadow{column}", reset_less=True)
                 with m.If(now):
                     m.d.sync += shadow.eq(so_far)
                 so_far = shadow
@@ -90,7 +92,7 @@ class NegativesCounter(Component):
         size = _part_size(high - low)
         borders = [*range(low, high, size), high]
         parts = [self._part(m, *border) for border in pairwise(borders)]
-        count = Signal(range(high - low + 1), name=f"count{low}_{high}")
+        count = Signal(range(high - low + 1), name=f"count{low}_{high}", reset_less=True)
         m.d.sync += count.eq(_sum(parts))
         self._in_word[low, high] = count
         return count
@@ -98,7 +100,7 @@ class NegativesCounter(Component):
     def _part(self, m: Module, low: int, high: int) -> Value:
         """-1 trits ``low`` to ``high`` of the latest word, one register behind it."""
         if (low, high) not in self._parts:
-            part = Signal(range(high - low + 1), name=f"part{low}_{high}")
+            part = Signal(range(high - low + 1), name=f"part{low}_{high}", reset_less=True)
             with m.If(self.accept):
                 m.d.sync += part.eq(_sum([self.negative[i] for i in range(low, high)]))
             self._parts[low, high] = part

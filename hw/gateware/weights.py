@@ -6,7 +6,7 @@ from amaranth import Cat, Module, Mux, Value
 from amaranth.lib.data import View
 from amaranth.lib.wiring import Component, In, Out
 
-from hw.arithmetic.registers import registered
+from hw.arithmetic.registers import COLUMNS_PER_COPY, copies, groups_of, registered
 from hw.config import ArrayConfig
 from hw.gateware.negatives import NegativesCounter
 from hw.gateware.ports import beat_shape, negatives_layout, number_by_lanes, tile_layout, trits_per_word
@@ -61,24 +61,26 @@ class WeightTiles(Component):
         with m.Elif(self.clear):
             m.d.sync += self.illegal.eq(0)
 
-        word, beat, accept, swap = unpacker.trits, self.beat, self.accept, self.swap
+        word = unpacker.trits
+        swaps = [self.swap] * groups_of(config.cols)
+        here = Cat(self.accept & (self.beat == number) for number in range(config.trit_beats))
         per_word = trits_per_word(config)
         trits: dict[int, Value] = {}
         for position in range(config.chain_lanes):
-            word, beat = (
-                registered(m, word, f"word{position}"),  # on every edge: what is not accepted enters no tile
-                registered(m, beat, f"beat{position}"),
-            )
-            accept, swap = registered(m, accept, f"accept{position}"), registered(m, swap, f"swap{position}")
+            # on every edge: what is not accepted enters no tile
+            word = registered(m, word, f"word{position}", reset_less=True)
+            here = registered(m, here, f"here{position}")
+            swaps = _later(m, swaps, f"swap{position}")
             lanes = [i for i in range(config.lanes) if i % config.rows % config.chain_lanes == position]
             if config.lane_loading:
-                trits |= self._load_both_ways(m, position, lanes, word, beat, accept, swap)
+                trits |= self._load_both_ways(m, position, lanes, word, here, swaps)
                 continue
-            for number, group in groupby(lanes, key=lambda i: i // per_word):
+            for (number, apart), group in groupby(lanes, key=lambda i: (i // per_word, self._group(i))):
                 mine = list(group)
                 arriving = Cat(word[i % per_word] for i in mine)
-                shadow = registered(m, arriving, f"shadow{position}_{number}", enable=accept & (beat == number))
-                active = registered(m, shadow, f"active{position}_{number}", enable=swap)
+                name = f"{position}_{number}_{apart}"
+                shadow = registered(m, arriving, f"shadow{name}", enable=here[number], reset_less=True)
+                active = registered(m, shadow, f"active{name}", enable=swaps[apart], reset_less=True)
                 trits.update((i, active.word_select(place, 2)) for place, i in enumerate(mine))
         m.d.comb += self.trits.as_value().eq(Cat(trits[i] for i in range(config.lanes)))
         if config.structure.counts_negatives:
@@ -86,23 +88,28 @@ class WeightTiles(Component):
         return m
 
     def _load_both_ways(
-        self, m: Module, position: int, lanes: list[int], word: View, beat: Value, accept: Value, swap: Value
+        self, m: Module, position: int, lanes: list[int], word: View, here: Value, swaps: list[Value]
     ) -> dict[int, Value]:
         """Shadow and active trits of ``lanes``, out of the place and the beat that either order gives them."""
         per_word = trits_per_word(self.config)
         both = {i: (divmod(i, per_word), divmod(number_by_lanes(self.config, i), per_word)) for i in lanes}
-        groups: dict[tuple[int, int], list[int]] = {}
+        groups: dict[tuple[int, int, int], list[int]] = {}
         for i, ((by_columns, _), (by_lanes, _)) in both.items():
-            groups.setdefault((by_columns, by_lanes), []).append(i)
+            groups.setdefault((by_columns, by_lanes, self._group(i)), []).append(i)
         trits: dict[int, Value] = {}
-        for (by_columns, by_lanes), mine in groups.items():
-            name = f"{position}_{by_columns}_{by_lanes}"
+        for (by_columns, by_lanes, apart), mine in groups.items():
+            name = f"{position}_{by_columns}_{by_lanes}_{apart}"
             columns, rows = (Cat(word[both[i][order][1]] for i in mine) for order in (0, 1))
-            mine_now = accept & (beat == Mux(self.by_lanes, by_lanes, by_columns))
-            shadow = registered(m, Mux(self.by_lanes, rows, columns), f"shadow{name}", enable=mine_now)
-            active = registered(m, shadow, f"active{name}", enable=swap)
+            mine_now = Mux(self.by_lanes, here[by_lanes], here[by_columns])
+            arriving = Mux(self.by_lanes, rows, columns)
+            shadow = registered(m, arriving, f"shadow{name}", enable=mine_now, reset_less=True)
+            active = registered(m, shadow, f"active{name}", enable=swaps[apart], reset_less=True)
             trits.update((i, active.word_select(place, 2)) for place, i in enumerate(mine))
         return trits
+
+    def _group(self, lane: int) -> int:
+        """Number of the group of columns that lies apart from others, see ``COLUMNS_PER_COPY``."""
+        return lane // self.config.rows // COLUMNS_PER_COPY
 
     def _count_negatives(self, m: Module, unpacker: Unpacker) -> None:
         """The counter of -1 trits; elements of a grid add a negation's missing 1 themselves."""
@@ -116,3 +123,10 @@ class WeightTiles(Component):
         ]
         if self.config.lane_loading:
             m.d.comb += counter.by_lanes.eq(self.by_lanes)
+
+
+def _later(m: Module, flags: list[Value], name: str) -> list[Value]:
+    """A flag of every group of columns one edge later; what is still one flag for all gets a register of each group."""
+    if all(flag is flags[0] for flag in flags):
+        return copies(m, flags[0], name, len(flags))
+    return [registered(m, flag, f"{name}_{group}") for group, flag in enumerate(flags)]

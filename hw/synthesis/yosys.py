@@ -8,12 +8,20 @@ from pathlib import Path
 from hw.arithmetic.registers import COPY
 from hw.errors import InputError
 
-__all__ = ["HIDE_FIELDS", "KEEP_COPIES", "run_yosys"]
+__all__ = ["FIFO_READS", "HIDE_FIELDS", "KEEP_COPIES", "run_yosys"]
 
 HIDE_FIELDS = "rename -hide w:*]"  # yosys' abc9 fails on wires named "x[0]", which it takes for a bit of x
 
 # Copies of a register (hw.arithmetic.registers.copies) are alike, and only an attribute of the cell keeps them apart.
 KEEP_COPIES = ("proc", f"setattr -set keep 1 w:*{COPY}* %ci1:+[Q] t:$*dff* %i")
+
+# A FIFO never reads the word that it writes; without being told so, synthesis adds a copy of what was written, and a
+# multiplexer behind every block RAM. ``storage`` is the memory of a FIFO; the first pass says it of RTLIL, whose reads
+# have their port already, the second of Verilog.
+FIFO_READS = (
+    "setparam -set COLLISION_X_MASK 1'1 t:$memrd_v2 r:MEMID=*storage %i r:CLK_ENABLE=1 %i",
+    "setattr -set no_rw_check 1 m:storage",
+)
 
 _KEPT_LINES = 3  # of yosys' last words in an error message
 

@@ -34,7 +34,8 @@ def play(board: Board, scenarios: list[dict], folder: Path) -> list[dict]:
     plan = {"baud": BAUD, "clock_ps": 2 * round(0.5e12 / board.clock_hz), "scenarios": scenarios}
     (folder / "plan.json").write_text(json.dumps(plan))
     runner = get_runner("icarus")
-    models = [*VENDOR_MODELS["ecp5"], Path(__file__).parent / "data" / "ehxplll.v"] if board.family == "ecp5" else []
+    cells = [Path(__file__).parent / "data" / f"{name}.v" for name in ("ehxplll", "dcca")]
+    models = [*VENDOR_MODELS["ecp5"], *cells] if board.family == "ecp5" else []
     runner.build(
         sources=[paths[0], *models],
         hdl_toplevel=TOP_NAME,

@@ -1,0 +1,76 @@
+"""The buffer in block RAM against a queue of Python: order, capacity, flags and level under random pauses."""
+
+import random
+from collections import deque
+
+import pytest
+from amaranth import Module
+from amaranth.back import rtlil
+from amaranth.sim import Simulator
+
+from hw.boards.word_buffer import WordBuffer
+from hw.synthesis.families import FAMILIES
+from hw.synthesis.yosys import FIFO_READS, run_yosys
+
+WIDTH = 7
+
+
+def played(depth: int, writes: float, reads: float, edges: int = 1200) -> tuple[int, int]:
+    """Random words through a buffer; words that came out, and the most that it held.
+
+    ``writes``, ``reads``: how often a side is willing.
+    """
+    buffer, held, chance = WordBuffer(WIDTH, depth), deque(), random.Random(depth)
+    m = Module()
+    m.submodules += buffer
+    seen = {"out": 0, "most": 0}
+
+    async def bench(ctx):
+        for _ in range(edges):
+            word, write, read = chance.randrange(1 << WIDTH), chance.random() < writes, chance.random() < reads
+            ctx.set(buffer.w_data, word)
+            ctx.set(buffer.w_en, write)
+            ctx.set(buffer.r_en, read)
+            assert ctx.get(buffer.level) == len(held)
+            taken, written = read and ctx.get(buffer.r_rdy), write and ctx.get(buffer.w_rdy)
+            if taken:
+                assert ctx.get(buffer.r_data) == held.popleft()
+                seen["out"] += 1
+            if written:
+                held.append(word)
+            seen["most"] = max(seen["most"], len(held))
+            await ctx.tick()
+
+    simulator = Simulator(m)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    return seen["out"], seen["most"]
+
+
+@pytest.mark.parametrize(("writes", "reads"), [(1.0, 1.0), (0.9, 0.3), (0.3, 0.9), (0.5, 0.5)])
+@pytest.mark.parametrize("depth", [3, 5, 16])
+def test_words_come_out_in_order_and_none_is_lost(depth, writes, reads):
+    out, most = played(depth, writes, reads)
+    assert out > 0.25 * 1200 * min(writes, reads)
+    assert most <= depth
+
+
+def test_a_full_buffer_holds_all_its_words_and_an_eager_reader_takes_one_on_every_edge():
+    assert played(16, 1.0, 0.01)[1] == 16
+    assert played(16, 1.0, 1.0)[0] >= 1200 - 3
+
+
+@pytest.mark.parametrize(("told", "copies"), [(True, 0), (False, 1)])
+def test_told_that_no_word_is_read_while_it_is_written_synthesis_copies_no_word(tmp_path, told, copies):
+    """Flip-flops per bit: the register behind the memory, and a copy of what was written where it must compare."""
+    buffer = WordBuffer(36, 64)
+    ports = [buffer.w_data, buffer.w_en, buffer.w_rdy, buffer.r_data, buffer.r_rdy, buffer.r_en, buffer.level]
+    text = rtlil.convert(buffer, name="top", ports=ports, emit_src=False)
+    (tmp_path / "top.il").write_text(text, encoding="utf-8")
+    passes = ["read_rtlil top.il", *(FIFO_READS if told else ()), f"{FAMILIES['ecp5'].synthesis} -top top"]
+    log = run_yosys([*passes, "select -count t:TRELLIS_FF"], tmp_path)
+    flip_flops = int(log.rpartition(" objects.")[0].rsplit(maxsplit=1)[-1])
+    control = 2 * 6 + 6 + 4  # two addresses, the number of words, four flags
+    assert flip_flops >= 36 * (1 + copies)
+    assert (flip_flops <= 36 + control) == told
