@@ -18,7 +18,7 @@ from hw.config import ArrayConfig
 from hw.host.protocol import BAUD
 from hw.program.image import config_tag
 from hw.synthesis.families import FAMILIES, Flow
-from hw.synthesis.yosys import HIDE_FIELDS, KEEP_COPIES, run_yosys
+from hw.synthesis.yosys import FIFO_READS, HIDE_FIELDS, KEEP_COPIES, run_yosys
 from hw.verilog_config import write_config
 
 __all__ = ["board_rtlil", "board_verilog", "write_board"]
@@ -117,13 +117,13 @@ def _shell(board: Board, flow: Flow, config: ArrayConfig | WholeDesign) -> str:
     family = FAMILIES[board.family]
     blocks = "" if isinstance(config, WholeDesign) else family.board_options  # its vector unit may use multipliers
     synthesis = " ".join(f"{family.synthesis} {blocks} -top {TOP_NAME} -json top.json".split())
-    keep = "; ".join(KEEP_COPIES).replace("$", "\\$")
+    told = "; ".join((*KEEP_COPIES, *FIFO_READS)).replace("$", "\\$")
     return f"""#!/bin/sh
 # Bitstream for {board.name}. YOSYS, NEXTPNR and PACK name other programs, e.g. those of the yowasp packages;
 # `python -m hw bitstream --board {board.name}` does the same with the packages of tritforge[boards].
 set -e
 cd "$(dirname "$0")"
-"${{YOSYS:-yosys}}" -q -p "read_verilog {TOP_NAME}.v; {keep}; {synthesis}"
+"${{YOSYS:-yosys}}" -q -p "read_verilog {TOP_NAME}.v; {told}; {synthesis}"
 "${{NEXTPNR:-{flow.route}}}" --json top.json {flow.route_arguments} {board.options} --freq {board.clock_hz / 1e6:g}
 "${{PACK:-{flow.pack}}}" {" ".join(f"{board.pack_options} {flow.pack_arguments}".split())}
 """

@@ -63,8 +63,8 @@ class WholeTop(Component):
     def elaborate(self, platform) -> Module:
         """Clock, line, link and memory, wired to the pins."""
         m = Module()
-        m.domains.sync = ClockDomain()
         m.submodules.clock = clock = Clock(self.board)
+        m.domains.sync = ClockDomain(reset_less=clock.gated)
         m.submodules.receiver = receiver = UartReceiver(self.divisor)
         m.submodules.transmitter = transmitter = UartTransmitter(self.divisor)
         m.submodules.link = link = self.link
