@@ -65,7 +65,7 @@ class Link(Component):
         """Three buffers around the core, and the server that the host talks to."""
         m = Module()
         core = Core(self.config, self.cells)
-        weights = WordBuffer(width=len(core.weights.payload), depth=self.buffers.weight_words)
+        weights = WordBuffer(width=len(core.weights.payload), depth=self.buffers.weight_words, in_turn=True)
         activations = WordBuffer(width=8 * self.config.rows, depth=self.buffers.activation_vectors)
         results = WordBuffer(width=len(Value.cast(core.results.payload)), depth=self.buffers.result_beats)
         lost = Signal()

@@ -133,6 +133,8 @@ class _Filler(Elaboratable):
         first = Signal()
         left = Signal.like(self.length)
         words = Signal.like(self.length)
+        room = Signal.like(Array(sink.room for sink in self.sinks)[self.number])
+        m.d.sync += room.eq(Array(sink.room for sink in self.sinks)[self.number])  # long before it is asked for
         for index, sink in enumerate(self.sinks):
             m.d.comb += [
                 sink.word.eq(word[longest - len(sink.word) :]),
@@ -159,7 +161,7 @@ class _Filler(Elaboratable):
                 too_many = (words != 1) & Array(sink.once for sink in self.sinks)[self.number]
                 with m.If((words == 0) | too_many):
                     m.d.sync += self.outcome.eq(Code.BAD_LENGTH)
-                with m.Elif(words > Array(sink.room for sink in self.sinks)[self.number]):
+                with m.Elif(words > room):
                     m.d.sync += self.outcome.eq(Code.BUSY)
                 with m.Else():
                     m.d.sync += self.outcome.eq(Code.OK)

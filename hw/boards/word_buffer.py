@@ -1,17 +1,23 @@
 """A FIFO in block RAM with registers for flags and behind the memory, so that what reads it waits for neither."""
 
-from amaranth import Elaboratable, Module, Mux, Signal
+from amaranth import Elaboratable, Module, Mux, Signal, Value
 from amaranth.lib.memory import Memory
+
+from hw.arithmetic.registers import registered
 
 __all__ = ["WordBuffer"]
 
 
 class WordBuffer(Elaboratable):
-    """``depth`` words (3 or more) of ``width`` bits, two of them on their way out: behind the memory and in ``r_data``.
+    """``depth`` words (4 or more) of ``width`` bits, two or three of them on their way out.
 
     A block RAM of an ECP5 answers 5.8 ns after its clock, of the 10 ns of a cycle at 100 MHz; the register behind it
     may stand beside it, and leaves a cycle for the way to what reads it. A word can be taken three edges after it was
     written.
+
+    Behind the memory stands one register, which takes a word where ``r_en`` frees it; or two, which show their words
+    in turn (``in_turn``). Then all but a multiplexer waits for registers and not for ``r_en``, for a reader that
+    decides late; it costs a table per bit.
 
     Attributes
     ----------
@@ -20,12 +26,12 @@ class WordBuffer(Elaboratable):
     level : words that it holds.
     """
 
-    def __init__(self, width: int, depth: int):
-        self.width, self.depth = width, depth
+    def __init__(self, width: int, depth: int, in_turn: bool = False):
+        self.width, self.depth, self.in_turn = width, depth, in_turn
         self.w_data = Signal(width)
         self.w_en = Signal()
         self.w_rdy = Signal(init=1)
-        self.r_data = Signal(width, reset_less=True)
+        self.r_data = Signal(width, reset_less=not in_turn)
         self.r_rdy = Signal()
         self.r_en = Signal()
         self.level = Signal(range(depth + 1))
@@ -33,7 +39,7 @@ class WordBuffer(Elaboratable):
     def elaborate(self, platform) -> Module:
         """``stored`` words wait in the memory; ``some`` and ``w_rdy`` are comparisons of it, made an edge ahead."""
         m = Module()
-        slots = self.depth - 2
+        slots = self.depth - (3 if self.in_turn else 2)
         m.submodules.storage = storage = Memory(shape=self.width, depth=slots, init=[])
         write, read = storage.write_port(), storage.read_port()
         stored = Signal(range(slots + 1))
@@ -41,15 +47,15 @@ class WordBuffer(Elaboratable):
         fetched = Signal()  # the memory's register holds a word
         writing = Signal()
         fetching = Signal()
-        moving = Signal()
+        taking = Signal()
+        moving = self._show(m, read.data, fetched)  # that word has a place to go to
         m.d.comb += [
-            moving.eq(~self.r_rdy | self.r_en),
             fetching.eq(some & (~fetched | moving)),
             writing.eq(self.w_en & self.w_rdy),
+            taking.eq(self.r_en & self.r_rdy),
             write.data.eq(self.w_data),
             write.en.eq(writing),
             read.en.eq(fetching),
-            self.level.eq(stored + fetched + self.r_rdy),
         ]
         for port, step in ((write, writing), (read, fetching)):
             with m.If(step):
@@ -62,6 +68,38 @@ class WordBuffer(Elaboratable):
             m.d.sync += fetched.eq(1)
         with m.Elif(moving):
             m.d.sync += fetched.eq(0)
-        with m.If(moving):
-            m.d.sync += [self.r_data.eq(read.data), self.r_rdy.eq(fetched)]
+        with m.If(writing != taking):
+            m.d.sync += self.level.eq(Mux(writing, self.level + 1, self.level - 1))
         return m
+
+    def _show(self, m: Module, word: Value, fetched: Value) -> Value:
+        """Drive the read side from ``word``; returns whether it leaves the memory's register on this edge."""
+        if self.in_turn:
+            return self._show_in_turn(m, word, fetched)
+        moving = Signal()
+        m.d.comb += moving.eq(~self.r_rdy | self.r_en)
+        with m.If(moving):
+            m.d.sync += [self.r_data.eq(word), self.r_rdy.eq(fetched)]
+        return moving
+
+    def _show_in_turn(self, m: Module, word: Value, fetched: Value) -> Value:
+        """Two registers, written and shown in turn; the second holds a word only while the first does."""
+        both = Signal()
+        moving = Signal()
+        filled = Signal()  # number of the register that is written next
+        shown = Signal()
+        taking = self.r_en & self.r_rdy
+        m.d.comb += moving.eq(~both)
+        moved = fetched & moving
+        m.d.sync += [
+            filled.eq(filled ^ moved),
+            shown.eq(shown ^ taking),
+            self.r_rdy.eq(moved | both | (self.r_rdy & ~taking)),
+            both.eq((moved & self.r_rdy | both) & ~taking),
+        ]
+        first, second = (
+            registered(m, word, f"word{number}", enable=moved & (filled == number), reset_less=True)
+            for number in range(2)
+        )
+        m.d.comb += self.r_data.eq(Mux(shown, second, first))
+        return moving

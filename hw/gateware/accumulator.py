@@ -49,7 +49,7 @@ class Accumulator(Component):
     last_in_column_tile : this edge issues the last vector of a column tile.
     scales, scales_taken : int8 results: of the columns whose sums are made; the edge of the last that needs them.
     shift : int8 results: of the whole GEMM.
-    credit_available : an issue of a last fold is allowed.
+    credit_available, credit_next : an issue of a last fold is allowed on this edge, on the next.
     one_result_left, last_result_leaves, results : see ``result_ports``.
     """
 
@@ -64,7 +64,7 @@ class Accumulator(Component):
                 "totals": In(addends_layout(config)),
             }
             | result_ports(config)
-            | {"credit_available": Out(1, init=1)}
+            | {"credit_available": Out(1, init=1), "credit_next": Out(1)}
             | ({"x_total": In(total_shape(config))} if config.sum_of_x else {})
             | (_REQUANTIZED | {"scales": In(scales_layout(config))} if config.results == "int8" else {})
         )
@@ -134,6 +134,8 @@ class Accumulator(Component):
 
         taken = self.issue & self.last_fold
         credits = count_credits(m, self, taken, transfer)
-        with m.If(taken != transfer):  # in a register: the next edge's issue waits for it
-            m.d.sync += self.credit_available.eq(transfer | (credits != 1))
+        m.d.comb += self.credit_next.eq(self.credit_available)
+        with m.If(taken != transfer):
+            m.d.comb += self.credit_next.eq(transfer | (credits != 1))
+        m.d.sync += self.credit_available.eq(self.credit_next)
         return m

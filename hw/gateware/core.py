@@ -71,6 +71,7 @@ class Core(Component):
             sequencer.activation_valid.eq(self.activations.valid),
             self.activations.ready.eq(sequencer.activation_ready),
             sequencer.credit_available.eq(sums.credit_available),
+            *([] if self.config.structure.outputs_stationary else [sequencer.credit_next.eq(sums.credit_next)]),
             sequencer.last_result_leaves.eq(sums.last_result_leaves),
             tiles.word.eq(self.weights.payload),
             tiles.accept.eq(sequencer.accept_trits),

@@ -4,6 +4,7 @@ from amaranth import Array, Module, Mux, Signal, Value
 from amaranth.lib import data, enum, stream
 from amaranth.lib.wiring import Component, In, Out
 
+from hw.arithmetic.registers import COPY, registered
 from hw.config import ArrayConfig
 from hw.gateware.ports import beat_shape, descriptor_layout, format_fields, plane_shape, token_shape
 from hw.gateware.tile_walk import TileWalk
@@ -39,6 +40,7 @@ class Sequencer(Component):
     credit_missing : the vector that is issued next needs a credit, and none is available.
     restarting : outputs stationary: the edge before made the last issue of a column tile, so that this one makes none.
     credit_available, last_result_leaves : from the accumulator.
+    credit_next : weights stationary: what ``credit_available`` becomes with this edge.
     last_weight_beat, last_vector : the weight beat, the vector that is accepted next is the last of the GEMM.
     shadow_full, active, all_issued : state, for the counters.
     """
@@ -73,6 +75,7 @@ class Sequencer(Component):
                 "credit_missing": Out(1),
                 "restarting": Out(1),
                 "credit_available": In(1),
+                "credit_next": In(1),
                 "last_result_leaves": In(1),
                 "last_weight_beat": Out(1),
                 "last_vector": Out(1),
@@ -110,9 +113,9 @@ class Sequencer(Component):
             m.d.sync += self.beat.eq(Mux(tile_accepted, 0, self.beat + 1))
 
         at_last_step = Signal()
+        may_issue = self._may_issue(m, walk, at_last_step)
         m.d.comb += [
-            self.activation_ready.eq(self.active & ~self.restarting & ~self.credit_missing),
-            self.issue.eq(self.activation_valid & self.activation_ready),
+            self.issue.eq(self.activation_valid & may_issue),
             at_last_step.eq(self.token == walk.last_step),
             self.last_token.eq(walk.last_token),
             self.last_in_tile.eq(self.issue & at_last_step),
@@ -125,11 +128,6 @@ class Sequencer(Component):
             self.all_issued.eq(~walk.more),
             self.swap.eq(self.shadow_full & (~self.active | self.last_in_tile)),
         ]
-        if self.config.structure.outputs_stationary:  # a column tile's last issue releases its results, all at once
-            m.d.comb += self.credit_missing.eq(walk.last_fold & at_last_step & ~self.credit_available)
-            m.d.sync += self.restarting.eq(self.last_in_column_tile)
-        else:
-            m.d.comb += self.credit_missing.eq(walk.last_fold & ~self.credit_available)
         with m.If(self.issue):
             m.d.sync += self.token.eq(Mux(self.last_in_tile, 0, self.token + 1))
 
@@ -137,11 +135,32 @@ class Sequencer(Component):
             m.d.sync += self.shadow_full.eq(1)
         with m.Elif(self.swap):
             m.d.sync += self.shadow_full.eq(0)
-        with m.If(self.swap):
-            m.d.sync += self.active.eq(1)
-        with m.Elif(self.last_in_tile):
-            m.d.sync += self.active.eq(0)
+        m.d.sync += self.active.eq(self._active_next)
         return m
+
+    @property
+    def _active_next(self) -> Value:
+        """Whether a tile is active behind this edge."""
+        return self.swap | (self.active & ~self.last_in_tile)
+
+    def _may_issue(self, m: Module, walk: TileWalk, at_last_step: Value) -> Value:
+        """Drive ``activation_ready`` and ``credit_missing``; returns the same readiness for the issue.
+
+        With weights stationary both are registers made an edge ahead, for the way from here to the memory of the
+        vectors is long: ready is ``active & ~credit_missing``.
+        """
+        if self.config.structure.outputs_stationary:  # a column tile's last issue releases its results, all at once
+            m.d.comb += self.credit_missing.eq(walk.last_fold & at_last_step & ~self.credit_available)
+            m.d.sync += self.restarting.eq(self.last_in_column_tile)
+            m.d.comb += self.activation_ready.eq(self.active & ~self.restarting & ~self.credit_missing)
+            return self.activation_ready
+        m.d.comb += self.credit_missing.eq(walk.last_fold & ~self.credit_available)
+        last_fold_next = Mux(self.last_in_tile, walk.last_fold_after, walk.last_fold)
+        ready_next = Signal()
+        m.d.comb += ready_next.eq(self._active_next & (~last_fold_next | self.credit_next))
+        here, outside = (registered(m, ready_next, f"ready{COPY}{number}") for number in range(2))
+        m.d.comb += self.activation_ready.eq(outside)
+        return here
 
     def _last_beat(self, m: Module, last_fold: Value) -> Value:
         """Whether ``beat`` ends a tile, whose trits may be followed by exponents and in a last fold by scales."""

@@ -13,7 +13,7 @@ __all__ = ["Countdown", "TileWalk"]
 class Countdown(Component):
     """What is left along one size of a GEMM, in steps of ``step``; wraps behind the last step.
 
-    ``last`` is a register that is made one step ahead, so that no comparison stands before what depends on it.
+    ``last`` and ``after`` are registers that are made ahead, so that no comparison stands before what depends on them.
 
     Members
     -------
@@ -22,26 +22,36 @@ class Countdown(Component):
     advance : go to the next step, from the last to the first.
     left : what is left, this step included.
     last : it is ``step`` or less.
+    after : what ``last`` becomes with the next ``advance``.
     """
 
     def __init__(self, step: int):
         self.step = step
         super().__init__(
-            {"size": In(SIZE_BITS), "start": In(1), "advance": In(1), "left": Out(SIZE_BITS), "last": Out(1)}
+            {
+                "size": In(SIZE_BITS),
+                "start": In(1),
+                "advance": In(1),
+                "left": Out(SIZE_BITS),
+                "last": Out(1),
+                "after": Out(1),
+            }
         )
 
     def elaborate(self, platform) -> Module:
-        """The size, what is left of it, and whether each of them is one step."""
+        """The size, what is left of it, and whether this step, the next and the second of all are the last."""
         m = Module()
         whole = Signal(SIZE_BITS)
-        single = Signal()
+        two = Signal()  # steps at most
         with m.If(self.start):
             m.d.sync += [whole.eq(self.size), self.left.eq(self.size)]
-            m.d.sync += [single.eq(self.size <= self.step), self.last.eq(self.size <= self.step)]
+            m.d.sync += self.last.eq(self.size <= self.step)
+            m.d.sync += [two.eq(self.size <= 2 * self.step), self.after.eq(self.size <= 2 * self.step)]
         with m.Elif(self.advance):
-            m.d.sync += [self.left.eq(self.left - self.step), self.last.eq(self.left <= 2 * self.step)]
+            m.d.sync += [self.left.eq(self.left - self.step), self.last.eq(self.after)]
+            m.d.sync += self.after.eq(~self.after & (self.left <= 3 * self.step))
             with m.If(self.last):
-                m.d.sync += [self.left.eq(whole), self.last.eq(single)]
+                m.d.sync += [self.left.eq(whole), self.after.eq(two)]
         return m
 
 
@@ -57,6 +67,7 @@ class TileWalk(Component):
     last_plane : number of the last plane of every column tile; read with ``start``.
     more : the walk stands on a tile, not behind the last.
     first_fold, last_fold : that tile is the first, the last fold of its column tile, planes together.
+    last_fold_after : what ``last_fold`` becomes with the next ``step``.
     plane : number of the plane of that tile.
     last_tile : that tile is the last of the GEMM.
     last_token : number of the last token of that tile.
@@ -75,6 +86,7 @@ class TileWalk(Component):
                 "more": Out(1),
                 "first_fold": Out(1),
                 "last_fold": Out(1),
+                "last_fold_after": Out(1),
                 "plane": Out(plane_shape(config)),
                 "last_tile": Out(1),
                 "last_token": Out(token_shape(config)),
@@ -89,6 +101,7 @@ class TileWalk(Component):
         m.submodules.folds = folds = Countdown(config.rows)
         m.submodules.columns = columns = Countdown(config.cols)
         m.submodules.tokens = tokens = Countdown(config.token_tile)
+        on_last, on_last_after = self._last_plane(m, self.step & folds.last, folds.last)
         m.d.comb += [
             folds.size.eq(self.sizes.k),
             columns.size.eq(self.sizes.n),
@@ -96,7 +109,8 @@ class TileWalk(Component):
             folds.advance.eq(self.step),
             columns.advance.eq(self.step & self.last_fold),
             tokens.advance.eq(self.step & self.last_fold & columns.last),
-            self.last_fold.eq(folds.last & self._last_plane(m, self.step & folds.last)),
+            self.last_fold.eq(folds.last & on_last),
+            self.last_fold_after.eq(folds.after & on_last_after),
             self.last_tile.eq(self.last_fold & columns.last & tokens.last),
         ]
         positions = Mux(folds.last, (folds.left - 1)[: len(self.last_step)], config.rows - 1)
@@ -112,28 +126,22 @@ class TileWalk(Component):
                 m.d.sync += self.last_token.eq(self._last_token(tokens.left, config.token_tile))
         return m
 
-    def _last_plane(self, m: Module, last_fold: Value) -> Value:
-        """Whether the walk stands on the last plane of a column tile; ``last_fold``: this edge leaves a plane."""
-        if self.config.planes == 1:
-            return Const(1, 1)
-        if self.config.planes > 2:
-            return self._last_of_many(m, last_fold)
-        two = Signal()
-        with m.If(self.start):
-            m.d.sync += [two.eq(self.last_plane), self.plane.eq(0)]
-        with m.Elif(last_fold):
-            m.d.sync += self.plane.eq(two & ~self.plane)
-        return self.plane | ~two
+    def _last_plane(self, m: Module, leaves: Value, last_fold: Value) -> tuple[Value, Value]:
+        """Whether the walk stands on the last plane of a column tile, and whether it will with the next step.
 
-    def _last_of_many(self, m: Module, last_fold: Value) -> Value:
-        """The same for more than two planes, whose number is counted."""
+        ``leaves``: this edge leaves a plane; ``last_fold``: a step would.
+        """
+        if self.config.planes == 1:
+            return Const(1, 1), Const(1, 1)
         last_plane = Signal.like(self.plane)
         on_last = self.plane == last_plane
+        following = Signal.like(self.plane)
+        m.d.comb += following.eq(Mux(on_last, 0, self.plane + 1))
         with m.If(self.start):
             m.d.sync += [last_plane.eq(self.last_plane), self.plane.eq(0)]
-        with m.Elif(last_fold):
-            m.d.sync += self.plane.eq(Mux(on_last, 0, self.plane + 1))
-        return on_last
+        with m.Elif(leaves):
+            m.d.sync += self.plane.eq(following)
+        return on_last, Mux(last_fold, following, self.plane) == last_plane
 
     def _last_token(self, left: Value, done: int) -> Value:
         """Number of the last token of the token tile that comes when ``done`` of the ``left`` tokens are over."""

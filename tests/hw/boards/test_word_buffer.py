@@ -15,12 +15,12 @@ from hw.synthesis.yosys import FIFO_READS, run_yosys
 WIDTH = 7
 
 
-def played(depth: int, writes: float, reads: float, edges: int = 1200) -> tuple[int, int]:
+def played(depth: int, in_turn: bool, writes: float, reads: float, edges: int = 1200) -> tuple[int, int]:
     """Random words through a buffer; words that came out, and the most that it held.
 
     ``writes``, ``reads``: how often a side is willing.
     """
-    buffer, held, chance = WordBuffer(WIDTH, depth), deque(), random.Random(depth)
+    buffer, held, chance = WordBuffer(WIDTH, depth, in_turn), deque(), random.Random(depth)
     m = Module()
     m.submodules += buffer
     seen = {"out": 0, "most": 0}
@@ -49,16 +49,17 @@ def played(depth: int, writes: float, reads: float, edges: int = 1200) -> tuple[
 
 
 @pytest.mark.parametrize(("writes", "reads"), [(1.0, 1.0), (0.9, 0.3), (0.3, 0.9), (0.5, 0.5)])
-@pytest.mark.parametrize("depth", [3, 5, 16])
-def test_words_come_out_in_order_and_none_is_lost(depth, writes, reads):
-    out, most = played(depth, writes, reads)
+@pytest.mark.parametrize(("depth", "in_turn"), [(3, False), (4, True), (5, False), (5, True), (16, False), (16, True)])
+def test_words_come_out_in_order_and_none_is_lost(depth, in_turn, writes, reads):
+    out, most = played(depth, in_turn, writes, reads)
     assert out > 0.25 * 1200 * min(writes, reads)
     assert most <= depth
 
 
-def test_a_full_buffer_holds_all_its_words_and_an_eager_reader_takes_one_on_every_edge():
-    assert played(16, 1.0, 0.01)[1] == 16
-    assert played(16, 1.0, 1.0)[0] >= 1200 - 3
+@pytest.mark.parametrize("in_turn", [False, True])
+def test_a_full_buffer_holds_all_its_words_and_an_eager_reader_takes_one_on_every_edge(in_turn):
+    assert played(16, in_turn, 1.0, 0.01)[1] == 16
+    assert played(16, in_turn, 1.0, 1.0)[0] >= 1200 - 3
 
 
 @pytest.mark.parametrize(("told", "copies"), [(True, 0), (False, 1)])
@@ -71,6 +72,6 @@ def test_told_that_no_word_is_read_while_it_is_written_synthesis_copies_no_word(
     passes = ["read_rtlil top.il", *(FIFO_READS if told else ()), f"{FAMILIES['ecp5'].synthesis} -top top"]
     log = run_yosys([*passes, "select -count t:TRELLIS_FF"], tmp_path)
     flip_flops = int(log.rpartition(" objects.")[0].rsplit(maxsplit=1)[-1])
-    control = 2 * 6 + 6 + 4  # two addresses, the number of words, four flags
+    control = 2 * 6 + 6 + 7 + 4  # two addresses, words in the memory and in all, four flags
     assert flip_flops >= 36 * (1 + copies)
     assert (flip_flops <= 36 + control) == told

@@ -36,7 +36,7 @@ class ScaleBound(Component):
             sequencer.descriptor.valid.eq(self.descriptor_valid),
             sequencer.weight_valid.eq(self.weight_valid),
             sequencer.activation_valid.eq(self.activation_valid),
-            sequencer.credit_available.eq(1),
+            sequencer.credit_next.eq(1),
         ]
         good = []
         for name, comes, goes in (
@@ -99,7 +99,7 @@ class Transfers(Component):
             sequencer.descriptor.valid.eq(self.descriptor_valid),
             sequencer.weight_valid.eq(self.weight_valid),
             sequencer.activation_valid.eq(self.activation_valid),
-            sequencer.credit_available.eq(self.free),
+            sequencer.credit_next.eq(self.free),
         ]
         expected, words, vectors = Signal(6), Signal(6), Signal(6)
         with m.If(sequencer.start):
@@ -119,3 +119,37 @@ def test_inputs_are_taken_exactly_as_often_as_the_gemm_has_them(tmp_path):
 def test_a_vector_before_its_weights_would_be_found(tmp_path):
     with pytest.raises(RuntimeError, match="proof did fail"):
         prove(Transfers(fault=True), tmp_path, STEPS, from_reset=True)
+
+
+class Readiness(Component):
+    """The same GEMMs: ready, made an edge ahead, is what the tile and its credit say on the edge itself."""
+
+    def __init__(self, fault: bool = False):
+        self.config = ArrayConfig(name="t", rows=1, cols=1, token_tile=1, weight_bus_bits=8, planes=2)
+        self.fault = fault
+        super().__init__(STREAMS | {"sizes": In(49), "free": In(1), "ok": Out(1)})
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        m.submodules.sequencer = sequencer = Sequencer(self.config)
+        free = Signal(init=1)
+        m.d.sync += free.eq(self.free)
+        m.d.comb += [
+            sequencer.descriptor.payload.as_value().eq(self.sizes),
+            sequencer.descriptor.valid.eq(self.descriptor_valid),
+            sequencer.weight_valid.eq(self.weight_valid),
+            sequencer.activation_valid.eq(self.activation_valid),
+            sequencer.credit_next.eq(self.free),
+            sequencer.credit_available.eq(self.free if self.fault else free),
+            self.ok.eq(sequencer.activation_ready == (sequencer.active & ~sequencer.credit_missing)),
+        ]
+        return m
+
+
+def test_a_readiness_made_an_edge_ahead_is_that_of_the_edge(tmp_path):
+    prove(Readiness(), tmp_path, STEPS, from_reset=True)
+
+
+def test_a_readiness_of_another_edge_would_be_found(tmp_path):
+    with pytest.raises(RuntimeError, match="proof did fail"):
+        prove(Readiness(fault=True), tmp_path, STEPS, from_reset=True)
