@@ -226,6 +226,11 @@ def _digit_cases(config: ArrayConfig, rng: np.random.Generator) -> list[Case]:
             cases.append(Case(np.full((1, k), 127, np.int8), ones[0], formats=formats, more=ones[1:]))
             cases.append(Case(ones[0, :, :1], ones[0, :, :1], refused=True, sizes=(1, 1, k + 1), formats=formats))
     cases.append(Case(ones[0, :, :1], ones[0, :, :1], refused=True, sizes=(1, 1, 1), formats=GemmFormat(8)))
+    m = config.token_tile  # whose column tiles spend the credits evenly: none is left where one of them begins
+    q = rng.integers(-127, 128, (m, config.rows), dtype=np.int8)
+    trits = rng.integers(-1, 2, (2, (config.result_queue_depth // m + 3) * config.cols, config.rows), dtype=np.int8)
+    formats = GemmFormat(2, digits=True)
+    cases.append(Case(q, trits[0], result_readies="0" * 200, formats=formats, more=trits[1:]))
     for planes in (1, 3, 5):
         q = rng.integers(-127, 128, (2, 2 * config.rows), dtype=np.int8)
         trits = rng.integers(-1, 2, (planes, 2 * config.cols, q.shape[1]), dtype=np.int8)
