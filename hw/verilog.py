@@ -12,6 +12,8 @@ from hw.config import ArrayConfig
 from hw.errors import InputError
 from hw.gateware.bus.axi import AxiCore
 from hw.gateware.bus.axi_dma import AxiDmaCore
+from hw.gateware.bus.constraints import constraint_files
+from hw.gateware.bus.crossing import CoreClock, SeparateClock, check_core_clock
 from hw.gateware.bus.register_map import DMA_REGISTER_MAP, REGISTER_MAP, c_header, html_page, python_module
 from hw.gateware.core import Core
 from hw.gateware.whole.machine import Machine
@@ -36,6 +38,7 @@ __all__ = [
 
 CORE_NAME, AXI_NAME, MACHINE_NAME = "tritforge_core", "tritforge_axi", "tritforge_machine"
 DMA_NAME = "tritforge_axi_dma"
+_CLOCK_LINTS = {"SYNCASYNCNET": "a reset is read on edges of its clock, and at once by a queue's other side"}
 _REGISTER_FILES = {"h": c_header, "py": python_module, "html": html_page}
 TOPS = ("core", "axi", "axi-dma")  # bare streams; AXI4-Stream and AXI4-Lite; AXI4 masters and AXI4-Lite
 
@@ -57,24 +60,37 @@ def core_rtlil(config: ArrayConfig, cells: Cells = "portable") -> str:
     return rtlil.convert(Core(config, cells), name=CORE_NAME, emit_src=False)
 
 
-def axi_verilog(config: ArrayConfig, cells: Cells = "portable") -> str:
+def axi_verilog(config: ArrayConfig, cells: Cells = "portable", core_clock: CoreClock = "bus") -> str:
     """Verilog of ``AxiCore(config, cells)``; the top module is ``tritforge_axi``.
 
+    With ``core_clock`` ``"separate"`` the core runs on its own clock ``core_clk``, see ``SeparateClock``.
+
     Raises:
-        InputError: the array is not a ternary one, its sums are too wide for the bus, or unknown cells.
+        InputError: the array is not a ternary one, its sums are too wide for the bus, unknown cells or clock.
     """
-    text = rtlil.convert(AxiCore(config, cells), name=AXI_NAME, emit_src=False)
-    return readable_verilog(text, AXI_NAME, _header(AXI_NAME, config, cells))
+    return _bus_verilog(AxiCore, AXI_NAME, config, cells, core_clock)
 
 
-def dma_verilog(config: ArrayConfig, cells: Cells = "portable") -> str:
+def dma_verilog(config: ArrayConfig, cells: Cells = "portable", core_clock: CoreClock = "bus") -> str:
     """Verilog of ``AxiDmaCore(config, cells)``; the top module is ``tritforge_axi_dma``.
 
     Raises:
         InputError: see ``axi_verilog``.
     """
-    text = rtlil.convert(AxiDmaCore(config, cells), name=DMA_NAME, emit_src=False)
-    return readable_verilog(text, DMA_NAME, _header(DMA_NAME, config, cells))
+    return _bus_verilog(AxiDmaCore, DMA_NAME, config, cells, core_clock)
+
+
+def _bus_verilog(
+    top: type[AxiCore] | type[AxiDmaCore], name: str, config: ArrayConfig, cells: Cells, core_clock: CoreClock
+) -> str:
+    check_core_clock(core_clock)
+    separate = core_clock == "separate"
+    design = top(config, cells, outer_clock=separate)
+    header = _header(name, config, cells)
+    if separate:
+        header.insert(-1, "Clocks: core_clk of the core, aclk of the bus; any ratio and phase")
+    text = rtlil.convert(SeparateClock(design) if separate else design, name=name, emit_src=False)
+    return readable_verilog(text, name, header, _CLOCK_LINTS if separate else {})
 
 
 def _header(top: str, config: ArrayConfig, cells: Cells) -> list[str]:
@@ -105,28 +121,34 @@ def machine_rtlil(machine: MachineConfig) -> str:
     return rtlil.convert(Machine(machine), name=MACHINE_NAME, emit_src=False)
 
 
-def write_verilog(config: ArrayConfig, folder: Path, top: str = "core") -> list[Path]:
+def write_verilog(config: ArrayConfig, folder: Path, top: str = "core", core_clock: CoreClock = "bus") -> list[Path]:
     """Write ``tritforge_core.v``, ``tritforge_axi.v`` or ``tritforge_axi_dma.v``, and ``config.json``, into ``folder``.
 
     Returns their paths. With the two that have registers go ``tritforge_registers.h``, ``.py`` and ``.html``: the
-    register map for C, Python and people.
+    register map for C, Python and people; with ``core_clock`` ``"separate"`` go Vivado's constraints.
 
     Raises:
-        InputError: the array is not a ternary one, or an unknown top.
+        InputError: the array is not a ternary one, an unknown top or clock, or a clock of its own for the bare core.
     """
     if top not in TOPS:
         raise InputError(f"top must be one of {', '.join(TOPS)}, not {top!r}")
-    name, verilog = {
-        "core": (CORE_NAME, core_verilog),
-        "axi": (AXI_NAME, axi_verilog),
-        "axi-dma": (DMA_NAME, dma_verilog),
-    }[top]
-    files = {f"{name}.v": verilog(config)}
+    check_core_clock(core_clock)
+    if top == "core":
+        if core_clock != "bus":
+            raise InputError(f"core clock must be bus with top core, which has one clock, not {core_clock!r}")
+        files = {f"{CORE_NAME}.v": core_verilog(config)}
+    else:
+        name, verilog = {"axi": (AXI_NAME, axi_verilog), "axi-dma": (DMA_NAME, dma_verilog)}[top]
+        files = {f"{name}.v": verilog(config, core_clock=core_clock)}
+        if core_clock == "separate":
+            files |= constraint_files(name)
     registers = {"core": (), "axi": REGISTER_MAP, "axi-dma": DMA_REGISTER_MAP}[top]
     if registers:
         files |= {f"tritforge_registers.{kind}": write(registers) for kind, write in _REGISTER_FILES.items()}
     for file, content in files.items():
         write_text(folder / file, content)
     places = {"registers": {register.name: register.offset for register in registers}} if registers else {}
-    write_config(folder / "config.json", config, {file: sha256_file(folder / file) for file in files}, **places)
+    clock = {"core_clock": core_clock} if registers else {}
+    hashes = {file: sha256_file(folder / file) for file in files}
+    write_config(folder / "config.json", config, hashes, **places, **clock)
     return [*(folder / file for file in files), folder / "config.json"]

@@ -38,6 +38,12 @@ def add_verilog(parser: ArgumentParser) -> None:
         "themselves, with AXI4-Lite registers; not with --board (default: core)",
     )
     parser.add_argument(
+        "--core-clock",
+        choices=("bus", "separate"),
+        help="with --top axi, axi-dma or --for: the core runs on the bus clock, or on a clock of its own, core_clk, at "
+        "any ratio and phase; every channel then crosses through a queue (default: bus)",
+    )
+    parser.add_argument(
         "--for", dest="kit", choices=tuple(KITS), metavar=f"{{{','.join(KITS)}}}",
         help="the AXI top with what an integrator needs: "
         + ", ".join(f"{name} ({what})" for name, what in KITS.items())
@@ -69,6 +75,8 @@ def _verilog(options: Namespace) -> None:
         raise InputError("--top must be left out with --board, whose top is its own")
     if options.kit and options.top not in (None, "axi"):
         raise InputError(f"--top must be axi with --for, whose kits stand around the AXI top, not {options.top!r}")
+    if options.core_clock and not options.kit and options.top not in ("axi", "axi-dma"):
+        raise InputError("--core-clock must come with --top axi, --top axi-dma or --for, whose tops have a bus")
     board = load_board(options.board) if options.board else None
     config = board_config(board, options.array) if board else load_array(options.array or "8x8")
     name = f"{board.name}-{config.name}" if board else f"{config.name}-{options.kit}" if options.kit else config.name
@@ -79,11 +87,11 @@ def _verilog(options: Namespace) -> None:
 
         paths = write_board(board, config, folder)
     elif options.kit:
-        paths = write_kit(config, options.kit, folder)
+        paths = write_kit(config, options.kit, folder, options.core_clock or "bus")
     else:
         from hw.verilog import write_verilog
 
-        paths = write_verilog(config, folder, options.top or "core")
+        paths = write_verilog(config, folder, options.top or "core", options.core_clock or "bus")
     proof = None
     if options.check:
         from hw.synthesis.word_level import prove_multiplier_free
@@ -107,8 +115,8 @@ def _write_whole_board(options: Namespace) -> None:
     """Top level, constraints and script of a board with a whole-token machine."""
     if not options.board:
         raise InputError("--whole needs --board; `tritforge verilog --program DIR` writes the machine alone")
-    if options.check or options.top or options.kit:
-        raise InputError("--check, --for and --top must be left out with --whole")
+    if options.check or options.top or options.kit or options.core_clock:
+        raise InputError("--check, --core-clock, --for and --top must be left out with --whole")
     board, design = chosen_whole(load_board(options.board), options, chosen_image(options))
     from hw.boards.project import write_board
 
@@ -132,8 +140,8 @@ def _write_machine(options: Namespace) -> None:
         raise InputError(
             f"--{given[0]} must be left out with --program, whose machine is written, but for --board with --whole"
         )
-    if options.check or options.top or options.kit:
-        raise InputError("--check, --for and --top must be left out with --program")
+    if options.check or options.top or options.kit or options.core_clock:
+        raise InputError("--check, --core-clock, --for and --top must be left out with --program")
     machine = load_image(options.program).machine
     path = (options.out or options.program) / f"{MACHINE_NAME}.v"
     write_text(path, machine_verilog(machine))

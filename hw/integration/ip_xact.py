@@ -14,6 +14,7 @@ from amaranth.lib.wiring import In
 from hw.artifact import tool_version
 from hw.config import ArrayConfig
 from hw.gateware.bus.axi import axi_ports
+from hw.gateware.bus.crossing import CORE_CLOCK_PORT
 from hw.gateware.bus.register_map import REGISTER_MAP
 from hw.verilog import AXI_NAME
 
@@ -35,11 +36,15 @@ def core_version() -> str:
     return ".".join([*re.findall(r"\d+", tool_version()), "0", "0"][:2])
 
 
-def component_xml(config: ArrayConfig, verilog: str) -> str:
-    """``component.xml`` of the AXI top; ``verilog``: path of its file from there."""
+def component_xml(config: ArrayConfig, verilog: str, constraints: str = "") -> str:
+    """``component.xml`` of the AXI top; ``verilog``: path of its file from there.
+
+    ``constraints``: the same of its constraints, for a core that has a clock of its own.
+    """
     ElementTree.register_namespace("spirit", _SPIRIT)
     ElementTree.register_namespace("xilinx", _XILINX)
-    ports = {name: (member.flow, Shape.cast(member.shape).width) for name, member in axi_ports(config).items()}
+    members = axi_ports(config) | ({CORE_CLOCK_PORT: In(1)} if constraints else {})
+    ports = {name: (member.flow, Shape.cast(member.shape).width) for name, member in members.items()}
     root = Element(_tag("component"))
     identity = {"vendor": IP_VENDOR, "library": "ip", "name": AXI_NAME, "version": core_version()}
     _texts(root, identity)
@@ -55,6 +60,10 @@ def component_xml(config: ArrayConfig, verilog: str) -> str:
         file_set = _sub(sets, "fileSet")
         _texts(file_set, {"name": name})
         _texts(_sub(file_set, "file"), {"name": verilog, "fileType": "verilogSource"})
+    if constraints:
+        listed_file = _sub(next(iter(sets)), "file")
+        _texts(listed_file, {"name": constraints, "userFileType": "xdc"})
+        _texts(_sub(listed_file, "define"), {"name": "processing_order", "value": "late"})  # the clocks come before
     about = f"Ternary x int8 GEMM core, {config.rows} lanes x {config.cols} columns, array {config.sha256[:8]}"
     _texts(root, {"description": about})
     parameters = _sub(root, "parameters")
@@ -89,6 +98,8 @@ def _interfaces(parent: Element, ports: Mapping[str, object]) -> None:
         parent, "aclk", "signal", "clock", "slave", {"CLK": "aclk"},
         {"ASSOCIATED_BUSIF": together, "ASSOCIATED_RESET": "aresetn"},
     )  # fmt: skip
+    if CORE_CLOCK_PORT in ports:
+        _interface(parent, CORE_CLOCK_PORT, "signal", "clock", "slave", {"CLK": CORE_CLOCK_PORT})
     _interface(parent, "aresetn", "signal", "reset", "slave", {"RST": "aresetn"}, {"POLARITY": "ACTIVE_LOW"})
     _interface(
         parent, "interrupt", "signal", "interrupt", "master", {"INTERRUPT": "interrupt"}, {"SENSITIVITY": "LEVEL_HIGH"}

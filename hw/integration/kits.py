@@ -17,8 +17,10 @@ KITS = {  # what each writes, for the help
 }
 
 
-def write_kit(config: ArrayConfig, kit: str, folder: Path) -> list[Path]:
+def write_kit(config: ArrayConfig, kit: str, folder: Path, core_clock: str = "bus") -> list[Path]:
     """Write the kit of that name around the AXI top of ``config`` into ``folder``; returns the paths.
+
+    ``core_clock``: as of ``hw.verilog.write_verilog``.
 
     Raises:
         InputError: an unknown kit, or see ``hw.verilog.axi_verilog``.
@@ -26,5 +28,6 @@ def write_kit(config: ArrayConfig, kit: str, folder: Path) -> list[Path]:
     if kit not in KITS:
         raise InputError(f"kit must be one of {', '.join(KITS)}, not {kit!r}")
     # Amaranth is imported only by what elaborates.
-    write: Callable[[ArrayConfig, Path], list[Path]] = getattr(import_module(f"hw.integration.{kit}"), f"write_{kit}")
-    return write(config, folder)
+    write: Callable[[ArrayConfig, Path, str], list[Path]]
+    write = getattr(import_module(f"hw.integration.{kit}"), f"write_{kit}")
+    return write(config, folder, core_clock)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from hw.config import ArrayConfig
+from hw.gateware.bus.crossing import CoreClock
 from hw.integration.python_bench import write_python_bench
 
 __all__ = ["write_litex"]
@@ -10,7 +11,7 @@ __all__ = ["write_litex"]
 _FILES = ("tritforge_litex.py", "soc.py", "soc_bench.py", "test_soc.py")
 
 
-def write_litex(config: ArrayConfig, folder: Path) -> list[Path]:
+def write_litex(config: ArrayConfig, folder: Path, core_clock: CoreClock = "bus") -> list[Path]:
     """Write the module, its Verilog, the example SoC and its bench into ``folder``; returns the paths.
 
     The module is a file beside its Verilog and no part of this package, because LiteX's environment is another one.
@@ -18,4 +19,4 @@ def write_litex(config: ArrayConfig, folder: Path) -> list[Path]:
     Raises:
         InputError: see ``hw.verilog.axi_verilog``.
     """
-    return write_python_bench(config, folder, "litex", _FILES)
+    return write_python_bench(config, folder, "litex", _FILES, core_clock)

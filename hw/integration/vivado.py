@@ -9,6 +9,8 @@ from hw.artifact import write_text
 from hw.config import ArrayConfig
 from hw.errors import InputError
 from hw.gateware.bus.axi import beat_bytes
+from hw.gateware.bus.constraints import CONSTRAINTS_NAME
+from hw.gateware.bus.crossing import CORE_CLOCK_PORT, CoreClock
 from hw.integration.ip_xact import IP_VENDOR, component_xml, core_version
 from hw.verilog import AXI_NAME, write_verilog
 
@@ -17,6 +19,7 @@ __all__ = ["block_design", "write_vivado"]
 _DMA_BYTES = 128  # widest stream of AMD's AXI DMA, PG021
 _CONVERTER_BYTES = 512  # widest stream, and largest common multiple, of its AXI4-Stream data width converter, PG085
 _MEGAHERTZ = 100  # of the core, the engines and the bus
+_CORE_MEGAHERTZ = 150  # of a core with a clock of its own
 _LENGTH_BITS = 26  # of one DMA transfer: 64 MiB
 
 
@@ -35,6 +38,8 @@ class _Processor(NamedTuple):
     clock: str
     reset: str
     interrupt: str
+    core_settings: str  # of a second clock, for the core
+    core_clock: str
 
 
 _PROCESSORS = {
@@ -45,6 +50,7 @@ _PROCESSORS = {
         "CONFIG.PCW_USE_S_AXI_HP0 1 CONFIG.PCW_FPGA0_PERIPHERAL_FREQMHZ {megahertz} "
         "CONFIG.PCW_USE_FABRIC_INTERRUPT 1 CONFIG.PCW_IRQ_F2P_INTR 1",
         "M_AXI_GP0", "M_AXI_GP0_ACLK", "S_AXI_HP0", "S_AXI_HP0_ACLK", "FCLK_CLK0", "FCLK_RESET0_N", "IRQ_F2P",
+        "CONFIG.PCW_EN_CLK1_PORT 1 CONFIG.PCW_FPGA1_PERIPHERAL_FREQMHZ {core_megahertz}", "FCLK_CLK1",
     ),
     "kv260": _Processor(
         "xck26-sfvc784-2LV-c",
@@ -55,25 +61,27 @@ _PROCESSORS = {
         "CONFIG.PSU__CRL_APB__PL0_REF_CTRL__FREQMHZ {megahertz}",
         "M_AXI_HPM0_FPD", "maxihpm0_fpd_aclk", "S_AXI_HP0_FPD", "saxihp0_fpd_aclk", "pl_clk0", "pl_resetn0",
         "pl_ps_irq0",
+        "CONFIG.PSU__FPGA_PL1_ENABLE 1 CONFIG.PSU__CRL_APB__PL1_REF_CTRL__FREQMHZ {core_megahertz}", "pl_clk1",
     ),
 }  # fmt: skip
 
 
-def write_vivado(config: ArrayConfig, folder: Path) -> list[Path]:
+def write_vivado(config: ArrayConfig, folder: Path, core_clock: CoreClock = "bus") -> list[Path]:
     """Write the IP (``component.xml`` and ``hdl/``) and a Tcl script per Zynq board; returns the paths.
 
     Raises:
         InputError: a beat wider than AMD's converters, or see ``hw.verilog.axi_verilog``.
     """
-    designs = {f"{board}.tcl": block_design(config, board) for board in _PROCESSORS}
-    paths = write_verilog(config, folder / "hdl", "axi")
-    files = {"component.xml": component_xml(config, f"hdl/{AXI_NAME}.v"), **designs}
+    designs = {f"{board}.tcl": block_design(config, board, core_clock) for board in _PROCESSORS}
+    paths = write_verilog(config, folder / "hdl", "axi", core_clock)
+    constraints = f"hdl/{CONSTRAINTS_NAME}" if core_clock == "separate" else ""
+    files = {"component.xml": component_xml(config, f"hdl/{AXI_NAME}.v", constraints), **designs}
     for name, text in files.items():
         write_text(folder / name, text)
     return [*(folder / name for name in files), *paths]
 
 
-def block_design(config: ArrayConfig, board: str) -> str:
+def block_design(config: ArrayConfig, board: str, core_clock: CoreClock = "bus") -> str:
     """Tcl that makes the project, the block design and the bitstream for ``board``.
 
     Cells are called as ``hw.host.zynq`` expects them.
@@ -88,6 +96,11 @@ def block_design(config: ArrayConfig, board: str) -> str:
     engines = "\n".join(_engine(name, size, name == "results") for name, size in beats.items())
     dmas = [f"{name}_dma" for name in beats]
     settings = system.settings.format(megahertz=_MEGAHERTZ)
+    core = ""
+    if core_clock == "separate":
+        settings += " " + system.core_settings.format(core_megahertz=_CORE_MEGAHERTZ)
+        pins = f"[get_bd_pins processor/{system.core_clock}] [get_bd_pins {AXI_NAME}/{CORE_CLOCK_PORT}]"
+        core = f"connect_bd_net {pins}\n"
     controlled = [f"{AXI_NAME}/s_axil", *(f"{dma}/S_AXI_LITE" for dma in dmas)]
     masters = ["weights_dma/M_AXI_MM2S", "activations_dma/M_AXI_MM2S", "results_dma/M_AXI_S2MM"]
     clocked = [
@@ -136,7 +149,7 @@ set_property -dict {{CONFIG.NUM_SI {len(masters)} CONFIG.NUM_MI 1}} [get_bd_cell
 foreach pin {{{" ".join(clocked)}}} {{
   connect_bd_net [get_bd_pins processor/{system.clock}] [get_bd_pins $pin]
 }}
-connect_bd_net [get_bd_pins processor/{system.reset}] [get_bd_pins reset/ext_reset_in]
+{core}connect_bd_net [get_bd_pins processor/{system.reset}] [get_bd_pins reset/ext_reset_in]
 foreach pin {{{" ".join(reset)}}} {{
   connect_bd_net [get_bd_pins reset/peripheral_aresetn] [get_bd_pins $pin]
 }}

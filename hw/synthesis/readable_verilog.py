@@ -2,7 +2,9 @@
 
 import re
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from hw.synthesis.verilog_keywords import KEYWORDS
 from hw.synthesis.yosys import run_yosys
@@ -34,11 +36,13 @@ LINTS = {
     "UNUSEDSIGNAL": "carries out of the last bit, inputs whose upper bits one block does not need",
 }
 _LONGEST = 48  # characters of a name that is made up
-_CLOCKS = ("clk", "rst", "aclk", "aresetn")
+_CLOCKS = ("clk", "rst", "aclk", "core_clk", "aresetn")
 
 
-def readable_verilog(rtlil: str, top: str, header: list[str]) -> str:
+def readable_verilog(rtlil: str, top: str, header: list[str], lints: Mapping[str, str] = MappingProxyType({})) -> str:
     """Verilog of module ``top`` of ``rtlil``, the same bytes on every run; ``header``: lines of its leading comment.
+
+    ``lints``: warnings of Verilator that this design has beside ``LINTS``, and why it may.
 
     Raises:
         InputError: pyosys is missing.
@@ -62,7 +66,7 @@ def readable_verilog(rtlil: str, top: str, header: list[str]) -> str:
         name.strip("\\ "): _renamed(list_ + body, ports.get(name.strip("\\ "), {})) for name, list_, body in modules
     }
     written = [_module(name.strip("\\ "), ports, body, names, maps) for name, ports, body in modules]
-    lints = [f"/* verilator lint_off {kind} */ // {reason}" for kind, reason in LINTS.items()]
+    lints = [f"/* verilator lint_off {kind} */ // {reason}" for kind, reason in (LINTS | dict(lints)).items()]
     return "\n".join([*(f"// {line}".rstrip() for line in header), *lints]) + "\n\n" + "\n".join(written)
 
 

@@ -79,6 +79,9 @@ class AxiCore(Component):
     m_axis_results : ``cols`` sums of 32 bits or int8 (and the sum of the activations), TLAST with the last of the GEMM;
         TKEEP is all ones.
     interrupt : high while done and enabled.
+    With ``dma`` also registers of engines around it, and what they say. With ``outer_clock`` the domain ``sync`` is
+    that of the top around it, and ``aclk`` and ``aresetn`` are not read. With either, ``starts``, ``stops``: this edge
+    opens the streams of a GEMM; it resets the core by software.
 
     Raises
     ------
@@ -86,22 +89,24 @@ class AxiCore(Component):
         ``config`` is not a ternary array, or its accumulators are wider than a result.
     """
 
-    def __init__(self, config: ArrayConfig, cells: Cells = "portable", dma: bool = False):
+    def __init__(self, config: ArrayConfig, cells: Cells = "portable", dma: bool = False, outer_clock: bool = False):
         if config.accumulator_bits > _SUM_BITS:
             raise InputError(
                 f"array {config.name!r}: accumulator_bits must be at most {_SUM_BITS} behind AXI, "
                 f"not {config.accumulator_bits}"
             )
-        self.config, self.core = config, Core(config, cells)
+        self.config, self.core, self.outer_clock = config, Core(config, cells), outer_clock
         self.names = DMA_REGISTERS if dma else REGISTERS
         self.registers = AxiLiteRegisters(len(self.names))
         self.dma = dict.fromkeys(DMA_REGISTERS[len(REGISTERS) : -1]) if dma else {}
-        super().__init__(axi_ports(config) | (_engine_ports(self.dma) if dma else {}))
+        members = axi_ports(config) | (_engine_ports(self.dma) if dma else {})
+        self.events = {"starts": Out(1), "stops": Out(1)} if dma or outer_clock else {}
+        super().__init__(members | self.events)
 
     def elaborate(self, platform) -> Module:
         """Clock domain, register file, control, streams."""
         m = Module()
-        if not self.dma:  # else the top around it has the domain
+        if not self.outer_clock:
             m.domains.sync = ClockDomain()
             m.d.comb += [ClockSignal().eq(self.aclk), ResetSignal().eq(~self.aresetn)]
         m.submodules.registers = registers = self.registers
@@ -137,8 +142,9 @@ class AxiCore(Component):
         core = self.core
         begun = Signal()
         m.d.sync += begun.eq(core.running & ~reset)
+        if self.events:
+            m.d.comb += [self.starts.eq(core.running & ~begun & ~reset), self.stops.eq(reset)]
         if self.dma:
-            m.d.comb += [self.dma_start.eq(core.running & ~begun & ~reset), self.dma_stop.eq(reset)]
             m.d.comb += flags["dma_fault"].eq(self.dma_status.any())
         for name, stream, expected in (
             ("weights", core.weights, core.weights_last),
@@ -282,9 +288,8 @@ def _engine_words(names: Iterable[str]) -> list[str]:
 
 
 def _engine_ports(names: Iterable[str]) -> dict[str, Member]:
-    """What the engines around the top get and say: their registers, start and stop, whether they are busy, faults."""
-    control = {"dma_start": Out(1), "dma_stop": Out(1), "dma_busy": In(1), "dma_status": In(8)}
-    return dict.fromkeys(_engine_words(names), Out(32)) | control
+    """What the engines around the top get and say: their registers, whether they are busy, faults."""
+    return dict.fromkeys(_engine_words(names), Out(32)) | {"dma_busy": In(1), "dma_status": In(8)}
 
 
 def _stream(name: str, ours, theirs, bits: int) -> dict[str, object]:

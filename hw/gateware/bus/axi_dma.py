@@ -31,6 +31,7 @@ class AxiDmaCore(Component):
     -------
     s_axil, interrupt : as of ``AxiCore``.
     m_axi_weights, m_axi_activations : AXI4 read masters of 64 bits; m_axi_results : a write master.
+    ``outer_clock`` : as of ``AxiCore``.
 
     Raises
     ------
@@ -38,16 +39,17 @@ class AxiDmaCore(Component):
         See ``AxiCore``.
     """
 
-    def __init__(self, config: ArrayConfig, cells: Cells = "portable"):
-        self.core = AxiCore(config, cells, dma=True)
-        self.config = config
+    def __init__(self, config: ArrayConfig, cells: Cells = "portable", outer_clock: bool = False):
+        self.core = AxiCore(config, cells, dma=True, outer_clock=True)
+        self.config, self.outer_clock = config, outer_clock
         super().__init__(axi_dma_ports(config))
 
     def elaborate(self, platform) -> Module:
         """An engine per stream."""
         m = Module()
-        m.domains.sync = ClockDomain()
-        m.d.comb += [ClockSignal().eq(self.aclk), ResetSignal().eq(~self.aresetn)]
+        if not self.outer_clock:
+            m.domains.sync = ClockDomain()
+            m.d.comb += [ClockSignal().eq(self.aclk), ResetSignal().eq(~self.aresetn)]
         m.submodules.core = core = self.core
         for name, member in axi_ports(self.config).items():
             if "_axis_" not in name:
@@ -63,8 +65,8 @@ class AxiDmaCore(Component):
                 m.d.comb += theirs.eq(ours) if member.flow is In else ours.eq(theirs)
             halves = (getattr(core, f"dma_{name}_address_{half}") for half in ("low", "high"))
             m.d.comb += [
-                engine.start.eq(core.dma_start),
-                engine.stop.eq(core.dma_stop),
+                engine.start.eq(core.starts),
+                engine.stop.eq(core.stops),
                 engine.address.eq(Cat(*halves)),
                 engine.bytes.eq(getattr(core, f"dma_{name}_bytes")),
             ]

@@ -38,6 +38,12 @@ def test_a_copied_bench_passes_and_a_wrong_golden_byte_is_found(copied):
     assert "gemms_equal_the_golden_model" in done.stdout
 
 
+def test_a_bench_drives_a_core_with_a_clock_of_its_own(tmp_path):
+    write_kit(ARRAYS[0], "cocotb", tmp_path, "separate")
+    done = run(tmp_path)
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
 def test_the_bench_imports_nothing_of_this_project(tmp_path):
     for path in write_kit(ARRAYS[0], "cocotb", tmp_path):
         if path.suffix == ".py":

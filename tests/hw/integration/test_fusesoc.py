@@ -30,8 +30,9 @@ def fusesoc(tmp_path):
     homes = {f"XDG_{kind}_HOME": str(tmp_path / "home") for kind in ("CONFIG", "CACHE", "DATA")}
     environment = os.environ | homes | {"PATH": f"{programs}:{os.environ['PATH']}"}
 
-    def run(target: str) -> subprocess.CompletedProcess:
-        command = [sys.executable, "-m", "fusesoc.main", "--cores-root", ".", "run", f"--target={target}", CORE]
+    def run(target: str, *options: str) -> subprocess.CompletedProcess:
+        start = [sys.executable, "-m", "fusesoc.main", "--cores-root", ".", "run", f"--target={target}"]
+        command = [*start, CORE, *options]
         return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
     return run, folder
@@ -50,8 +51,19 @@ def test_the_simulation_passes_and_finds_a_wrong_beat(fusesoc):
     assert "1 result beats are wrong" in done.stdout
 
 
-def test_the_lint_is_silent(fusesoc):
-    run, _ = fusesoc
+@pytest.mark.parametrize("period_ps", [3000, 24000])
+def test_a_core_with_a_clock_of_its_own_passes_at_the_period_that_is_given(period_ps, fusesoc):
+    run, folder = fusesoc
+    write_kit(CONFIG, "fusesoc", folder, "separate")
+    done = run("sim", "--CORE_PERIOD_PS", str(period_ps))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "PASS: 3 GEMMs" in done.stdout
+
+
+@pytest.mark.parametrize("core_clock", ["bus", "separate"])
+def test_the_lint_is_silent(core_clock, fusesoc):
+    run, folder = fusesoc
+    write_kit(CONFIG, "fusesoc", folder, core_clock)
     done = run("lint")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "%Warning" not in done.stdout + done.stderr

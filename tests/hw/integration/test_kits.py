@@ -29,11 +29,14 @@ def test_a_kit_is_of_the_axi_top_alone(tmp_path):
     words = ["verilog", "--for", "cocotb", "--out", str(tmp_path)]
     with pytest.raises(InputError, match=r"^--for must be left out with --board, whose top is not the AXI top$"):
         main([*words, "--board", "ulx3s-12f"])
-    with pytest.raises(InputError, match=r"^--check, --for and --top must be left out with --program$"):
+    with pytest.raises(InputError, match=r"^--check, --core-clock, --for and --top must be left out with --program$"):
         main([*words, "--program", str(tmp_path)])
     for top in ("core", "axi-dma"):
         with pytest.raises(InputError, match=rf"^--top must be axi with --for, .*, not '{top}'$"):
             main([*words, "--top", top])
+    for others in ([], ["--top", "core"], ["--board", "ulx3s-12f"]):
+        with pytest.raises(InputError, match=r"^--core-clock must come with --top axi, --top axi-dma or --for, whose"):
+            main(["verilog", "--core-clock", "separate", "--out", str(tmp_path), *others])
     with pytest.raises(InputError, match=r"^--top must be left out with --board, whose top is its own$"):
         main(["verilog", "--top", "axi", "--board", "ulx3s-12f", "--out", str(tmp_path)])
     assert not list(tmp_path.iterdir())

@@ -11,6 +11,7 @@ import pytest
 from hw.boards.catalog import BOARDS
 from hw.config import ArrayConfig, load_array
 from hw.errors import InputError
+from hw.gateware.bus.constraints import constraint_files
 from hw.gateware.bus.register_map import REGISTER_MAP
 from hw.integration.ip_xact import component_xml
 from hw.integration.kits import write_kit
@@ -35,6 +36,18 @@ def test_the_component_follows_the_schema_of_the_standard(config):
     judge.assertValid(etree.fromstring(text.encode()))
     wrong = text.replace("<spirit:access>read-only</spirit:access>", "<spirit:access>readable</spirit:access>", 1)
     assert not judge.validate(etree.fromstring(wrong.encode()))
+
+
+def test_a_core_with_a_clock_of_its_own_has_it_as_an_interface_and_its_constraints():
+    etree, judge = schema()
+    text = component_xml(ODD, "hdl/tritforge_axi.v", "hdl/tritforge_clocks.xdc")
+    judge.assertValid(etree.fromstring(text.encode()))
+    root = ElementTree.fromstring(text)
+    ports = {port.find(f"{S}name").text for port in root.iter(f"{S}port")}
+    assert ports == {*ports_of(axi_verilog(ODD, core_clock="separate"))}
+    mapped = [one.text for one in root.iterfind(f".//{S}physicalPort/{S}name")]
+    assert sorted(mapped) == sorted(ports), "every port belongs to exactly one interface"
+    assert [one.text for one in root.iterfind(f".//{S}file/{S}name")].count("hdl/tritforge_clocks.xdc") == 1
 
 
 def ports_of(verilog: str) -> dict[str, tuple[str, int]]:
@@ -166,6 +179,45 @@ def test_a_block_design_connects_every_interface_and_clock_once(board, config, t
         *(f"processor/{pin}" for pin in PINS[board]),
         *(f"{cell}/{pin}" for cell in cells & converters for pin in ("aclk", "aresetn")),
     }
+
+
+@needs_tcl
+@pytest.mark.parametrize(("board", "pin"), [("pynq-z2", "FCLK_CLK1"), ("kv260", "pl_clk1")])
+def test_a_core_clock_comes_from_the_processors_second(board, pin, tmp_path):
+    shared = {line[2] for line in played(block_design(ODD, board), tmp_path) if line[0] == "net"}
+    lines = played(block_design(ODD, board, "separate"), tmp_path)
+    assert {line[2] for line in lines if line[0] == "net"} == shared | {"tritforge_axi/core_clk"}
+    assert ["net", f"processor/{pin}", "tritforge_axi/core_clk"] in lines
+
+
+CLOCKS = """
+proc get_ports name { return $name }
+proc get_clocks {of port} { return clock_of_$port }
+proc get_property {what clock} { return [expr {$clock eq "clock_of_aclk" ? 10.0 : 6.5}] }
+proc get_pins args { return [lindex $args end] }
+proc get_cells args { return [lindex $args end] }
+proc set_max_delay args { puts "max $args" }
+proc set_false_path args { puts "false $args" }
+proc set_property args { puts "property $args" }
+"""
+
+
+@needs_tcl
+def test_constraints_bound_both_directions_by_the_shorter_period_and_name_every_synchronizer(tmp_path):
+    script = CLOCKS + constraint_files("tritforge_axi")["tritforge_clocks.xdc"]
+    (tmp_path / "clocks.tcl").write_text(script)
+    done = subprocess.run(["tclsh", "clocks.tcl"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert lines[:2] == [
+        "max -datapath_only -from clock_of_aclk -to clock_of_core_clk 6.5",
+        "max -datapath_only -from clock_of_core_clk -to clock_of_aclk 6.5",
+    ]
+    assert "*_cdc/stage*_reg*" in lines[3]
+    verilog = axi_verilog(ODD, core_clock="separate")
+    for module in re.findall(r"^module (\w+)\([^;]*\);(?:(?!^endmodule).)*? stage0 <= ", verilog, re.M | re.S):
+        instances = re.findall(rf"^  {module} (\w+) \(", verilog, re.M)
+        assert len(instances) == 1
+        assert instances[0].endswith("_cdc"), module
 
 
 @needs_tcl

@@ -4,6 +4,7 @@ SPDX-License-Identifier: Apache-2.0
 """
 
 import json
+import os
 from itertools import cycle
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from cocotbext.axi import (
 HERE = Path(__file__).parent
 GEMMS = json.loads((HERE / "gemms.json").read_text(encoding="utf-8"))
 HASH = json.loads((HERE / "config.json").read_text(encoding="utf-8"))["array_sha256"]
+CORE_PERIOD_PS = int(os.environ.get("CORE_PERIOD_PS", "7000"))  # an even number
 TIMEOUT_MS = 10  # of simulated time for one GEMM
 STALLS = (0, 1, 1, 0, 1, 0, 0, 0, 1, 1, 0)  # 1: the stream pauses on this edge
 
@@ -34,6 +36,8 @@ class Tritforge:
     def __init__(self, dut):
         self.dut = dut
         Clock(dut.aclk, 10, unit="ns").start()
+        if hasattr(dut, "core_clk"):  # a top whose core has a clock of its own
+            Clock(dut.core_clk, CORE_PERIOD_PS, unit="ps").start()
         reset = {"reset": dut.aresetn, "reset_active_level": False}
         self.registers = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axil"), dut.aclk, **reset)
         self.weights = AxiStreamSource(AxiStreamBus.from_prefix(dut, "s_axis_weights"), dut.aclk, **reset)

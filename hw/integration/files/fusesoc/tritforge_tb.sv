@@ -9,6 +9,11 @@ module tritforge_tb;
 
   reg aclk = 0, aresetn = 0;
   always #5 aclk = !aclk;
+`ifdef TRITFORGE_CORE_CLOCK
+  parameter CORE_PERIOD_PS = 7000;
+  reg core_clk = 0;
+  always #(CORE_PERIOD_PS / 2000.0) core_clk = !core_clk;
+`endif
 
   // Example GEMMs: m, n, k, format, scales, beats of weights, activations and results.
   reg [31:0] gemms[0:8*GEMMS-1];
@@ -31,6 +36,9 @@ module tritforge_tb;
   wire results_ready = edges % 5 != 3;  // some back-pressure
 
   tritforge_axi dut (
+`ifdef TRITFORGE_CORE_CLOCK
+      .core_clk(core_clk),
+`endif
       .aclk(aclk), .aresetn(aresetn), .interrupt(interrupt),
       .s_axil_awaddr(awaddr[6:0]), .s_axil_awprot(3'b000), .s_axil_awvalid(awvalid), .s_axil_awready(awready),
       .s_axil_wdata(wdata), .s_axil_wstrb(4'b1111), .s_axil_wvalid(wvalid), .s_axil_wready(wready),

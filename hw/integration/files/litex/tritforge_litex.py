@@ -37,11 +37,13 @@ FOLDER = Path(__file__).parent
 class TritforgeAccelerator(LiteXModule):
     """The core with an AXI4-Lite port ``bus``, streams ``weights``, ``activations`` and ``results``, and an event.
 
-    ``folder`` holds tritforge_axi.v and config.json, as they were written together.
+    ``folder`` holds tritforge_axi.v and config.json, as they were written together. ``core_domain``: the clock domain
+    of the core, where it was written with ``--core-clock separate``.
     """
 
-    def __init__(self, platform, folder=FOLDER):
-        self.config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))["array"]
+    def __init__(self, platform, folder=FOLDER, core_domain="sys"):
+        document = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+        self.config = document["array"]
         value_bits = 8 if self.config["results"] == "int8" else 32
         values = self.config["cols"] + (self.config["sum_of_x"] and value_bits == 32)
         self.bus = axi.AXILiteInterface(data_width=32, address_width=32)
@@ -54,6 +56,8 @@ class TritforgeAccelerator(LiteXModule):
         self.ev.finalize()
         self.comb += self.ev.done.trigger.eq(interrupt)
         ports = {"i_aclk": ClockSignal("sys"), "i_aresetn": ~ResetSignal("sys"), "o_interrupt": interrupt}
+        if document.get("core_clock") == "separate":
+            ports["i_core_clk"] = ClockSignal(core_domain)
         for channel, payload in (("aw", "addr"), ("w", "data"), ("ar", "addr")):
             endpoint = getattr(self.bus, channel)
             word = getattr(endpoint, payload)

@@ -6,7 +6,6 @@ from itertools import cycle
 
 import cocotb
 import numpy as np
-from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge, with_timeout
 from cocotbext.axi import (
     AxiLiteBus,
@@ -23,6 +22,7 @@ from hw.gateware.bus.axi import CONTROL_BITS, FORMAT_BITS, IDENTITY, REGISTERS, 
 from hw.job import golden_results
 from quant.shapes import Gemm
 from sim.gemm.closed_form import closed_form
+from tests.hw.gateware.bus.clocks import start_clocks
 from tests.hw.gateware.rtl import Case, activation_vectors, random_case, weight_words
 
 CONFIG = ArrayConfig.model_validate_json(os.environ["TRITFORGE_ARRAY"])
@@ -33,7 +33,7 @@ class Bench:
 
     def __init__(self, dut):
         self.dut = dut
-        Clock(dut.aclk, 10, unit="ns").start()
+        start_clocks(dut)
         reset = {"reset": dut.aresetn, "reset_active_level": False}
         self.registers = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axil"), dut.aclk, **reset)
         self.weights, self.activations = (
@@ -87,18 +87,22 @@ class Bench:
 
     async def run(self, case: Case) -> None:
         """One GEMM by interrupt; the result packet must be the golden sums."""
-        assert await self.begin(case.m, case.n, case.k, *_format_words(case)) == AxiResp.OKAY
+        assert await self.begin(case.m, case.n, case.k, *format_words(case)) == AxiResp.OKAY
         await self.feed(case)
         packet = await with_timeout(self.results.recv(), 1, "ms")
         if self.dut.interrupt.value == 0:
             await with_timeout(RisingEdge(self.dut.interrupt), 1, "us")
-        values = np.frombuffer(bytes(packet.tdata), f"<i{result_bits(CONFIG) // 8}")
-        assert (_matrix(values, case) == golden_results(case.job, CONFIG)).all()
+        assert self.is_golden(packet, case)
         assert await self.status() == {"done"}
         assert await self.control("acknowledge", "enable") == AxiResp.OKAY
         await RisingEdge(self.dut.aclk)
         assert self.dut.interrupt.value == 0
         assert self.results.empty()
+
+    def is_golden(self, packet: AxiStreamFrame, case: Case) -> bool:
+        """Whether a result packet has the golden sums."""
+        values = np.frombuffer(bytes(packet.tdata), f"<i{result_bits(CONFIG) // 8}")
+        return bool((_matrix(values, case) == golden_results(case.job, CONFIG)).all())
 
     async def fault(self) -> set[str]:
         """Wait for the interrupt; returns the status without ``done``."""
@@ -121,7 +125,7 @@ def _packet(words: list[int], size: int) -> AxiStreamFrame:
     return AxiStreamFrame(b"".join(word.to_bytes(size, "little") for word in words))
 
 
-def _format_words(case: Case) -> tuple[int, int]:
+def format_words(case: Case) -> tuple[int, int]:
     """Registers ``format`` and ``scales`` of a case."""
     formats = case.formats
     values = {"second_plane": formats.planes - 1, "row_scales": int(formats.row_scales), "shift": formats.shift}
@@ -149,7 +153,7 @@ def _matrix(values: np.ndarray, case: Case) -> np.ndarray:
     return np.concatenate([out[:, : case.n], x_sums], axis=1) if more else out[:, : case.n]
 
 
-def _cases(seed: int, count: int) -> list[Case]:
+def chosen_cases(seed: int, count: int) -> list[Case]:
     rng = np.random.default_rng(seed)
     cases = (random_case(rng, CONFIG, stalls=False) for _ in range(1000))
     return [case for case in cases if case.k * case.formats.planes <= CONFIG.max_k][:count]
@@ -179,12 +183,12 @@ async def registers_read_as_documented(dut):
 async def gemms_by_interrupt_with_and_without_stalls(dut):
     bench = Bench(dut)
     await bench.start_up()
-    for case in _cases(1, 6):
+    for case in chosen_cases(1, 6):
         await bench.run(case)
         causes = [await bench.counter(name) for name in closed_form(Gemm(1, 1, 1), CONFIG)._fields]
         assert causes[0] == sum(causes[1:]) > 0
     bench.stall(np.random.default_rng(2))
-    for case in _cases(3, 6):
+    for case in chosen_cases(3, 6):
         await bench.run(case)
 
 
@@ -202,7 +206,7 @@ async def refused_descriptors_answer_with_a_status(dut):
     ):
         assert await bench.begin(*sizes) == AxiResp.OKAY
         assert await bench.fault() == {status}
-        await bench.run(_cases(4, 1)[0])
+        await bench.run(chosen_cases(4, 1)[0])
 
 
 @cocotb.test()
@@ -218,16 +222,16 @@ async def formats_that_the_array_lacks_are_refused(dut):
         word = 1 << bit
         assert await bench.begin(1, 1, 1, word & 0xFFFFFFFF, word >> 32) == AxiResp.OKAY
         assert await bench.fault() == {"illegal_format"}
-    await bench.run(_cases(4, 1)[0])
+    await bench.run(chosen_cases(4, 1)[0])
 
 
 @cocotb.test()
 async def tlast_in_the_wrong_place_is_told_and_recovered_from(dut):
     bench = Bench(dut)
     await bench.start_up()
-    case = _cases(5, 1)[0]
+    case = chosen_cases(5, 1)[0]
     for extra in (1, -1):
-        await bench.begin(case.m, case.n, case.k, *_format_words(case))
+        await bench.begin(case.m, case.n, case.k, *format_words(case))
         await bench.feed(case, extra_weights=extra)
         assert "weights_tlast" in await bench.fault()
         assert await bench.control("start") == AxiResp.SLVERR
@@ -235,7 +239,7 @@ async def tlast_in_the_wrong_place_is_told_and_recovered_from(dut):
         await bench.run(case)
     vectors = activation_vectors(CONFIG, case)
     for wrong in ([*vectors, 0], vectors[:-1]):
-        await bench.begin(case.m, case.n, case.k, *_format_words(case))
+        await bench.begin(case.m, case.n, case.k, *format_words(case))
         await bench.weights.send(_packet(weight_words(CONFIG, case), CONFIG.weight_bus_bits // 8))
         await bench.activations.send(_packet(wrong, CONFIG.rows))
         assert "activations_tlast" in await bench.fault()
@@ -248,7 +252,7 @@ async def packets_are_whole_beats_or_told(dut):
     """TKEEP: a packet a byte short is a fault of its own; a result packet has exactly the bytes of its beats."""
     bench = Bench(dut)
     await bench.start_up()
-    case = _cases(8, 1)[0]
+    case = chosen_cases(8, 1)[0]
     words = weight_words(CONFIG, case)
     packet = _packet(words, CONFIG.weight_bus_bits // 8)
     vectors = _packet(activation_vectors(CONFIG, case), CONFIG.rows)
@@ -256,7 +260,7 @@ async def packets_are_whole_beats_or_told(dut):
         whole = {"weights": packet, "activations": vectors} | {name: AxiStreamFrame(bytes(short.tdata)[:-1])}
         if len(short.tdata) == 1 or (name == "weights" and CONFIG.weight_bus_bits == 8):
             continue  # a beat of one byte cannot be partial
-        await bench.begin(case.m, case.n, case.k, *_format_words(case))
+        await bench.begin(case.m, case.n, case.k, *format_words(case))
         await bench.weights.send(whole["weights"])
         await bench.activations.send(whole["activations"])
         assert "partial_beat" in await bench.fault()
@@ -270,20 +274,19 @@ async def a_packet_for_the_next_gemm_waits_outside(dut):
     """What DMA engines offer before a start, or after a TLAST, is taken by the GEMM that it is for."""
     bench = Bench(dut)
     await bench.start_up()
-    cases = _cases(9, 2)
+    cases = chosen_cases(9, 2)
     for case in cases:
         await bench.feed(case)
     for case in cases:
-        assert await bench.begin(case.m, case.n, case.k, *_format_words(case)) == AxiResp.OKAY
+        assert await bench.begin(case.m, case.n, case.k, *format_words(case)) == AxiResp.OKAY
         packet = await with_timeout(bench.results.recv(), 1, "ms")
-        values = np.frombuffer(bytes(packet.tdata), f"<i{result_bits(CONFIG) // 8}")
-        assert (_matrix(values, case) == golden_results(case.job, CONFIG)).all()
+        assert bench.is_golden(packet, case)
         assert await bench.fault() == set()
     assert await bench.begin(0, 1, 1) == AxiResp.OKAY  # refused: the next packet stays too
     await bench.feed(cases[0])
     assert await bench.fault() == {"zero_size"}
     assert not bench.weights.idle()
-    assert await bench.begin(cases[0].m, cases[0].n, cases[0].k, *_format_words(cases[0])) == AxiResp.OKAY
+    assert await bench.begin(cases[0].m, cases[0].n, cases[0].k, *format_words(cases[0])) == AxiResp.OKAY
     await with_timeout(bench.results.recv(), 1, "ms")
     assert await bench.fault() == set()
 
@@ -292,9 +295,9 @@ async def a_packet_for_the_next_gemm_waits_outside(dut):
 async def damaged_weights_are_told(dut):
     bench = Bench(dut)
     await bench.start_up()
-    case = _cases(6, 1)[0]
+    case = chosen_cases(6, 1)[0]
     damaged = replace(case, damaged=True)
-    await bench.begin(case.m, case.n, case.k, *_format_words(case))
+    await bench.begin(case.m, case.n, case.k, *format_words(case))
     await bench.feed(damaged)
     await with_timeout(bench.results.recv(), 1, "ms")
     assert await bench.fault() == {"illegal_weights"}
@@ -305,8 +308,8 @@ async def damaged_weights_are_told(dut):
 async def reset_in_the_middle_leaves_no_trace(dut):
     bench = Bench(dut)
     await bench.start_up()
-    for case in _cases(7, 4):
-        await bench.begin(case.m, case.n, case.k, *_format_words(case))
+    for case in chosen_cases(7, 4):
+        await bench.begin(case.m, case.n, case.k, *format_words(case))
         await bench.weights.send(_packet(weight_words(CONFIG, case)[:1], CONFIG.weight_bus_bits // 8))
         for _ in range(5):
             await RisingEdge(dut.aclk)

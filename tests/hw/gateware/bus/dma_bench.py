@@ -5,7 +5,6 @@ from itertools import cycle
 
 import cocotb
 import numpy as np
-from cocotb.clock import Clock
 from cocotb.triggers import ReadOnly, RisingEdge, with_timeout
 from cocotbext.axi import (
     AxiLiteBus,
@@ -21,6 +20,7 @@ from cocotbext.axi import (
 from hw.config import ArrayConfig
 from hw.gateware.bus.register_map import CONTROL_BITS, DMA_REGISTERS, DMA_STATUS, STATUS_BITS
 from hw.integration.examples import example_gemms
+from tests.hw.gateware.bus.clocks import start_clocks
 
 CONFIG = ArrayConfig.model_validate_json(os.environ["TRITFORGE_ARRAY"])
 PLACES = {"weights": 0x1_0000_0FF8, "activations": 0x2_0000_0FE0, "results": 0x3_0000_0FE8}  # just below 4 KiB
@@ -46,7 +46,7 @@ class Memory(SparseMemoryRegion):
 class Bench:
     def __init__(self, dut):
         self.dut = dut
-        Clock(dut.aclk, 10, unit="ns").start()
+        start_clocks(dut)
         reset = {"reset": dut.aresetn, "reset_active_level": False}
         self.registers = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axil"), dut.aclk, **reset)
         self.memories = {name: Memory(SPACE) for name in PLACES}
