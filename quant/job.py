@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from hw.document import Record
+from hw.errors import InputError
 from quant.kv.formats import KvFormat, parse_kv
 from quant.registry import AUTO
 from quant.text import NamedText, calibration_text, evaluation_text, read_text
@@ -69,12 +70,37 @@ class QuantJob(Record):
     )
     seed: int = Field(0, description="seed of everything that is drawn at random")
     device: str = Field("cpu", description="torch device of the work: cpu or cuda")
+    devices: str | None = Field(
+        None,
+        description="GPUs that share the windows of each step and the rows of each solution, such as cuda:0,cuda:1; "
+        "by default --device alone",
+    )
+    shards: Count | None = Field(
+        None,
+        description="parts that the work is split into, as many as devices by default; with one device, the bits that "
+        "so many devices give",
+    )
 
     @field_validator("kv")
     @classmethod
     def _known(cls, value: str) -> str:
         form = parse_kv(value)
         return "float" if form is None else form.spelled
+
+    @field_validator("devices")
+    @classmethod
+    def _different(cls, value: str | None) -> str | None:
+        return None if value is None else ",".join(_parsed_devices(value))
+
+    @property
+    def device_names(self) -> list[str]:
+        """Of ``devices``, or ``device`` alone."""
+        return [self.device] if self.devices is None else self.devices.split(",")
+
+    @property
+    def parts(self) -> int:
+        """``shards``, where they are given, else one for each device."""
+        return self.shards or len(self.device_names)
 
     @property
     def kv_format(self) -> KvFormat | None:
@@ -137,3 +163,22 @@ def texts_of(job: QuantJob, max_positions: int) -> Texts:
         more=tuple(read_text(path) for path in job.more_texts),
         prose=None if job.prose is None else read_text(job.prose),
     )
+
+
+def _parsed_devices(text: str) -> list[str]:
+    """Names of ``cuda:0,cuda:1``; one GPU may be named once, and a CPU has nothing to share.
+
+    Raises:
+        InputError: what cannot be meant.
+    """
+    names = [name.strip() for name in text.split(",")]
+    numbered = ["cuda:0" if name == "cuda" else name for name in names]
+    for name in names:
+        kind, _, number = name.partition(":")
+        if kind != "cuda" or not (number.isdecimal() or name == "cuda"):
+            way = "leave it out, --device cpu uses all cores" if kind == "cpu" else "name GPUs"
+            raise InputError(f"devices must be GPUs such as cuda:0,cuda:1, not {name!r}; {way}")
+    for name in numbered:
+        if numbered.count(name) > 1:
+            raise InputError(f"devices must be different GPUs, not {name} twice")
+    return numbered

@@ -14,6 +14,7 @@ from quant.budget.plan import METHOD, Plan, base_options, plan_path, read_plan
 from quant.job import QuantJob, Texts, texts_of
 from quant.manifest import Manifest, is_of_manifest, read_manifest
 from quant.native.detect import method_for
+from quant.procedures.shared.devices import check_devices
 from quant.recording import Recording, read_recording, recorded_from
 from quant.registry import NATIVE, check_method
 from quant.source import Source, located, resolve
@@ -58,6 +59,8 @@ def quantize(job: QuantJob, progress: StageReport | None = None) -> Quantized:
         InputError: an unknown name, damaged weights, too short a text: one line with the way out.
     """
     check_method(job.method)
+    if job.devices is not None:
+        job = _on_devices(job)
     source = resolve(job.model)
     if job.kv_format:
         job.kv_format.check(source.shape.head_dim)
@@ -82,6 +85,21 @@ def quantize(job: QuantJob, progress: StageReport | None = None) -> Quantized:
                 run_job(job, source, texts, folder, model_folder(source), report, budget)
                 shutil.rmtree(folder / "parts", ignore_errors=True)
     return Quantized(folder=folder)
+
+
+def _on_devices(job: QuantJob) -> QuantJob:
+    """The job with its first device where the leading process works.
+
+    Raises:
+        InputError: devices that are not there, or what does not go with several.
+    """
+    names = job.device_names
+    if job.minutes is not None:
+        raise InputError("devices must be left out with minutes, whose steps are measured on one device")
+    if job.shards not in (None, 1 if len(names) == 1 else len(names)):
+        raise InputError(f"shards must be {len(names)} with {len(names)} devices, or left out, not {job.shards}")
+    check_devices(names)
+    return job.model_copy(update={"device": names[0]})
 
 
 def _plan(job: QuantJob, source: Source, texts: Texts, report: StageReport) -> Plan:
@@ -113,6 +131,7 @@ def _folder(job: QuantJob, source: Source, texts: Texts) -> Path:
             "calibration": None if job.method == NATIVE else texts.calibration_name,
             "seed": job.seed,
         }
+        | ({"shards": job.parts} if job.parts > 1 else {})
     )
     return model_folder(source) / f"{job.method}-{key[:12]}"
 

@@ -26,6 +26,9 @@ from quant.manifest import Manifest, TableEntry, is_of_manifest, read_manifest, 
 from quant.procedures.calibrate import token_windows
 from quant.procedures.carry import carry
 from quant.procedures.cost import RunCost, finished_blocks, host_peak_bytes, write_cost
+from quant.procedures.shared.devices import check_shared
+from quant.procedures.shared.processes import fixed_order, processes
+from quant.procedures.shared.shards import Shards
 from quant.procedures.stopwatch import measured
 from quant.procedures.work import Work
 from quant.recording import write_recording
@@ -61,7 +64,8 @@ def run_job(
         InputError: see ``quant.pipeline.quantize``; out of memory, with the remedy.
     """
     try:
-        _run_job(job, source, texts, folder, model_folder, progress, budget)
+        with fixed_order(job.parts):
+            _run_job(job, source, texts, folder, model_folder, progress, budget)
     except torch.OutOfMemoryError as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(
@@ -82,6 +86,8 @@ def _run_job(
 ) -> None:
     start = time.perf_counter()
     options = options_for(job.method, job.options)
+    if job.parts > 1:
+        check_shared(job.method, options, "devices" if job.devices else "shards")
     calibrated = options.procedure != "stored"
     torch.manual_seed(job.seed)
     progress("load", 0, 1)
@@ -99,10 +105,12 @@ def _run_job(
     path, cost = folder / "ternary.safetensors", None
     if not _is_whole(path):
         found, begun = finished_blocks(folder / "parts"), time.perf_counter()
-        windows = _calibration_windows(loaded, texts) if calibrated else torch.empty((0, 0), dtype=torch.int64)
-        method = load_method(job.method)
-        work = Work(loaded, method, options, windows, folder / "parts", model_folder, job.seed, progress)
-        with measured() if budget else nullcontext() as laps:
+        with (
+            measured() if budget else nullcontext() as laps,
+            processes(job.device_names, _follow, (job, source, texts, folder, model_folder)) as found_processes,
+        ):
+            shards = found_processes._replace(count=job.parts)
+            work = _work(job, loaded, texts, folder, model_folder, shards)._replace(progress=progress)
             join_checkpoints(path, *carry(work))
         cost = RunCost(
             seconds=0,
@@ -162,6 +170,24 @@ def _run_job(
     if cost is not None:
         peaks = {"host_bytes": host_peak_bytes(), "device_bytes": _device_peak_bytes(loaded)}
         write_cost(folder, cost.model_copy(update={"seconds": time.perf_counter() - start, **peaks}))
+
+
+def _work(job: QuantJob, loaded: LoadedModel, texts: Texts, folder: Path, model_folder: Path, shards: Shards) -> Work:
+    """What one process is to carry, silently."""
+    options = options_for(job.method, job.options)
+    windows = torch.empty((0, 0), dtype=torch.int64)
+    if options.procedure != "stored":
+        windows = _calibration_windows(loaded, texts)
+    kept = folder / "parts", model_folder
+    return Work(loaded, load_method(job.method), options, windows, *kept, job.seed, lambda *_: None, shards)
+
+
+def _follow(
+    shards: Shards, device: str, job: QuantJob, source: Source, texts: Texts, folder: Path, model_folder: Path
+) -> None:
+    """The same job in another process, which keeps and writes nothing."""
+    torch.manual_seed(job.seed)
+    carry(_work(job, load_model(source, device), texts, folder, model_folder, shards))
 
 
 def _device_peak_bytes(loaded: LoadedModel) -> int:

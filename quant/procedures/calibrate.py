@@ -25,6 +25,7 @@ from quant.llama.blocks import (
     working_block,
 )
 from quant.llama.stepped_block import SteppedBlock
+from quant.procedures.shared.shards import WHOLE, Shards
 from quant.procedures.stopwatch import stage
 from quant.recording import FIRST_KINDS, INPUT_OF_KIND
 
@@ -100,25 +101,38 @@ def forward_block(model: PreTrainedModel, block: nn.Module, hidden: Tensor, int8
 
 
 @torch.no_grad()
-def block_hessians(model: PreTrainedModel, item: CalibrationBlock, int8: bool = True) -> dict[str, Tensor]:
+def block_hessians(
+    model: PreTrainedModel, item: CalibrationBlock, int8: bool = True, shards: Shards = WHOLE
+) -> dict[str, Tensor]:
     """``X^T X`` by linear kind, float32 ``(k, k)``, mean over tokens; linears with one input share one tensor.
+
+    ``shards``: of the windows; every process has all of them.
 
     Raises:
         InputError: activations that are not finite, named.
     """
+    every = [_products(model, item, windows, int8) for windows in shards.split(item.hidden)]
+    sums = every[0]
+    if shards.count > 1:
+        sums = {kind: shards.total([one[kind] for one in every]) for kind in FIRST_KINDS}
+    found: dict[str, Tensor] = {}
+    for kind, total in sums.items():
+        found |= _by_kind(item, INPUT_OF_KIND[kind], total, shards)
+    return found
+
+
+def _products(model: PreTrainedModel, item: CalibrationBlock, windows: Tensor, int8: bool) -> dict[str, Tensor]:
+    """``X^T X`` over some windows by the first kind of each input."""
     sums: dict[str, Tensor] = {}
     with int8_activations(item.block, int8), block_inputs(item.linears, last=FIRST_KINDS[-1]) as seen:
-        for part in in_passes(item.hidden):
+        for part in in_passes(windows):
             with suppress(InputsTaken):
                 run_block(model, item.block, part)
             for kind in FIRST_KINDS:
                 with product_precision(model):
                     product = _product(seen[kind])
                 sums[kind] = sums[kind] + product if kind in sums else product
-    found: dict[str, Tensor] = {}
-    for kind, total in sums.items():
-        found |= _by_kind(item, INPUT_OF_KIND[kind], total)
-    return found
+    return sums
 
 
 @torch.no_grad()
@@ -193,12 +207,12 @@ def _product(inputs: Tensor) -> Tensor:
     return x.T @ x
 
 
-def _by_kind(item: CalibrationBlock, name: str, total: Tensor) -> dict[str, Tensor]:
+def _by_kind(item: CalibrationBlock, name: str, total: Tensor, shards: Shards = WHOLE) -> dict[str, Tensor]:
     """The mean over tokens for every linear that reads the input ``name``."""
     readers = [linear for linear in item.linears if INPUT_OF_KIND[linear.kind] == name]
     if not torch.isfinite(total).all():
         raise InputError(f"{readers[0].name}: calibration inputs must be finite; they hold NaN or overflow float32")
-    mean = total / (item.hidden.shape[0] * item.hidden.shape[1])
+    mean = total / (shards.whole(item.hidden.shape[0]) * item.hidden.shape[1])
     return {linear.kind: mean for linear in readers}
 
 

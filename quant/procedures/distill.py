@@ -24,6 +24,7 @@ from quant.llama.blocks import embed
 from quant.procedures.latent import BlockFunction, BlockTensors, LatentWeight, block_function, rotary_tables
 from quant.procedures.reconstruct import TrainingPlan, advance, hardness, mixed_precision, trainer
 from quant.procedures.recorded_step import RecordedStep
+from quant.procedures.shared.shards import WHOLE, Shards, flat_gradients, shared_loss
 from quant.procedures.stopwatch import stage
 from quant.procedures.student.tables import Tables
 
@@ -68,6 +69,7 @@ def distill(
     student_tables: Tables | None = None,
     int8: bool = True,
     body: Sequence[dict[str, object]] = (),
+    shards: Shards = WHOLE,
 ) -> float:
     """Train what is the student's in place; the mean loss of the last tenth of the steps.
 
@@ -76,7 +78,7 @@ def distill(
     frozen, in the little memory that the module describes. Float weights of the student stay as they are, unless they
     are in ``body``, parameter groups of an optimizer. ``int8``: whether the student's linears see int8 activations.
     Loss: KL(teacher || student) of every token; ``plan.range_penalty`` adds to it that many times the mean over blocks
-    of the ranges of ``quant.procedures.latent.block_function``.
+    of the ranges of ``quant.procedures.latent.block_function``. ``shards``: of each step's windows.
 
     Raises:
         InputError: a loss that is not finite, with the step and the remedy.
@@ -96,6 +98,8 @@ def distill(
     losses, hard = (torch.zeros((), device=device) for _ in range(2))
     softened = [block.soften(hard) for block in student] if plan.soften else student
 
+    parameters = [tensor for group in optimizer.param_groups for tensor in group["params"]]
+
     def train(rows: Tensor, hidden: Tensor) -> Tensor:
         loss = torch.zeros((), device=device)
         for tokens, seen in zip(rows.split(rows_per_pass), hidden.split(rows_per_pass), strict=True):
@@ -109,10 +113,25 @@ def distill(
             part = part * (len(tokens) / batch)
             part.backward()
             loss += part.detach()
+        return loss
+
+    def train_whole(rows: Tensor, hidden: Tensor) -> Tensor:
+        loss = train(rows, hidden)
         advance(optimizer)
         return loss
 
-    train_once = RecordedStep(train, recorded=compiled and not frozen)
+    def train_part(rows: Tensor, hidden: Tensor) -> Tensor:
+        return flat_gradients(parameters, train(rows, hidden))
+
+    recorded = RecordedStep(train_whole if shards.count == 1 else train_part, recorded=compiled and not frozen)
+
+    def train_once(rows: Tensor, hidden: Tensor) -> Tensor:
+        if shards.count == 1:
+            return recorded(rows, hidden)
+        loss = shared_loss(shards, parameters, [rows, hidden], recorded)
+        advance(optimizer)
+        return loss
+
     last = max(1, steps // 10)
     for step, rows in zip(range(steps), corpus.batches(batch, plan.seed), strict=False):
         with stage("distill step", step):

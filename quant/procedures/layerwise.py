@@ -6,6 +6,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from hw.errors import InputError
 from quant.llama.blocks import LoadedModel, add_bias, block_norms
 from quant.methods.method import MethodOptions
 from quant.procedures.calibrate import (
@@ -17,6 +18,7 @@ from quant.procedures.calibrate import (
 )
 from quant.procedures.linears import solve_linears
 from quant.procedures.refit import FloatStream
+from quant.procedures.shared.shards import Shards
 from quant.procedures.stopwatch import stage
 from quant.procedures.work import Work, Written
 from quant.weights.checkpoint import Checkpoint, write_checkpoint
@@ -35,12 +37,18 @@ def solve_blocks(work: Work) -> Written:
     Raises:
         InputError: what the method refuses, with the linear's name.
     """
-    loaded, options, solve = work.loaded, work.options, work.method.solve
-    stream = FloatStream(loaded.model, work.windows, options.refit_share) if options.refit_share else None
+    loaded, options, solve, shards = work.loaded, work.options, work.method.solve, work.shards._replace(local=True)
+    if len(work.windows) % shards.count:
+        raise InputError(
+            f"calibration_windows must be a multiple of the {shards.count} shards, not {len(work.windows)}; give "
+            f"--calibration-windows {max(1, len(work.windows) // shards.count) * shards.count}"
+        )
+    windows = shards.held(work.windows)
+    stream = FloatStream(loaded.model, windows, options.refit_share, shards) if options.refit_share else None
     written = []
-    for item in calibration_blocks(loaded.model, work.windows, options.int8_calibration):
+    for item in calibration_blocks(loaded.model, windows, options.int8_calibration):
         part = work.parts / f"{item.layer}.safetensors"
-        if part.is_file():
+        if shards.agreed(part.is_file()):
             if stream:
                 stream.skip_block(item)
             _put_block(item, Checkpoint(part))
@@ -49,15 +57,17 @@ def solve_blocks(work: Work) -> Written:
             if stream:
                 solutions, gains, biases = stream.solve_block(item, solve, options)
             else:
-                solutions = _solve_block(loaded, item, solve, options)
-            with stage("write", item.layer):
-                write_checkpoint(part, solutions, _arrays(gains), _arrays(biases))
+                solutions = _solve_block(loaded, item, solve, options, shards)
+            if shards.leads:
+                with stage("write", item.layer):
+                    write_checkpoint(part, solutions, _arrays(gains), _arrays(biases))
         written.append(part)
         work.progress("quantize", item.layer + 1, loaded.shape.layers)
     if stream:
         written.append(work.parts / "norm.safetensors")
         gains = stream.last_gains(item.outputs)
-        write_checkpoint(written[-1], {}, {"norm": gains.cpu().numpy()})
+        if shards.leads:
+            write_checkpoint(written[-1], {}, {"norm": gains.cpu().numpy()})
     return Written(written, {})
 
 
@@ -79,11 +89,15 @@ def _put_block(item: CalibrationBlock, stored: Checkpoint) -> None:
 
 
 def _solve_block(
-    loaded: LoadedModel, item: CalibrationBlock, solve: Callable[..., LinearSolution], options: MethodOptions
+    loaded: LoadedModel,
+    item: CalibrationBlock,
+    solve: Callable[..., LinearSolution],
+    options: MethodOptions,
+    shards: Shards,
 ) -> Solutions:
     """Solutions of one block's linears, put in their place."""
     found: Solutions = {}
-    rounds, samples = _hessians(loaded, item, options), None
+    rounds, samples = _hessians(loaded, item, options, shards), None
     if options.sampled_tokens:
         samples = block_samples(loaded.model, item, options.int8_calibration, options.sampled_tokens)
     while True:
@@ -93,14 +107,16 @@ def _solve_block(
             return found
         wanted = [linear for linear in item.linears if linear.kind in hessians]
         with stage("solve", item.layer):
-            for linear, solution in solve_linears(wanted, hessians, solve, options, samples):
+            for linear, solution in solve_linears(wanted, hessians, solve, options, samples, shards):
                 linear.module.weight.copy_(solution.dense())
                 found[linear.layer, linear.kind] = solution
 
 
-def _hessians(loaded: LoadedModel, item: CalibrationBlock, options: MethodOptions) -> Iterator[dict[str, torch.Tensor]]:
+def _hessians(
+    loaded: LoadedModel, item: CalibrationBlock, options: MethodOptions, shards: Shards
+) -> Iterator[dict[str, torch.Tensor]]:
     """By linear kind: of all inputs at once, or of each after the linears before it are replaced."""
     if options.inputs_in_turn:
         yield from hessians_in_turn(loaded.model, item, options.int8_calibration)
     else:
-        yield block_hessians(loaded.model, item, options.int8_calibration)
+        yield block_hessians(loaded.model, item, options.int8_calibration, shards)

@@ -7,8 +7,9 @@ import torch
 from hw.errors import InputError
 from quant.llama.blocks import DecoderLinear
 from quant.methods.method import MethodOptions
+from quant.procedures.shared.shards import WHOLE, Shards
 from quant.recording import INPUT_OF_KIND
-from quant.weights.solution import LinearSolution
+from quant.weights.solution import LinearSolution, join_rows
 
 __all__ = ["solve_linears"]
 
@@ -19,11 +20,13 @@ def solve_linears(
     solve: Callable[..., LinearSolution],
     options: MethodOptions,
     samples: Mapping[str, torch.Tensor] | None = None,
+    shards: Shards = WHOLE,
 ) -> Iterator[tuple[DecoderLinear, LinearSolution]]:
     """Each linear with its solution; ``hessians``, and ``samples`` of inputs where a method takes them, by kind.
 
     Rows that are solved by themselves (``MethodOptions.rows_apart``) of linears with one input, such as q, k and v,
-    are solved in one go: as many steps along the columns as one linear takes.
+    are solved in one go: as many steps along the columns as one linear takes. Each of ``shards`` solves some of these
+    rows, or, where rows are not apart, all of them.
 
     Raises:
         InputError: what the solver refuses, with the linear's name.
@@ -33,9 +36,14 @@ def solve_linears(
         try:
             weight = torch.cat(weights) if len(group) > 1 else weights[0]
             sample = (samples[kind],) if samples else ()
-            stacked = solve(weight, hessians[kind], options.for_kind(kind), *sample)
+            parts = shards.pieces(weight) if options.rows_apart else [weight]
+            solved = [solve(part, hessians[kind], options.for_kind(kind), *sample) for part in parts]
         except InputError as error:
             raise InputError(f"{_name(group)}: {error}") from None
+        stacked = solved[0]
+        if options.rows_apart and shards.count > 1:
+            every = shards.gathered([one.to("cpu") for one in solved])
+            stacked = join_rows(every).to(weight.device)
         yield from zip(
             group, stacked.split_rows([len(w) for w in weights]) if len(group) > 1 else [stacked], strict=True
         )

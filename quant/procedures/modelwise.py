@@ -29,6 +29,7 @@ from quant.procedures.latent import (
 )
 from quant.procedures.linears import solve_linears
 from quant.procedures.reconstruct import TrainingPlan, reconstruct, relative_error, run_in_place
+from quant.procedures.shared.shards import WHOLE, Shards
 from quant.procedures.stopwatch import stage
 from quant.procedures.student.held_out import Trained, check_held_out, nearer
 from quant.procedures.student.tables import Tables, student_tables
@@ -48,6 +49,8 @@ __all__ = [
     "train_model",
 ]
 
+_SEEDS_APART = 1_000_003  # between the seeds of the shards of written text
+
 _log = logging.getLogger(__name__)
 
 
@@ -63,6 +66,7 @@ def train_model(work: Work) -> Written:
     model, options = work.loaded.model, work.options
     check_held_out(options, work.windows)
     check_blocks(work.loaded, max(work.windows.shape[1], options.distill_length if options.distill_steps else 0))
+    _check_shares(work)
     work = work._replace(windows=work.windows.to(next(model.parameters()).device))
     generated = work.windows[:0]
     if options.distill_steps and options.generated_windows:
@@ -74,14 +78,29 @@ def train_model(work: Work) -> Written:
             work.seed,
             work.texts,
             work.progress,
+            work.shards,
         )
     student = list(reconstruct_blocks(work))
     last_norm = model.model.norm.weight.detach().clone()
     tables = student_tables(work.loaded, options)
     if options.distill_steps:
         distill_blocks(work, student, last_norm, generated, tables)
+    if not work.shards.leads:
+        return Written([], {})
     stored = tables.stored() if tables else {}
     return Written(_write_blocks(student, work.parts), norms_of(student, last_norm), stored)
+
+
+def _check_shares(work: Work) -> None:
+    """Refuse steps that the shards cannot share equally."""
+    shards, options, windows = work.shards, work.options, work.windows
+    length, learned = windows.shape[1], len(windows) - options.held_out
+    if options.reconstructs:
+        tokens = options.block_tokens_per_step
+        shards.check_batch("block_tokens_per_step", tokens, max(1, min(learned, tokens // length)), length)
+    if options.distill_steps:
+        tokens, length = options.distill_tokens_per_step, min(options.distill_length, learned * length // 2)
+        shards.check_batch("distill_tokens_per_step", tokens, max(1, tokens // length), length)
 
 
 def distill_blocks(
@@ -111,7 +130,8 @@ def distill_blocks(
     report = partial(work.progress, "distill")
     start = Trained(student, last_norm, tables)
     before = start.copied() if options.held_out else None
-    distill(work.loaded.model, teacher, student, last_norm, corpus, options.distill_steps, plan, report, tables)
+    arguments = student, last_norm, corpus, options.distill_steps, plan, report, tables
+    distill(work.loaded.model, teacher, *arguments, shards=work.shards)
     if before is not None:
 
         def error(one: Trained) -> float:
@@ -150,34 +170,37 @@ def reconstruct_blocks(work: Work) -> Iterator[BlockTensors]:
     window: list[BlockTensors] = []
     for layer in range(count):
         part = work.parts / f"{layer}.window.safetensors"
+        kept = work.shards.agreed(part.is_file())
         for entering in range(taught, min(layer + options.window, count)):
             with stage("bring block", entering):
                 block = working_block(model, entering)
             with stage("forward", entering):
                 run_in_place(teach, targets, tables, block_tensors(block))
-            if not part.is_file():
+            if not kept:
                 states = inputs.clone() if window else inputs
                 for tensors in window:
                     run_in_place(learn, states, tables, tensors)
                 item = CalibrationBlock(entering, block, block_linears(block, entering), states[:learned])
                 window.append(_closed_form(work, item))
             taught = entering + 1
-        if part.is_file():
+        if kept:
             window = read_window(part, windows.device)
         else:
             where = f"model.layers.{layer}"
             if options.reconstructs:
                 start = [tensors.copied() for tensors in window] if options.held_out else []
                 with stage("reconstruct", layer):
-                    error = reconstruct(learn, tables, window, inputs[:learned], targets[:learned], plan, where)
+                    texts = inputs[:learned], targets[:learned]
+                    error = reconstruct(learn, tables, window, *texts, plan, where, work.shards)
                 _log.info("%s: relative error %.5f", where, error)
                 if options.held_out:
                     unseen = partial(relative_error, learn, tables, inputs[learned:], targets[learned:])
                     window = nearer(start, window, unseen, where)
             if options.distilled == "scales":
                 window[0] = window[0].freeze()
-            with stage("write", layer):
-                write_window(part, window)
+            if work.shards.leads:
+                with stage("write", layer):
+                    write_window(part, window)
         done, *window = window
         with stage("forward", layer):
             run_in_place(learn, inputs, tables, done)
@@ -208,20 +231,38 @@ def corpus_of(windows: Tensor, generated: Tensor, length: int, real_share: float
 
 
 def generated_text(
-    loaded: LoadedModel, windows: Tensor, count: int, seed: int, texts: Path, progress: StageReport
+    loaded: LoadedModel,
+    windows: Tensor,
+    count: int,
+    seed: int,
+    texts: Path,
+    progress: StageReport,
+    shards: Shards = WHOLE,
 ) -> Tensor:
-    """``count`` windows that the model writes, or wrote for an earlier job that kept them in ``texts``."""
+    """``count`` windows that the model writes, or wrote for an earlier job that kept them in ``texts``.
+
+    Each of ``shards`` writes some of them, from a seed of its own.
+    """
     length = min(GENERATED_LENGTH, loaded.shape.max_positions)
     slice_ = hashlib.sha256(windows.cpu().numpy().tobytes()).hexdigest()
     key = sha256_json(
         {"weights": loaded.weights_sha256, "slice": slice_, "size": [count, length], "seed": seed}
-        | {"settings": generation_settings(loaded.model)},
+        | {"settings": generation_settings(loaded.model)}
+        | ({"shards": shards.count} if shards.count > 1 else {}),
     )
     path = texts / f"generated-{key[:12]}.safetensors"
-    if not path.is_file():
-        tokens = generate_windows(loaded.model, windows, count, length, seed, partial(progress, "generate text"))
+    if not shards.agreed(path.is_file()):
+        report = partial(progress, "generate text")
+        sizes = zip(shards.mine, shards.pieces(torch.arange(count)), strict=True)
+        written = [
+            generate_windows(loaded.model, windows, len(rows), length, seed + _SEEDS_APART * part, report).int().cpu()
+            for part, rows in sizes
+        ]
+        tokens = torch.cat(shards.gathered(written))
+        if not shards.leads:
+            return tokens.long().to(windows.device)
         with atomic_path(path) as temporary:
-            save_file({"tokens": tokens.int().cpu()}, temporary)
+            save_file({"tokens": tokens}, temporary)
     return load_file(path)["tokens"].long().to(windows.device)
 
 
@@ -229,10 +270,10 @@ def generated_text(
 def _closed_form(work: Work, item: CalibrationBlock) -> BlockTensors:
     options = work.options
     with stage("Hessians", item.layer):
-        hessians = block_hessians(work.loaded.model, item, options.int8_calibration)
+        hessians = block_hessians(work.loaded.model, item, options.int8_calibration, work.shards)
     solved = {}
     with stage("solve", item.layer):
-        for linear, solution in solve_linears(item.linears, hessians, work.method.solve, options):
+        for linear, solution in solve_linears(item.linears, hessians, work.method.solve, options, shards=work.shards):
             _check_start(linear.name, solution)
             solved[linear.kind] = latent_weight(linear.module.weight, solution, options.rank)
     plain = block_tensors(item.block)

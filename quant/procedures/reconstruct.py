@@ -18,6 +18,7 @@ from torch import Tensor
 from hw.division import ceil_divide
 from hw.errors import InputError
 from quant.procedures.latent import BlockFunction, BlockTensors
+from quant.procedures.shared.shards import WHOLE, Shards, flat_gradients, shared_loss
 
 __all__ = [
     "TrainingPlan",
@@ -120,6 +121,7 @@ def reconstruct(
     targets: Tensor,
     plan: TrainingPlan,
     where: str,
+    shards: Shards = WHOLE,
 ) -> float:
     """Train the consecutive blocks of ``window`` in place; the mean relative error of the last epoch.
 
@@ -136,21 +138,31 @@ def reconstruct(
     generator = torch.Generator().manual_seed(plan.seed)
     error, hard = (torch.zeros((), device=inputs.device) for _ in range(2))
     student = [tensors.soften(hard) for tensors in window] if plan.soften else window
+    parameters = [tensor for group in optimizer.param_groups for tensor in group["params"]]
+
+    def train(chosen: Tensor) -> Tensor:
+        output = inputs[chosen]
+        with mixed_precision(inputs.device):
+            for tensors in student:
+                output = function(output, *tables, tensors)
+        loss = _relative_error(output, targets[chosen]) * (len(chosen) / batch)
+        loss.backward()
+        return loss.detach()
+
+    def train_part(chosen: Tensor) -> Tensor:
+        return flat_gradients(parameters, train(chosen))
+
     for epoch in range(ceil_divide(steps, per_epoch)):
         error.zero_()
         order = torch.randperm(windows, generator=generator)[: per_epoch * batch].view(per_epoch, batch)
         order = order[: steps - epoch * per_epoch]
         for step, chosen in enumerate(order.to(inputs.device), epoch * per_epoch):
             hard.fill_(hardness(step, steps, plan.soften))
-            output = inputs[chosen]
-            with mixed_precision(inputs.device):
-                for tensors in student:
-                    output = function(output, *tables, tensors)
-            loss = _relative_error(output, targets[chosen])
-            loss.backward()
+            whole = shards.count == 1
+            loss = train(chosen) if whole else shared_loss(shards, parameters, [chosen], train_part)
             advance(optimizer)
             schedule.step()
-            error += loss.detach()
+            error += loss
         if not torch.isfinite(error):
             raise InputError(
                 f"{where}: the reconstruction error must be finite, not {error.item()}; lower the option 'block_rate'"

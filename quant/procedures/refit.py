@@ -19,6 +19,7 @@ The last norm's gains are fitted to the full-precision model's outputs outright.
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import NamedTuple
 
 import torch
@@ -39,6 +40,7 @@ from quant.methods.hessian import spans
 from quant.methods.method import MethodOptions
 from quant.procedures.calibrate import CalibrationBlock, forward_block, in_passes
 from quant.procedures.linears import solve_linears
+from quant.procedures.shared.shards import WHOLE, Shards
 from quant.procedures.stopwatch import stage
 from quant.weights.solution import LinearSolution, as_stored
 
@@ -135,9 +137,12 @@ class FloatStream:
     """The full-precision model beside a quantized one that ``quant.procedures.calibrate.calibration_blocks`` walks."""
 
     @torch.no_grad()
-    def __init__(self, model: PreTrainedModel, windows: Tensor, share: float) -> None:
-        """``windows``: calibration tokens, int64 ``(count, length)``; ``share``: see ``target_moment``."""
-        self._model, self._share = model, share
+    def __init__(self, model: PreTrainedModel, windows: Tensor, share: float, shards: Shards = WHOLE) -> None:
+        """``windows``: calibration tokens, int64 ``(count, length)``; ``share``: see ``target_moment``.
+
+        ``shards``: of the windows, of which a process has its own alone.
+        """
+        self._model, self._share, self._shards = model, share, shards
         self._hidden = embed(model, windows.to(next(model.parameters()).device)).clone()
 
     @torch.no_grad()
@@ -162,14 +167,19 @@ class FloatStream:
         attention_gain, mlp_gain = tuple(gains.values()) or (None, None)
         biases: Biases = {}
         outputs = item.hidden.clone()
-        states, full_states = in_passes(outputs), in_passes(self._hidden)
+        parts = [list(map(in_passes, self._shards.split(values))) for values in (outputs, self._hidden)]
+        states, full_states = (list(chain(*passes)) for passes in parts)
 
         def moments(step: Callable[[SteppedBlock, Tensor], Tensor], adds: bool) -> Seen:
             with stage("Hessians", item.layer), product_precision(self._model):
-                return _mean(
-                    _products(quantize_dequantize(step(ours, mine)), step(full, other), lacking(mine, other, adds))
-                    for mine, other in zip(states, full_states, strict=True)
-                )
+                sums = [
+                    _sum(
+                        _products(quantize_dequantize(step(ours, mine)), step(full, other), lacking(mine, other, adds))
+                        for mine, other in zip(*passes, strict=True)
+                    )
+                    for passes in zip(*parts, strict=True)
+                ]
+                return _mean(sums, self._shards.whole(len(outputs)) * outputs.shape[1], self._shards)
 
         def lacking(mine: Tensor, other: Tensor, adds: bool) -> Tensor | None:
             return (other - mine) / ours.adds if adds and ours.adds is not None else None
@@ -199,12 +209,15 @@ class FloatStream:
     @torch.no_grad()
     def last_gains(self, outputs: Tensor) -> Tensor:
         """Gains (hidden,) of the last norm, fitted channel by channel; ``outputs``: of the last quantized block."""
-        products, squares = torch.zeros((2, outputs.shape[-1]), device=outputs.device, dtype=torch.float64)
-        eps = self._model.config.rms_norm_eps
-        for mine, other in zip(in_passes(outputs), in_passes(self._hidden), strict=True):
-            mine, other = (x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps) for x in (mine, other))
-            products += (mine * other).sum((0, 1))
-            squares += mine.square().sum((0, 1))
+        eps, sums = self._model.config.rms_norm_eps, []
+        for part in zip(*map(self._shards.split, (outputs, self._hidden)), strict=True):
+            products, squares = both = torch.zeros((2, outputs.shape[-1]), device=outputs.device, dtype=torch.float64)
+            for mine, other in zip(*map(in_passes, part), strict=True):
+                mine, other = (x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps) for x in (mine, other))
+                products += (mine * other).sum((0, 1))
+                squares += mine.square().sum((0, 1))
+            sums.append(both)
+        products, squares = self._shards.total(sums)
         return norm_weights(self._model)["norm"] * (products / squares).clamp(0, 2).float()
 
     def _solve(
@@ -219,7 +232,8 @@ class FloatStream:
         moments = seen.moments.central(seen.means) if options.corrects_bias else seen.moments
         originals = {linear.kind: linear.module.weight.clone() for linear in linears}
         found, wanted, factors = {}, [], 1.0
-        for linear, solution in solve_linears(linears, dict.fromkeys(originals, moments.hessian), solve, options):
+        hessians = dict.fromkeys(originals, moments.hessian)
+        for linear, solution in solve_linears(linears, hessians, solve, options, shards=self._shards):
             wanted.append(target_moment(originals[linear.kind], moments, self._share))
             solution = fit_scales_towards(solution, moments.hessian, wanted[-1])
             linear.module.weight.copy_(solution.dense())
@@ -238,20 +252,27 @@ class FloatStream:
         return found, biases
 
 
-def _products(x: Tensor, full: Tensor, missing: Tensor | None) -> tuple[Seen, int]:
-    """Sums over the tokens of one batch, and their number."""
+def _products(x: Tensor, full: Tensor, missing: Tensor | None) -> Seen:
+    """Sums over the tokens of one batch."""
     x, full = x.flatten(0, -2), full.flatten(0, -2)
     missing = None if missing is None else missing.flatten(0, -2)
     residual = None if missing is None else x.T @ missing
     sums = Means(x.sum(0), full.sum(0), None if missing is None else missing.sum(0))
-    return Seen(Moments(x.T @ x, x.T @ full, residual), sums), len(x)
+    return Seen(Moments(x.T @ x, x.T @ full, residual), sums)
 
 
-def _mean(batches: Iterator[tuple[Seen, int]]) -> Seen:
-    total, tokens = next(batches)
-    for sums, count in batches:
+def _sum(batches: Iterator[Seen]) -> Seen:
+    total = next(batches)
+    for sums in batches:
         total = Seen(*(_each(torch.add, one, other) for one, other in zip(total, sums, strict=True)))
-        tokens += count
+    return total
+
+
+def _mean(sums: Sequence[Seen], tokens: int, shards: Shards) -> Seen:
+    """Of all shards; ``sums``: over those of this process."""
+    total = sums[0]
+    if shards.count > 1:
+        total = Seen(*(_each(lambda *values: shards.total(values), *parts) for parts in zip(*sums, strict=True)))
     return Seen(*(_each(lambda one: one / tokens, part) for part in total))
 
 

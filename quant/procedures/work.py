@@ -10,6 +10,7 @@ from torch import Tensor
 from hw.progress import StageReport
 from quant.llama.blocks import LoadedModel
 from quant.methods.method import Method, MethodOptions
+from quant.procedures.shared.shards import WHOLE, Shards
 from quant.weights.stored_table import StoredTable
 
 __all__ = ["Work", "Written"]
@@ -20,7 +21,7 @@ class Work(NamedTuple):
 
     ``windows``: calibration tokens, int64 ``(count, length)``, none for the procedure "stored"; ``parts``: folder of
     finished blocks, a checkpoint each, from which a later call goes on to the same bits; ``texts``: folder of text that
-    the model wrote, which other jobs of the same model share.
+    the model wrote, which other jobs of the same model share; ``shards``: what several devices share, and who writes.
     """
 
     loaded: LoadedModel
@@ -31,6 +32,7 @@ class Work(NamedTuple):
     texts: Path
     seed: int
     progress: StageReport
+    shards: Shards = WHOLE
 
 
 class Written(NamedTuple):

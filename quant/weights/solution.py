@@ -24,7 +24,7 @@ from quant.weights.widths import (
     zero_widths,
 )
 
-__all__ = ["LinearSolution", "ScaleKind", "StoredBits", "as_stored", "field_bits"]
+__all__ = ["LinearSolution", "ScaleKind", "StoredBits", "as_stored", "field_bits", "join_rows"]
 
 ScaleKind = Literal["tensor", "row", "group", "pow2"]
 
@@ -297,3 +297,19 @@ class LinearSolution:
             shapes = f"{tuple(low_rank.left.shape)} and {tuple(low_rank.right.shape)}"
             raise InputError(f"low-rank factors must be ({self.n}, r) and (r, {self.k}), not {shapes}")
         LAYOUTS[self.layout].check(self.trits, None if outliers is None else outliers.mask, self.column_widths)
+
+
+def join_rows(pieces: Sequence[LinearSolution]) -> LinearSolution:
+    """The linear whose rows were solved in ``pieces``, one below the other; what they share is the first's.
+
+    Raises:
+        InputError: a solution whose rows share more than the inputs.
+    """
+    first = pieces[0]
+    if first.outliers is not None or first.low_rank is not None or first.scale_kind == "tensor":
+        raise InputError("rows that share outliers, factors or a scale cannot be put together")
+    joined = {name: torch.cat([getattr(one, name) for one in pieces], 1) for name in ("trits", "scales")}
+    for name in ("offsets", "zeros"):
+        if getattr(first, name) is not None:
+            joined[name] = torch.cat([getattr(one, name) for one in pieces])
+    return replace(first, **joined)
