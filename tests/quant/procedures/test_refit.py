@@ -16,10 +16,12 @@ from quant.procedures.refit import (
     Moments,
     _mean,
     _products,
+    _sum,
     fit_gains,
     fit_scales_towards,
     target_moment,
 )
+from quant.procedures.shared.shards import Shards
 from quant.weights.checkpoint import Checkpoint
 from tests.quant.methods.problems import problem
 from tests.quant.tiny import TEXT, work_on
@@ -175,19 +177,28 @@ def test_the_float_stream_passes_a_block_as_the_float_model_does(tiny):
 
 
 @pytest.mark.parametrize("batches", [1, 2, 4])
-def test_moments_of_batches_are_means_over_all_of_their_tokens(batches):
+@pytest.mark.parametrize("shared", [False, True], ids=["one process", "a shard for each batch"])
+def test_moments_of_batches_are_means_over_all_of_their_tokens(batches, shared):
     """Of batches of one, two, three and four tokens: the sums of all ten, or of the first, over their number."""
     generator = torch.Generator().manual_seed(3)
     x, full, missing = (torch.randn(10, width, generator=generator) for width in (3, 4, 3))
     starts = [0, 1, 3, 6, 10][: batches + 1]
     parts = [slice(*ends) for ends in pairwise(starts)]
-    found = _mean(iter([_products(x[None, part], full[None, part], missing[None, part]) for part in parts]))
     count = starts[-1]
-    for mean, others in zip(found.means, (x, full, missing), strict=True):
-        assert torch.allclose(mean, others[:count].mean(0), atol=1e-6)
-    for mean, others in zip(found.moments, (x, full, missing), strict=True):
+
+    def mean(missing):
+        sums = [
+            _products(x[None, part], full[None, part], None if missing is None else missing[None, part])
+            for part in parts
+        ]
+        return _mean(sums if shared else [_sum(iter(sums))], count, Shards(batches if shared else 1))
+
+    found = mean(missing)
+    for value, others in zip(found.means, (x, full, missing), strict=True):
+        assert torch.allclose(value, others[:count].mean(0), atol=1e-6)
+    for value, others in zip(found.moments, (x, full, missing), strict=True):
         expected = sum(torch.outer(x[token], others[token]) for token in range(count)) / count
-        assert torch.allclose(mean, expected, atol=1e-6)
-    without = _mean(iter([_products(x[None, part], full[None, part], None) for part in parts]))
+        assert torch.allclose(value, expected, atol=1e-6)
+    without = mean(None)
     assert without.moments.residual is None
     assert without.means.residual is None
