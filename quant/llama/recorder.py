@@ -36,6 +36,7 @@ from quant.weights.checkpoint import Checkpoint, TernaryLinear
 
 __all__ = ["integer_sums", "record_pass"]
 
+_INT8_LARGEST = 127
 _MOST_THREADS = 8  # each holds the sums of one linear, 0.1 GB of LLaMA-2-7B's largest
 
 
@@ -54,7 +55,7 @@ def record_pass(
 
     ``kv``: how K and V are kept, None in float.
 
-    The sums are taken with torch on int32 tensors, apart from ``hw.golden`` and from the simulator, which must both
+    The sums are taken with torch on whole numbers, apart from ``hw.golden`` and from the simulator, which must both
     reproduce them.
     """
     model = loaded.model
@@ -90,12 +91,20 @@ def record_pass(
 
 
 def integer_sums(q: Tensor, trits: Tensor, group: int) -> Tensor:
-    """``p[plane, m, n, g]``: int8 ``(m, k)``, int8 ``(planes, n, k)`` -> int32, the last group may be short."""
-    q, trits = q.int(), trits.int()
-    pieces = [
-        torch.matmul(part, codes.mT) for part, codes in zip(q.split(group, -1), trits.split(group, -1), strict=True)
-    ]
-    return torch.stack(pieces, -1)
+    """``p[plane, m, n, g]``: int8 ``(m, k)``, int8 ``(planes, n, k)`` -> int32, the last group may be short.
+
+    Products of float32, which is exact below 2^24: there torch is twice as quick as with integers.
+    """
+    exact = group * _INT8_LARGEST < 1 << 24
+    number = torch.float32 if exact else torch.int32
+    whole = q.shape[1] // group * group
+    pieces = [(q[:, :whole], trits[..., :whole], group), (q[:, whole:], trits[..., whole:], q.shape[1] - whole)]
+    found = []
+    for part, codes, size in (piece for piece in pieces if piece[0].shape[1]):
+        inputs = part.unflatten(1, (-1, size)).transpose(0, 1).to(number)  # (g, m, size)
+        groups = codes.unflatten(-1, (-1, size)).permute(0, 2, 3, 1)  # (planes, g, size, n)
+        found.append(torch.stack([(inputs @ plane.to(number)).permute(1, 2, 0).int() for plane in groups]))
+    return torch.cat(found, -1) if len(found) > 1 else found[0].contiguous()
 
 
 def _record(layer: int, kind: str, linear: TernaryLinear, q: np.ndarray) -> LinearRecord:
