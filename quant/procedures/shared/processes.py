@@ -24,6 +24,7 @@ from quant.procedures.shared.shards import Shards
 __all__ = ["fixed_order", "processes"]
 
 _LOOK_S = 0.5  # between looks at the other processes
+_PATIENCE_AT_THE_END_S = 10.0  # until the others have ended by themselves
 _PATIENCE = timedelta(hours=2)  # of one waiting for another, which may be solving a large block
 
 Follow = Callable[..., None]  # (shards, device, *arguments)
@@ -39,26 +40,26 @@ def processes(devices: Sequence[str], follow: Follow, arguments: tuple) -> Itera
     with tempfile.TemporaryDirectory() as folder:
         meeting = str(Path(folder) / "meeting")
         others = [
-            context.Process(
-                target=_run, args=(rank, list(devices), meeting, os.getpid(), follow, arguments), daemon=True
-            )
+            context.Process(target=_run, args=(rank, list(devices), meeting, os.getpid(), follow, arguments))
             for rank in range(1, len(devices))
         ]
         for process in others:
             process.start()
         ended = threading.Event()
         threading.Thread(target=_watch, args=(others, devices, ended), daemon=True).start()
+        patience_s = 0.0
         try:
             _join(0, devices, meeting)
             yield Shards(len(devices), 0, len(devices))
             distributed.barrier()
+            patience_s = _PATIENCE_AT_THE_END_S
         finally:
             ended.set()
+            for process in others:
+                process.join(timeout=patience_s)
+                process.kill()
             if distributed.is_initialized():
                 distributed.destroy_process_group()
-            for process in others:
-                process.join(timeout=10)
-                process.kill()
 
 
 @contextmanager
