@@ -23,6 +23,7 @@ from energy.reports.rooms import rooms
 from energy.reports.rows import SAVINGS, latency_rows, percent, reduction_rows, si
 from energy.reports.scaling.figures import draw_scaling
 from energy.reports.scaling.table import scaling_markdown
+from energy.reports.sources.boards import token_energy_table
 from energy.reports.sources.fpga import fpga_table, measure_fpga
 from energy.reports.sources.machine import measure_sources, source_range, sources_table
 from energy.reports.sources.tables import ENERGY_TABLES
@@ -299,6 +300,7 @@ _TABLES: dict[str, Callable[[], str]] = {
     "studies": partial(studies_text, _STUDIES),
     "study-speed": partial(study_speed_text, _STUDY_SPEED),
     "fpga-power": partial(fpga_table, _FPGA),
+    "fpga-tokens": token_energy_table,
     "explorer-latency": _latency_table,
     "limits-notes": _main_notes,
     "attention": partial(attention_table, _ATTENTION),

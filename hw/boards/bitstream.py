@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from hw.boards.project import board_rtlil, write_board
 from hw.boards.results import BoardResult
 from hw.boards.tools import ToolFailure, flow_of, run_tool
 from hw.boards.top import TOP_NAME
+from hw.boards.whole.blocks import top_blocks
 from hw.boards.whole.design import WholeDesign
 from hw.config import ArrayConfig
 from hw.errors import InputError
@@ -25,7 +27,7 @@ from hw.synthesis.carry_chains import shorten_chains
 from hw.synthesis.families import FAMILIES
 from hw.synthesis.yosys import FIFO_READS, HIDE_FIELDS, KEEP_COPIES, run_yosys
 
-__all__ = ["build", "estimate", "route_seeds"]
+__all__ = ["build", "build_best", "estimate", "route_seeds"]
 
 _STAGES = ("Packing", "placer", "Routing", "Running router")  # words of nextpnr that open a stage
 
@@ -65,7 +67,7 @@ def build(board: Board, config: ArrayConfig | WholeDesign, folder: Path, seeds: 
     Raises:
         InputError: a tool is missing, the part is too small, or no seed reaches the board's clock.
     """
-    flow = flow_of(board)  # refuses a board without one before any work
+    flow_of(board)  # refuses a board without one before any work
     say("elaborating")
     write_board(board, config, folder)
     synthesized, sha256 = _synthesize(board, config, folder, say)
@@ -84,6 +86,45 @@ def build(board: Board, config: ArrayConfig | WholeDesign, folder: Path, seeds: 
         )
     say("packing")
     _pack(board, folder)
+    return _placed(board, config, sha256, report, synthesized, reached[seed], seed, used)
+
+
+def build_best(
+    board: Board, design: WholeDesign, folder: Path, seeds: Sequence[int], blocks: bool, say: Say
+) -> BoardResult:
+    """Place and route with every seed side by side and keep the fastest; its bitstream where it reaches the clock.
+
+    The result holds what each seed reached, and with ``blocks`` what each block takes.
+
+    Raises:
+        InputError: a tool is missing, or the part is too small.
+    """
+    flow, reached = flow_of(board), dict[int, float]()
+    with ThreadPoolExecutor(1) as beside:
+        measured = (
+            beside.submit(top_blocks, board_rtlil(board, design), board.family, folder / "blocks") if blocks else None
+        )
+        synthesized, sha256 = route_seeds(
+            board, design, folder, seeds, say, lambda seed, cells: reached.__setitem__(seed, cells["mhz"])
+        )
+    sizes = measured.result() if measured else None
+    best = max(reached, key=reached.__getitem__)
+    fmax_hz, own = 1e6 * reached[best], folder / f"seed{best}"
+    if fmax_hz >= board.clock_hz:
+        _pack(board, own)
+    report = json.loads((own / "report.json").read_text(encoding="utf-8"))
+    used = f"{flow.package} {version(flow.package)}"
+    found = _placed(board, design, sha256, report, synthesized, fmax_hz, best, used)
+    more: dict[str, object] = {"seeds_mhz": {str(seed): reached[seed] for seed in sorted(reached)}}
+    return replace(found, whole={**(found.whole or {}), **more, **({"blocks": sizes} if sizes else {})})
+
+
+def _placed(
+    board: Board, config: ArrayConfig | WholeDesign, sha256: str, report: dict, synthesized: dict[str, int],
+    fmax_hz: float, seed: int, used: str,
+) -> BoardResult:  # fmt: skip
+    """The result of a placement from nextpnr's report."""
+    flow = flow_of(board)
     cells = {name: entry["used"] for name, entry in report["utilization"].items()}
     return BoardResult(
         board=board.name,
@@ -96,7 +137,7 @@ def build(board: Board, config: ArrayConfig | WholeDesign, folder: Path, seeds: 
         block_rams=cells[flow.block_rams],
         dsps=sum(cells.get(name, 0) for name in FAMILIES[board.family].dsps),
         clock_hz=board.clock_hz,
-        fmax_hz=round(reached[seed]),
+        fmax_hz=round(fmax_hz),
         seed=seed,
         tools=[f"pyosys {version('pyosys')}", used],
     )
@@ -104,17 +145,18 @@ def build(board: Board, config: ArrayConfig | WholeDesign, folder: Path, seeds: 
 
 def route_seeds(
     board: Board, design: WholeDesign, folder: Path, seeds: Sequence[int], say: Say, done: Callable[[int, dict], None]
-) -> None:
+) -> tuple[dict[str, int], str]:
     """Place and route with every seed, side by side, whatever clock is reached; no bitstream.
 
-    ``done``: is given each seed as it ends, with cells by nextpnr's names and ``mhz``, the slowest clock.
+    ``done``: is given each seed as it ends, with cells by nextpnr's names and ``mhz``, the slowest clock. Returns the
+    cells behind synthesis and the hash of what was synthesized; the folder ``seedN`` has the rest.
 
     Raises:
         InputError: a tool is missing, or the part is too small.
     """
     flow_of(board)
     write_board(board, design, folder)
-    _synthesize(board, design, folder, say)
+    synthesized = _synthesize(board, design, folder, say)
 
     def routed(seed: int) -> tuple[int, dict]:
         own = folder / f"seed{seed}"
@@ -129,6 +171,7 @@ def route_seeds(
     with ThreadPoolExecutor(max(1, min(len(seeds), usable_cpus()))) as pool:
         for future in as_completed([pool.submit(routed, seed) for seed in seeds]):
             done(*future.result())
+    return synthesized
 
 
 def _synthesize(board: Board, config: ArrayConfig | WholeDesign, folder: Path, say: Say) -> tuple[dict[str, int], str]:

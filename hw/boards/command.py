@@ -38,6 +38,13 @@ def add_bitstream(parser: ArgumentParser) -> None:
         "--seeds", type=int, default=3, metavar="N", help="placements to try until the clock is reached (default: 3)"
     )
     parser.add_argument(
+        "--every-seed", action="store_true",
+        help="with --whole: try all of them side by side, keep the fastest, and its result though it misses the clock",
+    )  # fmt: skip
+    parser.add_argument(
+        "--blocks", action="store_true", help="with --every-seed: measure what each block takes, by a synthesis apart"
+    )
+    parser.add_argument(
         "--estimate", action="store_true", help="stop after synthesis, which is all there is for Xilinx"
     )
     parser.add_argument(
@@ -90,18 +97,28 @@ def _bitstream(options: Namespace) -> None:
         raise InputError(f"--seeds must be at least 1, not {options.seeds}")
     board, config = _chosen(board, options)
     folder = options.out or _BUILD / file_name(f"{board.name}-{config.name}")
-    from hw.boards.bitstream import build, estimate  # Amaranth is imported only by the command that elaborates
+    if options.every_seed and (options.estimate or not options.whole):
+        raise InputError("--every-seed must come with --whole and without --estimate")
+    if options.blocks and not options.every_seed:
+        raise InputError("--blocks must come with --every-seed, whose result it goes into")
+    from hw.boards.bitstream import (
+        build,
+        build_best,
+        estimate,
+    )  # Amaranth is imported only by the command that elaborates
 
     with spinner(f"{board.name} {config.name}") as say:
         flow = FAMILIES[board.family].flow
         if options.estimate or not (flow and flow.package):
             result = estimate(board, config, folder, say)
+        elif options.every_seed:
+            result = build_best(board, config, folder, range(1, options.seeds + 1), options.blocks, say)
         else:
             result = build(board, config, folder, range(1, options.seeds + 1), say)
     document = json.dumps(result.to_json(), indent=1) + "\n"
     write_text(folder / "result.json", document)
     if options.save:
-        write_text(result_path(board.name, options.whole), document)
+        write_text(result_path(board.name, config.name if options.whole else None), document)
     _show([result], options.json)
 
 

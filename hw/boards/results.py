@@ -11,6 +11,7 @@ from hw.boards.catalog import BOARDS
 from hw.errors import InputError
 from hw.host.whole.results import runs_markdown
 from hw.pages import fill_blocks, markdown_table
+from hw.program.results import images_markdown
 
 __all__ = ["RESULTS", "BoardResult", "load_results", "markdown", "result_path", "table"]
 
@@ -21,8 +22,9 @@ _HEAD = (
 )
 _WHOLE_HEAD = (
     *("board", "machine", "memory", "LUT", "FF", "BRAM", "DSP"),
-    *("clock MHz", "fmax MHz", "kind", "status"),
+    *("clock MHz", "fmax MHz", "of seeds", "kind", "status"),
 )
+_BLOCK_HEAD = ("board", "machine", "block", "LUT", "FF", "BRAM", "DSP")
 _SHORT = ("board", "array", "LUT", "FF", "BRAM", "DSP", "fmax MHz", "GMAC/s", "LUT/MAC")
 
 
@@ -89,9 +91,9 @@ class BoardResult:
         )
 
 
-def result_path(board: str, whole: bool = False) -> Path:
-    """Where the result of a board is committed, with an array or with a whole-token machine."""
-    return RESULTS / f"{board}{'-whole' if whole else ''}.json"
+def result_path(board: str, machine: str | None = None) -> Path:
+    """Where the result of a board is committed, with its array or with the whole-token machine of that name."""
+    return RESULTS / f"{board}{'-' + machine if machine else ''}.json"
 
 
 def load_results(whole: bool = False) -> list[BoardResult]:
@@ -100,7 +102,9 @@ def load_results(whole: bool = False) -> list[BoardResult]:
     Raises:
         InputError: there are none.
     """
-    paths = [path for name in BOARDS if (path := result_path(name, whole)).exists()]
+    paths = [
+        path for name in BOARDS for path in sorted(RESULTS.glob(f"{name}-whole-*.json" if whole else f"{name}.json"))
+    ]
     if not paths:
         raise InputError(f"{RESULTS}: no results; make one with `tritforge bitstream --board NAME --save`")
     return [BoardResult.from_json(json.loads(path.read_text(encoding="utf-8"))) for path in paths]
@@ -140,9 +144,18 @@ def _whole_row(result: BoardResult) -> tuple[str, ...]:
         str(result.dsps),
         f"{result.clock_hz / 1e6:g}",
         fmax,
+        ", ".join(f"{mhz:.1f}" for mhz in about.get("seeds_mhz", {}).values()) or "-",
         result.kind,
         "red" if result.fmax_hz is None or result.fmax_hz < result.clock_hz else "amber",
     )
+
+
+def _block_rows(result: BoardResult) -> list[tuple[str, ...]]:
+    """What each block of a whole-token machine's top level takes."""
+    blocks = (result.whole or {}).get("blocks", {})
+    machine = f"{result.array['rows']} x {result.array['cols']}"
+    kinds = ("tables", "flip_flops", "block_rams", "dsps")
+    return [(result.board, machine, name, *(f"{found[kind]:,g}" for kind in kinds)) for name, found in blocks.items()]
 
 
 def table(results: list[BoardResult]) -> Table:
@@ -168,6 +181,10 @@ def markdown(page: str, results: list[BoardResult]) -> str:
         {
             "boards": lambda: markdown_table(_HEAD, [_row(result) for result in results]),
             "whole-runs": runs_markdown,
+            "whole-images": images_markdown,
+            "whole-blocks": lambda: markdown_table(
+                _BLOCK_HEAD, [row for one in load_results(whole=True) for row in _block_rows(one)]
+            ),
             "whole-boards": lambda: markdown_table(_WHOLE_HEAD, [_whole_row(one) for one in load_results(whole=True)]),
         },
         "docs/boards.md",

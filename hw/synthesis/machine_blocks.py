@@ -13,7 +13,7 @@ from hw.synthesis.families import FAMILIES, ROUTERS
 from hw.synthesis.place_and_route import PlaceAndRoute
 from hw.synthesis.resources import FpgaCells, Scanned, statistics_of, synthesize_in
 
-__all__ = ["BLOCKS", "Block", "machine_blocks", "owner", "route_machine"]
+__all__ = ["BLOCKS", "Block", "figures_of", "machine_blocks", "owner", "route_machine"]
 
 _TABLES_OF_RAM = 4  # look-up tables of a cell of 16 x 4 bits of distributed RAM on ECP5
 
@@ -57,7 +57,7 @@ def machine_blocks(machine: MachineConfig, family: str, multipliers: str) -> dic
         for kind, count in found["num_cells_by_type"].items():
             if not kind.startswith(("$", "top.")):
                 cells[kind] = cells.get(kind, 0) + count
-    return {name: _figures(FpgaCells(chosen, cells)) for name, cells in sums.items()}
+    return {name: figures_of(FpgaCells(chosen, cells)) for name, cells in sums.items()}
 
 
 def route_machine(
@@ -106,7 +106,8 @@ def owner(module: str) -> str:
     return max(longest, key=longest.__getitem__)
 
 
-def _figures(cells: FpgaCells) -> dict[str, float]:
+def figures_of(cells: FpgaCells) -> dict[str, float]:
+    """Tables, those that are RAM among them, flip-flops, block RAMs and DSPs."""
     rams = sum(cells.cells.get(name, 0) for name in ("TRELLIS_DPR16X4", "RAM32M", "RAM64M"))
     return {
         "tables": cells.tables + _TABLES_OF_RAM * rams,

@@ -12,6 +12,7 @@ from hw.errors import InputError
 from hw.fields import add_fields, given_fields
 from hw.program.layout import EMBEDDINGS
 from hw.program.machine import MachineConfig, machine_around
+from hw.program.results import IMAGES, add_size, image_size
 from hw.progress import stage_bars
 from hw.trit import Packing
 from quant.token.job import TokenFormat, TokenJob
@@ -52,6 +53,10 @@ def add_program(parser: ArgumentParser) -> None:
         "--check", type=int, default=0, metavar="N",
         help="run N greedy tokens of the program on its image and of the integer model, and compare",
     )  # fmt: skip
+    parser.add_argument(
+        "--add", type=Path, nargs="?", const=IMAGES, metavar="FILE",
+        help=f"add what the program takes of a memory to a results file (without FILE: {IMAGES})",
+    )  # fmt: skip
     left_out = [name for name in fields if name not in _JOB_FIELDS]
     add_fields(parser, TokenJob, leave_out=left_out)
     add_fields(parser, TokenFormat, "number formats")
@@ -85,6 +90,8 @@ def _program(options: Namespace) -> None:
     tokens = made.write([1], options.check)
     if options.check and (found := Interpreter(image).write([1], options.check)) != tokens:
         raise RuntimeError(f"the program writes {found}, the integer model {tokens}: a defect")
+    if options.add:
+        add_size(options.add, image_size(image, name, options.embedding, fields["form"].model_dump()))
     header, used = image.header, Counter(one.operation for one in image.program())
     kept = header.memory_words * machine.word_bytes - len(image.memory)
     if options.json:

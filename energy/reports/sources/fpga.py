@@ -12,7 +12,7 @@ from hw.config import load_array
 from hw.pages import markdown_table
 from quant.shapes import load_shape
 
-__all__ = ["DESIGNS", "fpga_table", "measure_fpga", "published_power"]
+__all__ = ["DESIGNS", "ends_text", "fpga_table", "measure_fpga", "published_power"]
 
 # Power and resources as published; block RAM in the family's units, an UltraRAM as eight of these.
 DESIGNS: list[dict] = [
@@ -86,7 +86,9 @@ def measure_fpga(path: Path) -> None:
 
 def fpga_table(path: Path) -> str:
     """Published power beside ours; then tokens of one model per second and joule."""
-    rows = [[one["design"], f"{one['watts']:g}", _ends(published_power(one)), "", "", one["what"]] for one in DESIGNS]
+    rows = [
+        [one["design"], f"{one['watts']:g}", ends_text(published_power(one)), "", "", one["what"]] for one in DESIGNS
+    ]
     document = json.loads(path.read_text(encoding="utf-8"))
     ours = document["ours"]
     for one in _MODELS:
@@ -99,9 +101,9 @@ def fpga_table(path: Path) -> str:
         [
             f"this project, {document['model']}, {ours['array']} at {ours['clock_hz'] / 1e6:.0f} MHz, {ours['memory']}",
             "",
-            _ends(Cost(*ours["watts"])),
+            ends_text(Cost(*ours["watts"])),
             f"{ours['decode_tokens_per_s']:.3g}",
-            _ends(Cost(*ours["decode_j_per_token"]).scaled(1e3)),
+            ends_text(Cost(*ours["decode_j_per_token"]).scaled(1e3)),
             f"simulated, with DRAM, without processors; {ours['tables'] / 1000:.0f} k tables ({ours['part']})",
         ]
     )
@@ -116,6 +118,7 @@ def fpga_table(path: Path) -> str:
     return markdown_table(header, rows)
 
 
-def _ends(cost: Cost) -> str:
+def ends_text(cost: Cost) -> str:
+    """The typical value with its range."""
     low, typical, high = (f"{value:.3g}" for value in cost)
     return f"{typical} ({low} to {high})"

@@ -9,8 +9,9 @@ from hw.program.machine import MachineConfig
 __all__ = ["WholeDesign", "baud_of", "whole_array", "whole_board"]
 
 _CLOCKS_HZ = {"ulx3s": 50e6}  # of the machine, which is slower than an array alone; other boards keep their array's
-_ARRAYS = {"ulx3s-85f": "64x8", "ulx3s-45f": "32x8"}  # where no program says
-_ARRAY = "16x16"
+# Where no program says: small ones, as an SDRAM of 16 bits gives 8 x 8 lanes a tile of five-trit bytes in 6 or 7 edges.
+_ARRAYS = {"ulx3s-85f": "8x8", "ulx3s-45f": "8x8", "ulx3s-25f": "8x4", "ulx3s-12f": "8x4"}
+_ARRAY = "8x8"
 
 _RATES = (3_000_000, 2_000_000, 1_000_000)  # bits per second, each exact on the USB bridges of the boards
 _LEAST_DIVISOR = 8  # clock cycles per bit, so that half a cycle of jitter is no fault

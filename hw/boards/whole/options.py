@@ -54,6 +54,6 @@ def chosen_whole(board: Board, options: Namespace, image: Image | None) -> "tupl
     if image and (given := [name for name in ("array", "lanes") if getattr(options, name) is not None]):
         raise InputError(f"--{given[0]} must be left out with --program, whose machine is built")
     array = options.array or whole_array(board)
-    machine = image.machine if image else machine_around(load_array(array), options.lanes)
+    machine = image.machine if image else machine_around(load_array(array), options.lanes, weight_packing="5in8")
     board = whole_board(board)
     return board, whole_design(board, machine, image, options.ram, options.chip)

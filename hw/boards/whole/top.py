@@ -15,6 +15,7 @@ from hw.boards.whole.block_memory import BlockMemory
 from hw.boards.whole.design import WholeDesign
 from hw.boards.whole.link import WholeLink
 from hw.boards.whole.sdram import SdramPads, platform_of, sdram_of
+from hw.boards.whole.word_register import WordRegister
 from hw.errors import InputError
 from hw.memory.controller import SdramController
 from hw.memory.pins import PinSignature, SdramIo
@@ -69,11 +70,14 @@ class WholeTop(Component):
         m.submodules.transmitter = transmitter = UartTransmitter(self.divisor)
         m.submodules.link = link = self.link
         m.submodules.memory = ResetInserter(link.reset)(self.memory)
+        register = WordRegister(self.design.machine.array.weight_bus_bits)
+        m.submodules.word_register = ResetInserter(link.reset)(register)
         connect(m, receiver.bytes, link.received)
         connect(m, link.sent, transmitter.bytes)
         connect(m, link.request, self.memory.request)
         connect(m, link.writes, self.memory.writes)
-        connect(m, self.memory.words, link.words)
+        connect(m, self.memory.words, register.input)
+        connect(m, register.output, link.words)
         m.d.comb += [
             clock.pin.eq(self.clk),
             receiver.rx.eq(self.rx),

@@ -6,12 +6,18 @@ import sys
 
 import pytest
 
+from hw.__main__ import main
 from hw.boards import bitstream, results, tools
-from hw.boards.bitstream import build, estimate
+from hw.boards.bitstream import build, build_best, estimate
 from hw.boards.catalog import BOARDS, board_config, load_board
 from hw.boards.results import BoardResult, load_results, markdown, table
 from hw.boards.tools import flow_of, run_tool
+from hw.boards.whole.blocks import block_of
+from hw.boards.whole.choice import whole_design
+from hw.boards.whole.design import whole_board
+from hw.config import load_array
 from hw.errors import InputError
+from hw.program.machine import machine_around
 
 BOARD = load_board("ulx3s-12f")._replace(clock_hz=50e6)
 FLOW = flow_of(BOARD)
@@ -59,6 +65,46 @@ def test_seeds_are_tried_until_the_clock_is_reached_and_the_numbers_follow(quick
     assert (result.seed, result.fmax_hz, result.luts, result.flip_flops, result.dsps) == (2, 55.5e6, 1200, 900, 0)
     assert (result.macs_per_cycle, result.gmacs_per_s, result.luts_per_mac) == (4, 4 * 50e6 / 1e9, 300)
     assert BoardResult.from_json(json.loads(json.dumps(result.to_json()))) == result
+
+
+def test_of_every_seed_the_fastest_is_kept_with_what_all_reached(quick, monkeypatch, tmp_path):
+    reached, calls = quick
+    board = whole_board(load_board("ulx3s-85f"))
+    design = whole_design(board, machine_around(load_array("8x8"), 2), None)
+    monkeypatch.setattr(bitstream, "top_blocks", lambda top, family, folder: {"vector unit": {"tables": 9}})
+    result = build_best(board, design, tmp_path / "a", [1, 2], True, lambda stage: None)
+    assert (result.seed, result.fmax_hz, result.status) == (2, 55.5e6, "amber")
+    assert result.whole["seeds_mhz"] == {"1": 40.0, "2": 55.5}
+    assert result.whole["blocks"] == {"vector unit": {"tables": 9}}
+    assert [name for name, _ in calls].count("ecppack") == 1
+    assert BoardResult.from_json(json.loads(json.dumps(result.to_json()))) == result
+    reached[2] = 49.0
+    slow = build_best(board, design, tmp_path / "b", [1, 2], False, lambda stage: None)
+    assert slow.fmax_hz == 49e6  # kept, and no bitstream
+    assert [name for name, _ in calls].count("ecppack") == 1
+    assert "blocks" not in slow.whole
+
+
+def test_modules_belong_to_the_block_with_the_longest_beginning():
+    assert block_of("") == block_of("receiver") == "serial line, clock"
+    assert block_of("link.core.core.array.lane3") == "array with weight tiles"
+    assert block_of("link.core.vector.datapath$5") == "vector unit"
+    assert block_of("link.core.front") == "program, memory reader, unpacker"
+    assert block_of("link.access.crc$34") == "protocol, host's access to memory"
+    assert block_of("memory.bank0") == "memory and its pads"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--every-seed"], "--every-seed must come with --whole and without --estimate"),
+        (["--whole", "--every-seed", "--estimate"], "--every-seed must come with --whole and without --estimate"),
+        (["--whole", "--blocks"], "--blocks must come with --every-seed, whose result it goes into"),
+    ],
+)
+def test_options_of_every_seed_that_mean_nothing_are_refused(options, message):
+    with pytest.raises(InputError, match=f"^{message}$"):
+        main(["bitstream", "--board", "ulx3s-85f", *options])
 
 
 def test_gowin_parts_are_told_to_placement_and_packer(quick, monkeypatch, tmp_path):
