@@ -73,6 +73,9 @@ def add_gates(parser: ArgumentParser) -> None:
         "--machine", action="store_true", help="measure the logic of the whole-token machine around the array, by block"
     )
     parser.add_argument(
+        "--lanes", type=int, metavar="N", help="vector lanes of --machine (default: as few as it needs)"
+    )
+    parser.add_argument(
         "--wires", action="store_true", help="measure what wires and clock distribution add to a placed block"
     )
     parser.add_argument("--document", action="store_true", help="write docs/gates.md from the committed tables")
@@ -97,6 +100,8 @@ def gates(options: Namespace) -> None:
         raise InputError("gates needs --lib with the Liberty file of a cell library (SKY130, IHP, GF180, ASAP7, GT2N)")
     if bool(options.activations) != bool(options.weights):
         raise InputError("--activations and --weights must be given together")
+    if options.lanes is not None and not options.machine:
+        raise InputError("--lanes must come with --machine")
     if not 0 <= options.zeros <= 1:
         raise InputError(f"--zeros must be a share between 0 and 1, not {options.zeros}")
     if options.cycles < 4 * 64:
@@ -161,7 +166,9 @@ def _machine(options: Namespace, library: Library, say: Callable[[str], None]) -
         say(f"{text}, {done} of {total}")
 
     path = options.results / f"machine-{short_name(library.name)}.json"
-    return run_machine_blocks(machine_around(load_array(options.array)), library, path, CACHE / "netlists", show)
+    return run_machine_blocks(
+        machine_around(load_array(options.array), options.lanes), library, path, CACHE / "netlists", show
+    )
 
 
 def _wires(options: Namespace, library: Library, say: Callable[[str], None]) -> list[dict]:

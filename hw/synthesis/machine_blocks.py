@@ -27,7 +27,7 @@ class Block(NamedTuple):
 
 BLOCKS = (
     Block("fetch, decoding, addresses", ("",)),
-    Block("reader, loader, unpacker of trits", ("reader", "loader", "unpacker")),
+    Block("readers, loader, unpacker of trits", ("reader", "loader", "row_reader", "unpacker")),
     Block("activation buffer", ("activations",)),
     Block("array: lanes and trees", ("core.array",)),
     Block("array: weight tiles", ("core.tiles",)),

@@ -93,6 +93,7 @@ def run(*arguments):
     (["--lib", TINY, "--format", "int3"], "--format must be one of"),
     (["--lib", TINY, "--array", "0x4"], "array size must be"),
     (["--lib", TINY, "--zeros", "1.5"], "--zeros must be a share"),
+    (["--lib", TINY, "--lanes", "4"], "--lanes must come with --machine"),
     (["--lib", TINY, "--cycles", "8"], "--cycles must be at least 256"),
     (["--lib", TINY, "--activations", "q.npy"], "must be given together"),
 ])  # fmt: skip
