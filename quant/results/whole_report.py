@@ -53,7 +53,7 @@ def _cells(report: WholeReport) -> tuple[str, ...]:
         f"{report.windows} x {report.length}",
         str(report.blocks),
         f"{report.weight_bytes / 1e9:.1f} GB",
-        f"{report.finished_blocks} blocks" if killed else "-",
+        f"{report.finished_blocks} block{'s' * (report.finished_blocks > 1)}" if killed else "-",
         f"{sum(killed) / 60:.1f} min" if killed else "-",
         f"{last / 60:.1f} min",
         f"{report.quantize_seconds / 60:.1f} min",

@@ -84,7 +84,7 @@ def test_reports_of_both_kinds_share_a_file_and_say_what_they_measured(tmp_path)
     assert [(each.blocks, each.seconds) for each in found] == [(3, [60.0, 480.0]), (32, [30.0, 90.0])]
     table = bench_markdown(found)
     assert "equal to a run not killed" in table
-    assert "| 1 blocks | 0.5 min | 1.5 min | 7.0 min | 21.0 GB | 14.0 GiB | not compared |" in table
+    assert "| 1 block | 0.5 min | 1.5 min | 7.0 min | 21.0 GB | 14.0 GiB | not compared |" in table
     assert "DIFFERENT" in bench_markdown([report(equal=False)])
 
 
