@@ -71,9 +71,13 @@ def render_file(page: Path, results: dict) -> str:
 
 
 def draw_timeline(path: Path) -> None:
-    """Draw one decoder layer of a decode step as SVG, one row per unit."""
+    """Draw one decoder layer of a decode step as SVG on white paper, one row per unit.
+
+    An image has the colours of no page around it: without paper its black words would stand on a dark page's ground.
+    """
     result = _documented_run()
-    write_text(path, layer_gantt(result, result.phase("decode")) + "\n")
+    head, title, rest = layer_gantt(result, result.phase("decode")).split("\n", 2)
+    write_text(path, "\n".join([head, title, '<rect width="100%" height="100%" fill="#ffffff"/>', rest, ""]))
 
 
 def _documented_run() -> SimResult:

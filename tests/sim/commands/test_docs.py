@@ -1,6 +1,7 @@
 """docs/simulator.md shows the committed results, and only them."""
 
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -31,3 +32,10 @@ def test_the_timeline_is_drawn_the_same_twice(tmp_path):
     for name in ("a.svg", "b.svg"):
         draw_timeline(tmp_path / name)
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+
+
+def test_the_timeline_is_on_white_paper_since_an_image_has_no_colours_of_the_page_around_it(tmp_path):
+    draw_timeline(tmp_path / "a.svg")
+    for path in (tmp_path / "a.svg", DOCS / "images" / "timeline.svg"):
+        _, first, *_ = ElementTree.parse(path).getroot()  # behind the title, under everything else
+        assert first.attrib == {"width": "100%", "height": "100%", "fill": "#ffffff"}, path
