@@ -112,11 +112,10 @@ class Sequencer(Component):
         with m.If(accept):
             m.d.sync += self.beat.eq(Mux(tile_accepted, 0, self.beat + 1))
 
-        at_last_step = Signal()
+        at_last_step = self._at_last_step(m, walk, accepted)
         may_issue = self._may_issue(m, walk, at_last_step)
         m.d.comb += [
             self.issue.eq(self.activation_valid & may_issue),
-            at_last_step.eq(self.token == walk.last_step),
             self.last_token.eq(walk.last_token),
             self.last_in_tile.eq(self.issue & at_last_step),
             self.last_vector.eq(walk.last_tile & at_last_step),
@@ -142,6 +141,18 @@ class Sequencer(Component):
     def _active_next(self) -> Value:
         """Whether a tile is active behind this edge."""
         return self.swap | (self.active & ~self.last_in_tile)
+
+    def _at_last_step(self, m: Module, walk: TileWalk, accepted: Value) -> Value:
+        """Whether ``token`` is the last of the tile; with weights stationary a register made an edge ahead."""
+        at_last_step = Signal()
+        if self.config.structure.outputs_stationary:
+            m.d.comb += at_last_step.eq(self.token == walk.last_step)
+            return at_last_step
+        with m.If(accepted | self.last_in_tile):
+            m.d.sync += at_last_step.eq(walk.one_token_next)
+        with m.Elif(self.issue):
+            m.d.sync += at_last_step.eq(self.token + 1 == walk.last_token)
+        return at_last_step
 
     def _may_issue(self, m: Module, walk: TileWalk, at_last_step: Value) -> Value:
         """Drive ``activation_ready`` and ``credit_missing``; returns the same readiness for the issue.

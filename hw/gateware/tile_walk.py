@@ -71,6 +71,7 @@ class TileWalk(Component):
     plane : number of the plane of that tile.
     last_tile : that tile is the last of the GEMM.
     last_token : number of the last token of that tile.
+    one_token_next : behind this edge the tile takes a single token.
     last_step : number of the last vector that it takes: of that token, or its last position of K (outputs stationary).
     """
 
@@ -90,6 +91,7 @@ class TileWalk(Component):
                 "plane": Out(plane_shape(config)),
                 "last_tile": Out(1),
                 "last_token": Out(token_shape(config)),
+                "one_token_next": Out(1),
                 "last_step": Out(token_shape(config)),
             }
         )
@@ -113,6 +115,9 @@ class TileWalk(Component):
             self.last_fold_after.eq(folds.after & on_last_after),
             self.last_tile.eq(self.last_fold & columns.last & tokens.last),
         ]
+        one_token = Signal()
+        m.d.sync += one_token.eq(self.one_token_next)
+        m.d.comb += self.one_token_next.eq(one_token)
         positions = Mux(folds.last, (folds.left - 1)[: len(self.last_step)], config.rows - 1)
         m.d.comb += self.last_step.eq(positions if config.structure.outputs_stationary else self.last_token)
         for counter in (folds, columns, tokens):
@@ -120,10 +125,12 @@ class TileWalk(Component):
         with m.If(self.start):
             m.d.sync += [self.more.eq(~self.refused), self.first_fold.eq(1)]
             m.d.sync += self.last_token.eq(self._last_token(self.sizes.m, 0))
+            m.d.comb += self.one_token_next.eq(self._one_token(self.sizes.m, 0))
         with m.Elif(self.step):
             m.d.sync += [self.more.eq(~self.last_tile), self.first_fold.eq(self.last_fold)]
             with m.If(tokens.advance):
                 m.d.sync += self.last_token.eq(self._last_token(tokens.left, config.token_tile))
+                m.d.comb += self.one_token_next.eq(self._one_token(tokens.left, config.token_tile))
         return m
 
     def _last_plane(self, m: Module, leaves: Value, last_fold: Value) -> tuple[Value, Value]:
@@ -147,3 +154,7 @@ class TileWalk(Component):
         """Number of the last token of the token tile that comes when ``done`` of the ``left`` tokens are over."""
         whole = self.config.token_tile
         return Mux(left <= done + whole, (left - done - 1)[: len(self.last_token)], whole - 1)
+
+    def _one_token(self, left: Value, done: int) -> Value:
+        """Whether that number is 0."""
+        return left == done + 1 if self.config.token_tile > 1 else Const(1, 1)

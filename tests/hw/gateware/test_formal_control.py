@@ -122,10 +122,13 @@ def test_a_vector_before_its_weights_would_be_found(tmp_path):
 
 
 class Readiness(Component):
-    """The same GEMMs: ready, made an edge ahead, is what the tile and its credit say on the edge itself."""
+    """GEMMs of any sizes: what is made an edge ahead is what the edge itself says.
+
+    Readiness is that of the tile and its credit, and the last vector of a tile is that of its last token.
+    """
 
     def __init__(self, fault: bool = False):
-        self.config = ArrayConfig(name="t", rows=1, cols=1, token_tile=1, weight_bus_bits=8, planes=2)
+        self.config = ArrayConfig(name="t", rows=1, cols=1, token_tile=2, weight_bus_bits=8, planes=2)
         self.fault = fault
         super().__init__(STREAMS | {"sizes": In(49), "free": In(1), "ok": Out(1)})
 
@@ -134,6 +137,8 @@ class Readiness(Component):
         m.submodules.sequencer = sequencer = Sequencer(self.config)
         free = Signal(init=1)
         m.d.sync += free.eq(self.free)
+        ready = sequencer.active & ~sequencer.credit_missing
+        last = sequencer.issue & (sequencer.token == sequencer.last_token)
         m.d.comb += [
             sequencer.descriptor.payload.as_value().eq(self.sizes),
             sequencer.descriptor.valid.eq(self.descriptor_valid),
@@ -141,7 +146,7 @@ class Readiness(Component):
             sequencer.activation_valid.eq(self.activation_valid),
             sequencer.credit_next.eq(self.free),
             sequencer.credit_available.eq(self.free if self.fault else free),
-            self.ok.eq(sequencer.activation_ready == (sequencer.active & ~sequencer.credit_missing)),
+            self.ok.eq((sequencer.activation_ready == ready) & (sequencer.last_in_tile == last)),
         ]
         return m
 
