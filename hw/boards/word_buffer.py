@@ -3,9 +3,12 @@
 from amaranth import Elaboratable, Module, Mux, Signal, Value
 from amaranth.lib.memory import Memory
 
-from hw.arithmetic.registers import registered
+from hw.arithmetic.registers import COPY, registered
+from hw.division import ceil_divide
 
 __all__ = ["WordBuffer"]
+
+_PART_BITS = 128  # registers that one flag lets take a word: a net to more of them is longer than an addition
 
 
 class WordBuffer(Elaboratable):
@@ -48,7 +51,8 @@ class WordBuffer(Elaboratable):
         writing = Signal()
         fetching = Signal()
         taking = Signal()
-        moving = self._show(m, read.data, fetched)  # that word has a place to go to
+        following = Signal()
+        moving = self._show(m, read.data, following, fetched)  # that word has a place to go to
         m.d.comb += [
             fetching.eq(some & (~fetched | moving)),
             writing.eq(self.w_en & self.w_rdy),
@@ -64,42 +68,71 @@ class WordBuffer(Elaboratable):
             m.d.sync += [stored.eq(stored + 1), some.eq(1), self.w_rdy.eq(stored != slots - 1)]
         with m.Elif(fetching & ~writing):
             m.d.sync += [stored.eq(stored - 1), some.eq(stored != 1), self.w_rdy.eq(1)]
-        with m.If(fetching):
-            m.d.sync += fetched.eq(1)
-        with m.Elif(moving):
-            m.d.sync += fetched.eq(0)
+        m.d.comb += following.eq(fetching | (fetched & ~moving))
+        m.d.sync += fetched.eq(following)
         with m.If(writing != taking):
             m.d.sync += self.level.eq(Mux(writing, self.level + 1, self.level - 1))
         return m
 
-    def _show(self, m: Module, word: Value, fetched: Value) -> Value:
-        """Drive the read side from ``word``; returns whether it leaves the memory's register on this edge."""
+    def _show(self, m: Module, word: Value, following: Value, fetched: Value) -> Value:
+        """Drive the read side from ``word``; returns whether it leaves the memory's register on this edge.
+
+        ``fetched``: the memory's register holds a word; ``following``: it will behind this edge.
+        """
         if self.in_turn:
-            return self._show_in_turn(m, word, fetched)
+            return self._show_in_turn(m, word, following, fetched)
+        moving = []
+        for part, ready in enumerate(ready_parts := self._flags("ready")):
+            move, place = Signal(name=f"moving{part}"), self._place(part)
+            m.d.comb += move.eq(~ready | self.r_en)
+            with m.If(move):
+                m.d.sync += [self.r_data[place].eq(word[place]), ready.eq(fetched)]
+            moving.append(move)
+        m.d.comb += self.r_rdy.eq(ready_parts[0])
+        return moving[0]
+
+    def _show_in_turn(self, m: Module, word: Value, following: Value, fetched: Value) -> Value:
+        """Two registers, written and shown in turn; the second holds a word only while the first does."""
+        full = Signal()
         moving = Signal()
-        m.d.comb += moving.eq(~self.r_rdy | self.r_en)
-        with m.If(moving):
-            m.d.sync += [self.r_data.eq(word), self.r_rdy.eq(fetched)]
+        taking = self.r_en & self.r_rdy
+        m.d.comb += moving.eq(~full)
+        moved = fetched & moving
+        full_next = (moved & self.r_rdy | full) & ~taking
+        m.d.sync += [full.eq(full_next), self.r_rdy.eq(moved | full | (self.r_rdy & ~taking))]
+        held = self._flags("held")  # the memory's register holds a word, and a register is free for it
+        filled = self._flags("filled")  # number of the register that is written next
+        shown = self._flags("shown")
+        for part in range(self.parts):
+            place = self._place(part)
+            m.d.sync += [
+                held[part].eq(following & ~full_next),
+                filled[part].eq(filled[part] ^ moved),
+                shown[part].eq(shown[part] ^ taking),
+            ]
+            first, second = (
+                registered(
+                    m,
+                    word[place],
+                    f"word{part}_{number}",
+                    enable=held[part] & (filled[part] == number),
+                    reset_less=True,
+                )
+                for number in range(2)
+            )
+            m.d.comb += self.r_data[place].eq(Mux(shown[part], second, first))
         return moving
 
-    def _show_in_turn(self, m: Module, word: Value, fetched: Value) -> Value:
-        """Two registers, written and shown in turn; the second holds a word only while the first does."""
-        both = Signal()
-        moving = Signal()
-        filled = Signal()  # number of the register that is written next
-        shown = Signal()
-        taking = self.r_en & self.r_rdy
-        m.d.comb += moving.eq(~both)
-        moved = fetched & moving
-        m.d.sync += [
-            filled.eq(filled ^ moved),
-            shown.eq(shown ^ taking),
-            self.r_rdy.eq(moved | both | (self.r_rdy & ~taking)),
-            both.eq((moved & self.r_rdy | both) & ~taking),
-        ]
-        first, second = (
-            registered(m, word, f"word{number}", enable=moved & (filled == number), reset_less=True)
-            for number in range(2)
-        )
-        m.d.comb += self.r_data.eq(Mux(shown, second, first))
-        return moving
+    @property
+    def parts(self) -> int:
+        """Parts of a word that lie apart on a chip, each with flags of its own."""
+        return ceil_divide(self.width, _PART_BITS)
+
+    def _place(self, part: int) -> slice:
+        """The bits of a part."""
+        return slice(part * _PART_BITS, min((part + 1) * _PART_BITS, self.width))
+
+    def _flags(self, name: str) -> list[Signal]:
+        """A flag per part, which synthesis does not merge."""
+        names = [name] if self.parts == 1 else [f"{name}{COPY}{part}" for part in range(self.parts)]
+        return [Signal(name=each) for each in names]

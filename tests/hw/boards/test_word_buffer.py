@@ -15,19 +15,21 @@ from hw.synthesis.yosys import FIFO_READS, run_yosys
 WIDTH = 7
 
 
-def played(depth: int, in_turn: bool, writes: float, reads: float, edges: int = 1200) -> tuple[int, int]:
+def played(
+    depth: int, in_turn: bool, writes: float, reads: float, width: int = WIDTH, edges: int = 1200
+) -> tuple[int, int]:
     """Random words through a buffer; words that came out, and the most that it held.
 
     ``writes``, ``reads``: how often a side is willing.
     """
-    buffer, held, chance = WordBuffer(WIDTH, depth, in_turn), deque(), random.Random(depth)
+    buffer, held, chance = WordBuffer(width, depth, in_turn), deque(), random.Random(depth)
     m = Module()
     m.submodules += buffer
     seen = {"out": 0, "most": 0}
 
     async def bench(ctx):
         for _ in range(edges):
-            word, write, read = chance.randrange(1 << WIDTH), chance.random() < writes, chance.random() < reads
+            word, write, read = chance.randrange(1 << width), chance.random() < writes, chance.random() < reads
             ctx.set(buffer.w_data, word)
             ctx.set(buffer.w_en, write)
             ctx.set(buffer.r_en, read)
@@ -54,6 +56,11 @@ def test_words_come_out_in_order_and_none_is_lost(depth, in_turn, writes, reads)
     out, most = played(depth, in_turn, writes, reads)
     assert out > 0.25 * 1200 * min(writes, reads)
     assert most <= depth
+
+
+@pytest.mark.parametrize("in_turn", [False, True])
+def test_a_wide_word_comes_out_whole_though_its_parts_have_flags_of_their_own(in_turn):
+    assert played(5, in_turn, 0.7, 0.7, width=300, edges=300)[0] > 100
 
 
 @pytest.mark.parametrize("in_turn", [False, True])
