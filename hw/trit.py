@@ -10,6 +10,11 @@ Stream order of a tile of R lanes x C columns (R = ``rows``, along K; C = ``cols
 ascending K inside a column, so trit ``(c, r)`` is number ``c * R + r``. The tile is packed as one row of R*C trits,
 padded to whole bus words; byte b of a bus word occupies its bits ``8*b .. 8*b + 7``.
 
+Three of four. Where every four trits along K hold one zero, they take five bits: bits 0 and 1 the place of the zero,
+bits 2 to 4 the signs of the others in their order, 1 for -1; blocks follow each other without gaps, the first in the
+lowest bits, and a row is padded to bytes (Sherry, arXiv 2601.07892, section 3.2). Stored weights alone are packed so:
+an array's stream also carries digits of tables and of K and V, whose zeros are anywhere.
+
 A GEMM's tiles stream in the order: token tile (outermost), then column tile n, then fold k (innermost).
 """
 
@@ -20,7 +25,19 @@ import numpy as np
 from hw.division import ceil_divide
 from hw.errors import InputError
 
-__all__ = ["TRITS_PER_BYTE", "TRIT_BITS", "Packing", "pack", "packed_bytes", "tile_stream", "unpack"]
+__all__ = [
+    "BLOCK_BITS",
+    "BLOCK_TRITS",
+    "TRITS_PER_BYTE",
+    "TRIT_BITS",
+    "Packing",
+    "pack",
+    "pack_three_of_four",
+    "packed_bytes",
+    "tile_stream",
+    "unpack",
+    "unpack_three_of_four",
+]
 
 Packing = Literal["2bit", "5in8"]
 
@@ -28,6 +45,11 @@ TRIT_BITS: dict[str, float] = {"2bit": 2.0, "5in8": 1.6}  # stored bits per trit
 
 TRITS_PER_BYTE = {"2bit": 4, "5in8": 5}
 _POWERS_OF_3 = 3 ** np.arange(5, dtype=np.uint8)
+BLOCK_TRITS, BLOCK_BITS = 4, 5  # of which one is zero; bits that such a block takes
+
+# Places of a block's three signs by the place of its zero.
+_SIGNED = np.array([[trit for trit in range(BLOCK_TRITS) if trit != place] for place in range(BLOCK_TRITS)])
+
 _CODE_OF_TRIT = np.array([0b11, 0b00, 0b01], dtype=np.uint8)  # index: trit + 1
 _TRIT_OF_CODE = np.array([0, 1, 0, -1], dtype=np.int8)  # index: code; 0b10 is refused before
 
@@ -83,6 +105,47 @@ def unpack(data: np.ndarray, trits: int, packing: Packing) -> np.ndarray:
     if values[..., trits:].any():
         raise InputError("padding trits must be zero: the data is damaged or the row length is wrong")
     return values[..., :trits]
+
+
+def pack_three_of_four(trits: np.ndarray) -> np.ndarray:
+    """Pack rows: int8 ``(n, k)``, one zero in every four, none in a short last block -> uint8, 5 bits a block.
+
+    What a short last block lacks is its zero, and +1 before that.
+
+    Raises:
+        InputError: a block with no zero, or with more than one.
+    """
+    n, k = trits.shape
+    blocks = np.ones((n, ceil_divide(k, BLOCK_TRITS) * BLOCK_TRITS), np.int8)
+    blocks[:, :k] = trits
+    if k % BLOCK_TRITS:
+        blocks[:, -1] = 0
+    blocks = blocks.reshape(n, -1, BLOCK_TRITS)
+    zeros = (blocks == 0).sum(axis=2)
+    if (zeros != 1).any():
+        wrong = int(zeros[zeros != 1][0])
+        raise InputError(f"every {BLOCK_TRITS} trits must hold one zero to take {BLOCK_BITS} bits, not {wrong}")
+    place = np.argmax(blocks == 0, axis=2)
+    signs = np.take_along_axis(blocks, _SIGNED[place], axis=2) < 0
+    bits = np.concatenate([(place[..., None] >> np.arange(2) & 1).astype(bool), signs], axis=2)
+    return np.packbits(bits.reshape(n, -1), axis=-1, bitorder="little")
+
+
+def unpack_three_of_four(data: np.ndarray, trits: int) -> np.ndarray:
+    """Unpack rows: uint8 ``(n, bytes)`` -> int8 ``(n, trits)``.
+
+    Raises:
+        InputError: a wrong number of bytes.
+    """
+    n, blocks = len(data), ceil_divide(trits, BLOCK_TRITS)
+    expected = ceil_divide(BLOCK_BITS * blocks, 8)
+    if data.shape[-1] != expected:
+        raise InputError(f"a row of {trits} trits, three of four, must be {expected} bytes, not {data.shape[-1]}")
+    bits = np.unpackbits(data, axis=-1, count=BLOCK_BITS * blocks, bitorder="little").reshape(n, blocks, BLOCK_BITS)
+    place = bits[..., 0] + 2 * bits[..., 1].astype(np.int64)
+    found = np.zeros((n, blocks, BLOCK_TRITS), np.int8)
+    np.put_along_axis(found, _SIGNED[place], 1 - 2 * bits[..., 2:].astype(np.int8), axis=2)
+    return found.reshape(n, -1)[:, :trits]
 
 
 def tile_stream(tile: np.ndarray, packing: Packing, bus_bits: int) -> list[int]:

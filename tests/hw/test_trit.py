@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hw.errors import InputError
-from hw.trit import TRIT_BITS, pack, packed_bytes, tile_stream, unpack
+from hw.trit import TRIT_BITS, pack, pack_three_of_four, packed_bytes, tile_stream, unpack, unpack_three_of_four
 from tests import naive
 
 ROWS = st.lists(st.integers(-1, 1), min_size=0, max_size=40)
@@ -84,3 +84,33 @@ def test_tile_streams_column_by_column_padded_to_words(packing, columns, rows, b
     assert len(words) == -(-len(data) // bus_bytes)
     stream = b"".join(word.to_bytes(bus_bytes, "little") for word in words)
     assert list(stream) == data + [0] * (len(stream) - len(data))
+
+
+def test_three_of_four_by_hand():
+    # + 0 - +: the zero is at place 1, signs + - +, from the lowest bit up 10 010; - - - 0: place 3, all -, 11 111.
+    trits = np.array([[1, 0, -1, 1, -1, -1, -1, 0]], np.int8)
+    assert pack_three_of_four(trits).tolist() == [[0b111_01001, 0b11]]
+    # A short last block of - +: its zero is at place 3, and +1 stands at 2.
+    assert pack_three_of_four(np.array([[-1, 1]], np.int8)).tolist() == [[0b00111]]
+
+
+@given(rows=st.integers(1, 3), columns=st.integers(1, 21), seed=st.integers(0, 999))
+def test_three_of_four_comes_back_from_five_bits_a_block(rows, columns, seed):
+    random = np.random.default_rng(seed)
+    trits = random.choice(np.array([-1, 1], np.int8), (rows, columns))
+    for start in range(0, columns - columns % 4, 4):
+        trits[range(rows), start + random.integers(0, 4, rows)] = 0
+    packed = pack_three_of_four(trits)
+    assert packed.shape == (rows, -(-5 * -(-columns // 4) // 8))
+    assert np.array_equal(unpack_three_of_four(packed, columns), trits)
+
+
+@pytest.mark.parametrize(("row", "zeros"), [([1, 1, -1, 1], 0), ([0, 1, 0, 1], 2), ([0, 1, 1, 1, 1, 0], 2)])
+def test_blocks_of_other_zeros_are_refused(row, zeros):
+    with pytest.raises(InputError, match=rf"^every 4 trits must hold one zero to take 5 bits, not {zeros}$"):
+        pack_three_of_four(np.array([row], np.int8))
+
+
+def test_rows_of_another_size_are_refused():
+    with pytest.raises(InputError, match=r"^a row of 8 trits, three of four, must be 2 bytes, not 3$"):
+        unpack_three_of_four(np.zeros((1, 3), np.uint8), 8)
