@@ -79,6 +79,16 @@ class MethodOptions(Record):
         return 0.0
 
     @property
+    def followed_share(self) -> float:
+        """Where ``refit_share`` is above 0: how far, 0..1, the weights that are rounded go towards full precision."""
+        return 0.0
+
+    @property
+    def size_power(self) -> float:
+        """Where ``refit_share`` is above 0: errors of o and down count by a token's size to minus this power."""
+        return 0.0
+
+    @property
     def sampled_tokens(self) -> int:
         """Tokens of the calibration inputs of each linear that the module's function gets besides the Hessian."""
         return 0

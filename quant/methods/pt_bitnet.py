@@ -58,18 +58,29 @@ class Options(ClosedForm):
 
     ``refit``: how far scales and norm gains are fitted towards the outputs of the full-precision model instead of each
     linear's own (``quant.procedures.refit``); above 0, inputs are always taken sequentially.
+    ``follow``: how far the weights that are rounded are moved first towards those whose outputs on the quantized
+    prefix are nearest to the full-precision model's, by ridge least squares (the asymmetric calibration of Li et al.,
+    GPTAQ, arXiv 2504.02692, section 3, in the weights). ``relative``: errors of o and down count by a token's size in
+    the residual stream to minus this power, as a few tokens are a thousand times the others. Both need ``refit``.
     ``bias``: a constant per output, added where the scale is applied, that keeps the output's mean; all errors are then
     those of inputs without their means. Needs ``refit``.
     """
 
     sequential: bool = True
     refit: Annotated[float, Field(ge=0, le=1)] = 0.5
+    follow: Annotated[float, Field(ge=0, le=1)] = 0.75
+    relative: Annotated[float, Field(ge=0)] = 1.0
     bias: bool = False
 
     @model_validator(mode="after")
-    def _bias_is_fitted(self) -> Self:
+    def _refit_is_there(self) -> Self:
         if self.bias and not self.refit:
             raise ValueError("option 'bias' needs refit above 0, not 0: constants are fitted with the scales")
+        for name in ("follow", "relative"):
+            if name in self.model_fields_set and getattr(self, name) and not self.refit:
+                raise ValueError(
+                    f"option {name!r} needs refit above 0, not 0: full precision runs beside it there alone"
+                )
         return self
 
     @property
@@ -81,6 +92,16 @@ class Options(ClosedForm):
     def refit_share(self) -> float:
         """See ``MethodOptions``."""
         return self.refit
+
+    @property
+    def followed_share(self) -> float:
+        """See ``MethodOptions``."""
+        return self.follow
+
+    @property
+    def size_power(self) -> float:
+        """See ``MethodOptions``."""
+        return self.relative
 
     @property
     def corrects_bias(self) -> bool:

@@ -1,17 +1,21 @@
 """Scales and norm gains fitted towards the full-precision model, which runs beside the quantized one, block by block.
 
 A solver keeps its own linear's outputs on the inputs x that the quantized prefix gives, so errors made before a block
-stay: codes that also had to undo them fit the calibration text and little else. Scales and gains are few, so they may.
-With f the input in full precision and r what the residual stream is short of where the output is added:
+stay. Here they are undone, most of the way: before the weights are rounded, and once more by scales and gains. With f
+the input in full precision and r what the residual stream is short of where the output is added:
 
     target         y = (1 - share) W x + share (W f + r)
     target moment  T = E[y x^T] = (1 - share) W E[x x^T] + share (W E[f x^T] + E[r x^T])
+    weights        V = argmin E|y - V x|^2 + ridge |V - W|^2, which the solver rounds  (``followed_weight``)
     scales         a = argmin E|y - w(a) x|^2 + ridge, w(a) = a * codes        (``fit_scales_towards``)
     gains          s = argmin E|y - w (s * x)|^2 + ridge, of the norm before   (``fit_gains``)
 
 With a constant b for each output, which takes up whatever the means leave, the same fits are made on central moments,
 x, f and r less their means, and so is the solver's: what a constant corrects costs no code and no scale. b keeps the
 mean of the linear's own outputs, ``b = W E[x] - w E[s * x]``; constants that followed full precision did harm.
+
+Means over tokens of the inputs of o and down are weighted by the token's size in the full-precision residual stream to
+minus a power, so that the few tokens of huge activations do not decide alone.
 
 The last norm's gains are fitted to the full-precision model's outputs outright.
 """
@@ -44,9 +48,10 @@ from quant.procedures.shared.shards import WHOLE, Shards
 from quant.procedures.stopwatch import stage
 from quant.weights.solution import LinearSolution, as_stored
 
-__all__ = ["FloatStream", "Means", "Moments", "fit_gains", "fit_scales_towards", "target_moment"]
+__all__ = ["FloatStream", "Means", "Moments", "fit_gains", "fit_scales_towards", "followed_weight", "target_moment"]
 
 _RIDGE = 0.1  # pull towards what stands, in means of the diagonal
+_SMALLEST = 1e-3  # root mean square of a token that still counts for what it is
 
 Solutions = dict[tuple[int, str], LinearSolution]
 Gains = dict[str, Tensor]  # by name, as in ``quant.llama.blocks.norm_weights``
@@ -82,10 +87,11 @@ class Means(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What one pass over the calibration text leaves of the linears with one input."""
+    """What one pass over the calibration text leaves of the linears with one input; ``count``, 0-dim: of tokens."""
 
     moments: Moments
     means: Means
+    count: Tensor
 
 
 def target_moment(weight: Tensor, moments: Moments, share: float) -> Tensor:
@@ -94,6 +100,15 @@ def target_moment(weight: Tensor, moments: Moments, share: float) -> Tensor:
     if moments.residual is not None:
         full = full + moments.residual.T
     return torch.lerp(weight @ moments.hessian, full, share)
+
+
+def followed_weight(weight: Tensor, moments: Moments, share: float) -> Tensor:
+    """The weights (n, k) whose outputs are nearest to those aimed at, pulled towards ``weight`` by the ridge."""
+    hessian = moments.hessian
+    ridge = _RIDGE * hessian.diagonal().mean() + torch.finfo(torch.float32).tiny
+    short = target_moment(weight, moments, share) - weight @ hessian
+    damped = hessian + ridge * torch.eye(len(hessian), device=hessian.device)
+    return weight + torch.linalg.solve(damped, short, left=False)
 
 
 def fit_scales_towards(solution: LinearSolution, hessian: Tensor, wanted: Tensor) -> LinearSolution:
@@ -174,12 +189,17 @@ class FloatStream:
             with stage("Hessians", item.layer), product_precision(self._model):
                 sums = [
                     _sum(
-                        _products(quantize_dequantize(step(ours, mine)), step(full, other), lacking(mine, other, adds))
+                        _products(
+                            quantize_dequantize(step(ours, mine)),
+                            step(full, other),
+                            lacking(mine, other, adds),
+                            _sizes(other) ** -options.size_power if adds and options.size_power else None,
+                        )
                         for mine, other in zip(*passes, strict=True)
                     )
                     for passes in zip(*parts, strict=True)
                 ]
-                return _mean(sums, self._shards.whole(len(outputs)) * outputs.shape[1], self._shards)
+                return _mean(sums, self._shards)
 
         def lacking(mine: Tensor, other: Tensor, adds: bool) -> Tensor | None:
             return (other - mine) / ours.adds if adds and ours.adds is not None else None
@@ -231,6 +251,10 @@ class FloatStream:
         """Linears with one input; ``gain`` of the norm that makes it is changed in place."""
         moments = seen.moments.central(seen.means) if options.corrects_bias else seen.moments
         originals = {linear.kind: linear.module.weight.clone() for linear in linears}
+        if options.followed_share:
+            for linear in linears:
+                aimed = followed_weight(originals[linear.kind], moments, options.followed_share)
+                linear.module.weight.copy_(aimed)
         found, wanted, factors = {}, [], 1.0
         hessians = dict.fromkeys(originals, moments.hessian)
         for linear, solution in solve_linears(linears, hessians, solve, options, shards=self._shards):
@@ -252,13 +276,22 @@ class FloatStream:
         return found, biases
 
 
-def _products(x: Tensor, full: Tensor, missing: Tensor | None) -> Seen:
-    """Sums over the tokens of one batch."""
+def _products(x: Tensor, full: Tensor, missing: Tensor | None, weights: Tensor | None = None) -> Seen:
+    """Sums over the tokens of one batch, ``weights`` (tokens, 1) times each where given."""
     x, full = x.flatten(0, -2), full.flatten(0, -2)
     missing = None if missing is None else missing.flatten(0, -2)
-    residual = None if missing is None else x.T @ missing
-    sums = Means(x.sum(0), full.sum(0), None if missing is None else missing.sum(0))
-    return Seen(Moments(x.T @ x, x.T @ full, residual), sums)
+    counted, count = (x, x.new_tensor(float(len(x)))) if weights is None else (x * weights, weights.sum())
+    residual, lacking = None, None
+    if missing is not None:
+        residual = counted.T @ missing
+        lacking = (missing if weights is None else missing * weights).sum(0)
+    sums = Means(counted.sum(0), (full if weights is None else full * weights).sum(0), lacking)
+    return Seen(Moments(counted.T @ x, counted.T @ full, residual), sums, count)
+
+
+def _sizes(stream: Tensor) -> Tensor:
+    """Root mean square of each token, (tokens, 1)."""
+    return stream.flatten(0, -2).square().mean(-1, keepdim=True).sqrt().clamp_min(_SMALLEST)
 
 
 def _sum(batches: Iterator[Seen]) -> Seen:
@@ -268,14 +301,16 @@ def _sum(batches: Iterator[Seen]) -> Seen:
     return total
 
 
-def _mean(sums: Sequence[Seen], tokens: int, shards: Shards) -> Seen:
+def _mean(sums: Sequence[Seen], shards: Shards) -> Seen:
     """Of all shards; ``sums``: over those of this process."""
     total = sums[0]
     if shards.count > 1:
         total = Seen(*(_each(lambda *values: shards.total(values), *parts) for parts in zip(*sums, strict=True)))
-    return Seen(*(_each(lambda one: one / tokens, part) for part in total))
+    return Seen(*(_each(lambda one: one / total.count, part) for part in total))
 
 
-def _each(function: Callable[..., Tensor], *parts: Moments | Means) -> Moments | Means:
+def _each(function: Callable[..., Tensor], *parts: Moments | Means | Tensor) -> Moments | Means | Tensor:
     """Field by field; what is None stays so."""
+    if isinstance(parts[0], Tensor):
+        return function(*parts)
     return type(parts[0])(*(None if values[0] is None else function(*values) for values in zip(*parts, strict=True)))

@@ -70,9 +70,12 @@ def test_what_cannot_hold_constants_refuses_them(run, tiny_folder, tiny_text):
         prepare(job.model_copy(update={"length": 32}), lambda *_: None)
 
 
-def test_constants_without_a_fit_are_refused():
-    with pytest.raises(InputError, match="option 'bias' needs refit above 0, not 0"):
-        options_for("pt-bitnet", {"bias": True, "refit": 0})
+@pytest.mark.parametrize("given", [{"bias": True}, {"follow": 0.5}, {"relative": 2}])
+def test_what_full_precision_is_needed_for_is_refused_without_it(given):
+    (name,) = given
+    with pytest.raises(InputError, match=f"option '{name}' needs refit above 0, not 0"):
+        options_for("pt-bitnet", given | {"refit": 0})
+    assert options_for("pt-bitnet", {"refit": 0}).refit == 0
 
 
 @pytest.mark.parametrize("value", [np.zeros(3, np.float16), np.full(24, np.inf, np.float16)])

@@ -22,7 +22,7 @@ DEFAULTS = {
     # GPTQ: percdamp 0.01; groups of 128 as in its low-bit tables
     "gptq": A16 | {"levels": "ternary", "group": 128, "scale": "least-squares", "clip": "search", "damping": 0.01},
     "gptq-2bit": A16 | {"levels": "2bit", "group": 128, "scale": "least-squares", "clip": "search", "damping": 0.01},
-    "pt-bitnet": CLOSED_FORM | {"sequential": True, "refit": 0.5, "bias": False},
+    "pt-bitnet": CLOSED_FORM | {"sequential": True, "refit": 0.5, "follow": 0.75, "relative": 1.0, "bias": False},
     # PB-LLM: 10 % of the weights at 8 bits, no groups
     "pb-llm": A16
     | {"salient_fraction": 0.1, "metric": "hessian", "group": None, "scale_over": "all", "damping": 0.01},

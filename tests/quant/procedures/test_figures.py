@@ -199,11 +199,13 @@ def test_steps_of_a_block_take_whole_batches_in_a_new_order_each_epoch(windows, 
 # Refit: scales and gains towards full precision
 
 
-@pytest.mark.parametrize("share", [0.25, 1.0])
-def test_scales_of_down_are_fitted_by_the_share_to_what_the_residual_stream_lacks(tiny, share):
+@pytest.mark.parametrize(("share", "follow", "relative"), [(0.25, 0, 0), (1.0, 0, 0), (0.5, 0.75, 0), (0.5, 0.75, 1.0)])
+def test_down_is_moved_and_its_scales_fitted_by_the_shares_to_what_the_residual_stream_lacks(
+    tiny, share, follow, relative
+):
     """Everything that ``solve_block`` needs for the block's last linear, from forward passes of both models."""
     windows = token_windows(tiny.tokenizer.encode(TEXT), 16, 20, "words")
-    options = Options(group=None, refit=share)
+    options = Options(group=None, refit=share, follow=follow, relative=relative)
     item = next(calibration_blocks(tiny.model, windows))
     full = SteppedBlock(tiny.model, copy.deepcopy(item.block), int8=False)
     original = item.linears[-1].module.weight.clone()
@@ -218,9 +220,18 @@ def test_scales_of_down_are_fitted_by_the_share_to_what_the_residual_stream_lack
     x = quantize_dequantize(ours.mlp_out(states)).flatten(0, 1).double()
     f, lacking = full.mlp_out(floats).flatten(0, 1).double(), (floats - states).flatten(0, 1).double()
     weight = original.double()
-    aim = (1 - share) * x @ weight.T + share * (f @ weight.T + lacking)
+    counts = floats.flatten(0, 1).double().square().mean(1, keepdim=True) ** (
+        -relative / 4
+    )  # the root of a token's weight
+    own, theirs = x @ weight.T, f @ weight.T + lacking
+    x, own, theirs = counts * x, counts * own, counts * theirs
+    aim = (1 - share) * own + share * theirs
+    ridge = (0.1 * x.square().sum(0).mean()).sqrt()
+    above = torch.cat([x, ridge * torch.eye(x.shape[1], dtype=torch.float64)])
+    right = torch.cat([(1 - follow) * own + follow * theirs, ridge * weight.T])
+    moved = torch.linalg.lstsq(above, right).solution.T
     solution = found[0, "down_proj"]
-    before = solve(original, (x.T @ x / len(x)).float(), options)  # the closed form on the same Hessian
+    before = solve(moved.float(), (x.T @ x / counts.square().sum()).float(), options)  # on the same Hessian
     assert torch.equal(before.trits, solution.trits)
     for row, trits in enumerate(solution.trits[0].double()):
         feature = x @ trits

@@ -8,6 +8,7 @@ import torch
 from quant.llama.blocks import decoder_linears, embed, norm_weights, quantize_dequantize
 from quant.llama.forward import hidden_states
 from quant.methods.pt_bitnet import Options, solve
+from quant.procedures import refit
 from quant.procedures.calibrate import calibration_blocks, token_windows
 from quant.procedures.carry import carry
 from quant.procedures.refit import (
@@ -19,6 +20,7 @@ from quant.procedures.refit import (
     _sum,
     fit_gains,
     fit_scales_towards,
+    followed_weight,
     target_moment,
 )
 from quant.procedures.shared.shards import Shards
@@ -85,6 +87,49 @@ def test_the_share_goes_from_the_own_outputs_to_those_of_full_precision():
     for share in (0.0, 0.25, 1.0):
         aim = (1 - share) * own + share * theirs
         assert torch.allclose(target_moment(weight, moments, share), aim.T @ inputs, rtol=1e-3, atol=1e-2)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.75])
+def test_the_weights_that_are_rounded_are_the_ridge_least_squares_answer(share):
+    weight, inputs, _ = problem(6, 10, seed=18)
+    full = inputs + 0.3 * torch.randn(inputs.shape, generator=torch.Generator().manual_seed(19))
+    lacking = torch.randn(len(inputs), 6, generator=torch.Generator().manual_seed(20))
+    found = followed_weight(weight, Moments(inputs.T @ inputs, inputs.T @ full, inputs.T @ lacking), share)
+    aim = (1 - share) * inputs @ weight.T + share * (full @ weight.T + lacking)
+    ridge = (RIDGE * inputs.square().sum(0).mean()).sqrt().double()
+    above = torch.cat([inputs.double(), ridge * torch.eye(10, dtype=torch.float64)])
+    right = torch.cat([aim.double(), ridge * weight.T.double()])
+    assert torch.allclose(found.double(), torch.linalg.lstsq(above, right).solution.T, rtol=1e-3, atol=1e-4)
+
+
+def test_tokens_of_a_weight_count_as_so_many_tokens():
+    _, inputs, _ = problem(6, 10, seed=21)
+    full, lacking = inputs + 1, inputs[:, :4] - 2
+    twice = torch.ones(len(inputs), 1)
+    twice[3:9] = 2
+    weighted = _mean([_products(inputs, full, lacking, twice)], Shards(1))
+    repeated = (torch.cat([one, one[3:9]]) for one in (inputs, full, lacking))
+    plain = _mean([_products(*repeated)], Shards(1))
+    for found, exact in zip((*weighted.moments, *weighted.means), (*plain.moments, *plain.means), strict=True):
+        assert torch.allclose(found, exact, rtol=1e-4, atol=1e-5)
+
+
+def test_a_token_counts_by_its_size_in_the_float_stream(tiny, tmp_path, monkeypatch):
+    seen = []
+
+    def watched(x, full, missing, weights=None):
+        seen.append((missing, weights))
+        return _products(x, full, missing, weights)
+
+    monkeypatch.setattr(refit, "_products", watched)
+    windows = token_windows(tiny.tokenizer.encode(TEXT), 32, 2, "words")
+    stream = embed(tiny.model, windows)
+    carry(work_on(tiny, "pt-bitnet", windows, tmp_path, group=8, relative=2.0))
+    assert [weights is None for _, weights in seen] == [missing is None for missing, _ in seen]
+    first = next(
+        weights for _, weights in seen if weights is not None
+    )  # of o in the first block: that of the embedding
+    assert torch.allclose(first, 1 / stream.flatten(0, -2).square().mean(-1, keepdim=True), rtol=1e-4)
 
 
 def test_central_moments_are_those_of_inputs_less_their_means():
@@ -191,7 +236,7 @@ def test_moments_of_batches_are_means_over_all_of_their_tokens(batches, shared):
             _products(x[None, part], full[None, part], None if missing is None else missing[None, part])
             for part in parts
         ]
-        return _mean(sums if shared else [_sum(iter(sums))], count, Shards(batches if shared else 1))
+        return _mean(sums if shared else [_sum(iter(sums))], Shards(batches if shared else 1))
 
     found = mean(missing)
     for value, others in zip(found.means, (x, full, missing), strict=True):
@@ -202,3 +247,19 @@ def test_moments_of_batches_are_means_over_all_of_their_tokens(batches, shared):
     without = mean(None)
     assert without.moments.residual is None
     assert without.means.residual is None
+
+
+def test_weights_moved_before_rounding_end_nearer_on_text_they_were_not_fitted_to(tiny, tmp_path):
+    tokens = token_windows(tiny.tokenizer.encode(TEXT), 32, 40, "words")
+    fitted, unseen = tokens[:32], tokens[32:]
+    original = {name: value.clone() for name, value in tiny.model.state_dict().items()}
+    (target,) = hidden_states(tiny.model, [unseen], int8=False)
+    errors = {}
+    for follow in (0.0, 0.75):
+        restore(tiny, original)
+        parts = carry(work_on(tiny, "pt-bitnet", fitted, tmp_path / str(follow), group=8, follow=follow)).parts
+        for part in parts[:-1]:
+            apply_part(tiny, part)
+        (hidden,) = hidden_states(tiny.model, [unseen], int8=True)
+        errors[follow] = ((hidden - target).square().sum(-1) / target.square().sum(-1)).mean().item()
+    assert errors[0.75] < 0.9 * errors[0.0]
