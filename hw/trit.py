@@ -116,11 +116,11 @@ def pack_three_of_four(trits: np.ndarray) -> np.ndarray:
         InputError: a block with no zero, or with more than one.
     """
     n, k = trits.shape
-    blocks = np.ones((n, ceil_divide(k, BLOCK_TRITS) * BLOCK_TRITS), np.int8)
-    blocks[:, :k] = trits
+    padded = np.ones((n, ceil_divide(k, BLOCK_TRITS) * BLOCK_TRITS), np.int8)
+    padded[:, :k] = trits
     if k % BLOCK_TRITS:
-        blocks[:, -1] = 0
-    blocks = blocks.reshape(n, -1, BLOCK_TRITS)
+        padded[:, -1] = 0
+    blocks = padded.reshape(n, -1, BLOCK_TRITS)
     zeros = (blocks == 0).sum(axis=2)
     if (zeros != 1).any():
         wrong = int(zeros[zeros != 1][0])
