@@ -38,6 +38,12 @@ def add_verilog(parser: ArgumentParser) -> None:
         "themselves, with AXI4-Lite registers; not with --board (default: core)",
     )
     parser.add_argument(
+        "--memories",
+        choices=("inferred", "macros"),
+        help="memories as arrays that tools infer RAM from, or as modules of tritforge_memories.v, each to be replaced "
+        "by a memory compiler's macro or a vendor's RAM; not with --board and --for (default: inferred)",
+    )
+    parser.add_argument(
         "--core-clock",
         choices=("bus", "separate"),
         help="with --top axi, axi-dma or --for: the core runs on the bus clock, or on a clock of its own, core_clk, at "
@@ -77,6 +83,8 @@ def _verilog(options: Namespace) -> None:
         raise InputError(f"--top must be axi with --for, whose kits stand around the AXI top, not {options.top!r}")
     if options.core_clock and not options.kit and options.top not in ("axi", "axi-dma"):
         raise InputError("--core-clock must come with --top axi, --top axi-dma or --for, whose tops have a bus")
+    if options.memories and (options.board or options.kit):
+        raise InputError("--memories must be left out with --board and --for, whose memories are inferred")
     board = load_board(options.board) if options.board else None
     config = board_config(board, options.array) if board else load_array(options.array or "8x8")
     name = f"{board.name}-{config.name}" if board else f"{config.name}-{options.kit}" if options.kit else config.name
@@ -91,7 +99,9 @@ def _verilog(options: Namespace) -> None:
     else:
         from hw.verilog import write_verilog
 
-        paths = write_verilog(config, folder, options.top or "core", options.core_clock or "bus")
+        paths = write_verilog(
+            config, folder, options.top or "core", options.core_clock or "bus", options.memories or "inferred"
+        )
     proof = None
     if options.check:
         from hw.synthesis.word_level import prove_multiplier_free
@@ -115,8 +125,8 @@ def _write_whole_board(options: Namespace) -> None:
     """Top level, constraints and script of a board with a whole-token machine."""
     if not options.board:
         raise InputError("--whole needs --board; `tritforge verilog --program DIR` writes the machine alone")
-    if options.check or options.top or options.kit or options.core_clock:
-        raise InputError("--check, --core-clock, --for and --top must be left out with --whole")
+    if options.check or options.top or options.kit or options.core_clock or options.memories:
+        raise InputError("--check, --core-clock, --for, --memories and --top must be left out with --whole")
     board, design = chosen_whole(load_board(options.board), options, chosen_image(options))
     from hw.boards.project import write_board
 
@@ -134,6 +144,7 @@ def _write_whole_board(options: Namespace) -> None:
 
 def _write_machine(options: Namespace) -> None:
     """Verilog of the machine of a program."""
+    from hw.gateware.macros.memories import MACROS_NAME, MacroPlatform, default_macros
     from hw.verilog import MACHINE_NAME, machine_verilog
 
     if given := [name for name in ("array", "board") if getattr(options, name)]:
@@ -143,10 +154,16 @@ def _write_machine(options: Namespace) -> None:
     if options.check or options.top or options.kit or options.core_clock:
         raise InputError("--check, --core-clock, --for and --top must be left out with --program")
     machine = load_image(options.program).machine
-    path = (options.out or options.program) / f"{MACHINE_NAME}.v"
-    write_text(path, machine_verilog(machine))
+    folder = options.out or options.program
+    platform = MacroPlatform() if options.memories == "macros" else None
+    texts = {f"{MACHINE_NAME}.v": machine_verilog(machine, platform)}
+    if platform:
+        texts[MACROS_NAME] = default_macros()
+    for name, text in texts.items():
+        write_text(folder / name, text)
+    paths = [str(folder / name) for name in texts]
     if options.json:
-        print(json.dumps({"files": [str(path)], "lanes": machine.lanes, "array": machine.array.name}))
+        print(json.dumps({"files": paths, "lanes": machine.lanes, "array": machine.array.name}))
     else:
         print(f"{machine.array.name}, {machine.lanes} vector lanes: a whole-token machine")
-        print(f"  {path}")
+        print(*(f"  {path}" for path in paths), sep="\n")
