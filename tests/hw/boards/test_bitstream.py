@@ -69,6 +69,7 @@ def test_seeds_are_tried_until_the_clock_is_reached_and_the_numbers_follow(quick
 
 def test_of_every_seed_the_fastest_is_kept_with_what_all_reached(quick, monkeypatch, tmp_path):
     reached, calls = quick
+    monkeypatch.setattr(bitstream, "board_rtlil", lambda board, design: "")
     board = whole_board(load_board("ulx3s-85f"))
     design = whole_design(board, machine_around(load_array("8x8"), 2), None)
     monkeypatch.setattr(bitstream, "top_blocks", lambda top, family, folder: {"vector unit": {"tables": 9}})
@@ -83,6 +84,27 @@ def test_of_every_seed_the_fastest_is_kept_with_what_all_reached(quick, monkeypa
     assert slow.fmax_hz == 49e6  # kept, and no bitstream
     assert [name for name, _ in calls].count("ecppack") == 1
     assert "blocks" not in slow.whole
+
+
+def test_a_machine_is_told_with_its_seeds_and_blocks_and_is_red_below_its_clock(quick, monkeypatch, tmp_path):
+    board = whole_board(load_board("ulx3s-85f"))
+    design = whole_design(board, machine_around(load_array("8x8"), 2), None)
+    block = {"tables": 1234, "flip_flops": 9, "block_rams": 2.0, "dsps": 0}
+    monkeypatch.setattr(bitstream, "top_blocks", lambda top, family, folder: {"vector unit": block})
+    monkeypatch.setattr(bitstream, "board_rtlil", lambda board, design: "")
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    for name, mhz in (("fast", 55.5), ("slow", 49.0)):
+        quick[0][2] = mhz
+        made = build_best(board, design, tmp_path / name, [1, 2], True, lambda stage: None)
+        results.result_path("ulx3s-85f", f"whole-{name}").write_text(json.dumps(made.to_json()))
+    page = "".join(f"<!-- generated: {name} -->\n<!-- end -->\n" for name in ("whole-boards", "whole-blocks"))
+    lines = [[cell.strip() for cell in line.split("|")] for line in markdown(page, []).splitlines()]
+    rows = [cells for cells in lines if len(cells) > 1 and cells[1] == "ulx3s-85f"]
+    assert [cells[-5:-1] for cells in rows[:2]] == [
+        ["55.5", "40.0, 55.5", "placed and routed", "amber"],
+        ["49.0", "40.0, 49.0", "placed and routed", "red"],
+    ]
+    assert rows[2][1:-1] == ["ulx3s-85f", "8 x 8", "vector unit", "1,234", "9", "2", "0"]
 
 
 def test_modules_belong_to_the_block_with_the_longest_beginning():
