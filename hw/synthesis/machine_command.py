@@ -7,23 +7,28 @@ from typing import get_args
 
 from rich.console import Console
 
-from hw.artifact import check_file, file_name, read_artifact, write_artifact
+from hw.artifact import check_file, file_name, write_artifact
 from hw.config import load_array
 from hw.errors import InputError
-from hw.pages import markdown_table
 from hw.program.image import load_image
 from hw.program.machine import MachineConfig, machine_around
 from hw.synthesis.command import seeds_of
-from hw.synthesis.families import FAMILIES, family_called
+from hw.synthesis.families import family_called
+from hw.synthesis.machine_results import (
+    BLOCKS_SCHEMA,
+    BLOCKS_VERSION,
+    TABLES,
+    block_markdown,
+    machine_results,
+    read_machine,
+    routed_markdown,
+)  # fmt: skip
 from hw.trit import Packing
 
-__all__ = ["MACHINES", "add_machine", "block_markdown", "routed_markdown"]
+__all__ = ["MACHINES", "add_machine"]
 
 MACHINES = Path("build") / "machines"
-_SCHEMA, _VERSION = "tritforge.machine-blocks", 1
 _MULTIPLIERS = ("dsp", "lut")
-_FIGURES = ("tables", "flip_flops", "block_rams", "dsps")
-_WORDS = {"ecp5": "LUT4", "xc7": "LUT6"}
 _FIELDS = ("scratch_words", "activation_words", "row_registers", "weight_packing", "instruction_lines")
 
 
@@ -63,8 +68,8 @@ def _machine(options: Namespace) -> None:
         _print(options)
         return
     machine = _config(options)
-    if options.family not in _WORDS:
-        raise InputError(f"--family must be one of {', '.join(_WORDS)}, not {options.family!r}")
+    if options.family not in TABLES:
+        raise InputError(f"--family must be one of {', '.join(TABLES)}, not {options.family!r}")
     flow = family_called(options.family).flow
     parts, seeds = flow.parts if flow else {}, seeds_of(options.seeds)
     for given in ("seeds", "part"):
@@ -82,7 +87,7 @@ def _machine(options: Namespace) -> None:
     name = options.name or machine.array.name
     path = options.out / f"{file_name(name)}-{options.family}-{options.multipliers}.json"
     check_file(path)
-    _results(options.out)  # a damaged file is refused before the minutes, as is a lack of nextpnr
+    machine_results(options.out)  # a damaged file is refused before the minutes, as is a lack of nextpnr
     if seeds:
         program_called(flow.route)
     result = {
@@ -99,13 +104,15 @@ def _machine(options: Namespace) -> None:
     with Console(stderr=True).status(f"{path.stem}: synthesis, then place and route with {len(seeds)} seeds (minutes)"):
         if not options.no_blocks:
             result["blocks"] = machine_blocks(machine, options.family, options.multipliers)
-            write_artifact(path, _SCHEMA, _VERSION, result, {})  # kept, should the machine not fit on the part
+            write_artifact(
+                path, BLOCKS_SCHEMA, BLOCKS_VERSION, result, {}
+            )  # kept, should the machine not fit on the part
         if seeds:
             result["part"] = part
 
             def keep(routed: dict[str, dict[str, float]]) -> None:
                 result["routed"] = routed
-                write_artifact(path, _SCHEMA, _VERSION, result, {})
+                write_artifact(path, BLOCKS_SCHEMA, BLOCKS_VERSION, result, {})
 
             route_machine(machine, options.family, options.multipliers, part, seeds, keep)
     _print(options)
@@ -138,62 +145,16 @@ def _before(path: Path, machine: MachineConfig) -> dict:
     """Blocks and clocks that an earlier run measured on the same machine."""
     if not path.is_file():
         return {}
-    found = _read(path)
+    found = read_machine(path)
     same = found["machine_sha256"] == machine.sha256
     return {key: found[key] for key in ("blocks", "part", "routed") if same and key in found}
 
 
-def _read(path: Path) -> dict:
-    return read_artifact(path, _SCHEMA, _VERSION, "remove it and measure again: tritforge machine")
-
-
 def _print(options: Namespace) -> None:
-    results = _results(options.out)
+    results = machine_results(options.out)
     if not results:
         raise InputError(f"--out must be a folder with results of tritforge machine, not {options.out}")
     if options.json:
         print(json.dumps(results))
     else:
         print(block_markdown(options.out), routed_markdown(options.out), sep="\n\n")
-
-
-def block_markdown(folder: Path) -> str:
-    """Markdown table of blocks: tables, flip-flops, block RAM and multipliers of every machine in ``folder``."""
-    results = [one for one in _results(folder) if "blocks" in one]
-    header, columns = ["block"], []
-    for one in results:
-        header.append(f"{_title(one)}: {_WORDS[one['family']]} / FF / block RAM / DSP")
-        columns.append(one["blocks"])
-    names = list(columns[0]) if columns else []
-    rows = [[name, *(_cell(column[name]) for column in columns)] for name in names]
-    totals = [{key: sum(block[key] for block in column.values()) for key in _FIGURES} for column in columns]
-    return markdown_table(header, [*rows, ["**all**", *(_cell(total) for total in totals)]])
-
-
-def routed_markdown(folder: Path) -> str:
-    """Markdown table of machines placed and routed as a whole."""
-    header = ["machine", "part", "LUT4", "FF", "block RAM", "DSP", "MHz by seed"]
-    rows = []
-    for one in (one for one in _results(folder) if one.get("routed")):
-        seeds = list(one["routed"].values())
-        cells = [f"{seeds[0][key]:,g}" for key in _FIGURES]
-        rows.append([_title(one), one["part"], *cells, ", ".join(f"{seed['mhz']:.1f}" for seed in seeds)])
-    return markdown_table(header, rows)
-
-
-def _title(one: dict) -> str:
-    size = f"{one['rows']} x {one['cols']}, {one['lanes']} lanes"
-    name = "" if one["name"] == f"{one['rows']}x{one['cols']}" else f"{one['name']}, "
-    packing = ", five trits a byte" if one["weight_packing"] == "5in8" else ""
-    return f"{name}{size}{packing}, multipliers in {'DSP' if one['multipliers'] == 'dsp' else 'LUT'}"
-
-
-def _cell(block: dict[str, float]) -> str:
-    return " / ".join(f"{block[key]:,g}" for key in _FIGURES)
-
-
-def _results(folder: Path) -> list[dict]:
-    return sorted(
-        map(_read, sorted(folder.glob("*.json"))),
-        key=lambda one: (one["rows"] * one["cols"], list(FAMILIES).index(one["family"]), one["multipliers"]),
-    )

@@ -12,7 +12,7 @@ from hw.config import load_array
 from hw.errors import InputError
 from hw.program.machine import machine_around
 from hw.synthesis.machine_blocks import BLOCKS, owner
-from hw.synthesis.machine_command import block_markdown, routed_markdown
+from hw.synthesis.machine_results import block_markdown, routed_markdown
 from hw.verilog import MACHINE_NAME, machine_rtlil
 
 SMALL = machine_around(load_array("8x8"), 2, scratch_words=64, activation_words=16)
@@ -60,6 +60,32 @@ def test_tables_are_made_of_the_result_files(tmp_path, capsys):
     )
     main(["machine", "--table", "--out", str(tmp_path)])
     assert "| b | 1 / 20 / 1 / 2 |" in capsys.readouterr().out
+
+
+AREAS = {
+    "reader": 100, "loader": 10, "unpacker of trits": 1, "vector lane": 1000, "scale unit": 7, "passes": 2,
+    "K and V writer": 3, "argmax": 4,
+}  # fmt: skip
+
+
+def test_cell_area_stands_beside_the_blocks_it_is_of(tmp_path):
+    names = {block.name: {"tables": 1, "flip_flops": 1, "block_rams": 0, "dsps": 0} for block in BLOCKS}
+    result(tmp_path, blocks=names)
+    rows = [{"block": name, "area_um2": area} for name, area in AREAS.items()]
+    body = {"library": "sky", "rows": 8, "cols": 8, "lanes": 2, "blocks": rows}
+    write_artifact(tmp_path / "gates" / "machine-sky130.json", "tritforge.machine-gates", 1, body, {})
+    core = tmp_path / "gates" / "core-sky130.json"
+    core.write_text(json.dumps([{"rows": 8, "cols": 8, "library": "sky", "area_um2": 5000.4}]))
+    lines = dict(line[2:-2].split(" | ", 1) for line in block_markdown(tmp_path).splitlines())
+    assert lines["block"].endswith(" | SKY130, 8 x 8, 2 lanes: um2")
+    assert lines["readers, loader, unpacker of trits"] == "1 / 1 / 0 / 0 | 111"
+    assert lines["vector: lanes"] == "1 / 1 / 0 / 0 | 2,000"
+    assert lines["array, all of it"] == "4 / 4 / 0 / 0 | 5,000"
+    assert lines["activation buffer"] == "1 / 1 / 0 / 0 | "
+    assert lines["**all**"] == "13 / 13 / 0 / 0 | 7,127, these alone"
+    core.write_text(json.dumps([{"rows": 4, "cols": 8, "library": "sky", "area_um2": 1}]))
+    with pytest.raises(InputError, match=r"core-sky130\.json: core must be 8 x 8 in sky, not 4 x 8 in sky$"):
+        block_markdown(tmp_path)
 
 
 @pytest.mark.parametrize(
