@@ -41,7 +41,9 @@ def add_resources(parser: ArgumentParser) -> None:
         metavar="N",
         help="lanes that add in sequence before the tree of an array given as RxC (default: 4)",
     )
-    parser.add_argument("--cells", default="ecp5", help="adders of the array: portable, ecp5 or lut6 (default: ecp5)")
+    parser.add_argument(
+        "--cells", help="adders of the array: portable, ecp5 or lut6 (default: those of --family, ecp5 without one)"
+    )
     parser.add_argument("--family", help=f"FPGA family: one of {', '.join(FAMILIES)} (default: that of the cells)")
     parser.add_argument("--part", help="the part to route on (default: the family's first)")
     parser.add_argument(
@@ -75,8 +77,13 @@ def resources(options: Namespace) -> None:
     from hw.arithmetic.adders import check_cells
     from hw.synthesis.resources import measure  # imports Amaranth
 
-    check_cells(options.cells)
-    family = options.family or family_of(options.cells)
+    cells = options.cells or (family_called(options.family).cells if options.family else "ecp5")
+    check_cells(cells)
+    family = options.family or family_of(cells)
+    suited = family_called(family).cells
+    if cells not in ("portable", suited):
+        others = f" or {suited}" * (suited != "portable")
+        raise InputError(f"--cells of {family} must be portable{others}, not {cells!r}")
     flow = family_called(family).flow
     parts = flow.parts if flow else {}
     part = options.part or next(iter(parts), "")
@@ -87,9 +94,9 @@ def resources(options: Namespace) -> None:
     config = _config(options.array, options.chain, options.organisation)
     seeds = seeds_of(options.seeds) if parts else []
     shape = config.structure.file_label(config.chain_lanes)
-    name = f"fpga-{family}-{config.name}-{shape}-{options.cells}"
+    name = f"fpga-{family}-{config.name}-{shape}-{cells}"
     with Console(stderr=True).status(f"{name}: synthesis, then place and route with {len(seeds)} seeds (minutes)"):
-        result = measure(config, options.cells, family, part, seeds, options.router)
+        result = measure(config, cells, family, part, seeds, options.router)
     text = json.dumps(result, indent=1)
     write_text(options.out / f"{name}.json", text + "\n")
     print(text if options.json else resource_table(options.out))

@@ -2,8 +2,11 @@
 
 import pytest
 
+from hw.__main__ import main
 from hw.arithmetic.adders import Cells
 from hw.config import ArrayConfig
+from hw.errors import InputError
+from hw.synthesis import resources
 from hw.synthesis.command import PAGE, RESULTS, rendered
 from hw.synthesis.families import family_of
 from hw.synthesis.resources import Accumulated, synthesize
@@ -25,3 +28,23 @@ def test_the_page_shows_the_committed_results():
     text = PAGE.read_text(encoding="utf-8")
     assert rendered(text, RESULTS) == text
     assert "| ecp5 | 16 x 4 | tree, chains of 4 | ecp5 |" in text
+
+
+@pytest.mark.parametrize(
+    ("family", "message"),
+    [
+        ("ice40", "^--cells of ice40 must be portable, not 'ecp5'$"),
+        ("xc7", "^--cells of xc7 must be portable or lut6, not 'ecp5'$"),
+    ],
+)
+def test_adders_of_another_family_are_refused_before_synthesis_fails_on_their_cells(family, message):
+    with pytest.raises(InputError, match=message):
+        main(["resources", "--family", family, "--cells", "ecp5"])
+
+
+def test_a_family_has_its_own_adders_unless_told_otherwise(tmp_path, monkeypatch):
+    taken = []
+    monkeypatch.setattr(resources, "measure", lambda config, cells, family, *_: taken.append((family, cells)) or {})
+    for words in (["--family", "ice40"], ["--family", "xc7"], ["--cells", "lut6"], []):
+        main(["resources", *words, "--json", "--out", str(tmp_path)])
+    assert taken == [("ice40", "portable"), ("xc7", "lut6"), ("xc7", "lut6"), ("ecp5", "ecp5")]
