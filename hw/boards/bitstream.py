@@ -83,6 +83,7 @@ def build(board: Board, config: ArrayConfig | WholeDesign, folder: Path, seeds: 
         raise InputError(
             f"array {config.name!r} on {board.name} reaches {best / 1e6:.1f} MHz, and the clock is "
             f"{board.clock_hz / 1e6:g} MHz (seeds {', '.join(map(str, seeds))}); take a smaller array or more --seeds"
+            + (", or a lower --mhz" if isinstance(config, WholeDesign) else "")
         )
     say("packing")
     _pack(board, folder)

@@ -126,7 +126,7 @@ def _chosen(board: Board, options: Namespace) -> "tuple[Board, ArrayConfig | Who
     """The board at its clock, and what it is to hold."""
     if options.whole:
         return chosen_whole(board, options, chosen_image(options))
-    if given := [name for name in ("program", "lanes", "chip") if getattr(options, name) is not None]:
+    if given := [name for name in ("program", "lanes", "chip", "mhz") if getattr(options, name) is not None]:
         raise InputError(f"--{given[0]} must come with --whole, the machine that runs programs")
     if options.ram != "auto":
         raise InputError("--ram must come with --whole: an array has buffers and no memory")

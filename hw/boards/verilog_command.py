@@ -70,8 +70,8 @@ def _verilog(options: Namespace) -> None:
     if options.whole:
         _write_whole_board(options)
         return
-    if options.lanes is not None or options.chip or options.ram != "auto":
-        raise InputError("--lanes, --ram and --chip must come with --whole and --board")
+    if options.lanes is not None or options.mhz is not None or options.chip or options.ram != "auto":
+        raise InputError("--lanes, --mhz, --ram and --chip must come with --whole and --board")
     if options.program:
         _write_machine(options)
         return

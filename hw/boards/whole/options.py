@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["add_whole", "chosen_image", "chosen_whole"]
 
+_MOST_MHZ = 1000
+
 
 def add_whole(parser: ArgumentParser) -> None:
     """Options of ``--whole``; ``--program`` and ``--array`` are the command's own."""
@@ -30,6 +32,12 @@ def add_whole(parser: ArgumentParser) -> None:
         "--ram", metavar="{auto,sdram,block}", default="auto",
         help="SDRAM, or block RAM as large as --program needs (default: the SDRAM where the board has one)",
     )  # fmt: skip
+    group.add_argument(
+        "--mhz",
+        type=float,
+        metavar="F",
+        help="clock of machine, memory and link (default: the board's, see docs/boards.md)",
+    )
     group.add_argument(
         "--chip",
         metavar="NAME",
@@ -56,4 +64,8 @@ def chosen_whole(board: Board, options: Namespace, image: Image | None) -> "tupl
     array = options.array or whole_array(board)
     machine = image.machine if image else machine_around(load_array(array), options.lanes, weight_packing="5in8")
     board = whole_board(board)
+    if options.mhz is not None:
+        if not 0 < options.mhz < _MOST_MHZ:
+            raise InputError(f"--mhz must be above 0 and below {_MOST_MHZ}, not {options.mhz:g}")
+        board = board._replace(clock_hz=1e6 * options.mhz)
     return board, whole_design(board, machine, image, options.ram, options.chip)

@@ -121,6 +121,9 @@ def test_modules_belong_to_the_block_with_the_longest_beginning():
     [
         (["--every-seed"], "--every-seed must come with --whole and without --estimate"),
         (["--whole", "--every-seed", "--estimate"], "--every-seed must come with --whole and without --estimate"),
+        (["--mhz", "40"], "--mhz must come with --whole, the machine that runs programs"),
+        (["--whole", "--mhz", "0"], "--mhz must be above 0 and below 1000, not 0"),
+        (["--whole", "--mhz", "nan"], "--mhz must be above 0 and below 1000, not nan"),
         (["--whole", "--blocks"], "--blocks must come with --every-seed, whose result it goes into"),
     ],
 )

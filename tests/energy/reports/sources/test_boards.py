@@ -24,18 +24,18 @@ RUN = WholeRun(
 def test_power_is_that_of_every_element_at_the_clock_and_of_the_part_at_rest():
     # per cycle: tables 85 fJ, flip-flops 140 fJ, DSPs 20 pJ, block RAMs 22 pJ
     active = 50e6 * (40_000 * 85e-15 + 20_000 * 140e-15 + 24 * 20e-12 + 100 * 22e-12)
-    assert board_watts(PLACED, static=False).typical == pytest.approx(active)
-    assert board_watts(PLACED).typical == pytest.approx(active + 0.298)
-    assert board_watts(replace(PLACED, part="LFE5U-12F-6BG381C")).typical == pytest.approx(active + 0.125)
-    assert board_watts(replace(PLACED, part="GW2AR-LV18QN88C8/I7")) is None
+    assert board_watts(PLACED, 50e6, static=False).typical == pytest.approx(active)
+    assert board_watts(PLACED, 50e6).typical == pytest.approx(active + 0.298)
+    assert board_watts(replace(PLACED, part="LFE5U-12F-6BG381C"), 50e6).typical == pytest.approx(active + 0.125)
+    assert board_watts(replace(PLACED, part="GW2AR-LV18QN88C8/I7"), 50e6) is None
 
 
 def test_a_run_has_a_row_where_its_machine_has_been_placed(monkeypatch):
     monkeypatch.setattr(boards, "load_results", lambda whole: [PLACED])
-    monkeypatch.setattr(boards, "read_runs", lambda path: [RUN, RUN.model_copy(update={"configuration": "00cd"})])
+    monkeypatch.setattr(boards, "read_runs", lambda path: [RUN, RUN.model_copy(update={"lanes": 2})])
     head, _, *rows = token_energy_table().splitlines()
     assert len(rows) == 1
     cells = dict(zip(*([cell.strip() for cell in line.strip("|").split("|")] for line in (head, rows[0])), strict=True))
     assert cells["tokens/s"] == "500.00"
-    joules = board_watts(PLACED).typical / 500
+    joules = board_watts(PLACED, 50e6).typical / 500
     assert float(cells["mJ per token"].split()[0]) == pytest.approx(1e3 * joules, rel=1e-2)

@@ -98,7 +98,7 @@ def test_pads_of_the_sdram_are_the_pins_of_the_board():
         ("bitstream --board icebreaker --whole", "board icebreaker: --whole in block RAM of icebreaker"),
         ("bitstream --board ulx3s-85f --whole --program absent", "absent: must hold image.bin and config.json"),
         ("verilog --whole", "--whole needs --board"),
-        ("verilog --board ulx3s-85f --lanes 4", "--lanes, --ram and --chip must come with --whole"),
+        ("verilog --board ulx3s-85f --lanes 4", "--lanes, --mhz, --ram and --chip must come with --whole"),
         ("simulate --board ulx3s-85f --preload", "--preload must come with --whole --program DIR"),
         ("simulate --board kv260 --whole --program absent", "absent: must hold image.bin"),
     ],
