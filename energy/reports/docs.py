@@ -91,6 +91,7 @@ _JOBS = {  # what `make docs` simulates again
 
 _COMPARED = RESULTS / "compare-smollm2-135m.json"
 _COMPARED_MIXED = RESULTS / "compare-smollm2-135m-mixed.json"
+_COMPARED_LEARNED = RESULTS / "compare-smollm2-135m-learned.json"
 _ENERGIES = RESULTS / "method-energies.json"
 _SCALING = RESULTS / "scaling.json"
 _IMAGES = Path("docs") / "images"
@@ -112,7 +113,7 @@ def measure() -> list[Path]:
     measure_family(_FAMILY)
     measure_sources(_SOURCES)
     measure_fpga(_FPGA)
-    measure_energies(_ENERGIES, _COMPARED)
+    measure_energies(_ENERGIES, _COMPARED_LEARNED)
     write_perplexities()
     measure_studies(_STUDIES)
     return [*_JOBS, _HOLDS, _FAMILY, _ATTENTION, _SOURCES, _FPGA, METHODS_FILE, _STUDIES]

@@ -43,21 +43,20 @@ class MethodPoint(NamedTuple):
 
 
 def measure_energies(path: Path, compared: Path) -> None:
-    """Write the energy per token of every method on every model of the picture.
+    """Write the energy per token of the methods on every model of the picture.
 
-    Of the model of ``compared``, a comparison of finished runs, as it says; of others simulated from what a method
-    stores. The two may be of different states of the energy model, so methods are compared within a model.
+    As ``compared`` says, a comparison of finished runs of one model; where it says nothing, simulated from what a
+    method stores. Methods that store more than planes are in the comparison, or stay grey.
     """
-    document = json.loads(compared.read_text(encoding="utf-8"))
-    found: dict[str, dict[str, float]] = {document["model"]: {}}
-    for row in document["rows"][1:]:
-        found[document["model"]].setdefault(row["method"].split(" (")[0], row["decode_j_per_token"])
     array, costs = load_array(_MACHINE["array"]), load_source(_MACHINE["costs"])
-    for model in _MODELS.keys() - found.keys():
-        shape = load_shape(_MODELS[model])
-        job = Job(model=_MODELS[model], **_MACHINE)
+    found: dict[str, dict[str, float]] = {}
+    for model, dimensions in _MODELS.items():
+        shape, job = load_shape(dimensions), Job(model=dimensions, **_MACHINE)
         results = {method: job.simulate(shape, array, manifest_of(method, shape)) for method in measured_methods()}
         found[model] = {name: energy_of(one, costs).phase("decode").joules_per_token for name, one in results.items()}
+    document = json.loads(compared.read_text(encoding="utf-8"))
+    for row in document["rows"][1:]:
+        found[document["model"]][row["method"].split(" (")[0]] = row["decode_j_per_token"]
     write_text(path, json.dumps({"machine": _MACHINE, "joules": found}, indent=1) + "\n")
 
 

@@ -83,7 +83,16 @@ def add_cut_row(path: Path, row: CutRow) -> None:
 def cut_markdown(results: CutResults) -> str:
     """The rows as a Markdown table."""
     header = (
-        *("model", "entries", "steps x tokens", "body", "bits per byte", "per token of the full vocabulary", "x full"),
+        *(
+            "model",
+            "entries",
+            "steps x tokens",
+            "rate of norms",
+            "body",
+            "bits per byte",
+            "per token of the full vocabulary",
+            "x full",
+        ),
         *("per word", "tokens", "table", "whole file", "sample", "training", "machine"),
     )
     return markdown_table(header, [_cells(row) for row in results.rows])
@@ -95,6 +104,7 @@ def _cells(row: CutRow) -> tuple[str, ...]:
         row.model,
         f"{row.entries[0]} -> {row.entries[1]}",
         f"{row.steps} x {row.tokens_per_step}" if row.steps else "cut alone",
+        f"{row.norm_rate:g}" if row.steps else "-",
         f"trained, {row.body_rate:g}" if row.steps and row.body_rate else "as it was",
         "{:.4f} -> {:.4f}".format(*row.bits_per_byte),
         "{:.2f} -> {:.2f}".format(*tokens),

@@ -84,3 +84,11 @@ def test_every_measured_method_of_both_models_is_drawn_from_the_committed_result
         f"{one['method']} on {one['model']}" for one in rows if one["model"] in JOULES and "a8" in one["perplexity"]
     }
     assert drawn.keys() == measured
+
+
+def test_committed_energies_are_of_every_method_but_those_whose_outliers_only_weights_tell():
+    joules = json.loads((RESULTS / "method-energies.json").read_text(encoding="utf-8"))["joules"][SMOLLM2]
+    rows = json.loads((RESULTS / "quantization.json").read_text(encoding="utf-8"))["rows"]
+    measured = {one["method"] for one in rows if one["model"] == SMOLLM2}
+    assert measured - joules.keys() == {"billm", "pb-llm", "pb-llm-qat"}
+    assert joules["rtn"] < joules["ptq1.61"] < joules["slim-llm"] < joules["digits"]  # 1, 1.4, 2.2 and 3 planes

@@ -111,7 +111,7 @@ def test_text_that_the_model_writes_is_learned_from_and_rows_are_kept_once(run, 
     for number in range(2):
         out = str(tmp_path / f"cut{number}")
         printed = run("--entries", "400", "--out", out, "--steps", "2", "--add", str(file), generated="4")
-    assert "| 904 -> 400 | 2 x 128 | as it was |" in printed
+    assert "| 904 -> 400 | 2 x 128 | 0.0001 | as it was |" in printed
     (row,) = read_cut_results(file).rows
     ratio = row.per_token[1] / row.per_token[0]
     assert ratio == pytest.approx(2 ** ((row.bits_per_byte[1] - row.bits_per_byte[0]) / row.tokens_per_byte[0]))
