@@ -16,7 +16,7 @@ from hw.boards.whole.virtual import LINE_HEADER, whole_program
 from hw.config import ArrayConfig
 from hw.errors import InputError
 from hw.host.protocol import BAUD
-from hw.simulation.verilator import compile_program
+from hw.process.verilator import compile_program
 from hw.synthesis.families import FAMILIES
 from hw.synthesis.yosys import run_yosys
 

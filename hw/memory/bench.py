@@ -11,7 +11,7 @@ from typing import NamedTuple
 from hw.memory.chip import SdramChip
 from hw.memory.controller import SdramController
 from hw.memory.top import SDRAM_NAME, sdram_verilog
-from hw.simulation.verilator import compile_program
+from hw.process.verilator import compile_program
 
 __all__ = ["CHIP_HEADER", "Operation", "Outcome", "Setup", "chip_numbers", "measure", "random_words", "sequential"]
 

@@ -13,7 +13,7 @@ from hw.division import ceil_divide
 from hw.gateware.counters import CAUSES
 from hw.gateware.ports import descriptor_layout, results_layout
 from hw.job import CoreJob, descriptor_bits, matrix, vector_stream, weight_stream
-from hw.simulation.verilator import CACHE, compile_program
+from hw.process.verilator import CACHE, compile_program
 from hw.verilog import CORE_NAME, core_verilog
 
 __all__ = ["Product", "VerilatedCore", "build_core"]

@@ -11,12 +11,12 @@ import numpy as np
 from hw.errors import InputError
 from hw.memory.bench import CHIP_HEADER, chip_numbers
 from hw.memory.chip import SdramChip
+from hw.process.verilator import CACHE, compile_program
 from hw.program.image import Image
 from hw.program.instructions import OPERATIONS
 from hw.program.interpreter import Status
 from hw.program.machine import MachineConfig
 from hw.simulation.sdram_machine import sdram_machine_verilog
-from hw.simulation.verilator import CACHE, compile_program
 from hw.verilog import MACHINE_NAME, machine_verilog
 
 __all__ = ["MachineStopped", "Sdram", "Step", "VerilatedMachine", "build_machine", "generate"]

@@ -8,7 +8,7 @@ from hw.boards.whole.design import WholeDesign
 from hw.boards.whole.sdram import sdram_of
 from hw.errors import InputError
 from hw.memory.bench import CHIP_HEADER, chip_numbers
-from hw.simulation.verilator import compile_program
+from hw.process.verilator import compile_program
 
 __all__ = ["LINE_HEADER", "whole_program"]
 
@@ -21,7 +21,7 @@ def whole_program(board: Board, design: WholeDesign, verilog: str, preload: Path
     """The compiled program of the top level's ``verilog``, and the arguments that describe its memory.
 
     Raises:
-        InputError: a preload of block RAM; or see ``hw.simulation.verilator.compile_program``.
+        InputError: a preload of block RAM; or see ``hw.process.verilator.compile_program``.
     """
     if design.memory == "block":
         if preload is not None:
