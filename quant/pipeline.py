@@ -25,7 +25,7 @@ __all__ = ["MODELS_FOLDER", "Quantized", "model_folder", "quantize"]
 MODELS_FOLDER = Path("build") / "models"
 
 # Raised when the same options give other integers than before.
-_ALGORITHM = 5
+_ALGORITHM = 6
 
 
 class Quantized(Record):
