@@ -11,11 +11,11 @@ from hw.artifact import file_name, write_text
 from hw.config import load_array
 from hw.errors import InputError
 
-__all__ = ["PICTURE", "add_diagram", "add_wave"]
+__all__ = ["MACHINE_PICTURE", "PICTURE", "add_diagram", "add_wave"]
 
 _WAVES, _DIAGRAMS = Path("build/wave"), Path("build/diagram")
 _PICTURE = Path("docs/images/timing.svg")
-PICTURE = Path("docs/images/core.svg")
+PICTURE, MACHINE_PICTURE = Path("docs/images/core.svg"), Path("docs/images/machine.svg")
 
 
 def add_wave(parser: ArgumentParser) -> None:
@@ -37,9 +37,15 @@ def add_wave(parser: ArgumentParser) -> None:
 
 def add_diagram(parser: ArgumentParser) -> None:
     """Options of ``diagram``."""
-    parser.add_argument("--array", default="4x4", help="a name, RxC, or a .yaml file (default: 4x4)")
+    parser.add_argument("--array", help="a name, RxC, or a .yaml file (default: 4x4; 16x16 with --machine)")
+    parser.add_argument(
+        "--machine", action="store_true", help="draw the whole-token machine around the array, as it is nested"
+    )
     parser.add_argument("--out", type=Path, metavar="FILE", help=f"the .svg file (default: {_DIAGRAMS}/ARRAY.svg)")
-    parser.add_argument("--docs", action="store_true", help=f"write {PICTURE} instead: the array of the timing diagram")
+    parser.add_argument(
+        "--docs", action="store_true",
+        help=f"write {PICTURE} instead: the array of the timing diagram; with --machine {MACHINE_PICTURE}",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print JSON instead of the file's name")
     parser.set_defaults(run=_diagram)
 
@@ -76,12 +82,20 @@ def _wave(options: Namespace) -> None:
 
 def _diagram(options: Namespace) -> None:
     # Amaranth is imported only by the commands that need its shapes.
-    from hw.simulation.block_diagram import block_svg
-    from hw.simulation.timing_diagram import example
+    if options.machine:
+        from hw.program.machine import machine_around
+        from hw.simulation.machine_diagram import machine_svg
 
-    config = example()[0] if options.docs else load_array(options.array)
-    path = PICTURE if options.docs else options.out or _DIAGRAMS / f"{file_name(config.name)}.svg"
-    write_text(path, block_svg(config))
+        config = load_array(options.array or "16x16")
+        path = MACHINE_PICTURE if options.docs else options.out or _DIAGRAMS / f"machine-{file_name(config.name)}.svg"
+        write_text(path, machine_svg(machine_around(config, None if options.array else 4)))
+    else:
+        from hw.simulation.block_diagram import block_svg
+        from hw.simulation.timing_diagram import example
+
+        config = example()[0] if options.docs else load_array(options.array or "4x4")
+        path = PICTURE if options.docs else options.out or _DIAGRAMS / f"{file_name(config.name)}.svg"
+        write_text(path, block_svg(config))
     print(json.dumps({"array": config.name, "file": str(path)}) if options.json else path)
 
 

@@ -110,8 +110,9 @@ class TokenCycles:
 
     def address(self, one: Instruction) -> int:
         """The memory word that an instruction begins at."""
-        token = self.token // (2 * self.machine.lanes) if one["pick"] else self.token
-        index = {"none": 0, "token": token, "position": self.position, "block": self.block}
+        if one["pick"]:
+            return one["address"] + one["stride"] * (self.token // (2 * self.machine.lanes))
+        index = {"none": 0, "token": self.token, "position": self.position, "block": self.block}
         return one["address"] + one["stride"] * index[INDICES[one["index"]]]
 
     def _next(self, number: int, one: Instruction) -> int:
