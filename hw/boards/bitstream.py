@@ -91,11 +91,11 @@ def build(board: Board, config: ArrayConfig | WholeDesign, folder: Path, seeds: 
 
 
 def build_best(
-    board: Board, design: WholeDesign, folder: Path, seeds: Sequence[int], blocks: bool, say: Say
+    board: Board, design: ArrayConfig | WholeDesign, folder: Path, seeds: Sequence[int], blocks: bool, say: Say
 ) -> BoardResult:
     """Place and route with every seed side by side and keep the fastest; its bitstream where it reaches the clock.
 
-    The result holds what each seed reached, and with ``blocks`` what each block takes.
+    The result holds what each seed reached, and with ``blocks`` what each block of a machine takes.
 
     Raises:
         InputError: a tool is missing, or the part is too small.
@@ -116,8 +116,10 @@ def build_best(
     report = json.loads((own / "report.json").read_text(encoding="utf-8"))
     used = f"{flow.package} {version(flow.package)}"
     found = _placed(board, design, sha256, report, synthesized, fmax_hz, best, used)
-    more: dict[str, object] = {"seeds_mhz": {str(seed): reached[seed] for seed in sorted(reached)}}
-    return replace(found, whole={**(found.whole or {}), **more, **({"blocks": sizes} if sizes else {})})
+    clocks = {str(seed): reached[seed] for seed in sorted(reached)}
+    if isinstance(design, ArrayConfig):
+        return replace(found, seeds_mhz=clocks)
+    return replace(found, whole={**(found.whole or {}), "seeds_mhz": clocks, **({"blocks": sizes} if sizes else {})})
 
 
 def _placed(
@@ -145,7 +147,12 @@ def _placed(
 
 
 def route_seeds(
-    board: Board, design: WholeDesign, folder: Path, seeds: Sequence[int], say: Say, done: Callable[[int, dict], None]
+    board: Board,
+    design: ArrayConfig | WholeDesign,
+    folder: Path,
+    seeds: Sequence[int],
+    say: Say,
+    done: Callable[[int, dict], None],
 ) -> tuple[dict[str, int], str]:
     """Place and route with every seed, side by side, whatever clock is reached; no bitstream.
 

@@ -116,7 +116,7 @@ def _arty(size: str, rows: int, cols: int, capacity: Capacity) -> Board:
 BOARDS: dict[str, Board] = {
     board.name: board
     for board in (
-        _ulx3s("12F", 16, 8, 75e6),
+        _ulx3s("12F", 32, 8, 87.5e6),
         _ulx3s("25F", 16, 16, 62.5e6),
         _ulx3s("45F", 16, 16, 62.5e6),
         _ulx3s("85F", 32, 16, 62.5e6),
@@ -171,8 +171,8 @@ BOARDS: dict[str, Board] = {
             options="--device GW2AR-LV18QN88C8/I7 --vopt family=GW2A-18C",
             pack_options="-d GW2A-18C",
         ),
-        _arty("35", 32, 16, Capacity(20_800, 41_600, 50)),
-        _arty("100", 64, 16, Capacity(63_400, 126_800, 135)),
+        _arty("35", 64, 16, Capacity(20_800, 41_600, 50)),
+        _arty("100", 128, 24, Capacity(63_400, 126_800, 135)),
         Board(
             name="pynq-z2",
             family="xc7",
@@ -182,8 +182,8 @@ BOARDS: dict[str, Board] = {
             ports={"clk": "clk125", "rx": "pmod/0:3", "tx": "pmod/0:2", "led": "led"},
             board_hz=125e6,
             clock_hz=100e6,
-            rows=64,
-            cols=16,
+            rows=128,
+            cols=24,
             capacity=Capacity(53_200, 106_400, 140),
             note="PMOD A: pin 2 from the board, pin 3 to it (Pmod USBUART, upper row); no AXI in this top",
         ),
@@ -194,12 +194,12 @@ BOARDS: dict[str, Board] = {
             platform=None,
             source="AMD KV260 carrier card, PMOD J2 (som240_1 d20, d21, a17); pl_clk0 of the processing system",
             ports={"rx": Pin("D10", _LVCMOS33), "tx": Pin("E10", _LVCMOS33), "led": Pin("H12", _LVCMOS33)},
-            board_hz=100e6,
-            clock_hz=100e6,
-            rows=64,
-            cols=32,
+            board_hz=200e6,
+            clock_hz=200e6,
+            rows=128,
+            cols=40,
             capacity=Capacity(117_120, 234_240, 144),
-            note="PMOD J2: pin 2 of the upper row from the board, pin 3 to it, pin 1 the LED; set pl_clk0 to 100 MHz",
+            note="PMOD J2: pin 2 of the upper row from the board, pin 3 to it, pin 1 the LED; set pl_clk0 to 200 MHz",
         ),
     )
 }

@@ -39,11 +39,12 @@ def add_bitstream(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--every-seed", action="store_true",
-        help="with --whole: try all of them side by side, keep the fastest, and its result though it misses the clock",
+        help="try all of them side by side, keep the fastest, and its result though it misses the clock",
     )  # fmt: skip
     parser.add_argument(
-        "--blocks", action="store_true", help="with --every-seed: measure what each block takes, by a synthesis apart"
-    )
+        "--blocks", action="store_true",
+        help="with --whole --every-seed: measure what each block takes, by a synthesis apart",
+    )  # fmt: skip
     parser.add_argument(
         "--estimate", action="store_true", help="stop after synthesis, which is all there is for Xilinx"
     )
@@ -97,10 +98,10 @@ def _bitstream(options: Namespace) -> None:
         raise InputError(f"--seeds must be at least 1, not {options.seeds}")
     board, config = _chosen(board, options)
     folder = options.out or _BUILD / file_name(f"{board.name}-{config.name}")
-    if options.every_seed and (options.estimate or not options.whole):
-        raise InputError("--every-seed must come with --whole and without --estimate")
-    if options.blocks and not options.every_seed:
-        raise InputError("--blocks must come with --every-seed, whose result it goes into")
+    if options.every_seed and options.estimate:
+        raise InputError("--every-seed must come without --estimate")
+    if options.blocks and not (options.every_seed and options.whole):
+        raise InputError("--blocks must come with --whole --every-seed, whose result it goes into")
     from hw.boards.bitstream import (
         build,
         build_best,

@@ -1,6 +1,7 @@
 """What a board's top level takes and how fast it is: one record, its committed files, its tables."""
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from hw.program.results import images_markdown
 __all__ = ["RESULTS", "BoardResult", "load_results", "markdown", "result_path", "table"]
 
 RESULTS = Path("docs/results/boards")
+_TRIALS = Path("docs/results/board-trials.json")
 _HEAD = (
     *("board", "part", "array", "LUT", "FF", "BRAM", "DSP", "clock MHz", "fmax MHz"),
     *("MAC/cycle", "GMAC/s", "LUT/MAC", "kind", "status"),
@@ -25,6 +27,7 @@ _WHOLE_HEAD = (
     *("clock MHz", "fmax MHz", "of seeds", "kind", "status"),
 )
 _BLOCK_HEAD = ("board", "machine", "block", "LUT", "FF", "BRAM", "DSP")
+_MAY_LACK = ("seeds_mhz", "whole")  # fields of a result
 _SHORT = ("board", "array", "LUT", "FF", "BRAM", "DSP", "fmax MHz", "GMAC/s", "LUT/MAC")
 
 
@@ -50,6 +53,7 @@ class BoardResult:
     fmax_hz: float | None
     seed: int | None
     tools: list[str]
+    seeds_mhz: dict[str, float] | None = None  # what each seed reached, where an array was placed with several
     whole: dict[str, object] | None = None  # of a whole-token machine: lanes, memory, configuration, line
 
     @property
@@ -80,14 +84,14 @@ class BoardResult:
     def to_json(self) -> dict[str, object]:
         """Every field, and what follows from them."""
         derived = ("macs_per_cycle", "gmacs_per_s", "luts_per_mac")
-        kept = {name: value for name, value in asdict(self).items() if value is not None or name != "whole"}
+        kept = {name: value for name, value in asdict(self).items() if value is not None or name not in _MAY_LACK}
         return kept | {name: round(getattr(self, name), 3) for name in derived}
 
     @classmethod
     def from_json(cls, document: dict) -> "BoardResult":
         """Read ``to_json`` back."""
         return cls(
-            **{name: document.get(name) if name == "whole" else document[name] for name in cls.__dataclass_fields__}
+            **{name: document.get(name) if name in _MAY_LACK else document[name] for name in cls.__dataclass_fields__}
         )
 
 
@@ -121,13 +125,21 @@ def _row(result: BoardResult) -> tuple[str, ...]:
         f"{result.block_rams:g}",
         str(result.dsps),
         f"{result.clock_hz / 1e6:g}",
-        f"{result.fmax_hz / 1e6:.1f}" if result.fmax_hz else "-",
+        _by_seed(result),
         str(result.macs_per_cycle),
         f"{result.gmacs_per_s:.2f}",
         f"{result.luts_per_mac:.1f}",
         result.kind,
         result.status,
     )
+
+
+def _by_seed(result: BoardResult) -> str:
+    """MHz of every seed that was tried."""
+    if result.fmax_hz is None:
+        return "-"
+    reached = (result.seeds_mhz or {"": result.fmax_hz / 1e6}).values()
+    return ", ".join(f"{mhz:.1f}" for mhz in reached)
 
 
 def _whole_row(result: BoardResult) -> tuple[str, ...]:
@@ -174,12 +186,25 @@ def table(results: list[BoardResult]) -> Table:
     return found
 
 
+def _trials_markdown() -> str:
+    """What each step of the tops' RTL gave, in the order of the steps; a size that comes twice shows what one gave."""
+    trials = json.loads(_TRIALS.read_text(encoding="utf-8"))
+    rows = []
+    for trial in trials["rows"]:
+        lanes = math.prod(map(int, trial["array"].split("x")))
+        clocks = ", ".join(f"{mhz:.1f}" for mhz in trial["mhz"]) or "-"
+        counts = (str(trial["luts"]), f"{trial['luts'] / lanes:.1f}")
+        rows.append((trials["steps"][trial["step"]], trial["board"], trial["array"], *counts, clocks))
+    return markdown_table(("step", "board", "array", "LUT", "LUT/MAC", "MHz by seed"), rows)
+
+
 def markdown(page: str, results: list[BoardResult]) -> str:
     """``page`` with its generated block made anew."""
     return fill_blocks(
         page,
         {
             "boards": lambda: markdown_table(_HEAD, [_row(result) for result in results]),
+            "board-trials": _trials_markdown,
             "whole-runs": runs_markdown,
             "whole-images": images_markdown,
             "whole-blocks": lambda: markdown_table(

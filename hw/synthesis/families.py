@@ -65,8 +65,8 @@ _ECP5_PACKAGE = "--package CABGA381 --speed 6"
 _XILINX_TABLES = {f"LUT{inputs}": 1 for inputs in range(1, 7)} | {"LUT6_2": 1}
 _XILINX_BOARD_TABLES = {"INV": 1, "RAM32M": 4, "RAM64M": 4}
 
-# Sizes are fitted to synthesized tops: ECP5 4x2, 8x8 and 16x16, iCE40 2x2, 4x4 and 8x4; of Gowin and Xilinx only 4x4,
-# their lanes are taken to cost what an ECP5's and three quarters of it cost.
+# Sizes are fitted to tops of ECP5 with 32x8 to 96x16 lanes, iCE40 2x2, 4x4 and 8x4, Gowin 8x8 and 16x16, Xilinx 64x16
+# to 128x40; tests/hw/boards/test_project.py holds them against what is committed of these.
 FAMILIES: dict[str, Family] = {
     "ecp5": Family(
         synthesis="synth_ecp5",
@@ -75,7 +75,7 @@ FAMILIES: dict[str, Family] = {
         flip_flops="TRELLIS_FF",
         dsps=("MULT18X18D", "ALU54B"),
         block_rams={"DP16KD": 1},
-        size=Size(3050, 27),
+        size=Size(2800, 16),
         constraints="top.lpf",
         cells="ecp5",
         chain_lanes=4,  # the carry cell itself selects
@@ -124,7 +124,7 @@ FAMILIES: dict[str, Family] = {
         flip_flops="DFF.*",
         dsps=("MULT9X9", "MULT18X18", "MULT36X36"),
         block_rams={"SDPX9B": 1, "SDPB": 1, "DPX9B": 1},
-        size=Size(2400, 27),
+        size=Size(3400, 24),
         constraints="top.cst",
         flow=Flow(
             route="nextpnr-himbaechel",
@@ -148,7 +148,7 @@ FAMILIES: dict[str, Family] = {
         flip_flops="FD[RSCP]E",
         dsps=("DSP48E1",),
         block_rams={"RAMB18E1": 0.5, "RAMB36E1": 1},
-        size=Size(1500, 20),
+        size=Size(2700, 8),
         constraints="top.xdc",
         cells="lut6",
         models="read_verilog +/xilinx/cells_sim.v",
@@ -166,7 +166,7 @@ FAMILIES: dict[str, Family] = {
         flip_flops="FD[RSCP]E",
         dsps=("DSP48E2",),
         block_rams={"RAMB18E2": 0.5, "RAMB36E2": 1},
-        size=Size(1500, 20),
+        size=Size(2700, 8),
         constraints="top.xdc",
         cells="lut6",
     ),

@@ -12,8 +12,11 @@ from hw.boards.catalog import BOARDS, board_config, load_board
 from hw.boards.clock import pll_settings
 from hw.boards.pins import constraints, sites
 from hw.boards.project import board_rtlil, board_verilog, write_board
+from hw.boards.results import RESULTS, load_results
 from hw.config import ArrayConfig
 from hw.errors import InputError
+
+TRIALS = RESULTS.parent / "board-trials.json"
 
 # From the boards' schematics: clock, receive, transmit, LED as (pin, lit when low).
 PINS = {
@@ -122,7 +125,7 @@ def test_every_family_has_its_ports_and_clock_cell(name):
 
 
 def test_verilog_keeps_what_the_pll_is_configured_by_and_no_other_attribute():
-    board = load_board("ulx3s-12f")
+    board = load_board("ulx3s-12f")._replace(clock_hz=75e6)
     text = board_verilog(board, board_config(board, "1x1"))
     kept = re.findall(r"\(\* (\w+) = \"(\w+)\" \*\)", text)
     assert dict(kept) == {
@@ -148,6 +151,17 @@ def test_the_default_array_has_room_and_a_huge_one_is_refused_with_the_largest(b
         check_capacity(board, board_config(board, "256x256"))
     lanes = int(re.search(r"about (\d+) lanes", str(caught.value))[1])
     assert board.rows * board.cols <= lanes < 256 * 256
+
+
+def test_the_estimate_is_within_a_tenth_of_every_top_that_was_measured_as_it_is():
+    trials = [row for row in json.loads(TRIALS.read_text())["rows"] if row["step"] == "ahead"]
+    found = [(row["board"], row["array"], row["luts"]) for row in trials]
+    estimates = [result for result in load_results() if result.fmax_hz is None]
+    found += [(one.board, f"{one.array['rows']}x{one.array['cols']}", one.luts) for one in estimates]
+    assert len(found) >= 10
+    for name, array, luts in found:
+        board = load_board(name)
+        assert estimate_luts(board, board_config(board, array)) == pytest.approx(luts, rel=0.1), (name, array)
 
 
 @pytest.mark.parametrize(("bus", "tables"), [(8, 110), (64, 880)])
