@@ -18,6 +18,9 @@ class MachineChoice(Record):
     lanes: int | None = Field(
         8, description="vector lanes, 32 bits of the memory port each; by default as few as the array allows"
     )
+    latency: int = Field(
+        3, description="edges from a request to memory's first word; block RAM behind the board's register takes 3"
+    )
     key_digits: Annotated[int, Field(ge=1, le=5)] = Field(3, description="balanced-ternary digits of K")
     value_digits: Annotated[int, Field(ge=1, le=5)] = Field(3, description="balanced-ternary digits of V")
     table_digits: Annotated[int, Field(ge=1, le=5)] = Field(

@@ -12,9 +12,8 @@ from sim.microgpt.choice import MachineChoice
 if TYPE_CHECKING:
     from quant.token.program import ModelProgram
 
-__all__ = ["LATENCY", "microgpt_program"]
+__all__ = ["microgpt_program"]
 
-LATENCY = 2  # edges from a request to the first word of block RAM, hw.boards.whole.block_memory
 _TRITS = {"method": "digits", "options": {"digits": 1}}  # finds the very trits and scales that are in the checkpoint
 _CALIBRATION_WINDOWS = 64
 

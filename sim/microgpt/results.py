@@ -72,6 +72,7 @@ class LogRow(Record):
     change: str
     array: str
     lanes: int
+    latency: int = 2  # of the memory, in edges
     names: int
     tokens: int  # taken in, END included
     instructions: int  # whose cycles on the RTL equal the simulator's
@@ -128,8 +129,8 @@ class MicroGptResults(Record):
 def add_log_row(path: Path, row: LogRow) -> None:
     """Add a row at the end, or in the place of one of the same change and machine."""
     found = _or_none(path)
-    key = (row.change, row.array, row.lanes)
-    keys = [(one.change, one.array, one.lanes) for one in found.log]
+    key = (row.change, row.array, row.lanes, row.latency)
+    keys = [(one.change, one.array, one.lanes, one.latency) for one in found.log]
     place = keys.index(key) if key in keys else len(keys)
     _write(path, found.model_copy(update={"log": (*found.log[:place], row, *found.log[place + 1 :])}))
 
@@ -174,7 +175,7 @@ def log_markdown(path: Path) -> str:
     rows = [
         (
             row.change,
-            f"{row.array}, {row.lanes} lanes",
+            f"{row.array}, {row.lanes} lanes, latency {row.latency}",
             f"{row.average:,.0f}",
             f"{PUBLISHED.clock_hz / row.average:,.0f}",
             *(f"{sum(row.cycles.get(name, 0) for name in names):,.0f}" for names in _GROUPS.values()),

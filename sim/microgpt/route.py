@@ -15,21 +15,22 @@ __all__ = ["route"]
 
 
 def route(
-    name: str, image: Image, average: float, clock_hz: float, seeds: Sequence[int], folder: Path, add: Path | None,
+    name: str, image: Image, average: float, seeds: Sequence[int], folder: Path, add: Path | None,
     report: StageReport,
 ) -> RoutedRow:  # fmt: skip
-    """Every seed on the board called ``name``, whose clock is set to ``clock_hz``; each is written as it ends.
+    """Every seed on the board called ``name``; each is written as it ends, whatever clock it reaches.
 
     ``average``: cycles per token of this program.
 
     Raises:
-        InputError: an unknown board, one without an open flow or without room, or a clock that its PLL cannot make.
+        InputError: an unknown board, one without an open flow or without room.
     """
     from hw.boards.bitstream import route_seeds  # loads Amaranth
     from hw.boards.whole.choice import whole_design
+    from hw.boards.whole.design import whole_board
     from hw.verilog import machine_verilog
 
-    board = load_board(name)._replace(clock_hz=clock_hz)
+    board = whole_board(load_board(name))
     flow, machine = flow_of(board), image.machine
     design = whole_design(board, machine, image, "block")
     verilog = hashlib.sha256(machine_verilog(machine).encode()).hexdigest()

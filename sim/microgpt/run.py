@@ -19,7 +19,7 @@ from quant.microgpt.names import LETTERS, read_names
 from quant.microgpt.sizes import CONTEXT
 from quant.microgpt.training import Training
 from sim.microgpt.choice import MachineChoice
-from sim.microgpt.program import LATENCY, microgpt_program
+from sim.microgpt.program import microgpt_program
 from sim.microgpt.results import PUBLISHED, LogRow, SweepRow, add_log_row, read_results, write_sweep
 from sim.token.budget import Budget, budget_lines, budget_of
 from sim.token.memory import check_memory
@@ -54,7 +54,7 @@ def microgpt(options: Namespace) -> None:
     training = validate_document(given, Training, "options")
     choice = validate_document(chosen, MachineChoice, "options")
     letters = _letters(options.letters)
-    check_memory(LATENCY, options.mhz)
+    check_memory(choice.latency, options.mhz)
     machine = choice.machine
     _check(options)
     if options.add:
@@ -74,10 +74,10 @@ def microgpt(options: Namespace) -> None:
 
     verilog = ""
     if options.route:
-        _route(program, letters, folder, options)
+        _route(program, choice, letters, folder, options)
         return
     if options.no_rtl:
-        names = list(simulated_names(program, letters, LATENCY))
+        names = list(simulated_names(program, letters, choice.latency))
         say(" ".join(name.text for name in names))
     else:
         from rich.console import Console
@@ -87,8 +87,8 @@ def microgpt(options: Namespace) -> None:
 
         with Console(stderr=True).status(f"compiling {machine.array.name}, {machine.lanes} lanes (once, minutes)"):
             path = build_machine(machine)
-        with VerilatedMachine(program.image, path, LATENCY) as core:
-            names = list(verilated_names(program, core, letters, LATENCY, say))
+        with VerilatedMachine(program.image, path, choice.latency) as core:
+            names = list(verilated_names(program, core, letters, choice.latency, say))
         if options.row:
             verilog = hashlib.sha256(machine_verilog(machine).encode()).hexdigest()
     written = [token for name in names for token in name.tokens[1:]]
@@ -97,6 +97,7 @@ def microgpt(options: Namespace) -> None:
         change=options.row or "",
         array=f"{machine.array.rows} x {machine.array.cols}",
         lanes=machine.lanes,
+        latency=choice.latency,
         names=len(names),
         tokens=sum(len(name.tokens) for name in names),
         instructions=sum(len(token) for name in names for token in name.tokens),
@@ -128,18 +129,18 @@ def _check(options: Namespace) -> None:
         raise InputError("--add must come with --row TEXT, what was changed, with --sweep or with --route")
 
 
-def _route(program: "ModelProgram", letters: str, folder: Path, options: Namespace) -> None:
+def _route(program: "ModelProgram", choice: MachineChoice, letters: str, folder: Path, options: Namespace) -> None:
     """Place and route, and print the row."""
     from sim.microgpt.route import route
     from sim.microgpt.write import simulated_names
 
     if not (seeds := seeds_of(options.seeds)):
         raise InputError(f"--seeds must be at least one number, not {options.seeds!r}")
-    names = simulated_names(program, letters, LATENCY)
+    names = simulated_names(program, letters, choice.latency)
     average = budget_of([token for name in names for token in name.tokens[1:]]).cycles
     with stage_bars() as report:
         row = route(
-            options.route, program.image, average, options.mhz * 1e6, seeds, folder / "board", options.add, report
+            options.route, program.image, average, seeds, folder / "board", options.add, report
         )  # fmt: skip
     if options.json:
         print(json.dumps(row.model_dump(mode="json") | {"tokens_per_second": row.rate}, indent=1))
@@ -215,7 +216,7 @@ def _sweep(model: Path, choice: MachineChoice, letters: str, report, options: Na
         if not _possible(one):
             continue
         program = microgpt_program(model, one, report)
-        names = list(simulated_names(program, letters, LATENCY))
+        names = list(simulated_names(program, letters, choice.latency))
         average = budget_of([token for name in names for token in name.tokens[1:]]).cycles
         used = program.image.header.memory_words * program.image.machine.word_bytes
         rows.append(

@@ -20,9 +20,10 @@ __all__ = ["InstructionCycles", "TokenCycles"]
 
 _READY, _SKIPPED = 6, 3  # edges from looking up an instruction until it can be taken; the same, not wanted
 _PASS = 14  # a pass of N words takes N + 14 edges: start, words, depth of the lanes
+_SCAN, _POWERS = 5, 7  # the same of a pass that only finds a maximum; of one until its powers are summed up
 _ROW_DIVISION = 24  # of a beat's number, a bit each
-_DIVISION, _ROOT = 23, 40  # of the scale unit, with the edge that starts it
-_DRAIN, _ARGMAX_DRAIN = 13, 8  # from the last beat of sums to the end
+_DIVISION, _ROOT = 15, 24  # of the scale unit, with the edge that starts it
+_DRAIN, _ARGMAX_DRAIN = 13, 8  # from the last beat of sums, or the last word of the last row, to the end
 _TRIT_BITS, _STORED_BYTES = 2, 2  # of a digit of K or V; of a stored scale
 _PARTS = {"int8": 4, "int16": 2, "uint16": 2, "int32": 1}  # scratch words of a memory word
 
@@ -181,12 +182,15 @@ def _row(self: TokenCycles, one: Instruction) -> int:
 
 
 def _quant(self: TokenCycles, one: Instruction) -> int:
-    return self.edge + one["rows"] * (2 * (self.words(one) + _PASS) + _DIVISION + 2)
+    words = self.words(one)
+    scan = words + _SCAN
+    others = (one["rows"] - 1) * (max(_DIVISION, scan) + words + 3)  # divided while the next one is scanned
+    return self.edge + scan + others + _DIVISION + words + _PASS + 2
 
 
 def _norm(self: TokenCycles, one: Instruction) -> int:
     words, rows = one["words"], 1 + one["split"]
-    return self.edge + (2 + rows) * (words + _PASS) + _ROOT + _DIVISION + 4 + rows
+    return self.edge + words + _SCAN + (1 + rows) * (words + _PASS) + _ROOT + _DIVISION + 4 + rows
 
 
 def _kv(self: TokenCycles, one: Instruction) -> int:
@@ -195,7 +199,7 @@ def _kv(self: TokenCycles, one: Instruction) -> int:
     head, scales = self.kv_address(one), one["scales"] + self.position * _STORED_BYTES // machine.word_bytes
     plane = one["stride"] if one["by_lanes"] else ceil_divide(words, size) * machine.tile_words
     for _ in range(one["rows"]):
-        edge += words + _PASS + _DIVISION + 2
+        edge += words + _SCAN + _DIVISION + 2
         piece = head
         for first in range(0, words, size):
             edge += min(size, words - first) + _PASS
@@ -222,8 +226,8 @@ _OTHERS: dict[str, Callable[[TokenCycles, Instruction], int]] = {
     "KV": _kv,
     "ROPE": lambda self, one: self.edge + one["words"] * one["rows"] + _PASS,
     "WHT": _wht,
-    "EXP": lambda self, one: self.edge + one["rows"] * (2 * (self.words(one) + _PASS) + 3),
-    "ONORM": lambda self, one: self.edge + one["rows"] * (one["words"] + _PASS + _DIVISION + 2),
+    "EXP": lambda self, one: self.edge + one["rows"] * (2 * self.words(one) + _SCAN + _POWERS + 3) + _PASS - _POWERS,
+    "ONORM": lambda self, one: self.edge + one["rows"] * (one["words"] + _DIVISION + 3) + _DRAIN,
     "GLU": lambda self, one: self.edge + one["words"] + _PASS,
     "ADD": lambda self, one: self.edge + one["words"] + _PASS,
 }

@@ -1,4 +1,4 @@
-"""The scalar unit's long operations: a quotient and a square root, one bit per edge (``hw.token.scales``)."""
+"""The scalar unit's long operations: a quotient and a square root, one or more bits per edge (``hw.token.scales``)."""
 
 from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib.wiring import Component, In, Out
@@ -7,10 +7,10 @@ __all__ = ["Divider", "SquareRoot"]
 
 
 class Divider(Component):
-    """``quotient = dividend // divisor`` of unsigned integers, restoring, a bit per edge; no multiplier.
+    """``quotient = dividend // divisor`` of unsigned integers, restoring; no multiplier.
 
     ``quotient_bits``: of a quotient that is known to have no more, so that fewer edges make it (default: as many as
-    the dividend has).
+    the dividend has). ``bits_per_edge``: divides them; each is a subtraction behind the one before.
 
     ``done`` is high ``latency`` edges after the edge that takes ``start``, for one edge; a new start may come then. A
     divisor of 0 gives all ones.
@@ -25,9 +25,10 @@ class Divider(Component):
 
     multipliers = 0
 
-    def __init__(self, dividend_bits: int, divisor_bits: int, quotient_bits: int | None = None):
-        self.dividend_bits, self.divisor_bits = dividend_bits, divisor_bits
-        self.latency = self.quotient_bits = quotient_bits or dividend_bits
+    def __init__(self, dividend_bits: int, divisor_bits: int, quotient_bits: int | None = None, bits_per_edge: int = 1):
+        self.dividend_bits, self.divisor_bits, self.bits_per_edge = dividend_bits, divisor_bits, bits_per_edge
+        self.quotient_bits = quotient_bits or dividend_bits
+        self.latency = _edges(self.quotient_bits, bits_per_edge, "quotient_bits")
         super().__init__(
             {
                 "start": In(1),
@@ -39,32 +40,34 @@ class Divider(Component):
         )
 
     def elaborate(self, platform) -> Module:
-        """The remainder takes a bit of the dividend per edge; whether the divisor fits is a bit of the quotient."""
+        """The remainder takes a bit of the dividend in turn; whether the divisor fits is a bit of the quotient."""
         m = Module()
+        edges = self.quotient_bits // self.bits_per_edge
         divisor, rest = Signal(self.divisor_bits), Signal(self.divisor_bits)
-        left = Signal(range(self.quotient_bits + 1))
-        taken = Cat(self.quotient[-1], rest)
-        fits = taken >= divisor
+        left = Signal(range(edges + 1))
+        quotient, remainder = self.quotient, rest
+        for number in range(self.bits_per_edge):
+            taken, after = Cat(quotient[-1], remainder), Signal(self.divisor_bits, name=f"rest{number}")
+            fits = Signal(name=f"fits{number}")
+            m.d.comb += [fits.eq(taken >= divisor), after.eq(Mux(fits, taken - divisor, taken))]
+            quotient, remainder = Cat(fits, quotient[:-1]), after
         m.d.sync += self.done.eq(left == 1)
         with m.If(self.start):
             m.d.sync += [
                 Cat(self.quotient, rest).eq(self.dividend),  # what is above the quotient is below the divisor
                 divisor.eq(self.divisor),
-                left.eq(self.quotient_bits),
+                left.eq(edges),
             ]
         with m.Elif(left != 0):
-            m.d.sync += [
-                rest.eq(Mux(fits, taken - divisor, taken)),
-                self.quotient.eq(Cat(fits, self.quotient[:-1])),
-                left.eq(left - 1),
-            ]
+            m.d.sync += [rest.eq(remainder), self.quotient.eq(quotient), left.eq(left - 1)]
         return m
 
 
 class SquareRoot(Component):
     """``root = isqrt(value)`` of an unsigned integer of an even number of bits, digit by digit; no multiplier.
 
-    ``done`` is high ``latency`` edges after the edge that takes ``start``, for one edge; a new start may come then.
+    ``bits_per_edge`` of the root divide its bits; each is a subtraction behind the one before. ``done`` is high
+    ``latency`` edges after the edge that takes ``start``, for one edge; a new start may come then.
 
     Members
     -------
@@ -75,25 +78,33 @@ class SquareRoot(Component):
 
     multipliers = 0
 
-    def __init__(self, bits: int = 32):
-        self.bits, self.latency = bits, bits // 2
+    def __init__(self, bits: int = 32, bits_per_edge: int = 1):
+        self.bits, self.bits_per_edge = bits, bits_per_edge
+        self.latency = _edges(bits // 2, bits_per_edge, "bits / 2")
         super().__init__({"start": In(1), "value": In(bits), "root": Out(bits // 2), "done": Out(1)})
 
     def elaborate(self, platform) -> Module:
-        """Two bits of the value enter the remainder per edge; ``4 root + 1`` is what the next bit of the root costs."""
+        """Two bits of the value enter the remainder in turn; ``4 root + 1`` is what the next bit of the root costs."""
         m = Module()
+        edges = self.bits // 2 // self.bits_per_edge
         value, rest = Signal(self.bits), Signal(self.bits // 2 + 2)
-        left = Signal(range(self.bits // 2 + 1))
-        taken, cost = Cat(value[-2:], rest), Cat(1, 0, self.root)
-        fits = taken >= cost
+        left = Signal(range(edges + 1))
+        operand, root, remainder = value, self.root, rest
+        for number in range(self.bits_per_edge):
+            taken, cost = Cat(operand[-2:], remainder), Cat(1, 0, root)
+            fits, after = Signal(name=f"fits{number}"), Signal(len(rest), name=f"rest{number}")
+            m.d.comb += [fits.eq(taken >= cost), after.eq(Mux(fits, taken - cost, taken))]
+            operand, root, remainder = Cat(0, 0, operand[:-2]), Cat(fits, root[:-1]), after
         m.d.sync += self.done.eq(left == 1)
         with m.If(self.start):
-            m.d.sync += [value.eq(self.value), rest.eq(0), self.root.eq(0), left.eq(self.bits // 2)]
+            m.d.sync += [value.eq(self.value), rest.eq(0), self.root.eq(0), left.eq(edges)]
         with m.Elif(left != 0):
-            m.d.sync += [
-                rest.eq(Mux(fits, taken - cost, taken)),
-                self.root.eq(Cat(fits, self.root[:-1])),
-                value.eq(Cat(0, 0, value[:-2])),
-                left.eq(left - 1),
-            ]
+            m.d.sync += [rest.eq(remainder), self.root.eq(root), value.eq(operand), left.eq(left - 1)]
         return m
+
+
+def _edges(bits: int, per_edge: int, what: str) -> int:
+    """Edges of so many bits."""
+    if per_edge < 1 or bits % per_edge:
+        raise ValueError(f"bits_per_edge must divide {what} = {bits}, not be {per_edge}")
+    return bits // per_edge

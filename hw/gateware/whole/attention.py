@@ -29,8 +29,10 @@ def exp(unit: "VectorUnit", m: Module) -> Iterator[None]:
         unit.row_maximum.highest.eq(highest),
         path.maximum.eq(unit.row_maximum.result),
     ]
+    with m.If(unit.runs("EXP")):  # powers leave the lanes while the next row is scanned
+        m.d.comb += [unit.kernel.eq(Kernel.EXP), unit.passes.powers.eq(unit.more_rows)]
     yield
-    unit.run_pass(m, "EXP MAXIMUM", Kernel.COPY, "EXP HIGHEST", keep=False)
+    unit.run_scan(m, "EXP MAXIMUM", "EXP HIGHEST")
     with m.State("EXP HIGHEST"):
         m.d.sync += highest.eq(path.highest)
         m.d.comb += path.clear.eq(1)
@@ -53,8 +55,9 @@ def onorm(unit: "VectorUnit", m: Module) -> Iterator[None]:
     """ONORM: the reciprocal of a row's total, then its outputs."""
     one, path, rows, scaling = unit.instruction, unit.path, unit.rows, unit.scale_unit
     pre = Signal(5)
-    with m.If(unit.runs("ONORM")):
+    with m.If(unit.runs("ONORM")):  # outputs leave the lanes while the next row's reciprocal is made
         m.d.comb += [
+            unit.kernel.eq(Kernel.ONORM),
             path.pre.eq(pre),
             path.factor2.eq(scaling.scale.mantissa),
             path.shift2.eq(one.first - scaling.scale.exponent - pre),
@@ -66,7 +69,7 @@ def onorm(unit: "VectorUnit", m: Module) -> Iterator[None]:
         m.d.comb += above.eq(bit_length(m, rows.state.total, "total") - one.shift)
         m.d.sync += pre.eq(Mux(above > 0, above, 0))
         m.next = "ONORM OUTPUTS"
-    unit.run_pass(m, "ONORM OUTPUTS", Kernel.ONORM, "ONORM END")
+    unit.run_pass(m, "ONORM OUTPUTS", Kernel.ONORM, "ONORM END", early="ONORM END")
     with m.State("ONORM END"):
         unit.next_row(m, one.pitch, "ONORM")
         m.d.sync += unit.row_destination.eq(unit.row_destination + one.words)

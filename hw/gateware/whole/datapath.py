@@ -13,29 +13,30 @@ from hw.program.machine import MachineConfig
 from hw.token.formats import ACCUMULATOR_BITS, FACTOR_BITS, OPERAND_BITS, WORD_BITS
 from hw.token.softmax import HIDDEN
 
-__all__ = ["PASS_DEPTH", "Datapath", "Kernel"]
+__all__ = ["PASS_DEPTH", "POWERS_DEPTH", "SCAN_DEPTH", "Datapath", "Kernel"]
 
 PASS_DEPTH = LANE_LATENCY + 3  # edges from the last issue until memories and reducers hold its results
+POWERS_DEPTH = 6  # edges from the last issue until the reducers hold the sum of powers
+SCAN_DEPTH = 4  # edges from the last word that is only scanned until the reducers hold it
 _NARROW, _MIDDLE, _WIDE = range(3)  # codes of ``WIDTHS``
 
 
 class Kernel(enum.Enum, shape=4):
     """What the lanes make of a word; constant while words are under way."""
 
-    COPY = 0  # nothing: for the reducers
-    EMB = 1
-    NORM = 2
-    QUANT = 3
-    ROPE = 4
-    WHT = 5  # partners in two words
-    MIX = 6  # WHT, partners within a word
-    EXP = 7
-    ONORM = 8
-    GLU = 9
-    ADD = 10
-    DEQ = 11
-    SCORE = 12
-    OACC = 13
+    EMB = 0
+    NORM = 1
+    QUANT = 2
+    ROPE = 3
+    WHT = 4  # partners in two words
+    MIX = 5  # WHT, partners within a word
+    EXP = 6
+    ONORM = 7
+    GLU = 8
+    ADD = 9
+    DEQ = 10
+    SCORE = 11
+    OACC = 12
 
 
 class Datapath(Component):
@@ -45,11 +46,13 @@ class Datapath(Component):
     -------
     kernel, first, width, add, step : of the instruction; ``step``: distance of partners within a word, one-hot.
     issue, x, y, destination, keep : this edge reads two scratch words; ``keep``: the result goes to ``destination``.
+    scan : this edge reads the word of ``x`` for the reducers' maxima alone, past the lanes.
     less : WHT: the second of a pair.
     sums : of the array. hide : per lane, the token is not to be seen.
     pre, factor2, shift2, maximum, old_shift, fresh : of the row; ``fresh``: there is no output yet.
     clear : reducers begin anew.
-    largest, highest, powers, squares : reducers: max ``|result|``, max result, sums; ``PASS_DEPTH`` edges later.
+    largest, highest, powers, squares : reducers: max ``|number|``, max number, sums; ``SCAN_DEPTH`` edges after a scan,
+        ``PASS_DEPTH`` after an issue of NORM, whose products count too.
     numbers, numbers_valid : results as they leave the lanes, ``1 + LANE_LATENCY`` edges after their issue.
     y_word : the word of ``y``, one edge after its issue.
     load, load_address, load_word : the loader's writes.
@@ -67,6 +70,7 @@ class Datapath(Component):
                 "add": In(1),
                 "step": In(machine.lanes),
                 "issue": In(1),
+                "scan": In(1),
                 "x": In(address),
                 "y": In(address),
                 "destination": In(address),
@@ -118,7 +122,7 @@ class Datapath(Component):
             write.addr.eq(Mux(self.load, self.load_address, destination)),
             write.data.eq(Mux(self.load, self.load_word.as_value(), self.numbers.as_value())),
         ]
-        self._reduce(m, made, lanes)
+        self._reduce(m, made, x, lanes)
         return m
 
     def _lanes(self, m: Module, x: data.View, y: data.View) -> list[VectorLane]:
@@ -148,8 +152,6 @@ class Datapath(Component):
             ]
             mode = lane.mode
             with m.Switch(kernel):
-                with m.Case(Kernel.COPY):
-                    m.d.comb += [mode.wide.eq(1), lane.shift2.eq(0)]
                 with m.Case(Kernel.EMB):
                     m.d.comb += lane.factor2.eq(y[i])
                 with m.Case(Kernel.NORM):
@@ -206,16 +208,19 @@ class Datapath(Component):
                 m.d.comb += [lane.partner.eq(made[pair].operand), made[pair].partner.eq(lane.operand)]
         return made
 
-    def _reduce(self, m: Module, made: list[VectorLane], lanes: int) -> None:
-        """Reducers: a register for the word's own, then the row's."""
-        results = delayed(m, self.issue, 1 + LANE_LATENCY, "reduced")
+    def _reduce(self, m: Module, made: list[VectorLane], scanned: data.View, lanes: int) -> None:
+        """Reducers: a register for the word's own, then the row's. Of lanes and scans, one comes at a time."""
+        scans = delayed(m, self.scan, 2, "scans")
+        products = delayed(m, self.issue & (self.kernel == Kernel.NORM), 1 + LANE_LATENCY, "products")
         size, top = Signal(WORD_BITS), Signal(signed(OPERAND_BITS))
-        sizes = [Mux(lane.result < 0, -lane.result, lane.result)[:WORD_BITS] for lane in made]
+        plain = delayed(m, scanned, 1, "scanned")
+        words = [Mux(scans, plain[i], lane.result) for i, lane in enumerate(made)]
+        sizes = [Mux(word < 0, -word, word)[:WORD_BITS] for word in words]
         m.d.sync += [
             size.eq(reduce(_larger, sizes)),
-            top.eq(reduce(_larger, [lane.result[:OPERAND_BITS].as_signed() for lane in made])),
+            top.eq(reduce(_larger, [plain[i][:OPERAND_BITS].as_signed() for i in range(lanes)])),
         ]
-        there = delayed(m, results, 1, "there")
+        there = delayed(m, scans | products, 1, "there")
         with m.If(there):
             m.d.sync += [self.largest.eq(_larger(self.largest, size)), self.highest.eq(_larger(self.highest, top))]
         for name, values, edges, target in (

@@ -23,9 +23,29 @@ def quantizing(unit: "VectorUnit", m: Module) -> Iterator[None]:
     one, scaling, path, rows = unit.instruction, unit.scale_unit, unit.path, unit.rows
     with m.If(unit.runs("QUANT", "KV", "NORM") & (unit.kernel == Kernel.QUANT)):
         m.d.comb += [path.pre.eq(scaling.pre), path.factor2.eq(scaling.inverse), path.shift2.eq(scaling.k)]
+    divided, scanned, source = Signal(), Signal(), Signal(16)
+    ahead = unit.runs("QUANT") & unit.more_rows  # the next row is scanned while this one is divided
+    with m.If(unit.runs("QUANT")):  # and its numbers leave the lanes meanwhile
+        m.d.comb += unit.kernel.eq(Kernel.QUANT)
+        with m.If(~unit.scanning):
+            m.d.comb += path.x.eq(source + unit.passes.offset)
     yield
-    unit.run_pass(m, "MAXIMUM", Kernel.COPY, "DIVISION", keep=False)
-    unit.run_scale(m, "DIVISION", ScaleTask.QUANT, path.largest, "DIVIDED")
+    unit.run_scan(m, "MAXIMUM", "DIVISION")
+    with m.State("DIVISION"):
+        m.d.comb += [scaling.start.eq(1), scaling.task.eq(ScaleTask.QUANT), scaling.value.eq(path.largest)]
+        m.d.comb += [path.clear.eq(ahead), unit.passes.start.eq(ahead)]
+        m.d.sync += [divided.eq(0), scanned.eq(~ahead), source.eq(unit.row_source)]
+        with m.If(ahead):
+            m.d.sync += unit.row_source.eq(unit.row_source + one.pitch)
+        m.next = "DIVISION RUNS"
+    with m.State("DIVISION RUNS"):
+        m.d.comb += unit.scanning.eq(1)
+        with m.If(scaling.done):
+            m.d.sync += divided.eq(1)
+        with m.If(unit.passes.done):
+            m.d.sync += scanned.eq(1)
+        with m.If((divided | scaling.done) & (scanned | unit.passes.done)):
+            m.next = "DIVIDED"
     with m.State("DIVIDED"):
         m.d.comb += [
             rows.new_scale.eq(scaling.scale),
@@ -36,10 +56,9 @@ def quantizing(unit: "VectorUnit", m: Module) -> Iterator[None]:
         with m.If(unit.runs("KV")):
             m.d.comb += [rows.write_weight.eq(0), rows.write_token.eq(0)]
             m.next = "KV PIECE"
-    unit.run_pass(m, "NUMBERS", Kernel.QUANT, "NUMBERS END", keep=False)
+    unit.run_pass(m, "NUMBERS", Kernel.QUANT, "NUMBERS END", keep=False, early="NUMBERS END")
     with m.State("NUMBERS END"):
-        m.d.comb += path.clear.eq(1)
-        unit.next_row(m, one.pitch, "MAXIMUM")
+        unit.next_row(m, Const(0), "DIVISION")
 
 
 def norm(unit: "VectorUnit", m: Module) -> Iterator[None]:
@@ -52,7 +71,7 @@ def norm(unit: "VectorUnit", m: Module) -> Iterator[None]:
         with m.If(unit.kernel == Kernel.NORM):
             m.d.comb += path.pre.eq(h - 8)
     yield
-    unit.run_pass(m, "NORM MAXIMUM", Kernel.COPY, "NORM SHIFT", keep=False)
+    unit.run_scan(m, "NORM MAXIMUM", "NORM SHIFT")
     with m.State("NORM SHIFT"):
         m.d.sync += h.eq(bit_length(m, path.largest, "norm") - 15)
         m.d.comb += path.clear.eq(1)
@@ -159,14 +178,14 @@ def activations(unit: "VectorUnit", m: Module) -> None:
     slices = machine.array.rows // machine.lanes
     number = delayed(m, unit.passes.word, 1 + LANE_LATENCY, "activation_word")
     slice_bits = log2(slices)
-    address = Signal(16)
-    start, end = unit.passes.start, (number[:slice_bits].all() if slice_bits else Const(1, 1))
+    address, following = Signal(16), Signal(16)
+    end = number[:slice_bits].all() if slice_bits else Const(1, 1)
     row = Mux(unit.runs("NORM"), unit.low_half, unit.row)
     stride = Mux(unit.runs("NORM"), Mux(one.split, 2, 1), one.rows)
-    with m.If(start):
-        m.d.sync += address.eq(one.activation + row)
-    with m.Elif(unit.path.numbers_valid & end):
-        m.d.sync += address.eq(address + stride)
+    first = delayed(m, one.activation + delayed(m, row, LANE_LATENCY, "activation_row"), 1, "activation_first")
+    m.d.comb += address.eq(Mux(number == 0, first, following))
+    with m.If(unit.path.numbers_valid):
+        m.d.sync += following.eq(Mux(end, address + stride, address))
     numbers = unit.path.numbers
     m.d.comb += [
         unit.activation_write.eq(unit.path.numbers_valid & (unit.kernel == Kernel.QUANT) & unit.runs("NORM", "QUANT")),

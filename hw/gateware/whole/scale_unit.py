@@ -12,7 +12,8 @@ from hw.token.formats import OPERAND_BITS
 __all__ = ["SCALE_EDGES", "ScaleTask", "ScaleUnit", "bit_length"]
 
 _DIVIDEND_BITS = 39
-_QUOTIENT_BITS = 17  # an inverse is below 2^17, a reciprocal is at most 2^16
+_QUOTIENT_BITS = 18  # an inverse is below 2^17, a reciprocal is at most 2^16; a whole number of edges
+_BITS_PER_EDGE = 2  # of a quotient and of a root: a shorter wait for two subtractions in an edge
 
 
 class ScaleTask(enum.Enum, shape=2):
@@ -24,11 +25,11 @@ class ScaleTask(enum.Enum, shape=2):
 
 
 # Edges from ``start`` to ``done``.
-SCALE_EDGES = {ScaleTask.QUANT: 22, ScaleTask.RECIPROCAL: 22, ScaleTask.ROOT: 39}
+SCALE_EDGES = {ScaleTask.QUANT: 14, ScaleTask.RECIPROCAL: 14, ScaleTask.ROOT: 23}
 
 
 class ScaleUnit(Component):
-    """One task at a time, 1 multiplier (16 x 16 bits), a divider and a square root of a bit per edge.
+    """One task at a time, 1 multiplier (16 x 16 bits), a divider and a square root of two bits per edge.
 
     Members
     -------
@@ -66,8 +67,8 @@ class ScaleUnit(Component):
         m = Module()
         m.submodules.scale_of = scale_of = ScaleOf()
         m.submodules.multiplier = multiplier = ScaleMultiplier()
-        m.submodules.divider = divider = Divider(_DIVIDEND_BITS, OPERAND_BITS - 1, _QUOTIENT_BITS)
-        m.submodules.square_root = square_root = SquareRoot(32)
+        m.submodules.divider = divider = Divider(_DIVIDEND_BITS, OPERAND_BITS - 1, _QUOTIENT_BITS, _BITS_PER_EDGE)
+        m.submodules.square_root = square_root = SquareRoot(32, _BITS_PER_EDGE)
         value, task = Signal(48), Signal(ScaleTask)
         length, exponent = Signal(6), Signal(ScaleLayout["exponent"].shape)
         dividend, divisor = Signal(_DIVIDEND_BITS), Signal(OPERAND_BITS - 1)

@@ -81,7 +81,8 @@ class VectorUnit(Component):
         m.submodules.argmax = self.argmax = Argmax()
         self.row = Signal(8)  # of instructions that work row by row
         self.row_source, self.row_destination = Signal(16), Signal(16)
-        self.words = Signal(16)
+        self.words, self.scanning = Signal(16), Signal()
+        self.more_rows = self.row != one.rows - 1
         self.low_half = Signal()  # NORM: the second of two int8 rows
         m.d.comb += self.words.eq(Mux(one.by_block, self.visible, one.words))
         m.d.comb += [
@@ -93,6 +94,7 @@ class VectorUnit(Component):
             path.add.eq(one.add),
             passes.words.eq(self.words),
             passes.rows.eq(1),
+            passes.scan.eq(self.scanning),
             rows.row.eq(self.row),
             unit.limit.eq(one.limit),
             unit.inverse_limit.mantissa.eq(one.inverse_mantissa),
@@ -150,7 +152,8 @@ class VectorUnit(Component):
         m.d.comb += [path.kernel.eq(self.kernel), path.step.eq(self.half_step)]
         with m.If(~self.streaming):
             m.d.comb += [
-                path.issue.eq(passes.issue),
+                path.issue.eq(passes.issue & ~self.scanning),
+                path.scan.eq(passes.issue & self.scanning),
                 path.x.eq(self.row_source + passes.offset),
                 path.y.eq(one.second + passes.word),
                 path.destination.eq(self.row_destination + passes.offset),
@@ -169,13 +172,32 @@ class VectorUnit(Component):
                     path.less.eq(which),
                 ]
 
-    def run_pass(self, m: Module, name: str, kernel: Kernel, following: str, keep: bool = True) -> None:
-        """State ``name`` starts a pass, ``name RUNS`` waits for it; kernel and ``keep`` hold meanwhile."""
+    def run_pass(
+        self, m: Module, name: str, kernel: Kernel, following: str, keep: bool = True, early: str | None = None
+    ) -> None:
+        """State ``name`` starts a pass, ``name RUNS`` waits for it; kernel and ``keep`` hold meanwhile.
+
+        ``early``: where to go on, in front of another row, as soon as the last word is issued: what follows must leave
+        the kernel as it is while words are under way.
+        """
         with m.State(name):
             m.d.comb += self.passes.start.eq(1)
             m.next = f"{name} RUNS"
         with m.State(f"{name} RUNS"):
             m.d.comb += [self.kernel.eq(kernel), self.path.keep.eq(keep)]
+            if early:
+                with m.If(self.passes.last & self.more_rows):
+                    m.next = early
+            with m.If(self.passes.done):
+                m.next = following
+
+    def run_scan(self, m: Module, name: str, following: str) -> None:
+        """State ``name`` starts a pass for the row's maxima alone, ``name RUNS`` waits for it."""
+        with m.State(name):
+            m.d.comb += self.passes.start.eq(1)
+            m.next = f"{name} RUNS"
+        with m.State(f"{name} RUNS"):
+            m.d.comb += self.scanning.eq(1)
             with m.If(self.passes.done):
                 m.next = following
 
@@ -184,7 +206,7 @@ class VectorUnit(Component):
         m.d.sync += [self.row.eq(self.row + 1), self.row_source.eq(self.row_source + pitch)]
         m.d.sync += self.row_destination.eq(self.row_destination + pitch)
         m.next = again
-        with m.If(self.row == self.instruction.rows - 1):
+        with m.If(~self.more_rows):
             self.end(m)
 
     def end(self, m: Module) -> None:

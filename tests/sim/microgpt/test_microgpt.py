@@ -11,7 +11,7 @@ from quant.microgpt.names import END, encoded
 from quant.microgpt.training import Training
 from sim.__main__ import main
 from sim.microgpt.choice import MachineChoice
-from sim.microgpt.program import LATENCY, microgpt_program
+from sim.microgpt.program import microgpt_program
 from sim.microgpt.results import (
     MICROGPT_RESULTS,
     LogRow,
@@ -83,8 +83,8 @@ def test_the_program_run_from_its_bits_writes_the_integer_models_names(program):
 
 
 def test_a_name_costs_what_its_tokens_do_and_the_next_one_begins_at_position_0(program):
-    one, two = simulated_names(program, "ab", LATENCY)
-    again = next(simulated_names(program, "b", LATENCY))
+    one, two = simulated_names(program, "ab", 3)
+    again = next(simulated_names(program, "b", 3))
     assert [len(token) for token in one.tokens[1:]] == [33] * (len(one.tokens) - 1)  # operations of the budget
     # constants are loaded once, in front of the first token
     assert len(one.tokens[0]) > len(two.tokens[0])
@@ -107,9 +107,9 @@ def test_the_verilated_machine_writes_the_same_letters_in_the_same_cycles(progra
     except InputError as error:
         pytest.skip(str(error))
     said = []
-    with VerilatedMachine(other.image, path, LATENCY) as core:
-        names = list(verilated_names(other, core, "ad", LATENCY, said.append))
-    simulated = list(simulated_names(other, "ad", LATENCY))
+    with VerilatedMachine(other.image, path, 3) as core:
+        names = list(verilated_names(other, core, "ad", 3, said.append))
+    simulated = list(simulated_names(other, "ad", 3))
     assert [name.text for name in names] == [name.text for name in simulated]
     assert [name.tokens for name in names] == [name.tokens for name in simulated]
     assert "".join(said).replace(".", "").split() == [name.text for name in names]
@@ -159,7 +159,7 @@ def test_the_log_keeps_its_order_and_replaces_a_change_that_is_measured_again(tm
     for change, cycles in (("as it was", 2000.0), ("better", 1000.0), ("as it was", 1600.0)):
         add_log_row(path, ROW.model_copy(update={"change": change, "cycles": {"DEQ": cycles}}))
     assert [(row.change, row.average) for row in read_results(path).log] == [("as it was", 1600), ("better", 1000)]
-    assert "| better | 8 x 8, 4 lanes | 1,000 | 80,000 | 1,000 | 0 |" in log_markdown(path)
+    assert "| better | 8 x 8, 4 lanes, latency 2 | 1,000 | 80,000 | 1,000 | 0 |" in log_markdown(path)
 
 
 def test_seeds_of_one_machine_stand_together_and_those_of_an_older_one_go(tmp_path):
@@ -179,8 +179,8 @@ def test_seeds_of_one_machine_stand_together_and_those_of_an_older_one_go(tmp_pa
 def test_the_pages_last_row_is_what_todays_machine_takes(program):
     """Cycles do not depend on the weights: any training gives those of the committed row."""
     row = read_results(ROOT / MICROGPT_RESULTS).log[-1]
-    choice = MachineChoice(array=row.array.replace(" ", ""), lanes=row.lanes)
+    choice = MachineChoice(array=row.array.replace(" ", ""), lanes=row.lanes, latency=row.latency)
     model = Path(program.run.job.model)
-    name = next(simulated_names(microgpt_program(model, choice, lambda *_: None), "a", LATENCY))
+    name = next(simulated_names(microgpt_program(model, choice, lambda *_: None), "a", row.latency))
     assert sum(one.cycles for one in name.tokens[1]) == row.first
     assert Training().steps == 1500

@@ -51,7 +51,8 @@ def by_operation(image, name, **how):
 
 
 def test_a_simple_instruction_takes_what_the_page_says(small):
-    # an edge to run; 7 more to look up what nothing hides; a pass of N words N + 14; divisions 23; fetching 8
+    # an edge to run; 7 more to look up what nothing hides; a pass of N words N + 14, a scan N + 5; divisions 15, roots
+    # 24, both of two bits per edge; fetching 8
     # instructions of 4 words: latency + 33
     latency, miss = 8, 8 + 33
     load, other = TokenCycles(small, latency).step()[:2]
@@ -60,7 +61,27 @@ def test_a_simple_instruction_takes_what_the_page_says(small):
     assert by_operation(small, "ROPE").cycles == 1 + 4 * 2 + 14
     assert by_operation(small, "GLU").cycles == 1 + 10 + 14
     assert by_operation(small, "ADD").cycles == 1 + 6 + 14
-    assert by_operation(small, "NORM").cycles == miss + 7 + 1 + 3 * (6 + 14) + 40 + 23 + 5
+    assert by_operation(small, "NORM").cycles == miss + 7 + 1 + (6 + 5) + 2 * (6 + 14) + 24 + 15 + 5
+
+
+def test_a_scan_that_is_longer_than_a_division_is_waited_for():
+    # weights of V over 32 tokens: 16 words of 2 lanes, a scan of 21 edges; 2 queries
+    wide = program(machine_around(load_array("8x8"), 2), form=AttentionFormat(5, 3, True, 32))
+    one = [i for i in TokenCycles(wide, position=31).step() if i.operation == "QUANT"][1]
+    assert one.cycles == 1 + 21 + (21 + 1 + 17 + 1) + (15 + 1 + 17 + 1) + 13
+
+
+def test_a_row_begins_while_the_one_before_it_drains(small):
+    # heads of 4 words, 2 queries; 8 tokens are visible: 4 words
+    one = next(i for i in TokenCycles(small).step() if i.operation == "QUANT")
+    assert small.program()[one.number]["rows"] == 2
+    row = 15 + 1 + (1 + 4) + 1  # divided, its scale kept, its words issued, its end
+    # the second one is scanned while the first one is divided, and waits for the depth of the lanes
+    assert one.cycles == 1 + (4 + 5) + 2 * row + 13
+    exp = by_operation(small, "EXP").cycles
+    assert exp == 1 + 2 * ((4 + 5) + 2 + (4 + 7) + 1) + 7  # powers are summed up 7 edges before they are in memory
+    # ONORM follows END, which hides but an edge of looking it up
+    assert by_operation(small, "ONORM").cycles == 6 + 1 + 2 * (15 + 1 + (1 + 4) + 1) + 13
 
 
 def test_a_row_out_of_tiles_takes_as_long_whichever_token_it_is_of():
@@ -79,7 +100,7 @@ def test_instructions_are_fetched_while_the_lanes_work_but_not_while_memory_is_r
     (load, norm), (rope, wht) = found[7:9], found[15:17]
     assert [one.operation for one in (load, norm, rope, wht)] == ["LOAD", "NORM", "ROPE", "WHT"]
     assert {norm.number, wht.number} == {8, 16}  # the first of a line
-    assert norm.cycles == fetching + 1 + 3 * (6 + 14) + 40 + 23 + 5
+    assert norm.cycles == fetching + 1 + (6 + 5) + 2 * (6 + 14) + 24 + 15 + 5
     assert wht.cycles == (fetching - rope.cycles) + 1 + 1 + 3 * (4 * 2 + 14)
 
 

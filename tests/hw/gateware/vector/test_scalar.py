@@ -79,6 +79,26 @@ def test_every_root_at_reduced_width():
     assert run(SquareRoot(10), [{"value": v} for v in values], "root") == [isqrt(v) for v in values]
 
 
+@pytest.mark.parametrize("bits_per_edge", [2, 3])
+def test_several_bits_per_edge_give_the_same_in_fewer_edges(bits_per_edge):
+    rng = np.random.default_rng(bits_per_edge)
+    divider, root = Divider(39, 23, 18, bits_per_edge), SquareRoot(36, bits_per_edge)
+    assert (divider.latency, root.latency) == (18 // bits_per_edge, 18 // bits_per_edge)
+    divisors = [1, 2**23 - 1, *rng.integers(1, 2**23, 30).tolist()]
+    pairs = [(quotient * b + int(rng.integers(0, b)), b) for b in divisors for quotient in (0, 1, 54321, 2**16, 2**17)]
+    pairs = [(a, b) for a, b in pairs if a < 2**39]
+    assert run(divider, [{"dividend": a, "divisor": b} for a, b in pairs], "quotient") == [a // b for a, b in pairs]
+    values = [0, 1, 2**36 - 1, *rng.integers(0, 2**36, 30).tolist(), *(n * n - 1 for n in (2, 255, 2**18 - 1))]
+    assert run(root, [{"value": v} for v in values], "root") == [isqrt(v) for v in values]
+
+
+def test_a_number_of_bits_that_takes_no_whole_number_of_edges_is_refused():
+    with pytest.raises(ValueError, match=r"^bits_per_edge must divide quotient_bits = 17, not be 2$"):
+        Divider(39, 23, 17, 2)
+    with pytest.raises(ValueError, match=r"^bits_per_edge must divide bits / 2 = 16, not be 3$"):
+        SquareRoot(32, 3)
+
+
 def test_their_verilog_in_icarus_does_too(tmp_path):
     rng = np.random.default_rng(0)
     for name, make, result in (("divide", lambda: Divider(38, 23), "quotient"), ("root", SquareRoot, "root")):

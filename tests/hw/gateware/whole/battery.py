@@ -31,6 +31,8 @@ def _cases():
     )  # fmt: skip
     # the only token's score is negative: a row's maximum begins below it
     yield _program(form=AttentionFormat(5, 3, True, 8), seed=4), 0, 0
+    # rows whose scan takes longer than the division that it goes beside
+    yield _program(form=AttentionFormat(5, 3, True, 32)), 31, 3
     # the stored scale of K rounds up to the next octave
     yield _program(form=_FORM, seed=463), 0, 0
     # GEMMs of 8 outputs: a table in two, whose largest logit is negative and in the first; scales around 2**16
