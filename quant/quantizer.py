@@ -4,7 +4,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 
@@ -64,8 +64,8 @@ def run_job(
         InputError: see ``quant.pipeline.quantize``; out of memory, with the remedy.
     """
     try:
-        with fixed_order(job.parts):
-            _run_job(job, source, texts, folder, model_folder, progress, budget)
+        with fixed_order(job.parts), ExitStack() as shared:
+            _run_job(job, source, texts, folder, model_folder, progress, budget, shared)
     except torch.OutOfMemoryError as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(
@@ -83,12 +83,18 @@ def _run_job(
     model_folder: Path,
     progress: StageReport,
     budget: dict[str, float],
+    shared: ExitStack,
 ) -> None:
     start = time.perf_counter()
     options = options_for(job.method, job.options)
     if job.parts > 1:
         check_shared(job.method, options, "devices" if job.devices else "shards")
     calibrated = options.procedure != "stored"
+    path, shards = folder / "ternary.safetensors", Shards()
+    is_whole = _is_whole(path)
+    if not is_whole:  # the other processes load beside this one
+        followers = processes(job.device_names, _follow, (job, source, texts, folder, model_folder))
+        shards = shared.enter_context(followers)._replace(count=job.parts)
     torch.manual_seed(job.seed)
     progress("load", 0, 1)
     loaded = load_model(source, job.device)
@@ -102,16 +108,13 @@ def _run_job(
     passages = [] if texts.prose is None else last_words(loaded.tokenizer, texts.prose.text, _PASSAGES)
     guessed = {"fp_a8": _guess(loaded, passages, "last words before", progress)} if passages else {}
     # Quantized, unless an earlier call did; then the same figures again.
-    path, cost = folder / "ternary.safetensors", None
-    if not _is_whole(path):
+    cost = None
+    if not is_whole:
         found, begun = finished_blocks(folder / "parts"), time.perf_counter()
-        with (
-            measured() if budget else nullcontext() as laps,
-            processes(job.device_names, _follow, (job, source, texts, folder, model_folder)) as found_processes,
-        ):
-            shards = found_processes._replace(count=job.parts)
+        with measured() if budget else nullcontext() as laps:
             work = _work(job, loaded, texts, folder, model_folder, shards)._replace(progress=progress)
             join_checkpoints(path, *carry(work))
+        shared.close()
         cost = RunCost(
             seconds=0,
             quantize_seconds=time.perf_counter() - begun,

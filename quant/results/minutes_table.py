@@ -82,6 +82,8 @@ def add_minutes_row(path: Path, row: MinutesRow) -> None:
 
 def minutes_markdown(rows: list[MinutesRow]) -> str:
     """A row per run, the fewest minutes first."""
+    if not rows:
+        return "No run of so many minutes is kept yet; `tritforge results --add RUN` keeps one."
     header = ("model", "minutes given", "trained for", "whole job", "steps per block / of the model", "calibrated on")
     header += ("ppl A8 before", "after", "x FP", "host peak", "machine")
     return markdown_table(header, [_cells(row) for row in sorted(rows, key=lambda row: (row.model, row.minutes))])

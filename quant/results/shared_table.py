@@ -85,6 +85,8 @@ def add_shared_row(path: Path, row: SharedRow) -> None:
 
 def shared_markdown(rows: list[SharedRow]) -> str:
     """A row per pair."""
+    if not rows:
+        return "No pair is kept yet; `tritforge results --add RUN --beside RUN --devices cuda:0,cuda:1` keeps one."
     header = ("model", "method", "options", "calibrated on", "GPUs", "bits", "quantizing on one", "on all", "sooner")
     return markdown_table((*header, "peak of one GPU", "of each", "machine"), [_cells(row) for row in rows])
 

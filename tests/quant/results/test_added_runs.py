@@ -34,6 +34,8 @@ def run(folder: Path, cost: dict[str, object], **changes) -> Path:
 def test_a_run_of_minutes_is_added_beside_the_others(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     Path("docs/results").mkdir(parents=True)
+    assert "keeps one" in minutes_markdown(read_minutes_rows(MINUTES_FILE))
+    assert "keeps one" in shared_markdown(read_shared_rows(SHARED_FILE))
     budget = {"minutes": 5.0, "block_step_s": 0.1, "model_step_s": 1.0}
     for name, ppl in (("one", 27.0), ("two", 18.0)):
         figures = {"fp": 10.0, "fp_a8": 10.0, "a16": 25.0, "a8": ppl}
