@@ -6,6 +6,7 @@ runs in one process: on two cores pytest-xdist would import everything and load 
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,9 @@ settings.register_profile("tritforge", deadline=None)
 settings.load_profile("tritforge")
 
 os.environ["TRITFORGE_CACHE"] = "off"  # what is tested is simulated, also by commands that tests start
+
+# A shell starts what runs in its background deaf to Ctrl-C, and what that starts is deaf too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["pytester"]
 
