@@ -43,7 +43,6 @@ FAULTS = [
     Fault("datapath.py", "Mux(word < 0, -word, word)", "Mux(0, -word, word)"),
     Fault("datapath.py", "scans = delayed(m, self.scan, 2,", "scans = delayed(m, self.scan, 1,"),
     Fault("datapath.py", "self.issue & (self.kernel == Kernel.NORM)", "self.issue"),
-    Fault("passes.py", "m.d.sync += left.eq(0)", "m.d.sync += left.eq(left)"),
     Fault("passes.py", "Mux(self.powers, POWERS_DEPTH, PASS_DEPTH)", "Mux(self.powers, POWERS_DEPTH - 1, PASS_DEPTH)"),
     Fault("vector_unit.py", "with m.If(self.passes.last & self.more_rows):", "with m.If(self.passes.last):"),
     Fault("datapath.py", "self.highest.eq(HIDDEN)", "self.highest.eq(0)"),
