@@ -1,13 +1,10 @@
 """Claims: every command in README and docs parses and names what exists, every Python snippet runs, no link dangles."""
 
 import importlib.util
-import itertools
-import os
 import re
 import shlex
 import subprocess
 import sys
-from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
@@ -23,9 +20,8 @@ from hw.config import load_array
 from quant.__main__ import COMMANDS as QUANT
 from sim.__main__ import COMMANDS as SIM
 from sim.memory import load_memory
+from tests.pages.commands import BLOCK, PAGES, PLACEHOLDER, ROOT, commands_of, words_of
 
-ROOT = Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 PARSERS = {
     "tritforge": command_line("tritforge", "", COMMANDS),
     **{
@@ -35,9 +31,6 @@ PARSERS = {
 }
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 TARGETS = set(re.findall(r"^([a-z][a-z-]*):", MAKEFILE, re.MULTILINE))
-STARTS = re.compile(r"(?:\.venv/bin/)?(tritforge|make|python3? -m (?:hw|quant|sim|energy))(?=\s|$)(.*)")
-PLACEHOLDER = re.compile(r"(^|[\s=])(\.\.\.|…|[A-Z]+\|[A-Z|]+|X)(\s|$)")
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LOADERS = {"array": load_array, "memory": load_memory, "costs": load_source, "whatif": load_study}
 LACKS = re.compile("arguments are required|one of the arguments|expected one arg|must be one of .*, not '[A-Z]+'")
 ON_DISK = re.compile(r"[/.~*$]|^[A-Z]|^\d+x\d+$|:")  # of a value that is no name: a file, a placeholder, a size
@@ -46,32 +39,13 @@ ON_DISK = re.compile(r"[/.~*$]|^[A-Z]|^\d+x\d+$|:")  # of a value that is no nam
 WRITTEN = set(re.findall(r"--out (\S+)", "".join(page.read_text(encoding="utf-8") for page in PAGES)))
 
 
-def commands_of(text):
-    """``(program, words)`` of every command in code, whether a line of a block or between backquotes."""
-    blocks = [body for _, body in FENCE.findall(text)]
-    prose = FENCE.sub("", text)
-    blocks.append("\n".join(re.findall(r"^    (.*)$", prose, re.MULTILINE)))
-    lines = [line.strip() for body in blocks for line in re.sub(r"\\\n\s*", " ", body).splitlines()]
-    lines += [re.sub(r"\s+", " ", one) for one in re.findall(r"`([^`]+)`", prose)]
-    for line in lines:
-        for part in re.split(r"\s(?:&&|\||;)\s|^\$\s|\beval \"\$\(", line):
-            if found := STARTS.match(part.strip()):
-                yield found[1], found[2].strip(), part.strip()
-
-
 def cases():
     return [
         pytest.param(program, rest, id=f"{page.name}: {shown}"[:150])
         for page in PAGES
         if page.name != "CHANGELOG.md"  # which also says what commands were called
-        for program, rest, shown in dict.fromkeys(commands_of(page.read_text(encoding="utf-8")))
-        if rest and not PLACEHOLDER.search(shown)
-    ]
-
-
-def words_of(rest):
-    return [
-        word.rstrip(")") for word in shlex.split(re.sub(r'\)"(?=\s|$)', "", rest).partition(" > ")[0], comments=True)
+        for program, rest, shown, _ in dict.fromkeys(commands_of(page.read_text(encoding="utf-8")))
+        if rest and (program == "make" or program.rpartition(" ")[2] in PARSERS) and not PLACEHOLDER.search(shown)
     ]
 
 
@@ -111,7 +85,7 @@ def test_a_command_parses_and_names_what_exists(program, rest, capsys):
 def snippets():
     """Python of each page, which is run in order in one namespace; what names a run of the reader's own is left out."""
     for page in PAGES:
-        found = [body for language, body in FENCE.findall(page.read_text(encoding="utf-8")) if language == "python"]
+        found = [body for language, body in BLOCK.findall(page.read_text(encoding="utf-8")) if language == "python"]
         if found := [body for body in found if "/RUN/" not in body]:
             marks = [pytest.mark.torch] if any("quant.pipeline" in body for body in found) else []
             yield pytest.param(page, found, id=page.name, marks=marks)
@@ -137,14 +111,14 @@ def tiny_model(folder):
 
 def anchors_of(path):
     """As GitHub makes them: lower case, punctuation gone, spaces to hyphens."""
-    text = FENCE.sub("", path.read_text(encoding="utf-8"))
+    text = BLOCK.sub("", path.read_text(encoding="utf-8"))
     headings = [re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", one) for one in re.findall(r"^#+ (.*)$", text, re.MULTILINE)]
     return {re.sub(r"[^\w\- ]", "", one.strip().lower()).replace(" ", "-") for one in headings}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_no_link_dangles(page):
-    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    text = BLOCK.sub("", page.read_text(encoding="utf-8"))
     text = re.sub(r"`[^`]*`", "", text)
     for link in re.findall(r"\]\(([^)\s]+)\)", text):
         if re.match(r"[a-z]+:", link):
@@ -184,7 +158,7 @@ def test_the_site_needs_no_network(site):
 def documents():
     """YAML of every page that says which kind of document it is."""
     for page in PAGES:
-        for number, (language, body) in enumerate(FENCE.findall(page.read_text(encoding="utf-8"))):
+        for number, (language, body) in enumerate(BLOCK.findall(page.read_text(encoding="utf-8"))):
             if language == "yaml" and (kind := re.search(r"^schema: tritforge[.](\w+)[.]\d+$", body, re.MULTILINE)):
                 yield pytest.param(kind[1], body, id=f"{page.name} {number} {kind[1]}")
 
@@ -206,35 +180,3 @@ def test_the_site_has_the_reference_of_names_and_fields(site):
     assert "quantize_tokens" in names
     assert "Per-token symmetric int8" in names
     assert "weight_bus_bits" in fields
-
-
-RUN = ("sim", "run", "compare", "workload", "whatif", "list", "verilog")  # which need neither weights nor much time
-A_FILE = re.compile(r"^build/|/|[.](?:yaml|csv|json|py|cfg|gz|raw|bin)$")
-
-
-def runnable(page, folder):
-    """Commands of a page that need no file beyond those in ``folder``, which the page itself shows how to write."""
-    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
-    for program, rest, _ in dict.fromkeys(commands_of(text)):
-        words = words_of(rest)
-        if program != "tritforge" or not words or words[0] not in RUN or PLACEHOLDER.search(rest):
-            continue
-        read = [word for before, word in itertools.pairwise(words) if before != "--out" and A_FILE.search(word)]
-        if all((folder / word).is_file() for word in read) and "--methods" not in words and "--board" not in words:
-            yield words
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("page", "least"), [("howto.md", 4), ("workloads.md", 5), ("tutorials.md", 4)])
-def test_the_commands_of_a_page_run_as_written(page, least, tmp_path):
-    for language, body in FENCE.findall((ROOT / "docs" / page).read_text(encoding="utf-8")):
-        if language == "yaml" and (name := re.search(r"^name: (.+)$", body, re.MULTILINE)):
-            (tmp_path / f"{name[1]}.yaml").write_text(body, encoding="utf-8")
-    (tmp_path / "topology.csv").write_text("name,m,n,k\nfirst,196,64,576\nsecond,49,128,1152\n", encoding="utf-8")
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "TRITFORGE_CACHE": str(tmp_path / "cache")}
-    commands = list(runnable(page, tmp_path))
-    assert len(commands) >= least
-    for words in commands:
-        line = [sys.executable, "-m", "energy.console", *words]
-        done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{' '.join(words)}: {done.stderr}"
