@@ -8,7 +8,7 @@ from amaranth import ClockDomain, ClockSignal, Const, Elaboratable, Instance, Mo
 from hw.boards.catalog import Board
 from hw.errors import InputError
 
-__all__ = ["Clock", "PllSettings", "pll_settings"]
+__all__ = ["Clock", "PllSettings", "pll_settings", "settings_of"]
 
 _RESET_EDGES = 15  # after the PLL has locked
 _FILTER_EDGES_HZ = (17e6, 26e6, 44e6, 66e6, 101e6)  # of the iCE40 PLL's phase detector
@@ -67,6 +67,17 @@ def pll_settings(family: str, board_hz: float, clock_hz: float) -> PllSettings:
     return min(found, key=lambda s: (s.divide, abs(s.vco_hz - middle)))
 
 
+def settings_of(board: Board) -> PllSettings | None:
+    """Settings of the board's PLL; None where its own clock, or that of a processing system, is the array's.
+
+    Raises:
+        InputError: see ``pll_settings``.
+    """
+    if "clk" not in board.ports or board.clock_hz == board.board_hz:
+        return None
+    return pll_settings(board.family, board.board_hz, board.clock_hz)
+
+
 def _candidates(limits: _Limits, board_hz: float) -> Iterator[PllSettings]:
     """Every setting inside the limits."""
     for divide in limits.divide:
@@ -96,7 +107,8 @@ class Clock(Elaboratable):
     def __init__(self, board: Board):
         self.board = board
         self.pin = Signal()
-        self.gated = "clk" in board.ports and board.family in _GATES and board.clock_hz != board.board_hz
+        self.settings = settings_of(board)
+        self.gated = self.settings is not None and board.family in _GATES
 
     def elaborate(self, platform) -> Module:
         """Source and a counter that ends the rest."""
@@ -106,11 +118,10 @@ class Clock(Elaboratable):
         locked = Signal()
         if "clk" not in board.ports:
             _processing_system(m, clock, locked)
-        elif board.clock_hz == board.board_hz:
+        elif self.settings is None:
             m.d.comb += [clock.eq(self.pin), locked.eq(1)]
         else:
-            settings = pll_settings(board.family, board.board_hz, board.clock_hz)
-            _MAKERS[board.family](m, board, settings, self.pin, clock, locked)
+            _MAKERS[board.family](m, board, self.settings, self.pin, clock, locked)
         m.domains.start = ClockDomain(reset_less=True, local=True)
         waited = Signal(range(_RESET_EDGES + 1))
         with m.If(~locked):

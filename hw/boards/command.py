@@ -39,7 +39,7 @@ def add_bitstream(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--every-seed", action="store_true",
-        help="try all of them side by side, keep the fastest, and its result though it misses the clock",
+        help="try all side by side, in folders seedN, keep the fastest, and its result though it misses the clock",
     )  # fmt: skip
     parser.add_argument(
         "--blocks", action="store_true",
@@ -98,19 +98,19 @@ def _bitstream(options: Namespace) -> None:
         raise InputError(f"--seeds must be at least 1, not {options.seeds}")
     board, config = _chosen(board, options)
     folder = options.out or _BUILD / file_name(f"{board.name}-{config.name}")
+    flow = FAMILIES[board.family].flow
+    placed = flow and flow.package
     if options.every_seed and options.estimate:
         raise InputError("--every-seed must come without --estimate")
+    if options.every_seed and not placed:
+        raise InputError(f"--every-seed must be left out on {board.name}, whose tops are only estimated here")
     if options.blocks and not (options.every_seed and options.whole):
         raise InputError("--blocks must come with --whole --every-seed, whose result it goes into")
-    from hw.boards.bitstream import (
-        build,
-        build_best,
-        estimate,
-    )  # Amaranth is imported only by the command that elaborates
+    # Amaranth is imported only by the command that elaborates.
+    from hw.boards.bitstream import build, build_best, estimate
 
     with spinner(f"{board.name} {config.name}") as say:
-        flow = FAMILIES[board.family].flow
-        if options.estimate or not (flow and flow.package):
+        if options.estimate or not placed:
             result = estimate(board, config, folder, say)
         elif options.every_seed:
             result = build_best(board, config, folder, range(1, options.seeds + 1), options.blocks, say)

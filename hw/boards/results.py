@@ -79,7 +79,7 @@ class BoardResult:
     @property
     def status(self) -> str:
         """How far the bitstream is verified; green, which none is yet, would be a bitstream that ran on its board."""
-        return "amber" if self.kind == "placed and routed" else "red"
+        return "red" if self.fmax_hz is None or self.fmax_hz < self.clock_hz else "amber"
 
     def to_json(self) -> dict[str, object]:
         """Every field, and what follows from them."""
@@ -158,7 +158,7 @@ def _whole_row(result: BoardResult) -> tuple[str, ...]:
         fmax,
         ", ".join(f"{mhz:.1f}" for mhz in about.get("seeds_mhz", {}).values()) or "-",
         result.kind,
-        "red" if result.fmax_hz is None or result.fmax_hz < result.clock_hz else "amber",
+        result.status,
     )
 
 

@@ -55,9 +55,10 @@ def chosen_whole(board: Board, options: Namespace, image: Image | None) -> "tupl
     """The board at its machine's clock, and the design that the options ask for.
 
     Raises:
-        InputError: options that contradict each other, or a board that lacks the memory.
+        InputError: options that contradict each other, a clock that the board cannot make, or a memory that it lacks.
     """
-    from hw.boards.whole.choice import whole_design  # loads Amaranth
+    from hw.boards.clock import settings_of  # loads Amaranth
+    from hw.boards.whole.choice import whole_design
 
     if image and (given := [name for name in ("array", "lanes") if getattr(options, name) is not None]):
         raise InputError(f"--{given[0]} must be left out with --program, whose machine is built")
@@ -68,4 +69,5 @@ def chosen_whole(board: Board, options: Namespace, image: Image | None) -> "tupl
         if not 0 < options.mhz < _MOST_MHZ:
             raise InputError(f"--mhz must be above 0 and below {_MOST_MHZ}, not {options.mhz:g}")
         board = board._replace(clock_hz=1e6 * options.mhz)
+        settings_of(board)  # refuses a clock that no PLL makes before anything is elaborated
     return board, whole_design(board, machine, image, options.ram, options.chip)

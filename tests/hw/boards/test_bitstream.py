@@ -113,6 +113,8 @@ def test_an_array_is_placed_with_every_seed_too_and_its_row_shows_their_clocks(q
     assert (result.seed, result.fmax_hz, result.seeds_mhz) == (2, 55.5e6, {"1": 40.0, "2": 55.5, "3": 45.0})
     assert "| 40.0, 55.5, 45.0 |" in markdown("<!-- generated: boards -->\n<!-- end -->\n", [result])
     assert BoardResult.from_json(json.loads(json.dumps(result.to_json()))) == result
+    slow = build_best(BOARD, board_config(BOARD, "2x2"), tmp_path / "b", [1, 3], False, lambda stage: None)
+    assert (slow.fmax_hz, slow.status) == (45e6, "red")  # kept, and no bitstream: 50 MHz are asked
 
 
 def test_modules_belong_to_the_block_with_the_longest_beginning():
@@ -138,6 +140,18 @@ def test_modules_belong_to_the_block_with_the_longest_beginning():
 def test_options_of_every_seed_that_mean_nothing_are_refused(options, message):
     with pytest.raises(InputError, match=f"^{message}$"):
         main(["bitstream", "--board", "ulx3s-85f", *options])
+
+
+def test_every_seed_is_refused_on_a_board_whose_tops_are_not_placed():
+    with pytest.raises(InputError, match=r"^--every-seed must be left out on kv260, whose tops are only estimated"):
+        main(["bitstream", "--board", "kv260", "--every-seed"])
+
+
+def test_a_clock_that_no_pll_makes_is_refused_before_anything_is_elaborated(monkeypatch):
+    """What is elaborated in vain, Amaranth warns of, behind the one line of the error."""
+    monkeypatch.setattr("hw.boards.project.write_board", lambda *what: pytest.fail("elaborated"))
+    with pytest.raises(InputError, match=r"^the PLL of gowin cannot make 30\.1 MHz of 27 MHz exactly; "):
+        main(["verilog", "--board", "tang-nano-20k", "--whole", "--mhz", "30.1"])
 
 
 def test_gowin_parts_are_told_to_placement_and_packer(quick, monkeypatch, tmp_path):
