@@ -12,7 +12,7 @@ _FIVE_TRIT_DECODER_LUTS = 110  # per byte of the weight bus: 243 codes of five t
 
 
 def estimate_luts(board: Board, config: ArrayConfig) -> int:
-    """LUTs of the board's top level with this array; within a tenth of every committed result."""
+    """LUTs of the board's top level with this array; within a tenth of what synthesis gives today."""
     size = FAMILIES[board.family].size
     decoder = _FIVE_TRIT_DECODER_LUTS * config.weight_bus_bits // 8 if config.packing == "5in8" else 0
     return size.fixed + size.per_lane * config.lanes + decoder

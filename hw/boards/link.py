@@ -69,9 +69,8 @@ class Link(Component):
         activations = WordBuffer(width=8 * self.config.rows, depth=self.buffers.activation_vectors)
         results = WordBuffer(width=len(Value.cast(core.results.payload)), depth=self.buffers.result_beats)
         lost = Signal()
-        beat = Signal.like(
-            results.r_data, reset_less=True
-        )  # a register behind the block RAM, which is as slow as a few tables
+        # a register behind the block RAM, which is as slow as a few tables
+        beat = Signal.like(results.r_data, reset_less=True)
         m.d.sync += beat.eq(results.r_data)
         status = self._status(core, weights, activations, results, lost)
         server = Server(
@@ -95,9 +94,8 @@ class Link(Component):
         )
         m.submodules.server = server
         blocks = {"core": core, "weights": weights, "activations": activations, "results": results}
-        resets = copies(
-            m, server.reset, "reset", len(blocks)
-        )  # the blocks lie apart; no word comes in the edge between
+        # the blocks lie apart; no word comes in the edge between
+        resets = copies(m, server.reset, "reset", len(blocks))
         for (name, block), reset in zip(blocks.items(), resets, strict=True):
             m.submodules[name] = ResetInserter(reset)(block)
         connect(m, flipped(self.received), server.received)

@@ -214,11 +214,8 @@ class _Copier(Elaboratable):
         ]
         byte = Signal(8)
         copying = Signal()
-        m.d.sync += [
-            write.addr.eq(self.length),
-            write.data.eq(byte),
-            write.en.eq(copying),
-        ]  # behind the choice of a byte
+        # behind the choice of a byte
+        m.d.sync += [write.addr.eq(self.length), write.data.eq(byte), write.en.eq(copying)]
         m.d.sync += self.data.eq(read.data)  # a register behind the block RAM, which is as slow as many tables
         word_bytes = Array(len(source.word) // 8 for source in self.sources)[self.number]
         available = Array(self.length == 0 if s.available is None else s.available for s in self.sources)[self.number]

@@ -58,9 +58,8 @@ class NegativesCounter(Component):
             accept, beat = late_accept, late_beat
         swap = Signal()
         m.d.sync += swap.eq(self.swap)
-        running = Signal(
-            range(config.rows + 1), reset_less=True
-        )  # -1 trits so far of the column that the last word cut
+        # -1 trits so far of the column that the last word cut
+        running = Signal(range(config.rows + 1), reset_less=True)
 
         by_lanes = _count_by_lanes(m, self, accept, beat) if config.lane_loading else []
         per_word = trits_per_word(config)

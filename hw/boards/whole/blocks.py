@@ -9,10 +9,10 @@ from hw.synthesis.machine_blocks import figures_of
 from hw.synthesis.resources import FpgaCells
 from hw.synthesis.yosys import HIDE_FIELDS, run_yosys
 
-__all__ = ["TOP_BLOCKS", "block_of", "top_blocks"]
+__all__ = ["block_of", "top_blocks"]
 
 _MACHINE = "link.core"
-TOP_BLOCKS = {  # beginnings of the modules' names; the longest one decides
+_BLOCKS = {  # beginnings of the modules' names; the longest one decides
     "array with weight tiles": (f"{_MACHINE}.core",),
     "vector unit": (f"{_MACHINE}.vector",),
     "activation buffer": (f"{_MACHINE}.activations",),
@@ -24,10 +24,10 @@ TOP_BLOCKS = {  # beginnings of the modules' names; the longest one decides
 
 
 def block_of(module: str) -> str:
-    """The block of ``TOP_BLOCKS`` that a module of the top level belongs to, by its path."""
+    """The block of ``_BLOCKS`` that a module of the top level belongs to, by its path."""
     longest = {
         name: max((len(one) for one in begins if module.startswith(one)), default=-1)
-        for name, begins in TOP_BLOCKS.items()
+        for name, begins in _BLOCKS.items()
     }
     return max(longest, key=longest.__getitem__)
 
@@ -40,7 +40,7 @@ def top_blocks(top: str, family_name: str, folder: Path) -> dict[str, dict[str, 
     apart = "" if "-flatten" in family.synthesis else "-noflatten"
     synthesis = f"{family.synthesis.replace('-flatten', '')} {apart} -top {TOP_NAME}"
     run_yosys(["read_rtlil blocks.il", HIDE_FIELDS, synthesis, "tee -q -o blocks.json stat -json"], folder)
-    sums: dict[str, dict[str, int]] = {name: {} for name in TOP_BLOCKS}
+    sums: dict[str, dict[str, int]] = {name: {} for name in _BLOCKS}
     modules = json.loads((folder / "blocks.json").read_text(encoding="utf-8"))["modules"]
     for module, found in modules.items():
         mine = sums[block_of(module.strip("\\").removeprefix(TOP_NAME).lstrip("."))]

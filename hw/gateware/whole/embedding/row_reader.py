@@ -10,9 +10,9 @@ from hw.program.machine import MachineConfig
 from hw.token.formats import WORD_BITS
 from hw.trit import TRITS_PER_BYTE
 
-__all__ = ["ROW_DIVISION", "RowReader"]
+__all__ = ["RowReader"]
 
-ROW_DIVISION = 24  # edges, a bit of the beat's number each
+_ROW_DIVISION = 24  # edges, a bit of the beat's number each
 _FIVES = TRITS_PER_BYTE["5in8"]
 _TRIT_BITS = 2
 
@@ -63,8 +63,8 @@ class RowReader(Component):
         m = Module()
         machine, lanes = self.machine, self.machine.lanes
         parts = machine.array.rows // lanes  # scratch words of a column
-        beat, quotient = Signal(ROW_DIVISION), Signal(ROW_DIVISION)
-        rest, step = Signal(range(_FIVES)), Signal(range(ROW_DIVISION))
+        beat, quotient = Signal(_ROW_DIVISION), Signal(_ROW_DIVISION)
+        rest, step = Signal(range(_FIVES)), Signal(range(_ROW_DIVISION))
         kept, passed = Signal(machine.array.weight_bus_bits), Signal(range(_FIVES))
         part, left = Signal(range(max(2, parts))), Signal(16)
         doubled, large = Signal(range(2 * _FIVES)), Signal()
@@ -96,7 +96,7 @@ class RowReader(Component):
                     rest.eq(Mux(large, doubled - _FIVES, doubled)),
                     step.eq(step + 1),
                 ]
-                with m.If(step == ROW_DIVISION - 1):
+                with m.If(step == _ROW_DIVISION - 1):
                     m.next = "ASK"
             with m.State("ASK"):
                 m.d.comb += self.ask.eq(1)
