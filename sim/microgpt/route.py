@@ -11,7 +11,12 @@ from hw.progress import StageReport
 from hw.synthesis.families import FAMILIES
 from sim.microgpt.results import RoutedRow, add_routed_row
 
-__all__ = ["route"]
+__all__ = ["check_route", "route"]
+
+
+def check_route(name: str) -> None:
+    """Raises InputError unless there is a board called ``name``, with an open flow."""
+    flow_of(load_board(name))
 
 
 def route(

@@ -21,6 +21,7 @@ from quant.microgpt.training import Training
 from sim.microgpt.choice import MachineChoice
 from sim.microgpt.program import microgpt_program
 from sim.microgpt.results import PUBLISHED, LogRow, SweepRow, add_log_row, read_results, write_sweep
+from sim.microgpt.route import check_route, route
 from sim.token.budget import Budget, budget_lines, budget_of
 from sim.token.memory import check_memory
 
@@ -127,15 +128,17 @@ def _check(options: Namespace) -> None:
         raise InputError("--row must come with --add, which writes it")
     if options.add and not (options.row or options.sweep or options.route):
         raise InputError("--add must come with --row TEXT, what was changed, with --sweep or with --route")
+    if options.route:  # before anything is trained
+        check_route(options.route)
+        if not seeds_of(options.seeds):
+            raise InputError(f"--seeds must be at least one number, not {options.seeds!r}")
 
 
 def _route(program: "ModelProgram", choice: MachineChoice, letters: str, folder: Path, options: Namespace) -> None:
     """Place and route, and print the row."""
-    from sim.microgpt.route import route
     from sim.microgpt.write import simulated_names
 
-    if not (seeds := seeds_of(options.seeds)):
-        raise InputError(f"--seeds must be at least one number, not {options.seeds!r}")
+    seeds = seeds_of(options.seeds)
     names = simulated_names(program, letters, choice.latency)
     average = budget_of([token for name in names for token in name.tokens[1:]]).cycles
     with stage_bars() as report:

@@ -91,12 +91,17 @@ def budget_markdown(path: Path) -> str:
                 f"{row.prompt} + {row.tokens}",
                 f"{row.instructions:,}",
                 f"{total:,.0f}",
-                f"{row.clock_mhz * 1e6 / total:,.4g} at {row.clock_mhz:g} MHz",
+                f"{_rate(row.clock_mhz * 1e6 / total)} at {row.clock_mhz:g} MHz",
                 *(f"{100 * share:.1f} %" for share in shares),
                 f"{100 * row.busy:.1f} %",
             )
         )
     return markdown_table(header, rows)
+
+
+def _rate(per_second: float) -> str:
+    """Four digits, or all in front of the point: never an exponent."""
+    return f"{per_second:,.0f}" if per_second >= 1000 else f"{per_second:.4g}"
 
 
 def _machine(row: BudgetRecord) -> str:

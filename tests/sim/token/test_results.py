@@ -30,7 +30,7 @@ def test_a_row_of_another_machine_stands_beside_the_first(tmp_path, fields, mach
     assert ROW in rows
     assert other in rows
     text = budget_markdown(path)
-    clock = "5e+05 at 50" if fields.get("chip") else "6.25e+05 at 62.5"
+    clock = "500,000 at 50" if fields.get("chip") else "625,000 at 62.5"
     assert f"| tiny, digits | {machine} | 1 + 4 | 10 | 100 | {clock} MHz | 60.0 %" in text
     assert "| tiny, digits | 8 x 8, 2 lanes, latency 8 | 1 + 4 |" in text
 
