@@ -31,7 +31,7 @@ _GROUPS = {  # of the log's columns
     "quantization": ("QUANT", "KV"),
     "norms": ("NORM",),
     "softmax": ("EXP", "ONORM"),
-    "other": ("LOAD", "EMB", "ADD", "ROPE", "WHT", "GLU", "STOP", "END"),
+    "other": ("LOAD", "ROW", "EMB", "ADD", "ROPE", "WHT", "GLU", "STOP", "END"),
 }
 
 
@@ -73,6 +73,9 @@ class LogRow(Record):
     array: str
     lanes: int
     latency: int = 2  # of the memory, in edges
+    key_digits: int = 3  # rows that do not say it are of the command's defaults
+    value_digits: int = 3
+    table_digits: int = 3
     names: int
     tokens: int  # taken in, END included
     instructions: int  # whose cycles on the RTL equal the simulator's
@@ -81,6 +84,23 @@ class LogRow(Record):
     longest: int  # of the slowest
     cycles: dict[str, float]  # of a written letter on average, by operation
     verilog_sha256: str
+
+    @property
+    def key(self) -> tuple[str | int, ...]:
+        """What a later measurement replaces."""
+        return self.change, self.array, self.lanes, self.latency, *self.digits
+
+    @property
+    def digits(self) -> tuple[int, int, int]:
+        """Of K, V, and embedding and head."""
+        return self.key_digits, self.value_digits, self.table_digits
+
+    @property
+    def machine(self) -> str:
+        """Array, lanes and memory, and digits that are not as the command has them by default."""
+        usual = tuple(LogRow.model_fields[f"{name}_digits"].default for name in ("key", "value", "table"))
+        other = "" if self.digits == usual else ", digits of K, V and table {}, {} and {}".format(*self.digits)
+        return f"{self.array}, {self.lanes} lanes, latency {self.latency}{other}"
 
     @property
     def average(self) -> float:
@@ -127,11 +147,10 @@ class MicroGptResults(Record):
 
 
 def add_log_row(path: Path, row: LogRow) -> None:
-    """Add a row at the end, or in the place of one of the same change and machine."""
+    """Add a row at the end, or in the place of one of the same change, machine and digits."""
     found = _or_none(path)
-    key = (row.change, row.array, row.lanes, row.latency)
-    keys = [(one.change, one.array, one.lanes, one.latency) for one in found.log]
-    place = keys.index(key) if key in keys else len(keys)
+    keys = [one.key for one in found.log]
+    place = keys.index(row.key) if row.key in keys else len(keys)
     _write(path, found.model_copy(update={"log": (*found.log[:place], row, *found.log[place + 1 :])}))
 
 
@@ -175,7 +194,7 @@ def log_markdown(path: Path) -> str:
     rows = [
         (
             row.change,
-            f"{row.array}, {row.lanes} lanes, latency {row.latency}",
+            row.machine,
             f"{row.average:,.0f}",
             f"{PUBLISHED.clock_hz / row.average:,.0f}",
             *(f"{sum(row.cycles.get(name, 0) for name in names):,.0f}" for names in _GROUPS.values()),
@@ -220,9 +239,13 @@ def rivals_markdown(path: Path) -> str:
     found, other = read_results(path), PUBLISHED
     ours = found.log[-1]
     best = max(found.routed, key=lambda row: row.rate, default=None)
+    weights = (
+        f"trits with a scale per row; embedding and head in {ours.table_digits} digits; K in {ours.key_digits}, V in "
+        f"{ours.value_digits}"
+    )
     rows = [
         ("parameters", f"{other.parameters:,}", f"{PARAMETERS:,}"),
-        ("weights", other.weights, "trits with a scale per row; embedding and head in 3 digits; K and V in 3 digits"),
+        ("weights", other.weights, weights),
         ("activations", "16 bits", "8 bits into the array (the head's 15), 32-bit words between"),
         ("cycles, first token", f"{other.first:,}", f"{ours.first:,}"),
         ("cycles, average", f"{other.average:,}", f"{ours.average:,.0f}"),

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from hw.errors import InputError
+from hw.program.instructions import OPERATIONS
 from hw.program.interpreter import Interpreter
 from quant.microgpt.names import END, encoded
 from quant.microgpt.training import Training
@@ -59,11 +60,12 @@ def program(folder, call):
 
 
 def test_the_command_writes_a_name_for_every_letter_and_tells_its_cycles(call, program, capsys):
-    call("--no-rtl", "--letters", "ab", "--json")
+    call("--no-rtl", "--letters", "ab", "--json", "--key-digits", "2")
     shown = json.loads(capsys.readouterr().out)
     assert [name[0] for name in shown["names"]] == ["a", "b"]
     row = LogRow.model_validate(shown["row"])
     assert row.names == 2
+    assert row.digits == (2, 3, 3)
     assert row.tokens == sum(1 + len(integer_name(program, letter)) for letter in "ab")
     assert shown["tokens_per_second"] == pytest.approx(80e6 / row.average)
     assert shown["budget"]["cycles"] == pytest.approx(row.average)
@@ -160,6 +162,24 @@ def test_the_log_keeps_its_order_and_replaces_a_change_that_is_measured_again(tm
         add_log_row(path, ROW.model_copy(update={"change": change, "cycles": {"DEQ": cycles}}))
     assert [(row.change, row.average) for row in read_results(path).log] == [("as it was", 1600), ("better", 1000)]
     assert "| better | 8 x 8, 4 lanes, latency 2 | 1,000 | 80,000 | 1,000 | 0 |" in log_markdown(path)
+
+
+def test_a_row_of_other_digits_stands_beside_the_one_of_three_and_says_so(tmp_path):
+    path = tmp_path / "rows.json"
+    add_log_row(path, ROW)
+    add_log_row(path, ROW.model_copy(update={"key_digits": 5, "value_digits": 4, "table_digits": 2}))
+    assert [row.key_digits for row in read_results(path).log] == [3, 5]
+    usual, other = log_markdown(path).splitlines()[-2:]
+    assert "digits" not in usual
+    assert "| 8 x 8, 4 lanes, latency 2, digits of K, V and table 5, 4 and 2 |" in other
+    assert "embedding and head in 2 digits; K in 5, V in 4 |" in rivals_markdown(path)
+
+
+def test_every_cycle_of_a_row_is_in_a_column_of_the_log(tmp_path):
+    path = tmp_path / "rows.json"
+    add_log_row(path, ROW.model_copy(update={"cycles": dict.fromkeys(OPERATIONS, 1.0)}))
+    cells = log_markdown(path).splitlines()[-1].split(" | ")
+    assert sum(map(int, cells[4:-1])) == int(cells[2]) == len(OPERATIONS)
 
 
 def test_seeds_of_one_machine_stand_together_and_those_of_an_older_one_go(tmp_path):
