@@ -4,19 +4,18 @@
 """
 
 import json
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
-from cocotb_tools.runner import get_runner
 
 from hw.boards.catalog import Board, board_config, load_board
 from hw.boards.project import write_board
 from hw.boards.top import TOP_NAME
 from hw.golden import gemm
 from hw.host.protocol import BAUD
-from tests.hw.gateware.rtl import VENDOR_MODELS, assert_passed
+from tests.hw.gateware.rtl import VENDOR_MODELS
+from tests.hw.icarus import run_bench
 
 ARRAY = """
 name: small
@@ -33,29 +32,10 @@ def play(board: Board, scenarios: list[dict], folder: Path) -> list[dict]:
     paths = write_board(board, board_config(board, str(folder / "small.yaml")), folder / "board")
     plan = {"baud": BAUD, "clock_ps": 2 * round(0.5e12 / board.clock_hz), "scenarios": scenarios}
     (folder / "plan.json").write_text(json.dumps(plan))
-    runner = get_runner("icarus")
     cells = [Path(__file__).parent / "data" / f"{name}.v" for name in ("ehxplll", "dcca")]
     models = [*VENDOR_MODELS["ecp5"], *cells] if board.family == "ecp5" else []
-    runner.build(
-        sources=[paths[0], *models],
-        hdl_toplevel=TOP_NAME,
-        build_dir=folder / "build",
-        timescale=("1ns", "1ps"),
-        log_file=folder / "build.log",
-    )
-    report = folder / "results.xml"
-    with suppress(SystemExit):  # the runner's exit says less than the report
-        runner.test(
-            hdl_toplevel=TOP_NAME,
-            test_module="tests.hw.boards.board_bench",
-            build_dir=folder / "build",
-            test_dir=folder,
-            results_xml=report,
-            extra_env={"TRITFORGE_BENCH": str(folder)},
-            log_file=folder / "test.log",
-            timescale=("1ns", "1ps"),
-        )
-    assert_passed(report, tests=1)
+    environment = {"TRITFORGE_BENCH": str(folder)}
+    run_bench([paths[0], *models], TOP_NAME, "tests.hw.boards.board_bench", folder, environment, tests=1)
     return json.loads((folder / "outcomes.json").read_text())
 
 

@@ -1,15 +1,12 @@
 """Random GEMM cases, their run on the core's Verilog under a simulator, and the decoded record."""
 
 import json
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pyosys
-from cocotb_tools.runner import get_runner
 
 from hw.arithmetic.adders import Cells
 from hw.config import ArrayConfig
@@ -18,6 +15,7 @@ from hw.golden import tiles
 from hw.job import CoreJob
 from hw.trit import tile_stream
 from hw.verilog import CORE_NAME, core_verilog
+from tests.hw.icarus import run_bench
 
 # Yosys' simulation models of the families' carry cells, and for ECP5 the tables in them.
 _SHARE = Path(pyosys.__file__).parent / "share"
@@ -150,39 +148,10 @@ def play_verilog(
     source = folder / f"{CORE_NAME}.v"
     source.write_text(text)
     (folder / "cases.json").write_text(json.dumps([_bench_case(config, case) for case in cases]))
-    runner = get_runner("icarus")
-    runner.build(
-        sources=[source, *models],
-        hdl_toplevel=CORE_NAME,
-        build_dir=folder / "build",
-        timescale=("1ns", "1ps"),
-        log_file=folder / "build.log",
-    )
-    report = folder / "results.xml"
-    report.unlink(missing_ok=True)
-    with suppress(SystemExit):  # the runner's exit says less than the report
-        runner.test(
-            hdl_toplevel=CORE_NAME,
-            test_module="tests.hw.gateware.core_bench",
-            build_dir=folder / "build",
-            test_dir=folder,
-            results_xml=report,
-            extra_env={"TRITFORGE_BENCH": str(folder)},
-            log_file=folder / "test.log",
-            timescale=("1ns", "1ps"),
-        )
-    assert_passed(report, tests=1)
+    environment = {"TRITFORGE_BENCH": str(folder)}
+    run_bench([source, *models], CORE_NAME, "tests.hw.gateware.core_bench", folder, environment, tests=1)
     records = json.loads((folder / "records.json").read_text())
     return [_decode(config, case, record) for case, record in zip(cases, records, strict=True) if record]
-
-
-def assert_passed(report: Path, tests: int) -> None:
-    """Fail with the simulator's message unless exactly ``tests`` cocotb tests ran and none failed."""
-    found = list(ElementTree.parse(report).iter("testcase"))
-    assert len(found) == tests, f"{len(found)} cocotb tests ran, not {tests}"
-    for test in found:
-        for bad in (*test.findall("failure"), *test.findall("error"), *test.findall("skipped")):
-            raise AssertionError(f"{test.get('name')}: {bad.get('error_msg') or bad.get('message') or bad.text}")
 
 
 def weight_words(config: ArrayConfig, case: Case) -> list[int]:

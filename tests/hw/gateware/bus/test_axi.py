@@ -1,15 +1,13 @@
 """The AXI top under Icarus with cocotbext-axi masters, and the refusal of arrays that its bus cannot carry."""
 
 import gc
-from contextlib import suppress
 
 import pytest
-from cocotb_tools.runner import get_runner
 
 from hw.config import ArrayConfig, load_array
 from hw.errors import InputError
 from hw.verilog import AXI_NAME, axi_verilog, write_verilog
-from tests.hw.gateware.rtl import assert_passed
+from tests.hw.icarus import run_bench
 
 ARRAYS = [
     ArrayConfig(name="4x3", rows=4, cols=3, weight_bus_bits=16, token_tile=4),
@@ -23,27 +21,8 @@ ARRAYS = [
 def test_software_and_dma_engines_can_use_it(config, tmp_path):
     source = tmp_path / f"{AXI_NAME}.v"
     source.write_text(axi_verilog(config))
-    runner = get_runner("icarus")
-    runner.build(
-        sources=[source],
-        hdl_toplevel=AXI_NAME,
-        build_dir=tmp_path / "build",
-        timescale=("1ns", "1ps"),
-        log_file=tmp_path / "build.log",
-    )
-    report = tmp_path / "results.xml"
-    with suppress(SystemExit):  # the runner's exit says less than the report
-        runner.test(
-            hdl_toplevel=AXI_NAME,
-            test_module="tests.hw.gateware.bus.axi_bench",
-            build_dir=tmp_path / "build",
-            test_dir=tmp_path,
-            results_xml=report,
-            extra_env={"TRITFORGE_ARRAY": config.model_dump_json(), "COCOTB_LOG_LEVEL": "WARNING"},
-            log_file=tmp_path / "test.log",
-            timescale=("1ns", "1ps"),
-        )
-    assert_passed(report, tests=9)
+    environment = {"TRITFORGE_ARRAY": config.model_dump_json(), "COCOTB_LOG_LEVEL": "WARNING"}
+    run_bench([source], AXI_NAME, "tests.hw.gateware.bus.axi_bench", tmp_path, environment, tests=9)
 
 
 def test_the_register_map_is_in_config_json(tmp_path):

@@ -6,12 +6,10 @@ import os
 import re
 import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from amaranth.back import rtlil
-from cocotb_tools.runner import get_runner
 
 from hw.config import ArrayConfig
 from hw.errors import InputError
@@ -21,7 +19,7 @@ from hw.gateware.bus.crossing import SeparateClock
 from hw.synthesis.yosys import run_yosys
 from hw.verilog import AXI_NAME, DMA_NAME, axi_verilog, dma_verilog
 from tests.hw.gateware.bus.test_register_slice import CLOCKED_READS, OUTPUTS, assert_registered
-from tests.hw.gateware.rtl import assert_passed
+from tests.hw.icarus import run_bench
 from tests.hw.seeded import Fault, copy_with
 
 CONFIG = ArrayConfig(name="4x3", rows=4, cols=3, weight_bus_bits=16, token_tile=4)
@@ -57,28 +55,12 @@ def passes(bench: str, core_clock: str, folder: Path, verilog: str = "") -> None
     name, write, tests = BENCHES[bench]
     source = folder / f"{name}.v"
     source.write_text(unsettled(verilog or write(CONFIG, core_clock="separate")))
-    runner = get_runner("icarus")
-    times = ("1ns", "1ps")
-    runner.build(
-        sources=[source], hdl_toplevel=name, build_dir=folder / "build", timescale=times, log_file=folder / "build.log"
-    )
-    report = folder / "results.xml"
-    with suppress(SystemExit):  # the runner's exit says less than the report
-        runner.test(
-            hdl_toplevel=name,
-            test_module=f"tests.hw.gateware.bus.{bench}_bench",
-            build_dir=folder / "build",
-            test_dir=folder,
-            results_xml=report,
-            extra_env={
-                "TRITFORGE_ARRAY": CONFIG.model_dump_json(),
-                "TRITFORGE_CORE_CLOCK": core_clock,
-                "COCOTB_LOG_LEVEL": "WARNING",
-            },
-            log_file=folder / "test.log",
-            timescale=times,
-        )
-    assert_passed(report, tests=tests)
+    environment = {
+        "TRITFORGE_ARRAY": CONFIG.model_dump_json(),
+        "TRITFORGE_CORE_CLOCK": core_clock,
+        "COCOTB_LOG_LEVEL": "WARNING",
+    }
+    run_bench([source], name, f"tests.hw.gateware.bus.{bench}_bench", folder, environment, tests)
 
 
 @pytest.mark.parametrize(("bench", "core_clock"), [("dma", "3:2"), ("crossing", "random:2")])

@@ -1,20 +1,18 @@
 """The top with DMA engines under Icarus, against memories of cocotbext-axi; the gearbox against slices of bytes."""
 
-from contextlib import suppress
-
 import numpy as np
 import pytest
 from amaranth import Module
 from amaranth.back import rtlil
 from amaranth.sim import Simulator
-from cocotb_tools.runner import get_runner
 
 from hw.config import ArrayConfig
 from hw.gateware.bus.axi_dma import AxiDmaCore
 from hw.gateware.bus.gearbox import Gearbox
 from hw.verilog import DMA_NAME, dma_verilog
 from tests.hw.gateware.bus.test_register_slice import assert_registered
-from tests.hw.gateware.rtl import assert_passed, random_offers
+from tests.hw.gateware.rtl import random_offers
+from tests.hw.icarus import run_bench
 
 ARRAYS = [
     ArrayConfig(name="8x4", rows=8, cols=4, weight_bus_bits=64, token_tile=4),
@@ -29,24 +27,8 @@ WIDE = ArrayConfig(name="wide", rows=24, cols=10, weight_bus_bits=160, token_til
 def test_memories_are_read_and_written_right_and_their_errors_told(config, tmp_path):
     source = tmp_path / f"{DMA_NAME}.v"
     source.write_text(dma_verilog(config))
-    runner = get_runner("icarus")
-    runner.build(
-        sources=[source], hdl_toplevel=DMA_NAME, build_dir=tmp_path / "build", timescale=("1ns", "1ps"),
-        log_file=tmp_path / "build.log",
-    )  # fmt: skip
-    report = tmp_path / "results.xml"
-    with suppress(SystemExit):  # the runner's exit says less than the report
-        runner.test(
-            hdl_toplevel=DMA_NAME,
-            test_module="tests.hw.gateware.bus.dma_bench",
-            build_dir=tmp_path / "build",
-            test_dir=tmp_path,
-            results_xml=report,
-            extra_env={"TRITFORGE_ARRAY": config.model_dump_json(), "COCOTB_LOG_LEVEL": "WARNING"},
-            log_file=tmp_path / "test.log",
-            timescale=("1ns", "1ps"),
-        )
-    assert_passed(report, tests=5)
+    environment = {"TRITFORGE_ARRAY": config.model_dump_json(), "COCOTB_LOG_LEVEL": "WARNING"}
+    run_bench([source], DMA_NAME, "tests.hw.gateware.bus.dma_bench", tmp_path, environment, tests=5)
 
 
 def test_no_output_of_the_masters_follows_an_input_within_an_edge(tmp_path):
