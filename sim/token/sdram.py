@@ -37,13 +37,14 @@ class Controller(NamedTuple):
     init_refreshes: int
 
 
-NO_CONTROLLER = Controller(*[0] * 18)
+NO_CONTROLLER = Controller(*[0] * len(Controller._fields))
 
-# of the state: the request, the write at work, the queue, the sequence, countdowns as edges from which they have passed
+# of the state: the request, the write at work, the queue, the sequence, countdowns as edges from which they have
+# passed; behind them, the edges from which queued words are valid
 (
     _AT, _LEFT, _WAITING, _PART, _WRITE_AT, _WRITTEN, _CLAIMED, _HEAD, _QUEUED, _SEQUENCE, _AGAIN, _READY, _TICK, _DUE,
-    _WAIT, _READ, _WRITE, _ACTIVATE,
-) = range(18)  # fmt: skip
+    _WAIT, _READ, _WRITE, _ACTIVATE, _VALID,
+) = range(19)  # fmt: skip
 _OPEN, _ROW, _COLUMN, _PRECHARGE, _REOPEN = range(5)  # of a bank, the last three as edges
 _POWER_UP, _REFRESH, _MODE, _RUN = range(4)
 _NOTHING, _READS, _WRITES, _OPENS, _CLOSES, _CLOSES_ALL, _REFRESHES, _SETS_MODE = range(8)
@@ -70,8 +71,8 @@ def controller_of(chip: SdramChip, clock_hz: float, word_bits: int) -> Controlle
 
 
 def new_state(controller: Controller) -> np.ndarray:
-    """Behind reset, in front of edge 0; int64, and the edges from which queued words are valid behind it."""
-    state = np.zeros(18 + max(1, controller.depth), np.int64)
+    """Behind reset, in front of edge 0; int64."""
+    state = np.zeros(_VALID + max(1, controller.depth), np.int64)
     state[_WAIT], state[_AGAIN], state[_TICK] = controller.power_up - 1, controller.init_refreshes, _NEVER
     return state
 
@@ -84,7 +85,7 @@ def new_banks(controller: Controller) -> np.ndarray:
 @njit(cache=True)
 def offered(controller: Controller, state: np.ndarray, edge: int) -> bool:
     """Whether a word is valid on that edge."""
-    return state[_QUEUED] > 0 and state[18 + state[_HEAD]] <= edge
+    return state[_QUEUED] > 0 and state[_VALID + state[_HEAD]] <= edge
 
 
 @njit(cache=True)
@@ -203,7 +204,7 @@ def _reads(controller: Controller, state: np.ndarray, bank: np.ndarray, edge: in
     if state[_AT] & parts == 0:
         state[_CLAIMED] += 1
     if state[_AT] & parts == parts:
-        state[18 + (state[_HEAD] + state[_QUEUED]) % controller.depth] = edge + controller.read_edges + burst
+        state[_VALID + (state[_HEAD] + state[_QUEUED]) % controller.depth] = edge + controller.read_edges + burst
         state[_QUEUED] += 1
     state[_AT] += 1
     state[_LEFT] -= 1
