@@ -81,6 +81,8 @@ def _wave(options: Namespace) -> None:
 
 
 def _diagram(options: Namespace) -> None:
+    if options.docs and (given := [name for name in ("array", "out") if getattr(options, name) is not None]):
+        raise InputError(f"--{given[0]} must be left out with --docs, whose pictures are of one array")
     # Amaranth is imported only by the commands that need its shapes.
     if options.machine:
         from hw.program.machine import machine_around

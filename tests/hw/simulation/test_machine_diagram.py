@@ -6,6 +6,7 @@ import pytest
 
 from hw.__main__ import main
 from hw.config import load_array
+from hw.errors import InputError
 from hw.program.machine import machine_around
 from hw.simulation.machine_diagram import instances, machine_svg
 from hw.verilog import machine_rtlil
@@ -46,3 +47,12 @@ def test_the_command_writes_it(tmp_path, capsys):
     main(["diagram", "--machine", "--array", "8x8", "--out", str(tmp_path / "machine.svg")])
     assert "machine.svg" in capsys.readouterr().out
     assert "<title>whole-token machine of 8 x 8 lanes" in (tmp_path / "machine.svg").read_text()
+
+
+@pytest.mark.parametrize("words", [["--array", "8x8"], ["--out", "x.svg"]])
+@pytest.mark.parametrize("machine", [["--machine"], []])
+def test_a_picture_of_the_docs_is_of_no_other_array(words, machine, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=f"^{words[0]} must be left out with --docs, whose pictures are of one array$"):
+        main(["diagram", "--docs", *machine, *words])
+    assert not list(tmp_path.iterdir())
