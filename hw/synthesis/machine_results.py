@@ -111,13 +111,21 @@ def _areas(path: Path) -> tuple[str, dict[str, float]]:
 
 def _core_area(path: Path, machine: dict) -> float:
     """Area of the array's core, which must be of the same size."""
-    (row,) = json.loads(path.read_text(encoding="utf-8"))
-    if (row["rows"], row["cols"], row["library"]) != (machine["rows"], machine["cols"], machine["library"]):
+    try:
+        (row,) = json.loads(path.read_text(encoding="utf-8"))
+        same = all(row[name] == machine[name] for name in ("rows", "cols", "library"))
+        area = float(row["area_um2"])
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        raise InputError(
+            f"{path}: must be the one row of an array, not what cannot be read ({error!r}); measure again: "
+            "tritforge gates --format core --json"
+        ) from None
+    if not same:
         raise InputError(
             f"{path}: core must be {machine['rows']} x {machine['cols']} in {machine['library']}, not {row['rows']} x "
             f"{row['cols']} in {row['library']}"
         )
-    return row["area_um2"]
+    return area
 
 
 def _area_cells(areas: Sequence[tuple[str, dict[str, float]]], name: str) -> list[str]:

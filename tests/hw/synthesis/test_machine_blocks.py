@@ -86,6 +86,12 @@ def test_cell_area_stands_beside_the_blocks_it_is_of(tmp_path):
     core.write_text(json.dumps([{"rows": 4, "cols": 8, "library": "sky", "area_um2": 1}]))
     with pytest.raises(InputError, match=r"core-sky130\.json: core must be 8 x 8 in sky, not 4 x 8 in sky$"):
         block_markdown(tmp_path)
+    for damaged in ("", "[{", "[]", "{}", "3", "[{}]", '["rows"]', '[{"rows": 8, "cols": 8, "library": "sky"}]'):
+        core.write_text(damaged)
+        with pytest.raises(
+            InputError, match=r"core-sky130\.json: must be the one row of an array.*gates --format core"
+        ):
+            block_markdown(tmp_path)
 
 
 @pytest.mark.parametrize(
