@@ -1,6 +1,6 @@
 """``Manifest``: what a quantized model is: method, true bits, zero fractions, hashes; readable without torch."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,6 +22,7 @@ __all__ = [
     "collapse",
     "collapse_warning",
     "is_of_manifest",
+    "older_options",
     "read_manifest",
     "write_manifest",
 ]
@@ -31,6 +32,7 @@ OUTLIER_BITS = 8  # of a weight, and of its row's zero point, see quant.weights.
 _KEPT_BITS = 16  # of a parameter that is not quantized, in a file of the whole model
 COLLAPSED = 2.0  # perplexity of the quantized model over the unquantized one's, from which it is not to be used
 _REMEDY = "quantize again: make quant MODEL=..."
+_ADDED = {"pt-bitnet": ("follow", "relative")}  # method -> options it has got since rows were kept; 0: as before
 
 
 Size = Annotated[int, Field(ge=1, lt=1 << 31)]
@@ -182,6 +184,22 @@ def collapse_warning(method: str, perplexity: Mapping[str, float]) -> str | None
         "them (--minutes 15 on a CPU, --method pt-bitnet-full --device cuda on a GPU), or choose another method "
         "(tritforge compare --methods all)"
     )
+
+
+def older_options(rows: Iterable[tuple[str, str, Mapping[str, object]]]) -> list[str]:
+    """A line for each method with rows that do without options it has got since; a row: model, method and options.
+
+    Options are all of the method's: one that is not among them was not there yet, which is as if it were 0.
+    """
+    models: dict[str, set[str]] = {}
+    for model, method, options in rows:
+        if method in _ADDED and not any(options.get(name) for name in _ADDED[method]):
+            models.setdefault(method, set()).add(model)
+    return [
+        f"`{method}` on {', '.join(sorted(names))} is what `{' '.join(f'{name}=0' for name in _ADDED[method])}` gives, "
+        "not today's defaults (quantization.md)"
+        for method, names in models.items()
+    ]
 
 
 def is_of_manifest(checkpoint: Path, manifest: Manifest) -> bool:

@@ -35,6 +35,7 @@ class MethodPoint(NamedTuple):
     bits: float
     times: float  # perplexity over that of full precision, int8 activations
     joules: float | None
+    options: Mapping[str, object]  # those given, beside the defaults
 
     @property
     def collapsed(self) -> bool:
@@ -70,7 +71,7 @@ def method_points(rows: Iterable[Mapping], joules: Mapping[str, Mapping[str, flo
         times = perplexity["a8"] / perplexity["fp_a8"]
         if key not in best or times < best[key].times:
             known = joules.get(row["model"], {}).get(row["method"])
-            best[key] = MethodPoint(*key, row["true_bits"], times, known)
+            best[key] = MethodPoint(*key, row["true_bits"], times, known, row["options"])
     return sorted(best.values(), key=lambda point: (list(_MODELS).index(point.model), point.times))
 
 
@@ -107,6 +108,8 @@ def methods_text(rows: Iterable[Mapping], energies: Path) -> str:
             f"- **{model}**: usable {', '.join(usable) or 'none'}; unusable, {COLLAPSED:g} times the perplexity of "
             f"full precision or more: {', '.join(collapsed) or 'none'}."
         )
+        if given := [f"`{one.method}` {_given(one)}" for one in own if one.options]:
+            lines.append(f"- Options given on {model}: {'; '.join(given)}.")
     machine = ", ".join(document["machine"].values())
     lines.append(
         f"- Colour: J/token of decode, 128 tokens after 512 on {machine}, over the least of the same model; grey where "
@@ -160,6 +163,15 @@ def _tip(point: MethodPoint) -> str:
         f"{point.method} on {point.model}: {point.bits:.3f} true bits, {significant(point.times)} times the perplexity "
         f"of full precision, {energy}{state}"
     )
+
+
+def _given(point: MethodPoint) -> str:
+    """What a reader types after ``--options``."""
+    return f"`{' '.join(f'{name}={_typed(value)}' for name, value in point.options.items())}`"
+
+
+def _typed(value: object) -> str:
+    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
 
 
 def _millijoules(joules: float) -> str:

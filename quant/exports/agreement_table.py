@@ -5,6 +5,7 @@ from pathlib import Path
 
 from hw.artifact import write_text
 from hw.document import Record, load_json
+from quant.manifest import older_options
 
 __all__ = ["AGREEMENT_FILE", "Agreement", "Agreements", "add_agreement", "agreement_markdown", "read_agreements"]
 
@@ -74,6 +75,7 @@ def agreement_markdown(agreements: Agreements) -> str:
         )
         lines.append("| " + " | ".join(cells) + " |")
     notes = sorted({f"{row.model}: text {row.text}" for row in agreements.rows})
+    notes += older_options((row.model, row.method, row.options) for row in agreements.rows)
     return "\n".join([*lines, "", *(f"- {note}" for note in notes)])
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from quant.manifest import LinearEntry, Manifest, TableEntry, read_manifest, write_manifest
+from quant.manifest import LinearEntry, Manifest, TableEntry, older_options, read_manifest, write_manifest
 from quant.recording import decode_statistics, prefill_statistics, sums_digest
 from quant.shapes import load_shape
 
@@ -72,6 +72,16 @@ def test_true_bits_are_per_weight_and_zeros_per_trit(tmp_path):
     assert manifest(SMALL, LARGE, SMALL).group_sizes == [4, None]
     write_manifest(tmp_path / "manifest.json", whole)
     assert read_manifest(tmp_path / "manifest.json") == whole
+
+
+def test_rows_without_the_options_that_a_method_has_got_since_are_told():
+    """pt-bitnet's errors followed nothing and were not relative before ``follow`` and ``relative`` were there."""
+    new = ("m", "pt-bitnet", {"refit": 0.5, "follow": 0.75, "relative": 1.0})
+    half = ("m", "pt-bitnet", {"refit": 0.5, "follow": 0.0, "relative": 1.0})
+    assert older_options([new, half, ("m", "rtn", {})]) == []
+    before = ("b", "pt-bitnet", {"refit": 0.5})
+    (line,) = older_options([new, before, before, ("a", "pt-bitnet", {"follow": 0.0, "relative": 0.0})])
+    assert line.startswith("`pt-bitnet` on a, b is what `follow=0 relative=0` gives")
 
 
 def toggles(a, b):

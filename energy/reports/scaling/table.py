@@ -8,6 +8,7 @@ from rich.table import Table
 from energy.scaling.points import ScalingPoint, label_of
 from hw.pages import markdown_table
 from quant.evaluation.rows import SHARES
+from quant.manifest import older_options
 
 __all__ = ["print_scaling", "scaling_markdown"]
 
@@ -41,6 +42,7 @@ def scaling_markdown(points: Sequence[ScalingPoint]) -> str:
         f"- tasks: {'; '.join(sorted(used))}; shares in per cent, `@k` after k examples; {', '.join(sorted(devices))}",
         f"- energy of decode on {'; '.join(sorted(machines))}; float weights on the FP16 array of that organisation",
     ]
+    notes += [f"- {note}" for note in older_options((one.model, one.method, one.options) for one in points)]
     return "\n".join([markdown_table(header, rows), "", *notes])
 
 

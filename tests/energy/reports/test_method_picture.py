@@ -11,12 +11,13 @@ from energy.reports.method_picture import draw_methods, method_points, methods_t
 SMOLLM2, QWEN = "smollm2-135m", "qwen2.5-coder-0.5b"
 
 
-def row(model, method, a8, bits=1.7, **perplexity):
-    return {"model": model, "method": method, "true_bits": bits, "perplexity": {"fp_a8": 10.0, "a8": a8} | perplexity}
+def row(model, method, a8, bits=1.7, **options):
+    perplexity = {"fp_a8": 10.0, "a8": a8}
+    return {"model": model, "method": method, "options": options, "true_bits": bits, "perplexity": perplexity}
 
 
 ROWS = [
-    row(SMOLLM2, "good", 15.0), row(SMOLLM2, "good", 12.0, 1.6), row(SMOLLM2, "bad", 20.0),
+    row(SMOLLM2, "good", 15.0), row(SMOLLM2, "good", 12.0, 1.6), row(SMOLLM2, "bad", 20.0, follow=0, group=None),
     row(SMOLLM2, "worst", 1e6, 3.4), row(QWEN, "good", 13.0), row("another", "good", 11.0),
 ]  # fmt: skip
 JOULES = {SMOLLM2: {"good": 0.001, "bad": 0.003, "worst": 0.002}, QWEN: {}}
@@ -74,6 +75,8 @@ def test_below_it_stands_what_may_be_used(energies):
     assert f"- **{SMOLLM2}**: usable `good` (1.600 bits, 1.20 x); unusable" in text
     assert "`bad` (2 x), `worst` (1e+05 x)." in text
     assert f"- **{QWEN}**: usable `good` (1.700 bits, 1.30 x); unusable, 2 times" in text
+    assert f"- Options given on {SMOLLM2}: `bad` `follow=0 group=null`." in text
+    assert f"Options given on {QWEN}" not in text
 
 
 def test_every_measured_method_of_both_models_is_drawn_from_the_committed_results(monkeypatch, tmp_path):
