@@ -101,14 +101,12 @@ def build_best(
         InputError: a tool is missing, or the part is too small.
     """
     flow, reached = flow_of(board), dict[int, float]()
-    with ThreadPoolExecutor(1) as beside:
-        measured = (
-            beside.submit(top_blocks, board_rtlil(board, design), board.family, folder / "blocks") if blocks else None
-        )
-        synthesized, sha256 = route_seeds(
-            board, design, folder, seeds, say, lambda seed, cells: reached.__setitem__(seed, cells["mhz"])
-        )
-    sizes = measured.result() if measured else None
+    write_board(board, design, folder)
+    synthesized, sha256 = _synthesize(board, design, folder, say)
+    if blocks:
+        say("blocks")
+        sizes = top_blocks(folder, board.family)
+    _route_every(board, design, folder, seeds, say, lambda seed, cells: reached.__setitem__(seed, cells["mhz"]))
     best = max(reached, key=reached.__getitem__)
     fmax_hz, own = 1e6 * reached[best], folder / f"seed{best}"
     if fmax_hz >= board.clock_hz:
@@ -116,10 +114,8 @@ def build_best(
     report = json.loads((own / "report.json").read_text(encoding="utf-8"))
     used = f"{flow.package} {version(flow.package)}"
     found = _placed(board, design, sha256, report, synthesized, fmax_hz, best, used)
-    clocks = {str(seed): reached[seed] for seed in sorted(reached)}
-    if isinstance(design, ArrayConfig):
-        return replace(found, seeds_mhz=clocks)
-    return replace(found, whole={**(found.whole or {}), "seeds_mhz": clocks, **({"blocks": sizes} if sizes else {})})
+    found = replace(found, seeds_mhz={str(seed): reached[seed] for seed in sorted(reached)})
+    return replace(found, whole={**(found.whole or {}), "blocks": sizes}) if blocks else found
 
 
 def _placed(
@@ -165,6 +161,19 @@ def route_seeds(
     flow_of(board)
     write_board(board, design, folder)
     synthesized = _synthesize(board, design, folder, say)
+    _route_every(board, design, folder, seeds, say, done)
+    return synthesized
+
+
+def _route_every(
+    board: Board,
+    design: ArrayConfig | WholeDesign,
+    folder: Path,
+    seeds: Sequence[int],
+    say: Say,
+    done: Callable[[int, dict], None],
+) -> None:
+    """Place and route what is synthesized in ``folder`` with every seed; see ``route_seeds``."""
 
     def routed(seed: int) -> tuple[int, dict]:
         own = folder / f"seed{seed}"
@@ -179,7 +188,6 @@ def route_seeds(
     with ThreadPoolExecutor(max(1, min(len(seeds), usable_cpus()))) as pool:
         for future in as_completed([pool.submit(routed, seed) for seed in seeds]):
             done(*future.result())
-    return synthesized
 
 
 def _synthesize(board: Board, config: ArrayConfig | WholeDesign, folder: Path, say: Say) -> tuple[dict[str, int], str]:

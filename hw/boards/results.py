@@ -53,7 +53,7 @@ class BoardResult:
     fmax_hz: float | None
     seed: int | None
     tools: list[str]
-    seeds_mhz: dict[str, float] | None = None  # what each seed reached, where an array was placed with several
+    seeds_mhz: dict[str, float] | None = None  # what each seed reached, where every one was placed
     whole: dict[str, object] | None = None  # of a whole-token machine: lanes, memory, configuration, line
 
     @property
@@ -125,7 +125,7 @@ def _row(result: BoardResult) -> tuple[str, ...]:
         f"{result.block_rams:g}",
         str(result.dsps),
         f"{result.clock_hz / 1e6:g}",
-        _by_seed(result),
+        _clocks(result.seeds_mhz) or _fmax(result),
         str(result.macs_per_cycle),
         f"{result.gmacs_per_s:.2f}",
         f"{result.luts_per_mac:.1f}",
@@ -134,18 +134,19 @@ def _row(result: BoardResult) -> tuple[str, ...]:
     )
 
 
-def _by_seed(result: BoardResult) -> str:
-    """MHz of every seed that was tried."""
-    if result.fmax_hz is None:
-        return "-"
-    reached = (result.seeds_mhz or {"": result.fmax_hz / 1e6}).values()
-    return ", ".join(f"{mhz:.1f}" for mhz in reached)
+def _clocks(seeds_mhz: dict[str, float] | None) -> str:
+    """MHz of every seed; nothing where they were not all placed."""
+    return ", ".join(f"{mhz:.1f}" for mhz in (seeds_mhz or {}).values())
+
+
+def _fmax(result: BoardResult) -> str:
+    """MHz of the placement that is kept."""
+    return "-" if result.fmax_hz is None else f"{result.fmax_hz / 1e6:.1f}"
 
 
 def _whole_row(result: BoardResult) -> tuple[str, ...]:
     """A whole-token machine's result in words."""
     about = result.whole or {}
-    fmax = "-" if result.fmax_hz is None else f"{result.fmax_hz / 1e6:.1f}"
     return (
         result.board,
         f"{result.array['rows']} x {result.array['cols']}, {about.get('lanes')} lanes",
@@ -155,8 +156,8 @@ def _whole_row(result: BoardResult) -> tuple[str, ...]:
         f"{result.block_rams:g}",
         str(result.dsps),
         f"{result.clock_hz / 1e6:g}",
-        fmax,
-        ", ".join(f"{mhz:.1f}" for mhz in about.get("seeds_mhz", {}).values()) or "-",
+        _fmax(result),
+        _clocks(result.seeds_mhz) or "-",
         result.kind,
         result.status,
     )

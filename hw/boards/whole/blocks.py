@@ -32,14 +32,12 @@ def block_of(module: str) -> str:
     return max(longest, key=longest.__getitem__)
 
 
-def top_blocks(top: str, family_name: str, folder: Path) -> dict[str, dict[str, float]]:
-    """Tables, flip-flops, block RAMs and DSPs of each block of a top level in RTLIL; ``folder`` gets the statistics."""
+def top_blocks(folder: Path, family_name: str) -> dict[str, dict[str, float]]:
+    """Tables, flip-flops, block RAMs and DSPs of each block of ``top.il`` in ``folder``, which gets the statistics."""
     family = FAMILIES[family_name]
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "blocks.il").write_text(top, encoding="utf-8")
     apart = "" if "-flatten" in family.synthesis else "-noflatten"
     synthesis = f"{family.synthesis.replace('-flatten', '')} {apart} -top {TOP_NAME}"
-    run_yosys(["read_rtlil blocks.il", HIDE_FIELDS, synthesis, "tee -q -o blocks.json stat -json"], folder)
+    run_yosys(["read_rtlil top.il", HIDE_FIELDS, synthesis, "tee -q -o blocks.json stat -json"], folder)
     sums: dict[str, dict[str, int]] = {name: {} for name in _BLOCKS}
     modules = json.loads((folder / "blocks.json").read_text(encoding="utf-8"))["modules"]
     for module, found in modules.items():
