@@ -169,10 +169,10 @@ def _run_job(
         last_word=guessed,
         budget=budget,
     )
-    write_manifest(folder / "manifest.json", manifest)
     if cost is not None:
         peaks = {"host_bytes": host_peak_bytes(), "device_bytes": _device_peak_bytes(loaded)}
         write_cost(folder, cost.model_copy(update={"seconds": time.perf_counter() - start, **peaks}))
+    write_manifest(folder / "manifest.json", manifest)  # the last: a run that has it is not gone into again
 
 
 def _work(job: QuantJob, loaded: LoadedModel, texts: Texts, folder: Path, model_folder: Path, shards: Shards) -> Work:
