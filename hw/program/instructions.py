@@ -142,6 +142,13 @@ class Instruction(NamedTuple):
         """A field's value."""
         return self.values.get(str(field), 0)
 
+    def begin(self, lanes: int, token: int, position: int, block: int) -> int:
+        """The memory word that it begins at, on a machine of so many vector lanes with these registers."""
+        if self["pick"]:
+            return self["address"] + self["stride"] * (token // (2 * lanes))
+        index = {"none": 0, "token": token, "position": position, "block": block}
+        return self["address"] + self["stride"] * index[INDICES[self["index"]]]
+
 
 def used_bits(name: str) -> int:
     """Mask of the bits that an operation may set."""

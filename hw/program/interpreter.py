@@ -13,7 +13,7 @@ import numpy as np
 from hw.division import ceil_divide
 from hw.errors import InputError
 from hw.program.image import Image
-from hw.program.instructions import INDICES, Instruction
+from hw.program.instructions import Instruction
 from hw.program.kernels import KERNELS
 from hw.token.formats import Flags, products
 from hw.token.scales import Scale, StoredScales, multiply
@@ -128,10 +128,7 @@ class Interpreter:
 
     def address(self, one: Instruction) -> int:
         """The memory word that an instruction begins at."""
-        if one["pick"]:
-            return one["address"] + one["stride"] * (self.token // (2 * self.config.lanes))
-        index = {"none": 0, "token": self.token, "position": self.position, "block": self.block}
-        return one["address"] + one["stride"] * index[INDICES[one["index"]]]
+        return one.begin(self.config.lanes, self.token, self.position, self.block)
 
     def words(self, one: Instruction) -> int:
         """Scratch words of a row."""

@@ -12,7 +12,7 @@ import numpy as np
 from hw.division import ceil_divide
 from hw.errors import InputError
 from hw.program.image import Image
-from hw.program.instructions import ELEMENTS, INDICES, Instruction
+from hw.program.instructions import ELEMENTS, Instruction
 from hw.program.machine import LINE_INSTRUCTIONS
 from sim.token.port import GemmSteps, Memory, fetch, fetched, pattern, read, step_gemm, write
 
@@ -111,10 +111,7 @@ class TokenCycles:
 
     def address(self, one: Instruction) -> int:
         """The memory word that an instruction begins at."""
-        if one["pick"]:
-            return one["address"] + one["stride"] * (self.token // (2 * self.machine.lanes))
-        index = {"none": 0, "token": self.token, "position": self.position, "block": self.block}
-        return one["address"] + one["stride"] * index[INDICES[one["index"]]]
+        return one.begin(self.machine.lanes, self.token, self.position, self.block)
 
     def _next(self, number: int, one: Instruction) -> int:
         if one.operation != "END":
