@@ -8,7 +8,7 @@ from hw.verilog import MACHINE_NAME, machine_rtlil
 
 __all__ = ["Instance", "instances", "machine_svg"]
 
-_WIDTH, _ROW, _GAP, _LEFT, _TOP = 190, 44, 56, 176, 40  # pixels: of a box, from leaf to leaf, between levels, margins
+_WIDTH, _ROW, _GAP, _LEFT, _TOP = 212, 44, 56, 176, 40  # pixels: of a box, from leaf to leaf, between levels, margins
 _HEIGHT = 36  # of a box
 _LEVELS = 3
 _COLOURS = {"front": "#eeeeee", "core": "#c7e9c0", "vector": "#fdd0a2", "activations": "#dadaeb"}
@@ -73,7 +73,7 @@ def machine_svg(machine: MachineConfig) -> str:
     array = machine.array
     title = (
         f"whole-token machine of {array.rows} x {array.cols} lanes and {machine.lanes} vector lanes: instances as they "
-        "are nested, bits in and out"
+        "are nested, bits in and out, the largest memory + how many others"
     )
     return picture.text(title, top.leaves)
 
@@ -106,8 +106,9 @@ class _Picture:
             'stroke="#555555"/>'
         )
         name = one.name + (f" x {one.count}" if one.count > 1 else "")
-        stores = ", ".join(f"{words} x {bits} bits" for words, bits in one.memories[:1])
-        more = f", {stores}" if stores else ""
+        words, bits = max(one.memories, key=lambda size: size[0] * size[1], default=(0, 0))
+        others = f" + {len(one.memories) - 1}" if len(one.memories) > 1 else ""
+        more = f", {words} x {bits} bits{others}" if words else ""
         self._label(left + _WIDTH / 2, top + 15, name, bold=True)
         self._label(left + _WIDTH / 2, top + 29, f"{one.inputs} in, {one.outputs} out{more}")
 

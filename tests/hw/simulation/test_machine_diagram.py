@@ -41,6 +41,9 @@ def test_the_picture_shows_them_all(top):
     for one in (*top.inside, *(two for block in top.inside for two in block.inside)):
         assert any(text.startswith(one.name) for text in texts), one.name
     assert {"request 56", "words 64", "tokens 21", "status 4"} < set(texts)
+    for one in (*top.inside, *(two for block in top.inside for two in block.inside)):
+        shown = texts[texts.index(one.name + (f" x {one.count}" if one.count > 1 else "")) + 1]
+        assert shown.endswith(f"bits + {len(one.memories) - 1}") == (len(one.memories) > 1), shown
 
 
 def test_the_command_writes_it(tmp_path, capsys):
