@@ -38,7 +38,10 @@ from hw.host.session import Product
 from hw.job import CoreJob, matrix, vector_stream, weight_stream
 from hw.verilog_config import read_config
 
-__all__ = ["CONTROL_BITS", "FAULTS", "Accelerator", "Channel", "OwnEngine", "Registers", "format_word", "scales_word"]
+__all__ = [
+    *("CONTROL_BITS", "FAULTS", "Accelerator", "Buffer", "Channel", "OwnEngine", "Registers"),
+    *("format_word", "scales_word"),
+]
 
 CONTROL_BITS = {"start": 0, "reset": 1}
 _DONE_BIT = 1  # of the status register
@@ -50,7 +53,13 @@ FAULTS = {  # bits of the status register
     6: "the activation stream ended at the wrong vector",
     7: "the array has no use for this format",
     8: "a packet is no whole number of beats",
-    9: "a DMA engine met a fault, see register dma_status",
+    9: "a DMA engine met a fault",
+}
+_ENGINES = ("weights", "activations", "results")
+_ENGINE_FAULTS = {  # bits of the register dma_status, of tops with engines
+    place: f"{name}: {words}"
+    for first, words in ((0, "memory answered with an error"), (4, "the address is no multiple of 8"))
+    for place, name in enumerate(_ENGINES, first)
 }
 _IDENTITY = 0x54460002
 _WINDOW_BYTES = 1 << 16
@@ -71,10 +80,29 @@ class Registers(Protocol):
         """Set the 32-bit word at a byte offset."""
 
 
+class Buffer(Protocol):
+    """An array that engines can reach, as ``pynq.allocate`` makes it."""
+
+    device_address: int  # of its first byte, for the engines
+    nbytes: int
+
+    def __array__(self) -> np.ndarray:
+        """What it holds."""
+
+    def __setitem__(self, place: slice, values: np.ndarray) -> None:
+        """Fill it."""
+
+    def flush(self) -> None:
+        """Write what the processor's cache holds of it to memory."""
+
+    def invalidate(self) -> None:
+        """Forget what the processor's cache holds of it."""
+
+
 class Channel(Protocol):
     """One direction of a DMA engine, as ``pynq.lib.DMA`` has it; a transfer ends with TLAST."""
 
-    def transfer(self, array: np.ndarray) -> None:
+    def transfer(self, array: Buffer) -> None:
         """Begin to send or to fill a whole buffer."""
 
     def wait(self) -> None:
@@ -84,35 +112,38 @@ class Channel(Protocol):
 class OwnEngine:
     """One of the DMA engines inside ``tritforge_axi_dma``, in the place of a ``Channel``: where a packet lies.
 
-    ``name``: weights, activations or results; buffers are those of ``pynq.allocate``, whose ``device_address`` is the
-    memory's. The engine runs when the core does, so that there is nothing to wait for.
+    ``name``: weights, activations or results. The engine runs when the core does, so that there is nothing to wait for.
 
     Raises:
-        InputError: ``config.json`` is not that of a top with engines.
+        InputError: no such engine, or ``config.json`` is not that of a top with engines.
     """
 
     def __init__(self, config_json: Path, registers: Registers, name: str):
+        if name not in _ENGINES:
+            raise InputError(f"engine must be one of {', '.join(_ENGINES)}, not {name!r}")
         places = read_config(config_json, _REMEDY).get("registers")
         if not isinstance(places, dict) or f"{name}_bytes" not in places:
             raise InputError(
                 f"{config_json}: register '{name}_bytes' is missing, this is no top with engines; "
                 "give the config.json of `tritforge verilog --top axi-dma`"
             )
-        self._registers, self._places, self._name = registers, places, name
+        fields = ("address_low", "address_high", "bytes")
+        self._places = _places(places, config_json, tuple(f"{name}_{field}" for field in fields))
+        self._registers, self._name = registers, name
 
-    def transfer(self, array: np.ndarray) -> None:
+    def transfer(self, array: Buffer) -> None:
         """Say where the packet lies."""
-        address = int(array.device_address)  # type: ignore[attr-defined]
+        address = int(array.device_address)
         words = {"address_low": address & 0xFFFFFFFF, "address_high": address >> 32, "bytes": array.nbytes}
         for field, word in words.items():
             self._registers.write(self._places[f"{self._name}_{field}"], word)
         self._array = array
         if self._name != "results":
-            array.flush()  # type: ignore[attr-defined]
+            array.flush()
 
     def wait(self) -> None:
         """Let the processor see what is in memory: the core told its end after the last write."""
-        self._array.invalidate()  # type: ignore[attr-defined]
+        self._array.invalidate()
 
 
 class Accelerator:
@@ -132,12 +163,12 @@ class Accelerator:
         weights: Channel,
         activations: Channel,
         results: Channel,
-        allocate: Callable[..., np.ndarray],
+        allocate: Callable[..., Buffer],
         timeout_s: float = 10.0,
     ):
         document = read_config(config_json, _REMEDY)
         self.config = validate_document(document.get("array"), ArrayConfig, f"{config_json}: array")
-        self._places = _places(document.get("registers"), config_json)
+        self._places = _places(document.get("registers"), config_json, _REGISTERS)
         self._registers, self._allocate, self._timeout_s = registers, allocate, timeout_s
         self._weights, self._activations, self._results = weights, activations, results
         expected = {
@@ -187,7 +218,7 @@ class Accelerator:
         self._wait()
         self._results.wait()
         counters = {name: self._read(f"{name}_low") | self._read(f"{name}_high") << 32 for name in ("cycles", *CAUSES)}
-        return Product(matrix(beats, job, config), counters)
+        return Product(matrix(np.asarray(beats), job, config), counters)
 
     def _wait(self) -> None:
         """Poll until the core is done; a fault or a core that does not end is an error, and the core is reset."""
@@ -198,11 +229,14 @@ class Accelerator:
                 raise LinkError(
                     f"the core is not done after {self._timeout_s:g} s, status {status:#x}: a stream stands"
                 )
-        if faults := [words for bit, words in FAULTS.items() if status >> bit & 1]:
+        faults = _told(FAULTS, status)
+        if faults:
+            if "dma_status" in self._places:
+                faults += _told(_ENGINE_FAULTS, self._read("dma_status"))  # before the reset, which clears it
             self.reset()
             raise LinkError(f"the core reports: {'; '.join(faults)}")
 
-    def _buffer(self, data: bytes) -> np.ndarray:
+    def _buffer(self, data: bytes) -> Buffer:
         """``data`` where the DMA engines can reach it."""
         buffer = self._allocate((len(data),), np.uint8)
         buffer[:] = np.frombuffer(data, np.uint8)
@@ -222,15 +256,20 @@ def _hash_word(found: object, path: Path) -> int:
     return int(found[:8], 16)
 
 
-def _places(found: object, path: Path) -> dict[str, int]:
+def _told(meanings: dict[int, str], word: int) -> list[str]:
+    """What the bits of a register mean that are set."""
+    return [words for bit, words in meanings.items() if word >> bit & 1]
+
+
+def _places(found: object, path: Path, names: tuple[str, ...]) -> dict[str, int]:
     """Byte offsets of the registers by name.
 
     Raises:
-        InputError: no registers, one that is missing, or one at no word of the register window.
+        InputError: no registers, one of ``names`` that is missing, or one at no word of the register window.
     """
     if not isinstance(found, dict):
         raise InputError(f"{path}: field 'registers' is missing, this is no AXI top; {_REMEDY}")
-    for name in _REGISTERS:
+    for name in (*names, *(["dma_status"] if "dma_status" in found else [])):
         place = found.get(name)
         if type(place) is not int or not 0 <= place < _WINDOW_BYTES or place % 4:
             raise InputError(

@@ -1,5 +1,6 @@
 """The PYNQ-style driver against the AXI top in Amaranth's simulator: registers and DMA engines over real bus cycles."""
 
+import json
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from hw.config import ArrayConfig
 from hw.errors import InputError
 from hw.formats import GemmFormat
 from hw.gateware.bus.axi import CONTROL_BITS, IDENTITY, REGISTERS, STATUS_BITS, AxiCore
+from hw.gateware.bus.register_map import DMA_STATUS
 from hw.golden import gemm
 from hw.host import zynq
 from hw.host.line import LinkError
@@ -161,6 +163,9 @@ def test_the_drivers_numbers_are_those_of_the_gateware():
     assert zynq._IDENTITY == IDENTITY
     assert STATUS_BITS["done"] == zynq._DONE_BIT
     assert set(zynq.FAULTS) == set(STATUS_BITS.values()) - {STATUS_BITS["running"], STATUS_BITS["done"]}
+    names = {"error": "memory answered with an error", "unaligned": "the address is no multiple of 8"}
+    told = {place: name.split("_") for name, place in DMA_STATUS.items()}
+    assert {place: f"{name}: {names[fault]}" for place, (name, fault) in told.items()} == zynq._ENGINE_FAULTS
 
 
 @pytest.mark.parametrize("size", [(1, 1, 1), (2, 3, 4), (9, 7, 13)])
@@ -284,6 +289,54 @@ def test_an_engine_of_the_cores_own_is_told_where_a_packet_lies(tmp_path):
     results.transfer(buffer)
     results.wait()
     assert buffer.invalidated
+
+
+class FaultyEngines:
+    """Registers of a core whose engines met faults; a reset clears the word that says which."""
+
+    def __init__(self, described: dict):
+        self.places = described["registers"]
+        self.words = {"identity": IDENTITY, "config_hash": int(CONFIG.sha256[:8], 16), "geometry": 4 | 3 << 16}
+
+    def read(self, offset: int) -> int:
+        return next(self.words.get(name, 0) for name, place in self.places.items() if place == offset)
+
+    def write(self, offset: int, value: int) -> None:
+        if offset == self.places["control"]:
+            started = value == 1 << CONTROL_BITS["start"]
+            self.words |= {"status": 0x202, "dma_status": 0x41} if started else {"status": 0, "dma_status": 0}
+
+
+def test_an_engine_that_met_a_fault_is_named_with_it(tmp_path):
+    described = write_verilog(CONFIG, tmp_path, "axi-dma")[-1]
+    registers = FaultyEngines(json.loads(described.read_text()))
+    channels = (OwnEngine(described, registers, name) for name in ("weights", "activations", "results"))
+    core = Accelerator(described, registers, *channels, lambda shape, dtype: np.zeros(shape, dtype).view(Buffer))
+    with pytest.raises(
+        LinkError,
+        match=r"^the core reports: a DMA engine met a fault; weights: memory answered with an error; "
+        r"results: the address is no multiple of 8$",
+    ):
+        core.gemm(np.ones((1, 4), np.int8), np.ones((3, 4), np.int8))
+    assert registers.words["dma_status"] == 0
+
+
+@pytest.mark.parametrize("place", [None, "84", 2, -4, 1 << 16])
+def test_a_damaged_place_of_an_engines_register_is_told(place, tmp_path):
+    described = write_verilog(CONFIG, tmp_path, "axi-dma")[-1]
+    document = json.loads(described.read_text())
+    document["registers"]["weights_address_high"] = place
+    described.write_text(json.dumps(document))
+    with pytest.raises(
+        InputError, match=rf"register 'weights_address_high' must be a multiple of 4 .*, not {place!r};"
+    ):
+        OwnEngine(described, SimpleNamespace(), "weights")
+
+
+def test_an_unknown_engine_is_told(tmp_path):
+    described = write_verilog(CONFIG, tmp_path, "axi-dma")[-1]
+    with pytest.raises(InputError, match=r"^engine must be one of weights, activations, results, not 'weight'$"):
+        OwnEngine(described, SimpleNamespace(), "weight")
 
 
 def test_a_top_without_engines_is_told(tmp_path):
