@@ -3,6 +3,7 @@
 import json
 import logging
 from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
 from pathlib import Path
 
 from hw.artifact import check_file
@@ -53,11 +54,7 @@ def _vocabulary(options: Namespace) -> None:
 
 
 def _digits(options: Namespace, job: TableJob) -> None:
-    add = TABLES_FILE if options.add == _OWN_FILE else options.add
-    if add is not None:
-        check_file(add)
-        if add.is_file():
-            read_table_results(add)  # refused before anything is trained
+    add = _results_file(options.add, TABLES_FILE, read_table_results)
     from quant.vocabulary.train import make_tables  # imports torch
 
     with stage_bars() as progress:
@@ -72,11 +69,7 @@ def _digits(options: Namespace, job: TableJob) -> None:
 
 
 def _cut(options: Namespace, job: CutJob) -> None:
-    add = CUT_FILE if options.add == _OWN_FILE else options.add
-    if add is not None:
-        check_file(add)
-        if add.is_file():
-            read_cut_results(add)
+    add = _results_file(options.add, CUT_FILE, read_cut_results)
     from quant.vocabulary.cut.cut import cut_vocabulary  # imports torch
 
     with stage_bars() as progress:
@@ -88,3 +81,13 @@ def _cut(options: Namespace, job: CutJob) -> None:
     else:
         print(cut_markdown(CutResults(rows=(row,))))
         print(f"wrote {job.out}/: a Hugging Face directory; give it as MODEL to any command")
+
+
+def _results_file(asked: Path | None, own: Path, read: Callable[[Path], object]) -> Path | None:
+    """Where ``--add`` adds, refused before anything is trained."""
+    add = own if asked == _OWN_FILE else asked
+    if add is not None:
+        check_file(add)
+        if add.is_file():
+            read(add)
+    return add
