@@ -98,7 +98,7 @@ class Bursts(Shadow):
 
 
 class Beats(Shadow):
-    """The unpacker owes a fifth of a beat for every word and never loses or invents one."""
+    """The unpacker owes a quarter of a beat for every word and never loses or invents one."""
 
     inputs = {"valid": 1, "ready": 1, "word": 64}
 
@@ -275,17 +275,17 @@ FAULTS = [
 ]
 
 
-def _marked(case, rules):
-    """The front's lines of instructions make its proofs longer."""
-    return pytest.param(*case, marks=pytest.mark.slow) if rules is Looking else case
+def _marked(rules, *fault):
+    """A case; the front's lines of instructions make its proofs longer."""
+    return pytest.param(rules, *fault, marks=[pytest.mark.slow] if rules is Looking else [])
 
 
-@pytest.mark.parametrize("rules", [_marked((one,), one) if one is Looking else one for one in PROOFS])
+@pytest.mark.parametrize("rules", [_marked(rules) for rules in PROOFS])
 def test_no_sequence_of_inputs_breaks_a_rule(rules, tmp_path):
     prove(rules(), tmp_path, PROOFS[rules][1], from_reset=True)
 
 
-@pytest.mark.parametrize(("rules", "old", "new"), [_marked(case, case[0]) for case in FAULTS])
+@pytest.mark.parametrize(("rules", "old", "new"), [_marked(*case) for case in FAULTS])
 def test_a_mutated_copy_is_found(rules, old, new, tmp_path):
     module, steps = PROOFS[rules]
     text, copy = inspect.getsource(module), {"__name__": module.__name__}

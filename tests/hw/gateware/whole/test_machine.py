@@ -15,13 +15,12 @@ from hw.token.attention import AttentionFormat
 from tests.hw.gateware.whole.bench import Bench
 from tests.hw.token.random_models import random_model
 
+FORM = AttentionFormat(5, 3, True, 16)
 FEW = {"scratch_words": 160, "activation_words": 32}
 SMALL = {"layers": 1, "hidden": 12, "intermediate": 20, "heads": 2, "kv_heads": 1, "head_dim": 8}
 
 
-def image(
-    array="8x8", lanes=2, form=AttentionFormat(5, 3, True, 16), seed=3, machine=FEW, embedding="rows", **model  # noqa: B008
-):  # fmt: skip
+def image(array="8x8", lanes=2, form=FORM, seed=3, machine=FEW, embedding="rows", **model):
     made = random_model(seed, form=form, **SMALL | {"context": 40} | model)
     return compiled(made, machine_around(load_array(array), lanes, **machine), embedding), made
 
