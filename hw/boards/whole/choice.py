@@ -48,7 +48,9 @@ def whole_design(
             "larger memory, a shorter --context or fewer digits"
         )
     if kind == "block" and image is None:
-        raise InputError(f"board {board.name}: --whole in {where} needs --program, whose size the memory then has")
+        raise InputError(
+            f"board {board.name}: --whole must come with --program, whose size the memory takes in {where}"
+        )
     if chip and kind == "block":
         raise InputError(f"--chip must be left out in {where}")
     words = (wanted if kind == "block" else size) // machine.word_bytes

@@ -31,7 +31,9 @@ def test_a_board_with_an_sdram_takes_all_of_it_and_another_one_block_ram_for_the
 def test_what_a_board_lacks_is_said(program):
     machine = program.machine
     with pytest.raises(
-        InputError, match=r"^board icebreaker: --whole in block RAM of icebreaker, which has no SDRAM here"
+        InputError,
+        match=r"^board icebreaker: --whole must come with --program, whose size the memory takes in "
+        r"block RAM of icebreaker, which has no SDRAM here$",
     ):
         whole_design(load_board("icebreaker"), machine, None)
     with pytest.raises(InputError, match=r"^board icebreaker has no SDRAM that is supported here; take --ram block"):
@@ -95,7 +97,7 @@ def test_pads_of_the_sdram_are_the_pins_of_the_board():
         ("bitstream --board icebreaker --program absent", "--program must come with --whole"),
         ("bitstream --board ulx3s-85f --lanes 4", "--lanes must come with --whole"),
         ("bitstream --board ulx3s-85f --ram sdram", "--ram must come with --whole"),
-        ("bitstream --board icebreaker --whole", "board icebreaker: --whole in block RAM of icebreaker"),
+        ("bitstream --board icebreaker --whole", "board icebreaker: --whole must come with --program, whose size"),
         ("bitstream --board ulx3s-85f --whole --program absent", "absent: must hold image.bin and config.json"),
         ("verilog --whole", "--whole needs --board"),
         ("verilog --board ulx3s-85f --lanes 4", "--lanes, --mhz, --ram and --chip must come with --whole"),
