@@ -1,7 +1,5 @@
 """The core as an AXI peripheral: AXI4-Stream data, AXI4-Lite registers, one interrupt."""
 
-from collections.abc import Iterable
-
 from amaranth import Cat, ClockDomain, ClockSignal, Const, Module, ResetInserter, ResetSignal, Signal, Value
 from amaranth.lib.wiring import Component, In, Member, Out
 
@@ -98,7 +96,7 @@ class AxiCore(Component):
         self.config, self.core, self.outer_clock = config, Core(config, cells), outer_clock
         self.names = DMA_REGISTERS if dma else REGISTERS
         self.registers = AxiLiteRegisters(len(self.names))
-        self.dma = dict.fromkeys(DMA_REGISTERS[len(REGISTERS) : -1]) if dma else {}
+        self.dma = DMA_REGISTERS[len(REGISTERS) : -1] if dma else ()  # of the engines, that software writes
         members = axi_ports(config) | (_engine_ports(self.dma) if dma else {})
         self.events = {"starts": Out(1), "stops": Out(1)} if dma or outer_clock else {}
         super().__init__(members | self.events)
@@ -203,7 +201,8 @@ class AxiCore(Component):
         launched = Signal()
         was_running = Signal()
         was_halted = Signal()
-        busy = core.running | halted | (self.dma_busy if self.dma else 0)
+        engines_busy = self.dma_busy if self.dma else Const(0)
+        busy = core.running | halted | engines_busy
         start = Signal()
         size_too_large = Signal()
         reserved_bits_set = Signal()
@@ -220,7 +219,7 @@ class AxiCore(Component):
                 ~_any(writes[name] for name in ("control", *words))
                 | (writes["control"] & bits["start"] & ~bits["reset"] & busy)
             ),
-            flags["running"].eq(core.running | (self.dma_busy if self.dma else 0)),
+            flags["running"].eq(core.running | engines_busy),
             flags["illegal_weights"].eq(core.illegal_weights),
             flags["zero_size"].eq(
                 (core.status == Status.ZERO_SIZE) & ~size_too_large_latched & ~flags["illegal_format"]
@@ -243,7 +242,7 @@ class AxiCore(Component):
             waiting = Signal()
             finished = (ended | waiting) & (~self.dma_busy | halted)
             m.d.sync += waiting.eq((ended | waiting) & ~finished & ~reset)
-            m.d.comb += [getattr(self, name).eq(words[name.removeprefix("dma_")]) for name in _engine_words(self.dma)]
+            m.d.comb += [getattr(self, f"dma_{name}").eq(words[name]) for name in self.dma]
             ended = finished
         with m.If(reset):
             cleared = ("done", "weights_tlast", "activations_tlast", "partial_beat", "illegal_format")
@@ -282,14 +281,9 @@ class AxiCore(Component):
         return Cat(Cat(word, Const(0, 32 - len(word))) for word in padded)
 
 
-def _engine_words(names: Iterable[str]) -> list[str]:
-    """Members that hold registers of the engines."""
-    return [f"dma_{name}" for name in names]
-
-
-def _engine_ports(names: Iterable[str]) -> dict[str, Member]:
+def _engine_ports(names: tuple[str, ...]) -> dict[str, Member]:
     """What the engines around the top get and say: their registers, whether they are busy, faults."""
-    return dict.fromkeys(_engine_words(names), Out(32)) | {"dma_busy": In(1), "dma_status": In(8)}
+    return {f"dma_{name}": Out(32) for name in names} | {"dma_busy": In(1), "dma_status": In(8)}
 
 
 def _stream(name: str, ours, theirs, bits: int) -> dict[str, object]:
