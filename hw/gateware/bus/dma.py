@@ -3,6 +3,8 @@
 Ref: Arm IHI 0022, section A3.4 (bursts; at most 16 beats, so that AXI3 ports take them too).
 """
 
+from collections.abc import Callable
+
 from amaranth import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import stream
 from amaranth.lib.fifo import SyncFIFOBuffered
@@ -72,6 +74,25 @@ class _Engine(Component):
             m.d.sync += [self.error.eq(0), self.unaligned.eq(0)]
         return place, words, length
 
+    def _idle(self, m: Module, giving_up: Signal) -> None:
+        """The state of that name: a packet that can be taken up is planned."""
+        with m.State("idle"):
+            m.d.sync += giving_up.eq(0)
+            with m.If(self.start & (self.bytes != 0) & ~self.address[:3].any()):
+                m.next = "plan"
+
+    def _end(self, m: Module, ongoing: Callable[[str], Value], refused: Value, giving_up: Signal) -> None:
+        """``busy``, and the packet given up at a stop, or where memory has ``refused`` a word of it.
+
+        ``ongoing``: of the engine's states.
+        """
+        m.d.comb += self.busy.eq(~ongoing("idle"))
+        failed = refused & ~giving_up & ~self.stop
+        with m.If(failed):
+            m.d.sync += self.error.eq(1)
+        with m.If(self.busy & ~ongoing("drain") & (self.stop | failed)):
+            m.d.sync += giving_up.eq(1)
+
     def _ask(self, m: Module, channel: str, place: Value, length: Value) -> None:
         """The address channel's constants and the burst that it asks for."""
         fields = {"id": 0, "size": 3, "burst": _INCREMENT, "cache": _BUFFERABLE, "prot": 0, "len": (length - 1)[:8]}
@@ -135,10 +156,7 @@ class DmaReader(_Engine):
         with m.If(self.start):
             m.d.sync += left.eq(self.bytes)
         with m.FSM() as machine:
-            with m.State("idle"):
-                m.d.sync += giving_up.eq(0)
-                with m.If(self.start & (self.bytes != 0) & ~self.address[:3].any()):
-                    m.next = "plan"
+            self._idle(m, giving_up)
             with m.State("plan"):
                 m.d.sync += length.eq(_burst_length(place, words))
                 with m.If(giving_up):
@@ -161,12 +179,7 @@ class DmaReader(_Engine):
                 with m.If((outstanding == 0) & (buffer.level == 0)):
                     m.d.sync += [giving_up.eq(0), reserved.eq(0), left.eq(0)]
                     m.next = "idle"
-        m.d.comb += self.busy.eq(~machine.ongoing("idle"))
-        failed = came & self.rresp[1] & ~giving_up & ~self.stop
-        with m.If(failed):
-            m.d.sync += self.error.eq(1)
-        with m.If(self.busy & ~machine.ongoing("drain") & (self.stop | failed)):
-            m.d.sync += giving_up.eq(1)
+        self._end(m, machine.ongoing, came & self.rresp[1], giving_up)
         return m
 
 
@@ -216,10 +229,7 @@ class DmaWriter(_Engine):
         with m.If(self.start):
             m.d.sync += [awaited.eq(self.bytes), left.eq(self.bytes)]
         with m.FSM() as machine:
-            with m.State("idle"):
-                m.d.sync += giving_up.eq(0)
-                with m.If(self.start & (self.bytes != 0) & ~self.address[:3].any()):
-                    m.next = "plan"
+            self._idle(m, giving_up)
             with m.State("plan"):
                 m.d.sync += [length.eq(_burst_length(place, words)), sent.eq(0)]
                 with m.If(giving_up):
@@ -252,10 +262,5 @@ class DmaWriter(_Engine):
                 with m.If(buffer.level == 0):
                     m.d.sync += [giving_up.eq(0), awaited.eq(0), left.eq(0)]
                     m.next = "idle"
-        m.d.comb += self.busy.eq(~machine.ongoing("idle"))
-        failed = machine.ongoing("answer") & self.bvalid & self.bresp[1] & ~giving_up & ~self.stop
-        with m.If(failed):
-            m.d.sync += self.error.eq(1)
-        with m.If(self.busy & ~machine.ongoing("drain") & (self.stop | failed)):
-            m.d.sync += giving_up.eq(1)
+        self._end(m, machine.ongoing, machine.ongoing("answer") & self.bvalid & self.bresp[1], giving_up)
         return m
