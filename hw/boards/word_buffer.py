@@ -14,9 +14,9 @@ _PART_BITS = 128  # registers that one flag lets take a word: a net to more of t
 class WordBuffer(Elaboratable):
     """``depth`` words of ``width`` bits (3 or more, in turn 4), two or three of them on their way out.
 
-    A block RAM of an ECP5 answers 5.8 ns after its clock, of the 10 ns of a cycle at 100 MHz; the register behind it
-    may stand beside it, and leaves a cycle for the way to what reads it. A word can be taken three edges after it was
-    written.
+    A block RAM of an ECP5 of speed grade 6 answers 5.8 ns after its clock (nextpnr's clk-to-q), of the 10 ns of a cycle
+    at 100 MHz; the register behind it may stand beside it, and leaves a cycle for the way to what reads it. A word can
+    be taken three edges after it was written.
 
     Behind the memory stands one register, which takes a word where ``r_en`` frees it; or two, which show their words
     in turn (``in_turn``). Then all but a multiplexer waits for registers and not for ``r_en``, for a reader that
