@@ -234,8 +234,9 @@ class DmaWriter(_Engine):
                 m.d.sync += [length.eq(_burst_length(place, words)), sent.eq(0)]
                 with m.If(giving_up):
                     m.next = "drain"
-                with m.Elif(words == 0):
-                    m.next = "idle"
+                with m.Elif(words == 0):  # what the last beat held beyond the packet is dropped
+                    m.d.sync += giving_up.eq(1)
+                    m.next = "drain"
                 with m.Else():
                     m.next = "gather"
             with m.State("gather"):

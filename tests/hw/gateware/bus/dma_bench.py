@@ -5,7 +5,7 @@ from itertools import cycle
 
 import cocotb
 import numpy as np
-from cocotb.triggers import ReadOnly, RisingEdge, with_timeout
+from cocotb.triggers import ClockCycles, ReadOnly, RisingEdge, with_timeout
 from cocotbext.axi import (
     AxiLiteBus,
     AxiLiteMaster,
@@ -215,9 +215,24 @@ async def a_packet_of_the_wrong_size_is_told(dut):
     bench = Bench(dut)
     await bench.start_up()
     gemm = example_gemms(CONFIG)[-1]
-    beat = CONFIG.weight_bus_bits // 8
-    for wrong, fault in ((gemm.weights[:-beat], "weights_tlast"), (gemm.weights + bytes(beat), "weights_tlast")):
-        await bench.start(gemm._replace(weights=wrong))
-        assert fault in await bench.ended()
+    for name, beat in (("weights", CONFIG.weight_bus_bits // 8), ("activations", CONFIG.rows)):
+        packet = getattr(gemm, name)
+        for wrong in (packet[:-beat], packet + bytes(beat)):
+            await bench.start(gemm._replace(**{name: wrong}))
+            assert f"{name}_tlast" in await bench.ended()
+            await bench.recover()
+            await bench.run(gemm)
+
+
+@cocotb.test()
+async def results_of_another_size_leave_the_core_running_until_a_reset(dut):
+    """Nothing but the size says where the results end: too few bytes hold the core up, for too many it waits."""
+    bench = Bench(dut)
+    await bench.start_up()
+    gemm = example_gemms(CONFIG)[-1]
+    for wrong in (b"", gemm.results[:1], gemm.results + bytes(64)):
+        await bench.start(gemm._replace(results=wrong))
+        await ClockCycles(dut.aclk, 400)
+        assert (dut.interrupt.value, await bench.flags("status", STATUS_BITS)) == (0, {"running"}), len(wrong)
         await bench.recover()
         await bench.run(gemm)

@@ -23,7 +23,7 @@ from tests.hw.icarus import run_bench
 from tests.hw.seeded import Fault, copy_with
 
 CONFIG = ArrayConfig(name="4x3", rows=4, cols=3, weight_bus_bits=16, token_tile=4)
-BENCHES = {"axi": (AXI_NAME, axi_verilog, 9), "dma": (DMA_NAME, dma_verilog, 5), "crossing": (AXI_NAME, axi_verilog, 4)}
+BENCHES = {"axi": (AXI_NAME, axi_verilog, 9), "dma": (DMA_NAME, dma_verilog, 6), "crossing": (AXI_NAME, axi_verilog, 4)}
 
 
 def unsettled(verilog: str) -> str:

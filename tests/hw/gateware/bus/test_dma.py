@@ -28,7 +28,7 @@ def test_memories_are_read_and_written_right_and_their_errors_told(config, tmp_p
     source = tmp_path / f"{DMA_NAME}.v"
     source.write_text(dma_verilog(config))
     environment = {"TRITFORGE_ARRAY": config.model_dump_json(), "COCOTB_LOG_LEVEL": "WARNING"}
-    run_bench([source], DMA_NAME, "tests.hw.gateware.bus.dma_bench", tmp_path, environment, tests=5)
+    run_bench([source], DMA_NAME, "tests.hw.gateware.bus.dma_bench", tmp_path, environment, tests=6)
 
 
 def test_no_output_of_the_masters_follows_an_input_within_an_edge(tmp_path):
