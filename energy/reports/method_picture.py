@@ -22,6 +22,7 @@ __all__ = ["draw_methods", "measure_energies", "method_points", "methods_text"]
 # Models by their names in the results -> the shape that is simulated.
 _MODELS = {"smollm2-135m": "smollm2-135m", "qwen2.5-coder-0.5b": "qwen2.5-0.5b"}
 _MACHINE = {"array": "edge-32x32", "memory": "lpddr5-6400", "costs": "horowitz-45nm"}
+_WIDE = 860  # pixels
 _MOST = 100.0  # times full precision: what is worse stands at the edge
 _SHADES = ("#1a7f5a", "#7fb069", "#e6b035", "#d9702b", "#a3262a")  # from little energy to much
 _UNKNOWN = "#9aa0a6"
@@ -91,8 +92,9 @@ def draw_methods(path: Path, rows: Iterable[Mapping], energies: Path) -> None:
         "; ".join(_tip(point) for point in points),
         460,
         keys=shades.keys,
+        wide=_WIDE,
     )
-    write_text(path, standalone(figure, 860))
+    write_text(path, standalone(figure, _WIDE))
 
 
 def methods_text(rows: Iterable[Mapping], energies: Path) -> str:

@@ -1,5 +1,6 @@
 """A plane with logarithmic axes: points with names, straight lines, whiskers; rooflines and fronts are drawn on it."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -48,8 +49,12 @@ def plane(
     description: str,
     height: int = 340,
     keys: Sequence[tuple[str, str]] = (),
+    wide: int = _WIDE,
 ) -> Markup:
-    """Points above lines above the grid; ``keys``: colours and what they mean, in the upper right corner."""
+    """Points above lines above the grid; ``keys``: colours and what they mean, in the upper right corner.
+
+    ``wide``: pixels that names are placed for.
+    """
     xs = [point.x for point in points] + [x for line in lines for x, _ in line.points]
     ys = [value for point in points for value in (point.y, point.low, point.high) if value is not None]
     ys += [y for line in lines for _, y in line.points]
@@ -66,7 +71,7 @@ def plane(
         *(_range(point, x, y, height) for point in points),
         *(_mark(point, spot) for point, spot in sorted(zip(points, spots, strict=True), key=_is_strong)),
         *_keys(keys),
-        *_labels(points, spots, [_down(y.at(tick), height) for tick in y.ticks], height),
+        *_labels(points, spots, [_down(y.at(tick), height) for tick in y.ticks], height, wide),
     )
 
 
@@ -156,14 +161,18 @@ def _keys(keys: Sequence[tuple[str, str]]) -> list[Markup]:
 
 
 def _labels(
-    points: Sequence[Point], spots: Sequence[tuple[float, float]], ticks: Sequence[float], height: float
+    points: Sequence[Point], spots: Sequence[tuple[float, float]], ticks: Sequence[float], height: float, wide: int
 ) -> list[Markup]:
     """Names beside their marks, each where it covers no mark, no figure of the axis and no name placed before."""
-    taken = [(at * _WIDE - _MARK, down - _MARK, at * _WIDE + _MARK, down + _MARK) for at, down in spots]
-    taken += [(0.0, down - 14, 56.0, down - 1) for down in ticks]
+    marks = [(at * wide - _MARK, down - _MARK, at * wide + _MARK, down + _MARK) for at, down in spots]
+    taken = marks + [(0.0, down - 14, 56.0, down - 1) for down in ticks]
     placed = []
     for point, (at, down) in sorted(zip(points, spots, strict=True), key=_is_strong, reverse=True):
-        spot = _place(point.label, at, down, taken, height, point.kind == "strong") if point.label else None
+        spot = (
+            _place(point.label, at * wide, down, marks, taken, height, wide, point.kind == "strong")
+            if point.label
+            else None
+        )
         if spot is None:
             continue
         box, anchor, shift, base = spot
@@ -184,20 +193,36 @@ def _labels(
 
 
 def _place(
-    label: str, at: float, down: float, taken: list[tuple[float, float, float, float]], height: float, needed: bool
+    label: str,
+    at: float,
+    down: float,
+    marks: list[tuple[float, float, float, float]],
+    taken: list[tuple[float, float, float, float]],
+    height: float,
+    wide: int,
+    needed: bool,
 ):
-    """Box, anchor, shift and base line of a name: the first of some places that is free, or the first of all.
+    """Box, anchor, shift and base line of a name: the first place that is free and nearest to its own mark.
 
-    None: no place is free, and the name is not ``needed``.
+    A name that is ``needed`` stands elsewhere where there is none; None: any other is left out.
     """
     width, choices = _LETTER * len(label), []
     for base in (down + 4, down - 9, down + 18, down - 22, down + 31):
         for anchor, shift in (("start", 9), ("end", -9)):
-            left = at * _WIDE + shift - (width if anchor == "end" else 0)
+            left = at + shift - (width if anchor == "end" else 0)
             choices.append(((left, base - 11, left + width, base + 3), anchor, shift, base))
-    inside = [one for one in choices if one[0][0] >= 0 and one[0][2] <= _WIDE and _TOP <= one[3] <= height - _BOTTOM]
+    inside = [one for one in choices if one[0][0] >= 0 and one[0][2] <= wide and _TOP <= one[3] <= height - _BOTTOM]
     free = [one for one in inside if not any(_overlap(one[0], other) for other in taken)]
-    return (free or inside or choices)[0] if free or needed else None
+    own = (at - _MARK, down - _MARK, at + _MARK, down + _MARK)
+    told = [one for one in free if all(_gap(one[0], own) <= _gap(one[0], other) for other in marks)]
+    return (told or free or inside or choices)[0] if told or needed else None
+
+
+def _gap(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> float:
+    """Pixels between two boxes; 0 where they touch."""
+    across = max(one[0] - other[2], other[0] - one[2], 0.0)
+    down = max(one[1] - other[3], other[1] - one[3], 0.0)
+    return math.hypot(across, down)
 
 
 def _overlap(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:

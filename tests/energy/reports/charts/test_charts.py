@@ -127,3 +127,22 @@ def test_elements_take_python_names_and_leave_out_nothing_but_none():
     assert str(element("text", "1 < 2", class_="a", stroke_width=0, x=None)) == (
         '<text class="a" stroke-width="0">1 &lt; 2</text>'
     )
+
+
+def test_a_name_is_nearest_to_its_own_mark():
+    """Free of all others, the first place of "under" would still be nearest to the mark on its right."""
+    points = [Point(1.0, 1.0, "under", "under"), Point(1.012, 1.02, "over", "over"), Point(1.2, 1.2, "far")]
+    tree = parsed(plane(points, [], "x", "y", "t", "d", wide=860))
+    spots = {one.get("aria-label"): one for one in of(tree, "circle", "mark")}
+    places = {name: (860 * percent(one.get("cx")), float(one.get("cy"))) for name, one in spots.items() if name}
+    names = of(tree, "text", "label")
+    assert names
+    for one in names:
+        shift = float(one.get("transform").removeprefix("translate(").split()[0])
+        width = 6.4 * len(one.text)
+        left, base = 860 * percent(one.get("x")) + shift - (width if shift < 0 else 0), float(one.get("y"))
+        gaps = {
+            name: max(left - x - 5, x - 5 - left - width, 0) ** 2 + max(base - 11 - y - 5, y - 5 - base - 3, 0) ** 2
+            for name, (x, y) in places.items()
+        }
+        assert gaps[one.text] == min(gaps.values()), one.text
