@@ -103,7 +103,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def check_file(path: Path) -> None:
-    """Refuse what ``atomic_path`` could not write, before the work whose result it is to hold. Nothing is made.
+    """Refuse what ``atomic_path`` could not write, before the work whose result it is to hold. Nothing stays made.
+
+    Whether a folder takes files is tried with one without a name: of /proc and of some network folders its mode does
+    not tell.
 
     Raises:
         InputError: a folder has the name, or what it would lie in is no folder that can be written in.
@@ -111,8 +114,16 @@ def check_file(path: Path) -> None:
     if path.is_dir():
         raise InputError(f"{path}: must be a file, not a folder")
     folder = next(one for one in path.absolute().parents if one.exists())
-    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK) or not _takes_files(folder):
         raise InputError(f"{path}: {folder} must be a folder that can be written in; give another file")
+
+
+def _takes_files(folder: Path) -> bool:
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def _failed_write(error: BaseException, path: Path) -> OSError | None:

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from hw.boards.capacity import check_capacity
+from hw.boards.capacity import check_capacity, check_machine_room
 from hw.boards.catalog import Board
 from hw.boards.project import board_rtlil, write_board
 from hw.boards.results import BoardResult
@@ -24,7 +24,7 @@ from hw.errors import InputError
 from hw.process.threads import usable_cpus
 from hw.program.image import config_tag
 from hw.synthesis.carry_chains import shorten_chains
-from hw.synthesis.families import FAMILIES
+from hw.synthesis.families import FAMILIES, Flow
 from hw.synthesis.yosys import FIFO_READS, HIDE_FIELDS, KEEP_COPIES, run_yosys
 
 __all__ = ["build", "build_best", "estimate", "route_seeds"]
@@ -67,7 +67,7 @@ def build(board: Board, config: ArrayConfig | WholeDesign, folder: Path, seeds: 
     Raises:
         InputError: a tool is missing, the part is too small, or no seed reaches the board's clock.
     """
-    flow_of(board)  # refuses a board without one before any work
+    _check_route(board, config)
     say("elaborating")
     write_board(board, config, folder)
     synthesized, sha256 = _synthesize(board, config, folder, say)
@@ -100,7 +100,7 @@ def build_best(
     Raises:
         InputError: a tool is missing, or the part is too small.
     """
-    flow, reached = flow_of(board), dict[int, float]()
+    flow, reached = _check_route(board, design), dict[int, float]()
     write_board(board, design, folder)
     synthesized, sha256 = _synthesize(board, design, folder, say)
     if blocks:
@@ -158,11 +158,18 @@ def route_seeds(
     Raises:
         InputError: a tool is missing, or the part is too small.
     """
-    flow_of(board)
+    _check_route(board, design)
     write_board(board, design, folder)
     synthesized = _synthesize(board, design, folder, say)
     _route_every(board, design, folder, seeds, say, done)
     return synthesized
+
+
+def _check_route(board: Board, design: ArrayConfig | WholeDesign) -> Flow:
+    """The board's flow; refuses a board without one, or without room for any machine, before any work."""
+    if isinstance(design, WholeDesign):
+        check_machine_room(board)
+    return flow_of(board)
 
 
 def _route_every(

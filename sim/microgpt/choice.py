@@ -36,3 +36,10 @@ class MachineChoice(Record):
         """
         sizes = {"scratch_words": 512, "activation_words": 64, "row_registers": 4, "instruction_lines": 8}
         return machine_around(load_array(self.array), self.lanes, **sizes)
+
+    @property
+    def row(self) -> dict[str, str | int]:
+        """The fields that every measured row has: machine, memory and digits."""
+        formats = self.model_dump(include={"latency", "key_digits", "value_digits", "table_digits"})
+        array = self.machine.array
+        return {"array": f"{array.rows} x {array.cols}", "lanes": self.machine.lanes} | formats

@@ -1,19 +1,17 @@
-"""microGPT's measured rows: one per change of machine, program or configuration, each bit-exact, and their tables."""
+"""The file of microGPT's measured rows, and its tables: the log, the sweep, what was placed, the rival."""
 
 from pathlib import Path
 
 from hw.artifact import write_artifact
 from hw.document import Record, read_record
 from hw.pages import markdown_table
+from sim.microgpt.rows import LogRow, RoutedRow, SweepRow
 
 __all__ = [
     "MICROGPT_RESULTS",
     "MICROGPT_TABLES",
     "PARAMETERS",
     "PUBLISHED",
-    "LogRow",
-    "RoutedRow",
-    "SweepRow",
     "add_log_row",
     "add_routed_row",
     "read_results",
@@ -66,78 +64,6 @@ PUBLISHED = Published(
 )
 
 
-class LogRow(Record):
-    """Names that the RTL wrote after one more change, tokens and cycles equal."""
-
-    change: str
-    array: str
-    lanes: int
-    latency: int = 2  # of the memory, in edges
-    key_digits: int = 3  # rows that do not say it are of the command's defaults
-    value_digits: int = 3
-    table_digits: int = 3
-    names: int
-    tokens: int  # taken in, END included
-    instructions: int  # whose cycles on the RTL equal the simulator's
-    names_sha256: str  # of what was written
-    first: int  # cycles of a name's first written letter
-    longest: int  # of the slowest
-    cycles: dict[str, float]  # of a written letter on average, by operation
-    verilog_sha256: str
-
-    @property
-    def key(self) -> tuple[str | int, ...]:
-        """What a later measurement replaces."""
-        return self.change, self.array, self.lanes, self.latency, *self.digits
-
-    @property
-    def digits(self) -> tuple[int, int, int]:
-        """Of K, V, and embedding and head."""
-        return self.key_digits, self.value_digits, self.table_digits
-
-    @property
-    def machine(self) -> str:
-        """Array, lanes and memory, and digits that are not as the command has them by default."""
-        usual = tuple(LogRow.model_fields[f"{name}_digits"].default for name in ("key", "value", "table"))
-        other = "" if self.digits == usual else ", digits of K, V and table {}, {} and {}".format(*self.digits)
-        return f"{self.array}, {self.lanes} lanes, latency {self.latency}{other}"
-
-    @property
-    def average(self) -> float:
-        """Cycles of a written letter on average."""
-        return sum(self.cycles.values())
-
-
-class SweepRow(Record):
-    """A machine that could run the model, by the cycle simulator alone."""
-
-    array: str
-    lanes: int
-    average: float  # cycles per written letter
-    memory_bytes: int  # image, K and V
-
-
-class RoutedRow(Record):
-    """The machine with its memory in block RAM and its serial line, placed and routed for a board, by seed."""
-
-    board: str
-    array: str
-    lanes: int
-    memory_bytes: int
-    average: float  # cycles per written letter of the same machine, by the cycle simulator
-    tables: int
-    flip_flops: int
-    block_rams: int
-    dsps: int
-    mhz: dict[str, float]
-    verilog_sha256: str
-
-    @property
-    def rate(self) -> float:
-        """Tokens per second at the clock of the best seed."""
-        return 1e6 * max(self.mhz.values()) / self.average
-
-
 class MicroGptResults(Record):
     """Every row, in the order in which the changes were made."""
 
@@ -155,10 +81,10 @@ def add_log_row(path: Path, row: LogRow) -> None:
 
 
 def add_routed_row(path: Path, row: RoutedRow) -> None:
-    """Add a row, in the place of one of the same machine on the same board; seeds of one Verilog stay together."""
+    """Add a row, in the place of one of the same machine, formats and board; seeds of one Verilog stay together."""
     found, kept = _or_none(path), []
     for one in found.routed:
-        if (one.board, one.array, one.lanes) != (row.board, row.array, row.lanes):
+        if (one.board, *one.measured) != (row.board, *row.measured):
             kept.append(one)
         elif one.verilog_sha256 == row.verilog_sha256:
             row = row.model_copy(update={"mhz": one.mhz | row.mhz})
@@ -209,7 +135,7 @@ def sweep_markdown(path: Path) -> str:
     """The machines, fastest first."""
     rows = sorted(read_results(path).sweep, key=lambda row: row.average)
     cells = [
-        (f"{row.array}, {row.lanes} lanes", f"{row.average:,.0f}", f"{row.memory_bytes:,}") for row in rows
+        (row.machine, f"{row.average:,.0f}", f"{row.memory_bytes:,}") for row in rows
     ]  # fmt: skip
     return markdown_table(("machine", "cycles per token", "bytes of memory"), cells)
 
@@ -222,7 +148,7 @@ def routed_markdown(path: Path) -> str:
     )  # fmt: skip
     rows = [
         (
-            f"{row.array}, {row.lanes} lanes",
+            row.machine,
             row.board,
             *(f"{count:,}" for count in (row.tables, row.flip_flops, row.block_rams, row.dsps, row.memory_bytes)),
             ", ".join(f"{mhz:.1f}" for mhz in row.mhz.values()),
@@ -235,10 +161,11 @@ def routed_markdown(path: Path) -> str:
 
 
 def rivals_markdown(path: Path) -> str:
-    """Beside gateGPT: its published figures, the last row of the log, and the fastest routed machine."""
+    """Beside gateGPT: its published figures, the last row of the log, and the fastest routed machine of its formats."""
     found, other = read_results(path), PUBLISHED
     ours = found.log[-1]
-    best = max(found.routed, key=lambda row: row.rate, default=None)
+    routed = [row for row in found.routed if row.digits == ours.digits]
+    best = max(routed, key=lambda row: row.rate, default=None)
     weights = (
         f"trits with a scale per row; embedding and head in {ours.table_digits} digits; K in {ours.key_digits}, V in "
         f"{ours.value_digits}"
@@ -265,7 +192,7 @@ def rivals_markdown(path: Path) -> str:
         rows += [
             ("tokens/s at its own clock, average", f"{other.clock_hz / other.average:,.0f}", f"{best.rate:,.0f}"),
             ("clock", f"{other.clock_hz / 1e6:g} MHz", f"{max(best.mhz.values()):.1f} MHz"),
-            ("device", other.device, f"ECP5 of {best.board}, placed and routed, not run"),
+            ("device", other.device, f"FPGA of {best.board} ({best.machine}), placed and routed, not run"),
             ("look-up tables", other.tables, f"{best.tables:,} LUT4"),
             ("multiplier blocks", f"{other.dsps}", f"{best.dsps}, none of them in the array"),
         ]

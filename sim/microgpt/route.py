@@ -4,28 +4,33 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from hw.boards.capacity import check_machine_room
 from hw.boards.catalog import load_board
 from hw.boards.tools import flow_of
 from hw.program.image import Image
 from hw.progress import StageReport
 from hw.synthesis.families import FAMILIES
-from sim.microgpt.results import RoutedRow, add_routed_row
+from sim.microgpt.choice import MachineChoice
+from sim.microgpt.results import add_routed_row
+from sim.microgpt.rows import RoutedRow
 
 __all__ = ["check_route", "route"]
 
 
 def check_route(name: str) -> None:
-    """Raises InputError unless there is a board called ``name``, with an open flow."""
-    flow_of(load_board(name))
+    """Raises InputError unless there is a board called ``name``, with an open flow and room for some machine."""
+    board = load_board(name)
+    flow_of(board)
+    check_machine_room(board)
 
 
 def route(
-    name: str, image: Image, average: float, seeds: Sequence[int], folder: Path, add: Path | None,
-    report: StageReport,
+    name: str, image: Image, choice: MachineChoice, average: float, seeds: Sequence[int], folder: Path,
+    add: Path | None, report: StageReport,
 ) -> RoutedRow:  # fmt: skip
     """Every seed on the board called ``name``; each is written as it ends, whatever clock it reaches.
 
-    ``average``: cycles per token of this program.
+    ``choice``: what ``image`` was compiled for; ``average``: its cycles per token.
 
     Raises:
         InputError: an unknown board, one without an open flow or without room.
@@ -43,9 +48,8 @@ def route(
 
     def done(seed: int, used: dict) -> None:
         row = RoutedRow(
+            **choice.row,
             board=board.name,
-            array=f"{machine.array.rows} x {machine.array.cols}",
-            lanes=machine.lanes,
             memory_bytes=design.memory_bytes,
             average=average,
             tables=used[flow.luts],

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hw.artifact import atomic_folder, check_file, sha256_json, write_artifact
-from hw.config import load_array
 from hw.document import Record, read_record, validate_document
 from hw.errors import InputError
 from hw.fields import given_fields
@@ -20,8 +19,9 @@ from quant.microgpt.sizes import CONTEXT
 from quant.microgpt.training import Training
 from sim.microgpt.choice import MachineChoice
 from sim.microgpt.program import microgpt_program
-from sim.microgpt.results import PUBLISHED, LogRow, SweepRow, add_log_row, read_results, write_sweep
+from sim.microgpt.results import PUBLISHED, add_log_row, read_results, write_sweep
 from sim.microgpt.route import check_route, route
+from sim.microgpt.rows import LogRow, SweepRow
 from sim.token.budget import Budget, budget_lines, budget_of
 from sim.token.memory import check_memory
 
@@ -96,12 +96,7 @@ def microgpt(options: Namespace) -> None:
     budget = budget_of(written)
     row = LogRow(
         change=options.row or "",
-        array=f"{machine.array.rows} x {machine.array.cols}",
-        lanes=machine.lanes,
-        latency=choice.latency,
-        key_digits=choice.key_digits,
-        value_digits=choice.value_digits,
-        table_digits=choice.table_digits,
+        **choice.row,
         names=len(names),
         tokens=sum(len(name.tokens) for name in names),
         instructions=sum(len(token) for name in names for token in name.tokens),
@@ -145,15 +140,13 @@ def _route(program: "ModelProgram", choice: MachineChoice, letters: str, folder:
     names = simulated_names(program, letters, choice.latency)
     average = budget_of([token for name in names for token in name.tokens[1:]]).cycles
     with stage_bars() as report:
-        row = route(
-            options.route, program.image, average, seeds, folder / "board", options.add, report
-        )  # fmt: skip
+        row = route(options.route, program.image, choice, average, seeds, folder / "board", options.add, report)
     if options.json:
         print(json.dumps(row.model_dump(mode="json") | {"tokens_per_second": row.rate}, indent=1))
         return
     clocks = ", ".join(f"{mhz:.1f} (seed {seed})" for seed, mhz in row.mhz.items())
     print(
-        f"{row.array}, {row.lanes} lanes on {row.board}, {row.memory_bytes:,} bytes of memory in block RAM\n"
+        f"{row.machine} on {row.board}, {row.memory_bytes:,} bytes of memory in block RAM\n"
         f"{row.tables:,} look-up tables, {row.flip_flops:,} flip-flops, {row.block_rams} block RAMs, {row.dsps} DSPs\n"
         f"MHz: {clocks}\n{row.average:,.0f} cycles per token: {row.rate:,.0f} tokens/s at the best seed's clock"
     )
@@ -217,7 +210,6 @@ def _sweep(model: Path, choice: MachineChoice, letters: str, report, options: Na
     machines = [(array, lanes) for array in _ARRAYS for lanes in _LANES]
     for number, (array, lanes) in enumerate(machines, start=1):
         one = choice.model_copy(update={"array": array, "lanes": lanes})
-        size = load_array(array)
         report("machines", number, len(machines))
         if not _possible(one):
             continue
@@ -225,9 +217,7 @@ def _sweep(model: Path, choice: MachineChoice, letters: str, report, options: Na
         names = list(simulated_names(program, letters, choice.latency))
         average = budget_of([token for name in names for token in name.tokens[1:]]).cycles
         used = program.image.header.memory_words * program.image.machine.word_bytes
-        rows.append(
-            SweepRow(array=f"{size.rows} x {size.cols}", lanes=lanes, average=average, memory_bytes=used)
-        )  # fmt: skip
+        rows.append(SweepRow(**one.row, average=average, memory_bytes=used))
     if options.add:
         write_sweep(options.add, rows)
     if options.json:
@@ -235,8 +225,7 @@ def _sweep(model: Path, choice: MachineChoice, letters: str, report, options: Na
         return
     print(f"{'machine':<18} {'cycles per token':>16} {'tokens/s':>10} {'bytes':>8}  at {options.mhz:g} MHz")
     for row in sorted(rows, key=lambda row: row.average):
-        name, rate = f"{row.array}, {row.lanes} lanes", options.mhz * 1e6 / row.average
-        print(f"{name:<18} {row.average:16,.0f} {rate:10,.0f} {row.memory_bytes:8,}")
+        print(f"{row.machine:<18} {row.average:16,.0f} {options.mhz * 1e6 / row.average:10,.0f} {row.memory_bytes:8,}")
 
 
 def _possible(choice: MachineChoice) -> bool:

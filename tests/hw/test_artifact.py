@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -183,8 +184,13 @@ def test_a_file_that_cannot_be_written_is_refused_and_nothing_is_made(tmp_path):
     check_file(tmp_path / "file")  # to be replaced
     with pytest.raises(InputError, match=r"must be a file, not a folder$"):
         check_file(tmp_path)
-    with pytest.raises(InputError, match=r"b\.json: .*file must be a folder that can be written in; give"):
+    with pytest.raises(InputError, match=r"b\.json: .*file must be a folder that can be written in"):
         check_file(tmp_path / "file" / "a" / "b.json")
+    if Path("/proc").is_dir():  # whose mode lets root write
+        with pytest.raises(
+            InputError, match=r"^/proc/new/b\.json: /proc must be a folder that can be written in; give"
+        ):
+            check_file(Path("/proc/new/b.json"))
 
 
 def test_a_second_holder_of_a_folder_waits_for_the_first(tmp_path):

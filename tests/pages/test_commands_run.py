@@ -92,7 +92,8 @@ def make(tmp_path_factory):
         os.utime(stamps / f".{name}", (2**32, 2**32))
 
     def run(words):
-        clean = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}  # not the ARGS of this suite
+        # not the ARGS of this suite
+        clean = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         command = ["make", "-s", f"VENV={stamps}", *words]
         return subprocess.run(command, cwd=ROOT, env=clean, capture_output=True, text=True, check=True).stdout
 

@@ -15,17 +15,16 @@ from sim.microgpt.choice import MachineChoice
 from sim.microgpt.program import microgpt_program
 from sim.microgpt.results import (
     MICROGPT_RESULTS,
-    LogRow,
-    RoutedRow,
-    SweepRow,
     add_log_row,
     add_routed_row,
     log_markdown,
     read_results,
     rivals_markdown,
     routed_markdown,
+    sweep_markdown,
     write_sweep,
 )
+from sim.microgpt.rows import LogRow, RoutedRow, SweepRow
 from sim.microgpt.write import integer_name, simulated_names, verilated_names
 
 NAMES = "anna\nannie\nbea\nbella\ncara\ncarla\ndora\ndoris\nella\nelsa\nemma\nerna\n"
@@ -128,14 +127,28 @@ def test_the_verilated_machine_writes_the_same_letters_in_the_same_cycles(progra
         (["--row", "x", "--add", "x.json", "--no-rtl"], r"^--row must be left out with --no-rtl: a row is measured on"),
         (["--sweep", "--route", "ulx3s-85f"], r"^--sweep must be left out with --route$"),
         (["--route", "ulx3s-85f", "--seeds", ""], r"^--seeds must be at least one number, not ''$"),
+        (
+            ["--route", "icebreaker"],
+            r"^board icebreaker: a machine of 8x4 with 2 lanes, the smallest measured, takes 29750",
+        ),
+        (
+            ["--route", "tang-nano-9k"],
+            r"^board tang-nano-9k: .* takes 23154 LUTs and GW1NR-LV9QN88PC6/I5 has 8640; take",
+        ),
+        (
+            ["--row", "x", "--add", "/proc/x.json"],
+            r"^/proc/x.json: /proc must be a folder that can be written in; give",
+        ),
         (["--steps", "0"], r"^options: field 'steps' should be greater than or equal to 1, not 0$"),
         (["--lanes", "16", "--no-rtl"], r"weight_bus_bits must be 64 or more and at most 32 per row and per column"),
         (["--key-digits", "6"], r"^options: field 'key_digits' should be less than or equal to 5, not 6$"),
     ],
 )
-def test_what_cannot_be_is_refused(call, words, message):
+def test_what_cannot_be_is_refused(call, folder, words, message):
+    before = sorted(folder.rglob("*"))
     with pytest.raises(InputError, match=message):
         call(*words)
+    assert sorted(folder.rglob("*")) == before  # nothing was trained
 
 
 def test_names_beyond_the_context_are_refused_before_anything_is_trained(tmp_path):
@@ -173,6 +186,37 @@ def test_a_row_of_other_digits_stands_beside_the_one_of_three_and_says_so(tmp_pa
     assert "digits" not in usual
     assert "| 8 x 8, 4 lanes, latency 2, digits of K, V and table 5, 4 and 2 |" in other
     assert "embedding and head in 2 digits; K in 5, V in 4 |" in rivals_markdown(path)
+
+
+def test_placed_and_swept_machines_say_their_digits_and_stand_side_by_side(tmp_path):
+    path, other = tmp_path / "rows.json", {"key_digits": 5, "value_digits": 4, "table_digits": 2, "latency": 4}
+    add_log_row(path, ROW)
+    add_routed_row(path, ROUTED)
+    add_routed_row(path, ROUTED.model_copy(update=other | {"mhz": {"1": 90.0}}))
+    write_sweep(path, [SweepRow(array="8 x 8", lanes=4, average=2100, memory_bytes=8000, **other)])
+    assert [row.digits for row in read_results(path).routed] == [(3, 3, 3), (5, 4, 2)]
+    named = "| 8 x 8, 4 lanes, latency 4, digits of K, V and table 5, 4 and 2 |"
+    assert named in routed_markdown(path)
+    assert named in sweep_markdown(path)
+    assert "| FPGA of b (8 x 8, 4 lanes), placed and routed, not run |" in rivals_markdown(path)  # formats of the log
+
+
+def test_rows_without_digits_are_of_three(tmp_path):
+    path, said = tmp_path / "rows.json", {"latency", "key_digits", "value_digits", "table_digits"}
+    write_sweep(path, [SweepRow(array="8 x 8", lanes=4, average=2100, memory_bytes=8000)])
+    add_routed_row(path, ROUTED)
+    document = json.loads(path.read_text())
+    for row in (*document["sweep"], *document["routed"]):
+        for name in said:
+            del row[name]
+    path.write_text(json.dumps(document))
+    found = read_results(path)
+    assert {(row.latency, *row.digits) for row in (*found.sweep, *found.routed)} == {(3, 3, 3, 3)}
+
+
+def test_a_choice_fills_every_rows_common_fields():
+    row = MachineChoice(array="8x4", lanes=2, latency=5, key_digits=5, value_digits=4, table_digits=2).row
+    assert SweepRow(**row, average=1.0, memory_bytes=1).measured == ("8 x 4", 2, 5, 5, 4, 2)
 
 
 def test_every_cycle_of_a_row_is_in_a_column_of_the_log(tmp_path):

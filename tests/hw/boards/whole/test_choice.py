@@ -1,10 +1,14 @@
 """Which memory a whole-token machine gets on a board, and what a board lacks, in one line."""
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from hw.boards.bitstream import route_seeds
+from hw.boards.capacity import _LEAST_MACHINE_LUTS, check_machine_room
 from hw.boards.catalog import BOARDS, load_board
 from hw.boards.whole.choice import whole_design
 from hw.boards.whole.design import baud_of, whole_board
@@ -118,3 +122,22 @@ def test_a_machine_with_lanes_beside_a_program_is_refused(program, tmp_path):
     done = subprocess.run([sys.executable, "-m", "hw", *words], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert done.stderr.startswith("error: --lanes must be left out with --program")
+
+
+def test_boards_without_room_for_any_machine_are_refused_before_synthesis(program, tmp_path):
+    for name in (
+        "ulx3s-12f",
+        "orangecrab-25f",
+        "tang-nano-20k",
+    ):  # the last lacks 12 % for that one
+        check_machine_room(load_board(name))
+    board = load_board("icebreaker")
+    with pytest.raises(InputError, match=r"^board icebreaker: .* takes 29750 LUTs and iCE40UP5K-SG48 has 5280; take"):
+        route_seeds(board, whole_design(board, program.machine, program), tmp_path / "b", [1], print, print)
+    assert not (tmp_path / "b").exists()
+
+
+def test_the_least_machine_is_the_measured_one():
+    for board, luts in (("icebreaker", _LEAST_MACHINE_LUTS["ice40"]), ("tang-nano-20k", _LEAST_MACHINE_LUTS["gowin"])):
+        row = json.loads((Path("docs/results/boards") / f"{board}-whole-8x4.json").read_text())
+        assert (row["luts"], row["whole"]["lanes"]) == (luts, 2)
