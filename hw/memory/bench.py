@@ -13,9 +13,20 @@ from hw.memory.controller import SdramController
 from hw.memory.top import SDRAM_NAME, sdram_verilog
 from hw.process.verilator import compile_program
 
-__all__ = ["CHIP_HEADER", "Operation", "Outcome", "Setup", "chip_numbers", "measure", "random_words", "sequential"]
+__all__ = [
+    "CHIP_HEADER",
+    "PORTS_HEADER",
+    "Operation",
+    "Outcome",
+    "Setup",
+    "chip_numbers",
+    "measure",
+    "random_words",
+    "sequential",
+]
 
 CHIP_HEADER = Path(__file__).with_name("sdram_chip.h")
+PORTS_HEADER = Path(__file__).with_name("verilated_ports.h")
 _HARNESS = Path(__file__).with_name("memory_bench.cpp")
 _ALWAYS = 256  # odds of 256 that a word is taken
 
@@ -89,7 +100,7 @@ def measure(
         InputError: Verilator, a C++ compiler or make is missing.
         RuntimeError: the compilation failed, or the bench ended early.
     """
-    program = compile_program(setup.verilog, SDRAM_NAME, _HARNESS, headers=[CHIP_HEADER])
+    program = compile_program(setup.verilog, SDRAM_NAME, _HARNESS, headers=[CHIP_HEADER, PORTS_HEADER])
     numbers = chip_numbers(setup.chip, setup.clock_hz, setup.cas)
     lines = [" ".join(map(repr, map(float, numbers))), f"{setup.word_bits // 8} {taken} {int(ahead)} {seed}"]
     with tempfile.TemporaryFile("w+", encoding="ascii") as file:  # operations are made as they are written

@@ -1,4 +1,4 @@
-"""``tritforge memory``: the SDR SDRAM controller under traffic, its chip checking every command."""
+"""``tritforge memory``: a memory controller under traffic: ours for SDR SDRAM, or LiteDRAM's for DDR3."""
 
 import json
 from argparse import ArgumentParser, Namespace
@@ -8,30 +8,41 @@ from typing import TYPE_CHECKING
 from hw.artifact import write_text
 from hw.errors import InputError
 from hw.memory.chip import SdramChip, chip_names, load_chip
+from hw.memory.ddr3.chips import DDR3_CHIPS
 from hw.memory.geometry import Geometry
 from hw.memory.results import MEMORY_RESULTS, MemoryRecord, add_memory_rows
 from hw.pages import screen
 from hw.progress import spinner
 
 if TYPE_CHECKING:
-    from hw.memory.bench import Setup
+    from collections.abc import Iterator
+
+    from hw.memory.bench import Operation, Setup
 
 __all__ = ["TRAFFIC", "add_memory"]
 
 TRAFFIC = ("sequential", "random", "ahead", "mixed")
 _WRITTEN = 0.3  # share of writes among mixed traffic
 _MOST_WORDS = 100_000_000
+_DDR3_WORDS = (32, 64, 128, 256, 512, 1024)
+_CLOCK_MHZ, _DDR3_CLOCK_MHZ = 50.0, 48.0
 
 
 def add_memory(parser: ArgumentParser) -> None:
     """Options of ``memory``."""
     parser.add_argument(
-        "--chip", default="as4c16m16sa-7", help=f"{', '.join(chip_names())}, or a .yaml file (default: as4c16m16sa-7)"
-    )
+        "--chip", default="as4c16m16sa-7",
+        help=f"{', '.join(chip_names())}, or a .yaml file; or DDR3 behind LiteDRAM's controller "
+        f"({', '.join(DDR3_CHIPS)}; pip install litedram==2024.12 litex==2024.12) (default: as4c16m16sa-7)",
+    )  # fmt: skip
     parser.add_argument(
-        "--clock-mhz", type=float, default=50, metavar="MHZ", help="clock of chip and controller (default: 50)"
+        "--clock-mhz", type=float, metavar="MHZ",
+        help=f"clock of chip and controller (default: {_CLOCK_MHZ:g}); of DDR3 the controller's, half the chip's "
+        f"(default: {_DDR3_CLOCK_MHZ:g})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--cas", type=int, metavar="N", help="CAS latency of SDR SDRAM (default: the least that the clock allows)"
     )
-    parser.add_argument("--cas", type=int, metavar="N", help="CAS latency (default: the least that the clock allows)")
     parser.add_argument(
         "--word-bits", type=int, default=128, metavar="BITS", help="bits of a memory word (default: 128)"
     )
@@ -59,12 +70,16 @@ def add_memory(parser: ArgumentParser) -> None:
 
 def _memory(options: Namespace) -> None:
     """Measure, show, and keep if asked; a broken rule or a wrong word ends in an error."""
-    chip, clock_hz = load_chip(options.chip), options.clock_mhz * 1e6
     kinds = TRAFFIC if options.traffic == "all" else (options.traffic,)
     if kinds[0] not in TRAFFIC:
         raise InputError(f"--traffic must be one of {', '.join(TRAFFIC)}, all, not {options.traffic!r}")
     if not 1 <= options.words <= _MOST_WORDS:
         raise InputError(f"--words must be 1 to {_MOST_WORDS}, not {options.words}")
+    if options.chip in DDR3_CHIPS:
+        _memory_of_ddr3(options, kinds)
+        return
+    mhz = _CLOCK_MHZ if options.clock_mhz is None else options.clock_mhz
+    chip, clock_hz = load_chip(options.chip), mhz * 1e6
     chip.timing(clock_hz, options.cas)
     Geometry.of(chip, options.word_bits)
     if options.verilog:
@@ -80,6 +95,11 @@ def _memory(options: Namespace) -> None:
             for kind in kinds:
                 say(f"{name}, {kind} traffic")
                 rows.append(_measured(name, chip, clock_hz, options, kind))
+    _report(rows, options)
+
+
+def _report(rows: list[MemoryRecord], options: Namespace) -> None:
+    """Rows on the screen and in the results file; a broken rule or a wrong word ends in an error."""
     if options.json:
         print(json.dumps([row.model_dump(mode="json") for row in rows], indent=1))
     else:
@@ -93,18 +113,56 @@ def _memory(options: Namespace) -> None:
         add_memory_rows(MEMORY_RESULTS, rows)
 
 
+def _memory_of_ddr3(options: Namespace, kinds: tuple[str, ...]) -> None:
+    """The same traffic on LiteDRAM's DDR3 controller with its simulated PHY and chip, levelled first."""
+    from hw.memory.ddr3.bench import measure_ddr3
+    from hw.memory.ddr3.chips import CAS, check_clock, load_ddr3
+
+    if given := [name for name in ("cas", "compare", "verilog") if getattr(options, name)]:
+        why = {"cas": f"whose CAS latency is {CAS}", "compare": "whose controller is LiteDRAM's"}
+        reason = why.get(given[0], "whose Verilog is that of a board: tritforge verilog --board orangecrab-85f --whole")
+        raise InputError(f"--{given[0]} must be left out with --chip {options.chip}, {reason}")
+    chip, mhz = load_ddr3(options.chip), _DDR3_CLOCK_MHZ if options.clock_mhz is None else options.clock_mhz
+    check_clock(mhz * 1e6)
+    if options.word_bits not in _DDR3_WORDS:
+        raise InputError(f"--word-bits must be one of {', '.join(map(str, _DDR3_WORDS))}, not {options.word_bits}")
+    rows = []
+    with spinner(chip.name) as say:
+        for kind in kinds:
+            say(f"{kind} traffic")
+            operations = _operations(kind, chip.bytes, options)
+            found = measure_ddr3(
+                chip, mhz * 1e6, options.word_bits, operations, ahead=kind == "ahead", seed=options.seed
+            )
+            if not found.ready or found.hung:
+                what = "levelling found no setting" if not found.ready else "nothing moved for a million edges"
+                raise InputError(f"{chip.name}, {kind} traffic: {what}")
+            rows.append(found.record(chip, mhz * 1e6, kind))
+    if not options.json:
+        levels = ", ".join(
+            f"byte {i}: delay {delay}, slip {slip}"
+            for i, (delay, slip) in enumerate(zip(found.delays, found.slips, strict=True))
+        )
+        print(f"levelled after {1e3 * found.levelled / (mhz * 1e6):.2f} ms ({levels})")
+    _report(rows, options)
+
+
+def _operations(kind: str, chip_bytes: int, options: Namespace) -> "list[Operation] | Iterator[Operation]":
+    """Traffic of a kind."""
+    from hw.memory.bench import random_words, sequential
+
+    if kind == "sequential":
+        return sequential(options.words)
+    writes = _WRITTEN if kind == "mixed" else 0
+    return random_words(chip_bytes * 8 // options.word_bits, options.words, writes, options.seed)
+
+
 def _measured(name: str, chip: SdramChip, clock_hz: float, options: Namespace, kind: str) -> MemoryRecord:
     """One run of the compiled controller."""
-    from hw.memory.bench import measure, random_words, sequential
+    from hw.memory.bench import measure
 
     setup = _setup(name, chip, clock_hz, options)
-    words_of_chip = chip.bytes * 8 // options.word_bits
-    if kind == "sequential":
-        operations = sequential(options.words)
-    else:
-        writes = _WRITTEN if kind == "mixed" else 0
-        operations = random_words(words_of_chip, options.words, writes, options.seed)
-    found = measure(setup, operations, ahead=kind == "ahead", seed=options.seed)
+    found = measure(setup, _operations(kind, chip.bytes, options), ahead=kind == "ahead", seed=options.seed)
     if found.hung:
         raise InputError(f"{name}, {kind} traffic: the controller of {chip.name} moved nothing for a million edges")
     return MemoryRecord(
@@ -168,10 +226,11 @@ def _show(rows: list[MemoryRecord]) -> None:
             f"{100 * row.efficiency:.2f} %",
             f"{row.bytes_per_s / 1e6:.1f}",
             f"{row.first_edges:.1f}" if row.first_edges else "-",
-            f"{sum(row.commands.values()):,}",
+            f"{sum(row.commands.values()):,}" if row.commands else "-",
             str(row.violations),
             str(row.wrong),
         )
     console = screen()
     console.print(table)
-    console.print("refreshes " + ", ".join(f"{row.commands.get('refresh', 0):,}" for row in rows))
+    if first.commands:
+        console.print("refreshes " + ", ".join(f"{row.commands.get('refresh', 0):,}" for row in rows))

@@ -32,7 +32,7 @@ class MemoryRecord(Record):
     efficiency: float  # share of the edges on which data moved
     bytes_per_s: float
     first_edges: float  # from a request's offer to its first word, on average
-    commands: dict[str, int]  # that the chip checked
+    commands: dict[str, int]  # that the chip checked; none where it does not count them
     violations: int
     messages: tuple[str, ...]  # the first breach of each rule
     wrong: int  # words
@@ -77,7 +77,7 @@ def memory_markdown(rows: tuple[MemoryRecord, ...] | list[MemoryRecord]) -> str:
                 row.traffic,
                 f"{row.words + row.written:,}", f"{100 * row.efficiency:.1f} %", f"{row.bytes_per_s / 1e6:.1f}",
                 f"{row.first_edges:.1f}" if row.first_edges else "-",
-                f"{sum(row.commands.values()):,}", str(row.violations), str(row.wrong),
+                f"{sum(row.commands.values()):,}" if row.commands else "-", str(row.violations), str(row.wrong),
             )
             for row in rows
         ],
