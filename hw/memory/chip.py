@@ -9,11 +9,12 @@ from pydantic import Field, model_validator
 from hw.document import Record, load_named, names_in
 from hw.errors import InputError
 
-__all__ = ["CHIP_FOLDER", "ChipTiming", "SdramChip", "chip_names", "load_chip"]
+__all__ = ["CHIP_FOLDER", "MOST_RATIO", "ChipTiming", "SdramChip", "check_ratio", "chip_names", "load_chip"]
 
 CHIP_FOLDER = Path(__file__).parent / "chips"
 
 Nanoseconds = Annotated[float, Field(gt=0)]
+MOST_RATIO = 8  # of a chip's clock to its machine's
 _SLACK = 1e-9  # of a clock: 15 ns at 66.666667 MHz are one clock
 
 
@@ -114,6 +115,24 @@ class SdramChip(Record):
     @staticmethod
     def _clocks(ns: float, clock_hz: float) -> int:
         return max(1, math.ceil(ns * clock_hz / 1e9 - _SLACK))
+
+
+def check_ratio(name: str, chip: SdramChip, clock_hz: float, ratio: int) -> None:
+    """Refuse a chip's clock of ``ratio`` times ``clock_hz``, the machine's; ``name``: the option that says it.
+
+    Raises:
+        InputError: a ratio that no clocks have here, or with which the chip does not keep up.
+    """
+    if not 1 <= ratio <= MOST_RATIO:
+        raise InputError(f"{name}: memory clock must be 1 to {MOST_RATIO} times the machine's, not {ratio}")
+    try:
+        chip.timing(ratio * clock_hz)
+    except InputError as error:
+        if ratio == 1:
+            raise
+        most = int(chip.cas3_clock_hz // clock_hz)
+        way = f"take {most} times or less" if most else "take a slower clock"
+        raise InputError(f"{name}: {error}, {ratio} times the machine's {clock_hz / 1e6:g} MHz: {way}") from None
 
 
 def chip_names() -> list[str]:

@@ -34,8 +34,10 @@ class SdramController(Component):
     -------
     request, words : reads, bursts of words. writes : of parts of words.
     ready : the chip is initialised.
-    pins : to ``SdramIo``.
+    pins : to ``SdramIo``, in domain ``pins_domain``.
     """
+
+    pins_domain = "sync"
 
     def __init__(
         self,

@@ -1,14 +1,16 @@
-"""``Geometry``: how memory words lie in an SDR SDRAM, and how many of them the controller reads ahead."""
+"""``Geometry``: how memory words lie in an SDR SDRAM, and how many of them are read ahead."""
 
 from typing import NamedTuple
 
 from hw.errors import InputError
 from hw.memory.chip import SdramChip
 
-__all__ = ["IO_EDGES", "LONGEST_BURST", "QUEUED_WORDS", "Geometry"]
+__all__ = ["CLOSED_EDGES", "CROSSING_WORDS", "IO_EDGES", "LONGEST_BURST", "QUEUED_WORDS", "Geometry"]
 
 IO_EDGES = 2  # that the registers at the pins add between a read's command and its data
 LONGEST_BURST = 8  # that every chip's mode register knows
+CLOSED_EDGES = 3  # of a slower clock behind its reset: the memory's side has left its own within two
+CROSSING_WORDS = 4  # on their way to a slower clock; a slot is back within three edges of it
 QUEUED_WORDS = 16  # read ahead of who takes them; a LUT RAM of ECP5 and Gowin is as deep
 
 

@@ -40,13 +40,21 @@ uint64_t bits(const uint8_t *bytes, size_t low, size_t count) {  // count of at 
   return value >> low % 8 & ((uint64_t(1) << count) - 1);
 }
 
+// Sets the clock of a memory that has one of its own.
+template <typename Machine> auto set_clock(Machine &machine, int level, int) -> decltype(machine.memory_clk, void()) {
+  machine.memory_clk = level;
+}
+template <typename Machine> void set_clock(Machine &, int, long) {}
+template <typename Machine> void set_memory_clock(Machine &machine, int level) { set_clock(machine, level, 0); }
+
 #ifdef WITH_CHIP
 struct Memory {
   SdramChip chip;
   Bytes &data;
+  uint32_t ratio;  // of the chip's clock to the machine's
   bool drives = false;
 
-  explicit Memory(const SdramChip::Numbers &numbers) : chip(numbers), data(chip.data) {}
+  Memory(const SdramChip::Numbers &numbers, uint32_t ratio) : chip(numbers), data(chip.data), ratio(ratio) {}
 
   void drive(Vtritforge_machine &) {}
 
@@ -108,11 +116,20 @@ struct Memory {
 };
 #endif
 
+// The machine's clock rises with the first of the memory's edges; both fall together.
 void tick(Vtritforge_machine &machine, Memory &memory) {
   memory.take(machine);
-  machine.clk = 1, machine.eval();
+  set_memory_clock(machine, 1), machine.clk = 1, machine.eval();
   memory.settle(machine);
-  machine.clk = 0, machine.eval();
+  set_memory_clock(machine, 0), machine.clk = 0, machine.eval();
+#ifdef WITH_CHIP
+  for (uint32_t edge = 1; edge < memory.ratio; ++edge) {
+    memory.take(machine);
+    set_memory_clock(machine, 1), machine.eval();
+    memory.settle(machine);
+    set_memory_clock(machine, 0), machine.eval();
+  }
+#endif
 }
 
 }  // namespace
@@ -123,8 +140,9 @@ int main() {
   const size_t bytes = size_t(sizes[2]) * sizes[0];
 #ifdef WITH_CHIP
   SdramChip::Numbers numbers;
-  if (!read_exactly(&numbers, sizeof numbers)) return 1;
-  Memory memory(numbers);
+  uint32_t ratio;
+  if (!read_exactly(&numbers, sizeof numbers) || !read_exactly(&ratio, sizeof ratio)) return 1;
+  Memory memory(numbers, ratio);
   if (memory.data.size() < bytes || !read_exactly(memory.data.data(), sizes[1])) return 1;
 #else
   Memory memory;

@@ -59,16 +59,22 @@ class Step(NamedTuple):
 
 
 class Sdram(NamedTuple):
-    """The memory of a machine: a chip behind its controller, both at the machine's clock."""
+    """The memory of a machine: a chip behind its controller, both ``ratio`` times as fast as the machine's clock."""
 
     chip: SdramChip
-    clock_hz: float
+    clock_hz: float  # of the machine
+    ratio: int = 1
+
+    @property
+    def chip_hz(self) -> float:
+        """Clock of chip and controller."""
+        return self.ratio * self.clock_hz
 
     @property
     def numbers(self) -> bytes:
-        """What the simulated chip wants to know."""
-        numbers = chip_numbers(self.chip, self.clock_hz, self.chip.timing(self.clock_hz).cas)
-        return struct.pack(f"<{len(numbers)}d", *numbers)
+        """What the simulated chip wants to know, and the ratio."""
+        numbers = chip_numbers(self.chip, self.chip_hz, self.chip.timing(self.chip_hz).cas)
+        return struct.pack(f"<{len(numbers)}dI", *numbers, self.ratio)
 
 
 class VerilatedMachine:

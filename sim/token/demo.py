@@ -56,7 +56,8 @@ def demo_whole(options: Namespace) -> None:
             f"context must be at least {len(prompt) + options.tokens} for a prompt of {len(prompt)} and "
             f"{options.tokens} tokens, not {options.context}"
         )
-    timing, sdram = memory.timing(program.image), Sdram(memory.chip, memory.clock_hz) if memory.chip else None
+    timing = memory.timing(program.image)
+    sdram = Sdram(memory.chip, memory.clock_hz, memory.ratio) if memory.chip else None
     console, say = Console(stderr=True), partial(print, end="", flush=True)
     array = machine.array
     with console.status(f"compiling {array.rows} x {array.cols} lanes, {machine.lanes} vector lanes (once, minutes)"):
@@ -130,6 +131,7 @@ def _record(
         word_edges=memory.word_edges,
         chip=memory.chip.name if memory.chip else "",
         clock_mhz=memory.clock_hz / 1e6,
+        memory_ratio=memory.ratio,
         context=options.context,
         prompt=prompt,
         tokens=len(timed),

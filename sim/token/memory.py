@@ -5,7 +5,7 @@ from argparse import ArgumentParser, Namespace, _ArgumentGroup
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from hw.errors import InputError
-from hw.memory.chip import SdramChip, load_chip
+from hw.memory.chip import SdramChip, check_ratio, load_chip
 from hw.program.image import Image
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ __all__ = ["MOST_LATENCY", "TokenMemory", "add_memory_options", "check_memory"]
 MOST_LATENCY = 4096  # edges; 65 us at the default clock, a thousand times what a DRAM takes
 _MOST_WORD_EDGES = 64
 _LATENCY, _MHZ = 8, 62.5
-_FORM = "sdram:CHIP@MHZ"
+_FORM = "sdram:CHIP@MHZ[xN]"
 
 
 def add_memory_options(parser: ArgumentParser | _ArgumentGroup) -> None:
@@ -30,7 +30,8 @@ def add_memory_options(parser: ArgumentParser | _ArgumentGroup) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--memory", metavar=_FORM,
-        help="instead of these two: the SDRAM controller with a chip, edge by edge; chips: tritforge memory --help",
+        help="instead of these two: the SDRAM controller with a chip, edge by edge, on the machine's clock; with xN "
+        "behind it, such as sdram:as4c16m16sa-7@40x3, on a clock N times as fast; chips: tritforge memory --help",
     )  # fmt: skip
     parser.add_argument(
         "--mhz", type=float, metavar="F",
@@ -53,13 +54,15 @@ def check_memory(latency: int, mhz: float) -> None:
 class TokenMemory(NamedTuple):
     """A memory behind the machine's port, and the clock.
 
-    ``latency`` in edges and ``word_edges`` of a pattern, or ``chip`` behind its controller.
+    ``latency`` in edges and ``word_edges`` of a pattern, or ``chip`` behind its controller, both ``ratio`` times as
+    fast as the machine.
     """
 
     latency: int
     word_edges: int
     chip: SdramChip | None
-    clock_hz: float
+    clock_hz: float  # of the machine
+    ratio: int = 1
 
     @classmethod
     def of(cls, options: Namespace) -> Self:
@@ -67,8 +70,8 @@ class TokenMemory(NamedTuple):
 
         Raises:
             InputError: a latency of no edge or of more than ``MOST_LATENCY``, a word on no edge or on fewer than every
-                64th, a clock that is not above 0 and finite or that the chip does not reach, an unknown chip, a
-                pattern beside a chip.
+                64th, a clock that is not above 0 and finite or that the chip does not reach, a ratio of clocks that is
+                none, an unknown chip, a pattern beside a chip.
         """
         latency = _LATENCY if options.latency is None else options.latency
         word_edges = 1 if options.word_edges is None else options.word_edges
@@ -81,16 +84,17 @@ class TokenMemory(NamedTuple):
             if getattr(options, name) is not None:
                 raise InputError(f"--{name.replace('_', '-')} must be left out with --memory, which tells it")
         kind, colon, rest = options.memory.partition(":")
-        name, at, clock = rest.rpartition("@")
+        name, at, clocks = rest.rpartition("@")
+        clock, times, count = clocks.partition("x")
         try:
-            mhz = float(clock)
+            mhz, ratio = float(clock), int(count) if times else 1
         except ValueError:
-            mhz = math.nan
+            mhz, ratio = math.nan, 1
         if kind != "sdram" or not (colon and at) or not (mhz > 0 and math.isfinite(mhz)):
             raise InputError(f"--memory must be {_FORM}, not {options.memory!r}")
         chip = load_chip(name)
-        chip.timing(1e6 * mhz)  # refused before anything is compiled
-        return cls(0, 0, chip, 1e6 * mhz)
+        check_ratio("--memory", chip, 1e6 * mhz, ratio)  # refused before anything is compiled
+        return cls(0, 0, chip, 1e6 * mhz, ratio)
 
     @property
     def stalls(self) -> bytes:
@@ -113,4 +117,4 @@ class TokenMemory(NamedTuple):
                 f"memory of the program must be at most the {self.chip.bytes:,} bytes of {self.chip.name}, not "
                 f"{needed:,}: another chip, fewer digits of the table or --weight-packing 5in8"
             )
-        return sdram_memory(self.chip, self.clock_hz, image.machine.array.weight_bus_bits)
+        return sdram_memory(self.chip, self.ratio * self.clock_hz, image.machine.array.weight_bus_bits, self.ratio)

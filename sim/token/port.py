@@ -1,7 +1,8 @@
 """The memory port, edge by edge: reads, writes and the weights of a GEMM, and instructions fetched beside them.
 
 Memory is a pattern (a burst's first word comes ``latency`` edges after its request, then one per edge that is open) or
-the SDRAM controller of ``sdram.py``. Edges only go forward: who asks names the edge, what lies before is carried out.
+the SDRAM controller of ``sdram.py``, on the same clock or behind the crossing of ``crossing.py``. Edges only go
+forward: who asks names the edge, what lies before is carried out.
 """
 
 from typing import NamedTuple
@@ -11,7 +12,8 @@ from numba import njit
 
 from hw.memory.chip import SdramChip
 from hw.trit import TRITS_PER_BYTE
-from sim.token import sdram
+from sim.token import crossing, sdram
+from sim.token.crossing import new_crossing
 from sim.token.sdram import NO_CONTROLLER, Controller, controller_of, new_banks, new_state
 
 __all__ = ["GemmSteps", "Memory", "fetch", "fetched", "pattern", "read", "sdram_memory", "step_gemm", "write"]
@@ -33,13 +35,16 @@ class Memory(NamedTuple):
     port: np.ndarray
     state: np.ndarray  # of the controller
     banks: np.ndarray
+    ratio: int  # edges of the controller's clock per edge
+    crossing: np.ndarray  # where that is more than 1
 
 
-def _memory(latency: int, stalls: bytes, controller: Controller) -> Memory:
+def _memory(latency: int, stalls: bytes, controller: Controller, ratio: int = 1) -> Memory:
     port = np.zeros(8, np.int64)
     port[_ASK] = _NEVER
     pattern = np.frombuffer(stalls, np.uint8).astype(np.int64)
-    return Memory(latency, pattern, controller, port, new_state(controller), new_banks(controller))
+    state = new_state(controller, crossing.first_edge(ratio) if ratio > 1 else 0)
+    return Memory(latency, pattern, controller, port, state, new_banks(controller), ratio, new_crossing())
 
 
 def pattern(latency: int, stalls: bytes = b"") -> Memory:
@@ -47,13 +52,15 @@ def pattern(latency: int, stalls: bytes = b"") -> Memory:
     return _memory(latency, stalls, NO_CONTROLLER)
 
 
-def sdram_memory(chip: SdramChip, clock_hz: float, word_bits: int) -> Memory:
+def sdram_memory(chip: SdramChip, clock_hz: float, word_bits: int, ratio: int = 1) -> Memory:
     """The controller with a chip behind reset, for memory words of so many bits.
+
+    ``clock_hz``: of chip and controller, ``ratio`` times that of the port.
 
     Raises:
         InputError: a clock that the chip does not reach, or words that do not fit its rows.
     """
-    return _memory(1, b"", controller_of(chip, clock_hz, word_bits))
+    return _memory(1, b"", controller_of(chip, clock_hz, word_bits), ratio)
 
 
 class GemmSteps(NamedTuple):
@@ -82,6 +89,8 @@ def _is_open(memory: Memory, edge: int) -> bool:
 @njit(cache=True)
 def _offered(memory: Memory, edge: int) -> bool:
     """Whether a word is valid on that edge."""
+    if memory.ratio > 1:
+        return crossing.offered(memory.ratio, memory.crossing, edge)
     if memory.controller.burst:
         return sdram.offered(memory.controller, memory.state, edge)
     port = memory.port
@@ -91,6 +100,8 @@ def _offered(memory: Memory, edge: int) -> bool:
 @njit(cache=True)
 def _writable(memory: Memory, edge: int) -> bool:
     """Whether a write is taken on that edge."""
+    if memory.ratio > 1:
+        return crossing.takes(memory.ratio, memory.crossing, edge)
     if memory.controller.burst:
         return sdram.takes(memory.controller, memory.state, memory.banks, edge)
     return _is_open(memory, edge)
@@ -109,7 +120,12 @@ def _end_edge(memory: Memory, asked: int, address: int, taken: bool, write_addre
         taken = True
         port[_MISSING] -= 1
         port[_LAST] = edge
-    if memory.controller.burst:
+    if memory.ratio > 1:
+        crossing.next_edge(
+            memory.ratio, memory.crossing, memory.controller, memory.state, memory.banks, edge, asked, address, taken,
+            write_address,
+        )  # fmt: skip
+    elif memory.controller.burst:
         sdram.next_edge(memory.controller, memory.state, memory.banks, edge, asked, address, taken, write_address)
     elif asked:
         port[_OWED], port[_FROM] = asked, edge + memory.latency

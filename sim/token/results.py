@@ -44,7 +44,8 @@ class BudgetRecord(Record):
     latency: int  # of the memory; 0 with a chip
     word_edges: int = 1  # of which one gives or takes a memory word; 0 with a chip
     chip: str = ""  # SDRAM behind its controller
-    clock_mhz: float = 62.5  # of tokens per second, and of a chip
+    clock_mhz: float = 62.5  # of tokens per second
+    memory_ratio: int = 1  # of a chip's clock to that
     context: int
     prompt: int  # tokens
     tokens: int  # written behind it
@@ -56,7 +57,7 @@ class BudgetRecord(Record):
     def key(self) -> tuple[object, ...]:
         """What a later measurement replaces."""
         machine = self.machine, self.lanes, self.weight_packing, self.latency, self.context, self.word_edges
-        chip = self.chip, self.clock_mhz
+        chip = self.chip, self.clock_mhz, self.memory_ratio
         digits = self.key_digits, self.value_digits, self.table_digits
         return self.model, self.method, str(self.options), *machine, *digits, *chip
 
@@ -114,7 +115,8 @@ def _machine(row: BudgetRecord) -> str:
         if getattr(row, field) != BudgetRecord.model_fields[field].default
     ]
     words = f", a word in {row.word_edges} edges" if row.word_edges > 1 else ""
-    memory = f"SDRAM {row.chip}" if row.chip else f"latency {row.latency}{words}"
+    faster = f" at {row.memory_ratio} x the clock" if row.memory_ratio > 1 else ""
+    memory = f"SDRAM {row.chip}{faster}" if row.chip else f"latency {row.latency}{words}"
     return f"{row.machine}, {row.lanes} lanes, {memory}{packing}{''.join(other)}"
 
 

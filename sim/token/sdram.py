@@ -70,10 +70,10 @@ def controller_of(chip: SdramChip, clock_hz: float, word_bits: int) -> Controlle
     )
 
 
-def new_state(controller: Controller) -> np.ndarray:
-    """Behind reset, in front of edge 0; int64."""
+def new_state(controller: Controller, first: int = 0) -> np.ndarray:
+    """Behind reset, in front of edge ``first``; int64."""
     state = np.zeros(_VALID + max(1, controller.depth), np.int64)
-    state[_WAIT], state[_AGAIN], state[_TICK] = controller.power_up - 1, controller.init_refreshes, _NEVER
+    state[_WAIT], state[_AGAIN], state[_TICK] = first + controller.power_up - 1, controller.init_refreshes, _NEVER
     return state
 
 
@@ -86,6 +86,12 @@ def new_banks(controller: Controller) -> np.ndarray:
 def offered(controller: Controller, state: np.ndarray, edge: int) -> bool:
     """Whether a word is valid on that edge."""
     return state[_QUEUED] > 0 and state[_VALID + state[_HEAD]] <= edge
+
+
+@njit(cache=True)
+def requestable(state: np.ndarray) -> bool:
+    """Whether a request would be taken now."""
+    return state[_LEFT] == 0
 
 
 @njit(cache=True)

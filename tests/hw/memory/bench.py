@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from amaranth.hdl import Module, ResetInserter
+from amaranth.hdl import ClockDomain, DomainRenamer, Module, ResetInserter
 from amaranth.lib import stream
 from amaranth.lib.wiring import Component, In, Out, connect, flipped
 from amaranth.sim import Simulator
@@ -45,11 +45,12 @@ class Reset(NamedTuple):
 
 
 class Board(Component):
-    """Controller and registers, with the chip's pins outside."""
+    """Controller and registers, with the chip's pins outside; ``fast``: chip and controller in domain ``memory``."""
 
     def __init__(self, chip: SdramChip, clock_hz: float, word_bits: int, controller: type, **how):
         self.io = SdramIo(chip)
         self.controller = controller(chip, clock_hz, word_bits, **how)
+        self.fast = self.controller.pins_domain == "memory"
         super().__init__(
             {
                 "request": In(stream.Signature(request_layout())),
@@ -63,7 +64,11 @@ class Board(Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        m.submodules.io = ResetInserter(self.reset)(self.io)
+        if self.fast:  # whose registers go on, as on a board
+            m.domains.memory = ClockDomain(reset_less=True)
+            m.submodules.io = DomainRenamer("memory")(self.io)
+        else:
+            m.submodules.io = ResetInserter(self.reset)(self.io)
         m.submodules.controller = ResetInserter(self.reset)(self.controller)
         connect(m, self.controller.pins, self.io.pins)
         connect(m, self.io.chip_pins, flipped(self.chip))
@@ -77,10 +82,15 @@ class Board(Component):
 class Bench:
     """Carries out operations in order: a read is offered when the words of the one before have come.
 
-    ``words``: of every read in turn; ``times``: the edge of each word; ``model``: the chip.
+    ``words``: of every read in turn; ``times``: the edge of each word; ``model``: the chip. ``ratio``: edges of chip
+    and controller per edge of the port; ``lag``: how far the port's first edge lies behind the chip's first one, in
+    edges of the chip.
     """
 
-    def __init__(self, chip, clock_hz=100e6, word_bits=128, controller=SdramController, cas=None, **how):
+    def __init__(
+        self, chip, clock_hz=100e6, word_bits=128, controller=SdramController, cas=None, ratio=1, lag=0, **how
+    ):
+        self.ratio, self.lag = ratio, lag
         self.dut = Board(chip, clock_hz, word_bits, controller, cas=cas, **how)
         self.model = ChipModel(chip, clock_hz, self.dut.controller.timing.cas)
         self.words: list[list[int]] = []
@@ -88,11 +98,19 @@ class Bench:
 
     def run(self, operations, limit=100_000) -> "Bench":
         simulator = Simulator(self.dut)
-        simulator.add_clock(1e-6)
+        period = 1e-6
+        simulator.add_clock(self.ratio * period, phase=(0.5 + self.lag) * period)
+        if self.dut.fast:
+            simulator.add_clock(period, phase=period / 2, domain="memory")
+            simulator.add_testbench(self._chip, background=True)
         self.operations, self.limit = operations, limit
         simulator.add_testbench(self._drive)
         simulator.run()
         return self
+
+    async def _chip(self, ctx):
+        while True:
+            await self._chip_edge(ctx, "memory")
 
     async def _drive(self, ctx):
         self.edge = 0
@@ -150,19 +168,26 @@ class Bench:
         await self._tick(ctx)
         ctx.set(self.dut.reset, 0)
         while not ctx.get(self.dut.ready):
+            assert not ctx.get(self.dut.words.valid), "a word that nobody asked for"
             await self._tick(ctx)
 
     async def _tick(self, ctx):
+        if self.dut.fast:
+            await ctx.tick()
+        else:
+            await self._chip_edge(ctx, "sync")
+        self.edge += 1
+        assert self.edge < self.limit, "the controller hangs"
+
+    async def _chip_edge(self, ctx, domain):
         chip = self.dut.chip
         pins = Pins(
             ctx.get(chip.command), ctx.get(chip.ba), ctx.get(chip.a), ctx.get(chip.dqm),
             ctx.get(chip.dq_o) if ctx.get(chip.dq_oe) else None, ctx.get(chip.cke),
         )  # fmt: skip
         driven = self.model.step(pins)
-        await ctx.tick()
+        await ctx.tick(domain)
         ctx.set(chip.dq_i, 0x5A5A5A5A & (1 << len(chip.dq_i)) - 1 if driven is None else driven)
-        self.edge += 1
-        assert self.edge < self.limit, "the controller hangs"
 
 
 def naive(operations, words, word_bits):

@@ -1,4 +1,4 @@
-"""Faults seeded into the controller, one at a time: a battery of reads and writes sees every one."""
+"""Faults seeded into controller and crossing, one at a time: a battery of reads and writes sees every one."""
 
 import sys
 from importlib import import_module
@@ -11,7 +11,8 @@ import hw.memory
 from tests.hw.memory.bench import Bench, Read, Reset, Write, naive, tiny
 from tests.hw.seeded import Fault
 
-FILES = ("bank", "words", "controller")  # in the order in which they import each other
+FILES = ("bank", "words", "controller", "crossing", "fast")  # in the order in which they import each other
+CROSSING = ("crossing", "fast")  # their battery runs behind a port of half the clock
 CHIP = tiny(power_up_ns=2000, mrd_clocks=4)
 
 
@@ -48,6 +49,26 @@ FAULTS = [
     Fault("controller", "at.eq(at + 1), left.eq(left - 1)", "at.eq(at + 1), left.eq(left - (left != 1))"),
     Fault("controller", "reads.load(burst)", "reads.load(burst - 1)"),
     Fault("controller", "settled = timing.rfc + timing.ras + burst + timing.wr", "settled = 1"),
+    Fault("crossing", "closed, left = Signal(init=1)", "closed, left = Signal(init=0)"),
+    Fault("crossing", "init=CLOSED_EDGES - 1)", "init=0)"),
+    Fault("crossing", "m.d.memory += self.reset.eq(closed)", "m.d.memory += self.reset.eq(0)"),
+    Fault("crossing", 'ResetInserter({"memory": self.reset})(block)', "block"),
+    Fault("crossing", "asked == answered", "asked == asked"),
+    Fault("crossing", "m.d.memory += seen.eq(asked)", "m.d.memory += seen.eq(~asked)"),
+    Fault("crossing", "[kept.eq(self.input.payload), asked.eq(~asked)]", "asked.eq(~asked)"),
+    Fault("crossing", "filled_gray != emptied_there ^ full", "filled_gray != emptied_there"),
+    Fault("crossing", "write.data.eq(self.input.payload)", "write.data.eq(self.input.payload[1:])"),
+    Fault("crossing", "emptied_gray.eq(less ^ less[1:])", "emptied_gray.eq(less)"),
+    Fault(
+        "crossing",
+        "self.inner_request.valid.eq(requests.output.valid & ~waits)",
+        "self.inner_request.valid.eq(requests.output.valid)",
+    ),
+    Fault(
+        "fast",
+        'ResetInserter({"memory": crossing.reset})(DomainRenamer("memory")(inner))',
+        'DomainRenamer("memory")(inner)',
+    ),
 ]
 
 
@@ -61,8 +82,8 @@ def test_every_fault_is_about_text_that_is_there_once():
         assert fault.within(source(fault.file)) != source(fault.file)
 
 
-def controller_with(fault: Fault | None):
-    """The controller of the room's files, one of them changed."""
+def controllers_with(fault: Fault | None):
+    """The controllers of the room's files, one of them changed: of one clock, of two."""
     saved = {name: import_module(f"hw.memory.{name}") for name in FILES}
     try:
         for name in FILES:
@@ -72,7 +93,7 @@ def controller_with(fault: Fault | None):
             module = ModuleType(f"hw.memory.{name}")
             sys.modules[module.__name__] = module
             exec(compile(text, f"{name}.py", "exec"), module.__dict__)
-        return sys.modules["hw.memory.controller"].SdramController
+        return sys.modules["hw.memory.controller"].SdramController, sys.modules["hw.memory.fast"].FastController
     finally:
         sys.modules.update({f"hw.memory.{name}": module for name, module in saved.items()})
 
@@ -101,12 +122,13 @@ NARROW = [
 ]  # fmt: skip
 
 
-def runs(controller) -> tuple[list[str], int]:
-    """What both batteries say, and the edges that they took."""
-    found, edges = [], 0
+def runs(controllers, file: str) -> tuple[list[str], int]:
+    """What both batteries say about a fault in that file, and the edges that they took."""
+    found, edges, crossed = [], 0, file in CROSSING
     for word_bits, battery in ((256, WIDE), (16, NARROW)):
+        how = {"controller": controllers[crossed], "ratio": 1 + crossed}
         try:
-            bench = Bench(CHIP, 100e6, word_bits, controller=controller).run(battery, limit=6000)
+            bench = Bench(CHIP, 100e6, word_bits, **how).run(battery, limit=6000)
         except AssertionError as error:
             return [str(error)], edges
         wrong = bench.words != naive(battery, CHIP.bytes * 8 // word_bits, word_bits)
@@ -117,18 +139,21 @@ def runs(controller) -> tuple[list[str], int]:
 
 @pytest.fixture(scope="module")
 def edges():
-    """Of the controller as it is, about which nothing is to be said."""
-    found, edges = runs(controller_with(None))
-    assert found == []
-    return edges
+    """By file, of the controllers as they are, about which nothing is to be said."""
+    taken = {}
+    for file in ("controller", "crossing"):
+        found, count = runs(controllers_with(None), file)
+        assert found == []
+        taken |= dict.fromkeys(CROSSING if file in CROSSING else set(FILES) - set(CROSSING), count)
+    return taken
 
 
-def test_the_batteries_say_nothing_about_the_controller_as_it_is(edges):
-    assert edges
+def test_the_batteries_say_nothing_about_the_controllers_as_they_are(edges):
+    assert len(edges) == len(FILES)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.file}: {fault.new}")
 def test_a_fault_is_seen(fault, edges):
-    found, taken = runs(controller_with(fault))
-    assert found or taken > edges  # a rule, a word, a hang, or a wait
+    found, taken = runs(controllers_with(fault), fault.file)
+    assert found or taken > edges[fault.file]  # a rule, a word, a hang, or a wait

@@ -42,6 +42,10 @@ def test_it_counts_the_token_at_a_position(folder, capsys):
     main(["budget", str(folder), "--memory", "sdram:as4c16m16sa-7@50"])
     total = sum(one.cycles for one in TokenCycles(image, memory=chip).step())
     assert f"{total:,}  {50e6 / total:,.1f} tokens/s at 50 MHz" in capsys.readouterr().out
+    faster = sdram_memory(load_chip("as4c16m16sa-7"), 120e6, image.machine.array.weight_bus_bits, 3)
+    main(["budget", str(folder), "--memory", "sdram:as4c16m16sa-7@40x3", "--json"])
+    fewer = json.loads(capsys.readouterr().out)["cycles"]
+    assert fewer == sum(one.cycles for one in TokenCycles(image, memory=faster).step()) < total
 
 
 @pytest.mark.parametrize(
@@ -54,9 +58,22 @@ def test_it_counts_the_token_at_a_position(folder, capsys):
         (["--mhz", "0"], r"^--mhz must be above 0 and finite, not 0$"),
         (["--mhz", "inf"], r"^--mhz must be above 0 and finite, not inf$"),
         (["--mhz", "nan"], r"^--mhz must be above 0 and finite, not nan$"),
-        (["--memory", "sdram:as4c16m16sa-7"], r"^--memory must be sdram:CHIP@MHZ, not 'sdram:as4c16m16sa-7'$"),
-        (["--memory", "ddr3:as4c16m16sa-7@50"], r"^--memory must be sdram:CHIP@MHZ, not 'ddr3:as4c16m16sa-7@50'$"),
-        (["--memory", "sdram:as4c16m16sa-7@x"], r"^--memory must be sdram:CHIP@MHZ, not 'sdram:as4c16m16sa-7@x'$"),
+        *(
+            (["--memory", text], rf"^--memory must be sdram:CHIP@MHZ\[xN\], not '{text}'$")
+            for text in (
+                "sdram:as4c16m16sa-7",
+                "ddr3:as4c16m16sa-7@50",
+                "sdram:as4c16m16sa-7@x",
+                "sdram:as4c16m16sa-7@50x",
+                "sdram:as4c16m16sa-7@50x2.5",
+            )
+        ),
+        (["--memory", "sdram:as4c16m16sa-7@50x0"], r"^--memory: memory clock must be 1 to 8 times the .*, not 0$"),
+        (
+            ["--memory", "sdram:as4c16m16sa-7@50x3"],
+            r"^--memory: clock of as4c16m16sa-7 must be above 0 and at most 143 MHz, not 150 MHz, 3 times the "
+            r"machine's 50 MHz: take 2 times or less$",
+        ),
         (["--memory", "sdram:none@50"], r"^chip must be one of .*as4c16m16sa-7.* or a \.yaml file, not 'none'$"),
         (["--memory", "sdram:gw2ar-18@900"], r"^clock of gw2ar-18 must be above 0 and at most \d+ MHz, not 900 MHz$"),
         (

@@ -1,4 +1,4 @@
-"""The SDRAM controller's edges: those of the gateware, edge by edge, and of a machine with its controller and chip."""
+"""The SDRAM controller's edges, on one clock and on its own: those of the gateware, and of a machine with both."""
 
 import numpy as np
 import pytest
@@ -7,8 +7,9 @@ from amaranth.sim import Simulator
 from hw.errors import InputError
 from hw.memory.chip import load_chip
 from hw.memory.controller import SdramController
+from hw.memory.fast import FastController
 from hw.memory.pins import ACTIVATE, MODE, NOTHING, PRECHARGE, READ, REFRESH, WRITE
-from sim.token import sdram
+from sim.token import crossing, sdram
 from sim.token.cycles import TokenCycles
 from sim.token.port import fetch, fetched, read, sdram_memory, write
 from tests.hw.memory.bench import tiny
@@ -22,22 +23,42 @@ class Twin:
     """Model and gateware side by side under random traffic; every edge's command and handshakes are compared."""
 
     def __init__(self, chip, clock_hz, word_bits, seed):
-        self.dut = SdramController(chip, clock_hz, word_bits)
+        self.dut = self.gateware(chip, clock_hz, word_bits)
         self.controller = sdram.controller_of(chip, clock_hz, word_bits)
-        self.state, self.banks = sdram.new_state(self.controller), sdram.new_banks(self.controller)
+        self.banks = sdram.new_banks(self.controller)
         self.rng, self.words = np.random.default_rng(seed), chip.bytes * 8 // word_bits
         self.seen = set()
 
+    def gateware(self, *what):
+        self.state = sdram.new_state(sdram.controller_of(*what))
+        return SdramController(*what)
+
     def run(self, edges):
         simulator = Simulator(self.dut)
-        simulator.add_clock(1e-6)
+        self.clocks(simulator)
         self.edges = edges
         simulator.add_testbench(self._drive)
         simulator.run()
         return self.seen
 
+    def clocks(self, simulator):
+        simulator.add_clock(1e-6)
+
+    async def tick(self, ctx):
+        await ctx.tick()
+
+    def expected(self, edge):
+        """Request, word and write that are taken on an edge, and the command sent there if it is compared."""
+        controller, state, banks = self.controller, self.state, self.banks
+        command = COMMANDS[sdram._command(controller, state, banks, edge)[0]]
+        valid, writable = sdram.offered(controller, state, edge), sdram.takes(controller, state, banks, edge)
+        return sdram.requestable(state), valid, writable, command
+
+    def carry_out(self, edge, *traffic):
+        sdram.next_edge(self.controller, self.state, self.banks, edge, *traffic)
+
     async def _drive(self, ctx):
-        dut, rng, controller, state, banks = self.dut, self.rng, self.controller, self.state, self.banks
+        dut, rng = self.dut, self.rng
         asking = writing = False
         busy, slow = 0.5, 1.0
         for edge in range(self.edges):
@@ -54,23 +75,48 @@ class Twin:
             ctx.set(dut.request.valid, asking)
             ctx.set(dut.writes.valid, writing)
             ctx.set(dut.words.ready, take)
-            expected = (
-                state[sdram._LEFT] == 0,
-                sdram.offered(controller, state, edge),
-                sdram.takes(controller, state, banks, edge),
-                COMMANDS[sdram._command(controller, state, banks, edge)[0]],
-            )
             ready, valid, writable = (ctx.get(one) for one in (dut.request.ready, dut.words.valid, dut.writes.ready))
             command = ctx.get(dut.pins.command)
-            assert (ready, valid, writable, command) == expected, f"edge {edge}"
+            assert (ready, valid, writable, command) == self.expected(edge), f"edge {edge}"
             self.seen.add(command)
             asked, stored = asking and ready, writing and writable
-            sdram.next_edge(
-                controller, state, banks, edge, count if asked else 0, address if asked else 0, bool(valid and take),
-                written if writing else -1,
-            )  # fmt: skip
+            self.carry_out(
+                edge, count if asked else 0, address if asked else 0, bool(valid and take), written if writing else -1
+            )
             asking, writing = asking and not asked, writing and not stored
-            await ctx.tick()
+            await self.tick(ctx)
+
+
+class CrossedTwin(Twin):
+    """The same on two clocks; commands are those of the edges that coincide."""
+
+    def __init__(self, chip, clock_hz, word_bits, seed, ratio):
+        self.ratio, self.crossing = ratio, crossing.new_crossing()
+        super().__init__(chip, clock_hz, word_bits, seed)
+
+    def gateware(self, *what):
+        self.state = sdram.new_state(sdram.controller_of(*what), crossing.first_edge(self.ratio))
+        return FastController(*what)
+
+    def clocks(self, simulator):
+        simulator.add_clock(self.ratio * 1e-6, phase=0.5e-6)
+        simulator.add_clock(1e-6, phase=0.5e-6, domain="memory")
+
+    async def tick(self, ctx):
+        await ctx.tick()
+        for _ in range(self.ratio - 1):
+            await ctx.tick("memory")
+
+    def expected(self, edge):
+        now, command = self.ratio * edge, NOTHING
+        if now >= crossing.first_edge(self.ratio):
+            command = COMMANDS[sdram._command(self.controller, self.state, self.banks, now)[0]]
+        accepts = crossing.accepts(self.ratio, self.crossing, edge)
+        valid = crossing.offered(self.ratio, self.crossing, edge)
+        return accepts, valid, crossing.takes(self.ratio, self.crossing, edge), command
+
+    def carry_out(self, edge, *traffic):
+        crossing.next_edge(self.ratio, self.crossing, self.controller, self.state, self.banks, edge, *traffic)
 
 
 @pytest.mark.parametrize(
@@ -84,6 +130,20 @@ class Twin:
 )
 def test_every_command_and_handshake_is_that_of_the_gateware(fields, clock_hz, word_bits):
     assert Twin(tiny(**fields), clock_hz, word_bits, seed=len(fields)).run(3000) == set(COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("fields", "clock_hz", "word_bits", "ratio"),
+    [
+        ({}, 100e6, 128, 2),
+        ({}, 143e6, 64, 3),  # a word and a third per edge of the port: the slots of the crossing fill
+        ({"data_bits": 32}, 80e6, 32, 4),
+        ({"data_bits": 8}, 120e6, 128, 3),
+    ],
+)
+def test_every_command_and_handshake_is_that_of_the_gateware_on_two_clocks(fields, clock_hz, word_bits, ratio):
+    seen = CrossedTwin(tiny(**fields), clock_hz, word_bits, len(fields), ratio).run(1500)
+    assert seen >= {READ, WRITE, ACTIVATE, PRECHARGE}
 
 
 def test_a_word_takes_what_the_data_sheet_and_the_registers_add_up_to():
@@ -120,17 +180,22 @@ def test_a_clock_that_the_chip_does_not_reach_is_refused():
 
 
 @pytest.mark.slow
-def test_random_programs_take_what_the_verilated_machine_counts_behind_its_controller_and_chip():
+@pytest.mark.parametrize(("machine_mhz", "ratio", "runs"), [(62.5, 1, 40), (40, 3, 15)])
+def test_random_programs_take_what_the_verilated_machine_counts_behind_controller_and_chip(machine_mhz, ratio, runs):
     from hw.simulation.verilated_machine import Sdram, VerilatedMachine, build_machine
 
-    machine, memory = covered_machine(weight_packing="5in8"), Sdram(load_chip("as4c16m16sa-7"), 62.5e6)
+    machine, memory = (
+        covered_machine(weight_packing="5in8"),
+        Sdram(load_chip("as4c16m16sa-7"), 1e6 * machine_mhz, ratio),
+    )
     try:
         path = build_machine(machine, sdram=memory)
     except InputError as error:
         pytest.skip(str(error))
     rng = np.random.default_rng(0)
-    for number, run in enumerate(random_runs(machine, 40, seed=5)):
-        cycles = TokenCycles(run.image, memory=sdram_memory(*memory, machine.array.weight_bus_bits))
+    for number, run in enumerate(random_runs(machine, runs, seed=5)):
+        model = sdram_memory(memory.chip, memory.chip_hz, machine.array.weight_bus_bits, ratio)
+        cycles = TokenCycles(run.image, memory=model)
         with VerilatedMachine(run.image, path, sdram=memory) as core:  # which refuses a broken rule of the chip
             if run.position:
                 core.seek(run.position)
