@@ -56,9 +56,9 @@ class QuantJob(Record):
     )
     minutes: Annotated[float, Field(gt=0)] | None = Field(
         None,
-        description="minutes of this machine that training gets beyond the closed form, for a usable model without a "
-        "GPU: pt-bitnet-full with as many steps as step times measured here leave room for, kept in the manifest; by "
-        "default the method's own",
+        description="minutes of this machine that the whole job may take, for a usable model without a GPU: "
+        "pt-bitnet-full with as many steps as times measured here leave room for, kept in the manifest; by default the "
+        "method's own",
     )
     kv: str = Field(
         "float",

@@ -118,7 +118,7 @@ class Manifest(Record):
     perplexity: dict[str, float] = {}  # keys: "fp", "fp_a8", "a16", "a8"; with kv also "fp_kv", "a8_kv" (both A8)
     more_perplexity: dict[str, dict[str, float]] = {}  # of further texts by name, the same keys
     last_word_text: str = ""  # name of the prose of the accuracies
-    budget: dict[str, float] = {}  # of a job of so many minutes: "minutes", and measured "block_step_s", "model_step_s"
+    budget: dict[str, float] = {}  # of a job of so many minutes: "minutes", and seconds measured (quant.budget.plan)
     last_word: dict[str, float] = {}  # share of last words predicted; keys: "fp_a8", "a8"
 
     @property

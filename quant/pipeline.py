@@ -4,6 +4,7 @@ Looking at what is cached needs no torch; only work does.
 """
 
 import shutil
+import time
 from pathlib import Path
 
 from hw.artifact import file_name, one_at_a_time, sha256_json
@@ -58,6 +59,7 @@ def quantize(job: QuantJob, progress: StageReport | None = None) -> Quantized:
     Raises:
         InputError: an unknown name, damaged weights, too short a text: one line with the way out.
     """
+    begun = None if job.minutes is None else time.perf_counter()
     check_method(job.method)
     if job.devices is not None:
         job = _on_devices(job)
@@ -67,10 +69,10 @@ def quantize(job: QuantJob, progress: StageReport | None = None) -> Quantized:
     texts = texts_of(job, source.shape.max_positions)
     source = located(source)
     report, budget = progress or (lambda *_: None), {}
-    if job.minutes is None:
+    if begun is None:
         job = job.model_copy(update={"method": method_for(job.method, source.path)})
     else:
-        plan = _plan(job, source, texts, report)
+        plan = _plan(job, source, texts, begun, report)
         planned = {"options": plan.options(job.options), "calibration_windows": plan.calibration_windows}
         job, budget = job.model_copy(update={"method": METHOD, **planned}), plan.budget
         texts = texts_of(job, source.shape.max_positions)
@@ -82,7 +84,7 @@ def quantize(job: QuantJob, progress: StageReport | None = None) -> Quantized:
 
                 for left in folder.rglob(".*.tmp"):  # by a run that was killed while it wrote
                     left.unlink()
-                run_job(job, source, texts, folder, model_folder(source), report, budget)
+                run_job(job, source, texts, folder, model_folder(source), report, budget, begun)
                 shutil.rmtree(folder / "parts", ignore_errors=True)
     return Quantized(folder=folder)
 
@@ -102,8 +104,8 @@ def _on_devices(job: QuantJob) -> QuantJob:
     return job.model_copy(update={"device": names[0]})
 
 
-def _plan(job: QuantJob, source: Source, texts: Texts, report: StageReport) -> Plan:
-    """What the minutes come to: as an earlier call found, else measured now."""
+def _plan(job: QuantJob, source: Source, texts: Texts, begun: float, report: StageReport) -> Plan:
+    """What the minutes, which run since ``begun``, come to: as an earlier call found, else measured now."""
     base_options(job)
     method_for(METHOD, source.path)  # refused before anything is measured
     folder = model_folder(source)
@@ -111,7 +113,7 @@ def _plan(job: QuantJob, source: Source, texts: Texts, report: StageReport) -> P
     if found is None:
         from quant.budget.budget import make_plan  # imports torch
 
-        found = make_plan(job, source, texts, folder, report)
+        found = make_plan(job, source, texts, folder, begun, report)
     return found
 
 

@@ -39,9 +39,9 @@ from quant.text import NamedText
 from quant.weights.checkpoint import Checkpoint, join_checkpoints
 from quant.weights.stored_table import StoredTable
 
-__all__ = ["apply_checkpoint", "put_beside", "run_job"]
+__all__ = ["PASSAGES", "apply_checkpoint", "evaluation_windows", "put_beside", "run_job"]
 
-_PASSAGES = 500  # whose last word is to be predicted
+PASSAGES = 500  # whose last word is to be predicted
 _NOT_CALIBRATED = "nothing: trits and scales are the file's"
 _TRAINING = ("reconstruct", "distill step")  # stages that the minutes of a budget are for
 _REFERENCE_SCHEMA, _REFERENCE_VERSION = "tritforge.reference", 1
@@ -57,15 +57,18 @@ def run_job(
     model_folder: Path,
     progress: StageReport,
     budget: dict[str, float],
+    begun: float | None = None,
 ) -> None:
     """Quantize into ``folder`` what it does not hold yet, then evaluate and record; ``budget`` as in a manifest.
+
+    ``begun``: when the minutes of a budget did, by ``time.perf_counter``; else the job begins here.
 
     Raises:
         InputError: see ``quant.pipeline.quantize``; out of memory, with the remedy.
     """
     try:
         with fixed_order(job.parts), ExitStack() as shared:
-            _run_job(job, source, texts, folder, model_folder, progress, budget, shared)
+            _run_job(job, source, texts, folder, model_folder, progress, budget, begun, shared)
     except torch.OutOfMemoryError as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(
@@ -83,9 +86,10 @@ def _run_job(
     model_folder: Path,
     progress: StageReport,
     budget: dict[str, float],
+    begun: float | None,
     shared: ExitStack,
 ) -> None:
-    start = time.perf_counter()
+    start = time.perf_counter() if begun is None else begun
     options = options_for(job.method, job.options)
     if job.parts > 1:
         check_shared(job.method, options, "devices" if job.devices else "shards")
@@ -100,24 +104,26 @@ def _run_job(
     loaded = load_model(source, job.device)
     progress("load", 1, 1)
     # The model as it is: perplexities of every text, measured once per model, and last words.
-    evaluated = {texts.name_of(text): _windows(loaded, texts, text) for text in (texts.evaluation, *texts.more)}
+    evaluated = {
+        texts.name_of(text): evaluation_windows(loaded, texts, text) for text in (texts.evaluation, *texts.more)
+    }
     form = job.kv_format
     figures = {
         name: _reference(loaded, windows, name, form, model_folder, progress) for name, windows in evaluated.items()
     }
-    passages = [] if texts.prose is None else last_words(loaded.tokenizer, texts.prose.text, _PASSAGES)
+    passages = [] if texts.prose is None else last_words(loaded.tokenizer, texts.prose.text, PASSAGES)
     guessed = {"fp_a8": _guess(loaded, passages, "last words before", progress)} if passages else {}
     # Quantized, unless an earlier call did; then the same figures again.
     cost = None
     if not is_whole:
-        found, begun = finished_blocks(folder / "parts"), time.perf_counter()
+        found, carried = finished_blocks(folder / "parts"), time.perf_counter()
         with measured() if budget else nullcontext() as laps:
             work = _work(job, loaded, texts, folder, model_folder, shards)._replace(progress=progress)
             join_checkpoints(path, *carry(work))
         shared.close()
         cost = RunCost(
             seconds=0,
-            quantize_seconds=time.perf_counter() - begun,
+            quantize_seconds=time.perf_counter() - carried,
             trained_seconds=None if laps is None else sum(lap.seconds for lap in laps if lap.stage in _TRAINING),
             finished_blocks=found,
             host_bytes=0,
@@ -283,7 +289,12 @@ def _table_entries(checkpoint: Checkpoint, tied: bool) -> list[TableEntry]:
     return found
 
 
-def _windows(loaded: LoadedModel, texts: Texts, text: NamedText) -> torch.Tensor:
+def evaluation_windows(loaded: LoadedModel, texts: Texts, text: NamedText) -> torch.Tensor:
+    """Tokens that perplexity is measured on, int64 ``(count, length)``.
+
+    Raises:
+        InputError: too short a text.
+    """
     tokens = loaded.tokenizer.encode(text.text)
     return token_windows(tokens, texts.evaluation_length, texts.evaluation_windows, f"evaluation text {text.name!r}")
 

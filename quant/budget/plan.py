@@ -17,8 +17,9 @@ from quant.registry import AUTO
 __all__ = [
     "METHOD",
     "Plan",
-    "StepTimes",
+    "Times",
     "base_options",
+    "block_steps",
     "plan_for",
     "plan_path",
     "read_plan",
@@ -30,7 +31,8 @@ METHOD = "pt-bitnet-full"
 _CALIBRATION_TOKENS = 32768  # where a job does not say how many windows: what a CPU goes over in minutes
 _HELD_OUT = 4  # windows of them
 
-_SCHEMA, _VERSION = "tritforge.plan", 1
+_SCHEMA, _VERSION = "tritforge.plan", 2
+_KEPT_BACK = 0.05  # share of the minutes: what was measured once does not take as long every time
 _MOST_EPOCHS = 12  # of reconstruction, the option's default: more would learn the text by heart
 _LEAST_STEPS = 20  # of distillation: fewer are not worth their start
 _PLANNED = ("epochs", "block_steps", "distill_steps")
@@ -45,21 +47,32 @@ _BASE: dict[str, float | int | str | bool | None] = {
     "held_out": _HELD_OUT,
 }
 
-Seconds = Annotated[float, Field(gt=0)]
+Seconds = Annotated[float, Field(ge=0)]
+StepSeconds = Annotated[float, Field(gt=0)]
 
 
-class StepTimes(Record):
-    """Measured on the machine at hand: a step of one block's reconstruction, and a step of the whole model's."""
+class Times(Record):
+    """Measured on the machine at hand.
 
-    block_step_s: Seconds
-    model_step_s: Seconds
+    ``block_step_s``: a step of one block's reconstruction. What comes whatever is trained: ``load_s``; ``block_s`` of
+    one block, closed form, checks on held-out windows, packing and recording; ``evaluation_s`` before and after. Of
+    distillation, where there is time for it: a step of the whole model, and ``model_s`` beside its steps.
+    """
+
+    block_step_s: StepSeconds
+    load_s: Seconds
+    block_s: Seconds
+    evaluation_s: Seconds
+    model_step_s: StepSeconds | None = None
+    model_s: Seconds = 0.0
 
 
 class Plan(Record):
-    """What the minutes were turned into."""
+    """What the minutes were turned into; ``planning_s`` of them went by before there was a plan."""
 
-    minutes: Seconds
-    times: StepTimes
+    minutes: StepSeconds
+    times: Times
+    planning_s: Seconds
     calibration_windows: Annotated[int, Field(ge=1)]
     block_steps: Annotated[int, Field(ge=0)]
     distill_steps: Annotated[int, Field(ge=0)]
@@ -67,7 +80,7 @@ class Plan(Record):
     @property
     def budget(self) -> dict[str, float]:
         """As the manifest records it."""
-        return {"minutes": self.minutes, **self.times.model_dump()}
+        return {"minutes": self.minutes, "planning_s": self.planning_s, **self.times.model_dump(exclude_none=True)}
 
     def options(self, given: dict[str, float | int | str | bool | None]) -> dict[str, float | int | str | bool | None]:
         """All options of the method: those that were given go before those of a budget."""
@@ -95,29 +108,55 @@ def base_options(job: QuantJob) -> dict[str, float | int | str | bool | None]:
     return {**_BASE, **job.options}
 
 
-def plan_for(minutes: float, times: StepTimes, blocks: int, steps_per_epoch: int, windows: int) -> Plan:
-    """Steps of reconstruction, the same for each block, as far as they help, and of distillation where time is left.
+def block_steps(minutes: float, times: Times, planning_s: float, blocks: int, per_epoch: int) -> tuple[int, float]:
+    """Steps of each block's reconstruction as far as they help, and seconds that are left for the whole model.
 
-    ``steps_per_epoch``: of one block's reconstruction; ``windows``: of the calibration text.
+    ``planning_s``: gone by already; ``per_epoch``: steps of one block's reconstruction.
 
     Raises:
-        InputError: too few minutes for a single step of each block.
+        InputError: too few minutes for all that must be done and a single step of each block.
     """
-    seconds = 60 * minutes
-    taken = min(_MOST_EPOCHS * steps_per_epoch, int(seconds / (blocks * times.block_step_s)))
-    steps = int((seconds - blocks * taken * times.block_step_s) / times.model_step_s)
-    if steps < _LEAST_STEPS:
-        steps = 0
+    fixed = planning_s + times.load_s + times.evaluation_s + blocks * times.block_s
+    seconds, each = (1 - _KEPT_BACK) * 60 * minutes - fixed, blocks * times.block_step_s
+    most = _MOST_EPOCHS * per_epoch
+    taken = min(most, max(0, int(seconds / each)))
     if not taken:
-        least = blocks * times.block_step_s / 60
-        raise InputError(f"minutes must be at least {least:.2g} for a step of each block, not {minutes:g}")
-    return Plan(minutes=minutes, times=times, calibration_windows=windows, block_steps=taken, distill_steps=steps)
+        least = (fixed + each) / (1 - _KEPT_BACK) / 60
+        raise InputError(
+            f"minutes must be at least {least:.2g} here, not {minutes:g}: loading, measuring, the closed form of "
+            f"{blocks} blocks and recording take {fixed / 60:.2g}, a step of each block {each / 60:.2g}; give more, or "
+            "fewer --calibration-windows or --windows"
+        )
+    return taken, seconds - taken * each if taken == most else 0.0
+
+
+def plan_for(
+    minutes: float, times: Times, planning_s: float, blocks: int, steps_per_epoch: int, windows: int
+) -> Plan:  # fmt: skip
+    """Steps of reconstruction, the same for each block, and of distillation where time is left; see ``block_steps``.
+
+    ``windows``: of the calibration text.
+
+    Raises:
+        InputError: too few minutes.
+    """
+    taken, left_s = block_steps(minutes, times, planning_s, blocks, steps_per_epoch)
+    steps = int((left_s - times.model_s) / times.model_step_s) if times.model_step_s else 0
+    return Plan(
+        minutes=minutes,
+        times=times,
+        planning_s=planning_s,
+        calibration_windows=windows,
+        block_steps=taken,
+        distill_steps=steps if steps >= _LEAST_STEPS else 0,
+    )
 
 
 def plan_path(folder: Path, job: QuantJob, weights_sha256: str, calibration: str) -> Path:
     """Where the plan of such a job is kept, in the folder of the model."""
     key = {"weights": weights_sha256, "calibration": calibration, "options": base_options(job), "seed": job.seed}
-    return folder / f"plan-{sha256_json(key | {'minutes': job.minutes, 'device': job.device})[:12]}.json"
+    key |= {"minutes": job.minutes, "device": job.device, "plan": _VERSION}
+    return folder / f"plan-{sha256_json(key)[:12]}.json"
 
 
 def read_plan(path: Path) -> Plan | None:

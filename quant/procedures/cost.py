@@ -22,7 +22,7 @@ Count = Annotated[int, Field(ge=0)]
 
 
 class RunCost(Record):
-    """The process that wrote a run's packed weights, from loading to recording.
+    """The process that wrote a run's packed weights, from loading to recording, or from where its minutes began.
 
     ``finished_blocks``: that an earlier process had left; ``trained_seconds``: of steps of reconstruction and
     distillation, where a number of minutes was given for them. Peaks: resident memory of the process, and what torch

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 
-__all__ = ["Lap", "measured", "stage"]
+__all__ = ["Lap", "measured", "now", "stage"]
 
 
 class Lap(NamedTuple):
@@ -40,12 +40,13 @@ def stage(name: str, number: int) -> Iterator[None]:
     if laps is None:
         yield
         return
-    start = _now()
+    start = now()
     yield
-    laps.append(Lap(name, number, _now() - start))
+    laps.append(Lap(name, number, now() - start))
 
 
-def _now() -> float:
+def now() -> float:
+    """``time.perf_counter``, once a GPU has done what it was given."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter()

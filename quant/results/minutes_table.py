@@ -16,7 +16,7 @@ MINUTES_FILE = Path("docs") / "results" / "minutes.json"
 
 
 class MinutesRow(Record):
-    """One run. ``trained_seconds``: what became of ``minutes``; ``seconds``: of everything, loading to recording."""
+    """One run. ``seconds``: what it took of its ``minutes``; ``trained_seconds``: of them, steps of training."""
 
     model: str
     minutes: float
