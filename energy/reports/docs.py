@@ -40,7 +40,7 @@ from hw.tables import TABLES as HW_TABLES
 from quant.shapes import load_shape
 from quant.tables import TABLES
 from sim.microgpt.results import MICROGPT_TABLES
-from sim.token.results import MACHINE_TABLES
+from sim.token.tables import MACHINE_TABLES
 
 __all__ = [
     "PAGES",

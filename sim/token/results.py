@@ -9,7 +9,7 @@ from hw.trit import Packing
 
 __all__ = [
     "BUDGET_RESULTS",
-    "MACHINE_TABLES",
+    "GROUPS",
     "BudgetRecord",
     "add_budget_row",
     "budget_markdown",
@@ -19,7 +19,7 @@ __all__ = [
 BUDGET_RESULTS = Path("docs") / "results" / "token-machine.json"
 
 _SCHEMA, _VERSION = "tritforge.token-machine", 1
-_GROUPS = {  # of the table's columns
+GROUPS = {  # of the table's columns
     "linears": ("DEQ",),
     "head": ("ARGMAX",),
     "scores, values": ("SCORE", "OACC"),
@@ -79,12 +79,12 @@ def add_budget_row(path: Path, row: BudgetRecord) -> None:
 def budget_markdown(path: Path) -> str:
     """The rows as a Markdown table; shares are of a token's cycles."""
     header = ("model, trits", "machine", "tokens", "equal instructions", "cycles per token", "tokens/s")
-    header += (*_GROUPS, "array busy")
+    header += (*GROUPS, "array busy")
     rows = []
     for row in read_budget_results(path).rows:
         options = ", ".join(f"{name}={value}" for name, value in row.options.items())
         total = sum(row.cycles.values())
-        shares = [sum(row.cycles.get(name, 0) for name in names) / total for names in _GROUPS.values()]
+        shares = [sum(row.cycles.get(name, 0) for name in names) / total for names in GROUPS.values()]
         rows.append(
             (
                 f"{row.model}, {row.method}" + (f" ({options})" if options else ""),
@@ -127,6 +127,3 @@ def read_budget_results(path: Path) -> BudgetResults:
         InputError: missing, damaged, or of another schema.
     """
     return read_record(path, _SCHEMA, _VERSION, BudgetResults, "measure again: tritforge demo --whole MODEL --add")
-
-
-MACHINE_TABLES = {"token-machine": lambda: budget_markdown(BUDGET_RESULTS)}
