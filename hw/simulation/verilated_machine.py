@@ -19,9 +19,9 @@ from hw.program.machine import MachineConfig
 from hw.simulation.sdram_machine import sdram_machine_verilog
 from hw.verilog import MACHINE_NAME, machine_verilog
 
-__all__ = ["MachineStopped", "Sdram", "Step", "VerilatedMachine", "build_machine", "generate"]
+__all__ = ["HARNESS", "MachineStopped", "Sdram", "Step", "VerilatedMachine", "build_machine", "generate"]
 
-_HARNESS = Path(__file__).with_name("verilated_machine.cpp")
+HARNESS = Path(__file__).with_name("verilated_machine.cpp")
 _BROKEN = 3  # exit status of the harness
 _NAMES = {operation.code: name for name, operation in OPERATIONS.items()}
 _WORDS = {
@@ -158,8 +158,8 @@ def build_machine(machine: MachineConfig, cache: Path = CACHE, sdram: Sdram | No
     """
     if sdram:
         text = sdram_machine_verilog(machine, *sdram)
-        return compile_program(text, MACHINE_NAME, _HARNESS, cache=cache, headers=[CHIP_HEADER])
-    return compile_program(machine_verilog(machine), MACHINE_NAME, _HARNESS, cache=cache)
+        return compile_program(text, MACHINE_NAME, HARNESS, cache=cache, headers=[CHIP_HEADER])
+    return compile_program(machine_verilog(machine), MACHINE_NAME, HARNESS, cache=cache)
 
 
 def generate(machine: VerilatedMachine, prompt: Sequence[int], count: int) -> list[Step]:

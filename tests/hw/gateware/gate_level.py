@@ -18,14 +18,17 @@ __all__ = ["generic_netlist", "mapped_netlist"]
 _MEMORIES = ("hierarchy -check -top top", "proc", "flatten", "opt", "memory_map", "opt_clean")  # none is left
 
 
-def generic_netlist(rtlil: str, name: str) -> str:
+def generic_netlist(rtlil: str, name: str, macros: str = "") -> str:
     """Verilog of module ``top`` of ``rtlil``, called ``name``, after Yosys' ``synth`` to its own one-bit gates.
+
+    ``macros``: Verilog of modules that stay instances, which it uses for its memories.
 
     Raises:
         RuntimeError: Yosys refuses the design.
     """
-    passes = ["read_rtlil design.il", "synth -top top -flatten", "select -assert-none t:$add t:$mem_v2"]
-    return _verilog([*passes, f"rename top {name}"], {"design.il": rtlil}, "write_verilog -noattr out.v")
+    read = ["read_verilog -lib -sv macros.v", "read_rtlil design.il"][not macros :]
+    passes = [*read, "synth -top top -flatten", "select -assert-none t:$add t:$mem_v2", f"rename top {name}"]
+    return _verilog(passes, {"design.il": rtlil, "macros.v": macros}, "write_verilog -noattr out.v")
 
 
 def mapped_netlist(rtlil: str, name: str, library: Library, recipe: Recipe) -> str:
