@@ -8,6 +8,7 @@ from hw.__main__ import main
 from hw.config import load_array
 from hw.errors import InputError
 from hw.program.machine import machine_around
+from hw.simulation.command import MACHINE_PICTURE
 from hw.simulation.machine_diagram import instances, machine_svg
 from hw.verilog import machine_rtlil
 
@@ -59,3 +60,9 @@ def test_a_picture_of_the_docs_is_of_no_other_array(words, machine, tmp_path, mo
     with pytest.raises(InputError, match=f"^{words[0]} must be left out with --docs, whose pictures are of one array$"):
         main(["diagram", "--docs", *machine, *words])
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_the_picture_in_the_docs_is_that_of_this_gateware():
+    machine = machine_around(load_array("16x16"), 4)
+    assert MACHINE_PICTURE.read_text() == machine_svg(machine), "renew it: python -m hw diagram --machine --docs"
