@@ -41,7 +41,7 @@ def add_verilog(parser: ArgumentParser) -> None:
         "--memories",
         choices=("inferred", "macros"),
         help="memories as arrays that tools infer RAM from, or as modules of tritforge_memories.v, each to be replaced "
-        "by a memory compiler's macro or a vendor's RAM; not with --board and --for (default: inferred)",
+        "by a memory compiler's macro or a vendor's RAM; not with --board (default: inferred)",
     )
     parser.add_argument(
         "--core-clock",
@@ -53,7 +53,7 @@ def add_verilog(parser: ArgumentParser) -> None:
         "--for", dest="kit", choices=tuple(KITS), metavar=f"{{{','.join(KITS)}}}",
         help="the AXI top with what an integrator needs: "
         + ", ".join(f"{name} ({what})" for name, what in KITS.items())
-        + "; not with --board",
+        + "; --top axi-dma for fusesoc and vivado; not with --board",
     )  # fmt: skip
     parser.add_argument(
         "--check",
@@ -79,12 +79,15 @@ def _verilog(options: Namespace) -> None:
         raise InputError("--for must be left out with --board, whose top is not the AXI top")
     if options.board and options.top:
         raise InputError("--top must be left out with --board, whose top is its own")
-    if options.kit and options.top not in (None, "axi"):
-        raise InputError(f"--top must be axi with --for, whose kits stand around the AXI top, not {options.top!r}")
+    if options.kit and options.top == "core":
+        raise InputError("--top must be axi or axi-dma with --for, whose kits have registers on a bus, not 'core'")
     if options.core_clock and not options.kit and options.top not in ("axi", "axi-dma"):
         raise InputError("--core-clock must come with --top axi, --top axi-dma or --for, whose tops have a bus")
-    if options.memories and (options.board or options.kit):
-        raise InputError("--memories must be left out with --board and --for, whose memories are inferred")
+    if options.memories and options.board:
+        raise InputError(
+            "--memories must be left out with --board, whose tool infers block RAM; macros are for --for, --top and "
+            "--program"
+        )
     board = load_board(options.board) if options.board else None
     config = board_config(board, options.array) if board else load_array(options.array or "8x8")
     name = f"{board.name}-{config.name}" if board else f"{config.name}-{options.kit}" if options.kit else config.name
@@ -95,7 +98,8 @@ def _verilog(options: Namespace) -> None:
 
         paths = write_board(board, config, folder)
     elif options.kit:
-        paths = write_kit(config, options.kit, folder, options.core_clock or "bus")
+        clock, memories = options.core_clock or "bus", options.memories or "inferred"
+        paths = write_kit(config, options.kit, folder, clock, options.top or "axi", memories)
     else:
         from hw.verilog import write_verilog
 

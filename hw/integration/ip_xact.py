@@ -1,4 +1,4 @@
-"""The AXI top as an IP-XACT component, as Vivado's IP catalog reads it: interfaces, registers, files.
+"""An AXI top as an IP-XACT component, as Vivado's IP catalog reads it: interfaces, registers, files.
 
 Ref: IEEE 1685-2009, whose schema it follows; the names of buses and signals are AMD's, Vivado UG1118.
 """
@@ -13,10 +13,10 @@ from amaranth.lib.wiring import In
 
 from hw.artifact import tool_version
 from hw.config import ArrayConfig
-from hw.gateware.bus.axi import axi_ports
 from hw.gateware.bus.crossing import CORE_CLOCK_PORT
-from hw.gateware.bus.register_map import REGISTER_MAP
-from hw.verilog import AXI_NAME
+from hw.gateware.bus.dma import ADDRESS_BITS, WORD_BITS
+from hw.gateware.bus.register_map import Register
+from hw.integration.variant import Variant
 
 __all__ = ["IP_VENDOR", "component_xml", "core_version"]
 
@@ -24,6 +24,7 @@ IP_VENDOR = "tritforge"
 _SPIRIT = "http://www.spiritconsortium.org/XMLSchema/SPIRIT/1685-2009"
 _XILINX = "http://www.xilinx.com"
 _STREAMS = {"s_axis_weights": "slave", "s_axis_activations": "slave", "m_axis_results": "master"}
+_MASTERS = ("m_axi_weights", "m_axi_activations", "m_axi_results")
 _REGISTERS = "s_axil"
 _WINDOW_BYTES = 0x1000
 _ACCESS = {"read": "read-only", "write": "write-only", "read and write": "read-write"}
@@ -36,22 +37,24 @@ def core_version() -> str:
     return ".".join([*re.findall(r"\d+", tool_version()), "0", "0"][:2])
 
 
-def component_xml(config: ArrayConfig, verilog: str, constraints: str = "") -> str:
-    """``component.xml`` of the AXI top; ``verilog``: path of its file from there.
+def component_xml(config: ArrayConfig, variant: Variant, folder: str, constraints: str = "") -> str:
+    """``component.xml`` of a top whose Verilog lies in ``folder``, a path from there.
 
-    ``constraints``: the same of its constraints, for a core that has a clock of its own.
+    ``constraints``: the name of its constraints beside it, for a core that has a clock of its own.
     """
     ElementTree.register_namespace("spirit", _SPIRIT)
     ElementTree.register_namespace("xilinx", _XILINX)
-    members = axi_ports(config) | ({CORE_CLOCK_PORT: In(1)} if constraints else {})
+    members = variant.ports(config)
     ports = {name: (member.flow, Shape.cast(member.shape).width) for name, member in members.items()}
     root = Element(_tag("component"))
-    identity = {"vendor": IP_VENDOR, "library": "ip", "name": AXI_NAME, "version": core_version()}
+    identity = {"vendor": IP_VENDOR, "library": "ip", "name": variant.name, "version": core_version()}
     _texts(root, identity)
     _interfaces(_sub(root, "busInterfaces"), ports)
-    _memory_map(_sub(root, "memoryMaps"))
+    if variant.masters:
+        _address_spaces(_sub(root, "addressSpaces"))
+    _memory_map(_sub(root, "memoryMaps"), variant.registers)
     model = _sub(root, "model")
-    _views(_sub(model, "views"))
+    _views(_sub(model, "views"), variant.name)
     listed = _sub(model, "ports")
     for name, (flow, bits) in ports.items():
         _port(listed, name, flow is In, bits)
@@ -59,15 +62,16 @@ def component_xml(config: ArrayConfig, verilog: str, constraints: str = "") -> s
     for name in _FILE_SETS.values():
         file_set = _sub(sets, "fileSet")
         _texts(file_set, {"name": name})
-        _texts(_sub(file_set, "file"), {"name": verilog, "fileType": "verilogSource"})
+        for source in variant.sources:
+            _texts(_sub(file_set, "file"), {"name": f"{folder}/{source}", "fileType": "verilogSource"})
     if constraints:
         listed_file = _sub(next(iter(sets)), "file")
-        _texts(listed_file, {"name": constraints, "userFileType": "xdc"})
+        _texts(listed_file, {"name": f"{folder}/{constraints}", "userFileType": "xdc"})
         _texts(_sub(listed_file, "define"), {"name": "processing_order", "value": "late"})  # the clocks come before
     about = f"Ternary x int8 GEMM core, {config.rows} lanes x {config.cols} columns, array {config.sha256[:8]}"
     _texts(root, {"description": about})
     parameters = _sub(root, "parameters")
-    _parameter(parameters, "Component_Name", AXI_NAME)
+    _parameter(parameters, "Component_Name", variant.name)
     _catalog(_sub(_sub(root, "vendorExtensions"), "coreExtensions", _XILINX), config)
     ElementTree.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
@@ -88,12 +92,17 @@ def _texts(parent: Element, texts: Mapping[str, object]) -> None:
 
 
 def _interfaces(parent: Element, ports: Mapping[str, object]) -> None:
-    """Registers, streams, clock, reset and interrupt."""
+    """Registers, streams or masters, clock, reset and interrupt."""
     role = _interface(parent, _REGISTERS, "interface", "aximm", "slave", _members(_REGISTERS, ports))
     _sub(role, "memoryMapRef").set(_tag("memoryMapRef"), _REGISTERS)
-    for name, mode in _STREAMS.items():
-        _interface(parent, name, "interface", "axis", mode, _members(name, ports))
-    together = ":".join([_REGISTERS, *_STREAMS])
+    buses = [name for name in (*_STREAMS, *_MASTERS) if _members(name, ports)]
+    for name in buses:
+        if name in _STREAMS:
+            _interface(parent, name, "interface", "axis", _STREAMS[name], _members(name, ports))
+        else:
+            role = _interface(parent, name, "interface", "aximm", "master", _members(name, ports))
+            _sub(role, "addressSpaceRef").set(_tag("addressSpaceRef"), name)
+    together = ":".join([_REGISTERS, *buses])
     _interface(
         parent, "aclk", "signal", "clock", "slave", {"CLK": "aclk"},
         {"ASSOCIATED_BUSIF": together, "ASSOCIATED_RESET": "aresetn"},
@@ -138,13 +147,20 @@ def _parameter(parent: Element, name: str, value: str) -> None:
     _texts(_sub(parent, "parameter"), {"name": name, "value": value})
 
 
-def _memory_map(parent: Element) -> None:
-    """Every register and field of ``REGISTER_MAP``."""
+def _address_spaces(parent: Element) -> None:
+    """What each master reaches: all that its addresses name."""
+    for name in _MASTERS:
+        space = _sub(parent, "addressSpace")
+        _texts(space, {"name": name, "range": 1 << ADDRESS_BITS, "width": WORD_BITS})
+
+
+def _memory_map(parent: Element, registers: tuple[Register, ...]) -> None:
+    """Every register and field."""
     map_ = _sub(parent, "memoryMap")
     _texts(map_, {"name": _REGISTERS})
     block = _sub(map_, "addressBlock")
     _texts(block, {"name": "registers", "baseAddress": 0, "range": _WINDOW_BYTES, "width": 32, "usage": "register"})
-    for register in REGISTER_MAP:
+    for register in registers:
         one = _sub(block, "register")
         access = _ACCESS[register.access]
         _texts(one, {"name": register.name, "description": register.meaning, "addressOffset": hex(register.offset)})
@@ -154,12 +170,12 @@ def _memory_map(parent: Element) -> None:
             _texts(_sub(one, "field"), described | {"bitWidth": field.bits, "access": access})
 
 
-def _views(parent: Element) -> None:
+def _views(parent: Element, top: str) -> None:
     """The same Verilog for synthesis and simulation."""
     for kind, file_set in _FILE_SETS.items():
         view = _sub(parent, "view")
         _texts(view, {"name": f"xilinx_{'anylanguage' * (kind == 'synthesis')}{kind}"})
-        _texts(view, {"envIdentifier": f":vivado.xilinx.com:{kind}", "language": "verilog", "modelName": AXI_NAME})
+        _texts(view, {"envIdentifier": f":vivado.xilinx.com:{kind}", "language": "verilog", "modelName": top})
         _texts(_sub(view, "fileSetRef"), {"localName": file_set})
 
 

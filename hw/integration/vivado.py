@@ -1,4 +1,4 @@
-"""The AXI top as a Vivado IP, and a block design around it for boards with a Zynq: processor, DMA engines, reset."""
+"""An AXI top as a Vivado IP, and a block design around it for boards with a Zynq: processor, DMA engines, reset."""
 
 import json
 import math
@@ -10,9 +10,10 @@ from hw.config import ArrayConfig
 from hw.errors import InputError
 from hw.gateware.bus.axi import beat_bytes
 from hw.gateware.bus.constraints import CONSTRAINTS_NAME
-from hw.gateware.bus.crossing import CORE_CLOCK_PORT, CoreClock
+from hw.gateware.bus.crossing import CORE_CLOCK_PORT
 from hw.integration.ip_xact import IP_VENDOR, component_xml, core_version
-from hw.verilog import AXI_NAME, write_verilog
+from hw.integration.variant import STREAMS, Variant
+from hw.verilog import AXI_NAME
 
 __all__ = ["block_design", "write_vivado"]
 
@@ -66,22 +67,22 @@ _PROCESSORS = {
 }  # fmt: skip
 
 
-def write_vivado(config: ArrayConfig, folder: Path, core_clock: CoreClock = "bus") -> list[Path]:
+def write_vivado(config: ArrayConfig, folder: Path, variant: Variant) -> list[Path]:
     """Write the IP (``component.xml`` and ``hdl/``) and a Tcl script per Zynq board; returns the paths.
 
     Raises:
         InputError: a beat wider than AMD's converters, or see ``hw.verilog.axi_verilog``.
     """
-    designs = {f"{board}.tcl": block_design(config, board, core_clock) for board in _PROCESSORS}
-    paths = write_verilog(config, folder / "hdl", "axi", core_clock)
-    constraints = f"hdl/{CONSTRAINTS_NAME}" if core_clock == "separate" else ""
-    files = {"component.xml": component_xml(config, f"hdl/{AXI_NAME}.v", constraints), **designs}
+    designs = {f"{board}.tcl": block_design(config, board, variant) for board in _PROCESSORS}
+    paths = variant.write(config, folder / "hdl")
+    constraints = CONSTRAINTS_NAME if variant.separate else ""
+    files = {"component.xml": component_xml(config, variant, "hdl", constraints), **designs}
     for name, text in files.items():
         write_text(folder / name, text)
     return [*(folder / name for name in files), *paths]
 
 
-def block_design(config: ArrayConfig, board: str, core_clock: CoreClock = "bus") -> str:
+def block_design(config: ArrayConfig, board: str, variant: Variant = STREAMS) -> str:
     """Tcl that makes the project, the block design and the bitstream for ``board``.
 
     Cells are called as ``hw.host.zynq`` expects them.
@@ -92,29 +93,31 @@ def block_design(config: ArrayConfig, board: str, core_clock: CoreClock = "bus")
     if board not in _PROCESSORS:
         raise InputError(f"board must be one of {', '.join(_PROCESSORS)} for a block design, not {board!r}")
     system = _PROCESSORS[board]
-    beats = beat_bytes(config)
+    top, beats = variant.name, {} if variant.masters else beat_bytes(config)
     engines = "\n".join(_engine(name, size, name == "results") for name, size in beats.items())
     dmas = [f"{name}_dma" for name in beats]
     settings = system.settings.format(megahertz=_MEGAHERTZ)
     core = ""
-    if core_clock == "separate":
+    if variant.separate:
         settings += " " + system.core_settings.format(core_megahertz=_CORE_MEGAHERTZ)
-        pins = f"[get_bd_pins processor/{system.core_clock}] [get_bd_pins {AXI_NAME}/{CORE_CLOCK_PORT}]"
+        pins = f"[get_bd_pins processor/{system.core_clock}] [get_bd_pins {top}/{CORE_CLOCK_PORT}]"
         core = f"connect_bd_net {pins}\n"
-    controlled = [f"{AXI_NAME}/s_axil", *(f"{dma}/S_AXI_LITE" for dma in dmas)]
+    controlled = [f"{top}/s_axil", *(f"{dma}/S_AXI_LITE" for dma in dmas)]
     masters = ["weights_dma/M_AXI_MM2S", "activations_dma/M_AXI_MM2S", "results_dma/M_AXI_S2MM"]
+    if variant.masters:
+        masters = [f"{top}/m_axi_{name}" for name in ("weights", "activations", "results")]
     clocked = [
-        f"{AXI_NAME}/aclk", "registers/aclk", "memory/aclk", "reset/slowest_sync_clk",
+        f"{top}/aclk", "registers/aclk", "memory/aclk", "reset/slowest_sync_clk",
         f"processor/{system.registers_clock}", f"processor/{system.memory_clock}",
         *(f"{dma}/s_axi_lite_aclk" for dma in dmas),
-        *(f"{cell.split('/')[0]}/m_axi_{cell[-4:].lower()}_aclk" for cell in masters),
+        *(f"{cell.split('/')[0]}/m_axi_{cell[-4:].lower()}_aclk" for cell in masters if dmas),
     ]  # fmt: skip
-    reset = [f"{AXI_NAME}/aresetn", "registers/aresetn", "memory/aresetn", *(f"{dma}/axi_resetn" for dma in dmas)]
+    reset = [f"{top}/aresetn", "registers/aresetn", "memory/aresetn", *(f"{dma}/axi_resetn" for dma in dmas)]
     for name, size in beats.items():
         if _stream_bytes(name, size) != size:
             clocked.append(f"{name}_width/aclk")
             reset.append(f"{name}_width/aresetn")
-    return f"""# Block design of {AXI_NAME} for {board}: vivado -mode batch -source {board}.tcl
+    return f"""# Block design of {top} for {board}: vivado -mode batch -source {board}.tcl
 # Cells are called as the driver hw/host/zynq.py expects them.
 # Array {json.dumps(config.name)}, hash {config.sha256[:8]}.
 # SPDX-License-Identifier: Apache-2.0
@@ -132,7 +135,7 @@ create_bd_design tritforge
 create_bd_cell -type ip -vlnv {system.ip} processor
 apply_bd_automation -rule {system.automation} [get_bd_cells processor]
 set_property -dict {{{settings}}} [get_bd_cells processor]
-create_bd_cell -type ip -vlnv {IP_VENDOR}:ip:{AXI_NAME}:{core_version()} {AXI_NAME}
+create_bd_cell -type ip -vlnv {IP_VENDOR}:ip:{top}:{core_version()} {top}
 create_bd_cell -type ip -vlnv xilinx.com:ip:proc_sys_reset reset
 create_bd_cell -type ip -vlnv xilinx.com:ip:smartconnect registers
 set_property -dict {{CONFIG.NUM_SI 1 CONFIG.NUM_MI {len(controlled)}}} [get_bd_cells registers]
@@ -153,7 +156,7 @@ foreach pin {{{" ".join(clocked)}}} {{
 foreach pin {{{" ".join(reset)}}} {{
   connect_bd_net [get_bd_pins reset/peripheral_aresetn] [get_bd_pins $pin]
 }}
-connect_bd_net [get_bd_pins {AXI_NAME}/interrupt] [get_bd_pins processor/{system.interrupt}]
+connect_bd_net [get_bd_pins {top}/interrupt] [get_bd_pins processor/{system.interrupt}]
 
 assign_bd_address
 validate_bd_design

@@ -38,8 +38,9 @@ def test_a_copied_bench_passes_and_a_wrong_golden_byte_is_found(copied):
     assert "gemms_equal_the_golden_model" in done.stdout
 
 
-def test_a_bench_drives_a_core_with_a_clock_of_its_own(tmp_path):
-    write_kit(ARRAYS[0], "cocotb", tmp_path, "separate")
+@pytest.mark.parametrize("memories", ["inferred", "macros"])
+def test_a_bench_drives_a_core_with_a_clock_of_its_own(memories, tmp_path):
+    write_kit(ARRAYS[0], "cocotb", tmp_path, "separate", memories=memories)
     done = run(tmp_path)
     assert done.returncode == 0, done.stdout[-2000:]
 

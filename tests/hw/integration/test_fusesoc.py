@@ -1,6 +1,7 @@
 """`fusesoc run` on the core file that is written: simulation, lint, and a wrong result that the bench finds."""
 
 import os
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -30,9 +31,9 @@ def fusesoc(tmp_path):
     homes = {f"XDG_{kind}_HOME": str(tmp_path / "home") for kind in ("CONFIG", "CACHE", "DATA")}
     environment = os.environ | homes | {"PATH": f"{programs}:{os.environ['PATH']}"}
 
-    def run(target: str, *options: str) -> subprocess.CompletedProcess:
+    def run(target: str, *options: str, core: str = CORE) -> subprocess.CompletedProcess:
         start = [sys.executable, "-m", "fusesoc.main", "--cores-root", ".", "run", f"--target={target}"]
-        command = [*start, CORE, *options]
+        command = [*start, core, *options]
         return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
     return run, folder
@@ -67,6 +68,23 @@ def test_the_lint_is_silent(core_clock, fusesoc):
     done = run("lint")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "%Warning" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("top", ["axi", "axi-dma"])
+def test_memories_as_modules_are_listed_and_the_lint_is_silent(top, fusesoc):
+    run, folder = fusesoc
+    shutil.rmtree(folder)
+    write_kit(CONFIG, "fusesoc", folder, "bus", top, "macros")
+    assert "      - rtl/tritforge_memories.v\n" in (folder / "tritforge.core").read_text()
+    done = run("lint", core=CORE if top == "axi" else CORE.replace("_axi_", "_axi_dma_"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "%Warning" not in done.stdout + done.stderr
+    if top == "axi":
+        done = run("sim")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "PASS: 3 GEMMs" in done.stdout
+    else:  # no testbench sends its packets
+        assert not (folder / "tb").exists()
 
 
 def test_the_name_of_the_core_is_one_that_fusesoc_reads(tmp_path):

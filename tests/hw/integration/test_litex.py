@@ -33,6 +33,15 @@ def test_the_example_soc_computes_from_memory_to_memory(config, tmp_path):
     assert run(copied).returncode == 1
 
 
+def test_modules_of_memories_come_with_the_module(tmp_path):
+    pytest.importorskip("litex")
+    write_kit(ARRAYS[0], "litex", tmp_path, memories="macros")
+    done = run(tmp_path)
+    assert done.returncode == 0, done.stdout[-3000:]
+    (tmp_path / "tritforge_memories.v").unlink()
+    assert run(tmp_path).returncode == 1
+
+
 @pytest.mark.slow
 def test_packets_longer_than_16_kib_do_not_reach_into_the_next_buffer(tmp_path):
     pytest.importorskip("litex")

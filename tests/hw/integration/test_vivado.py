@@ -12,14 +12,16 @@ from hw.boards.catalog import BOARDS
 from hw.config import ArrayConfig, load_array
 from hw.errors import InputError
 from hw.gateware.bus.constraints import constraint_files
-from hw.gateware.bus.register_map import REGISTER_MAP
+from hw.gateware.bus.register_map import DMA_REGISTER_MAP, REGISTER_MAP
 from hw.integration.ip_xact import component_xml
 from hw.integration.kits import write_kit
+from hw.integration.variant import Variant
 from hw.integration.vivado import block_design
-from hw.verilog import axi_verilog
+from hw.verilog import axi_verilog, dma_verilog
 
 S = "{http://www.spiritconsortium.org/XMLSchema/SPIRIT/1685-2009}"
 ODD = ArrayConfig(name="odd", rows=5, cols=3, weight_bus_bits=24, token_tile=3)
+VARIANTS = [Variant(), Variant(top="axi-dma"), Variant(top="axi-dma", core_clock="separate", memories="macros")]
 
 
 def schema():
@@ -29,10 +31,11 @@ def schema():
     return etree, etree.XMLSchema(etree.parse(str(path)))
 
 
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: f"{variant.top}-{variant.memories}")
 @pytest.mark.parametrize("config", [load_array("8x8"), ODD], ids=lambda config: config.name)
-def test_the_component_follows_the_schema_of_the_standard(config):
+def test_the_component_follows_the_schema_of_the_standard(config, variant):
     etree, judge = schema()
-    text = component_xml(config, "hdl/tritforge_axi.v")
+    text = component_xml(config, variant, "hdl")
     judge.assertValid(etree.fromstring(text.encode()))
     wrong = text.replace("<spirit:access>read-only</spirit:access>", "<spirit:access>readable</spirit:access>", 1)
     assert not judge.validate(etree.fromstring(wrong.encode()))
@@ -40,7 +43,7 @@ def test_the_component_follows_the_schema_of_the_standard(config):
 
 def test_a_core_with_a_clock_of_its_own_has_it_as_an_interface_and_its_constraints():
     etree, judge = schema()
-    text = component_xml(ODD, "hdl/tritforge_axi.v", "hdl/tritforge_clocks.xdc")
+    text = component_xml(ODD, Variant(core_clock="separate"), "hdl", "tritforge_clocks.xdc")
     judge.assertValid(etree.fromstring(text.encode()))
     root = ElementTree.fromstring(text)
     ports = {port.find(f"{S}name").text for port in root.iter(f"{S}port")}
@@ -50,27 +53,32 @@ def test_a_core_with_a_clock_of_its_own_has_it_as_an_interface_and_its_constrain
     assert [one.text for one in root.iterfind(f".//{S}file/{S}name")].count("hdl/tritforge_clocks.xdc") == 1
 
 
-def ports_of(verilog: str) -> dict[str, tuple[str, int]]:
+def ports_of(verilog: str, top: str = "tritforge_axi") -> dict[str, tuple[str, int]]:
     """Direction and bits of every port of the top module, out of its Verilog."""
-    body = re.search(r"^module tritforge_axi\(.*?^endmodule", verilog, re.M | re.S)[0]
+    body = re.search(rf"^module {top}\(.*?^endmodule", verilog, re.M | re.S)[0]
     found = re.findall(r"^  (input|output) (?:wire |reg )?(?:\[(\d+):0\] )?(\w+);", body, re.M)
     return {name: (direction.removesuffix("put"), int(top or 0) + 1) for direction, top, name in found}
 
 
-def test_ports_and_their_maps_are_those_of_the_verilog():
-    root = ElementTree.fromstring(component_xml(ODD, "x.v"))
+@pytest.mark.parametrize("variant", VARIANTS[:2], ids=lambda variant: variant.top)
+def test_ports_and_their_maps_are_those_of_the_verilog(variant):
+    root = ElementTree.fromstring(component_xml(ODD, variant, "hdl"))
     found = {}
     for port in root.iter(f"{S}port"):
         left = port.find(f".//{S}left")
         bits = 1 if left is None else int(left.text) + 1
         found[port.find(f"{S}name").text] = (port.find(f".//{S}direction").text, bits)
-    assert found == ports_of(axi_verilog(ODD))
+    verilog = dma_verilog(ODD) if variant.masters else axi_verilog(ODD)
+    assert found == ports_of(verilog, variant.name)
     mapped = [one.text for one in root.iterfind(f".//{S}physicalPort/{S}name")]
     assert sorted(mapped) == sorted(found), "every port belongs to exactly one interface"
 
 
-def test_registers_and_fields_are_those_of_the_map():
-    root = ElementTree.fromstring(component_xml(ODD, "x.v"))
+@pytest.mark.parametrize(
+    ("variant", "registers"), [(VARIANTS[0], REGISTER_MAP), (VARIANTS[1], DMA_REGISTER_MAP)], ids=["axi", "axi-dma"]
+)
+def test_registers_and_fields_are_those_of_the_map(variant, registers):
+    root = ElementTree.fromstring(component_xml(ODD, variant, "hdl"))
     found = {
         one.find(f"{S}name").text: (
             int(one.find(f"{S}addressOffset").text, 16),
@@ -78,7 +86,7 @@ def test_registers_and_fields_are_those_of_the_map():
         )
         for one in root.iter(f"{S}register")
     }
-    assert found == {r.name: (r.offset, [(f.name, f.low) for f in r.fields]) for r in REGISTER_MAP}
+    assert found == {r.name: (r.offset, [(f.name, f.low) for f in r.fields]) for r in registers}
 
 
 VIVADO = """
@@ -182,10 +190,53 @@ def test_a_block_design_connects_every_interface_and_clock_once(board, config, t
 
 
 @needs_tcl
+@pytest.mark.parametrize("board", ["pynq-z2", "kv260"])
+def test_a_top_with_masters_stands_at_the_memory_without_engines(board, tmp_path):
+    lines = played(block_design(ODD, board, Variant(top="axi-dma")), tmp_path)
+    top = "tritforge_axi_dma"  # as hw.host.zynq says
+    assert {line[1] for line in lines if line[0] == "cell"} == {"processor", top, "reset", "registers", "memory"}
+    buses = {name for line in lines if line[0] == "bus" for name in line[1:]}
+    assert buses == {
+        *(f"processor/{name}" for name in BUSES[board]),
+        *(f"{top}/{name}" for name in ("s_axil", "m_axi_weights", "m_axi_activations", "m_axi_results")),
+        *("registers/S00_AXI", "registers/M00_AXI", "memory/M00_AXI"),
+        *(f"memory/S0{at}_AXI" for at in range(3)),
+    }
+    engines = {name for name in CLOCKS_AND_RESETS if "_dma/" in name or name.startswith("tritforge_axi/")}
+    assert {line[2] for line in lines if line[0] == "net"} == {
+        *(CLOCKS_AND_RESETS - engines),
+        *(f"{top}/{pin}" for pin in ("aclk", "aresetn")),
+        *(f"processor/{pin}" for pin in PINS[board]),
+    }
+
+
+def test_masters_take_beats_that_no_converter_does():
+    config = load_array("8x256")
+    with pytest.raises(InputError, match=r"^results: a beat must be at most 512 bytes"):
+        block_design(config, "kv260")
+    assert "axis_dwidth_converter" not in block_design(config, "kv260", Variant(top="axi-dma"))
+
+
+def test_masters_reach_all_that_their_addresses_name_and_each_file_is_listed(tmp_path):
+    written = {
+        path.relative_to(tmp_path) for path in write_kit(ODD, "vivado", tmp_path, "separate", "axi-dma", "macros")
+    }
+    root = ElementTree.fromstring((tmp_path / "component.xml").read_text())
+    spaces = {one.find(f"{S}name").text: int(one.find(f"{S}range").text) for one in root.iter(f"{S}addressSpace")}
+    assert spaces == dict.fromkeys(("m_axi_weights", "m_axi_activations", "m_axi_results"), 1 << 64)
+    used = {one.get(f"{S}addressSpaceRef") for one in root.iter(f"{S}addressSpaceRef")}
+    assert used == set(spaces)
+    listed = {Path(one.text) for one in root.iterfind(f".//{S}file/{S}name")}
+    names = ("tritforge_axi_dma.v", "tritforge_memories.v", "tritforge_clocks.xdc")
+    assert listed == {Path("hdl") / name for name in names}
+    assert listed <= written
+
+
+@needs_tcl
 @pytest.mark.parametrize(("board", "pin"), [("pynq-z2", "FCLK_CLK1"), ("kv260", "pl_clk1")])
 def test_a_core_clock_comes_from_the_processors_second(board, pin, tmp_path):
     shared = {line[2] for line in played(block_design(ODD, board), tmp_path) if line[0] == "net"}
-    lines = played(block_design(ODD, board, "separate"), tmp_path)
+    lines = played(block_design(ODD, board, Variant(core_clock="separate")), tmp_path)
     assert {line[2] for line in lines if line[0] == "net"} == shared | {"tritforge_axi/core_clk"}
     assert ["net", f"processor/{pin}", "tritforge_axi/core_clk"] in lines
 

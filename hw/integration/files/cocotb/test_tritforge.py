@@ -17,7 +17,11 @@ TIMESCALE = ("1ns", "1ps")
 def test_tritforge():
     runner = get_runner(os.environ.get("SIM", "icarus"))
     runner.build(
-        sources=[HERE / f"{TOP}.v"], hdl_toplevel=TOP, build_dir=HERE / "sim_build", timescale=TIMESCALE, always=True
+        sources=sorted(HERE.glob("tritforge_*.v")),
+        hdl_toplevel=TOP,
+        build_dir=HERE / "sim_build",
+        timescale=TIMESCALE,
+        always=True,
     )
     report = runner.test(
         hdl_toplevel=TOP,

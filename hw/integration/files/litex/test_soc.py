@@ -21,7 +21,7 @@ def test_soc():
     runner = get_runner(os.environ.get("SIM", "icarus"))
     build = HERE / "build" / "simulation"
     runner.build(
-        sources=[HERE / "build" / f"{TOP}.v", HERE / "tritforge_axi.v"], hdl_toplevel=TOP, build_dir=build,
+        sources=[HERE / "build" / f"{TOP}.v", *sorted(HERE.glob("tritforge_*.v"))], hdl_toplevel=TOP, build_dir=build,
         timescale=TIMESCALE, always=True,
     )  # fmt: skip
     report = runner.test(hdl_toplevel=TOP, test_module="soc_bench", build_dir=build, test_dir=HERE, timescale=TIMESCALE)

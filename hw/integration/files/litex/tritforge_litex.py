@@ -85,7 +85,8 @@ class TritforgeAccelerator(LiteXModule):
         ports |= _ports("m_axis_results", self.results, "o", "i")
         ports["o_m_axis_results_tkeep"] = Signal(len(self.results.data) // 8)
         self.specials += Instance(TOP, **ports)
-        platform.add_source(str(Path(folder) / f"{TOP}.v"))
+        for path in sorted(Path(folder).glob("tritforge_*.v")):  # the top, and modules of its memories where it has any
+            platform.add_source(str(path))
 
     def add_to(self, soc, name, origin=None):
         """Put the registers at ``origin`` and three DMA engines on the bus of ``soc``; an interrupt with a CPU."""
