@@ -7,7 +7,7 @@ from amaranth import Const, Module, Mux, Signal, Value
 from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out
 
-from hw.arithmetic.registers import registered
+from hw.arithmetic.registers import delayed, registered
 from hw.config import ArrayConfig
 from hw.gateware.ports import beat_shape, negatives_layout, trits_per_word
 
@@ -17,10 +17,11 @@ __all__ = ["NegativesCounter"]
 class NegativesCounter(Component):
     """Counts in three steps, each behind a register, so that no step adds many numbers.
 
-    On the edge that accepts a word, the -1 of a few neighbouring trits are counted (its *parts*); on the next, the
-    parts of each column in the word are added; on the one after, that enters the column's *shadow* count, or the
-    running sum of the column that the word cuts. A swap may follow the tile's last word at once, an edge too early for
-    its columns; but no word follows until the swap, so the second step still holds their counts and is their shadow.
+    On the edge that accepts a word, as on any other, the -1 of a few neighbouring trits are counted (its *parts*); on
+    the next, the parts of each column in an accepted word are added; on the one after, that enters the column's
+    *shadow* count, or the running sum of the column that the word cuts. A swap may follow the tile's last word at
+    once, an edge too early for its columns; but no word follows until the swap, so the second step still holds their
+    counts and is their shadow.
 
     Members
     -------
@@ -51,11 +52,8 @@ class NegativesCounter(Component):
         config = self.config
         self._parts: dict[tuple[int, int], Signal] = {}
         self._in_word: dict[tuple[int, int], Signal] = {}
-        accept, beat = self.accept, self.beat
-        for step in range(2):
-            late_accept, late_beat = Signal(name=f"accept{step}"), Signal.like(self.beat, name=f"beat{step}")
-            m.d.sync += [late_accept.eq(accept), late_beat.eq(beat)]
-            accept, beat = late_accept, late_beat
+        self._accepted = registered(m, self.accept, "accept0")
+        accept, beat = registered(m, self._accepted, "accept1"), delayed(m, self.beat, 2, "beat")
         swap = Signal()
         m.d.sync += swap.eq(self.swap)
         # -1 trits so far of the column that the last word cut
@@ -92,7 +90,8 @@ class NegativesCounter(Component):
         borders = [*range(low, high, size), high]
         parts = [self._part(m, *border) for border in pairwise(borders)]
         count = Signal(range(high - low + 1), name=f"count{low}_{high}", reset_less=True)
-        m.d.sync += count.eq(_sum(parts))
+        with m.If(self._accepted):
+            m.d.sync += count.eq(_sum(parts))
         self._in_word[low, high] = count
         return count
 
@@ -100,8 +99,7 @@ class NegativesCounter(Component):
         """-1 trits ``low`` to ``high`` of the latest word, one register behind it."""
         if (low, high) not in self._parts:
             part = Signal(range(high - low + 1), name=f"part{low}_{high}", reset_less=True)
-            with m.If(self.accept):
-                m.d.sync += part.eq(_sum([self.negative[i] for i in range(low, high)]))
+            m.d.sync += part.eq(_sum([self.negative[i] for i in range(low, high)]))
             self._parts[low, high] = part
         return self._parts[low, high]
 

@@ -55,8 +55,9 @@ class WeightTiles(Component):
         config = self.config
         m.submodules.unpacker = unpacker = Unpacker(config)
         m.d.comb += unpacker.word.eq(self.word)
-        suspect = registered(m, unpacker.illegal & self.accept.replicate(len(unpacker.illegal)), "suspect")
-        with m.If(registered(m, suspect.any(), "bad")):
+        # whether a word is accepted is decided late: it meets what was found in the word an edge later
+        suspect, accepted = registered(m, unpacker.illegal, "suspect"), registered(m, self.accept, "accepted")
+        with m.If(registered(m, suspect.any() & accepted, "bad")):
             m.d.sync += self.illegal.eq(1)
         with m.Elif(self.clear):
             m.d.sync += self.illegal.eq(0)

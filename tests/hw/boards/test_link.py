@@ -132,6 +132,20 @@ def test_a_new_session_clears_what_an_abandoned_one_left(line):
     assert run_case(again, random_case(7, 2, 3, 9)).fault == ""
 
 
+def test_a_new_session_sees_no_result_that_nobody_fetched(line):
+    """Results that filled their buffer, and the one behind them in a register."""
+    session, abandoned = Session(line), random_case(8, 24, 2, 4)
+    for kind, payload in session._stream(abandoned.q, abandoned.trits):
+        if session._try(kind, payload) is None:
+            session._try(Kind.START, b"".join(size.to_bytes(3, "little") for size in (24, 2, 4)))
+            session._try(kind, payload)
+    status = session.status()
+    assert status.running and status.result_beats >= session.hello.result_beats - 2
+    again = Session(line)
+    assert again._ask(Kind.RESULTS) == b""
+    assert run_case(again, random_case(9, 3, 2, 4)).fault == ""
+
+
 def test_illegal_trits_are_reported(line):
     session = Session(line)
     line.to_device = lambda data: data.replace(*_illegal_weights(data))

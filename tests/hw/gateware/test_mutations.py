@@ -34,7 +34,7 @@ FAULTS = [
     Fault("gateware/negatives.py", "if last < config.trit_beats - 1:", "if last < config.trit_beats:"),
     Fault("gateware/negatives.py", "if last < config.trit_beats - 1:", "if False:"),
     Fault("gateware/negatives.py", "now = accept & (beat == number)", "now = accept"),
-    Fault("gateware/negatives.py", "with m.If(self.accept):", "with m.If(1):"),
+    Fault("gateware/negatives.py", "with m.If(self._accepted):", "with m.If(1):"),
     Fault("gateware/weights.py", "self.accept & (self.beat == number) for", "self.accept for"),
     Fault(
         "gateware/weights.py",
@@ -42,6 +42,7 @@ FAULTS = [
         "reset_less=True)\n                trits",
     ),
     Fault("gateware/weights.py", "with m.Elif(self.clear):", "with m.Elif(0):"),
+    Fault("gateware/weights.py", "suspect.any() & accepted", "suspect.any()"),
     Fault("gateware/accumulator.py", "m, reading.first_fold | again,", "m, again,"),
     Fault("gateware/accumulator.py", "again = read_now.issue & (", "again = 0 & ("),
     Fault("gateware/accumulator.py", "again = read_now.issue & (", "again = ("),
