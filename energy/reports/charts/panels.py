@@ -11,7 +11,7 @@ from energy.reports.charts.svg import chart, element, share
 
 __all__ = ["Panel", "Series", "panels"]
 
-_TOP, _BOTTOM, _LEFT = 46, 40, 8.0  # pixels over and under the drawing; share of a panel left of it, per cent
+_TOP, _BOTTOM, _LEFT = 46, 40, 12.0  # pixels over and under the drawing; share of a panel left of it, per cent
 _KEY_ROW, _KEY_COLUMNS = 18, 3
 _LEAST = 0.2  # that the y axis goes up to, so that noise does not fill it
 _MARK = 3.5  # radius, pixels
@@ -66,14 +66,14 @@ def _panel(one: Panel, numbers: Sequence[int], y: Ranged, height: float) -> list
 
     across = [element("line", x1=share(_LEFT / 100), x2="96%", y1=down(tick), y2=down(tick)) for tick in y.ticks]
     left = [
-        element("text", f"{100 * tick:.3g}", x=share(_LEFT / 100 - 0.01), y=down(tick) + 4, text_anchor="end")
+        element("text", f"{100 * tick:.3g}", x=share(_LEFT / 100 - 0.02), y=down(tick) + 4, text_anchor="end")
         for tick in y.ticks
     ]
     below = [
-        element("text", number, x=at, y=height - _BOTTOM + 14, text_anchor="middle") for number, at in places.items()
+        element("text", number, x=at, y=height - _BOTTOM + 18, text_anchor="middle") for number, at in places.items()
     ]
     parts = [
-        element("text", one.title, x="52%", y=_TOP - 8, text_anchor="middle", class_="key"),
+        element("text", one.title, x="54%", y=_TOP - 8, text_anchor="middle", class_="key"),
         element("g", *across, class_="grid"),
         element("g", *left, *below, class_="axis"),
     ]

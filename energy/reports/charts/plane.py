@@ -14,8 +14,12 @@ __all__ = ["Line", "Point", "plane"]
 
 _TOP, _BOTTOM = 30, 38  # pixels over and under the drawing: the y axis' title, ticks and the x axis' title
 _MARK = 5.0  # radius, pixels
-_LETTER = 6.4
+_LETTER, _BOLD, _KEY_LETTER = 6.4, 7.0, 7.6  # width of a letter, of a name and of a key
+_KEY_ROW = 16
+_BESIDE = 14.0  # pixels from a mark's centre to a name that needs no line to it
 _WIDE = 520  # width of a figure that names are placed for, pixels
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 
 
 class Point(NamedTuple):
@@ -71,7 +75,7 @@ def plane(
         *(_range(point, x, y, height) for point in points),
         *(_mark(point, spot) for point, spot in sorted(zip(points, spots, strict=True), key=_is_strong)),
         *_keys(keys),
-        *_labels(points, spots, [_down(y.at(tick), height) for tick in y.ticks], height, wide),
+        *_labels(points, spots, [*_figures(y, height), *_key_boxes(keys, wide)], height, wide, bool(keys)),
     )
 
 
@@ -151,22 +155,42 @@ def _cross(at: float, down: float) -> Markup:
 
 
 def _keys(keys: Sequence[tuple[str, str]]) -> list[Markup]:
-    """A square of each colour and its meaning, below each other."""
-    found = []
+    """A square of each colour and its meaning, below each other, as far from the edge as the longest takes."""
+    found, left = [], _key_width(keys)
     for number, (colour, meaning) in enumerate(keys):
-        down = _TOP + 8 + 16 * number
-        found.append(element("rect", x="100%", y=down, width=10, height=10, transform="translate(-92 0)", fill=colour))
-        found.append(element("text", meaning, x="100%", y=down + 9, transform="translate(-78 0)", class_="key"))
+        down = _TOP + 8 + _KEY_ROW * number
+        moved, beside = (f"translate({-shift:g} 0)" for shift in (left, left - 14))
+        found.append(element("rect", x="100%", y=down, width=10, height=10, transform=moved, fill=colour))
+        found.append(element("text", meaning, x="100%", y=down + 9, transform=beside, class_="key"))
     return found
 
 
+def _key_width(keys: Sequence[tuple[str, str]]) -> float:
+    return max((14 + _KEY_LETTER * len(meaning) for _, meaning in keys), default=0.0)
+
+
+def _key_boxes(keys: Sequence[tuple[str, str]], wide: int) -> list[Box]:
+    """What ``_keys`` covers of a figure of that width."""
+    rows = (_TOP + 8 + _KEY_ROW * number for number in range(len(keys)))
+    return [(wide - _key_width(keys), down, float(wide), down + _KEY_ROW) for down in rows]
+
+
+def _figures(y: Logarithmic | Ranged, height: float) -> list[Box]:
+    """What the figures of the y axis cover."""
+    return [(0.0, _down(y.at(tick), height) - 14, 56.0, _down(y.at(tick), height) - 1) for tick in y.ticks]
+
+
 def _labels(
-    points: Sequence[Point], spots: Sequence[tuple[float, float]], ticks: Sequence[float], height: float, wide: int
-) -> list[Markup]:
-    """Names beside their marks, each where it covers no mark, no figure of the axis and no name placed before."""
+    points: Sequence[Point], spots: Sequence[tuple[float, float]], figures: list[Box], height: float, wide: int,
+    keyed: bool,
+) -> list[Markup]:  # fmt: skip
+    """Names beside their marks, each where it covers no mark, no figure of the axis and no name placed before.
+
+    ``keyed``: colours mean something, and no name takes one.
+    """
     marks = [(at * wide - _MARK, down - _MARK, at * wide + _MARK, down + _MARK) for at, down in spots]
-    taken = marks + [(0.0, down - 14, 56.0, down - 1) for down in ticks]
-    placed = []
+    taken = marks + figures
+    placed, leaders = [], []
     for point, (at, down) in sorted(zip(points, spots, strict=True), key=_is_strong, reverse=True):
         spot = (
             _place(point.label, at * wide, down, marks, taken, height, wide, point.kind == "strong")
@@ -177,6 +201,7 @@ def _labels(
             continue
         box, anchor, shift, base = spot
         taken.append(box)
+        leaders += _leader(box, at, at * wide, down)
         placed.append(
             element(
                 "text",
@@ -185,29 +210,29 @@ def _labels(
                 y=base,
                 text_anchor=anchor,
                 transform=f"translate({shift} 0)",
-                class_=f"label {point.kind}",
+                class_=f"label {point.kind}{' keyed' * keyed}",
                 aria_hidden="true",
             )
         )
-    return placed
+    return [*leaders, *placed]
 
 
 def _place(
     label: str,
     at: float,
     down: float,
-    marks: list[tuple[float, float, float, float]],
-    taken: list[tuple[float, float, float, float]],
+    marks: list[Box],
+    taken: list[Box],
     height: float,
     wide: int,
     needed: bool,
 ):
     """Box, anchor, shift and base line of a name: the first place that is free and nearest to its own mark.
 
-    A name that is ``needed`` stands elsewhere where there is none; None: any other is left out.
+    A name that is ``needed`` stands where it covers least where there is none; None: any other is left out.
     """
-    width, choices = _LETTER * len(label), []
-    for base in (down + 4, down - 9, down + 18, down - 22, down + 31):
+    width, choices = (_BOLD if needed else _LETTER) * len(label), []
+    for base in (down + 4, down - 9, down + 18, down - 22, down + 31, down - 35, down + 44, down - 48, down + 57):
         for anchor, shift in (("start", 9), ("end", -9)):
             left = at + shift - (width if anchor == "end" else 0)
             choices.append(((left, base - 11, left + width, base + 3), anchor, shift, base))
@@ -215,15 +240,34 @@ def _place(
     free = [one for one in inside if not any(_overlap(one[0], other) for other in taken)]
     own = (at - _MARK, down - _MARK, at + _MARK, down + _MARK)
     told = [one for one in free if all(_gap(one[0], own) <= _gap(one[0], other) for other in marks)]
-    return (told or free or inside or choices)[0] if told or needed else None
+    if told or not needed:
+        return told[0] if told else None
+    return min(free or inside or choices, key=lambda one: sum(_covered(one[0], other) for other in taken))
 
 
-def _gap(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> float:
+def _leader(box: Box, at: float, across: float, down: float) -> list[Markup]:
+    """A thin line from a mark to its name, where that stands further off than beside it."""
+    x, y = min(max(across, box[0]), box[2]) - across, min(max(down, box[1]), box[3]) - down
+    length = math.hypot(x, y)
+    if length <= _BESIDE:
+        return []
+    start = _MARK / length
+    line = element("line", x1=x * start, y1=y * start, x2=x, y2=y, class_="leader")
+    return [element("svg", line, x=share(at), y=down, overflow="visible")]
+
+
+def _covered(one: Box, other: Box) -> float:
+    """Square pixels that two boxes share."""
+    across, down = (min(one[at + 2], other[at + 2]) - max(one[at], other[at]) for at in (0, 1))
+    return max(0.0, across) * max(0.0, down)
+
+
+def _gap(one: Box, other: Box) -> float:
     """Pixels between two boxes; 0 where they touch."""
     across = max(one[0] - other[2], other[0] - one[2], 0.0)
     down = max(one[1] - other[3], other[1] - one[3], 0.0)
     return math.hypot(across, down)
 
 
-def _overlap(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
+def _overlap(one: Box, other: Box) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

@@ -71,6 +71,7 @@ def _scaling(points: Sequence[ScalingPoint], across: Callable[[ScalingPoint], fl
         "; ".join(mark.tip for mark in marks),
         420,
         keys=[(_COLOURS[at % len(_COLOURS)], model) for at, model in enumerate(models)],
+        wide=_WIDTH,
     )
 
 

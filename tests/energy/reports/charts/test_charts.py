@@ -1,5 +1,6 @@
 """Figures as geometry: lengths are in proportion to what they show, axes start at zero, texts are escaped."""
 
+import re
 from xml.etree import ElementTree
 
 import pytest
@@ -121,6 +122,34 @@ def test_a_name_that_finds_no_room_is_left_out_unless_the_page_is_about_it():
     labels = [one.text for one in of(parsed(plane([*crowd, strong, *edges], [], "x", "y", "", "")), "text", "label")]
     assert labels[0] == "design"
     assert 1 < len(labels) < 20
+
+
+def test_the_longest_key_ends_inside_the_figure():
+    keys = [("#0072b2", "m"), ("#c8500a", "a-model-with-a-name-of-forty-five-letters-7b")]
+    tree = parsed(plane([Point(1.0, 1.0, "")], [], "x", "y", "", "", keys=keys))
+    for text in of(tree, "text", "key"):
+        shift = -float(re.match(r"translate\(-([\d.]+) 0\)", text.get("transform"))[1])
+        assert text.get("x") == "100%"
+        assert shift + 7.5 * len(text.text) <= 0  # of sans-serif letters of 12 px, 7.5 at most
+
+
+def test_names_of_a_crowd_stand_apart_and_a_line_leads_to_each_that_is_not_beside_its_mark():
+    crowd = [Point(1.0 + number / 30, 10.0 + number % 3 / 9, "", f"name {number}", "strong") for number in range(9)]
+    ends = [Point(0.1, 1.0, ""), Point(100.0, 100.0, "")]
+    tree = parsed(plane([*crowd, *ends], [], "x", "y", "", "", 420, keys=[("#0072b2", "m")], wide=860))
+    boxes, missing = [], {f"name {number}" for number in range(9)}
+    for text in of(tree, "text", "label"):
+        width, shift = 6.7 * len(text.text), float(re.match(r"translate\((-?\d+) 0\)", text.get("transform"))[1])
+        left = 860 * percent(text.get("x")) + shift - (width if text.get("text-anchor") == "end" else 0)
+        base = float(text.get("y"))
+        boxes.append((left, base - 9, left + width, base + 2))
+        assert "keyed" in text.get("class")  # its colour is no model's
+        missing.remove(text.text)
+    assert not missing
+    for at, one in enumerate(boxes):
+        for other in boxes[:at]:
+            assert one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
+    assert 0 < len(of(tree, "line", "leader")) < len(boxes)
 
 
 def test_elements_take_python_names_and_leave_out_nothing_but_none():
