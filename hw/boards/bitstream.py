@@ -13,7 +13,7 @@ from typing import Any
 
 from hw.boards.capacity import check_capacity, check_machine_room
 from hw.boards.catalog import Board
-from hw.boards.project import board_rtlil, write_board
+from hw.boards.project import board_cores, board_rtlil, write_board
 from hw.boards.results import BoardResult
 from hw.boards.tools import ToolFailure, flow_of, run_tool
 from hw.boards.top import TOP_NAME
@@ -105,7 +105,7 @@ def build_best(
     synthesized, sha256 = _synthesize(board, design, folder, say)
     if blocks:
         say("blocks")
-        sizes = top_blocks(folder, board.family)
+        sizes = top_blocks(folder, board.family, board_cores(board, design))
     _route_every(board, design, folder, seeds, say, lambda seed, cells: reached.__setitem__(seed, cells["mhz"]))
     best = max(reached, key=reached.__getitem__)
     fmax_hz, own = 1e6 * reached[best], folder / f"seed{best}"
@@ -204,10 +204,13 @@ def _synthesize(board: Board, config: ArrayConfig | WholeDesign, folder: Path, s
     whole = isinstance(config, WholeDesign)
     folder.mkdir(parents=True, exist_ok=True)
     text = board_rtlil(board, config)
-    (folder / "top.il").write_text(text, encoding="utf-8")
+    cores = board_cores(board, config)
+    for name, source in {"top.il": text, **cores}.items():
+        (folder / name).write_text(source, encoding="utf-8")
     run_yosys(
         [
             "read_rtlil top.il",
+            *(f"read_verilog {name}" for name in cores),
             *KEEP_COPIES,
             *FIFO_READS,
             HIDE_FIELDS,
@@ -225,7 +228,7 @@ def _synthesize(board: Board, config: ArrayConfig | WholeDesign, folder: Path, s
     cells = json.loads((folder / "cells.json").read_text(encoding="utf-8"))["design"]["num_cells_by_type"]
     if not whole and (dsps := {name: cells[name] for name in family.dsps if name in cells}):
         raise RuntimeError(f"a multiplier-free design uses {dsps}")
-    return cells, hashlib.sha256(text.encode()).hexdigest()
+    return cells, hashlib.sha256("".join((text, *cores.values())).encode()).hexdigest()
 
 
 def _identity(config: ArrayConfig | WholeDesign) -> dict[str, Any]:

@@ -10,18 +10,21 @@ from hw.boards.capacity import check_capacity
 from hw.boards.catalog import Board
 from hw.boards.pins import Site, constraints, sites
 from hw.boards.top import TOP_NAME, BoardTop
+from hw.boards.whole.ddr3 import BoardDdr3, ddr3_of, ddr3_sites
 from hw.boards.whole.design import WholeDesign
-from hw.boards.whole.sdram import sdram_of, sdram_sites
+from hw.boards.whole.sdram import BoardSdram, sdram_of, sdram_sites
 from hw.boards.whole.top import whole_rtlil
 from hw.config import ArrayConfig
+from hw.errors import InputError
 from hw.host.protocol import BAUD
+from hw.memory.ddr3.core import CORE_NAME, ddr3_verilog
 from hw.program.image import config_tag
 from hw.synthesis.families import FAMILIES, Flow
 from hw.synthesis.readable_verilog import readable_verilog
 from hw.synthesis.yosys import FIFO_READS, KEEP_COPIES
 from hw.verilog_config import write_config
 
-__all__ = ["board_rtlil", "board_verilog", "write_board"]
+__all__ = ["board_cores", "board_rtlil", "board_verilog", "write_board"]
 
 
 _LINTS = {"VARHIDDEN": "an instance is called as a port of what is in it"}
@@ -57,6 +60,28 @@ def board_rtlil(board: Board, config: ArrayConfig | WholeDesign) -> str:
     return rtlil.convert(BoardTop(board, config, inverted), name=TOP_NAME, emit_src=False)
 
 
+def board_cores(board: Board, config: ArrayConfig | WholeDesign) -> dict[str, str]:
+    """Verilog that the top level instantiates and others generate, by file name.
+
+    Raises:
+        InputError: LiteDRAM is missing where the memory is DDR3.
+    """
+    found = _chip_of(board, config)
+    if not isinstance(found, BoardDdr3):
+        return {}
+    try:
+        return {f"{CORE_NAME}.v": ddr3_verilog(found.chip, board.clock_hz, board.board_hz)}
+    except InputError as error:
+        raise InputError(f"board {board.name}: {error}; or take --ram block") from None
+
+
+def _chip_of(board: Board, config: ArrayConfig | WholeDesign) -> BoardSdram | BoardDdr3 | None:
+    """The memory beside the part that a design uses."""
+    if not isinstance(config, WholeDesign) or config.memory == "block":
+        return None
+    return sdram_of(board, config.chip) if config.memory == "sdram" else ddr3_of(board, config.chip)
+
+
 def write_board(board: Board, config: ArrayConfig | WholeDesign, folder: Path) -> list[Path]:
     """Write the top level's Verilog, constraints, build script and ``config.json`` into ``folder``; returns the paths.
 
@@ -69,10 +94,12 @@ def write_board(board: Board, config: ArrayConfig | WholeDesign, folder: Path) -
         check_capacity(board, config)
     family = FAMILIES[board.family]
     script = "build.sh" if family.flow else "build.tcl"
+    cores = board_cores(board, config)  # first, since it may want packages
     files = {
         f"{TOP_NAME}.v": board_verilog(board, config),
+        **cores,
         family.constraints: constraints(board, _pins(board, config)),
-        script: _shell(board, family.flow, config) if family.flow else _vivado(board),
+        script: _shell(board, family.flow, config, [*cores]) if family.flow else _vivado(board),
     }
     paths = [folder / name for name in files]
     for path, text in zip(paths, files.values(), strict=True):
@@ -93,14 +120,17 @@ def write_board(board: Board, config: ArrayConfig | WholeDesign, folder: Path) -
 def _pins(board: Board, config: ArrayConfig | WholeDesign) -> dict[str, Site]:
     """The site of each port of the top level."""
     found = sites(board)
-    if isinstance(config, WholeDesign) and config.memory == "sdram":
-        found |= sdram_sites(sdram_of(board, config.chip))
+    memory = _chip_of(board, config)
+    if isinstance(memory, BoardSdram):
+        found |= sdram_sites(memory)
+    elif memory:
+        found |= ddr3_sites(memory)
     return found
 
 
 def _whole(board: Board, design: WholeDesign) -> dict[str, object]:
     """What ``config.json`` says of a whole-token machine."""
-    found = sdram_of(board, design.chip) if design.memory == "sdram" else None
+    found = _chip_of(board, design)
     chip = found.chip.name if found else None
     return {
         "machine": design.machine.model_dump(mode="json", exclude={"array"}),
@@ -115,7 +145,7 @@ def _whole(board: Board, design: WholeDesign) -> dict[str, object]:
     }
 
 
-def _shell(board: Board, flow: Flow, config: ArrayConfig | WholeDesign) -> str:
+def _shell(board: Board, flow: Flow, config: ArrayConfig | WholeDesign, cores: list[str]) -> str:
     """From Verilog to bitstream with Yosys, nextpnr and the family's packer."""
     family = FAMILIES[board.family]
     blocks = "" if isinstance(config, WholeDesign) else family.board_options  # its vector unit may use multipliers
@@ -126,7 +156,7 @@ def _shell(board: Board, flow: Flow, config: ArrayConfig | WholeDesign) -> str:
 # `python -m hw bitstream --board {board.name}` does the same with the packages of tritforge[boards].
 set -e
 cd "$(dirname "$0")"
-"${{YOSYS:-yosys}}" -q -p "read_verilog {TOP_NAME}.v; {told}; {synthesis}"
+"${{YOSYS:-yosys}}" -q -p "read_verilog {" ".join([f"{TOP_NAME}.v", *cores])}; {told}; {synthesis}"
 "${{NEXTPNR:-{flow.route}}}" --json top.json {flow.route_arguments} {board.options} --freq {board.clock_hz / 1e6:g}
 "${{PACK:-{flow.pack}}}" {" ".join(f"{board.pack_options} {flow.pack_arguments}".split())}
 """

@@ -12,7 +12,7 @@ from hw.boards.device import GAP_S
 from hw.boards.top import TOP_NAME, BoardTop
 from hw.boards.whole.design import WholeDesign
 from hw.boards.whole.top import whole_rtlil
-from hw.boards.whole.virtual import LINE_HEADER, whole_program
+from hw.boards.whole.virtual import LINE_HEADER, check_preload, whole_program
 from hw.config import ArrayConfig
 from hw.errors import InputError
 from hw.host.protocol import BAUD
@@ -41,6 +41,8 @@ class SimulatedBoard:
     def __init__(
         self, board: Board, config: ArrayConfig | WholeDesign, baud: float | None = None, preload: bytes = b""
     ):
+        if preload and isinstance(config, WholeDesign):
+            check_preload(config)
         verilog = simulation_verilog(board, config)
         self.fault = ""
         self.baud = (config.baud if isinstance(config, WholeDesign) else BAUD) if baud is None else baud

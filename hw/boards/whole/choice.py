@@ -1,15 +1,18 @@
 """Chooses a design for a board: the memory that a machine or a program asks for, and whether the board has it."""
 
 from hw.boards.catalog import Board
+from hw.boards.clock import pll_settings
+from hw.boards.whole.ddr3 import BoardDdr3, ddr3_of
 from hw.boards.whole.design import WholeDesign, baud_of
-from hw.boards.whole.sdram import sdram_of
+from hw.boards.whole.sdram import BoardSdram, sdram_of
 from hw.errors import InputError
+from hw.memory.ddr3.chips import check_clock
 from hw.program.image import Image
 from hw.program.machine import MachineConfig
 
 __all__ = ["MEMORIES", "whole_design"]
 
-MEMORIES = ("auto", "sdram", "block")
+MEMORIES = ("auto", "sdram", "ddr3", "block")
 _BLOCK_BYTES = {  # of a block RAM whose words have eight bits to the byte
     "ecp5": 2048,  # Lattice FPGA-TN-02204: DP16KD, 1024 x 18 and 512 x 36 without the parity bits
     "ice40": 512,
@@ -25,19 +28,20 @@ def whole_design(
 ) -> WholeDesign:
     """The design of a board for a machine, with room for ``image`` where there is one.
 
-    ``auto`` takes the SDRAM where the board has one, else block RAM.
+    ``auto`` takes the SDRAM or DDR3 where the board has one, else block RAM.
 
     Raises:
-        InputError: the board lacks that memory, or the program does not fit into it.
+        InputError: the board lacks that memory or cannot clock it, or the program does not fit into it.
     """
     if memory not in MEMORIES:
         raise InputError(f"--ram must be one of {', '.join(MEMORIES)}, not {memory!r}")
-    found = sdram_of(board, chip)
-    if memory == "sdram" and found is None:
-        raise InputError(f"board {board.name} has no SDRAM that is supported here; take --ram block or another board")
+    found: BoardSdram | BoardDdr3 | None = sdram_of(board, chip) or ddr3_of(board, chip)
+    kind = "block" if found is None else "ddr3" if isinstance(found, BoardDdr3) else "sdram"
+    if memory not in ("auto", "block", kind):
+        what = f"{memory.upper()}" + (f" (it has {kind.upper()})" if found else " that is supported here")
+        raise InputError(f"board {board.name} has no {what}; take --ram block or another board")
     if memory != "block" and found is not None:
-        kind, size = "sdram", found.chip.bytes
-        where = f"the SDRAM of {board.name} ({found.chip.name})"
+        size, where = found.chip.bytes, f"the {kind.upper()} of {board.name} ({found.chip.name})"
     else:
         kind, size = "block", int(_KEPT_SHARE * board.capacity.block_rams) * _BLOCK_BYTES[board.family]
         where = f"block RAM of {board.name}, which has no SDRAM here" if found is None else f"block RAM of {board.name}"
@@ -53,5 +57,8 @@ def whole_design(
         )
     if chip and kind == "block":
         raise InputError(f"--chip must be left out in {where}")
+    if kind == "ddr3":
+        check_clock(board.clock_hz)
+        pll_settings(board.family, board.board_hz, 2 * board.clock_hz)  # the chip's clock
     words = (wanted if kind == "block" else size) // machine.word_bytes
     return WholeDesign(machine, kind, words, baud_of(board), chip)

@@ -8,9 +8,10 @@ from hw.program.machine import MachineConfig
 
 __all__ = ["WholeDesign", "baud_of", "whole_array", "whole_board"]
 
-_CLOCKS_HZ = {"ulx3s": 50e6}  # of the machine, which is slower than an array alone; other boards keep their array's
+# Of the machine, which is slower than an array alone; other boards keep their array's.
+_CLOCKS_HZ = {"ulx3s": 50e6, "orangecrab": 48e6}
 # Where no program says: small ones, as an SDRAM of 16 bits gives 8 x 8 lanes a tile of five-trit bytes in 6 or 7 edges.
-_ARRAYS = {"ulx3s-85f": "8x8", "ulx3s-45f": "8x8", "ulx3s-25f": "8x4", "ulx3s-12f": "8x4"}
+_ARRAYS = {"ulx3s-25f": "8x4", "ulx3s-12f": "8x4", "orangecrab-25f": "8x4"}
 _ARRAY = "8x8"
 
 _RATES = (3_000_000, 2_000_000, 1_000_000)  # bits per second, each exact on the USB bridges of the boards
@@ -19,13 +20,13 @@ _DEVIATION = 0.01  # of a bit, which a UART's sampling of ten bits survives four
 
 
 class WholeDesign(NamedTuple):
-    """A machine with ``memory_words`` memory words, in block RAM or in the board's SDRAM."""
+    """A machine with ``memory_words`` memory words, in block RAM or in the board's SDRAM or DDR3."""
 
     machine: MachineConfig
-    memory: str  # "block" or "sdram"
+    memory: str  # "block", "sdram" or "ddr3"
     memory_words: int
     baud: int
-    chip: str | None = None  # of the SDRAM, where it is not the one that the board usually has
+    chip: str | None = None  # of the SDRAM or DDR3, where it is not the one that the board usually has
 
     @property
     def name(self) -> str:

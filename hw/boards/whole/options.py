@@ -29,8 +29,8 @@ def add_whole(parser: ArgumentParser) -> None:
         "--lanes", type=int, metavar="N", help="vector lanes (default: those of --program, or the fewest)"
     )
     group.add_argument(
-        "--ram", metavar="{auto,sdram,block}", default="auto",
-        help="SDRAM, or block RAM as large as --program needs (default: the SDRAM where the board has one)",
+        "--ram", metavar="{auto,sdram,ddr3,block}", default="auto",
+        help="SDRAM or DDR3, or block RAM as large as --program needs (default: what the board has)",
     )  # fmt: skip
     group.add_argument(
         "--mhz",
@@ -41,7 +41,7 @@ def add_whole(parser: ArgumentParser) -> None:
     group.add_argument(
         "--chip",
         metavar="NAME",
-        help="SDRAM that is soldered in the place of the board's usual one, by name or a .yaml",
+        help="SDRAM or DDR3 that is soldered in the place of the board's usual one, by name or (SDRAM) a .yaml",
     )
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth import ClockDomain, Module, ResetInserter
+from amaranth import ClockDomain, ClockSignal, Module, ResetInserter, ResetSignal
 from amaranth.back import rtlil
 from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
@@ -12,12 +12,15 @@ from hw.boards.device import GAP_S
 from hw.boards.top import TOP_NAME
 from hw.boards.uart import UartReceiver, UartTransmitter
 from hw.boards.whole.block_memory import BlockMemory
+from hw.boards.whole.ddr3 import ddr3_of
 from hw.boards.whole.design import WholeDesign
 from hw.boards.whole.link import WholeLink
 from hw.boards.whole.sdram import SdramPads, platform_of, sdram_of
 from hw.boards.whole.word_register import WordRegister
 from hw.errors import InputError
 from hw.memory.controller import SdramController
+from hw.memory.ddr3.memory import Ddr3Core, Ddr3Pads, attach
+from hw.memory.ddr3.port import BurstPort
 from hw.memory.pins import PinSignature, SdramIo
 
 __all__ = ["WholeTop", "whole_rtlil"]
@@ -30,7 +33,8 @@ class WholeTop(Component):
     -------
     clk, rx, tx : as ``hw.boards.top.BoardTop`` has them.
     led : lit while a token is worked on.
-    chip : pins of the SDRAM for a simulated chip, where the memory is one and ``simulated``; else ``pads`` has them.
+    chip : pins of the SDRAM for a simulated chip, where the memory is one and ``simulated``; else ``pads`` has them. A
+        simulated DDR3 is in the module that ``hw.memory.ddr3.core`` makes.
 
     Raises
     ------
@@ -45,7 +49,7 @@ class WholeTop(Component):
             )
         self.board, self.design, self.led_inverted = board, design, led_inverted
         self.divisor = round(board.clock_hz / design.baud)
-        machine, self.controller, self.pads = design.machine, None, None
+        machine, self.ddr3, self.pads = design.machine, None, None
         ports: dict[str, Any] = {"clk": In(1), "rx": In(1), "tx": Out(1), "led": Out(1)}
         self.link = WholeLink(machine, design.memory_words, board.clock_hz, round(GAP_S * board.clock_hz))
         if design.memory == "sdram":
@@ -57,6 +61,14 @@ class WholeTop(Component):
             self.io = SdramIo(found.chip, self.pads)
             if simulated:
                 ports["chip"] = Out(PinSignature(found.chip))
+        elif design.memory == "ddr3":
+            dynamic = ddr3_of(board, design.chip)
+            if dynamic is None:
+                raise InputError(f"board {board.name} has no DDR3")
+            chip = dynamic.chip
+            self.pads = None if simulated else Ddr3Pads(chip)
+            self.ddr3 = Ddr3Core(chip, board.clock_hz, self.pads)
+            self.memory = BurstPort(machine.array.weight_bus_bits, chip.burst_bits, chip.address_bits)
         else:
             self.memory = BlockMemory(machine, design.memory_words)
         super().__init__(ports)
@@ -64,8 +76,7 @@ class WholeTop(Component):
     def elaborate(self, platform) -> Module:
         """Clock, line, link and memory, wired to the pins."""
         m = Module()
-        m.submodules.clock = clock = Clock(self.board)
-        m.domains.sync = ClockDomain(reset_less=clock.gated)
+        self._clock(m)
         m.submodules.receiver = receiver = UartReceiver(self.divisor)
         m.submodules.transmitter = transmitter = UartTransmitter(self.divisor)
         m.submodules.link = link = self.link
@@ -79,11 +90,10 @@ class WholeTop(Component):
         connect(m, self.memory.words, register.input)
         connect(m, register.output, link.words)
         m.d.comb += [
-            clock.pin.eq(self.clk),
             receiver.rx.eq(self.rx),
             self.tx.eq(transmitter.tx),
             link.lost.eq(receiver.overrun),
-            link.memory_ready.eq(self.memory.ready),
+            link.memory_ready.eq((self.ddr3 or self.memory).ready),
             self.led.eq(~link.running if self.led_inverted else link.running),
         ]
         if isinstance(self.memory, SdramController):
@@ -91,7 +101,24 @@ class WholeTop(Component):
             connect(m, self.memory.pins, self.io.pins)
             if self.pads is None:
                 connect(m, self.io.chip_pins, flipped(self.chip))
+        if self.ddr3 is not None:
+            m.submodules.ddr3 = self.ddr3
+            attach(m, self.memory, self.ddr3)
         return m
+
+    def _clock(self, m: Module) -> None:
+        """Domain ``sync``; beside a DDR3, whose PHY divides it from the chip's clock, from the generated core."""
+        if self.ddr3 is not None and self.pads is not None:
+            m.domains.sync = ClockDomain()
+            m.d.comb += [
+                self.ddr3.pin.eq(self.clk),
+                ClockSignal("sync").eq(self.ddr3.clk),
+                ResetSignal("sync").eq(self.ddr3.rst),
+            ]
+            return
+        m.submodules.clock = clock = Clock(self.board)
+        m.domains.sync = ClockDomain(reset_less=clock.gated)
+        m.d.comb += clock.pin.eq(self.clk)
 
 
 def whole_rtlil(board: Board, design: WholeDesign, led_inverted: bool = False, simulated: bool = False) -> str:
@@ -104,7 +131,8 @@ def whole_rtlil(board: Board, design: WholeDesign, led_inverted: bool = False, s
     if top.pads is None:
         return rtlil.convert(top, name=TOP_NAME, emit_src=False)
     ports = [top.clk, top.rx, top.tx, top.led, *top.pads.ports.values()]
-    return rtlil.convert(top, name=TOP_NAME, emit_src=False, platform=_Pads(top.cells), ports=ports)
+    platform = None if top.ddr3 else _Pads(top.cells)
+    return rtlil.convert(top, name=TOP_NAME, emit_src=False, platform=platform, ports=ports)
 
 
 class _Pads:

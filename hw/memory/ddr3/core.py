@@ -13,7 +13,7 @@ from typing import Any
 from hw.errors import InputError
 from hw.memory.ddr3.chips import CAS, CAS_WRITE, Ddr3Chip
 
-__all__ = ["CORE_NAME", "PADS", "PIN_DELAY_BELOW_HZ", "Skew", "core_ports", "ddr3_verilog", "needs_litedram"]
+__all__ = ["CORE_NAME", "PADS", "PIN_DELAY_BELOW_HZ", "Skew", "core_ports", "ddr3_verilog", "pad_widths"]
 
 CORE_NAME = "tritforge_ddr3"
 PHASES = 2  # commands per clock cycle of the controller: the chip's clock is twice as fast
@@ -22,19 +22,21 @@ PIN_DELAY_BELOW_HZ = 64e6  # up to this clock, commands and the chip's clock lea
 _PIN_DELAY = 100  # of its 127 steps
 _POWER_ON_BITS = 16  # of the counter of the input clock that holds the PLL in reset
 _FIRST_NUMBER = 1 << 20  # above those of objects that LiteX makes when it is imported
-_NEEDS = "needs its generator: pip install litedram==2024.12 litex==2024.12"
+_SUPPLY_PINS, _GROUND_PINS = 6, 2  # of the OrangeCrab r0.2
 
 Skew = tuple[int, int, int]  # of a simulated byte: the bit slip that it needs, the first and the last good read delay
 
-PADS = {  # width by pins of a chip; io: driven from both sides
+PADS = {  # io: driven from both sides; vccio, gnd: pins beside the chip's that strengthen the supply of its bank
     "a": "o", "ba": "o", "ras_n": "o", "cas_n": "o", "we_n": "o", "cs_n": "o", "dm": "o", "dq": "io", "dqs_p": "io",
-    "clk_p": "o", "cke": "o", "odt": "o", "reset_n": "o",
+    "clk_p": "o", "cke": "o", "odt": "o", "reset_n": "o", "vccio": "o", "gnd": "o",
 }  # fmt: skip
 
 
-def needs_litedram(what: str) -> InputError:
-    """The error of a machine without LiteDRAM."""
-    return InputError(f"{what} {_NEEDS}")
+def pad_widths(chip: Ddr3Chip) -> dict[str, int]:
+    """Bits of each of ``PADS``."""
+    bytes_ = chip.data_bits // 8
+    widths = {"a": chip.row_bits, "ba": chip.banks.bit_length() - 1, "dm": bytes_, "dq": chip.data_bits}
+    return dict.fromkeys(PADS, 1) | widths | {"dqs_p": bytes_, "vccio": _SUPPLY_PINS, "gnd": _GROUND_PINS}
 
 
 def core_ports(chip: Ddr3Chip) -> dict[str, tuple[int, bool]]:
@@ -76,7 +78,9 @@ def ddr3_verilog(chip: Ddr3Chip, clock_hz: float, input_hz: float | None, skew: 
         DUID._DUID__next_uid = _FIRST_NUMBER  # Migen orders what it writes by the numbers of its objects
         module, ports = _module(chip, clock_hz, input_hz, skew)
     except ImportError:
-        raise needs_litedram(f"a DDR3 controller for {chip.name}") from None
+        raise InputError(
+            f"a DDR3 controller for {chip.name} needs its generator: pip install litedram==2024.12 litex==2024.12"
+        ) from None
     overrides = lattice_ecp5_trellis_special_overrides if input_hz else {}
     try:
         text = str(convert(module, ports, name=CORE_NAME, special_overrides=overrides))
@@ -186,9 +190,7 @@ def _ecp5_phy(m, chip: Ddr3Chip, clock_hz: float, input_hz: float, clk, pads: di
     from migen import ClockDomain, If, Instance, Record, Signal
     from migen.genlib.resetsync import AsyncResetSynchronizer
 
-    widths = {"a": chip.row_bits, "ba": chip.banks.bit_length() - 1, "dq": chip.data_bits}
-    widths |= {"dm": chip.data_bits // 8, "dqs_p": chip.data_bits // 8}
-    record = Record([(name, widths.get(name, 1)) for name in PADS], name="ddram")
+    record = Record(list(pad_widths(chip).items()), name="ddram")
     for name in PADS:
         signal = getattr(record, name)
         signal.name_override = f"ddram_{name}"
@@ -202,6 +204,7 @@ def _ecp5_phy(m, chip: Ddr3Chip, clock_hz: float, input_hz: float, clk, pads: di
         setattr(m.clock_domains, f"cd_{name}", ClockDomain(name, reset_less=reset_less))
     held, through = Signal(_POWER_ON_BITS, reset=2**_POWER_ON_BITS - 1), Signal()
     m.submodules.pll = pll = ECP5PLL()
+    m.comb += [record.vccio.eq(2**_SUPPLY_PINS - 1), record.gnd.eq(0)]
     m.comb += [m.cd_por.clk.eq(clk), pll.reset.eq(held != 0)]
     m.sync.por += If(held != 0, held.eq(held - 1))
     pll.register_clkin(clk, input_hz)

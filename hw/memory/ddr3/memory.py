@@ -10,7 +10,7 @@ from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
 from hw.gateware.whole.ports import request_layout, write_layout
 from hw.memory.ddr3.chips import Ddr3Chip
-from hw.memory.ddr3.core import CORE_NAME, PADS, Skew, core_ports, ddr3_verilog
+from hw.memory.ddr3.core import CORE_NAME, PADS, Skew, core_ports, ddr3_verilog, pad_widths
 from hw.memory.ddr3.levelling import Levelling
 from hw.memory.ddr3.port import BurstPort
 from hw.synthesis.readable_verilog import readable_verilog
@@ -25,9 +25,7 @@ class Ddr3Pads:
     """Ports of a top level for a chip's pins, ``ddram_*``."""
 
     def __init__(self, chip: Ddr3Chip):
-        widths = {"a": chip.row_bits, "ba": chip.banks.bit_length() - 1, "dq": chip.data_bits}
-        widths |= {"dm": chip.data_bits // 8, "dqs_p": chip.data_bits // 8}
-        self.ports = {name: IOPort(widths.get(name, 1), name=f"ddram_{name}") for name in PADS}
+        self.ports = {name: IOPort(bits, name=f"ddram_{name}") for name, bits in pad_widths(chip).items()}
 
 
 class Ddr3Core(Component):

@@ -42,7 +42,7 @@ def test_what_a_board_lacks_is_said(program):
         whole_design(load_board("icebreaker"), machine, None)
     with pytest.raises(InputError, match=r"^board icebreaker has no SDRAM that is supported here; take --ram block"):
         whole_design(load_board("icebreaker"), machine, program, "sdram")
-    with pytest.raises(InputError, match=r"^--ram must be one of auto, sdram, block, not 'ddr'$"):
+    with pytest.raises(InputError, match=r"^--ram must be one of auto, sdram, ddr3, block, not 'ddr'$"):
         whole_design(load_board("icebreaker"), machine, program, "ddr")
     header = program.header._replace(memory_words=(32 << 20) // 8 + 1)
     data = program.memory.copy()

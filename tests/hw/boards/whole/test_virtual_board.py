@@ -51,7 +51,10 @@ def played(port, path, *arguments) -> dict:
     return json.loads(out)
 
 
-@pytest.mark.parametrize("name", ["icebreaker", "ulx3s-85f"])
+generates = pytest.mark.skipif(not find_spec("litedram"), reason="needs litedram==2024.12, which generates DDR3")
+
+
+@pytest.mark.parametrize("name", ["icebreaker", "ulx3s-85f", pytest.param("orangecrab-85f", marks=generates)])
 def test_tokens_are_the_interpreters_from_block_ram_and_from_a_chip_that_checks_its_times(folder, name):
     program, path = folder
     golden = Interpreter(program).write(PROMPT, 6)
@@ -92,4 +95,7 @@ def test_a_preload_of_block_ram_is_refused(folder):
     program, _ = folder
     board = load_board("icebreaker")
     with pytest.raises(InputError, match=r"^--preload must come with an SDRAM; block RAM is loaded over the line"):
+        SimulatedBoard(board, whole_design(board, program.machine, program), preload=b"x")
+    board = whole_board(load_board("orangecrab-85f"))
+    with pytest.raises(InputError, match=r"^--preload must come with an SDRAM; DDR3 is loaded over the line"):
         SimulatedBoard(board, whole_design(board, program.machine, program), preload=b"x")
