@@ -1,25 +1,20 @@
 """The compiler: a ``TokenModel`` becomes a memory image and a program for one machine, the same for every token."""
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from hw.division import ceil_divide
 from hw.errors import InputError
-from hw.formats import INT8_LIMIT
+from hw.program.emitter import Emitter
 from hw.program.image import Header, Image, config_tag
-from hw.program.instructions import ELEMENTS, INDICES, WIDTHS, Instruction, encode
-from hw.program.layout import EMBEDDINGS, NOTHING, Kept, Piece, quantizer, rows_of, table_chunk
+from hw.program.instructions import INDICES, encode
+from hw.program.layout import EMBEDDINGS, Kept, rows_of, table_chunk
 from hw.program.machine import INSTRUCTION_BITS, MachineConfig
-from hw.program.memory import Memory, int_words, packed_words
-from hw.program.sizes import Scratch, Sizes
-from hw.token.decoder import FRACTION, Layer, Parts
-from hw.token.digits import digit_limit, to_digits
-from hw.token.formats import FACTOR_BITS, OPERAND_BITS, WORD_BITS
+from hw.program.memory import int_words, packed_words
+from hw.token.decoder import FRACTION, Layer
+from hw.token.digits import to_digits
+from hw.token.formats import FACTOR_BITS, OPERAND_BITS
 from hw.token.hadamard import block_size
 from hw.token.model import TokenModel
-from hw.token.norm import Norm
-from hw.token.scales import Scale
 from hw.token.table import HEAD_LIMIT, Table, logit_exponents
 
 __all__ = ["compiled"]
@@ -41,21 +36,12 @@ def compiled(model: TokenModel, machine: MachineConfig, embedding: str = "rows")
     return _Compiler(model, machine, embedding == "tiles").image()
 
 
-class _Compiler:
-    """Emits instructions in order while it lays out the memory behind them."""
+class _Compiler(Emitter):
+    """One token's path through a model."""
 
     def __init__(self, model: TokenModel, machine: MachineConfig, tiles: bool):
-        self.model, self.machine, self.tiles = model, machine, tiles
-        self.sizes = sizes = Sizes.of(model)
-        self.head_dim, self.heads, self.group, self.block = sizes.head_dim, sizes.heads, sizes.group, sizes.block
-        self.hidden, self.intermediate, self.capacity = sizes.hidden, sizes.intermediate, sizes.capacity
-        sizes.check(machine, model.form.rotate)
-        self.program: list[Instruction] = []
-        self.memory, self.layer = Memory(machine), 0
-        self.table_chunk = table_chunk(machine, CHUNK) if tiles else CHUNK
-        self.at = Scratch.of(sizes, machine, max(CHUNK, self.table_chunk))
-        self.once: list[Instruction] = []  # constants that stay in scratch memory, where all of them have room
-        self.resident, self.top, self.entry = True, self.at.end, 0
+        self.tiles, self.table_chunk = tiles, table_chunk(machine, CHUNK) if tiles else CHUNK
+        super().__init__(model, machine, CHUNK, max(CHUNK, self.table_chunk))
         self._emit_all()
         self.resident = self.top <= machine.scratch_words
         self._again(0, 0)  # to measure code and data, then with every region in its place
@@ -80,8 +66,7 @@ class _Compiler:
 
     def _again(self, first: int, entry: int) -> None:
         """Emit anew, data from memory word ``first`` on, the program behind ``entry`` instructions that run once."""
-        memory = Memory(self.machine, first, first + self.memory.filled)
-        self.memory, self.program, self.once, self.top, self.entry = memory, [], [], self.at.end, entry
+        self.restart(first, entry)
         self._emit_all()
 
     def _emit_all(self) -> None:
@@ -91,28 +76,23 @@ class _Compiler:
             self._attention(layer)
             self._mlp(layer)
         self._head()
-        self._emit("STOP")
-
-    def _emit(self, operation: str, **values: int) -> None:
-        self.program.append(Instruction(operation, {name: int(value) for name, value in values.items()}))
-
-    # --- one token's path -------------------------------------------------------------------------------------------
+        self.emit("STOP")
 
     def _embedding(self) -> None:
         """EMB in two instructions: products by row and channel, then the mean row."""
         table, at = self.model.embedding, self.at
         self._row_of_tiles(table) if self.tiles else self._row_of_integers(table)
-        spread = self._constant("channel spread", table.spread, "int16")
-        self._emit(
+        spread = self.constant("channel spread", table.spread, "int16")
+        self.emit(
             "EMB", source=at.sum, second=spread, destination=at.x, words=self.machine.words(self.hidden),
             row_scale=at.rotary, first=table.first, shift=table.second,
         )  # fmt: skip
-        self._add(at.x, self._constant("mean row", table.mean, "int32"), at.x)
+        self.add(at.x, self.constant("mean row", table.mean, "int32"), at.x)
         rows = self.model.rotary.transpose(0, 2, 1).reshape(len(self.model.rotary), -1)  # cosine, sine, cosine, ...
         words = int_words(rows, "int16", self.machine)
         where = self.memory.put("rotary table", words)
         index = {"index": INDICES.index("position"), "stride": words.shape[1]}
-        self._load(at.rotary, self.head_dim, "int16", where, **index)
+        self.load(at.rotary, self.head_dim, "int16", where, **index)
 
     def _row_of_integers(self, table: Table) -> None:
         """The token's row as int8, its stored scale in front: a burst each."""
@@ -122,26 +102,26 @@ class _Compiler:
         where = self.memory.put("embedding table", np.concatenate([scale, numbers], axis=1))
         stride = scale.shape[1] + numbers.shape[1]
         row = {"index": INDICES.index("token"), "stride": stride}
-        self._load(at.rotary, 1, "uint16", where, **row)
-        self._load(at.sum, self.hidden, "int8", where + scale.shape[1], **row)
+        self.load(at.rotary, 1, "uint16", where, **row)
+        self.load(at.sum, self.hidden, "int8", where + scale.shape[1], **row)
 
     def _row_of_tiles(self, table: Table) -> None:
         """The token's row out of weight tiles, from the highest digit plane on: three times it and the next one."""
         at, machine = self.at, self.machine
         tiles, scales = self._table("table" if table is self.model.head else "embedding", table)
-        self._load(at.rotary, 1, "uint16", scales, pick=1, stride=1)
+        self.load(at.rotary, 1, "uint16", scales, pick=1, stride=1)
         per_plane = ceil_divide(self.hidden, machine.array.rows) * machine.tile_words
         for plane in reversed(range(table.digits)):
             alone = plane == table.digits - 1
             if not alone:
-                self._add(at.sum, at.sum, at.x)
-                self._add(at.x, at.sum, at.sum)
-            self._emit(
+                self.add(at.sum, at.sum, at.x)
+                self.add(at.x, at.sum, at.sum)
+            self.emit(
                 "ROW", address=tiles, beats=table.digits * per_plane, skip=plane * per_plane,
                 destination=at.sum if alone else at.x, words=machine.words(self.hidden), packed=int(machine.unpacks),
             )  # fmt: skip
             if not alone:
-                self._add(at.sum, at.x, at.sum)
+                self.add(at.sum, at.x, at.sum)
 
     def _table(self, name: str, table: Table) -> tuple[int, int]:
         """Memory words where a whole table's tiles begin, and its stored scales; both are put once."""
@@ -153,50 +133,50 @@ class _Compiler:
     def _attention(self, layer: Layer) -> None:
         """Norm, q, k and v, their positions, the cache, and every KV head's group of queries."""
         at, machine, form, d = self.at, self.machine, self.model.form, self.head_dim
-        self._norm(layer.input_norm, "input norm")
+        self.norm(layer.input_norm, "input norm")
         for name, parts, where in (("q", layer.q, at.query), ("k", layer.k, at.key), ("v", layer.v, at.value)):
-            self._linear(name, parts, where, OPERAND_BITS)
+            self.linear(name, parts, where, OPERAND_BITS)
         words, kv_heads = machine.words(d), self.model.kv_heads
         for where, rows in ((at.query, self.heads), (at.key, kv_heads)):
-            self._emit("ROPE", source=where, second=at.rotary, destination=where, words=words, rows=rows)
+            self.emit("ROPE", source=where, second=at.rotary, destination=where, words=words, rows=rows)
             if form.rotate:
                 size = block_size(d)
-                self._emit("WHT", source=where, words=size // machine.lanes, rows=rows * d // size)
-        keys, values = self._keep(at.key, form.key_digits, "K"), self._keep(at.value, form.value_digits, "V")
+                self.emit("WHT", source=where, words=size // machine.lanes, rows=rows * d // size)
+        keys, values = self.keep(at.key, form.key_digits, "K"), self.keep(at.value, form.value_digits, "V")
         for head in range(kv_heads):
             self._group(layer, head, keys, values)
-        self._quantize(at.attention, self.heads * d)
-        self._residual("o", layer.o, layer.attention.output_fraction)
+        self.quantize(at.attention, self.heads * d)
+        self.residual("o", layer.o, layer.attention.output_fraction)
 
     def _group(self, layer: Layer, head: int, keys: Kept, values: Kept) -> None:
         """The queries of one KV head over all blocks of the context."""
         at, machine, d, group = self.at, self.machine, self.head_dim, self.group
         a, words, pitch = layer.attention, machine.words(d), machine.words(d)
         first = at.query + head * group * words
-        self._quantize(first, d, rows=group, factor=a.query_factor)
+        self.quantize(first, d, rows=group, factor=a.query_factor)
         begin = self.entry + len(self.program)
         behind = group * ceil_divide(d, machine.array.rows)  # the queries stay in the activation buffer for all blocks
         block, per_block = INDICES.index("block"), self.block // machine.lanes
         visible = {"index": block, "by_block": 1}
         scale_stride = per_block // 2  # two numbers of 16 bits per lane and memory word
-        self._load(at.scales, self.block, "uint16", keys.scales_of(head), stride=scale_stride, **visible)
-        self._emit(
+        self.load(at.scales, self.block, "uint16", keys.scales_of(head), stride=scale_stride, **visible)
+        self.emit(
             "SCORE", address=keys.data_of(head), stride=keys.per_block, planes=keys.planes, k=d, rows=group,
             second=at.scales, destination=at.score, pitch=per_block, first=a.first, shift=a.second, **visible,
         )  # fmt: skip
-        self._load(at.value_scales, self.block, "uint16", values.scales_of(head), stride=scale_stride, **visible)
-        self._emit(
+        self.load(at.value_scales, self.block, "uint16", values.scales_of(head), stride=scale_stride, **visible)
+        self.emit(
             "EXP", source=at.score, second=at.value_scales, destination=at.score, rows=group, pitch=per_block,
             first=a.fold, by_block=1,
         )  # fmt: skip
-        self._quantize(at.score, 0, rows=group, pitch=per_block, activation=behind, by_block=1, weights=1)
-        self._emit(
+        self.quantize(at.score, 0, rows=group, pitch=per_block, activation=behind, by_block=1, weights=1)
+        self.emit(
             "OACC", address=values.data_of(head), stride=values.per_block, jump=values.stride, planes=values.planes,
             activation=behind, n=d, by_lanes=1, rows=group, destination=at.output, pitch=pitch, first=a.third,
             **visible,
         )  # fmt: skip
-        self._emit("END", address=begin)
-        self._emit(
+        self.emit("END", address=begin)
+        self.emit(
             "ONORM", source=at.output, destination=at.attention + head * group * words, words=words, rows=group,
             pitch=pitch, first=a.last, shift=a.spare,
         )  # fmt: skip
@@ -204,26 +184,26 @@ class _Compiler:
     def _mlp(self, layer: Layer) -> None:
         """Norm, gate and up, SiLU, down."""
         at, machine = self.at, self.machine
-        self._norm(layer.post_norm, "post norm")
-        self._linear("gate", layer.gate, at.gate, OPERAND_BITS)
-        self._linear("up", layer.up, at.up, FACTOR_BITS)
+        self.norm(layer.post_norm, "post norm")
+        self.linear("gate", layer.gate, at.gate, OPERAND_BITS)
+        self.linear("up", layer.up, at.up, FACTOR_BITS)
         words = machine.words(self.intermediate)
-        self._emit(
+        self.emit(
             "GLU", source=at.gate, second=at.up, destination=at.gate, words=words, shift=layer.up_fraction
         )  # fmt: skip
-        self._quantize(at.gate, self.intermediate)
-        self._residual("down", layer.down, FRACTION)
+        self.quantize(at.gate, self.intermediate)
+        self.residual("down", layer.down, FRACTION)
 
     def _head(self) -> None:
         """The last norm in 15 bits, the table, the largest logit; only where the next token is wanted."""
         table = self.model.head
         begin, self.layer = len(self.program), len(self.model.layers)
-        self._norm(self.model.last_norm, "last norm", HEAD_LIMIT, split=1)
+        self.norm(self.model.last_norm, "last norm", HEAD_LIMIT, split=1)
         _, unit = logit_exponents(table)
         smallest = unit + table.rows.bias
-        for start, stop in self._chunks(len(table.weights), self.table_chunk):
+        for start, stop in self.chunks(len(table.weights), self.table_chunk):
             weights, scales = self._head_rows(table, start, stop)
-            self._emit(
+            self.emit(
                 "ARGMAX", planes=table.digits, n=stop - start, k=self.hidden, rows=2, second=scales, identity=start,
                 first=smallest, add=int(start > 0), **weights,
             )  # fmt: skip
@@ -233,109 +213,11 @@ class _Compiler:
         """Fields of a GEMM with some rows of the table, and the scratch word where their stored scales begin."""
         name, piece = f"head rows {start} to {stop - 1}", rows_of(table, start, stop)
         if not self.tiles:
-            return self._weights(name, piece)
+            return self.weights(name, piece)
         machine, array = self.machine, self.machine.array
         tiles, scales = self._table("table", table)
         per_column_tile = table.digits * ceil_divide(self.hidden, array.rows)
         in_front, mine = start // array.cols * per_column_tile, ceil_divide(stop - start, array.cols) * per_column_tile
         fields = {"address": tiles + machine.burst_words(in_front), "burst": machine.burst_words(mine)}
         where = scales + start // (2 * machine.lanes)
-        return fields | {"packed": int(machine.unpacks)}, self._constant(name, piece.scales.words(), "uint16", where)
-
-    # --- instructions that recur ------------------------------------------------------------------------------------
-
-    def _load(self, destination: int, numbers: int, element: str, address: int, **more: int) -> None:
-        code = ELEMENTS.index(element)
-        words = 0 if more.get("by_block") else self.machine.words(numbers)
-        self._emit("LOAD", destination=destination, words=words, element=code, address=address, **more)
-
-    def _constant(self, name: str, numbers: np.ndarray, element: str, where: int | None = None) -> int:
-        """A vector of constants out of memory; the scratch word where it begins: its own, or that of all of them.
-
-        ``where``: the memory word where it lies already.
-        """
-        words = len(self.program)
-        if where is None:
-            where = self.memory.put(name, int_words(numbers[None], element, self.machine))
-        place = self.top if self.resident else self.at.scales
-        self._load(place, len(numbers), element, where)
-        if self.resident:
-            self.top += self.machine.words(len(numbers))
-            self.once += self.program[words:]
-            del self.program[words:]
-        return place
-
-    def _add(self, first: int, second: int, destination: int) -> None:
-        words = self.machine.words(self.hidden)
-        self._emit("ADD", source=first, second=second, destination=destination, words=words)
-
-    def _norm(self, norm: Norm, name: str, limit: int = INT8_LIMIT, split: int = 0) -> None:
-        at = self.at
-        gains = self._constant(f"{self._where}{name}", norm.gain, "int16")
-        self._emit(
-            "NORM", source=at.x, second=gains, destination=at.sum, words=self.machine.words(self.hidden),
-            epsilon=norm.epsilon, split=split, **quantizer(limit, norm.factor),
-        )  # fmt: skip
-
-    def _quantize(self, source: int, numbers: int, factor: Scale = NOTHING, rows: int = 1, **more: int) -> None:
-        words = self.machine.words(numbers)
-        pitch = more.pop("pitch", words)
-        self._emit("QUANT", source=source, words=words, rows=rows, pitch=pitch, **quantizer(INT8_LIMIT, factor), **more)
-
-    def _linear(self, name: str, parts: Parts, destination: int, bits: int, more: int = 0, onto: bool = False) -> None:
-        """GEMMs of a linear's parts, in pieces of outputs; ``more``: fraction bits of the activations' scale."""
-        rows = self.machine.array.rows
-        for number, part in enumerate(parts):
-            if part.start % rows:
-                raise InputError(
-                    f"{self._where}{name}: groups of inputs must begin at multiples of the array's {rows} rows, "
-                    f"not at {part.start}: use a method without groups, or groups of as many inputs"
-                )
-            for start, stop in self._chunks(len(part.weights)):
-                label = f"{self._where}{name} part {number} rows {start} to {stop - 1}"
-                weights, scales = self._weights(label, rows_of(part, start, stop))
-                self._emit(
-                    "DEQ", planes=part.digits, n=stop - start, k=part.stop - part.start, rows=1,
-                    activation=part.start // rows, second=scales,
-                    destination=destination + start // self.machine.lanes, first=part.constants.first,
-                    shift=part.constants.second + more, width=WIDTHS.index(bits), add=int(onto or number > 0),
-                    **weights,
-                )  # fmt: skip
-
-    def _residual(self, name: str, parts: Parts, more: int) -> None:
-        """A linear whose outputs are added to the residual stream; parts are added up before."""
-        at = self.at
-        if len(parts) == 1:
-            self._linear(name, parts, at.x, WORD_BITS, more, onto=True)
-        else:
-            self._linear(name, parts, at.sum, WORD_BITS, more)
-            self._add(at.x, at.sum, at.x)
-
-    def _weights(self, name: str, piece: Piece) -> tuple[dict[str, int], int]:
-        """Fields of a GEMM's packed tiles, and the scratch word where its stored scales begin."""
-        tiles = packed_words(to_digits(piece.weights.astype(np.int64), piece.digits), self.machine)
-        fields = {"address": self.memory.put(name, tiles), "burst": len(tiles), "packed": int(self.machine.unpacks)}
-        return fields, self._constant(f"{name}, scales", piece.scales.words(), "uint16")
-
-    def _keep(self, source: int, digits: int, name: str) -> Kept:
-        """KV: the new token's K or V of all heads to memory."""
-        machine, d, values = self.machine, self.head_dim, name == "V"
-        kept = Kept.of(self.sizes, machine, digits, values)
-        label = f"{self._where}{name}"
-        data = self.memory.leave(label, kept.jump * self.model.kv_heads)
-        scales = self.memory.leave(f"{label} scales", kept.scale_jump * self.model.kv_heads)
-        self._emit(
-            "KV", address=data, stride=kept.stride, jump=kept.jump, scales=scales, source=source,
-            words=machine.words(d), rows=self.model.kv_heads, pitch=kept.scale_jump, planes=digits,
-            by_lanes=int(values), **quantizer(digit_limit(digits)),
-        )  # fmt: skip
-        return kept._replace(data=data, scales=scales)
-
-    @property
-    def _where(self) -> str:
-        return f"layer {self.layer}, " if self.layer < len(self.model.layers) else ""
-
-    def _chunks(self, outputs: int, chunk: int | None = None) -> Iterator[tuple[int, int]]:
-        size = chunk or CHUNK
-        for start in range(0, outputs, size):
-            yield start, min(start + size, outputs)
+        return fields | {"packed": int(machine.unpacks)}, self.constant(name, piece.scales.words(), "uint16", where)
