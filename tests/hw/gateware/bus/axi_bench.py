@@ -8,8 +8,6 @@ import cocotb
 import numpy as np
 from cocotb.triggers import RisingEdge, with_timeout
 from cocotbext.axi import (
-    AxiLiteBus,
-    AxiLiteMaster,
     AxiResp,
     AxiStreamBus,
     AxiStreamFrame,
@@ -18,56 +16,30 @@ from cocotbext.axi import (
 )
 
 from hw.config import ArrayConfig
-from hw.gateware.bus.axi import CONTROL_BITS, FORMAT_BITS, IDENTITY, REGISTERS, SCALES, STATUS_BITS, result_bits
+from hw.gateware.bus.axi import FORMAT_BITS, IDENTITY, REGISTERS, SCALES, result_bits
 from hw.job import golden_results
 from quant.shapes import Gemm
 from sim.gemm.closed_form import closed_form
-from tests.hw.gateware.bus.clocks import start_clocks
+from tests.hw.gateware.bus.register_host import RegisterHost
 from tests.hw.gateware.rtl import Case, activation_vectors, random_case, weight_words
 
 CONFIG = ArrayConfig.model_validate_json(os.environ["TRITFORGE_ARRAY"])
 
 
-class Bench:
+class Bench(RegisterHost):
     """The masters around the top, and the words they exchange with it."""
 
     def __init__(self, dut):
-        self.dut = dut
-        start_clocks(dut)
-        reset = {"reset": dut.aresetn, "reset_active_level": False}
-        self.registers = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axil"), dut.aclk, **reset)
+        super().__init__(dut, REGISTERS)
         self.weights, self.activations = (
-            AxiStreamSource(AxiStreamBus.from_prefix(dut, f"s_axis_{name}"), dut.aclk, **reset)
+            AxiStreamSource(AxiStreamBus.from_prefix(dut, f"s_axis_{name}"), dut.aclk, **self.reset)
             for name in ("weights", "activations")
         )
-        self.results = AxiStreamSink(AxiStreamBus.from_prefix(dut, "m_axis_results"), dut.aclk, **reset)
-
-    async def start_up(self) -> None:
-        self.dut.aresetn.value = 0
-        for _ in range(3):
-            await RisingEdge(self.dut.aclk)
-        self.dut.aresetn.value = 1
-        await RisingEdge(self.dut.aclk)
+        self.results = AxiStreamSink(AxiStreamBus.from_prefix(dut, "m_axis_results"), dut.aclk, **self.reset)
 
     def stall(self, rng: np.random.Generator) -> None:
         for stream in (self.weights, self.activations, self.results):
             stream.set_pause_generator(cycle([int(bit) for bit in rng.integers(0, 2, 37)]))
-
-    async def write(self, name: str, value: int) -> AxiResp:
-        answer = await self.registers.write(4 * REGISTERS.index(name), value.to_bytes(4, "little"))
-        return answer.resp
-
-    async def read(self, name: str) -> int:
-        answer = await self.registers.read(4 * REGISTERS.index(name), 4)
-        assert answer.resp == AxiResp.OKAY
-        return int.from_bytes(answer.data, "little")
-
-    async def control(self, *names: str) -> AxiResp:
-        return await self.write("control", sum(1 << CONTROL_BITS[name] for name in names))
-
-    async def status(self) -> set[str]:
-        value = await self.read("status")
-        return {name for name, place in STATUS_BITS.items() if value >> place & 1}
 
     async def counter(self, name: str) -> int:
         return await self.read(f"{name}_low") | await self.read(f"{name}_high") << 32

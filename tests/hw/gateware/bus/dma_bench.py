@@ -7,8 +7,6 @@ import cocotb
 import numpy as np
 from cocotb.triggers import ClockCycles, ReadOnly, RisingEdge, with_timeout
 from cocotbext.axi import (
-    AxiLiteBus,
-    AxiLiteMaster,
     AxiReadBus,
     AxiResp,
     AxiSlaveRead,
@@ -18,9 +16,9 @@ from cocotbext.axi import (
 )
 
 from hw.config import ArrayConfig
-from hw.gateware.bus.register_map import CONTROL_BITS, DMA_REGISTERS, DMA_STATUS, STATUS_BITS
+from hw.gateware.bus.register_map import DMA_REGISTERS, DMA_STATUS
 from hw.integration.examples import example_gemms
-from tests.hw.gateware.bus.clocks import start_clocks
+from tests.hw.gateware.bus.register_host import RegisterHost
 
 CONFIG = ArrayConfig.model_validate_json(os.environ["TRITFORGE_ARRAY"])
 PLACES = {"weights": 0x1_0000_0FF8, "activations": 0x2_0000_0FE0, "results": 0x3_0000_0FE8}  # just below 4 KiB
@@ -43,12 +41,10 @@ class Memory(SparseMemoryRegion):
         await super()._write(address, data)
 
 
-class Bench:
+class Bench(RegisterHost):
     def __init__(self, dut):
-        self.dut = dut
-        start_clocks(dut)
-        reset = {"reset": dut.aresetn, "reset_active_level": False}
-        self.registers = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axil"), dut.aclk, **reset)
+        super().__init__(dut, DMA_REGISTERS)
+        reset = self.reset
         self.memories = {name: Memory(SPACE) for name in PLACES}
         self.ports = [
             AxiSlaveRead(AxiReadBus.from_prefix(dut, f"m_axi_{name}"), dut.aclk, target=self.memories[name], **reset)
@@ -79,13 +75,6 @@ class Bench:
             if asked and ready.value == 1:
                 self.bursts[name].append(asked)
 
-    async def start_up(self):
-        self.dut.aresetn.value = 0
-        for _ in range(3):
-            await RisingEdge(self.dut.aclk)
-        self.dut.aresetn.value = 1
-        await RisingEdge(self.dut.aclk)
-
     def stall(self, seed):
         rng = np.random.default_rng(seed)
         for port in self.ports:
@@ -93,22 +82,6 @@ class Bench:
                 if hasattr(port, channel):
                     pauses = cycle([int(bit) for bit in rng.integers(0, 2, 37)])
                     getattr(port, channel).set_pause_generator(pauses)
-
-    async def write(self, name, value):
-        answer = await self.registers.write(4 * DMA_REGISTERS.index(name), value.to_bytes(4, "little"))
-        return answer.resp
-
-    async def read(self, name):
-        answer = await self.registers.read(4 * DMA_REGISTERS.index(name), 4)
-        assert answer.resp == AxiResp.OKAY
-        return int.from_bytes(answer.data, "little")
-
-    async def control(self, *names):
-        return await self.write("control", sum(1 << CONTROL_BITS[name] for name in names))
-
-    async def flags(self, register, places):
-        word = await self.read(register)
-        return {name for name, place in places.items() if word >> place & 1}
 
     async def start(self, gemm, places=PLACES):
         for name in ("weights", "activations"):
@@ -124,7 +97,7 @@ class Bench:
     async def ended(self):
         if self.dut.interrupt.value == 0:
             await with_timeout(RisingEdge(self.dut.interrupt), 1, "ms")
-        return await self.flags("status", STATUS_BITS)
+        return await self.status()
 
     async def run(self, gemm):
         """One GEMM; what is in memory at the interrupt must be the golden packet, and nothing beside it."""
@@ -139,7 +112,7 @@ class Bench:
     async def recover(self):
         assert await self.control("reset") == AxiResp.OKAY
         for _ in range(1000):
-            if await self.flags("status", STATUS_BITS) == set():
+            if await self.status() == set():
                 return
         raise AssertionError("the engines do not come to rest")
 
@@ -233,6 +206,6 @@ async def results_of_another_size_leave_the_core_running_until_a_reset(dut):
     for wrong in (b"", gemm.results[:1], gemm.results + bytes(64)):
         await bench.start(gemm._replace(results=wrong))
         await ClockCycles(dut.aclk, 400)
-        assert (dut.interrupt.value, await bench.flags("status", STATUS_BITS)) == (0, {"running"}), len(wrong)
+        assert (dut.interrupt.value, await bench.status()) == (0, {"running"}), len(wrong)
         await bench.recover()
         await bench.run(gemm)
