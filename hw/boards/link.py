@@ -119,7 +119,8 @@ class Link(Component):
     @staticmethod
     def _pass_results(m: Module, core: Core, results: WordBuffer, reset: Value) -> None:
         """Results into their buffer, through a register between two memories that lie across the chip."""
-        beat, there = Signal(len(results.w_data), reset_less=True), Signal()
+        beat = Signal(len(results.w_data), reset_less=True)
+        there = Signal()
         m.d.comb += [results.w_data.eq(beat), results.w_en.eq(there), core.results.ready.eq(~there | results.w_rdy)]
         with m.If(core.results.ready):
             m.d.sync += [beat.eq(core.results.payload), there.eq(core.results.valid)]

@@ -72,7 +72,7 @@ def test_of_every_seed_the_fastest_is_kept_with_what_all_reached(quick, monkeypa
     monkeypatch.setattr(bitstream, "board_rtlil", lambda board, design: "")
     board = whole_board(load_board("ulx3s-85f"))
     design = whole_design(board, machine_around(load_array("8x8"), 2), None)
-    monkeypatch.setattr(bitstream, "top_blocks", lambda folder, family: {"vector unit": {"tables": 9}})
+    monkeypatch.setattr(bitstream, "top_blocks", lambda folder, family, cores: {"vector unit": {"tables": 9}})
     result = build_best(board, design, tmp_path / "a", [1, 2], True, lambda stage: None)
     assert (result.seed, result.fmax_hz, result.status) == (2, 55.5e6, "amber")
     assert result.seeds_mhz == {"1": 40.0, "2": 55.5}
@@ -90,7 +90,7 @@ def test_a_machine_is_told_with_its_seeds_and_blocks_and_is_red_below_its_clock(
     board = whole_board(load_board("ulx3s-85f"))
     design = whole_design(board, machine_around(load_array("8x8"), 2), None)
     block = {"tables": 1234, "flip_flops": 9, "block_rams": 2.0, "dsps": 0}
-    monkeypatch.setattr(bitstream, "top_blocks", lambda folder, family: {"vector unit": block})
+    monkeypatch.setattr(bitstream, "top_blocks", lambda folder, family, cores: {"vector unit": block})
     monkeypatch.setattr(bitstream, "board_rtlil", lambda board, design: "")
     monkeypatch.setattr(results, "RESULTS", tmp_path)
     for name, mhz in (("fast", 55.5), ("slow", 49.0)):
