@@ -33,9 +33,12 @@ def random_runs(machine: MachineConfig, cases: int, seed: int) -> Iterator[Rando
     rng = np.random.default_rng(seed)
     for case in range(cases):
         kv_heads, group = [(1, 1), (1, 3), (2, 2), (3, 1)][rng.integers(4)]
-        form = AttentionFormat(
-            *(int(d) for d in rng.integers(2, 6, 2)), bool(rng.integers(2)), int(rng.choice([16, 32]))
+        digits, rotate, block = (
+            (int(d) for d in rng.integers(2, 6, 2)),
+            bool(rng.integers(2)),
+            int(rng.choice([16, 32])),
         )
+        form = AttentionFormat(*digits, rotate, 64 if case % 7 == 6 else block)
         hidden = int(rng.choice([16, 32, *rng.integers(8, 50, 6)]))
         vocabulary = int(rng.choice([8, *rng.integers(5, 60, 9)]))
         model = random_model(
@@ -47,6 +50,8 @@ def random_runs(machine: MachineConfig, cases: int, seed: int) -> Iterator[Rando
             image = compiled(model, machine, EMBEDDINGS[case // 2 % 2])
         stalls = (rng.random(rng.integers(2, 500)) < rng.choice([0.3, 0.7, 0.95])).astype(np.uint8)
         stalls[rng.integers(stalls.size)] = 1
+        if case % 6 == 4:  # a memory that is slower than the port: a word on every second to sixth edge
+            stalls = np.array([1] + [0] * (1 + case // 6 % 5), np.uint8)
         tokens = int(rng.integers(1, 20))
         yield RandomRun(
             image,

@@ -14,11 +14,11 @@ def run():
     return next(random_runs(covered_machine(), 1, seed=7))._replace(stalls=b"", latency=1)
 
 
-def hits_of(run, position, wanted):
+def hits_of(run, position, wanted, token=0):
     cycles, hits = TokenCycles(run.image, run.latency, run.stalls), Hits()
     if position:
         cycles.seek(position)
-    for event in events(run, cycles.step(wanted), position, wanted):
+    for event in events(run, cycles.step(wanted, token), position, wanted, token):
         cover(hits, event)
     return hits
 
@@ -47,7 +47,7 @@ def test_the_head_of_a_token_that_is_not_wanted_is_passed_over(run):
 def test_nothing_played_leaves_every_bin_empty():
     plain, packed = (covered_machine(weight_packing=packing) for packing in ("2bit", "5in8"))
     assert len(empty_bins(Hits(), plain)) == sum(map(len, BINS.values())) > 150
-    assert len(empty_bins(Hits(), packed)) == len(empty_bins(Hits(), plain)) + 20
+    assert len(empty_bins(Hits(), packed)) == len(empty_bins(Hits(), plain)) + 20 + 5
 
 
 def test_packed_weights_fall_into_bins_by_the_beats_behind_whole_fives():
@@ -62,8 +62,30 @@ def test_packed_weights_fall_into_bins_by_the_beats_behind_whole_fives():
             found[
                 f"{one.operation}, {('whole fives of beats', *(f'fives and {n} more' for n in range(1, 5)))[beats % 5]}"
             ] += 1
-    (bins,) = PACKED_BINS.values()
+    bins = PACKED_BINS["GEMM of packed weights x memory"]
     assert {name: hits["GEMM of packed weights x memory", name] for name in bins} == {
         name: found[name.removesuffix(", a word every edge")] for name in bins
     }
     assert sum(found.values()) > 7
+
+
+def test_a_row_falls_into_the_bin_of_its_place_among_five_beats():
+    # 128 bits hold 4 of the 8 columns of 16 trits: a tile is two beats
+    runs = random_runs(covered_machine(weight_packing="5in8"), 4, seed=7)
+    run = next(run for run in runs if any(one.operation == "ROW" for one in run.image.program()))
+    [first, *_] = [one for one in run.image.program() if one.operation == "ROW" and one["skip"] == 0]
+    for token in (0, 4, 8):
+        hits = hits_of(run, 0, True, token)
+        beat = token // 8 * first["beats"] + token % 8 // 4
+        assert hits["ROW of packed weights", f"beat {beat % 5} of five"] >= 1
+        assert sum(hits["ROW of packed weights", f"beat {n} of five"] for n in range(5)) == sum(
+            one.operation == "ROW" for one in run.image.program()
+        )
+
+
+def test_memories_that_give_every_nth_word_are_told_from_others(run):
+    for stalls, name in ((b"\1\0\0", "a word every 2 to 6 edges"), (b"\1\0\1", "stalls"), (b"", "a word every edge")):
+        hits = hits_of(run._replace(stalls=stalls), 0, True)
+        full = [kind for kind in ("a word every 2 to 6 edges", "stalls", "a word every edge")
+                if hits["operation x memory", f"NORM, {kind}"]]  # fmt: skip
+        assert full == [name]

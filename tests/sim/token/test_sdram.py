@@ -10,10 +10,9 @@ from hw.memory.controller import SdramController
 from hw.memory.fast import FastController
 from hw.memory.pins import ACTIVATE, MODE, NOTHING, PRECHARGE, READ, REFRESH, WRITE
 from sim.token import crossing, sdram
-from sim.token.cycles import TokenCycles
 from sim.token.port import fetch, fetched, read, sdram_memory, write
 from tests.hw.memory.bench import tiny
-from tests.sim.token.coverage import covered_machine
+from tests.sim.token.coverage import Hits, covered_machine, empty_bins, play
 from tests.sim.token.random_programs import random_runs
 
 COMMANDS = (NOTHING, READ, WRITE, ACTIVATE, PRECHARGE, PRECHARGE, REFRESH, MODE)  # by number of the model's
@@ -182,7 +181,7 @@ def test_a_clock_that_the_chip_does_not_reach_is_refused():
 @pytest.mark.slow
 @pytest.mark.parametrize(("machine_mhz", "ratio", "runs"), [(62.5, 1, 40), (40, 3, 15)])
 def test_random_programs_take_what_the_verilated_machine_counts_behind_controller_and_chip(machine_mhz, ratio, runs):
-    from hw.simulation.verilated_machine import Sdram, VerilatedMachine, build_machine
+    from hw.simulation.verilated_machine import Sdram, build_machine
 
     machine, memory = (
         covered_machine(weight_packing="5in8"),
@@ -192,15 +191,7 @@ def test_random_programs_take_what_the_verilated_machine_counts_behind_controlle
         path = build_machine(machine, sdram=memory)
     except InputError as error:
         pytest.skip(str(error))
-    rng = np.random.default_rng(0)
-    for number, run in enumerate(random_runs(machine, runs, seed=5)):
-        model = sdram_memory(memory.chip, memory.chip_hz, machine.array.weight_bus_bits, ratio)
-        cycles = TokenCycles(run.image, memory=model)
-        with VerilatedMachine(run.image, path, sdram=memory) as core:  # which refuses a broken rule of the chip
-            if run.position:
-                core.seek(run.position)
-                cycles.seek(run.position)
-            for wanted in run.wanted:
-                token = int(rng.integers(run.image.header.vocabulary))
-                found = cycles.step(wanted, token)
-                assert core.step(token, wanted).trace == [(one.operation, one.cycles) for one in found], number
+    hits = Hits()
+    for run in random_runs(machine, runs, seed=5):
+        play(run, path, hits, memory)  # the machine refuses a broken rule of the chip
+    assert empty_bins(hits, machine, sdram=True) == []
