@@ -217,7 +217,8 @@ lint: $(VENV)/.test ## ruff, the import order, and the types of the vocabulary f
 docs: $(VENV)/.hw ## the generated tables and pictures of README and docs
 	$(plain)
 	@$(PIP) -e '.[docs,notebook]' && $(PY) -m energy docs && $(PY) -m energy notebook --docs && $(PY) -m sim docs && \
-	$(PY) -m hw gates --document && $(PY) -m hw resources --docs && $(PY) -m hw wave --docs && $(PY) -m hw diagram --docs && $(PY) -m hw boards --docs
+	$(PY) -m hw gates --document && $(PY) -m hw resources --docs && $(PY) -m hw wave --docs && $(PY) -m hw diagram --docs && \
+	$(PY) -m hw diagram --machine --docs && $(PY) -m hw boards --docs
 
 docs-site: $(VENV)/.core ## the pages of docs/ as a site in build/site/, to be read without a network
 	$(plain)
