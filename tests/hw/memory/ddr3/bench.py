@@ -19,7 +19,10 @@ class Seen(NamedTuple):
 
 
 class Bytes:
-    """Bytes of a PHY: what delay and slip each has, and which of them it reads right with."""
+    """Bytes of a PHY: what delay and slip each has, and which of them it reads right with.
+
+    ``skew``: of each byte its slip, its good delays, and perhaps delays that give what is right without a strobe.
+    """
 
     def __init__(self, skew):
         self.skew = list(skew)
@@ -40,21 +43,22 @@ class Bytes:
             self.seen = [0] * len(self.skew)
 
     def right(self, i):
-        """Whether byte ``i`` has a strobe, and whether its beats are where they belong."""
-        slip, good = self.skew[i]
-        return self.delay[i] in good, self.slip[i] == slip
+        """Whether byte ``i`` has a strobe, whether its beats are where they belong, and whether they are themselves."""
+        slip, good, *silent = self.skew[i]
+        strobe = self.delay[i] in good
+        return strobe, self.slip[i] == slip, strobe or self.delay[i] in (silent or [()])[0]
 
     def read(self, burst):
         """A burst of 8 beats as it comes out."""
         found = bytearray(burst)
         count = len(self.skew)
         for i in range(count):
-            strobe, aligned = self.right(i)
+            strobe, aligned, alike = self.right(i)
             self.seen[i] |= strobe
             beats = burst[i::count]
             if not aligned:
                 beats = beats[1:] + beats[:1]
-            found[i::count] = beats if strobe else bytes(~beat & 255 for beat in beats)
+            found[i::count] = beats if alike else bytes(~beat & 255 for beat in beats)
         return bytes(found)
 
 

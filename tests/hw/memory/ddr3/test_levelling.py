@@ -61,6 +61,11 @@ def test_the_longest_run_of_good_delays_decides(windows, middles):
     assert all(delay in middle for delay, middle in zip(found["bytes"].delay, middles, strict=True))
 
 
+def test_what_comes_right_without_a_strobe_is_not_good():
+    found = level(CHIP, CLOCK_HZ, [(0, {6}, {1, 2, 3, 4}), (0, {1})], SCAN)
+    assert found["bytes"].delay == [6, 1]
+
+
 @pytest.mark.slow
 def test_a_chip_that_answers_late_is_brought_up_anew():
     def change(edge, phy):
