@@ -19,6 +19,7 @@ from hw.boards.tools import ToolFailure, flow_of, run_tool
 from hw.boards.top import TOP_NAME
 from hw.boards.whole.blocks import top_blocks
 from hw.boards.whole.design import WholeDesign
+from hw.boards.whole.reached import reached_hz
 from hw.config import ArrayConfig
 from hw.errors import InputError
 from hw.process.threads import usable_cpus
@@ -75,7 +76,7 @@ def build(board: Board, config: ArrayConfig | WholeDesign, folder: Path, seeds: 
     for seed in seeds:
         used = _route(board, config, folder, seed, say)
         report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-        reached[seed] = 1e6 * min(clock["achieved"] for clock in report["fmax"].values())
+        reached[seed] = reached_hz(report, board.clock_hz, _ratio(config))
         if reached[seed] >= board.clock_hz:
             break
     else:
@@ -190,7 +191,7 @@ def _route_every(
         _route(board, design, own, seed, say)
         report = json.loads((own / "report.json").read_text(encoding="utf-8"))
         cells = {name: entry["used"] for name, entry in report["utilization"].items()}
-        return seed, {**cells, "mhz": round(min(clock["achieved"] for clock in report["fmax"].values()), 2)}
+        return seed, {**cells, "mhz": round(reached_hz(report, board.clock_hz, _ratio(design)) / 1e6, 2)}
 
     with ThreadPoolExecutor(max(1, min(len(seeds), usable_cpus()))) as pool:
         for future in as_completed([pool.submit(routed, seed) for seed in seeds]):
@@ -231,6 +232,11 @@ def _synthesize(board: Board, config: ArrayConfig | WholeDesign, folder: Path, s
     return cells, hashlib.sha256("".join((text, *cores.values())).encode()).hexdigest()
 
 
+def _ratio(design: ArrayConfig | WholeDesign) -> int:
+    """Of a memory's clock to the design's."""
+    return design.memory_ratio if isinstance(design, WholeDesign) else 1
+
+
 def _identity(config: ArrayConfig | WholeDesign) -> dict[str, Any]:
     """Fields of a result that say what was built."""
     if isinstance(config, ArrayConfig):
@@ -238,6 +244,7 @@ def _identity(config: ArrayConfig | WholeDesign) -> dict[str, Any]:
     array = config.machine.array
     about = {"lanes": config.machine.lanes, "memory": config.memory, "memory_bytes": config.memory_bytes}
     about |= {"configuration": f"{config_tag(config.machine):016x}", "baud": config.baud}
+    about |= {"memory_ratio": config.memory_ratio} if config.memory_ratio > 1 else {}
     return {"array": array.model_dump(), "array_sha256": array.sha256, "whole": about}
 
 

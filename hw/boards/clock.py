@@ -1,4 +1,4 @@
-"""From the board's clock to the array's: PLLs of the FPGA families, their settings found by search, and the reset."""
+"""From the board's clock to the array's and its memory's: PLLs of the FPGA families, settings by search, the reset."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -48,17 +48,27 @@ _PLLS: dict[str, _Limits] = {
 }
 
 
-def pll_settings(family: str, board_hz: float, clock_hz: float) -> PllSettings:
+def pll_settings(family: str, board_hz: float, clock_hz: float, ratio: int = 1) -> PllSettings:
     """Settings that give ``clock_hz`` exactly, with the oscillator as near as possible to the middle of its range.
+
+    ``ratio``: a second output has a period so many times as long, which its divider must be able to make.
 
     Raises:
         InputError: the family's PLL cannot make it, or the family has none here.
     """
+    if ratio > 1 and family not in _TWO_OUTPUTS:
+        raise InputError(
+            f"--memory-clock must be left out on {family}: a second clock is made by the PLL of "
+            f"{', '.join(_TWO_OUTPUTS)} alone, here"
+        )
     if family not in _PLLS:
         raise InputError(f"clock must be the board's {board_hz / 1e6:g} MHz on {family}, not {clock_hz / 1e6:g} MHz")
     limits = _PLLS[family]
     middle = sum(limits.vco_hz) / 2
-    found = [s for s in _candidates(limits, board_hz) if abs(s.output_hz - clock_hz) <= _EXACT * clock_hz]
+    found = [
+        s for s in _candidates(limits, board_hz)
+        if abs(s.output_hz - clock_hz) <= _EXACT * clock_hz and s.vco_divide * ratio in limits.vco_divide
+    ]  # fmt: skip
     if not found:
         raise InputError(
             f"the PLL of {family} cannot make {clock_hz / 1e6:g} MHz of {board_hz / 1e6:g} MHz exactly; "
@@ -67,15 +77,17 @@ def pll_settings(family: str, board_hz: float, clock_hz: float) -> PllSettings:
     return min(found, key=lambda s: (s.divide, abs(s.vco_hz - middle)))
 
 
-def settings_of(board: Board) -> PllSettings | None:
+def settings_of(board: Board, ratio: int = 1) -> PllSettings | None:
     """Settings of the board's PLL; None where its own clock, or that of a processing system, is the array's.
+
+    ``ratio``: of a memory's clock, which is then the PLL's first output, to the array's, its second one.
 
     Raises:
         InputError: see ``pll_settings``.
     """
-    if "clk" not in board.ports or board.clock_hz == board.board_hz:
+    if "clk" not in board.ports or (ratio == 1 and board.clock_hz == board.board_hz):
         return None
-    return pll_settings(board.family, board.board_hz, board.clock_hz)
+    return pll_settings(board.family, board.board_hz, ratio * board.clock_hz, ratio)
 
 
 def _candidates(limits: _Limits, board_hz: float) -> Iterator[PllSettings]:
@@ -98,16 +110,21 @@ class Clock(Elaboratable):
     bitstream says. A reset is one net to all of them, across the chip, and was longer than any addition. Elsewhere it
     comes out of a register.
 
+    With a ``ratio`` above 1, domain ``memory`` gets a clock that is so much faster, with aligned edges and without a
+    reset: the PLL's first output, of which ``sync`` is a second one. ``simulated``: both come from outside.
+
     Attributes
     ----------
     pin : the board's clock; unused where the processing system gives it.
+    memory_pin : where ``simulated``, the memory's.
     gated : the clock stands still instead of a reset, so that ``sync`` has none.
     """
 
-    def __init__(self, board: Board):
-        self.board = board
+    def __init__(self, board: Board, ratio: int = 1, simulated: bool = False):
+        self.board, self.ratio = board, ratio
         self.pin = Signal()
-        self.settings = settings_of(board)
+        self.memory_pin = Signal()
+        self.settings = None if simulated else settings_of(board, ratio)
         self.gated = self.settings is not None and board.family in _GATES
 
     def elaborate(self, platform) -> Module:
@@ -115,11 +132,14 @@ class Clock(Elaboratable):
         m = Module()
         board = self.board
         clock = Signal()
+        memory_clock = Signal()
         locked = Signal()
         if "clk" not in board.ports:
             _processing_system(m, clock, locked)
         elif self.settings is None:
-            m.d.comb += [clock.eq(self.pin), locked.eq(1)]
+            m.d.comb += [clock.eq(self.pin), memory_clock.eq(self.memory_pin), locked.eq(1)]
+        elif self.ratio > 1:
+            _ecp5(m, board, self.settings, self.pin, memory_clock, locked, self.ratio, clock)
         else:
             _MAKERS[board.family](m, board, self.settings, self.pin, clock, locked)
         m.domains.start = ClockDomain(reset_less=True, local=True)
@@ -132,8 +152,15 @@ class Clock(Elaboratable):
         m.d.start += resting.eq(waited != _RESET_EDGES)
         if self.gated:  # nextpnr reaches a gate from the PLL alone, not from a net that clocks registers too
             m.d.comb += ClockSignal("start").eq(self.pin)
-            m.submodules.gate = Instance(_GATES[board.family], i_CLKI=clock, i_CE=~resting, o_CLKO=ClockSignal("sync"))
+            clocks = {"sync": clock, "memory": memory_clock} if self.ratio > 1 else {"sync": clock}
+            for domain, source in clocks.items():
+                name = "gate" if domain == "sync" else f"{domain}_gate"
+                m.submodules[name] = Instance(
+                    _GATES[board.family], i_CLKI=source, i_CE=~resting, o_CLKO=ClockSignal(domain)
+                )
             return m
+        if self.ratio > 1:
+            m.d.comb += ClockSignal("memory").eq(memory_clock)
         m.d.comb += [
             ClockSignal("start").eq(clock),
             ClockSignal("sync").eq(clock),
@@ -142,8 +169,22 @@ class Clock(Elaboratable):
         return m
 
 
-def _ecp5(m: Module, board: Board, s: PllSettings, pin: Signal, clock: Signal, locked: Signal) -> None:
-    """EHXPLLL with feedback from its output. Ref: Lattice FPGA-TN-02200."""
+def _ecp5(
+    m: Module, board: Board, s: PllSettings, pin: Signal, clock: Signal, locked: Signal, ratio: int = 1,
+    slower: Signal | None = None,
+) -> None:  # fmt: skip
+    """EHXPLLL with feedback from its output; ``slower``: a second output, whose edges are every ``ratio``-th of it.
+
+    A phase of the divider less one is none, so that both rise together. Ref: Lattice FPGA-TN-02200.
+    """
+    second = {}
+    if slower is not None:
+        divide = ratio * s.vco_divide
+        second = {
+            "a_FREQUENCY_PIN_CLKOS": f"{s.output_hz / ratio / 1e6:g}", "p_OUTDIVIDER_MUXB": "DIVB",
+            "p_CLKOS_ENABLE": "ENABLED", "p_CLKOS_DIV": divide, "p_CLKOS_CPHASE": divide - 1, "p_CLKOS_FPHASE": 0,
+            "o_CLKOS": slower,
+        }  # fmt: skip
     m.submodules.pll = Instance(
         "EHXPLLL",
         a_FREQUENCY_PIN_CLKI=f"{board.board_hz / 1e6:g}",
@@ -167,6 +208,7 @@ def _ecp5(m: Module, board: Board, s: PllSettings, pin: Signal, clock: Signal, l
         i_CLKI=pin,
         i_CLKFB=clock,
         **{f"i_{port}": Const(0) for port in ("RST", "STDBY", "PHASESEL0", "PHASESEL1", "PHASEDIR", "PHASESTEP")},
+        **second,
         i_PHASELOADREG=Const(0),
         i_PLLWAKESYNC=Const(0),
         i_ENCLKOP=Const(0),
@@ -256,5 +298,6 @@ def _processing_system(m: Module, clock: Signal, locked: Signal) -> None:
     m.d.comb += locked.eq(1)
 
 
+_TWO_OUTPUTS = ("ecp5",)
 _GATES = {"ecp5": "DCCA"}  # cells that stop a clock without a glitch. Ref: Lattice FPGA-TN-02200
 _MAKERS = {"ecp5": _ecp5, "ice40": _ice40, "gowin": _gowin, "xc7": _xc7}  # as many as _PLLS

@@ -127,8 +127,9 @@ def _chosen(board: Board, options: Namespace) -> "tuple[Board, ArrayConfig | Who
     """The board at its clock, and what it is to hold."""
     if options.whole:
         return chosen_whole(board, options, chosen_image(options))
-    if given := [name for name in ("program", "lanes", "chip", "mhz") if getattr(options, name) is not None]:
-        raise InputError(f"--{given[0]} must come with --whole, the machine that runs programs")
+    names = ("program", "lanes", "chip", "mhz", "memory_clock")
+    if given := [name for name in names if getattr(options, name) is not None]:
+        raise InputError(f"--{given[0].replace('_', '-')} must come with --whole, the machine that runs programs")
     if options.ram != "auto":
         raise InputError("--ram must come with --whole: an array has buffers and no memory")
     return board, board_config(board, options.array)

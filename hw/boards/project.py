@@ -42,6 +42,8 @@ def board_verilog(board: Board, config: ArrayConfig | WholeDesign) -> str:
     else:
         array, held = config, "an array behind a serial line"
     place = f"{board.name}, {board.part}, at {board.clock_hz / 1e6:g} MHz"
+    if isinstance(config, WholeDesign) and config.memory_ratio > 1:
+        place += f", its memory at {config.memory_ratio * board.clock_hz / 1e6:g} MHz"
     header = [
         f"{TOP_NAME} by tritforge {version('tritforge')} for {place}",
         f"{array.rows} lanes x {array.cols} columns: {held}",
@@ -140,6 +142,7 @@ def _whole(board: Board, design: WholeDesign) -> dict[str, object]:
             "chip": chip,
             "bytes": design.memory_bytes,
             "word_bytes": design.machine.word_bytes,
+            **({"clock_hz": design.memory_ratio * board.clock_hz} if design.memory == "sdram" else {}),
         },
         "link": {"baud": design.baud, "protocol": "hw/host/whole/protocol.py"},
     }

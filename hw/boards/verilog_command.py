@@ -70,8 +70,9 @@ def _verilog(options: Namespace) -> None:
     if options.whole:
         _write_whole_board(options)
         return
-    if options.lanes is not None or options.mhz is not None or options.chip or options.ram != "auto":
-        raise InputError("--lanes, --mhz, --ram and --chip must come with --whole and --board")
+    alone = (options.lanes, options.mhz, options.chip, options.memory_clock)
+    if any(one is not None for one in alone) or options.ram != "auto":
+        raise InputError("--lanes, --mhz, --memory-clock, --ram and --chip must come with --whole and --board")
     if options.program:
         _write_machine(options)
         return

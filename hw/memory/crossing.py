@@ -32,8 +32,10 @@ class Handover(Component):
         """Whoever has something to say turns a bit over; the other side has a register for it."""
         m = Module()
         kept = Signal.like(self.input.payload, reset_less=True)
-        asked, answered = Signal(), Signal()  # of sync
-        seen, done = Signal(), Signal()  # of memory
+        asked = Signal()  # of sync
+        answered = Signal()
+        seen = Signal()  # of memory
+        done = Signal()
         m.d.comb += [
             self.input.ready.eq(~self.closed & (asked == answered)),
             self.output.valid.eq(seen != done),
@@ -72,9 +74,12 @@ class WordQueue(Component):
         place_bits = log2(self.depth)
         m.submodules.slots = slots = Memory(shape=self.bits, depth=self.depth, init=[])
         write, read = slots.write_port(domain="memory"), slots.read_port(domain="comb")
-        filled, filled_gray = Signal(place_bits + 1), Signal(place_bits + 1)  # words, of memory
-        emptied, emptied_gray = Signal(place_bits + 1), Signal(place_bits + 1)  # of sync
-        filled_here, emptied_there = Signal.like(filled), Signal.like(emptied)
+        filled = Signal(place_bits + 1)  # words, of memory
+        filled_gray = Signal(place_bits + 1)
+        emptied_there = Signal(place_bits + 1)
+        emptied = Signal(place_bits + 1)  # of sync
+        emptied_gray = Signal(place_bits + 1)
+        filled_here = Signal(place_bits + 1)
         full = Const(0b11 << (place_bits - 1), place_bits + 1)  # between the Gray codes of counts ``depth`` apart
         more, less = (filled + 1)[: place_bits + 1], (emptied + 1)[: place_bits + 1]
         m.d.comb += [
@@ -128,7 +133,8 @@ class Crossing(Component):
         m = Module()
         requests, writes = Handover(request_layout()), Handover(write_layout(self.word_bits))
         queue = WordQueue(self.word_bits)
-        closed, left = Signal(init=1), Signal(range(CLOSED_EDGES), init=CLOSED_EDGES - 1)
+        closed = Signal(init=1)
+        left = Signal(range(CLOSED_EDGES), init=CLOSED_EDGES - 1)
         with m.If(left != 0):
             m.d.sync += left.eq(left - 1)
         with m.Else():

@@ -10,7 +10,9 @@ from hw.memory.controller import SdramController
 from hw.memory.crossing import Crossing
 from hw.memory.pins import PinSignature
 
-__all__ = ["FastController"]
+__all__ = ["MEMORY_CLOCK", "FastController"]
+
+MEMORY_CLOCK = "memory_clk"  # the port of a top level whose memory's clock comes from outside
 
 
 class FastController(Component):

@@ -7,15 +7,14 @@ from amaranth.lib.wiring import Component, In, Out, connect, flipped
 from hw.gateware.whole.machine import Machine
 from hw.memory.chip import SdramChip
 from hw.memory.controller import SdramController
-from hw.memory.fast import FastController
+from hw.memory.fast import MEMORY_CLOCK, FastController
 from hw.memory.pins import PinSignature, SdramIo
 from hw.program.machine import MachineConfig
 from hw.synthesis.readable_verilog import readable_verilog
 from hw.verilog import MACHINE_NAME
 
-__all__ = ["MEMORY_CLOCK", "SdramMachine", "sdram_machine_verilog"]
+__all__ = ["SdramMachine", "sdram_machine_verilog"]
 
-MEMORY_CLOCK = "memory_clk"  # the port
 _PORT = ("request", "words", "writes")
 
 

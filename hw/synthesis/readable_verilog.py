@@ -36,7 +36,7 @@ LINTS = {
     "UNUSEDSIGNAL": "carries out of the last bit, inputs whose upper bits one block does not need",
 }
 _LONGEST = 48  # characters of a name that is made up
-_CLOCKS = ("clk", "rst", "aclk", "core_clk", "aresetn")
+_CLOCKS = ("clk", "rst", "aclk", "core_clk", "memory_clk", "aresetn")
 
 
 def readable_verilog(

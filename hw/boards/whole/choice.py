@@ -1,11 +1,12 @@
 """Chooses a design for a board: the memory that a machine or a program asks for, and whether the board has it."""
 
 from hw.boards.catalog import Board
-from hw.boards.clock import pll_settings
+from hw.boards.clock import pll_settings, settings_of
 from hw.boards.whole.ddr3 import BoardDdr3, ddr3_of
 from hw.boards.whole.design import WholeDesign, baud_of
 from hw.boards.whole.sdram import BoardSdram, sdram_of
 from hw.errors import InputError
+from hw.memory.chip import check_ratio
 from hw.memory.ddr3.chips import check_clock
 from hw.program.image import Image
 from hw.program.machine import MachineConfig
@@ -24,11 +25,17 @@ _KEPT_SHARE = 0.75  # of a part's block RAMs for the memory; the machine's own b
 
 
 def whole_design(
-    board: Board, machine: MachineConfig, image: Image | None, memory: str = "auto", chip: str | None = None
+    board: Board,
+    machine: MachineConfig,
+    image: Image | None,
+    memory: str = "auto",
+    chip: str | None = None,
+    memory_ratio: int = 1,
 ) -> WholeDesign:
     """The design of a board for a machine, with room for ``image`` where there is one.
 
-    ``auto`` takes the SDRAM or DDR3 where the board has one, else block RAM.
+    ``auto`` takes the SDRAM or DDR3 where the board has one, else block RAM. ``memory_ratio``: of an SDRAM's clock to
+    the board's.
 
     Raises:
         InputError: the board lacks that memory or cannot clock it, or the program does not fit into it.
@@ -60,5 +67,10 @@ def whole_design(
     if kind == "ddr3":
         check_clock(board.clock_hz)
         pll_settings(board.family, board.board_hz, 2 * board.clock_hz)  # the chip's clock
+    if memory_ratio != 1:
+        if not isinstance(found, BoardSdram) or kind != "sdram":
+            raise InputError(f"--memory-clock must be left out in {where}, whose clock follows from the machine's")
+        check_ratio("--memory-clock", found.chip, board.clock_hz, memory_ratio)
+        settings_of(board, memory_ratio)
     words = (wanted if kind == "block" else size) // machine.word_bytes
-    return WholeDesign(machine, kind, words, baud_of(board), chip)
+    return WholeDesign(machine, kind, words, baud_of(board), chip, memory_ratio)

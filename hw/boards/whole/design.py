@@ -27,6 +27,7 @@ class WholeDesign(NamedTuple):
     memory_words: int
     baud: int
     chip: str | None = None  # of the SDRAM or DDR3, where it is not the one that the board usually has
+    memory_ratio: int = 1  # of an SDRAM's clock to the machine's
 
     @property
     def name(self) -> str:

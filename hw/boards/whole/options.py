@@ -39,6 +39,10 @@ def add_whole(parser: ArgumentParser) -> None:
         help="clock of machine, memory and link (default: the board's, see docs/boards.md)",
     )
     group.add_argument(
+        "--memory-clock", type=int, metavar="N",
+        help="clock of the SDRAM and its controller: N times the machine's (default: 1, the machine's own)",
+    )  # fmt: skip
+    group.add_argument(
         "--chip",
         metavar="NAME",
         help="SDRAM or DDR3 that is soldered in the place of the board's usual one, by name or (SDRAM) a .yaml",
@@ -62,6 +66,7 @@ def chosen_whole(board: Board, options: Namespace, image: Image | None) -> "tupl
 
     if image and (given := [name for name in ("array", "lanes") if getattr(options, name) is not None]):
         raise InputError(f"--{given[0]} must be left out with --program, whose machine is built")
+    ratio = 1 if options.memory_clock is None else options.memory_clock
     array = options.array or whole_array(board)
     machine = image.machine if image else machine_around(load_array(array), options.lanes, weight_packing="5in8")
     board = whole_board(board)
@@ -69,5 +74,6 @@ def chosen_whole(board: Board, options: Namespace, image: Image | None) -> "tupl
         if not 0 < options.mhz < _MOST_MHZ:
             raise InputError(f"--mhz must be above 0 and below {_MOST_MHZ}, not {options.mhz:g}")
         board = board._replace(clock_hz=1e6 * options.mhz)
-        settings_of(board)  # refuses a clock that no PLL makes before anything is elaborated
-    return board, whole_design(board, machine, image, options.ram, options.chip)
+        if ratio == 1:
+            settings_of(board)  # refuses a clock that no PLL makes before anything is elaborated
+    return board, whole_design(board, machine, image, options.ram, options.chip, ratio)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth import ClockDomain, ClockSignal, Module, ResetInserter, ResetSignal
+from amaranth import ClockDomain, ClockSignal, DomainRenamer, Module, ResetInserter, ResetSignal
 from amaranth.back import rtlil
 from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
@@ -21,6 +21,7 @@ from hw.errors import InputError
 from hw.memory.controller import SdramController
 from hw.memory.ddr3.memory import Ddr3Core, Ddr3Pads, attach
 from hw.memory.ddr3.port import BurstPort
+from hw.memory.fast import MEMORY_CLOCK, FastController
 from hw.memory.pins import PinSignature, SdramIo
 
 __all__ = ["WholeTop", "whole_rtlil"]
@@ -35,6 +36,7 @@ class WholeTop(Component):
     led : lit while a token is worked on.
     chip : pins of the SDRAM for a simulated chip, where the memory is one and ``simulated``; else ``pads`` has them. A
         simulated DDR3 is in the module that ``hw.memory.ddr3.core`` makes.
+    memory_clk : the clock of a simulated SDRAM, where it is not the machine's.
 
     Raises
     ------
@@ -47,7 +49,7 @@ class WholeTop(Component):
             raise InputError(
                 f"board {board.name} cannot hold a whole-token machine: its clock comes from the processing system"
             )
-        self.board, self.design, self.led_inverted = board, design, led_inverted
+        self.board, self.design, self.led_inverted, self.simulated = board, design, led_inverted, simulated
         self.divisor = round(board.clock_hz / design.baud)
         machine, self.ddr3, self.pads = design.machine, None, None
         ports: dict[str, Any] = {"clk": In(1), "rx": In(1), "tx": Out(1), "led": Out(1)}
@@ -56,7 +58,11 @@ class WholeTop(Component):
             found = sdram_of(board, design.chip)
             if found is None:
                 raise InputError(f"board {board.name} has no SDRAM")
-            self.memory = SdramController(found.chip, board.clock_hz, machine.array.weight_bus_bits)
+            kind, memory_hz = SdramController, design.memory_ratio * board.clock_hz
+            if design.memory_ratio > 1:
+                kind = FastController
+                ports |= {MEMORY_CLOCK: In(1)} if simulated else {}
+            self.memory = kind(found.chip, memory_hz, machine.array.weight_bus_bits)
             self.pads, self.cells = None if simulated else SdramPads(found), found.cells
             self.io = SdramIo(found.chip, self.pads)
             if simulated:
@@ -96,8 +102,8 @@ class WholeTop(Component):
             link.memory_ready.eq((self.ddr3 or self.memory).ready),
             self.led.eq(~link.running if self.led_inverted else link.running),
         ]
-        if isinstance(self.memory, SdramController):
-            m.submodules.io = self.io
+        if isinstance(self.memory, (SdramController, FastController)):
+            m.submodules.io = DomainRenamer(self.memory.pins_domain)(self.io)
             connect(m, self.memory.pins, self.io.pins)
             if self.pads is None:
                 connect(m, self.io.chip_pins, flipped(self.chip))
@@ -107,7 +113,10 @@ class WholeTop(Component):
         return m
 
     def _clock(self, m: Module) -> None:
-        """Domain ``sync``; beside a DDR3, whose PHY divides it from the chip's clock, from the generated core."""
+        """Domain ``sync``, and ``memory`` where the SDRAM has a clock of its own.
+
+        Beside a DDR3, whose PHY divides it from the chip's clock, ``sync`` comes from the generated core.
+        """
         if self.ddr3 is not None and self.pads is not None:
             m.domains.sync = ClockDomain()
             m.d.comb += [
@@ -116,9 +125,13 @@ class WholeTop(Component):
                 ResetSignal("sync").eq(self.ddr3.rst),
             ]
             return
-        m.submodules.clock = clock = Clock(self.board)
+        m.submodules.clock = clock = Clock(self.board, self.design.memory_ratio, self.simulated)
         m.domains.sync = ClockDomain(reset_less=clock.gated)
         m.d.comb += clock.pin.eq(self.clk)
+        if self.design.memory_ratio > 1:
+            m.domains.memory = ClockDomain(reset_less=True)
+            if self.simulated:
+                m.d.comb += clock.memory_pin.eq(self.memory_clk)
 
 
 def whole_rtlil(board: Board, design: WholeDesign, led_inverted: bool = False, simulated: bool = False) -> str:
@@ -127,7 +140,7 @@ def whole_rtlil(board: Board, design: WholeDesign, led_inverted: bool = False, s
     Raises:
         InputError: see ``WholeTop``.
     """
-    top = WholeTop(board._replace(board_hz=board.clock_hz) if simulated else board, design, led_inverted, simulated)
+    top = WholeTop(board, design, led_inverted, simulated)
     if top.pads is None:
         return rtlil.convert(top, name=TOP_NAME, emit_src=False)
     ports = [top.clk, top.rx, top.tx, top.led, *top.pads.ports.values()]

@@ -46,5 +46,6 @@ def whole_program(board: Board, design: WholeDesign, verilog: str, preload: Path
     found = sdram_of(board, design.chip)
     assert found is not None
     program = compile_program(verilog, TOP_NAME, _HARNESS, headers=[LINE_HEADER, CHIP_HEADER])
-    numbers = chip_numbers(found.chip, board.clock_hz, found.chip.timing(board.clock_hz).cas)
-    return program, [str(preload or ""), *(repr(float(number)) for number in numbers)]
+    memory_hz = design.memory_ratio * board.clock_hz
+    numbers = chip_numbers(found.chip, memory_hz, found.chip.timing(memory_hz).cas)
+    return program, [str(preload or ""), str(design.memory_ratio), *(repr(float(number)) for number in numbers)]

@@ -125,6 +125,8 @@ def _run_of(
 ) -> WholeRun:  # fmt: skip
     """The record of a run."""
     machine, memory = image.machine, described.get("memory", {})
+    memory_hz = memory.get("clock_hz", session.hello.clock_hz)
+    faster = f" at {memory_hz / 1e6:g} MHz" if memory_hz != session.hello.clock_hz else ""
     simulated = os.path.realpath(options.port).startswith("/dev/pts/")
     model = json.loads((options.whole / CONFIG_FILE).read_text(encoding="utf-8")).get("model", options.whole.name)
     later = [answer.cycles for answer in answers[1:]]
@@ -134,7 +136,7 @@ def _run_of(
         machine=f"{machine.array.rows} x {machine.array.cols}",
         lanes=machine.lanes,
         packing=machine.weight_packing,
-        memory=memory.get("chip") or memory.get("kind", "unknown"),
+        memory=(memory.get("chip") or memory.get("kind", "unknown")) + faster,
         clock_hz=session.hello.clock_hz,
         baud=baud,
         configuration=f"{session.hello.configuration:016x}",

@@ -103,6 +103,22 @@ def test_an_ecp5_pll_divides_as_the_settings_say():
     assert (pll.attrs["FREQUENCY_PIN_CLKI"], pll.attrs["FREQUENCY_PIN_CLKOP"]) == ("25", "62.5")
 
 
+@pytest.mark.parametrize(("mhz", "ratio"), [(50, 2), (43.75, 2), (125 / 3, 3), (25, 4)])
+def test_an_ecp5_pll_makes_a_memory_clock_whose_every_nth_edge_is_one_of_the_machines(mhz, ratio):
+    """An output rises where the oscillator's count is its phase modulo its divider: both at each edge of the slower."""
+    board = load_board("ulx3s-85f")._replace(clock_hz=1e6 * mhz)
+    made = Clock(board, ratio).elaborate(None).submodules
+    found = made.pll.parameters
+    memory_hz = board.board_hz * found["CLKFB_DIV"] / found["CLKI_DIV"]
+    assert memory_hz == pytest.approx(ratio * board.clock_hz)
+    assert found["CLKOS_DIV"] == ratio * found["CLKOP_DIV"] <= 128
+    fast, slow = ((found[f"CLKO{name}_CPHASE"] + 1) % found[f"CLKO{name}_DIV"] for name in "PS")
+    assert (fast, slow, found["CLKOS_FPHASE"], found["CLKOS_ENABLE"]) == (0, 0, 0, "ENABLED")
+    assert 400e6 <= memory_hz * found["CLKOP_DIV"] <= 800e6
+    # both stand still until the PLL has locked, and each begins on an edge of its own
+    assert (made.gate.type, made.memory_gate.type) == ("DCCA", "DCCA")
+
+
 def test_a_series_7_pll_divides_as_the_settings_say():
     """The period of its input in ns."""
     pll, settings = made("xc7", 100e6, 62.5e6)

@@ -49,7 +49,7 @@ FAULTS = [
     Fault("controller", "at.eq(at + 1), left.eq(left - 1)", "at.eq(at + 1), left.eq(left - (left != 1))"),
     Fault("controller", "reads.load(burst)", "reads.load(burst - 1)"),
     Fault("controller", "settled = timing.rfc + timing.ras + burst + timing.wr", "settled = 1"),
-    Fault("crossing", "closed, left = Signal(init=1)", "closed, left = Signal(init=0)"),
+    Fault("crossing", "closed = Signal(init=1)", "closed = Signal(init=0)"),
     Fault("crossing", "init=CLOSED_EDGES - 1)", "init=0)"),
     Fault("crossing", "m.d.memory += self.reset.eq(closed)", "m.d.memory += self.reset.eq(0)"),
     Fault("crossing", 'ResetInserter({"memory": self.reset})(block)', "block"),

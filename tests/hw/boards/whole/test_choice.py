@@ -65,6 +65,27 @@ def test_another_chip_in_its_place_must_have_the_boards_pins(program):
         whole_design(board, machine, program, "block", "as4c32m16sb-7")
 
 
+@pytest.mark.parametrize(
+    ("board", "memory", "mhz", "ratio", "message"),
+    [
+        ("ulx3s-85f", "auto", 50, 3, r"^--memory-clock: clock of as4c16m16sa-7 must be above 0 and at most 143 MHz, "
+         r"not 150 MHz, 3 times the machine's 50 MHz: take 2 times or less$"),
+        ("ulx3s-85f", "auto", 50, 0, r"^--memory-clock: memory clock must be 1 to 8 times the machine's, not 0$"),
+        ("ulx3s-85f", "auto", 60, 2, r"^the PLL of ecp5 cannot make 120 MHz of 25 MHz exactly; "),
+        ("ulx3s-85f", "block", 50, 2, r"^--memory-clock must be left out in block RAM of ulx3s-85f, whose clock "),
+        ("orangecrab-85f", "auto", 48, 2, r"^--memory-clock must be left out in the DDR3 of orangecrab-85f "),
+        ("icebreaker", "auto", 12, 2, r"^--memory-clock must be left out in block RAM of icebreaker, which has no "),
+        ("tang-nano-20k", "auto", 27, 2, r"^--memory-clock must be left out on gowin: a second clock is made by the "
+         r"PLL of ecp5 alone, here$"),
+    ],
+)  # fmt: skip
+def test_a_memory_clock_that_chip_pll_or_memory_does_not_bear_is_refused_with_numbers(
+    program, board, memory, mhz, ratio, message
+):
+    with pytest.raises(InputError, match=message):
+        whole_design(load_board(board)._replace(clock_hz=1e6 * mhz), program.machine, program, memory, None, ratio)
+
+
 def test_every_board_with_a_clock_pin_has_a_rate_within_a_hundredth_of_a_bit():
     for board in map(whole_board, BOARDS.values()):
         rate = baud_of(board)
@@ -104,7 +125,15 @@ def test_pads_of_the_sdram_are_the_pins_of_the_board():
         ("bitstream --board icebreaker --whole", "board icebreaker: --whole must come with --program, whose size"),
         ("bitstream --board ulx3s-85f --whole --program absent", "absent: must hold image.bin and config.json"),
         ("verilog --whole", "--whole needs --board"),
-        ("verilog --board ulx3s-85f --lanes 4", "--lanes, --mhz, --ram and --chip must come with --whole"),
+        (
+            "verilog --board ulx3s-85f --lanes 4",
+            "--lanes, --mhz, --memory-clock, --ram and --chip must come with --whole",
+        ),
+        (
+            "verilog --board ulx3s-85f --memory-clock 2",
+            "--lanes, --mhz, --memory-clock, --ram and --chip must come with",
+        ),
+        ("bitstream --board ulx3s-85f --memory-clock 2", "--memory-clock must come with --whole"),
         ("simulate --board ulx3s-85f --preload", "--preload must come with --whole --program DIR"),
         ("simulate --board kv260 --whole --program absent", "absent: must hold image.bin"),
     ],

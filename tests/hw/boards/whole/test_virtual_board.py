@@ -54,12 +54,15 @@ def played(port, path, *arguments) -> dict:
 generates = pytest.mark.skipif(not find_spec("litedram"), reason="needs litedram==2024.12, which generates DDR3")
 
 
-@pytest.mark.parametrize("name", ["icebreaker", "ulx3s-85f", pytest.param("orangecrab-85f", marks=generates)])
-def test_tokens_are_the_interpreters_from_block_ram_and_from_a_chip_that_checks_its_times(folder, name):
+@pytest.mark.parametrize(
+    ("name", "ratio"),
+    [("icebreaker", 1), ("ulx3s-85f", 1), ("ulx3s-85f", 2), pytest.param("orangecrab-85f", 1, marks=generates)],
+)
+def test_tokens_are_the_interpreters_from_block_ram_and_from_a_chip_that_checks_its_times(folder, name, ratio):
     program, path = folder
     golden = Interpreter(program).write(PROMPT, 6)
     board = whole_board(load_board(name))
-    with SimulatedBoard(board, whole_design(board, program.machine, program)) as simulated:
+    with SimulatedBoard(board, whole_design(board, program.machine, program, memory_ratio=ratio)) as simulated:
         first = played(simulated.port, path)
         again = played(simulated.port, path)
     assert simulated.fault == ""

@@ -1,0 +1,35 @@
+"""The machine's clock by reports as nextpnr writes them, with one clock and with two."""
+
+import pytest
+
+from hw.boards.whole.reached import reached_hz
+
+
+def report(clocks, paths=()):
+    """``clocks``: name to MHz reached and asked for; ``paths``: from, to, delays in ns."""
+    found = [{"from": begin, "to": end, "path": [{"delay": delay} for delay in delays]} for begin, end, delays in paths]
+    fmax = {name: {"achieved": mhz, "constraint": asked} for name, (mhz, asked) in clocks.items()}
+    return {"fmax": fmax, "critical_paths": found}
+
+
+def test_with_one_clock_it_is_the_slowest_of_all():
+    assert reached_hz(report({"sync": (51, 50), "start": (45, 25)}), 50e6) == 45e6
+
+
+@pytest.mark.parametrize(
+    ("machine", "memory", "crossing", "found"),
+    [
+        (51, 130, 5, 51e6),  # the machine itself
+        (60, 90, 5, 45e6),  # the memory reaches 90 MHz, which leaves 45 for the machine
+        (60, 130, 12.5, 40e6),  # a path between them of 12.5 ns: 80 MHz, which the memory's period must not exceed
+    ],
+)
+def test_with_two_the_memorys_paths_and_those_between_count_as_often_as_it_is_faster(machine, memory, crossing, found):
+    clocks = {"clk": (machine, 50), "memory_clk": (memory, 100), "pin": (300, 25)}
+    paths = [
+        ("posedge clk", "posedge memory_clk", (crossing / 2, crossing / 2)),
+        ("posedge clk", "posedge clk", (30,)),
+        ("posedge pin", "posedge clk", (40,)),  # of the start, whose register stands still long before
+        ("<async>", "posedge clk", (50,)),
+    ]
+    assert reached_hz(report(clocks, paths), 50e6, 2) == pytest.approx(found)
