@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from energy.reports import docs
 from energy.reports.docs import PAGES as RENDERED
 from energy.reports.docs import render_file
 from hw.errors import InputError
@@ -31,6 +32,14 @@ def test_unknown_block_is_refused(tmp_path):
     page.write_text("<!-- generated: dreams -->\n<!-- end -->\n")
     with pytest.raises(InputError, match=r"page\.md: generated block must be one of savings.*not 'dreams'"):
         render_file(page)
+
+
+def test_every_table_with_rows_stands_on_a_page(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    text = "\n".join(page.read_text(encoding="utf-8") for page in RENDERED)
+    shown = re.findall(r"<!-- generated: (\S+) -->", text)
+    for name in docs._TABLES.keys() - set(shown):
+        assert len(docs._TABLES[name]().splitlines()) == 2, f"{name}: more than a head, and on no page"
 
 
 def test_every_make_target_in_the_readme_exists():
