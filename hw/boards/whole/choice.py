@@ -64,13 +64,14 @@ def whole_design(
         )
     if chip and kind == "block":
         raise InputError(f"--chip must be left out in {where}")
-    if kind == "ddr3":
-        check_clock(board.clock_hz)
-        pll_settings(board.family, board.board_hz, 2 * board.clock_hz)  # the chip's clock
     if memory_ratio != 1:
         if not isinstance(found, BoardSdram) or kind != "sdram":
             raise InputError(f"--memory-clock must be left out in {where}, whose clock follows from the machine's")
         check_ratio("--memory-clock", found.chip, board.clock_hz, memory_ratio)
+    if kind == "ddr3":
+        check_clock(board.clock_hz)
+        pll_settings(board.family, board.board_hz, 2 * board.clock_hz)  # the chip's clock; the machine's is half of it
+    else:
         settings_of(board, memory_ratio)
     words = (wanted if kind == "block" else size) // machine.word_bytes
     return WholeDesign(machine, kind, words, baud_of(board), chip, memory_ratio)

@@ -61,8 +61,7 @@ def chosen_whole(board: Board, options: Namespace, image: Image | None) -> "tupl
     Raises:
         InputError: options that contradict each other, a clock that the board cannot make, or a memory that it lacks.
     """
-    from hw.boards.clock import settings_of  # loads Amaranth
-    from hw.boards.whole.choice import whole_design
+    from hw.boards.whole.choice import whole_design  # loads Amaranth
 
     if image and (given := [name for name in ("array", "lanes") if getattr(options, name) is not None]):
         raise InputError(f"--{given[0]} must be left out with --program, whose machine is built")
@@ -74,6 +73,4 @@ def chosen_whole(board: Board, options: Namespace, image: Image | None) -> "tupl
         if not 0 < options.mhz < _MOST_MHZ:
             raise InputError(f"--mhz must be above 0 and below {_MOST_MHZ}, not {options.mhz:g}")
         board = board._replace(clock_hz=1e6 * options.mhz)
-        if ratio == 1:
-            settings_of(board)  # refuses a clock that no PLL makes before anything is elaborated
     return board, whole_design(board, machine, image, options.ram, options.chip, ratio)

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from argparse import Namespace
 from importlib.util import find_spec
 
 import pytest
@@ -16,6 +17,7 @@ from hw.boards.project import board_cores
 from hw.boards.whole.choice import whole_design
 from hw.boards.whole.ddr3 import ddr3_of, ddr3_sites
 from hw.boards.whole.design import whole_board
+from hw.boards.whole.options import chosen_whole
 from hw.errors import InputError
 from hw.synthesis.yosys import run_yosys
 from tests.hw.gateware.whole.test_machine import image
@@ -107,6 +109,23 @@ def test_what_cannot_be_is_said_in_one_line(program):
         whole_design(BOARD, machine, program, chip="as4c16m16sa-7")
     with pytest.raises(InputError, match=r"^clock of a DDR3 controller must be 24 to 100 MHz, not 120 MHz$"):
         whole_design(BOARD._replace(clock_hz=120e6), machine, program)
+
+
+@pytest.mark.parametrize(("mhz", "refused"), [(40, None), (54, None), (41, "82 MHz of 48 MHz"), (101, "24 to 100 MHz")])
+def test_mhz_asks_of_a_pll_the_chips_clock_and_not_the_machines_which_is_divided_from_it(mhz, refused):
+    """48 MHz times 5/3 are 80 MHz; 40 MHz themselves no PLL makes here."""
+    asked = Namespace(array="8x4", lanes=None, mhz=mhz, memory_clock=None, ram="auto", chip=None)
+    if refused:
+        with pytest.raises(InputError, match=refused):
+            chosen_whole(BOARD, asked, None)
+        return
+    board, design = chosen_whole(BOARD, asked, None)
+    assert (board.clock_hz, design.memory) == (1e6 * mhz, "ddr3")
+
+
+def test_a_clock_that_no_pll_makes_is_refused_before_anything_is_elaborated(program):
+    with pytest.raises(InputError, match=r"^the PLL of ecp5 cannot make 41 MHz of 25 MHz exactly"):
+        whole_design(load_board("ulx3s-85f")._replace(clock_hz=41e6), program.machine, program)
 
 
 def test_litedram_that_is_missing_is_named_with_the_way_around_it(monkeypatch, program):
