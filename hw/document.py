@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, ClassVar, Literal, TypeVar, Union, get_args, get_origin
@@ -170,15 +170,18 @@ def names_in(folder: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
-def load_named(name: str, folder: Path, model: type[Model], what: str) -> Model:
+def load_named(name: str, folder: Path, model: type[Model], what: str, others: Iterable[str] = ()) -> Model:
     """Load ``folder/name.yaml``, or the file ``name`` when it ends in ``.yaml`` or ``.yml``.
+
+    ``others``: names that the caller knows beside those of the folder.
 
     Raises:
         InputError: unknown name (the known ones are listed), or a faulty document.
     """
     if name.endswith((".yaml", ".yml")):
         return load_document(Path(name), model)
-    if name not in (known := names_in(folder)):
+    if name not in names_in(folder):
+        known = [*names_in(folder), *others]
         meant = did_you_mean(name, known)
         raise InputError(f"{what} must be one of {', '.join(known)} or a .yaml file, not {name!r}{meant}")
     return load_document(folder / f"{name}.yaml", model)

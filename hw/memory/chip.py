@@ -1,6 +1,7 @@
 """``SdramChip``: one SDR SDRAM from its data sheet, and its times in clocks of a controller."""
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
@@ -131,8 +132,8 @@ def check_ratio(name: str, chip: SdramChip, clock_hz: float, ratio: int) -> None
         if ratio == 1:
             raise
         most = int(chip.cas3_clock_hz // clock_hz)
-        way = f"take {most} times or less" if most else "take a slower clock"
-        raise InputError(f"{name}: {error}, {ratio} times the machine's {clock_hz / 1e6:g} MHz: {way}") from None
+        way = "a faster clock" if ratio <= most else f"{most} times or less" if most else "a slower clock"
+        raise InputError(f"{name}: {error}, {ratio} times the machine's {clock_hz / 1e6:g} MHz: take {way}") from None
 
 
 def chip_names() -> list[str]:
@@ -140,10 +141,12 @@ def chip_names() -> list[str]:
     return names_in(CHIP_FOLDER)
 
 
-def load_chip(name: str) -> SdramChip:
+def load_chip(name: str, others: Iterable[str] = ()) -> SdramChip:
     """A shipped chip by name, or a ``.yaml`` file.
+
+    ``others``: what else the caller knows, of which an unknown name may be meant.
 
     Raises:
         InputError: unknown name (the known ones are listed), or a faulty file.
     """
-    return load_named(name, CHIP_FOLDER, SdramChip, "chip")
+    return load_named(name, CHIP_FOLDER, SdramChip, "chip", others)

@@ -79,7 +79,7 @@ def _memory(options: Namespace) -> None:
         _memory_of_ddr3(options, kinds)
         return
     mhz = _CLOCK_MHZ if options.clock_mhz is None else options.clock_mhz
-    chip, clock_hz = load_chip(options.chip), mhz * 1e6
+    chip, clock_hz = load_chip(options.chip, DDR3_CHIPS), mhz * 1e6
     chip.timing(clock_hz, options.cas)
     Geometry.of(chip, options.word_bits)
     if options.verilog:
@@ -118,7 +118,7 @@ def _memory_of_ddr3(options: Namespace, kinds: tuple[str, ...]) -> None:
     from hw.memory.ddr3.bench import measure_ddr3
     from hw.memory.ddr3.chips import CAS, check_clock, load_ddr3
 
-    if given := [name for name in ("cas", "compare", "verilog") if getattr(options, name)]:
+    if given := [name for name in ("cas", "compare", "verilog") if getattr(options, name) is not None]:
         why = {"cas": f"whose CAS latency is {CAS}", "compare": "whose controller is LiteDRAM's"}
         reason = why.get(given[0], "whose Verilog is that of a board: tritforge verilog --board orangecrab-85f --whole")
         raise InputError(f"--{given[0]} must be left out with --chip {options.chip}, {reason}")

@@ -70,6 +70,8 @@ def test_another_chip_in_its_place_must_have_the_boards_pins(program):
     [
         ("ulx3s-85f", "auto", 50, 3, r"^--memory-clock: clock of as4c16m16sa-7 must be above 0 and at most 143 MHz, "
          r"not 150 MHz, 3 times the machine's 50 MHz: take 2 times or less$"),
+        ("ulx3s-85f", "auto", 0.5, 2, r"^--memory-clock: clock of as4c16m16sa-7 must leave time between refreshes, not "
+         r"be 1 MHz, 2 times the machine's 0.5 MHz: take a faster clock$"),
         ("ulx3s-85f", "auto", 50, 0, r"^--memory-clock: memory clock must be 1 to 8 times the machine's, not 0$"),
         ("ulx3s-85f", "auto", 60, 2, r"^the PLL of ecp5 cannot make 120 MHz of 25 MHz exactly; "),
         ("ulx3s-85f", "block", 50, 2, r"^--memory-clock must be left out in block RAM of ulx3s-85f, whose clock "),

@@ -84,6 +84,7 @@ def test_litedram_that_is_missing_is_named(monkeypatch):
         (["--clock-mhz", "200"], "clock of a DDR3 controller must be 24 to 100 MHz, not 200 MHz"),
         (["--clock-mhz", "nan"], "clock of a DDR3 controller must be 24 to 100 MHz, not nan MHz"),
         (["--cas", "3"], "--cas must be left out with --chip mt41k64m16, whose CAS latency is 6"),
+        (["--cas", "0"], "--cas must be left out with --chip mt41k64m16, whose CAS latency is 6"),
         (
             ["--compare", "litedram"],
             "--compare must be left out with --chip mt41k64m16, whose controller",
@@ -101,6 +102,8 @@ def test_what_cannot_be_measured_is_refused_in_one_line(words, error):
 def test_an_unknown_chip_is_refused():
     with pytest.raises(InputError, match=r"^DDR3 chip must be one of mt41k64m16, mt41k128m16, .*, not 'mt41k64m'"):
         load_ddr3("mt41k64m")
+    with pytest.raises(InputError, match=r"^chip must be one of as4c.*, mt41k64m16, .*; did you mean 'mt41k64m16'\?$"):
+        main(["memory", "--chip", "MT41K64M"])
 
 
 def test_commands_that_nobody_counted_are_no_number():
