@@ -3,6 +3,7 @@
 Nothing here needs torch.
 """
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -123,11 +124,21 @@ def block_steps(minutes: float, times: Times, planning_s: float, blocks: int, pe
     if not taken:
         least = (fixed + each) / (1 - _KEPT_BACK) / 60
         raise InputError(
-            f"minutes must be at least {least:.2g} here, not {minutes:g}: loading, measuring, the closed form of "
-            f"{blocks} blocks and recording take {fixed / 60:.2g}, a step of each block {each / 60:.2g}; give more, or "
-            "fewer --calibration-windows or --windows"
+            f"minutes must be at least {_enough(least):g} here, not {minutes:g}: loading, measuring, the closed form "
+            f"of {blocks} blocks and recording take {_about(fixed / 60):g}, a step of each block "
+            f"{_about(each / 60):g}; give more, or fewer --calibration-windows or --windows"
         )
     return taken, seconds - taken * each if taken == most else 0.0
+
+
+def _enough(minutes: float) -> float:
+    """Two digits that are not below ``minutes``; from 100 on whole ones."""
+    step = min(1.0, 10.0 ** (math.floor(math.log10(minutes)) - 1))
+    return math.ceil(minutes / step) * step
+
+
+def _about(minutes: float) -> float:
+    return float(f"{minutes:.2g}")
 
 
 def plan_for(

@@ -77,6 +77,15 @@ def test_minutes_for_no_step_at_all_are_refused_with_the_least():
     assert plan_for(0.59, SLOW, planning_s=8, blocks=10, steps_per_epoch=2, windows=8).block_steps == 1
 
 
+@pytest.mark.parametrize(("load_s", "said"), [(675, "13"), (6888, "122")])
+def test_the_least_that_is_said_is_enough_and_written_out(load_s, said):
+    """31.5 s beside loading: 12.39 and 121.39 minutes with the 5 % kept back."""
+    slow = SLOW.model_copy(update={"load_s": load_s})
+    with pytest.raises(InputError, match=rf"^minutes must be at least {said} here, not 1: [^+]+$"):
+        plan_for(1, slow, planning_s=8, blocks=10, steps_per_epoch=2, windows=8)
+    assert plan_for(float(said), slow, planning_s=8, blocks=10, steps_per_epoch=2, windows=8).block_steps >= 1
+
+
 def test_measuring_takes_time_and_leaves_the_model_as_it_is(tiny, tmp_path):
     windows = token_windows(tiny.tokenizer.encode(TEXT), 24, 12, "words")
     options = options_for("pt-bitnet-full", TINY | {"generated_windows": 0})
@@ -116,9 +125,7 @@ def test_a_run_ends_within_its_minutes_whatever_else_than_training_takes_them(jo
     clock = Clock(monkeypatch)
     clock.takes("procedures.reconstruct.advance", 0.05)
     clock.takes("procedures.distill.advance", 0.5)
-    share = {name: 1.0 for name in ("load", "closed form", "forward", "perplexity", "recording", "held out")} | {
-        busy: 9
-    }
+    share = dict.fromkeys(("closed form", "forward", "perplexity", "held out"), 1.0) | {busy: 9}
     for module in ("budget.budget", "quantizer"):
         clock.takes(f"{module}.load_model", 0.3)
     clock.takes("procedures.modelwise.block_hessians", 0.3 * share["closed form"])
