@@ -150,7 +150,7 @@ def _whole_row(result: BoardResult) -> tuple[str, ...]:
     return (
         result.board,
         f"{result.array['rows']} x {result.array['cols']}, {about.get('lanes')} lanes",
-        str(about.get("memory")),
+        f"{about.get('memory')}{_memory_clock(result)}",
         f"{result.luts} ({result.filled:.0%})",
         str(result.flip_flops),
         f"{result.block_rams:g}",
@@ -163,10 +163,17 @@ def _whole_row(result: BoardResult) -> tuple[str, ...]:
     )
 
 
+def _memory_clock(result: BoardResult) -> str:
+    """Of a memory whose clock is not the machine's."""
+    ratio = (result.whole or {}).get("memory_ratio", 1)
+    return f" at {ratio * result.clock_hz / 1e6:g} MHz" if ratio > 1 else ""
+
+
 def _block_rows(result: BoardResult) -> list[tuple[str, ...]]:
     """What each block of a whole-token machine's top level takes."""
     blocks = (result.whole or {}).get("blocks", {})
-    machine = f"{result.array['rows']} x {result.array['cols']}"
+    clock = _memory_clock(result)
+    machine = f"{result.array['rows']} x {result.array['cols']}{clock and f', memory{clock}'}"
     kinds = ("tables", "flip_flops", "block_rams", "dsps")
     return [(result.board, machine, name, *(f"{found[kind]:,g}" for kind in kinds)) for name, found in blocks.items()]
 

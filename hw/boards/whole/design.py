@@ -32,7 +32,8 @@ class WholeDesign(NamedTuple):
     @property
     def name(self) -> str:
         """Of its folder and its rows."""
-        return f"whole-{self.machine.array.rows}x{self.machine.array.cols}"
+        faster = f"-memory-x{self.memory_ratio}" if self.memory_ratio > 1 else ""
+        return f"whole-{self.machine.array.rows}x{self.machine.array.cols}{faster}"
 
     @property
     def memory_bytes(self) -> int:

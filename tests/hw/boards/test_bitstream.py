@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -105,6 +106,20 @@ def test_a_machine_is_told_with_its_seeds_and_blocks_and_is_red_below_its_clock(
         ["49.0", "40.0, 49.0", "placed and routed", "red"],
     ]
     assert rows[2][1:-1] == ["ulx3s-85f", "8 x 8", "vector unit", "1,234", "9", "2", "0"]
+
+
+def test_a_memory_clock_of_its_own_makes_another_row_beside_the_machine_on_one_clock(quick, monkeypatch, tmp_path):
+    board = whole_board(load_board("ulx3s-85f"))
+    design = whole_design(board, machine_around(load_array("8x8"), 2), None)
+    monkeypatch.setattr(bitstream, "top_blocks", lambda folder, family, cores: {"vector unit": {"tables": 9}})
+    monkeypatch.setattr(bitstream, "board_rtlil", lambda board, design: "")
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    made = build_best(board, design, tmp_path / "a", [1, 2], False, lambda stage: None)
+    doubled = design._replace(memory_ratio=2)
+    for one, kept in ((design, made), (doubled, replace(made, whole=made.whole | {"memory_ratio": 2}))):
+        results.result_path(board.name, one.name).write_text(json.dumps(kept.to_json()))
+    rows = markdown("<!-- generated: whole-boards -->\n<!-- end -->\n", []).splitlines()[-3:-1]
+    assert {row.split("|")[3].strip() for row in rows} == {"sdram", "sdram at 100 MHz"}
 
 
 def test_an_array_is_placed_with_every_seed_too_and_its_row_shows_their_clocks(quick, tmp_path):
