@@ -51,16 +51,13 @@ def costs(rows: Iterable[TokenRow]) -> dict[str, float]:
 
 def approximation_markdown(results: TokenResults) -> str:
     """A row per approximation, a column per model, trits and sample."""
-    samples: dict[tuple[str, ...], list[TokenRow]] = {}
+    samples: dict[tuple[str, str], list[TokenRow]] = {}
     for row in results.rows:
-        options = ", ".join(f"{name}={value}" for name, value in row.options.items())
-        trits = f"{row.model}, {row.method}" + (f" ({options})" if options else "")
-        sample = f"{row.text.split(' ')[0]}, {row.windows} x {row.length}"
-        samples.setdefault((f"{trits}: {sample}", row.text), []).append(row)
-    columns = {title: costs(rows) for (title, _), rows in samples.items()}
-    names = list(dict.fromkeys(name for column in columns.values() for name in column))
-    rows = [(name, *(_percent(column.get(name)) for column in columns.values())) for name in names]
-    return markdown_table(("approximation", *columns), rows)
+        samples.setdefault((f"{row.trits}: {row.sample}", row.text), []).append(row)
+    columns = [costs(rows) for rows in samples.values()]
+    names = list(dict.fromkeys(name for column in columns for name in column))
+    rows = [(name, *(_percent(column.get(name)) for column in columns)) for name in names]
+    return markdown_table(("approximation", *(title for title, _ in samples)), rows)
 
 
 def _percent(share: float | None) -> str:

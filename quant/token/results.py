@@ -20,7 +20,7 @@ class TokenRow(Record):
     method: str
     options: dict[str, float | int | str | bool | None]
     form: TokenFormat
-    text: str
+    text: str  # name, and in brackets the begin of its hash
     windows: int
     length: int
     float_attention: float  # float32, int8 activations at the linears, the same trits, float table
@@ -34,6 +34,17 @@ class TokenRow(Record):
     def key(self) -> tuple[object, ...]:
         """What a later measurement replaces."""
         return self.model, self.method, str(self.options), self.form, self.text, self.windows, self.length
+
+    @property
+    def trits(self) -> str:
+        """Model, method and its options."""
+        options = ", ".join(f"{name}={value}" for name, value in self.options.items())
+        return f"{self.model}, {self.method}" + (f" ({options})" if options else "")
+
+    @property
+    def sample(self) -> str:
+        """Name of the text, and the windows of it."""
+        return f"{self.text.rpartition(' ')[0]}, {self.windows} x {self.length}"
 
 
 class TokenResults(Record):
@@ -68,14 +79,12 @@ def token_markdown(results: TokenResults) -> str:
     ]
     for row in results.rows:
         form = row.form
-        options = ", ".join(f"{name}={value}" for name, value in row.options.items())
         error = "" if row.standard_error is None else f" ± {100 * row.standard_error:.2f}"
-        trits = f"{row.model}, {row.method}" + (f" ({options})" if options else "")
         lines.append(
-            f"| {trits} | {form.key_digits} / {form.value_digits} "
+            f"| {row.trits} | {form.key_digits} / {form.value_digits} "
             f"| {'yes' if form.rotate else 'no'} | {form.block} | {form.table_digits} | {row.float_attention:.3f} "
             f"| {row.same_trits:.3f} | {row.integer:.3f} | {100 * row.change:+.2f}{error} % "
-            f"| {row.text.split(' ')[0]}, {row.windows} x {row.length} |"
+            f"| {row.sample} |"
         )
     return "\n".join(lines)
 

@@ -49,3 +49,9 @@ def test_samples_are_columns_that_are_never_mixed():
         "| table in digits, not in float | +5.00 % |  |",
         "| integers for float: norms, RoPE, softmax, SiLU; K and V in 5 digits | +20.00 % |  |",
     ]
+
+
+def test_texts_of_one_name_are_two_columns_and_a_name_is_whole():
+    first, second = (row(12.6).model_copy(update={"text": f"my text.txt ({digest})"}) for digest in ("abc", "def"))
+    head = approximation_markdown(TokenResults(rows=(first, second))).splitlines()[0]
+    assert head == "| approximation | m, digits: my text.txt, 2 x 64 | m, digits: my text.txt, 2 x 64 |"
