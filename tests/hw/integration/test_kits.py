@@ -29,7 +29,7 @@ def test_an_unknown_kit_is_refused_by_name(tmp_path):
         write_kit(load_array("2x2"), "quartus", tmp_path)
 
 
-def test_a_kit_is_of_the_axi_top_alone(tmp_path):
+def test_a_kit_is_of_a_top_with_registers(tmp_path):
     words = ["verilog", "--for", "cocotb", "--out", str(tmp_path)]
     with pytest.raises(InputError, match=r"^--for must be left out with --board, whose top is not the AXI top$"):
         main([*words, "--board", "ulx3s-12f"])
