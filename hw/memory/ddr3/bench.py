@@ -14,7 +14,7 @@ from hw.memory.ddr3.memory import TOP_NAME, simulated_ddr3
 from hw.memory.results import MemoryRecord
 from hw.process.verilator import compile_program
 
-__all__ = ["PEAK_BITS", "SKEW", "Ddr3Outcome", "measure_ddr3"]
+__all__ = ["SKEW", "Ddr3Outcome", "measure_ddr3"]
 
 SKEW: tuple[Skew, ...] = ((1, 2, 5), (2, 0, 3))  # of the two bytes, where no other is asked for
 PEAK_BITS = 64  # that a chip of 16 pins moves per clock cycle of its controller: two of its own, two beats each

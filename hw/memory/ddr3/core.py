@@ -13,12 +13,12 @@ from typing import Any
 from hw.errors import InputError
 from hw.memory.ddr3.chips import CAS, CAS_WRITE, Ddr3Chip
 
-__all__ = ["CORE_NAME", "PADS", "PIN_DELAY_BELOW_HZ", "Skew", "core_ports", "ddr3_verilog", "pad_widths"]
+__all__ = ["CORE_NAME", "PADS", "PHASES", "Skew", "core_ports", "ddr3_verilog", "pad_widths"]
 
 CORE_NAME = "tritforge_ddr3"
 PHASES = 2  # commands per clock cycle of the controller: the chip's clock is twice as fast
-INIT_HZ = 24e6  # of the state machine that starts the PHY's clocks
-PIN_DELAY_BELOW_HZ = 64e6  # up to this clock, commands and the chip's clock leave through a delay line
+_INIT_HZ = 24e6  # of the state machine that starts the PHY's clocks
+_PIN_DELAY_BELOW_HZ = 64e6  # up to this clock, commands and the chip's clock leave through a delay line
 _PIN_DELAY = 100  # of its 127 steps
 _POWER_ON_BITS = 16  # of the counter of the input clock that holds the PLL in reset
 _FIRST_NUMBER = 1 << 20  # above those of objects that LiteX makes when it is imported
@@ -198,7 +198,7 @@ def _ecp5_phy(m, chip: Ddr3Chip, clock_hz: float, input_hz: float, clk, pads: di
     # The mask of the low byte leaves through the pad beside the strobe of the high one and the other way round.
     phy = ECP5DDRPHY(
         record, clock_hz, cl=CAS, cwl=CAS_WRITE, dm_remapping={0: 1, 1: 0},
-        cmd_delay=0 if clock_hz > PIN_DELAY_BELOW_HZ else _PIN_DELAY,
+        cmd_delay=0 if clock_hz > _PIN_DELAY_BELOW_HZ else _PIN_DELAY,
     )  # fmt: skip
     for name, reset_less in {"init": False, "por": True, "sys": False, "sys2x": True, "sys2x_i": True}.items():
         setattr(m.clock_domains, f"cd_{name}", ClockDomain(name, reset_less=reset_less))
@@ -209,7 +209,7 @@ def _ecp5_phy(m, chip: Ddr3Chip, clock_hz: float, input_hz: float, clk, pads: di
     m.sync.por += If(held != 0, held.eq(held - 1))
     pll.register_clkin(clk, input_hz)
     pll.create_clkout(m.cd_sys2x_i, PHASES * clock_hz, margin=1e-6, with_reset=False)
-    pll.create_clkout(m.cd_init, INIT_HZ)
+    pll.create_clkout(m.cd_init, _INIT_HZ)
     m.specials += [
         Instance("ECLKBRIDGECS", i_CLK0=m.cd_sys2x_i.clk, i_SEL=0, o_ECSOUT=through),
         Instance("ECLKSYNCB", i_ECLKI=through, i_STOP=phy.init.stop, o_ECLKO=m.cd_sys2x.clk),

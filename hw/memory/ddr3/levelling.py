@@ -18,7 +18,7 @@ from hw.memory.ddr3.chips import Ddr3Chip, mode_registers
 from hw.memory.ddr3.core import core_ports
 from hw.memory.pins import ACTIVATE, MODE, NOTHING, PRECHARGE, READ, WRITE
 
-__all__ = ["DELAYS", "PATTERNS", "SLIPS", "Levelling", "Step", "patterns", "power_up"]
+__all__ = ["PATTERNS", "Levelling", "patterns"]
 
 DELAYS, SLIPS = 8, 4  # settings of a byte's reads in ECP5DDRPHY
 PATTERNS = 3

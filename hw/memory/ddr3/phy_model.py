@@ -13,10 +13,10 @@ from litedram.phy.model import SDRAM_VERBOSE_STD, SDRAMPHYModel
 from migen import Array, Cat, If, Module, Signal
 
 from hw.memory.ddr3.chips import BEATS, CAS, CAS_WRITE, Ddr3Chip
+from hw.memory.ddr3.core import PHASES, Skew
 
 __all__ = ["SkewedPhy"]
 
-_PHASES = 2
 _PHY_LATENCY = 10  # clock cycles that ECP5DDRPHY adds to the CAS latency of a read
 
 
@@ -40,22 +40,22 @@ class SkewedPhy(Module):
     ``skew``: for each byte the bit slip (0 to 3) that it needs, the first and the last good read delay (0 to 7).
     """
 
-    def __init__(self, chip: Ddr3Chip, clock_hz: float, times: Any, skew: tuple[tuple[int, int, int], ...]):
+    def __init__(self, chip: Ddr3Chip, clock_hz: float, times: Any, skew: tuple[Skew, ...]):
         bytes_ = chip.data_bits // 8
         skew = skew or ((0, 0, 7),) * bytes_
-        read, write = get_sys_latency(_PHASES, CAS), get_sys_latency(_PHASES, CAS_WRITE)
+        read, write = get_sys_latency(PHASES, CAS), get_sys_latency(PHASES, CAS_WRITE)
         self.settings = PhySettings(
             phytype="ECP5DDRPHY", memtype="DDR3", databits=chip.data_bits, dfi_databits=4 * chip.data_bits, nranks=1,
-            nphases=_PHASES, rdphase=get_sys_phase(_PHASES, read, CAS),
-            wrphase=get_sys_phase(_PHASES, write, CAS_WRITE),
+            nphases=PHASES, rdphase=get_sys_phase(PHASES, read, CAS),
+            wrphase=get_sys_phase(PHASES, write, CAS_WRITE),
             cl=CAS, cwl=CAS_WRITE, read_latency=read + _PHY_LATENCY, write_latency=write, read_leveling=True,
             bitslips=4, delays=8,
         )  # fmt: skip
-        period_ps = int(1e12 / clock_hz / _PHASES)  # the timing checker counts in whole ones, and this is not later
-        checked_hz = 1e12 / period_ps / _PHASES
+        period_ps = int(1e12 / clock_hz / PHASES)  # the timing checker counts in whole ones, and this is not later
+        checked_hz = 1e12 / period_ps / PHASES
         model = SDRAMPHYModel(times, self.settings, clk_freq=checked_hz, verbosity=SDRAM_VERBOSE_STD)
         self.submodules.model = model
-        self.dfi = Interface(chip.row_bits, chip.banks.bit_length() - 1, 1, 4 * chip.data_bits, _PHASES)
+        self.dfi = Interface(chip.row_bits, chip.banks.bit_length() - 1, 1, 4 * chip.data_bits, PHASES)
         self._dly_sel, self.burst_seen = _Storage(bytes_), Signal(bytes_)
         self._rdly_dq_rst, self._rdly_dq_inc = _Strobe(), _Strobe()
         self._rdly_dq_bitslip_rst, self._rdly_dq_bitslip, self._burstdet_clr = _Strobe(), _Strobe(), _Strobe()

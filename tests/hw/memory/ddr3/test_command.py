@@ -13,7 +13,7 @@ from hw.errors import InputError
 from hw.memory.bench import Operation, random_words, sequential
 from hw.memory.ddr3.bench import measure_ddr3
 from hw.memory.ddr3.chips import load_ddr3
-from hw.memory.ddr3.core import ddr3_verilog
+from hw.memory.ddr3.core import ddr3_verilog, pad_widths
 from hw.memory.results import MemoryRecord, memory_markdown
 
 CHIP = load_ddr3("mt41k64m16")
@@ -53,6 +53,22 @@ def test_the_controllers_verilog_has_the_boards_phy_and_is_the_same_on_every_run
     assert one.splitlines()[2] == "// SPDX-License-Identifier: BSD-2-Clause"
     assert "BSD" not in one.split("\n", 3)[3]
     assert not re.search(r"20\d\d-\d\d-\d\d", one)
+
+
+@generates
+@pytest.mark.parametrize("clock_hz", [24e6, 48e6, 100e6])
+def test_the_simulated_phy_has_the_settings_of_the_boards(clock_hz):
+    """Latencies, phases of commands, sizes: what LiteDRAM's controller knows of a PHY, and all that is simulated."""
+    from litedram.modules import MT41K64M16
+    from litedram.phy import ECP5DDRPHY
+    from migen import Record
+
+    from hw.memory.ddr3.phy_model import SkewedPhy
+
+    boards = ECP5DDRPHY(Record(list(pad_widths(CHIP).items())), clock_hz, cl=6, cwl=5)
+    simulated = SkewedPhy(CHIP, clock_hz, MT41K64M16(clock_hz, "1:2"), ())
+    ours, theirs = ({**vars(phy.settings), "self": None} for phy in (simulated, boards))
+    assert ours == theirs
 
 
 @generates
