@@ -24,7 +24,7 @@ def reached_hz(report: Mapping[str, Any], clock_hz: float, ratio: int = 1) -> fl
     found = [1e6 * clock["achieved"] / (ratio if name in fast else 1) for name, clock in clocks.items()]
     for path in report["critical_paths"]:
         begin, end = (path[side].removeprefix(_EDGE) for side in ("from", "to"))
-        if begin != end and {begin, end} <= own:
+        if {begin, end} <= own and (begin in fast) != (end in fast):
             nanoseconds = sum(part["delay"] for part in path["path"])
             found.append(1e9 / nanoseconds / ratio)
     return min(found)

@@ -33,3 +33,9 @@ def test_with_two_the_memorys_paths_and_those_between_count_as_often_as_it_is_fa
         ("<async>", "posedge clk", (50,)),
     ]
     assert reached_hz(report(clocks, paths), 50e6, 2) == pytest.approx(found)
+
+
+def test_the_boards_own_clock_is_no_side_of_the_crossing_though_the_machine_is_as_slow():
+    clocks = {"clk": (51, 25), "memory_clk": (240, 100), "pin": (300, 25)}
+    paths = [("posedge pin", "posedge clk", (40,)), ("posedge memory_clk", "posedge clk", (5,))]
+    assert reached_hz(report(clocks, paths), 25e6, 4) == pytest.approx(50e6)
