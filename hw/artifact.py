@@ -105,8 +105,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def check_file(path: Path) -> None:
     """Refuse what ``atomic_path`` could not write, before the work whose result it is to hold. Nothing stays made.
 
-    Whether a folder takes files is tried with one without a name: of /proc and of some network folders its mode does
-    not tell.
+    Whether it is a folder that takes files is tried with one without a name: of /proc and of some network folders the
+    mode does not tell.
 
     Raises:
         InputError: a folder has the name, or what it would lie in is no folder that can be written in.
@@ -114,7 +114,7 @@ def check_file(path: Path) -> None:
     if path.is_dir():
         raise InputError(f"{path}: must be a file, not a folder")
     folder = next(one for one in path.absolute().parents if one.exists())
-    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK) or not _takes_files(folder):
+    if not _takes_files(folder):
         raise InputError(f"{path}: {folder} must be a folder that can be written in; give another file")
 
 
