@@ -57,7 +57,7 @@ def microgpt(options: Namespace) -> None:
     letters = _letters(options.letters)
     check_memory(choice.latency, options.mhz)
     machine = choice.machine
-    _check(options)
+    _check(options, choice)
     if options.add:
         check_file(options.add)
         if options.add.is_file():
@@ -116,7 +116,7 @@ def microgpt(options: Namespace) -> None:
     _print(row, budget, found, options, folder)
 
 
-def _check(options: Namespace) -> None:
+def _check(options: Namespace, choice: MachineChoice) -> None:
     """Refuse options that do not go together."""
     if (ways := [name for name in ("no_rtl", "sweep", "route") if getattr(options, name)]) and options.row:
         raise InputError(f"--row must be left out with --{ways[0].replace('_', '-')}: a row is measured on the RTL")
@@ -130,6 +130,10 @@ def _check(options: Namespace) -> None:
         check_route(options.route)
         if not seeds_of(options.seeds):
             raise InputError(f"--seeds must be at least one number, not {options.seeds!r}")
+        if choice.latency != (placed := MachineChoice.model_fields["latency"].default):
+            raise InputError(
+                f"--latency must be {placed} with --route, whose memory is the board's block RAM, not {choice.latency}"
+            )
 
 
 def _route(program: "ModelProgram", choice: MachineChoice, letters: str, folder: Path, options: Namespace) -> None:

@@ -127,6 +127,7 @@ def test_the_verilated_machine_writes_the_same_letters_in_the_same_cycles(progra
         (["--row", "x", "--add", "x.json", "--no-rtl"], r"^--row must be left out with --no-rtl: a row is measured on"),
         (["--sweep", "--route", "ulx3s-85f"], r"^--sweep must be left out with --route$"),
         (["--route", "ulx3s-85f", "--seeds", ""], r"^--seeds must be at least one number, not ''$"),
+        (["--route", "ulx3s-85f", "--latency", "4"], r"^--latency must be 3 with --route, whose memory is .* not 4$"),
         (
             ["--route", "icebreaker"],
             r"^board icebreaker: a machine of 8x4 with 2 lanes, the smallest measured, takes 29750",
