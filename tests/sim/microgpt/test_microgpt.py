@@ -218,6 +218,8 @@ def test_rows_without_digits_are_of_three(tmp_path):
 def test_a_choice_fills_every_rows_common_fields():
     row = MachineChoice(array="8x4", lanes=2, latency=5, key_digits=5, value_digits=4, table_digits=2).row
     assert SweepRow(**row, average=1.0, memory_bytes=1).measured == ("8 x 4", 2, 5, 5, 4, 2)
+    usual = SweepRow(**MachineChoice().row, average=1.0, memory_bytes=1)
+    assert usual.machine == "16 x 8, 8 lanes"  # what the command has by default goes without saying
 
 
 def test_every_cycle_of_a_row_is_in_a_column_of_the_log(tmp_path):
