@@ -207,7 +207,7 @@ def _stream_bytes(name: str, size: int) -> int:
             return width
     raise InputError(
         f"{name}: a beat must be at most {_CONVERTER_BYTES} bytes for AMD's AXI4-Stream width converter, not {size}; "
-        "take a smaller array or int8 results"
+        "take a smaller array, int8 results or --top axi-dma"
     )
 
 
