@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hw.memory.bench import PORTS_HEADER, Operation
-from hw.memory.ddr3.chips import CAS, Ddr3Chip
-from hw.memory.ddr3.core import Skew
+from hw.memory.ddr3.chips import CAS, Ddr3Chip, Skew
 from hw.memory.ddr3.memory import TOP_NAME, simulated_ddr3
 from hw.memory.results import MemoryRecord
 from hw.process.verilator import compile_program

@@ -9,14 +9,17 @@ __all__ = [
     "CAS",
     "CAS_WRITE",
     "DDR3_CHIPS",
+    "PHASES",
     "Ddr3Chip",
     "ModeRegister",
+    "Skew",
     "check_clock",
     "load_ddr3",
     "mode_registers",
 ]
 
 BEATS = 8  # of a burst; the only length here
+PHASES = 2  # commands per clock cycle of the controller: the chip's clock is twice as fast
 CAS, CAS_WRITE = 6, 5  # clocks; JESD79-3F, table of CL and CWL: the only pair of the slowest speed bin
 
 _CLOCKS_HZ = (24e6, 100e6)  # of the controller; below, LiteDRAM has no time for its refreshes; above, ECP5DDRPHY ends
@@ -24,6 +27,8 @@ _CLOCKS_HZ = (24e6, 100e6)  # of the controller; below, LiteDRAM has no time for
 _DLL_RESET, _WRITE_RECOVERY_5 = 1 << 8, 0b001 << 9  # of MR0. Ref: JESD79-3F, 3.4.2
 _DRIVE_34_OHM = 0b1 << 1  # of MR1; no nominal termination, as on the board whose design is known to run
 _TERMINATED_WRITES_60_OHM = 0b01 << 9  # of MR2
+
+Skew = tuple[int, int, int]  # of a simulated byte: the bit slip that it needs, the first and the last good read delay
 
 
 class Ddr3Chip(NamedTuple):

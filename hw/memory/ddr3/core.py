@@ -11,20 +11,17 @@ import re
 from typing import Any
 
 from hw.errors import InputError
-from hw.memory.ddr3.chips import CAS, CAS_WRITE, Ddr3Chip
+from hw.memory.ddr3.chips import CAS, CAS_WRITE, PHASES, Ddr3Chip, Skew
 
-__all__ = ["CORE_NAME", "PADS", "PHASES", "Skew", "core_ports", "ddr3_verilog", "pad_widths"]
+__all__ = ["CORE_NAME", "PADS", "core_ports", "ddr3_verilog", "pad_widths"]
 
 CORE_NAME = "tritforge_ddr3"
-PHASES = 2  # commands per clock cycle of the controller: the chip's clock is twice as fast
 _INIT_HZ = 24e6  # of the state machine that starts the PHY's clocks
 _PIN_DELAY_BELOW_HZ = 64e6  # up to this clock, commands and the chip's clock leave through a delay line
 _PIN_DELAY = 100  # of its 127 steps
 _POWER_ON_BITS = 16  # of the counter of the input clock that holds the PLL in reset
 _FIRST_NUMBER = 1 << 20  # above those of objects that LiteX makes when it is imported
 _SUPPLY_PINS, _GROUND_PINS = 6, 2  # of the OrangeCrab r0.2
-
-Skew = tuple[int, int, int]  # of a simulated byte: the bit slip that it needs, the first and the last good read delay
 
 PADS = {  # io: driven from both sides; vccio, gnd: pins beside the chip's that strengthen the supply of its bank
     "a": "o", "ba": "o", "ras_n": "o", "cas_n": "o", "we_n": "o", "cs_n": "o", "dm": "o", "dq": "io", "dqs_p": "io",

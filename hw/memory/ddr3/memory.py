@@ -9,8 +9,8 @@ from amaranth.lib import stream
 from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
 from hw.gateware.whole.ports import request_layout, write_layout
-from hw.memory.ddr3.chips import Ddr3Chip
-from hw.memory.ddr3.core import CORE_NAME, PADS, Skew, core_ports, ddr3_verilog, pad_widths
+from hw.memory.ddr3.chips import Ddr3Chip, Skew
+from hw.memory.ddr3.core import CORE_NAME, PADS, core_ports, ddr3_verilog, pad_widths
 from hw.memory.ddr3.levelling import Levelling
 from hw.memory.ddr3.port import BurstPort
 from hw.synthesis.readable_verilog import readable_verilog

@@ -12,8 +12,7 @@ from litedram.phy.dfi import Interface
 from litedram.phy.model import SDRAM_VERBOSE_STD, SDRAMPHYModel
 from migen import Array, Cat, If, Module, Signal
 
-from hw.memory.ddr3.chips import BEATS, CAS, CAS_WRITE, Ddr3Chip
-from hw.memory.ddr3.core import PHASES, Skew
+from hw.memory.ddr3.chips import BEATS, CAS, CAS_WRITE, PHASES, Ddr3Chip, Skew
 
 __all__ = ["SkewedPhy"]
 
