@@ -10,9 +10,10 @@ from hw.boards.capacity import check_capacity
 from hw.boards.catalog import Board
 from hw.boards.pins import Site, constraints, sites
 from hw.boards.top import TOP_NAME, BoardTop
-from hw.boards.whole.ddr3 import BoardDdr3, ddr3_of, ddr3_sites
+from hw.boards.whole.choice import chip_of
+from hw.boards.whole.ddr3 import BoardDdr3, ddr3_sites
 from hw.boards.whole.design import WholeDesign
-from hw.boards.whole.sdram import BoardSdram, sdram_of, sdram_sites
+from hw.boards.whole.sdram import BoardSdram, sdram_sites
 from hw.boards.whole.top import whole_rtlil
 from hw.config import ArrayConfig
 from hw.errors import InputError
@@ -68,20 +69,13 @@ def board_cores(board: Board, config: ArrayConfig | WholeDesign) -> dict[str, st
     Raises:
         InputError: LiteDRAM is missing where the memory is DDR3.
     """
-    found = _chip_of(board, config)
+    found = chip_of(board, config) if isinstance(config, WholeDesign) else None
     if not isinstance(found, BoardDdr3):
         return {}
     try:
         return {f"{CORE_NAME}.v": ddr3_verilog(found.chip, board.clock_hz, board.board_hz)}
     except InputError as error:
         raise InputError(f"board {board.name}: {error}; or take --ram block") from None
-
-
-def _chip_of(board: Board, config: ArrayConfig | WholeDesign) -> BoardSdram | BoardDdr3 | None:
-    """The memory beside the part that a design uses."""
-    if not isinstance(config, WholeDesign) or config.memory == "block":
-        return None
-    return sdram_of(board, config.chip) if config.memory == "sdram" else ddr3_of(board, config.chip)
 
 
 def write_board(board: Board, config: ArrayConfig | WholeDesign, folder: Path) -> list[Path]:
@@ -122,7 +116,7 @@ def write_board(board: Board, config: ArrayConfig | WholeDesign, folder: Path) -
 def _pins(board: Board, config: ArrayConfig | WholeDesign) -> dict[str, Site]:
     """The site of each port of the top level."""
     found = sites(board)
-    memory = _chip_of(board, config)
+    memory = chip_of(board, config) if isinstance(config, WholeDesign) else None
     if isinstance(memory, BoardSdram):
         found |= sdram_sites(memory)
     elif memory:
@@ -132,7 +126,7 @@ def _pins(board: Board, config: ArrayConfig | WholeDesign) -> dict[str, Site]:
 
 def _whole(board: Board, design: WholeDesign) -> dict[str, object]:
     """What ``config.json`` says of a whole-token machine."""
-    found = _chip_of(board, design)
+    found = chip_of(board, design)
     chip = found.chip.name if found else None
     return {
         "machine": design.machine.model_dump(mode="json", exclude={"array"}),

@@ -11,7 +11,7 @@ from hw.memory.ddr3.chips import check_clock
 from hw.program.image import Image
 from hw.program.machine import MachineConfig
 
-__all__ = ["MEMORIES", "whole_design"]
+__all__ = ["MEMORIES", "chip_of", "whole_design"]
 
 MEMORIES = ("auto", "sdram", "ddr3", "block")
 _BLOCK_BYTES = {  # of a block RAM whose words have eight bits to the byte
@@ -22,6 +22,20 @@ _BLOCK_BYTES = {  # of a block RAM whose words have eight bits to the byte
     "xcup": 4096,
 }
 _KEPT_SHARE = 0.75  # of a part's block RAMs for the memory; the machine's own buffers take the rest
+
+
+def chip_of(board: Board, design: WholeDesign) -> BoardSdram | BoardDdr3 | None:
+    """The memory beside the part that a design uses; None: block RAM.
+
+    Raises:
+        InputError: an unknown chip, or a board that lacks that memory.
+    """
+    if design.memory == "block":
+        return None
+    found = sdram_of(board, design.chip) if design.memory == "sdram" else ddr3_of(board, design.chip)
+    if found is None:
+        raise InputError(f"board {board.name} has no {design.memory.upper()}")
+    return found
 
 
 def whole_design(

@@ -12,10 +12,11 @@ from hw.boards.device import GAP_S
 from hw.boards.top import TOP_NAME
 from hw.boards.uart import UartReceiver, UartTransmitter
 from hw.boards.whole.block_memory import BlockMemory
-from hw.boards.whole.ddr3 import ddr3_of
+from hw.boards.whole.choice import chip_of
+from hw.boards.whole.ddr3 import BoardDdr3
 from hw.boards.whole.design import WholeDesign
 from hw.boards.whole.link import WholeLink
-from hw.boards.whole.sdram import SdramPads, platform_of, sdram_of
+from hw.boards.whole.sdram import BoardSdram, SdramPads, platform_of
 from hw.boards.whole.word_register import WordRegister
 from hw.errors import InputError
 from hw.memory.controller import SdramController
@@ -54,10 +55,8 @@ class WholeTop(Component):
         machine, self.ddr3, self.pads = design.machine, None, None
         ports: dict[str, Any] = {"clk": In(1), "rx": In(1), "tx": Out(1), "led": Out(1)}
         self.link = WholeLink(machine, design.memory_words, board.clock_hz, round(GAP_S * board.clock_hz))
-        if design.memory == "sdram":
-            found = sdram_of(board, design.chip)
-            if found is None:
-                raise InputError(f"board {board.name} has no SDRAM")
+        found = chip_of(board, design)
+        if isinstance(found, BoardSdram):
             kind, memory_hz = SdramController, design.memory_ratio * board.clock_hz
             if design.memory_ratio > 1:
                 kind = FastController
@@ -67,11 +66,8 @@ class WholeTop(Component):
             self.io = SdramIo(found.chip, self.pads)
             if simulated:
                 ports["chip"] = Out(PinSignature(found.chip))
-        elif design.memory == "ddr3":
-            dynamic = ddr3_of(board, design.chip)
-            if dynamic is None:
-                raise InputError(f"board {board.name} has no DDR3")
-            chip = dynamic.chip
+        elif isinstance(found, BoardDdr3):
+            chip = found.chip
             self.pads = None if simulated else Ddr3Pads(chip)
             self.ddr3 = Ddr3Core(chip, board.clock_hz, self.pads)
             self.memory = BurstPort(machine.array.weight_bus_bits, chip.burst_bits, chip.address_bits)

@@ -4,9 +4,10 @@ from pathlib import Path
 
 from hw.boards.catalog import Board
 from hw.boards.top import TOP_NAME
-from hw.boards.whole.ddr3 import ddr3_of
+from hw.boards.whole.choice import chip_of
+from hw.boards.whole.ddr3 import BoardDdr3
 from hw.boards.whole.design import WholeDesign
-from hw.boards.whole.sdram import sdram_of
+from hw.boards.whole.sdram import BoardSdram
 from hw.errors import InputError
 from hw.memory.bench import CHIP_HEADER, chip_numbers
 from hw.memory.ddr3.bench import SKEW
@@ -37,14 +38,11 @@ def whole_program(board: Board, design: WholeDesign, verilog: str, preload: Path
     Raises:
         InputError: LiteDRAM is missing where the memory is DDR3; or see ``hw.process.verilator.compile_program``.
     """
-    if design.memory == "ddr3":
-        dynamic = ddr3_of(board, design.chip)
-        assert dynamic is not None
-        verilog += ddr3_verilog(dynamic.chip, board.clock_hz, None, SKEW)
-    if design.memory != "sdram":
+    found = chip_of(board, design)
+    if isinstance(found, BoardDdr3):
+        verilog += ddr3_verilog(found.chip, board.clock_hz, None, SKEW)
+    if not isinstance(found, BoardSdram):
         return compile_program(verilog, TOP_NAME, _PLAIN_HARNESS, headers=[LINE_HEADER]), []
-    found = sdram_of(board, design.chip)
-    assert found is not None
     program = compile_program(verilog, TOP_NAME, _HARNESS, headers=[LINE_HEADER, CHIP_HEADER])
     memory_hz = design.memory_ratio * board.clock_hz
     numbers = chip_numbers(found.chip, memory_hz, found.chip.timing(memory_hz).cas)
