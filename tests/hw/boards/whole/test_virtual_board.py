@@ -70,7 +70,9 @@ def test_tokens_are_the_interpreters_from_block_ram_and_from_a_chip_that_checks_
     assert (first["load"]["sent"], again["load"]["sent"]) == (len(program.memory), 0)
     prompt, token = first["cycles"][:2]
     assert 2 * token < prompt < 3 * token  # of three tokens, two without the head
-    assert (first["repetitions"], first["noise_bytes"], first["load"]["repeated"]) == (0, 0, 0)
+    assert (first["noise_bytes"], first["load"]["repeated"], again["repetitions"]) == (0, 0, 0)
+    # DDR3 is levelled for a millisecond first: on a slow machine the first request comes before, and is sent again
+    assert first["repetitions"] <= name.startswith("orangecrab")
 
 
 def test_a_cable_pulled_in_mid_load_costs_what_was_under_way_and_a_preloaded_chip_nothing(folder):
