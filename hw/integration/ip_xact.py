@@ -13,6 +13,7 @@ from amaranth.lib.wiring import In
 
 from hw.artifact import tool_version
 from hw.config import ArrayConfig
+from hw.gateware.bus.constraints import CONSTRAINTS_NAME
 from hw.gateware.bus.crossing import CORE_CLOCK_PORT
 from hw.gateware.bus.dma import ADDRESS_BITS, WORD_BITS
 from hw.gateware.bus.register_map import Register
@@ -37,11 +38,8 @@ def core_version() -> str:
     return ".".join([*re.findall(r"\d+", tool_version()), "0", "0"][:2])
 
 
-def component_xml(config: ArrayConfig, variant: Variant, folder: str, constraints: str = "") -> str:
-    """``component.xml`` of a top whose Verilog lies in ``folder``, a path from there.
-
-    ``constraints``: the name of its constraints beside it, for a core that has a clock of its own.
-    """
+def component_xml(config: ArrayConfig, variant: Variant, folder: str) -> str:
+    """``component.xml`` of a top; ``folder``: path from there to its Verilog, and to constraints where it has any."""
     ElementTree.register_namespace("spirit", _SPIRIT)
     ElementTree.register_namespace("xilinx", _XILINX)
     members = variant.ports(config)
@@ -64,9 +62,9 @@ def component_xml(config: ArrayConfig, variant: Variant, folder: str, constraint
         _texts(file_set, {"name": name})
         for source in variant.sources:
             _texts(_sub(file_set, "file"), {"name": f"{folder}/{source}", "fileType": "verilogSource"})
-    if constraints:
+    if variant.separate:
         listed_file = _sub(next(iter(sets)), "file")
-        _texts(listed_file, {"name": f"{folder}/{constraints}", "userFileType": "xdc"})
+        _texts(listed_file, {"name": f"{folder}/{CONSTRAINTS_NAME}", "userFileType": "xdc"})
         _texts(_sub(listed_file, "define"), {"name": "processing_order", "value": "late"})  # the clocks come before
     about = f"Ternary x int8 GEMM core, {config.rows} lanes x {config.cols} columns, array {config.sha256[:8]}"
     _texts(root, {"description": about})

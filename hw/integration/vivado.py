@@ -9,7 +9,6 @@ from hw.artifact import write_text
 from hw.config import ArrayConfig
 from hw.errors import InputError
 from hw.gateware.bus.axi import beat_bytes
-from hw.gateware.bus.constraints import CONSTRAINTS_NAME
 from hw.gateware.bus.crossing import CORE_CLOCK_PORT
 from hw.integration.ip_xact import IP_VENDOR, component_xml, core_version
 from hw.integration.variant import STREAMS, Variant
@@ -75,8 +74,7 @@ def write_vivado(config: ArrayConfig, folder: Path, variant: Variant) -> list[Pa
     """
     designs = {f"{board}.tcl": block_design(config, board, variant) for board in _PROCESSORS}
     paths = variant.write(config, folder / "hdl")
-    constraints = CONSTRAINTS_NAME if variant.separate else ""
-    files = {"component.xml": component_xml(config, variant, "hdl", constraints), **designs}
+    files = {"component.xml": component_xml(config, variant, "hdl"), **designs}
     for name, text in files.items():
         write_text(folder / name, text)
     return [*(folder / name for name in files), *paths]

@@ -43,7 +43,7 @@ def test_the_component_follows_the_schema_of_the_standard(config, variant):
 
 def test_a_core_with_a_clock_of_its_own_has_it_as_an_interface_and_its_constraints():
     etree, judge = schema()
-    text = component_xml(ODD, Variant(core_clock="separate"), "hdl", "tritforge_clocks.xdc")
+    text = component_xml(ODD, Variant(core_clock="separate"), "hdl")
     judge.assertValid(etree.fromstring(text.encode()))
     root = ElementTree.fromstring(text)
     ports = {port.find(f"{S}name").text for port in root.iter(f"{S}port")}
