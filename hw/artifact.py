@@ -20,6 +20,7 @@ __all__ = [
     "atomic_folder",
     "atomic_path",
     "check_file",
+    "check_results_file",
     "file_name",
     "one_at_a_time",
     "read_artifact",
@@ -116,6 +117,17 @@ def check_file(path: Path) -> None:
     folder = next(one for one in path.absolute().parents if one.exists())
     if not _takes_files(folder):
         raise InputError(f"{path}: {folder} must be a folder that can be written in; give another file")
+
+
+def check_results_file(path: Path, read: Callable[[Path], object]) -> None:
+    """Refuse a results file that no row could be added to, before the row is measured; ``read``: how it is read.
+
+    Raises:
+        InputError: see ``check_file``; what ``read`` refuses.
+    """
+    check_file(path)
+    if path.is_file():
+        read(path)
 
 
 def _takes_files(folder: Path) -> bool:

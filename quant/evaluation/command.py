@@ -4,7 +4,7 @@ import json
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from hw.artifact import check_file
+from hw.artifact import check_results_file
 from hw.document import validate_document
 from hw.fields import add_fields, given_fields
 from hw.pages import screen
@@ -32,9 +32,7 @@ def _evaluate(options: Namespace) -> None:
     from quant.evaluation.measure import evaluate  # imports torch
 
     if options.add is not None:
-        check_file(options.add)
-        if options.add.is_file():
-            read_rows(options.add)  # refused before anything is measured
+        check_results_file(options.add, read_rows)  # refused before anything is measured
     rows = []
     with stage_bars() as progress:
         for row in evaluate(job, progress):

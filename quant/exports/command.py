@@ -3,7 +3,7 @@
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from hw.artifact import check_file
+from hw.artifact import check_results_file
 from hw.document import validate_document
 from hw.fields import add_fields, given_fields
 from hw.progress import stage_bars
@@ -58,9 +58,7 @@ def _check_export(options: Namespace) -> None:
 
     text = evaluation_text(options.text)
     if options.add:
-        check_file(AGREEMENT_FILE)
-        if AGREEMENT_FILE.is_file():
-            read_agreements(AGREEMENT_FILE)  # refused before anything is measured
+        check_results_file(AGREEMENT_FILE, read_agreements)  # refused before anything is measured
     with stage_bars() as report:
         row = measure_agreement(options.checkpoint, options.format, options.model, text, report)
     if options.add:

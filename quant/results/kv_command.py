@@ -4,7 +4,7 @@ import json
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from hw.artifact import check_file
+from hw.artifact import check_results_file
 from hw.document import validate_document
 from hw.fields import add_fields, given_fields
 from hw.progress import stage_bars
@@ -30,9 +30,7 @@ def _kv(options: Namespace) -> None:
     (fields,) = given_fields(options, KvJob)
     job = validate_document(fields, KvJob, "options")
     if options.add is not None:
-        check_file(options.add)
-        if options.add.is_file():
-            read_kv_results(options.add)  # refused before anything is measured
+        check_results_file(options.add, read_kv_results)  # refused before anything is measured
     from quant.results.kv_measure import measure_kv  # imports torch
 
     rows = []

@@ -4,7 +4,7 @@ import json
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from hw.artifact import check_file
+from hw.artifact import check_results_file
 from hw.document import validate_document
 from hw.errors import InputError
 from hw.fields import add_fields, given_fields
@@ -42,9 +42,7 @@ def _integer(options: Namespace) -> None:
     if (options.add or options.sweep) and job.text is None:
         raise InputError("--add and --sweep need --text: what they show are measured perplexities")
     if options.add:
-        check_file(options.add)
-        if options.add.is_file():
-            read_token_results(options.add)  # refused before anything is measured
+        check_results_file(options.add, read_token_results)  # refused before anything is measured
     rows = []
     with stage_bars() as report:
         run = prepare(job, report)

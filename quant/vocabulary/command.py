@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from pathlib import Path
 
-from hw.artifact import check_file
+from hw.artifact import check_results_file
 from hw.document import validate_document
 from hw.errors import InputError
 from hw.fields import add_fields, given_fields
@@ -87,7 +87,5 @@ def _results_file(asked: Path | None, own: Path, read: Callable[[Path], object])
     """Where ``--add`` adds, refused before anything is trained."""
     add = own if asked == _OWN_FILE else asked
     if add is not None:
-        check_file(add)
-        if add.is_file():
-            read(add)
+        check_results_file(add, read)
     return add

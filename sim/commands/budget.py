@@ -4,7 +4,7 @@ import json
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from hw.artifact import check_file
+from hw.artifact import check_results_file
 from hw.errors import InputError
 from hw.program.image import load_image
 from sim.token.memory import TokenMemory, add_memory_options
@@ -40,9 +40,7 @@ def _budget(options: Namespace) -> None:
         raise InputError(f"--position must be 0 to {context - 1}, as K and V have room for, not {options.position}")
     memory = TokenMemory.of(options)
     if options.add:
-        check_file(options.add)
-        if options.add.is_file():
-            read_program_budgets(options.add)  # refused before anything is counted
+        check_results_file(options.add, read_program_budgets)  # refused before anything is counted
     cycles = TokenCycles(image, position=options.position, memory=memory.timing(image))
     budget = budget_of([cycles.step()])
     if options.add:

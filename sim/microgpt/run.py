@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hw.artifact import atomic_folder, check_file, sha256_json, write_artifact
+from hw.artifact import atomic_folder, check_results_file, sha256_json, write_artifact
 from hw.document import Record, read_record, validate_document
 from hw.errors import InputError
 from hw.fields import given_fields
@@ -59,9 +59,7 @@ def microgpt(options: Namespace) -> None:
     machine = choice.machine
     _check(options, choice)
     if options.add:
-        check_file(options.add)
-        if options.add.is_file():
-            read_results(options.add)
+        check_results_file(options.add, read_results)
     with stage_bars() as report:
         model, found = _trained(training, options, report)
         if options.sweep:

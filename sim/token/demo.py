@@ -9,7 +9,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from functools import partial
 
-from hw.artifact import check_file
+from hw.artifact import check_results_file
 from hw.config import load_array
 from hw.errors import InputError
 from hw.program.machine import MachineConfig, machine_around
@@ -35,9 +35,7 @@ def demo_whole(options: Namespace) -> None:
         raise InputError(f"tokens must be at least 1, not {options.tokens}")
     memory = TokenMemory.of(options)
     if options.add:
-        check_file(options.add)
-        if options.add.is_file():
-            read_budget_results(options.add)  # refused before anything is compiled
+        check_results_file(options.add, read_budget_results)  # refused before anything is compiled
     machine = machine_around(load_array(options.array), options.lanes, weight_packing=options.weight_packing)
     from rich.console import Console
 
