@@ -80,9 +80,10 @@ class BurstPort(Component):
         commands, bursts = (
             Signal(range(self.bursts + 1), reset_less=True, name=name) for name in ("commands", "bursts")
         )
-        self.writing, idle = Signal(), Signal()
+        self.writing, self.commanded, idle = Signal(), Signal(), Signal()
         m.d.comb += [
             self.writing.eq((commands != 0) & (commands == bursts)),
+            self.commanded.eq(commands == 0),  # the core keeps the order of commands
             idle.eq(bursts == 0),
             self.writes.ready.eq(self.enabled & self.usable & idle),
             self.port_written.eq(data[: self.burst_bits]),
@@ -118,8 +119,8 @@ class BurstPort(Component):
         begins = request.address[:shift] if shift else Const(0, 0)
         bursts = (request.count + begins + slots - 1) >> shift if shift else request.count << log2(self.bursts)
         m.d.comb += [
-            wanted.eq((left != 0) & (claimed != QUEUED_BURSTS) & self.usable),
-            asks.eq(wanted & ~self.writing & self.enabled & self.port_ready),
+            wanted.eq((left != 0) & (claimed != QUEUED_BURSTS) & self.usable & self.commanded),
+            asks.eq(wanted & self.enabled & self.port_ready),
             self.request.ready.eq((left == 0) & self.usable & self.enabled & asked.w_rdy),
             accepts.eq(self.request.valid & self.request.ready),
             asked.w_data.eq(Cat(begins, request.count)),

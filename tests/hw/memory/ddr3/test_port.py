@@ -150,6 +150,17 @@ def test_random_traffic_equals_a_byte_array(word_bits, slow):
     assert 2 <= core.most <= QUEUED_BURSTS
 
 
+@pytest.mark.parametrize("word_bits", [64, 128, 256, 512])
+def test_a_read_sees_every_burst_of_the_write_that_was_taken_before_it(word_bits):
+    draw = random.Random(word_bits)
+    operations = []
+    for _ in range(30):
+        at = draw.randrange(4)
+        operations += [("w", at, draw.getrandbits(word_bits), (1 << word_bits // 8) - 1), ("r", at, 1)]
+    came, expected, _ = run(word_bits, operations, draw)
+    assert came == expected == [data for _, _, data, *_ in operations[::2]]
+
+
 @pytest.mark.parametrize("word_bits", [64, 256])
 def test_a_reset_on_any_edge_spoils_no_word_and_leaves_none_over(word_bits):
     draw = random.Random(3)
