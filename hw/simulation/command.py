@@ -98,10 +98,12 @@ def _wave_gemm(options: Namespace) -> None:
     from hw.job import CoreJob
     from hw.simulation.waveform import play
 
-    gemm = _GEMM if options.gemm is None else options.gemm
-    config, (m, n, k) = load_array(options.array or "4x4"), _sizes(gemm)
+    gemm, seed = _GEMM if options.gemm is None else options.gemm, options.seed or 0
+    config, (m, n, k) = load_array("4x4" if options.array is None else options.array), _sizes(gemm)
+    if seed < 0:
+        raise InputError(f"seed must be at least 0, not {seed}")
     offers = [_pattern(name, getattr(options, name) or "") for name in _STREAMS]
-    rng = np.random.default_rng(options.seed or 0)
+    rng = np.random.default_rng(seed)
     planes = rng.integers(-1, 2, (config.planes, n, k), dtype=np.int8)
     job = CoreJob(
         rng.integers(-127, 128, (m, k), dtype=np.int8),

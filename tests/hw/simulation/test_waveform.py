@@ -59,6 +59,8 @@ def test_the_command_writes_a_waveform_of_every_signal(tmp_path, capsys):
     [
         (["--gemm", "3x0x6"], r"^gemm must be MxNxK, three numbers above 0 such as 3x8x6, not '3x0x6'$"),
         (["--results", "012"], r"^results must be a pattern of 0 and 1, not '012'$"),
+        (["--seed", "-1"], r"^seed must be at least 0, not -1$"),
+        (["--array", ""], r"^array must be "),
         (["--token", "3"], r"^--token must be left out without --program: a GEMM has none$"),
         (["--docs", "--gemm", "2x2x2"], r"^--gemm must be left out with --docs, whose pictures are of examples$"),
     ],
