@@ -148,7 +148,7 @@ class Emitter:
         return f"layer {self.layer}, " if self.layer < len(self.model.layers) else ""
 
     def chunks(self, outputs: int, chunk: int | None = None) -> Iterator[tuple[int, int]]:
-        """First and last but one of outputs that one GEMM makes; ``chunk``: at most, else as many as usual."""
+        """The first output of each GEMM and the one behind its last; ``chunk``: at most so many, else as usual."""
         size = chunk or self.chunk
         for start in range(0, outputs, size):
             yield start, min(start + size, outputs)

@@ -60,9 +60,7 @@ def test_lanes_array_and_division_work_as_the_program_says(edges):
 
 
 def test_a_picture_may_end_in_the_middle_of_a_token(image, edges):
-    assert (
-        play_token(image, TOKEN, last=3) == edges[: 1 + next(at for at, edge in enumerate(edges) if edge.runs == 4) - 1]
-    )
+    assert play_token(image, TOKEN, last=3) == edges[: next(at for at, edge in enumerate(edges) if edge.runs == 4)]
 
 
 def test_what_differs_from_the_interpreter_is_a_defect(image, monkeypatch):
