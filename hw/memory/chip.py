@@ -10,12 +10,12 @@ from pydantic import Field, model_validator
 from hw.document import Record, load_named, names_in
 from hw.errors import InputError
 
-__all__ = ["CHIP_FOLDER", "MOST_RATIO", "ChipTiming", "SdramChip", "check_ratio", "chip_names", "load_chip"]
+__all__ = ["CHIP_FOLDER", "ChipTiming", "SdramChip", "check_ratio", "chip_names", "load_chip"]
 
 CHIP_FOLDER = Path(__file__).parent / "chips"
 
 Nanoseconds = Annotated[float, Field(gt=0)]
-MOST_RATIO = 8  # of a chip's clock to its machine's
+_MOST_RATIO = 8  # of a chip's clock to its machine's
 _SLACK = 1e-9  # of a clock: 15 ns at 66.666667 MHz are one clock
 
 
@@ -124,8 +124,8 @@ def check_ratio(name: str, chip: SdramChip, clock_hz: float, ratio: int) -> None
     Raises:
         InputError: a ratio that no clocks have here, or with which the chip does not keep up.
     """
-    if not 1 <= ratio <= MOST_RATIO:
-        raise InputError(f"{name}: memory clock must be 1 to {MOST_RATIO} times the machine's, not {ratio}")
+    if not 1 <= ratio <= _MOST_RATIO:
+        raise InputError(f"{name}: memory clock must be 1 to {_MOST_RATIO} times the machine's, not {ratio}")
     try:
         chip.timing(ratio * clock_hz)
     except InputError as error:
