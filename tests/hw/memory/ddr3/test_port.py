@@ -140,7 +140,7 @@ def traffic(draw, word_bits, count):
     return found
 
 
-@pytest.mark.parametrize("word_bits", [32, 64, 128, 256])
+@pytest.mark.parametrize("word_bits", [32, 64, 128, 256, 512])
 @pytest.mark.parametrize("slow", [0.0, 0.8])
 def test_random_traffic_equals_a_byte_array(word_bits, slow):
     draw = random.Random(word_bits)
