@@ -8,7 +8,7 @@ from hw.program.machine import MachineConfig
 
 __all__ = ["WholeDesign", "baud_of", "whole_array", "whole_board"]
 
-# Of the machine, which is slower than an array alone; other boards keep their array's.
+# Asked of the machine, which is slower than an array alone; other boards keep their array's.
 _CLOCKS_HZ = {"ulx3s": 50e6, "orangecrab": 48e6}
 # Where no program says: small ones, as an SDRAM of 16 bits gives 8 x 8 lanes a tile of five-trit bytes in 6 or 7 edges.
 _ARRAYS = {"ulx3s-25f": "8x4", "ulx3s-12f": "8x4", "orangecrab-25f": "8x4"}
@@ -58,7 +58,7 @@ def baud_of(board: Board) -> int:
 
 
 def whole_board(board: Board) -> Board:
-    """The board at the clock that a whole-token machine reaches on it."""
+    """The board at the clock that is asked of a whole-token machine on it; docs/boards.md says what was reached."""
     return board._replace(clock_hz=_CLOCKS_HZ.get(board.name.rpartition("-")[0], board.clock_hz))
 
 
