@@ -142,6 +142,7 @@ def first_blocks(model: PreTrainedModel, count: int) -> Iterator[None]:
         yield
     finally:
         model.model.layers = whole
+        forget_arguments(model)  # which were made of these blocks alone
 
 
 def block_linears(block: nn.Module, layer: int) -> list[DecoderLinear]:

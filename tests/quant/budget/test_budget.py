@@ -86,13 +86,14 @@ def test_the_least_that_is_said_is_enough_and_written_out(load_s, said):
     assert plan_for(float(said), slow, planning_s=8, blocks=10, steps_per_epoch=2, windows=8).block_steps >= 1
 
 
-def test_measuring_takes_time_and_leaves_the_model_as_it_is(tiny, tmp_path):
+@pytest.mark.parametrize(("kv", "recorded"), [("int8", 8), ("float", 24)], ids=["int8", "as many tokens as a window"])
+def test_measuring_takes_time_and_leaves_the_model_as_it_is(tiny, tmp_path, kv, recorded):
     windows = token_windows(tiny.tokenizer.encode(TEXT), 24, 12, "words")
     options = options_for("pt-bitnet-full", TINY | {"generated_windows": 0})
     before = {name: value.clone() for name, value in tiny.model.state_dict().items()}
     work = Work(tiny, load_method("pt-bitnet-full"), options, windows, tmp_path, tmp_path, 0, lambda *_: None)
     words = [LastWord(windows[0, :number].tolist(), 1) for number in range(4, 10)]
-    times = measure_model(work, measure_times(work, Evaluated([windows[:3]], words, parse_kv("int8"), 8), 1.5))
+    times = measure_model(work, measure_times(work, Evaluated([windows[:3]], words, parse_kv(kv), recorded), 1.5))
     assert times.load_s == 1.5
     assert min(times.block_step_s, times.model_step_s, times.block_s, times.model_s, times.evaluation_s) > 0
     after = tiny.model.state_dict()
