@@ -14,7 +14,7 @@ from hw.program.image import CONFIG_FILE, Image
 from hw.trit import Packing
 from sim.token.budget import Budget
 from sim.token.memory import TokenMemory
-from sim.token.results import GROUPS
+from sim.token.results import GROUPS, trits_of
 
 __all__ = ["PROGRAM_BUDGETS", "ProgramBudget", "add_program_budget", "program_budgets_markdown", "read_program_budgets"]
 
@@ -33,6 +33,7 @@ class ProgramBudget(Record):
 
     model: str
     method: str
+    options: dict[str, float | int | str | bool | None] = {}  # of the method
     machine: str  # rows x columns of the array
     lanes: int  # of the vector unit
     weight_packing: Packing
@@ -63,6 +64,7 @@ class ProgramBudget(Record):
             about: dict[str, Any] = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
             return cls(
                 **{name: about[name] for name in ("model", "method", "embedding")},
+                options=about.get("options", {}),
                 **{name: about["form"][name] for name in ("table_digits", "key_digits", "value_digits")},
                 machine=f"{array.rows} x {array.cols}",
                 lanes=machine.lanes,
@@ -91,7 +93,7 @@ class ProgramBudget(Record):
         machine = rows * columns, rows, self.lanes, self.weight_packing, self.embedding
         digits = self.table_digits, self.key_digits, self.value_digits
         memory = self.chip, self.clock_mhz * self.memory_ratio, self.memory_ratio, self.latency, self.word_edges
-        return self.model, self.method, *machine, *digits, *memory, self.context, self.position
+        return self.model, self.method, str(self.options), *machine, *digits, *memory, self.context, self.position
 
     @property
     def memory(self) -> str:
@@ -132,7 +134,7 @@ def program_budgets_markdown(path: Path = PROGRAM_BUDGETS) -> str:
         packing = ", five trits a byte" if row.weight_packing == "5in8" else ""
         rows.append(
             (
-                f"{row.model}, {row.method}",
+                trits_of(row.model, row.method, row.options),
                 f"{row.machine}, {row.lanes} lanes{packing}",
                 f"{row.table_digits}, {row.key_digits}, {row.value_digits}",
                 row.memory,

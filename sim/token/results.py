@@ -14,6 +14,7 @@ __all__ = [
     "add_budget_row",
     "budget_markdown",
     "read_budget_results",
+    "trits_of",
 ]
 
 BUDGET_RESULTS = Path("docs") / "results" / "token-machine.json"
@@ -82,12 +83,11 @@ def budget_markdown(path: Path) -> str:
     header += (*GROUPS, "array busy")
     rows = []
     for row in read_budget_results(path).rows:
-        options = ", ".join(f"{name}={value}" for name, value in row.options.items())
         total = sum(row.cycles.values())
         shares = [sum(row.cycles.get(name, 0) for name in names) / total for names in GROUPS.values()]
         rows.append(
             (
-                f"{row.model}, {row.method}" + (f" ({options})" if options else ""),
+                trits_of(row.model, row.method, row.options),
                 _machine(row),
                 f"{row.prompt} + {row.tokens}",
                 f"{row.instructions:,}",
@@ -103,6 +103,12 @@ def budget_markdown(path: Path) -> str:
 def _rate(per_second: float) -> str:
     """Four digits, or all in front of the point: never an exponent."""
     return f"{per_second:,.0f}" if per_second >= 1000 else f"{per_second:.4g}"
+
+
+def trits_of(model: str, method: str, options: dict[str, float | int | str | bool | None]) -> str:
+    """Whose trits a row is of, in words."""
+    given = ", ".join(f"{name}={value}" for name, value in options.items())
+    return f"{model}, {method}" + (f" ({given})" if given else "")
 
 
 def _machine(row: BudgetRecord) -> str:

@@ -45,8 +45,9 @@ def test_it_compiles_checks_and_can_be_read(program, tmp_path, capsys):
         hw(["verilog", "--program", str(tmp_path / "out"), "--array", "8x8"])
     capsys.readouterr()
     hw(["disassemble", str(tmp_path / "out"), "--regions"])
-    program("--weight-packing", "5in8", "--check", "5")
-    assert json.loads((tmp_path / "out" / "config.json").read_text())["machine"]["weight_packing"] == "5in8"
+    program("--weight-packing", "5in8", "--check", "5", "--options", "digits=1")
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert (config["machine"]["weight_packing"], config["options"]) == ("5in8", {"digits": 1})
     hw(["disassemble", str(tmp_path / "out"), "--regions"])
     assert "layer 0, K scales" in capsys.readouterr().out
 

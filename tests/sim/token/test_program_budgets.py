@@ -44,6 +44,16 @@ def test_every_memory_and_position_has_a_row_and_a_later_one_takes_its_place(ima
     assert f"{row} {40e6 / total:,.2f} |" in text
 
 
+def test_programs_of_other_options_stand_side_by_side(image, tmp_path, capsys):
+    path = tmp_path / "rows.json"
+    for options in ({"digits": 1}, {"digits": 2}, {"digits": 1}):
+        image.write(tmp_path, **ABOUT, options=options)
+        main(["budget", str(tmp_path), "--add", str(path), "--json"])
+    capsys.readouterr()
+    assert [row.options for row in read_program_budgets(path)] == [{"digits": 1}, {"digits": 2}]
+    assert "| tiny, digits (digits=2) |" in program_budgets_markdown(path).splitlines()[-1]
+
+
 def test_a_program_that_does_not_say_whose_it_is_is_refused(image, tmp_path):
     image.write(tmp_path, **{name: value for name, value in ABOUT.items() if name != "form"})
     with pytest.raises(InputError, match=r"config\.json: must name model, method, embedding and form for --add, as "):
