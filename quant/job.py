@@ -54,7 +54,7 @@ class QuantJob(Record):
     calibration_windows: Count | None = Field(
         None, description="calibration windows; by default up to 128 of a file, 16 of the built-in text"
     )
-    minutes: Annotated[float, Field(gt=0)] | None = Field(
+    minutes: Annotated[float, Field(gt=0, le=1e6)] | None = Field(
         None,
         description="minutes of this machine that the whole job may take, for a usable model without a GPU: "
         "pt-bitnet-full with as many steps as times measured here leave room for, kept in the manifest; by default the "

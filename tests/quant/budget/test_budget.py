@@ -230,9 +230,12 @@ def test_what_minutes_cannot_be_spent_on_is_one_line(job, changes, words):
         quantize(job.model_copy(update=changes))
 
 
-def test_minutes_must_be_some(tiny_folder):
-    with pytest.raises(InputError, match=r"field 'minutes' should be greater than 0"):
-        main(["quantize", "--model", str(tiny_folder), "--minutes", "0"])
+@pytest.mark.parametrize(
+    ("given", "words"), [("0", "greater than 0"), ("1e308", "less than or equal to 1000000, not 1e")]
+)
+def test_minutes_must_be_some(tiny_folder, given, words):
+    with pytest.raises(InputError, match=rf"field 'minutes' should be {words}"):
+        main(["quantize", "--model", str(tiny_folder), "--minutes", given])
 
 
 def test_a_damaged_plan_is_one_line(job, monkeypatch, tmp_path):
