@@ -1,12 +1,21 @@
 """Measured perplexities of the whole token in integers: one row per model, trits and number formats."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from hw.artifact import write_artifact
 from hw.document import Record, read_record
 from quant.token.job import TokenFormat
 
-__all__ = ["TOKEN_RESULTS", "TokenResults", "TokenRow", "add_token_row", "read_token_results", "token_markdown"]
+__all__ = [
+    "TOKEN_RESULTS",
+    "TokenResults",
+    "TokenRow",
+    "add_token_row",
+    "read_token_results",
+    "token_markdown",
+    "trits_of",
+]
 
 TOKEN_RESULTS = Path("docs") / "results" / "whole-token.json"
 
@@ -38,8 +47,7 @@ class TokenRow(Record):
     @property
     def trits(self) -> str:
         """Model, method and its options."""
-        options = ", ".join(f"{name}={value}" for name, value in self.options.items())
-        return f"{self.model}, {self.method}" + (f" ({options})" if options else "")
+        return trits_of(self.model, self.method, self.options)
 
     @property
     def sample(self) -> str:
@@ -93,3 +101,9 @@ def _order(row: TokenRow) -> tuple[object, ...]:
     form = row.form
     size = (-form.key_digits, -form.value_digits, not form.rotate, form.block, -form.table_digits)
     return row.model, row.method, str(row.options), *size
+
+
+def trits_of(model: str, method: str, options: Mapping[str, object]) -> str:
+    """Whose trits a row is of, in words."""
+    given = ", ".join(f"{name}={value}" for name, value in options.items())
+    return f"{model}, {method}" + (f" ({given})" if given else "")

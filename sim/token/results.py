@@ -6,6 +6,7 @@ from hw.artifact import write_artifact
 from hw.document import Record, read_record
 from hw.pages import markdown_table
 from hw.trit import Packing
+from quant.token.results import trits_of
 
 __all__ = [
     "BUDGET_RESULTS",
@@ -14,7 +15,6 @@ __all__ = [
     "add_budget_row",
     "budget_markdown",
     "read_budget_results",
-    "trits_of",
 ]
 
 BUDGET_RESULTS = Path("docs") / "results" / "token-machine.json"
@@ -103,12 +103,6 @@ def budget_markdown(path: Path) -> str:
 def _rate(per_second: float) -> str:
     """Four digits, or all in front of the point: never an exponent."""
     return f"{per_second:,.0f}" if per_second >= 1000 else f"{per_second:.4g}"
-
-
-def trits_of(model: str, method: str, options: dict[str, float | int | str | bool | None]) -> str:
-    """Whose trits a row is of, in words."""
-    given = ", ".join(f"{name}={value}" for name, value in options.items())
-    return f"{model}, {method}" + (f" ({given})" if given else "")
 
 
 def _machine(row: BudgetRecord) -> str:
