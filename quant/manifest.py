@@ -24,6 +24,7 @@ __all__ = [
     "is_of_manifest",
     "older_options",
     "read_manifest",
+    "trits_of",
     "write_manifest",
 ]
 
@@ -200,6 +201,12 @@ def older_options(rows: Iterable[tuple[str, str, Mapping[str, object]]]) -> list
         "not today's defaults (quantization.md)"
         for method, names in models.items()
     ]
+
+
+def trits_of(model: str, method: str, options: Mapping[str, object]) -> str:
+    """Whose trits a row is of, in words."""
+    given = ", ".join(f"{name}={value}" for name, value in options.items())
+    return f"{model}, {method}" + (f" ({given})" if given else "")
 
 
 def is_of_manifest(checkpoint: Path, manifest: Manifest) -> bool:

@@ -1,10 +1,10 @@
 """Measured perplexities of the whole token in integers: one row per model, trits and number formats."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from hw.artifact import write_artifact
 from hw.document import Record, read_record
+from quant.manifest import trits_of
 from quant.token.job import TokenFormat
 
 __all__ = [
@@ -14,7 +14,6 @@ __all__ = [
     "add_token_row",
     "read_token_results",
     "token_markdown",
-    "trits_of",
 ]
 
 TOKEN_RESULTS = Path("docs") / "results" / "whole-token.json"
@@ -101,9 +100,3 @@ def _order(row: TokenRow) -> tuple[object, ...]:
     form = row.form
     size = (-form.key_digits, -form.value_digits, not form.rotate, form.block, -form.table_digits)
     return row.model, row.method, str(row.options), *size
-
-
-def trits_of(model: str, method: str, options: Mapping[str, object]) -> str:
-    """Whose trits a row is of, in words."""
-    given = ", ".join(f"{name}={value}" for name, value in options.items())
-    return f"{model}, {method}" + (f" ({given})" if given else "")

@@ -12,7 +12,7 @@ from hw.errors import InputError
 from hw.pages import markdown_table
 from hw.program.image import CONFIG_FILE, Image
 from hw.trit import Packing
-from quant.token.results import trits_of
+from quant.manifest import trits_of
 from sim.token.budget import Budget
 from sim.token.memory import TokenMemory
 from sim.token.results import GROUPS

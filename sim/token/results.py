@@ -6,7 +6,7 @@ from hw.artifact import write_artifact
 from hw.document import Record, read_record
 from hw.pages import markdown_table
 from hw.trit import Packing
-from quant.token.results import trits_of
+from quant.manifest import trits_of
 
 __all__ = [
     "BUDGET_RESULTS",
