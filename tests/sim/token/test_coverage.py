@@ -5,7 +5,8 @@ from collections import Counter
 import pytest
 
 from sim.token.cycles import TokenCycles
-from tests.sim.token.coverage import BINS, PACKED_BINS, Hits, cover, covered_machine, empty_bins, events
+from tests.sim.token.coverage import Hits, cover, covered_machine, empty_bins, events
+from tests.sim.token.coverage_bins import BINS, PACKED_BINS
 from tests.sim.token.random_programs import random_runs
 
 
