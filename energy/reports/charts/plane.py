@@ -14,7 +14,7 @@ __all__ = ["Line", "Point", "plane"]
 
 _TOP, _BOTTOM = 30, 38  # pixels over and under the drawing: the y axis' title, ticks and the x axis' title
 _MARK = 5.0  # radius, pixels
-_LETTER, _BOLD, _KEY_LETTER = 6.4, 7.0, 7.6  # width of a letter, of a name and of a key
+_LETTER, _BOLD, _KEY_LETTER = 6.4, 7.0, 7.6  # width of a letter in pixels: of a name, of a strong one, of a key
 _KEY_ROW = 16
 _BESIDE = 14.0  # pixels from a mark's centre to a name that needs no line to it
 _WIDE = 520  # width of a figure that names are placed for, pixels
@@ -188,7 +188,7 @@ def _labels(
 
     ``keyed``: colours mean something, and no name takes one.
     """
-    marks = [(at * wide - _MARK, down - _MARK, at * wide + _MARK, down + _MARK) for at, down in spots]
+    marks = [_around(at * wide, down) for at, down in spots]
     taken = marks + figures
     placed, leaders = [], []
     for point, (at, down) in sorted(zip(points, spots, strict=True), key=_is_strong, reverse=True):
@@ -238,11 +238,16 @@ def _place(
             choices.append(((left, base - 11, left + width, base + 3), anchor, shift, base))
     inside = [one for one in choices if one[0][0] >= 0 and one[0][2] <= wide and _TOP <= one[3] <= height - _BOTTOM]
     free = [one for one in inside if not any(_overlap(one[0], other) for other in taken)]
-    own = (at - _MARK, down - _MARK, at + _MARK, down + _MARK)
+    own = _around(at, down)
     told = [one for one in free if all(_gap(one[0], own) <= _gap(one[0], other) for other in marks)]
     if told or not needed:
         return told[0] if told else None
     return min(free or inside or choices, key=lambda one: sum(_covered(one[0], other) for other in taken))
+
+
+def _around(at: float, down: float) -> Box:
+    """What a mark covers."""
+    return at - _MARK, down - _MARK, at + _MARK, down + _MARK
 
 
 def _leader(box: Box, at: float, across: float, down: float) -> list[Markup]:
