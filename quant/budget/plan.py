@@ -49,7 +49,7 @@ _BASE: dict[str, float | int | str | bool | None] = {
 }
 
 Seconds = Annotated[float, Field(ge=0)]
-StepSeconds = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0)]
 
 
 class Times(Record):
@@ -60,18 +60,18 @@ class Times(Record):
     distillation, where there is time for it: a step of the whole model, and ``model_s`` beside its steps.
     """
 
-    block_step_s: StepSeconds
+    block_step_s: Positive
     load_s: Seconds
     block_s: Seconds
     evaluation_s: Seconds
-    model_step_s: StepSeconds | None = None
+    model_step_s: Positive | None = None
     model_s: Seconds = 0.0
 
 
 class Plan(Record):
     """What the minutes were turned into; ``planning_s`` of them went by before there was a plan."""
 
-    minutes: StepSeconds
+    minutes: Positive
     times: Times
     planning_s: Seconds
     calibration_windows: Annotated[int, Field(ge=1)]
