@@ -117,7 +117,7 @@ BOARDS: dict[str, Board] = {
     board.name: board
     for board in (
         _ulx3s("12F", 32, 8, 87.5e6),
-        _ulx3s("25F", 64, 11, 75e6),
+        _ulx3s("25F", 16, 16, 62.5e6),
         _ulx3s("45F", 16, 16, 62.5e6),
         _ulx3s("85F", 32, 16, 62.5e6),
         _orangecrab("25F", 16, 16, 72e6),
