@@ -25,7 +25,7 @@ from hw.errors import InputError
 from hw.process.threads import usable_cpus
 from hw.program.image import config_tag
 from hw.synthesis.carry_chains import shorten_chains
-from hw.synthesis.families import FAMILIES, Flow
+from hw.synthesis.families import FAMILIES
 from hw.synthesis.yosys import FIFO_READS, HIDE_FIELDS, KEEP_COPIES, run_yosys
 
 __all__ = ["build", "build_best", "estimate", "route_seeds"]
@@ -101,19 +101,19 @@ def build_best(
     Raises:
         InputError: a tool is missing, or the part is too small.
     """
-    flow, reached = _check_route(board, design), dict[int, float]()
+    reached: dict[int, float] = {}
+    _check_route(board, design)
     write_board(board, design, folder)
     synthesized, sha256 = _synthesize(board, design, folder, say)
     if blocks:
         say("blocks")
         sizes = top_blocks(folder, board.family, board_cores(board, design))
-    _route_every(board, design, folder, seeds, say, lambda seed, cells: reached.__setitem__(seed, cells["mhz"]))
+    used = _route_every(board, design, folder, seeds, say, lambda seed, cells: reached.__setitem__(seed, cells["mhz"]))
     best = max(reached, key=reached.__getitem__)
     fmax_hz, own = 1e6 * reached[best], folder / f"seed{best}"
     if fmax_hz >= board.clock_hz:
         _pack(board, own)
     report = json.loads((own / "report.json").read_text(encoding="utf-8"))
-    used = f"{flow.package} {version(flow.package)}"
     found = _placed(board, design, sha256, report, synthesized, fmax_hz, best, used)
     found = replace(found, seeds_mhz={str(seed): reached[seed] for seed in sorted(reached)})
     return replace(found, whole={**(found.whole or {}), "blocks": sizes}) if blocks else found
@@ -166,11 +166,11 @@ def route_seeds(
     return synthesized
 
 
-def _check_route(board: Board, design: ArrayConfig | WholeDesign) -> Flow:
-    """The board's flow; refuses a board without one, or without room for any machine, before any work."""
+def _check_route(board: Board, design: ArrayConfig | WholeDesign) -> None:
+    """Refuse a board without a flow, or without room for any machine, before any work."""
     if isinstance(design, WholeDesign):
         check_machine_room(board)
-    return flow_of(board)
+    flow_of(board)
 
 
 def _route_every(
@@ -180,22 +180,24 @@ def _route_every(
     seeds: Sequence[int],
     say: Say,
     done: Callable[[int, dict], None],
-) -> None:
-    """Place and route what is synthesized in ``folder`` with every seed; see ``route_seeds``."""
+) -> str:
+    """Place and route what is synthesized in ``folder`` with every seed, see ``route_seeds``; the tool and version."""
 
     def routed(seed: int) -> tuple[int, dict]:
         own = folder / f"seed{seed}"
         own.mkdir(exist_ok=True)
         for name in (path.name for path in folder.iterdir() if path.is_file()):
             shutil.copy(folder / name, own)
-        _route(board, design, own, seed, say)
+        used.add(_route(board, design, own, seed, say))
         report = json.loads((own / "report.json").read_text(encoding="utf-8"))
         cells = {name: entry["used"] for name, entry in report["utilization"].items()}
         return seed, {**cells, "mhz": round(reached_hz(report, board.clock_hz, _ratio(design)) / 1e6, 2)}
 
+    used: set[str] = set()
     with ThreadPoolExecutor(max(1, min(len(seeds), usable_cpus()))) as pool:
         for future in as_completed([pool.submit(routed, seed) for seed in seeds]):
             done(*future.result())
+    return used.pop()
 
 
 def _synthesize(board: Board, config: ArrayConfig | WholeDesign, folder: Path, say: Say) -> tuple[dict[str, int], str]:

@@ -77,6 +77,7 @@ def test_of_every_seed_the_fastest_is_kept_with_what_all_reached(quick, monkeypa
     result = build_best(board, design, tmp_path / "a", [1, 2], True, lambda stage: None)
     assert (result.seed, result.fmax_hz, result.status) == (2, 55.5e6, "amber")
     assert result.seeds_mhz == {"1": 40.0, "2": 55.5}
+    assert result.tools[-1] == "nextpnr 1"  # as the program said: a nextpnr of the system has no package to ask
     assert result.whole["blocks"] == {"vector unit": {"tables": 9}}
     assert [name for name, _ in calls].count("ecppack") == 1
     assert BoardResult.from_json(json.loads(json.dumps(result.to_json()))) == result
