@@ -8,6 +8,7 @@ Ref: the clocks and settings are those of the OrangeCrab in litex-boards, gsd_or
 """
 
 import re
+from functools import lru_cache
 from typing import Any
 
 from hw.errors import InputError
@@ -58,8 +59,9 @@ def core_ports(chip: Ddr3Chip) -> dict[str, tuple[int, bool]]:
     }  # fmt: skip
 
 
+@lru_cache(maxsize=8)
 def ddr3_verilog(chip: Ddr3Chip, clock_hz: float, input_hz: float | None, skew: tuple[Skew, ...] = ()) -> str:
-    """Verilog of module ``tritforge_ddr3``, the same bytes on every run.
+    """Verilog of module ``tritforge_ddr3``, the same bytes on every run; generated once for the same arguments.
 
     ``clock_hz``: of controller and machine, half of the chip's. ``input_hz``: of the board's clock, from which a PLL
     makes it; None: simulated, ``clk`` is the clock itself and ``rst`` its reset, and ``skew`` what levelling must find.

@@ -19,6 +19,7 @@ from hw.boards.whole.ddr3 import ddr3_of, ddr3_sites
 from hw.boards.whole.design import whole_board
 from hw.boards.whole.options import chosen_whole
 from hw.errors import InputError
+from hw.memory.ddr3.core import ddr3_verilog
 from hw.synthesis.yosys import run_yosys
 from tests.hw.gateware.whole.test_machine import image
 
@@ -130,12 +131,29 @@ def test_a_clock_that_no_pll_makes_is_refused_before_anything_is_elaborated(prog
 
 def test_litedram_that_is_missing_is_named_with_the_way_around_it(monkeypatch, program):
     monkeypatch.setitem(sys.modules, "litex.gen.fhdl.verilog", None)
+    ddr3_verilog.cache_clear()
     with pytest.raises(
         InputError,
         match=r"^board orangecrab-85f: a DDR3 controller for mt41k64m16 needs its generator: "
         r"pip install litedram==2024\.12 litex==2024\.12; or take --ram block$",
     ):
         board_cores(BOARD, whole_design(BOARD, program.machine, program))
+
+
+@generates
+def test_the_core_of_a_board_is_generated_once(monkeypatch, program):
+    """Files, synthesis and the count by block each ask for it."""
+    from litex.gen.fhdl import verilog
+
+    calls, convert = [], verilog.convert
+    monkeypatch.setattr(verilog, "convert", lambda *what, **more: calls.append(what) or convert(*what, **more))
+    ddr3_verilog.cache_clear()
+    design = whole_design(BOARD, program.machine, program)
+    one, other = (board_cores(BOARD, design) for _ in range(2))
+    assert one == other
+    assert len(calls) == 1
+    board_cores(BOARD._replace(clock_hz=BOARD.clock_hz / 2), design)
+    assert len(calls) == 2
 
 
 @generates
