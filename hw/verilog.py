@@ -20,7 +20,7 @@ from hw.gateware.macros.memories import MACROS_NAME, MacroPlatform, Memories, ch
 from hw.gateware.whole.machine import Machine
 from hw.program.machine import MachineConfig
 from hw.synthesis.readable_verilog import readable_verilog
-from hw.verilog_config import write_config
+from hw.verilog_config import CONFIG_NAME, clear_earlier, write_config
 
 __all__ = [
     "AXI_NAME",
@@ -177,11 +177,12 @@ def write_verilog(
     registers = {"core": (), "axi": REGISTER_MAP, "axi-dma": DMA_REGISTER_MAP}[top]
     if registers:
         files |= {f"tritforge_registers.{kind}": write(registers) for kind, write in _REGISTER_FILES.items()}
+    clear_earlier(folder, files)
     for file, content in files.items():
         write_text(folder / file, content)
     places = {"registers": {register.name: register.offset for register in registers}} if registers else {}
     clock = {"core_clock": core_clock} if registers else {}
     macros = {"memories": platform.listed()} if platform else {}
     hashes = {file: sha256_file(folder / file) for file in files}
-    write_config(folder / "config.json", config, hashes, **places, **clock, **macros)
-    return [*(folder / file for file in files), folder / "config.json"]
+    write_config(folder / CONFIG_NAME, config, hashes, **places, **clock, **macros)
+    return [*(folder / file for file in files), folder / CONFIG_NAME]

@@ -23,7 +23,7 @@ from hw.program.image import config_tag
 from hw.synthesis.families import FAMILIES, Flow
 from hw.synthesis.readable_verilog import readable_verilog
 from hw.synthesis.yosys import FIFO_READS, KEEP_COPIES
-from hw.verilog_config import write_config
+from hw.verilog_config import CONFIG_NAME, clear_earlier, write_config
 
 __all__ = ["board_cores", "board_rtlil", "board_verilog", "write_board"]
 
@@ -97,6 +97,7 @@ def write_board(board: Board, config: ArrayConfig | WholeDesign, folder: Path) -
         family.constraints: constraints(board, _pins(board, config)),
         script: _shell(board, family.flow, config, [*cores]) if family.flow else _vivado(board),
     }
+    clear_earlier(folder, files)
     paths = [folder / name for name in files]
     for path, text in zip(paths, files.values(), strict=True):
         write_text(path, text)
@@ -104,13 +105,13 @@ def write_board(board: Board, config: ArrayConfig | WholeDesign, folder: Path) -
         (folder / script).chmod(0o755)
     whole = isinstance(config, WholeDesign)
     write_config(
-        folder / "config.json",
+        folder / CONFIG_NAME,
         config.machine.array if whole else config,
         {path.name: sha256_file(path) for path in paths},
         board={"name": board.name, "part": board.part, "clock_hz": board.clock_hz, "pins_from": board.source},
         **(_whole(board, config) if whole else {"link": {"baud": BAUD, "protocol": "hw/host/protocol.py"}}),
     )
-    return [*paths, folder / "config.json"]
+    return [*paths, folder / CONFIG_NAME]
 
 
 def _pins(board: Board, config: ArrayConfig | WholeDesign) -> dict[str, Site]:
