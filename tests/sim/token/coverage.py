@@ -8,9 +8,10 @@ empty bin, like a difference, ends in an error.
 
 import argparse
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import get_args
 
+from hw.cli import run as run_main
 from hw.config import load_array
 from hw.program.machine import MachineConfig, machine_around
 from hw.simulation.verilated_machine import Sdram, VerilatedMachine, build_machine
@@ -85,7 +86,7 @@ def empty_bins(hits: Hits, machine: MachineConfig, sdram: bool = False) -> list[
     return [(group, name) for group, bins in bins_of(machine, sdram).items() for name in bins if not hits[group, name]]
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> None:
     """Play, check and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", type=int, default=300, help="random programs")
@@ -93,7 +94,7 @@ def main() -> None:
     parser.add_argument("--weight-packing", choices=get_args(Packing), default="2bit", help="of weights in memory")
     parser.add_argument("--memory", metavar="sdram:CHIP@MHZ[xN]", help="an SDRAM with its controller, not a pattern")
     parser.add_argument("--add", action="store_true", help=f"keep the groups in {COVERAGE_RESULTS}")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     machine, hits, sdram = covered_machine(weight_packing=options.weight_packing), Hits(), _sdram(options.memory)
     path = build_machine(machine, sdram=sdram)
     count = sum(play(run, path, hits, sdram) for run in random_runs(machine, options.cases, options.seed))
@@ -122,4 +123,4 @@ def _sdram(text: str | None) -> Sdram | None:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

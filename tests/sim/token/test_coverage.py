@@ -1,5 +1,7 @@
 """The bins of the whole-token machine's coverage: what a token of known sizes falls into, and what it does not."""
 
+import subprocess
+import sys
 from collections import Counter
 
 import pytest
@@ -90,3 +92,17 @@ def test_memories_that_give_every_nth_word_are_told_from_others(run):
         full = [kind for kind in ("a word every 2 to 6 edges", "stalls", "a word every edge")
                 if hits["operation x memory", f"NORM, {kind}"]]  # fmt: skip
         assert full == [name]
+
+
+@pytest.mark.parametrize(
+    ("memory", "error"),
+    [
+        ("foo", "error: --memory must be sdram:CHIP@MHZ[xN], not 'foo'"),
+        ("sdram:as4c16m16sa-7@900", "error: clock of as4c16m16sa-7 must be above 0 and at most 143 MHz, not 900 MHz"),
+    ],
+)
+def test_a_memory_that_is_none_is_refused_in_one_line(memory, error):
+    command = [sys.executable, "-m", "tests.sim.token.coverage", "--memory", memory]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith(error)
