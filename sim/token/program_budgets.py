@@ -23,7 +23,8 @@ PROGRAM_BUDGETS = Path("docs") / "results" / "program-budgets.json"
 
 _SCHEMA, _VERSION = "tritforge.program-budgets", 1
 _HEAD = (
-    *("model", "machine", "digits of table, K, V", "memory", "machine MHz", "position", "cycles per token", "tokens/s"),
+    *("model", "machine", "digits of table, K, V", "embedding", "memory", "machine MHz", "context", "position"),
+    *("cycles per token", "tokens/s"),
     *GROUPS,
     "array busy",
 )
@@ -138,8 +139,10 @@ def program_budgets_markdown(path: Path = PROGRAM_BUDGETS) -> str:
                 trits_of(row.model, row.method, row.options),
                 f"{row.machine}, {row.lanes} lanes{packing}",
                 f"{row.table_digits}, {row.key_digits}, {row.value_digits}",
+                row.embedding,
                 row.memory,
                 f"{row.clock_mhz:g}",
+                str(row.context),
                 str(row.position),
                 f"{total:,.0f}",
                 f"{row.clock_mhz * 1e6 / total:,.2f}",

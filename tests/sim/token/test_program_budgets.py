@@ -40,8 +40,8 @@ def test_every_memory_and_position_has_a_row_and_a_later_one_takes_its_place(ima
     ]
     total = sum(rows[4].cycles.values())
     text = program_budgets_markdown(path)
-    row = f"| tiny, digits | 8 x 8, 2 lanes | 1, 4, 3 | as4c16m16sa-7 at 120 MHz | 40 | 0 | {total:,.0f} |"
-    assert f"{row} {40e6 / total:,.2f} |" in text
+    row = "| tiny, digits | 8 x 8, 2 lanes | 1, 4, 3 | rows | as4c16m16sa-7 at 120 MHz | 40 | 24 | 0 |"
+    assert f"{row} {total:,.0f} | {40e6 / total:,.2f} |" in text
 
 
 def test_programs_of_other_options_stand_side_by_side(image, tmp_path, capsys):
@@ -52,6 +52,21 @@ def test_programs_of_other_options_stand_side_by_side(image, tmp_path, capsys):
     capsys.readouterr()
     assert [row.options for row in read_program_budgets(path)] == [{"digits": 1}, {"digits": 2}]
     assert "| tiny, digits (digits=2) |" in program_budgets_markdown(path).splitlines()[-1]
+
+
+def test_programs_of_another_context_or_embedding_are_told_apart_in_the_table(image, tmp_path, capsys):
+    path = tmp_path / "rows.json"
+    tiles, longer = (
+        compiled(random_model(1, layers=1, context=context), image.machine, "tiles")
+        for context in (image.header.context, 48)
+    )
+    for program, embedding in ((image, "rows"), (tiles, "tiles"), (longer, "tiles")):
+        program.write(tmp_path, **ABOUT | {"embedding": embedding})
+        main(["budget", str(tmp_path), "--add", str(path), "--json"])
+    capsys.readouterr()
+    head, _, *rows = (line.split(" | ") for line in program_budgets_markdown(path).splitlines())
+    columns = head.index("embedding"), head.index("context")
+    assert [tuple(row[one] for one in columns) for row in rows] == [("rows", "24"), ("tiles", "24"), ("tiles", "48")]
 
 
 def test_a_program_that_does_not_say_whose_it_is_is_refused(image, tmp_path):
