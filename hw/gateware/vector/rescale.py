@@ -1,13 +1,15 @@
 """Rounding shift and saturation, the end of every kernel: ``hw.token.formats.rescaled``."""
 
-from amaranth import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth import Array, Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib.wiring import Component, In, Out
 
+from hw.arithmetic.registers import registered
 from hw.token.formats import MAX_SHIFT
 
 __all__ = ["Rescaler", "clipped", "nearest"]
 
 _SHIFT_BITS = 6  # of 0..47
+_LATE_BITS = 2  # of them, whose places are behind the registers
 
 
 class Rescaler(Component):
@@ -20,12 +22,17 @@ class Rescaler(Component):
     result : signed, ``bits`` bits.
     saturated : 1 where ``result`` is not the rounded value.
     down : with ``floors`` alone; 1 gives the floor instead. Constant while values are under way.
+    code : with ``widths`` alone, which of them the result saturates at. Constant while values are under way.
+    instead, other : with ``passes`` alone; ``instead``: the result is ``other``, which comes an edge behind ``value``.
     """
 
     latency, multipliers = 2, 0
 
-    def __init__(self, width: int, bits: int, shift_bits: int, floors: bool = False):
-        self.width, self.floors = width, floors
+    def __init__(
+        self, width: int, bits: int, shift_bits: int, floors: bool = False, widths: tuple[int, ...] = (),
+        passes: bool = False,
+    ):  # fmt: skip
+        self.width, self.floors, self.widths, self.passes = width, floors, widths, passes
         super().__init__(
             {
                 "value": In(signed(width)),
@@ -34,37 +41,59 @@ class Rescaler(Component):
                 "saturated": Out(1),
             }
             | ({"down": In(1)} if floors else {})
+            | ({"code": In(range(len(widths)))} if widths else {})
+            | ({"instead": In(1), "other": In(signed(bits))} if passes else {})
         )
 
     def elaborate(self, platform) -> Module:
-        """A logarithmic shifter into registers; rounding and clipping into registers."""
+        """A logarithmic shifter, its last places behind registers; rounding beside the decision whether to clip."""
         m = Module()
         whole, lost = Cat(Const(0, 1), self.value).as_signed(), Const(0, 1)  # with a place for the first bit lost
-        for place in reversed(range(_SHIFT_BITS)):
-            step, moved, sticky = 1 << place, Signal.like(whole, name=f"by{place}"), Signal(name=f"lost{place}")
-            m.d.comb += [
-                moved.eq(Mux(self.shift[place], whole >> step, whole)),
-                sticky.eq(lost | (self.shift[place] & whole[:step].any())),
-            ]
-            whole, lost = moved, sticky
-        floor, guard, rest = Signal(signed(self.width)), Signal(), Signal()
-        zero, beyond, negative = Signal(), Signal(), Signal()
-        m.d.sync += [
-            floor.eq(whole[1:].as_signed()),
-            guard.eq(whole[0]),
-            rest.eq(lost),
-            zero.eq((self.value == 0) | (self.shift > MAX_SHIFT)),
-            beyond.eq(self.shift < 0),
-            negative.eq(self.value[-1]),
-        ]
-        counts = guard & ~self.down if self.floors else guard
-        value, clips = clipped(nearest(floor, counts, rest), len(self.result))
-        low, high = _ends(len(self.result))
-        m.d.sync += [
-            self.result.eq(Mux(zero, 0, Mux(beyond, Mux(negative, low, high), value))),
-            self.saturated.eq(~zero & (beyond | clips)),
-        ]
+        for place in reversed(range(_LATE_BITS, _SHIFT_BITS)):
+            whole, lost = _shifted(m, whole, lost, self.shift[place], place)
+        between = {
+            "held": whole,
+            "lost": lost,
+            "shift": self.shift[:_LATE_BITS],
+            "far": self.shift > MAX_SHIFT,
+            "beyond": self.shift < 0,
+        }
+        held, held_lost, shift, far, beyond = (
+            registered(m, value, f"{name}_held", reset_less=True) for name, value in between.items()
+        )
+        whole, rest = held, held_lost
+        for place in reversed(range(_LATE_BITS)):
+            whole, rest = _shifted(m, whole, rest, shift[place], place)
+        floor, guard, zero = whole[1:].as_signed(), whole[0], Signal()
+        m.d.comb += zero.eq(far | (beyond & ~(held.any() | held_lost)))
+        up, value, clips = guard & (rest | floor[0]), Signal.like(self.result), Signal()
+        if self.floors:
+            up = up & ~self.down
+        ends = [(_clips(floor, up, bits), *_ends(bits)) for bits in self.widths or (len(self.result),)]
+        over, low, high = ends[0] if len(ends) == 1 else (Array(kind)[self.code] for kind in zip(*ends, strict=True))
+        m.d.comb += [clips.eq(beyond | over), value.eq(Mux(clips, Mux(floor[-1], low, high), floor + up))]
+        result = Mux(zero, 0, value)
+        if self.passes:
+            result = Mux(self.instead, self.other, result)
+        m.d.sync += [self.result.eq(result), self.saturated.eq(~zero & clips)]
         return m
+
+
+def _shifted(m: Module, whole: Value, lost: Value, wanted: Value, place: int) -> tuple[Value, Value]:
+    """One place of the shifter: what is left, and whether a bit behind the first lost one is 1."""
+    step, moved, sticky = 1 << place, Signal.like(whole, name=f"by{place}"), Signal(name=f"lost{place}")
+    m.d.comb += [
+        moved.eq(Mux(wanted, whole >> step, whole)),
+        sticky.eq(lost | (wanted & whole[:step].any())),
+    ]
+    return moved, sticky
+
+
+def _clips(floor: Value, up: Value, bits: int) -> Value:
+    """Whether ``floor + up`` has more than ``bits`` bits, told without waiting for the sum."""
+    above = Cat(floor, floor[-1])[bits - 1 :]  # all 0 or all 1 of what fits, with the carry of the bits below it
+    carry = up & floor[: bits - 1].all()
+    return ~(above.all() | Mux(carry, above[1:].all() & ~above[0], ~above.any()))
 
 
 def nearest(floor: Value, guard: Value, rest: Value) -> Value:
