@@ -1,6 +1,6 @@
 """The scalar unit's long operations: a quotient and a square root, one or more bits per edge (``hw.token.scales``)."""
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib.wiring import Component, In, Out
 
 __all__ = ["Divider", "SquareRoot"]
@@ -10,7 +10,8 @@ class Divider(Component):
     """``quotient = dividend // divisor`` of unsigned integers, restoring; no multiplier.
 
     ``quotient_bits``: of a quotient that is known to have no more, so that fewer edges make it (default: as many as
-    the dividend has). ``bits_per_edge``: divides them; each is a subtraction behind the one before.
+    the dividend has). ``bits_per_edge``: divides them; so many bits take a subtraction for each of their values but 0,
+    side by side.
 
     ``done`` is high ``latency`` edges after the edge that takes ``start``, for one edge; a new start may come then. A
     divisor of 0 gives all ones.
@@ -40,22 +41,28 @@ class Divider(Component):
         )
 
     def elaborate(self, platform) -> Module:
-        """The remainder takes a bit of the dividend in turn; whether the divisor fits is a bit of the quotient."""
+        """The remainder takes bits of the dividend in turn; the largest multiple of the divisor that fits is a digit.
+
+        All multiples of a digit are compared at once: they wait in registers.
+        """
         m = Module()
-        edges = self.quotient_bits // self.bits_per_edge
-        divisor, rest = Signal(self.divisor_bits), Signal(self.divisor_bits)
-        left = Signal(range(edges + 1))
-        quotient, remainder = self.quotient, rest
-        for number in range(self.bits_per_edge):
-            taken, after = Cat(quotient[-1], remainder), Signal(self.divisor_bits, name=f"rest{number}")
-            fits = Signal(name=f"fits{number}")
-            m.d.comb += [fits.eq(taken >= divisor), after.eq(Mux(fits, taken - divisor, taken))]
-            quotient, remainder = Cat(fits, quotient[:-1]), after
+        bits = self.bits_per_edge
+        edges, width = self.quotient_bits // bits, self.divisor_bits + bits
+        rest, left = Signal(self.divisor_bits), Signal(range(edges + 1))
+        taken, digit, remainder = Signal(width), Signal(bits), Signal(width)
+        m.d.comb += [taken.eq(Cat(self.quotient[-bits:], rest)), remainder.eq(taken)]
+        multiples = [Signal(width, name=f"multiple{number}") for number in range(1, 1 << bits)]
+        for number, multiple in enumerate(multiples, start=1):
+            difference = Signal(signed(width + 1), name=f"difference{number}")
+            m.d.comb += difference.eq(taken - multiple)
+            with m.If(difference >= 0):
+                m.d.comb += [digit.eq(number), remainder.eq(difference)]
+        quotient = Cat(digit, self.quotient[:-bits])
         m.d.sync += self.done.eq(left == 1)
         with m.If(self.start):
             m.d.sync += [
                 Cat(self.quotient, rest).eq(self.dividend),  # what is above the quotient is below the divisor
-                divisor.eq(self.divisor),
+                *(multiple.eq(_times(self.divisor, number)) for number, multiple in enumerate(multiples, start=1)),
                 left.eq(edges),
             ]
         with m.Elif(left != 0):
@@ -101,6 +108,11 @@ class SquareRoot(Component):
         with m.Elif(left != 0):
             m.d.sync += [rest.eq(remainder), self.root.eq(root), value.eq(operand), left.eq(left - 1)]
         return m
+
+
+def _times(value: Value, number: int) -> Value:
+    """A multiple by a constant, as a sum of shifts: no multiplier."""
+    return sum((value << place for place in range(number.bit_length()) if number >> place & 1), start=0)
 
 
 def _edges(bits: int, per_edge: int, what: str) -> int:

@@ -1,11 +1,12 @@
 """ScaleUnit: a row's long operations: reciprocals, reciprocal roots, and the quantizer's division with its scale."""
 
-from amaranth import Const, Module, Mux, Signal, Value
+from amaranth import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import enum
+from amaranth.lib.data import View
 from amaranth.lib.wiring import Component, In, Out
 
 from hw.gateware.vector.scalar import Divider, SquareRoot
-from hw.gateware.vector.scale import ScaleMultiplier, ScaleOf
+from hw.gateware.vector.scale import ScaleMultiplier
 from hw.gateware.whole.ports import ScaleLayout
 from hw.token.formats import OPERAND_BITS
 
@@ -65,16 +66,19 @@ class ScaleUnit(Component):
     def elaborate(self, platform) -> Module:
         """Normalize, divide; the scale's products are made while the divider works."""
         m = Module()
-        m.submodules.scale_of = scale_of = ScaleOf()
         m.submodules.multiplier = multiplier = ScaleMultiplier()
         m.submodules.divider = divider = Divider(_DIVIDEND_BITS, OPERAND_BITS - 1, _QUOTIENT_BITS, _BITS_PER_EDGE)
         m.submodules.square_root = square_root = SquareRoot(32, _BITS_PER_EDGE)
         value, task = Signal(48), Signal(ScaleTask)
         length, exponent = Signal(6), Signal(ScaleLayout["exponent"].shape)
+        scale_of, half = Signal(ScaleLayout), (length + 1)[1:]  # half: bits of the root of a value of such a length
         dividend, divisor = Signal(_DIVIDEND_BITS), Signal(OPERAND_BITS - 1)
         step, doubled = Signal(6), Signal(6)  # doubled: k + 1
-        m.d.comb += [scale_of.value.eq(value), divider.dividend.eq(dividend), divider.divisor.eq(divisor)]
-        m.d.comb += square_root.value.eq(self._normalized(value, length))
+        m.d.comb += [divider.dividend.eq(dividend), divider.divisor.eq(divisor)]
+        m.d.comb += square_root.value.eq(value << 32 >> Cat(0, half))  # 31 or 32 bits
+        mantissa_bits = len(scale_of.mantissa)
+        m.d.sync += scale_of.mantissa.eq(value << mantissa_bits >> length)  # settled in START
+        m.d.sync += scale_of.exponent.eq(Mux(length == 0, 0, length - mantissa_bits))
 
         with m.FSM():
             with m.State("IDLE"):
@@ -112,7 +116,7 @@ class ScaleUnit(Component):
                         m.d.sync += exponent.eq(scale_of.exponent)
                     with m.Case(ScaleTask.ROOT):
                         m.d.sync += [dividend.eq(1 << 31), divisor.eq(square_root.root)]
-                        m.d.sync += exponent.eq(self._even(length) >> 1)
+                        m.d.sync += exponent.eq(half - 16)
             with m.State("DIVIDE"):
                 m.d.comb += divider.start.eq(step == 0)
                 m.d.sync += step.eq(step + 1)
@@ -137,7 +141,7 @@ class ScaleUnit(Component):
             ]
         return m
 
-    def _multiply(self, m: Module, step: Signal, scale_of: ScaleOf, multiplier: ScaleMultiplier) -> None:
+    def _multiply(self, m: Module, step: Signal, scale_of: View, multiplier: ScaleMultiplier) -> None:
         """Products of the scale, three steps each."""
         a, b, self._product = Signal(ScaleLayout), Signal(ScaleLayout), Signal(ScaleLayout)
         m.d.comb += [
@@ -155,8 +159,7 @@ class ScaleUnit(Component):
         some = self.factor.mantissa.any()
         with m.Switch(step):
             with m.Case(0):
-                m.d.sync += [a.mantissa.eq(scale_of.mantissa), a.exponent.eq(scale_of.exponent)]
-                m.d.sync += b.eq(self.inverse_limit)
+                m.d.sync += [a.eq(scale_of), b.eq(self.inverse_limit)]
             with m.Case(3):
                 m.d.sync += [*made, b.eq(Mux(self.use_root, self.root.as_value(), self.factor.as_value()))]
             with m.Case(6):
@@ -166,23 +169,18 @@ class ScaleUnit(Component):
                 with m.If(self.use_root):
                     m.d.sync += made
 
-    def _even(self, length: Value) -> Value:
-        """The even number that a root's operand is shifted right by, for 31 or 32 bits; may be negative."""
-        shift = length - 32
-        return shift + shift[0]
-
-    def _normalized(self, value: Value, length: Value) -> Value:
-        """The operand of the square root."""
-        shift = self._even(length)
-        left, right = (-shift)[:6], shift[:6]
-        return Mux(shift < 0, (value[:32] << left)[:32], (value >> right)[:32])
-
 
 def bit_length(m: Module, value: Value, name: str) -> Signal:
-    """Bits of an unsigned value, 0 of 0."""
+    """Bits of an unsigned value, 0 of 0: the place of the first 1 where another 1 stands behind the value."""
     found = Signal(range(len(value) + 1), name=f"{name}_length")
-    m.d.comb += found.eq(0)
-    for bit in range(len(value)):
-        with m.If(value[bit]):
-            m.d.comb += found.eq(Const(bit + 1))
+    m.d.comb += found.eq(_first_place(Cat(Const(1, 1), value)))
     return found
+
+
+def _first_place(bits: Value) -> Value:
+    """The place of the highest 1, by halves: choices behind each other, not a comparison per bit."""
+    if len(bits) == 1:
+        return Cat()
+    half = 1 << (len(bits) - 1).bit_length() - 1
+    low, high, above = _first_place(bits[:half]), _first_place(bits[half:]), bits[half:].any()
+    return Cat(Mux(above, high, low)[: len(low)], above)
