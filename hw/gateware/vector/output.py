@@ -33,18 +33,20 @@ class RowMaximum(Component):
         )
 
     def elaborate(self, platform) -> Module:
-        """Ceiling, comparison, difference."""
+        """Ceiling, and one difference for comparison and J."""
         m = Module()
-        ceiling, wanted, new = (Signal(signed(_MAXIMUM_BITS), name=name) for name in ("ceiling", "wanted", "new"))
+        ceiling, wanted = (Signal(signed(_MAXIMUM_BITS), name=name) for name in ("ceiling", "wanted"))
         up = self.highest[:SCORE_FRACTION].any()
         grown = Signal(signed(_MAXIMUM_BITS + 1))
         m.d.comb += [
             ceiling.eq((self.highest >> SCORE_FRACTION) + up),
             wanted.eq(Mux(self.highest == Const(HIDDEN, signed(OPERAND_BITS)), FIRST_MAXIMUM, ceiling)),
-            new.eq(Mux(wanted > self.maximum, wanted, self.maximum)),
-            grown.eq(new - self.maximum),
+            grown.eq(wanted - self.maximum),
         ]
-        m.d.sync += [self.result.eq(new), self.shift.eq(Mux(grown > 63, 63, grown))]
+        m.d.sync += [
+            self.result.eq(Mux(grown < 0, self.maximum, wanted)),
+            self.shift.eq(Mux(grown < 0, 0, Mux(grown > 63, 63, grown))),
+        ]
         return m
 
 

@@ -20,7 +20,7 @@ def exp(unit: "VectorUnit", m: Module) -> Iterator[None]:
     """EXP: a row's largest score, its maximum and J, its powers and their sum."""
     one, path, rows = unit.instruction, unit.path, unit.rows
     fresh = unit.block == 0
-    maximum, total = Signal(signed(17)), Signal(WORD_BITS)
+    maximum, total, kept = Signal(signed(17)), Signal(WORD_BITS), Signal(WORD_BITS)
     highest = Signal.like(path.highest)
     m.d.comb += [
         maximum.eq(Mux(fresh, FIRST_MAXIMUM, rows.state.maximum)),
@@ -29,6 +29,7 @@ def exp(unit: "VectorUnit", m: Module) -> Iterator[None]:
         unit.row_maximum.highest.eq(highest),
         path.maximum.eq(unit.row_maximum.result),
     ]
+    m.d.sync += kept.eq(total >> unit.row_maximum.shift)  # settled while the row's powers are made
     with m.If(unit.runs("EXP")):  # powers leave the lanes while the next row is scanned
         m.d.comb += [unit.kernel.eq(Kernel.EXP), unit.passes.powers.eq(unit.more_rows)]
     yield
@@ -46,7 +47,7 @@ def exp(unit: "VectorUnit", m: Module) -> Iterator[None]:
             rows.write_state.eq(1),
             rows.new_state.maximum.eq(unit.row_maximum.result),
             rows.new_state.shift.eq(unit.row_maximum.shift),
-            rows.new_state.total.eq((total >> unit.row_maximum.shift) + path.powers),
+            rows.new_state.total.eq(kept + path.powers),
         ]
         unit.next_row(m, one.pitch, "EXP MAXIMUM")
 

@@ -17,6 +17,7 @@ STATIC, GROWING = ("DEQ", "ARGMAX"), ("SCORE", "OACC")  # GEMMs with weights, wi
 GEMMS = (*STATIC, *GROWING)
 READING = ("LOAD", "ROW", *GEMMS)  # which read memory
 _NUMBER_BITS = 24
+_FACTOR_BITS = 18  # of a multiplier block
 _HEADER = data.StructLayout({name: bits for name, (_, bits) in HEADER_FIELDS.items()})
 
 
@@ -166,13 +167,16 @@ class Front(Component):
         """Tokens of the block that are worked on, up to a whole stretch; sizes of a GEMM, three registers deep."""
         machine, array, one = self.machine, self.machine.array, self.instruction
         whole, left, stretch = Signal(POSITION_BITS + 1), Signal(POSITION_BITS + 1), machine.stretch
-        m.d.comb += [
+        before = Signal(POSITION_BITS)
+        m.d.sync += [
             whole.eq(Const(1) << self.header["block_bits"]),
-            left.eq(self.position + 1 - (self.block << self.header["block_bits"])),
+            before.eq(self.block << self.header["block_bits"]),
+            left.eq(self.position + 1 - before),
         ]
         rounded = Mux(left > whole, whole, left) + (stretch - 1) >> log2(stretch) << log2(stretch)
-        m.d.sync += self.visible.eq(rounded)  # settled long before an instruction reads it
-        columns, tiles = Signal(16), Signal(ADDRESS_BITS)
+        m.d.sync += self.visible.eq(rounded)  # settled, three registers behind the block, as an instruction is decoded
+        fold_bits, column_bits = 17 - log2(array.rows), 17 - log2(array.cols)  # a product of both fits one multiplier
+        columns, tiles = Signal(column_bits), Signal(column_bits + 3)
         m.d.comb += [
             self.n.eq(Mux(one.by_block & ~one.by_lanes, self.visible, one.n)),
             self.k.eq(Mux(one.by_block & one.by_lanes, self.visible, one.k)),
@@ -182,17 +186,23 @@ class Front(Component):
             self.folds.eq(self.k + array.rows - 1 >> log2(array.rows)),
             columns.eq(self.n + array.cols - 1 >> log2(array.cols)),
         ]
-        per_plane = self.folds << log2(machine.tile_words)
+        folds, per_tile = self.folds[:fold_bits], log2(machine.tile_words)
         m.d.sync += [
             tiles.eq(columns * one.planes),
             self.bursts.eq(Mux(one.by_lanes, tiles, 1)),
-            self.burst_words.eq(Mux(self._is(*STATIC), one.burst, Mux(one.by_lanes, per_plane, tiles * per_plane))),
+            self.burst_words.eq(Mux(self._is(*STATIC), one.burst, Mux(one.by_lanes, folds, tiles * folds) << per_tile)),
         ]
 
     def _prepare(self, m: Module) -> None:
         """States from the decoded instruction until it is taken; then where the program goes on."""
         one, array = self.instruction, self.machine.array
         known, product = Signal(), Signal(ADDRESS_BITS)
+        following, more = Signal(POSITION_BITS + 1), Signal()
+        m.d.sync += [  # settled as an instruction is ready
+            following.eq(self.block + 1 << self.header["block_bits"]),
+            more.eq(following <= self.position),
+        ]
+        chosen, near, far = Signal(POSITION_BITS), Signal(2 * _FACTOR_BITS), Signal(ADDRESS_BITS - _FACTOR_BITS)
         with m.State("DECODE"):
             with m.Switch(one.operation):
                 for name, operation in OPERATIONS.items():
@@ -211,20 +221,22 @@ class Front(Component):
         index = Mux(self._is("ROW"), self.token >> log2(array.cols), index)
         columns_per_beat = array.cols // self.machine.tile_words
         in_tile = self.token[: log2(array.cols)] >> log2(columns_per_beat)
+        m.d.sync += chosen.eq(index)  # settled behind DECODE
+        (a, a_high), (b, b_high) = ((value[:_FACTOR_BITS], value[_FACTOR_BITS:]) for value in (one.stride, chosen))
         with m.State("ADDRESS"):
-            m.d.sync += product.eq(one.stride * index)
+            m.d.sync += [near.eq(a * b), far.eq(a_high * b + a * b_high)]
             m.next = "SUM"
         with m.State("SUM"):
-            m.d.sync += self.base.eq(Mux(self._is("ROW"), one.skip + in_tile, one.address) + product)
+            m.d.sync += product.eq(near + (far << _FACTOR_BITS))
             m.next = "SETTLE"
         with m.State("SETTLE"):  # sizes of a GEMM take three registers from the decoded instruction
+            m.d.sync += self.base.eq(Mux(self._is("ROW"), one.skip + in_tile, one.address) + product)
             m.next = "READY"
         with m.State("READY"):
             m.d.comb += self.ready.eq(1)
             with m.If(self.take):
                 m.next = "FETCH"
                 m.d.sync += self.number.eq(self.number + 1)
-                more = (self.block + 1 << self.header["block_bits"]) <= self.position
                 with m.If(self._is("END") & ~self.skipped):
                     m.d.sync += self.block.eq(Mux(more, self.block + 1, 0))
                     with m.If(more):

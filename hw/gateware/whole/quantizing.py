@@ -65,7 +65,9 @@ def norm(unit: "VectorUnit", m: Module) -> Iterator[None]:
     """NORM: maximum, products and squares, root, division, numbers once or twice."""
     one, scaling, path, rows = unit.instruction, unit.scale_unit, unit.path, unit.rows
     h, low_half = Signal(signed(7)), unit.low_half
-    total, root = Signal(48), Signal(ScaleLayout)
+    total, root, epsilon, twice = Signal(48), Signal(ScaleLayout), Signal(48), Signal(7)
+    m.d.comb += twice.eq((h + 15) << 1)
+    m.d.sync += epsilon.eq(one.epsilon >> twice)  # settled long before the sum
     with m.If(unit.runs("NORM")):
         m.d.comb += [scaling.root.eq(root), scaling.use_root.eq(1)]
         with m.If(unit.kernel == Kernel.NORM):
@@ -78,9 +80,7 @@ def norm(unit: "VectorUnit", m: Module) -> Iterator[None]:
         m.next = "NORM PRODUCTS"
     unit.run_pass(m, "NORM PRODUCTS", Kernel.NORM, "NORM SUM")
     with m.State("NORM SUM"):
-        twice = Signal(7)
-        m.d.comb += twice.eq((h + 15) << 1)
-        m.d.sync += total.eq(path.squares + (one.epsilon >> twice))
+        m.d.sync += total.eq(path.squares + epsilon)
         m.next = "NORM ROOT"
     unit.run_scale(m, "NORM ROOT", ScaleTask.ROOT, total, "NORM ROOT END")
     with m.State("NORM ROOT END"):

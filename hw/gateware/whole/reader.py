@@ -17,7 +17,7 @@ class MemoryReader(Component):
 
     Members
     -------
-    start, address, count, bursts, jump : what to read; none 0.
+    start, address, count, bursts, jump : what to read; none 0. ``count`` and ``jump`` stay.
     limit : words of the memory; a burst beyond it raises ``outside`` instead, which stays until ``start``.
     request, words : the memory port.
     output : the words, in order.
@@ -51,12 +51,14 @@ class MemoryReader(Component):
         """One burst at a time."""
         m = Module()
         asking, reading = Signal(), Signal()
-        begin, left, bursts = Signal(ADDRESS_BITS + 1), Signal(COUNT_BITS), Signal(16)
+        begin, end = Signal(ADDRESS_BITS + 1), Signal(ADDRESS_BITS + 2)  # of the burst; a sum ahead of its comparison
+        left, bursts, step = Signal(COUNT_BITS), Signal(16), Signal(24)
         beyond = Signal()
         last = Signal()
         transfer = self.output.valid & self.output.ready
         m.d.comb += [
-            beyond.eq(begin + self.count > self.limit),
+            beyond.eq(end > self.limit),
+            step.eq(Mux(bursts != 1, self.jump, 0)),
             self.request.valid.eq(asking & ~beyond),
             self.request.payload.address.eq(begin),
             self.request.payload.count.eq(self.count),
@@ -69,7 +71,8 @@ class MemoryReader(Component):
             self.waiting.eq((self.request.valid & ~self.request.ready) | (reading & ~self.words.valid)),
         ]
         with m.If(self.start):
-            m.d.sync += [asking.eq(1), begin.eq(self.address), bursts.eq(self.bursts), self.outside.eq(0)]
+            m.d.sync += [asking.eq(1), begin.eq(self.address), end.eq(self.address + self.count)]
+            m.d.sync += [bursts.eq(self.bursts), self.outside.eq(0)]
         with m.Elif(asking):
             with m.If(beyond):
                 m.d.sync += [asking.eq(0), self.outside.eq(1)]
@@ -79,5 +82,5 @@ class MemoryReader(Component):
             m.d.sync += left.eq(left - 1)
             with m.If(last):
                 m.d.sync += [reading.eq(0), asking.eq(bursts != 1), bursts.eq(bursts - 1)]
-                m.d.sync += begin.eq(begin + Mux(bursts != 1, self.jump, 0))
+                m.d.sync += [begin.eq(begin + step), end.eq(end + step)]
         return m

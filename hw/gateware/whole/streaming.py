@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data
 
 from hw.arithmetic.registers import delayed
@@ -29,31 +29,31 @@ def streaming(unit: "VectorUnit", m: Module) -> Iterator[None]:
         Signal(range(max(2, groups))),
         Signal(8),
     )
-    offset, drain = Signal(16), Signal(range(PASS_DEPTH + 1))
+    place, begin = Signal(17), Signal(16)  # word of a row's outputs, and where its first one lies
+    drain = Signal(range(PASS_DEPTH + 1))
     outputs = Signal(16)
     m.d.comb += outputs.eq(Mux(one.by_block & ~one.by_lanes, unit.visible, one.n + lanes - 1 >> log2(lanes)))
     unit.outputs = outputs
     last_group, last_row = group == groups - 1, beat_row == one.rows - 1
     with m.If(unit.start):
-        m.d.sync += [column.eq(0), group.eq(0), beat_row.eq(0), offset.eq(0)]
+        m.d.sync += [column.eq(0), group.eq(0), beat_row.eq(0), place.eq(0), begin.eq(one.destination)]
     scale = Mux(unit.runs("OACC"), rows.weight_scale.as_value(), rows.token_scale.as_value())
     scale = data.View(ScaleLayout, scale)
     constant = Mux(unit.runs("OACC"), one.first, one.shift)
-    token = Signal(POSITION_BITS + 1)
-    m.d.comb += token.eq((unit.block << unit.block_bits) + (column + group << log2(lanes)))
+    before, left = Signal(POSITION_BITS), Signal(POSITION_BITS)  # tokens of earlier blocks, and of this one up to ours
+    m.d.sync += [before.eq(unit.block << unit.block_bits), left.eq(unit.position - before)]  # settled before any sum
     yield
     with m.State("STREAM"):
-        place = column + group
         m.d.comb += [
             unit.streaming.eq(1),
             rows.row.eq(beat_row),
             path.issue.eq(unit.results.valid),
-            path.x.eq(one.destination + offset + place),
+            path.x.eq(begin + place),
             path.y.eq(one.second + place),
-            path.destination.eq(one.destination + offset + place),
+            path.destination.eq(begin + place),
             path.keep.eq(place < outputs),
             path.sums.eq(slice_of(unit.results.payload.as_value(), group, lanes * ACCUMULATOR_BITS)),
-            path.hide.eq(Cat(token + i > unit.position for i in range(lanes))),
+            path.hide.eq(Cat(Cat(Const(i, log2(lanes)), place) > left for i in range(lanes))),
             path.old_shift.eq(rows.state.shift),
             path.fresh.eq(unit.block == 0),
             path.factor2.eq(scale.mantissa),
@@ -62,11 +62,14 @@ def streaming(unit: "VectorUnit", m: Module) -> Iterator[None]:
         ]
         _streaming_kernel(unit, m)
         with m.If(unit.results.valid):
-            m.d.sync += group.eq(Mux(last_group, 0, group + 1))
+            m.d.sync += [
+                group.eq(Mux(last_group, 0, group + 1)),
+                place.eq(Mux(last_group & ~last_row, column, place + 1)),
+            ]
             with m.If(last_group):
-                m.d.sync += [beat_row.eq(beat_row + 1), offset.eq(offset + one.pitch)]
+                m.d.sync += [beat_row.eq(beat_row + 1), begin.eq(begin + one.pitch)]
                 with m.If(last_row):
-                    m.d.sync += [beat_row.eq(0), offset.eq(0), column.eq(column + groups)]
+                    m.d.sync += [beat_row.eq(0), begin.eq(one.destination), column.eq(column + groups)]
                     with m.If(column + groups >= outputs):
                         m.d.sync += drain.eq(PASS_DEPTH - 1)
                         m.next = "DRAIN"
@@ -107,7 +110,7 @@ def argmax(unit: "VectorUnit", m: Module) -> Iterator[None]:
     m.d.comb += [
         argmax.high.eq(later["high"]),
         argmax.low.eq(later["low"]),
-        argmax.mantissa.eq(Mux(word.any(), Cat(word[:11], 1), 0)),
+        argmax.mantissa.eq(Cat(word[:11], word.any())),
         argmax.shift.eq(word[11:] - one.first),
         argmax.id.eq(later["id"]),
         argmax.first.eq(later["first"]),

@@ -165,7 +165,7 @@ class VectorUnit(Component):
                 mine = Signal(16)
                 m.d.comb += [
                     begin.eq(self.row_source + passes.offset - passes.word),
-                    mine.eq(((pair & ~low) << 1 | (pair & low)) + Mux(which, self.step, 0)),
+                    mine.eq((pair & ~low) << 1 | (pair & low) | Mux(which, self.step, 0)),
                     path.x.eq(begin + mine),
                     path.y.eq(begin + (mine ^ self.step)),
                     path.destination.eq(begin + mine),
