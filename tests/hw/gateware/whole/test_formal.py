@@ -60,7 +60,7 @@ class Bursts(Shadow):
         m.d.comb += [
             start.eq(self.go & ~reader.busy & (self.count != 0) & (self.bursts != 0)),
             reader.start.eq(start),
-            reader.count.eq(count),
+            reader.count.eq(Mux(start, self.count, count)),
             reader.address.eq(self.address),
             reader.bursts.eq(self.bursts),
             reader.jump.eq(jump),
@@ -262,7 +262,7 @@ PROOFS = {
 FAULTS = [
     (Bursts, "last.eq(transfer & (left == 1))", "last.eq(transfer & (left == 2))"),
     (Bursts, "Mux(bursts != 1, self.jump, 0)", "self.count"),
-    (Bursts, "beyond.eq(begin + self.count > self.limit)", "beyond.eq(begin > self.limit)"),
+    (Bursts, "beyond.eq(end > self.limit)", "beyond.eq(begin > self.limit)"),
     (Bursts, "asking.eq(bursts != 1)", "asking.eq(1)"),
     (Beats, "left.eq(count + 1 if count < _PARTS else 0)", "left.eq(count + 1 if count < _PARTS - 1 else 0)"),
     (Beats, "self.output.ready & (left != _PARTS)", "self.output.ready"),

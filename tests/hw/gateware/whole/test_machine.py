@@ -80,7 +80,7 @@ def test_only_lanes_scale_unit_argmax_and_addresses_multiply():
     program, _ = image()
     cells = word_level_cells(rtlil.convert(Machine(program.machine), name="machine", emit_src=False))
     found = {kind: count for kind, count in cells.items() if kind in MULTIPLIERS}
-    assert found == {"$mul": 2 * program.machine.lanes + 1 + 1 + 3}
+    assert found == {"$mul": 2 * program.machine.lanes + 1 + 1 + 5}
 
 
 @pytest.mark.slow
