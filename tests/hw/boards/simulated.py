@@ -17,6 +17,8 @@ SMALL = ArrayConfig(name="small", rows=4, cols=2, weight_bus_bits=8, token_tile=
 class SimulatedLine:
     """Bytes in and out of the ``link`` of a design; ``to_device`` and ``to_host`` may damage what passes."""
 
+    clock_hz = CLOCK_HZ
+
     def __init__(self, design: Component, link: Component):
         self.link = link
         self.to_device: Callable[[bytes], bytes] = lambda data: data
@@ -35,7 +37,7 @@ class SimulatedLine:
 
     def read(self, timeout_s: float) -> bytes:
         """Run until bytes have come and the device pauses, or time is up."""
-        end = self._edges + round(timeout_s * CLOCK_HZ)
+        end = self._edges + round(timeout_s * self.clock_hz)
         before = -1
         while len(self._received) != before and (before >= 0 or self._edges < end):
             before = len(self._received) or -1
@@ -79,5 +81,5 @@ class LinkLine(SimulatedLine):
 
     def read_all(self, timeout_s: float) -> bytes:
         """Everything that comes until time is up."""
-        self.run(round(timeout_s * CLOCK_HZ))
+        self.run(round(timeout_s * self.clock_hz))
         return self.read(0)

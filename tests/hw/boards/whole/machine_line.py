@@ -5,7 +5,9 @@ from amaranth.lib.wiring import Component, connect
 
 from hw.boards.whole.block_memory import BlockMemory
 from hw.boards.whole.link import WholeLink
-from tests.hw.boards.simulated import CLOCK_HZ, GAP_CYCLES, SimulatedLine
+from tests.hw.boards.simulated import GAP_CYCLES, SimulatedLine
+
+_CLOCK_HZ = 4_000  # edges that an answer is waited for: more than a frame with the longest payload takes, which is 2300
 
 
 def connect_frozen(m: Module, user, memory: BlockMemory, frozen: Signal) -> None:
@@ -24,7 +26,7 @@ class _Board(Component):
     """Link and memory, which may be ``frozen``."""
 
     def __init__(self, machine, words: int, patience_bits: int):
-        self.link = WholeLink(machine, words, CLOCK_HZ, GAP_CYCLES, patience_bits)
+        self.link = WholeLink(machine, words, _CLOCK_HZ, GAP_CYCLES, patience_bits)
         self.memory = BlockMemory(machine, words)
         self.frozen = Signal()
         super().__init__({})
@@ -40,6 +42,8 @@ class _Board(Component):
 
 class MachineLine(SimulatedLine):
     """That of the board; ``freeze``: its memory."""
+
+    clock_hz = _CLOCK_HZ
 
     def __init__(self, machine, words: int, patience_bits: int = 16):
         self.board = _Board(machine, words, patience_bits)

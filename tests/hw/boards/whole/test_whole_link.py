@@ -15,11 +15,12 @@ from tests.hw.host.whole.python_board import silent
 
 pytestmark = pytest.mark.slow  # a machine, in Amaranth's simulator
 PATIENCE_BITS = 9
+FEW = 4  # damaged frames
 
 
 @pytest.fixture(scope="module")
 def program():
-    return image(array="4x8", lanes=2)[0]
+    return image(array="4x8", lanes=2, context=16, heads=1, hidden=8, intermediate=8)[0]  # six frames
 
 
 def test_a_frozen_memory_is_said_wherever_it_freezes_and_a_reset_goes_on(program):
@@ -29,17 +30,21 @@ def test_a_frozen_memory_is_said_wherever_it_freezes_and_a_reset_goes_on(program
     with pytest.raises(LinkError, match=r"^the board's memory does not answer: run the command again"):
         load_memory(session, program, silent)
     line.freeze = False
-    draw = random.Random(3)
+    draw, damaged = random.Random(3), []
 
     def damage(data):
+        if len(damaged) == FEW or draw.random() >= 0.2:
+            return data
+        damaged.append(len(data))
         spoiled = bytearray(data)
-        if draw.random() < 0.2:
-            spoiled[draw.randrange(len(spoiled))] ^= 1
+        spoiled[draw.randrange(len(spoiled))] ^= 1
         return bytes(spoiled)
 
     line.to_device = damage
     session = MachineSession(line)
-    load_memory(session, program, silent)
+    assert load_memory(session, program, silent).repeated > 0
+    assert len(damaged) == FEW
+    assert min(damaged) < 32 < 256 < max(damaged)  # a request that is asked again, words that a check misses
     line.to_device = lambda data: data
     assert load_memory(session, program, silent).sent == 0
     session.run()
