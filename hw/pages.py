@@ -9,7 +9,7 @@ from hw.errors import InputError
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["fill_blocks", "markdown_table", "screen"]
+__all__ = ["fill_blocks", "markdown_table", "screen", "with_options"]
 
 _BLOCK = re.compile(r"(<!-- generated: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -18,6 +18,12 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A pipe table; the first column is left-aligned, the others are right-aligned."""
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def with_options(name: str, options: Mapping[str, object]) -> str:
+    """A name with the options that were given, in brackets."""
+    given = ", ".join(f"{option}={value}" for option, value in options.items())
+    return f"{name} ({given})" if given else name
 
 
 def fill_blocks(page: str, blocks: Mapping[str, Callable[[], str]], origin: str) -> str:

@@ -9,6 +9,7 @@ from pydantic import Field
 from hw.artifact import read_artifact, sha256_file, write_artifact
 from hw.division import ceil_divide
 from hw.document import Record, record_of
+from hw.pages import with_options
 from hw.trit import Packing
 from quant.kv.formats import FLOAT_BITS, KvFormat
 from quant.shapes import ModelShape
@@ -205,8 +206,7 @@ def older_options(rows: Iterable[tuple[str, str, Mapping[str, object]]]) -> list
 
 def trits_of(model: str, method: str, options: Mapping[str, object]) -> str:
     """Whose trits a row is of, in words."""
-    given = ", ".join(f"{name}={value}" for name, value in options.items())
-    return f"{model}, {method}" + (f" ({given})" if given else "")
+    return f"{model}, {with_options(method, options)}"
 
 
 def is_of_manifest(checkpoint: Path, manifest: Manifest) -> bool:

@@ -1,20 +1,24 @@
 """Committed sizes of compiled programs: image, K and V, and how many tokens a memory then holds."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from hw.artifact import write_artifact
 from hw.document import Record, read_record
-from hw.pages import markdown_table
+from hw.pages import markdown_table, with_options
 from hw.program.image import Image
+from hw.program.machine import MachineConfig
 
 __all__ = ["IMAGES", "ImageSize", "add_size", "image_size", "images_markdown", "read_sizes"]
 
 IMAGES = Path("docs") / "results" / "whole-images.json"
 
-_SCHEMA, _VERSION = "tritforge.whole-images", 1
+_SCHEMA, _VERSION = "tritforge.whole-images", 2
 _MEMORIES = {"32 MB": 32 << 20, "64 MB": 64 << 20}
 _HEAD = (
-    *("model", "machine", "table digits", "embedding", "K / V digits", "image MB", "table MB", "K, V per token, KB"),
+    *("model", "method", "machine", "table digits", "embedding", "K / V digits", "context", "image MB", "table MB"),
+    "K, V per token, KB",
     *(f"tokens in {name}" for name in _MEMORIES),
 )
 
@@ -23,12 +27,16 @@ class ImageSize(Record):
     """What a program takes of a memory."""
 
     model: str
+    method: str
+    options: dict[str, float | int | str | bool | None] = {}  # of the method
     machine: str  # rows x columns of the array, lanes
+    machine_options: dict[str, int] = {}  # other fields of the machine that are not their defaults
     packing: str
     embedding: str
     table_digits: int
     key_digits: int
     value_digits: int
+    rotate: bool  # q and k, by the Walsh-Hadamard transform
     vocabulary: int
     context: int
     block: int  # tokens; K and V have room for whole blocks
@@ -38,10 +46,17 @@ class ImageSize(Record):
     kept_bytes: int  # K and V
 
     @property
-    def key(self) -> tuple[str | int, ...]:
-        """What a later program replaces."""
-        formats = self.table_digits, self.key_digits, self.value_digits
-        return self.model, self.machine, self.packing, self.embedding, *formats
+    def labels(self) -> tuple[str, ...]:
+        """What was compiled and for which machine, in the words of the table."""
+        return (
+            self.model,
+            with_options(self.method, self.options),
+            with_options(f"{self.machine}, {self.packing}", self.machine_options),
+            str(self.table_digits),
+            self.embedding,
+            f"{self.key_digits} / {self.value_digits}" + ("" if self.rotate else ", not rotated"),
+            f"{self.context}, blocks of {self.block}",
+        )
 
     @property
     def token_bytes(self) -> float:
@@ -61,17 +76,18 @@ class _Sizes(Record):
     rows: tuple[ImageSize, ...] = ()
 
 
-def image_size(image: Image, model: str, embedding: str, form: dict[str, int]) -> ImageSize:
-    """Sizes of an image; ``form``: the number formats that it was compiled with."""
-    machine, header = image.machine, image.header
+def image_size(image: Image, about: Mapping[str, Any]) -> ImageSize:
+    """Sizes of an image; ``about``: model, method, options, embedding and form as ``Image.write`` keeps them."""
+    machine, header, fields = image.machine, image.header, MachineConfig.model_fields
+    own = machine.model_dump(exclude={"array", "weight_packing"})
     size = {name: words * machine.word_bytes for name, (_, words) in image.regions.items()}
     table = sum(count for name, count in size.items() if name.startswith(("table", "embedding", "head rows")))
     return ImageSize(
-        model=model,
+        **{name: about[name] for name in ("model", "method", "options", "embedding")},
         machine=f"{machine.array.rows} x {machine.array.cols}, {machine.lanes} lanes",
+        machine_options={name: value for name, value in own.items() if value != fields[name].default},
         packing=machine.weight_packing,
-        embedding=embedding,
-        **{name: form[name] for name in ("table_digits", "key_digits", "value_digits")},
+        **{name: about["form"][name] for name in ("table_digits", "key_digits", "value_digits", "rotate")},
         vocabulary=header.vocabulary,
         context=header.context,
         block=1 << header.block_bits,
@@ -83,9 +99,9 @@ def image_size(image: Image, model: str, embedding: str, form: dict[str, int]) -
 
 
 def add_size(path: Path, size: ImageSize) -> None:
-    """Add sizes, in the place of those of the same model, machine and formats."""
-    kept = [one for one in (read_sizes(path) if path.is_file() else ()) if one.key != size.key]
-    rows = tuple(sorted([*kept, size], key=lambda one: one.key))
+    """Add sizes, in the place of those that the table calls the same."""
+    kept = [one for one in (read_sizes(path) if path.is_file() else ()) if one.labels != size.labels]
+    rows = tuple(sorted([*kept, size], key=lambda one: (one.labels[:-1], one.context, one.block)))
     write_artifact(path, _SCHEMA, _VERSION, _Sizes(rows=rows).model_dump(mode="json"), {})
 
 
@@ -106,11 +122,7 @@ def images_markdown(path: Path = IMAGES) -> str:
 def _row(size: ImageSize) -> tuple[str, ...]:
     """Sizes in words."""
     return (
-        size.model,
-        f"{size.machine}, {size.packing}",
-        str(size.table_digits),
-        size.embedding,
-        f"{size.key_digits} / {size.value_digits}",
+        *size.labels,
         f"{size.image_bytes / 1e6:.2f}",
         f"{size.table_bytes / 1e6:.2f}",
         f"{size.token_bytes / 1e3:.2f}",

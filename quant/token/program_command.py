@@ -83,15 +83,14 @@ def _program(options: Namespace) -> None:
         made = ModelProgram.of(fields, options.context, machine, report, options.embedding)
     image, name, job = made.image, made.name, made.run.job
     folder = options.out or _OUT / f"{name}-{options.array.rpartition('/')[2].removesuffix('.yaml')}"
-    written = image.write(
-        folder, model=name, source=options.model, method=made.method, options=job.options,
-        embedding=options.embedding, form=job.form.model_dump(mode="json"),
-    )  # fmt: skip
+    about = {"model": name, "source": options.model, "method": made.method, "options": job.options}
+    about |= {"embedding": options.embedding, "form": job.form.model_dump(mode="json")}
+    written = image.write(folder, **about)
     tokens = made.write([1], options.check)
     if options.check and (found := Interpreter(image).write([1], options.check)) != tokens:
         raise RuntimeError(f"the program writes {found}, the integer model {tokens}: a defect")
     if options.add:
-        add_size(options.add, image_size(image, name, options.embedding, job.form.model_dump()))
+        add_size(options.add, image_size(image, about))
     header, used = image.header, Counter(one.operation for one in image.program())
     kept = header.memory_words * machine.word_bytes - len(image.memory)
     if options.json:

@@ -6,6 +6,7 @@ import pytest
 
 from hw.__main__ import main as hw
 from hw.errors import InputError
+from hw.program.results import read_sizes
 from quant import pipeline
 from quant.__main__ import main as quant
 
@@ -45,9 +46,12 @@ def test_it_compiles_checks_and_can_be_read(program, tmp_path, capsys):
         hw(["verilog", "--program", str(tmp_path / "out"), "--array", "8x8"])
     capsys.readouterr()
     hw(["disassemble", str(tmp_path / "out"), "--regions"])
-    program("--weight-packing", "5in8", "--check", "5", "--options", "digits=1")
+    sizes = tmp_path / "sizes.json"
+    program("--weight-packing", "5in8", "--check", "5", "--options", "digits=1", "--add", str(sizes))
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert (config["machine"]["weight_packing"], config["options"]) == ("5in8", {"digits": 1})
+    (row,) = read_sizes(sizes)
+    assert (row.method, row.options, row.rotate, row.context, row.block) == ("digits", {"digits": 1}, True, 24, 16)
     hw(["disassemble", str(tmp_path / "out"), "--regions"])
     assert "layer 0, K scales" in capsys.readouterr().out
 
