@@ -4,25 +4,28 @@ from amaranth import Module, Signal
 from amaranth.lib.wiring import Component, In, Out
 
 from hw.memory.chip import ChipTiming
+from hw.memory.geometry import DECISION_EDGES
 
 __all__ = ["Bank", "Countdown"]
 
 
 class Countdown:
-    """Clocks until something may happen; ``passed`` is high from the first clock on which it may.
+    """Clocks until something may happen; ``passed``, a register, is high from the first clock on which it may.
 
-    An event that loads ``clocks`` on one edge lets ``passed`` be high on the edge so many clocks later.
+    An event that loads ``clocks`` on one edge lets ``passed`` be high on the edge so many clocks later, and the edge
+    behind at the earliest.
     """
 
     def __init__(self, m: Module, longest: int, name: str, after_reset: int = 1):
         self.m, self.left = m, Signal(range(max(2, longest)), name=name, init=after_reset - 1)
-        self.passed = self.left == 0
+        self.passed = Signal(name=f"{name}_passed", init=after_reset <= 1)
         with m.If(~self.passed):
-            m.d.sync += self.left.eq(self.left - 1)
+            m.d.sync += [self.left.eq(self.left - 1), self.passed.eq(self.left == 1)]
 
     def load(self, clocks: int) -> None:
         """Wait so many clocks from this edge on, whatever was waited for."""
-        self.m.d.sync += self.left.eq(clocks - 1)
+        left = max(1, clocks) - 1
+        self.m.d.sync += [self.left.eq(left), self.passed.eq(left == 0)]
 
     def at_least(self, clocks: int) -> None:
         """The same, where no longer wait goes on."""
@@ -32,6 +35,8 @@ class Countdown:
 
 class Bank(Component):
     """State of one bank; the strobes say what this edge sends to it.
+
+    What it may be is said ``DECISION_EDGES`` ahead: of a command that is sent so much later.
 
     Members
     -------
@@ -59,26 +64,26 @@ class Bank(Component):
     def elaborate(self, platform) -> Module:
         """Three countdowns."""
         m = Module()
-        timing, burst = self.timing, self.burst
+        timing, burst, ahead = self.timing, self.burst, DECISION_EDGES
         written = burst - 1 + timing.wr
         column = Countdown(m, timing.rcd, "until_column")
         precharge = Countdown(m, max(timing.ras, written, burst), "until_precharge")
         reopen = Countdown(m, timing.rp, "until_reopen")
         m.d.comb += [
             self.column.eq(column.passed),
-            self.precharge.eq(precharge.passed | ~self.open),
+            self.precharge.eq(precharge.passed),
             self.reopen.eq(reopen.passed),
         ]
         with m.If(self.activate):
             m.d.sync += [self.open.eq(1), self.open_row.eq(self.row)]
-            column.load(timing.rcd)
-            precharge.load(timing.ras)
+            column.load(timing.rcd - ahead)
+            precharge.load(timing.ras - ahead)
         with m.Elif(self.close):
             m.d.sync += self.open.eq(0)
             with m.If(self.open):
-                reopen.load(timing.rp)
+                reopen.load(timing.rp - ahead)
         with m.Elif(self.write):
-            precharge.at_least(written)
+            precharge.at_least(written - ahead)
         with m.Elif(self.read):
-            precharge.at_least(burst)
+            precharge.at_least(burst - ahead)
         return m

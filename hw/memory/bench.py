@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from hw.memory.chip import SdramChip
 from hw.memory.controller import SdramController
+from hw.memory.fast import FastController
 from hw.memory.top import SDRAM_NAME, sdram_verilog
 from hw.process.verilator import compile_program
 
@@ -44,7 +45,7 @@ class Operation(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a run came to; edges run from the chip's initialisation to the last word."""
+    """What a run came to; edges are the chip's, from its initialisation to the last word."""
 
     edges: int
     words: int  # read
@@ -73,19 +74,23 @@ def chip_numbers(chip: SdramChip, clock_hz: float, cas: int) -> list[float]:
 
 
 class Setup(NamedTuple):
-    """A controller's Verilog, with the ports of ``SdramTop``, and the chip that it is for."""
+    """A controller's Verilog, with the ports of ``SdramTop``, and the chip that it is for.
+
+    ``ratio``: edges of controller and chip per edge of the port.
+    """
 
     verilog: str
     chip: SdramChip
     clock_hz: float
     cas: int
     word_bits: int
+    ratio: int = 1
 
     @classmethod
-    def of(cls, controller: SdramController, clock_hz: float) -> "Setup":
+    def of(cls, controller: SdramController | FastController, clock_hz: float, ratio: int = 1) -> "Setup":
         """Of ours."""
         verilog = sdram_verilog(controller)
-        return cls(verilog, controller.chip, clock_hz, controller.timing.cas, controller.word_bits)
+        return cls(verilog, controller.chip, clock_hz, controller.timing.cas, controller.word_bits, ratio)
 
 
 def measure(
@@ -102,7 +107,7 @@ def measure(
     """
     program = compile_program(setup.verilog, SDRAM_NAME, _HARNESS, headers=[CHIP_HEADER, PORTS_HEADER])
     numbers = chip_numbers(setup.chip, setup.clock_hz, setup.cas)
-    lines = [" ".join(map(repr, map(float, numbers))), f"{setup.word_bits // 8} {taken} {int(ahead)} {seed}"]
+    lines = [" ".join(map(repr, map(float, numbers))), f"{setup.word_bits // 8} {taken} {int(ahead)} {seed} {setup.ratio}"]
     with tempfile.TemporaryFile("w+", encoding="ascii") as file:  # operations are made as they are written
         file.writelines(f"{line}\n" for line in lines)
         file.writelines(f"{one.line()}\n" for one in operations)
@@ -113,7 +118,8 @@ def measure(
     found = json.loads(done.stdout)
     first_words, first_edges = found.pop("first_words"), found.pop("first_edges")
     beats = setup.word_bits // setup.chip.data_bits
-    return Outcome(**found, first_edges=first_edges / max(1, first_words), word_beats=beats)
+    found["edges"] *= setup.ratio
+    return Outcome(**found, first_edges=setup.ratio * first_edges / max(1, first_words), word_beats=beats)
 
 
 def sequential(words: int) -> list[Operation]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from hw.artifact import write_text
 from hw.errors import InputError
-from hw.memory.chip import SdramChip, chip_names, load_chip
+from hw.memory.chip import SdramChip, check_ratio, chip_names, load_chip
 from hw.memory.ddr3.chips import DDR3_CHIPS
 from hw.memory.geometry import Geometry
 from hw.memory.results import MEMORY_RESULTS, MemoryRecord, add_memory_rows
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hw.memory.bench import Operation, Setup
+    from hw.memory.controller import SdramController
+    from hw.memory.fast import FastController
 
 __all__ = ["TRAFFIC", "add_memory"]
 
@@ -43,6 +45,11 @@ def add_memory(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--cas", type=int, metavar="N", help="CAS latency of SDR SDRAM (default: the least that the clock allows)"
     )
+    parser.add_argument(
+        "--ratio", type=int, default=1, metavar="N",
+        help="edges of chip and controller per edge of the port, which then crosses between the clocks; of SDR SDRAM "
+        "(default: 1, one clock)",
+    )  # fmt: skip
     parser.add_argument(
         "--word-bits", type=int, default=128, metavar="BITS", help="bits of a memory word (default: 128)"
     )
@@ -82,11 +89,13 @@ def _memory(options: Namespace) -> None:
     chip, clock_hz = load_chip(options.chip, DDR3_CHIPS), mhz * 1e6
     chip.timing(clock_hz, options.cas)
     Geometry.of(chip, options.word_bits)
+    check_ratio("--ratio", chip, clock_hz / max(1, options.ratio), options.ratio)
+    if options.compare and options.ratio > 1:
+        raise InputError("--compare must be left out with --ratio, as LiteDRAM's controller has one clock here")
     if options.verilog:
-        from hw.memory.controller import SdramController  # Amaranth is imported only by the command that elaborates
-        from hw.memory.top import sdram_verilog
+        from hw.memory.top import sdram_verilog  # Amaranth is imported only by the command that elaborates
 
-        write_text(options.verilog, sdram_verilog(SdramController(chip, clock_hz, options.word_bits, options.cas)))
+        write_text(options.verilog, sdram_verilog(_controller(chip, clock_hz, options)))
         print(options.verilog)
         return
     with spinner(chip.name) as say:
@@ -118,8 +127,10 @@ def _memory_of_ddr3(options: Namespace, kinds: tuple[str, ...]) -> None:
     from hw.memory.ddr3.bench import measure_ddr3
     from hw.memory.ddr3.chips import CAS, check_clock, load_ddr3
 
-    if given := [name for name in ("cas", "compare", "verilog") if getattr(options, name) is not None]:
-        why = {"cas": f"whose CAS latency is {CAS}", "compare": "whose controller is LiteDRAM's"}
+    names = ["ratio"] if options.ratio != 1 else []
+    names += [name for name in ("cas", "compare", "verilog") if getattr(options, name) is not None]
+    if given := names:
+        why = {"ratio": "whose port is on the controller's clock", "cas": f"whose CAS latency is {CAS}", "compare": "whose controller is LiteDRAM's"}
         reason = why.get(given[0], "whose Verilog is that of a board: tritforge verilog --board orangecrab-85f --whole")
         raise InputError(f"--{given[0]} must be left out with --chip {options.chip}, {reason}")
     chip, mhz = load_ddr3(options.chip), _DDR3_CLOCK_MHZ if options.clock_mhz is None else options.clock_mhz
@@ -171,6 +182,7 @@ def _measured(name: str, chip: SdramChip, clock_hz: float, options: Namespace, k
         clock_hz=clock_hz,
         cas=setup.cas,
         word_bits=options.word_bits,
+        ratio=options.ratio,
         traffic=kind,
         words=found.words,
         written=found.written,
@@ -188,15 +200,23 @@ def _measured(name: str, chip: SdramChip, clock_hz: float, options: Namespace, k
 def _setup(name: str, chip: SdramChip, clock_hz: float, options: Namespace) -> "Setup":
     """Verilog of the controller of that name."""
     from hw.memory.bench import Setup
-    from hw.memory.controller import SdramController
     from hw.memory.litedram import litedram_verilog
     from hw.memory.top import SDRAM_NAME
 
     if name == "tritforge":
-        return Setup.of(SdramController(chip, clock_hz, options.word_bits, options.cas), clock_hz)
+        return Setup.of(_controller(chip, clock_hz, options), clock_hz, options.ratio)
     timing = chip.timing(clock_hz, options.cas)
     verilog = litedram_verilog(chip, clock_hz, timing, options.word_bits, SDRAM_NAME)
     return Setup(verilog, chip, clock_hz, timing.cas, options.word_bits)
+
+
+def _controller(chip: SdramChip, clock_hz: float, options: Namespace) -> "SdramController | FastController":
+    """Ours, on the clock of its port or a faster one."""
+    from hw.memory.controller import SdramController
+    from hw.memory.fast import FastController
+
+    kind = FastController if options.ratio > 1 else SdramController
+    return kind(chip, clock_hz, options.word_bits, options.cas)
 
 
 def _show(rows: list[MemoryRecord]) -> None:
@@ -205,6 +225,7 @@ def _show(rows: list[MemoryRecord]) -> None:
 
     first = rows[0]
     title = f"{first.chip} at {first.clock_hz / 1e6:g} MHz, CAS latency {first.cas}, words of {first.word_bits} bits"
+    title += f", port at {first.clock_hz / first.ratio / 1e6:g} MHz" if first.ratio > 1 else ""
     table = Table(title=title)
     for name in (
         "controller",

@@ -1,14 +1,15 @@
 """``SdramController``: bursts of memory words and masked writes to an SDR SDRAM, its rows kept open, one clock."""
 
-from amaranth import Array, Cat, Const, Module, Mux, Signal, Value
+from amaranth import Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream
 from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
 from hw.gateware.whole.ports import COUNT_BITS, log2, request_layout, write_layout
 from hw.memory.bank import Bank, Countdown
 from hw.memory.chip import SdramChip
-from hw.memory.geometry import IO_EDGES, QUEUED_WORDS, Geometry
-from hw.memory.pins import ACTIVATE, MODE, PRECHARGE, READ, REFRESH, WRITE, PinSignature
+from hw.memory.geometry import COMMAND_EDGES, DECISION_EDGES, IO_EDGES, QUEUED_WORDS, Geometry
+from hw.memory.pins import ACTIVATE, MODE, NOTHING, PRECHARGE, READ, REFRESH, WRITE, PinSignature
+from hw.memory.target import Target
 from hw.memory.words import Gatherer, WriteBuffer
 
 __all__ = ["SdramController"]
@@ -23,6 +24,10 @@ class SdramController(Component):
     read that has not begun. Addresses count memory words and wrap at the end of the chip. Reset may come on any edge:
     the chip keeps what lies in it, but for a word that was being written, whose rest stays as it was.
 
+    A command takes three edges: the banks of the next bursts are looked up, what may be sent is found, one of it is
+    sent. What is found on the edge of another command is dropped, so that commands are two edges apart or more, but for a
+    read behind one that prepares the row ahead.
+
     Parameters
     ----------
     clock_hz : of this domain, which is the chip's clock too.
@@ -34,7 +39,7 @@ class SdramController(Component):
     -------
     request, words : reads, bursts of words. writes : of parts of words.
     ready : the chip is initialised.
-    pins : to ``SdramIo``, in domain ``pins_domain``.
+    pins : to ``SdramIo``, in domain ``pins_domain``; registers.
     """
 
     pins_domain = "sync"
@@ -62,11 +67,11 @@ class SdramController(Component):
         )
 
     def elaborate(self, platform) -> Module:
-        """Words on both sides, the burst that is next, banks, and the sequence of commands."""
+        """Words on both sides, the bursts that are next, banks, and the sequence of commands."""
         m = Module()
         chip, timing, geometry = self.chip, self.timing, self.geometry
         m.submodules.gatherer = self.gatherer = gatherer = Gatherer(
-            self.word_bits, chip.data_bits, geometry.burst, self.read_edges, QUEUED_WORDS
+            self.word_bits, chip.data_bits, geometry.burst, self.read_edges + COMMAND_EDGES, QUEUED_WORDS
         )
         m.submodules.buffer = self.buffer = buffer = WriteBuffer(self.word_bits, chip.data_bits, geometry.burst)
         self.banks = [Bank(timing, geometry.burst, chip.rows) for _ in range(chip.banks)]
@@ -74,9 +79,14 @@ class SdramController(Component):
             m.submodules[f"bank{i}"] = bank
         connect(m, gatherer.words, flipped(self.words))
         connect(m, flipped(self.writes), buffer.writes)
-        m.d.comb += [
-            gatherer.beat.eq(self.pins.dq_i),
-            self.pins.cke.eq(1),
+        self.command, self.address = Signal(3, init=NOTHING), Signal(chip.address_bits)
+        self.bank = Signal(log2(chip.banks))
+        self.rows_change, self.prepares = Signal(), Signal()
+        m.d.comb += [gatherer.beat.eq(self.pins.dq_i), self.pins.cke.eq(1)]
+        m.d.sync += [
+            self.pins.command.eq(self.command),
+            self.pins.ba.eq(self.bank),
+            self.pins.a.eq(self.address),
             self.pins.dqm.eq(Mux(buffer.driving, buffer.keep, Mux(self.ready, 0, -1))),
             self.pins.dq_o.eq(buffer.beat),
             self.pins.dq_oe.eq(buffer.driving),
@@ -87,37 +97,45 @@ class SdramController(Component):
         return m
 
     def _walk(self, m: Module) -> None:
-        """The burst that is next: of a write, else of the request; and the row behind the request's, if it goes on."""
+        """The bursts that are next, of a write and of the request, and the row behind the request's, if it goes on."""
         geometry, buffer, gatherer = self.geometry, self.buffer, self.gatherer
         parts, column_bits, row_bits = log2(geometry.parts), log2(geometry.row_bursts), log2(self.chip.rows)
-        bank_bits = log2(self.chip.banks)
-        bits = column_bits + bank_bits + row_bits
+        bits = column_bits + log2(self.chip.banks) + row_bits
         at, left = Signal(bits), Signal(COUNT_BITS + parts)
-        self.advance = advance = Signal()
+        busy, final, first = Signal(), Signal(), at[:parts] == 0
         written = (buffer.address << parts | (buffer.part if parts else 0))[:bits]
-        first = at[:parts] == 0
-        burst = Signal(bits)
-        self.wanted, self.writing = Signal(), Signal()
-        self.column = Signal(column_bits)
-        self.bank, self.row = Signal(bank_bits), Signal(row_bits)
-        self.next_bank, self.next_row, self.goes_on = Signal(bank_bits), Signal(row_bits), Signal()
+        self.write, self.read, self.ahead = (Target(self.banks, self.chip.rows) for _ in range(3))
+        m.submodules.write, m.submodules.read, m.submodules.ahead = self.write, self.read, self.ahead
+        self.advance, self.goes_on, self.wanted = Signal(), Signal(), Signal()
+        self.column, self.write_column = at[:column_bits], written[:column_bits]
+        moved, moved_before = Signal(), Signal()
         m.d.comb += [
-            self.request.ready.eq(left == 0),
-            self.writing.eq(buffer.pending),
-            burst.eq(Mux(self.writing, written, at)),
-            Cat(self.column, self.bank, self.row).eq(burst),
-            Cat(self.next_bank, self.next_row).eq(at[column_bits:] + 1),
-            self.goes_on.eq(~self.writing & (left > geometry.row_bursts - at[:column_bits])),
-            self.wanted.eq(self.writing | ((left != 0) & (gatherer.room | ~first))),
-            gatherer.claim.eq(advance & first),
-            gatherer.read.eq(advance),
+            self.request.ready.eq(~busy),
+            self.wanted.eq(busy & (gatherer.room | ~first)),
+            Cat(self.write.bank, self.write.row).eq(written[column_bits:]),
+            Cat(self.read.bank, self.read.row).eq(at[column_bits:]),
+            moved.eq((self.request.valid & self.request.ready) | (self.advance & self.column.all())),
+            self.write.changed.eq((self.writes.valid & self.writes.ready) | self.rows_change),
+            self.read.changed.eq(moved | (self.rows_change & ~self.prepares)),  # another bank
+            self.ahead.changed.eq(moved | moved_before | self.rows_change),
+            gatherer.claim.eq(self.advance & first),
+            gatherer.read.eq(self.advance),
         ]
-        with m.If(advance):
-            m.d.sync += [at.eq(at + 1), left.eq(left - 1)]
+        ahead = Signal(bits - column_bits)
+        m.d.comb += Cat(self.ahead.bank, self.ahead.row).eq(ahead)
+        m.d.sync += [
+            moved_before.eq(moved),
+            ahead.eq(at[column_bits:] + 1),
+            self.goes_on.eq(left > geometry.row_bursts - self.column),
+            final.eq(left == 1),
+        ]
+        with m.If(self.advance):
+            m.d.sync += [at.eq(at + 1), left.eq(left - 1), busy.eq(~final)]
         with m.If(self.request.valid & self.request.ready):
             m.d.sync += [
                 at.eq(self.request.payload.address << parts),
                 left.eq(self.request.payload.count << parts),
+                busy.eq(self.request.payload.count != 0),
             ]
 
     def _refresh_clock(self, m: Module) -> None:
@@ -133,113 +151,116 @@ class SdramController(Component):
                 m.d.sync += [left.eq(interval - 1), self.due.eq(1)]
 
     def _sequence(self, m: Module) -> None:
-        """Power up, then commands of the wanted burst, of the row behind it, and refreshes."""
-        timing = self.timing
+        """Power up, then commands of the bursts that are next, of the row behind, and refreshes."""
+        timing, ahead = self.timing, DECISION_EDGES
         wait = Countdown(m, max(timing.power_up, timing.rfc, timing.rp, timing.mrd), "wait", timing.power_up)
         again = Signal(range(self.chip.init_refreshes + 1), init=self.chip.init_refreshes)
-        burst = self.geometry.burst
         powered = Signal(reset_less=True)  # another reset finds the chip at work, perhaps within a burst or a refresh
-        settled = timing.rfc + timing.ras + burst + timing.wr
-        self.until_read = Countdown(m, burst, "until_read")
-        self.until_write = Countdown(m, timing.cas + burst + 1, "until_write")
-        self.until_activate = Countdown(m, timing.rrd, "until_activate")
-        closable = Cat(bank.precharge for bank in self.banks).all()
+        settled = timing.rfc + timing.ras + self.geometry.burst + timing.wr
+        rested = Signal()
+        running = Signal()
+        self.close_all = Signal()
+        self._run(m, running & wait.passed)
+        m.d.sync += rested.eq(powered & (wait.left < max(0, timing.power_up - settled)))
         with m.FSM():
             with m.State("POWER UP"):
-                with m.If(wait.passed | (powered & (wait.left < max(0, timing.power_up - settled)))):
-                    self._close_all(m)
+                with m.If(wait.passed | rested):
+                    m.d.comb += self.close_all.eq(1)
                     m.d.sync += powered.eq(1)
                     wait.load(timing.rp)
                     m.next = "REFRESH"
             with m.State("REFRESH"):
                 with m.If(wait.passed):
-                    m.d.comb += [self.pins.command.eq(REFRESH), self.refreshed.eq(1)]
-                    wait.load(timing.rfc)
+                    m.d.comb += [self.command.eq(REFRESH), self.refreshed.eq(1)]
                     with m.If(self.ready):
+                        wait.load(timing.rfc - ahead)
                         m.next = "RUN"
                     with m.Else():
+                        wait.load(timing.rfc)
                         m.d.sync += again.eq(again - 1)
                         with m.If(again == 1):
                             m.next = "MODE"
             with m.State("MODE"):
                 with m.If(wait.passed):
-                    m.d.comb += [self.pins.command.eq(MODE), self.pins.a.eq(self.mode)]
+                    m.d.comb += [self.command.eq(MODE), self.address.eq(self.mode), self.bank.eq(0)]
                     m.d.sync += self.ready.eq(1)
-                    wait.load(timing.mrd)
+                    wait.load(timing.mrd - ahead)
                     m.next = "RUN"
             with m.State("RUN"):
-                with m.If(self.due):
-                    with m.If(closable & wait.passed):
-                        self._close_all(m)
-                        wait.load(timing.rp)
-                        m.next = "REFRESH"
-                with m.Elif(wait.passed):
-                    self._run(m)
+                m.d.comb += running.eq(1)
+                with m.If(self.closing & ~self.sent_before):
+                    m.d.comb += self.close_all.eq(1)
+                    wait.load(timing.rp)
+                    m.next = "REFRESH"
 
     @property
     def mode(self) -> int:
         """Mode register: burst length, sequential, CAS latency, writes as long as reads."""
         return log2(self.geometry.burst) | self.timing.cas << 4
 
-    def _close_all(self, m: Module) -> None:
-        m.d.comb += [self.pins.command.eq(PRECHARGE), self.pins.a.eq(_PRECHARGE_ALL)]
-        m.d.comb += [bank.close.eq(1) for bank in self.banks]
-
-    def _run(self, m: Module) -> None:
-        """One command for the wanted burst, or one that prepares the row behind it."""
-        timing, burst, banks = self.timing, self.geometry.burst, self.banks
-        reads, writes = self.until_read, self.until_write
-
-        def of(bank: Value, member: str) -> Value:
-            return Array([getattr(one, member) for one in banks])[bank]
-
-        usable = Signal()
-        here, column, row = Signal(), Signal(), Signal()
-        free, close = Signal(), Signal()
-        m.d.comb += [
-            here.eq(of(self.bank, "open_row") == self.row),
-            usable.eq(self.wanted & of(self.bank, "open")),
-            column.eq(usable & here & of(self.bank, "column") & Mux(self.writing, writes.passed, reads.passed)),
-            close.eq(usable & ~here & of(self.bank, "precharge")),
-            free.eq(self.until_activate.passed),
-            row.eq(self.wanted & ~of(self.bank, "open") & of(self.bank, "reopen") & free),
-        ]
-        with m.If(column):
-            m.d.comb += [
-                self.pins.command.eq(Mux(self.writing, WRITE, READ)),
-                self.pins.ba.eq(self.bank),
-                self.pins.a.eq(self.column << log2(burst)),
-                self.advance.eq(~self.writing),
-                self.buffer.send.eq(self.writing),
+    def _run(self, m: Module, running: Value) -> None:
+        """What the next edge may send: registers, for each target and for the refresh; and one of it is sent."""
+        timing, burst, ahead = self.timing, self.geometry.burst, DECISION_EDGES
+        until_read = Countdown(m, burst, "until_read")
+        until_write = Countdown(m, timing.cas + burst + 1, "until_write")
+        until_activate = Countdown(m, timing.rrd, "until_activate")
+        self.closing, self.sent_before, prepared_before = Signal(), Signal(), Signal()
+        going, pending = running & ~self.due, self.buffer.pending
+        column, activate, close = Signal(3), Signal(3), Signal(3)  # of the write, of the read, of the row ahead
+        for i, (target, wanted, passed) in enumerate(
+            (
+                (self.write, pending, until_write.passed),
+                (self.read, ~pending & self.wanted, until_read.passed),
+                (self.ahead, ~pending & self.goes_on, 0),
+            )
+        ):
+            may = going & wanted & target.known
+            m.d.sync += [
+                column[i].eq(may & target.hit & target.of_bank("column") & passed),
+                activate[i].eq(may & target.closed & target.of_bank("reopen") & until_activate.passed),
+                close[i].eq(may & target.other & target.of_bank("precharge")),
             ]
-            reads.load(burst)
-            with m.If(self.writing):
-                writes.load(burst)
-            with m.Else():
-                writes.load(timing.cas + burst + 1)  # an edge without a driver between
-            with m.Switch(self.bank):
-                for i, bank in enumerate(banks):
-                    with m.Case(i):
-                        m.d.comb += [bank.read.eq(~self.writing), bank.write.eq(self.writing)]
-        with m.Elif(close | row):
-            self._prepare(m, self.bank, self.row, row)
-        with m.Elif(self.goes_on):
-            bank, there = self.next_bank, of(self.next_bank, "open")
-            other = of(bank, "open_row") != self.next_row
-            row_ahead = ~there & of(bank, "reopen") & free
-            with m.If(row_ahead | (there & other & of(bank, "precharge"))):
-                self._prepare(m, bank, self.next_row, row_ahead)
-
-    def _prepare(self, m: Module, bank: Value, row: Value, activate: Value) -> None:
-        """Open the row of a closed bank, or close the bank."""
-        m.d.comb += [
-            self.pins.command.eq(Mux(activate, ACTIVATE, PRECHARGE)),
-            self.pins.ba.eq(bank),
-            self.pins.a.eq(Mux(activate, row, Const(0, self.chip.address_bits))),
+        writing, reading = Signal(), (column | activate | close)[1]
+        m.d.sync += [
+            writing.eq(pending),
+            self.closing.eq(running & self.due & Cat(bank.precharge for bank in self.banks).all()),
         ]
-        with m.If(activate):
-            self.until_activate.load(self.timing.rrd)
-        with m.Switch(bank):
-            for i, one in enumerate(self.banks):
-                with m.Case(i):
-                    m.d.comb += [one.row.eq(row), one.activate.eq(activate), one.close.eq(~activate)]
+        free, bank, row = ~self.sent_before, self.bank, Signal.like(self.read.row)
+        writes, reads, activates, closes = (Signal(name=name) for name in ("writes", "reads", "activates", "closes"))
+        m.d.comb += [
+            writes.eq(column[0] & free),
+            reads.eq(column[1] & (free | prepared_before)),
+            self.prepares.eq((activate | close)[2] & ~reading & free),
+            activates.eq((activate[:2].any() & free) | (activate[2] & self.prepares)),
+            closes.eq((close[:2].any() & free) | (close[2] & self.prepares)),
+            self.rows_change.eq(activates | closes | self.close_all),
+            self.advance.eq(reads),
+            self.buffer.send.eq(writes),
+        ]
+        for chosen, member in ((bank, "bank"), (row, "row")):
+            of_write, of_read, of_ahead = (getattr(one, member) for one in (self.write, self.read, self.ahead))
+            m.d.comb += chosen.eq(Mux(writing, of_write, Mux(reading, of_read, of_ahead)))
+        m.d.sync += [self.sent_before.eq(writes | reads | self.rows_change), prepared_before.eq(self.prepares)]
+        with m.If(writes | reads):
+            m.d.comb += self.command.eq(Mux(writes, WRITE, READ))
+            m.d.comb += self.address.eq(Mux(writes, self.write_column, self.column) << log2(burst))
+            until_read.load(burst - ahead)
+        with m.If(writes):
+            until_write.load(burst - ahead)
+        with m.If(reads):
+            until_write.load(timing.cas + burst + 1 - ahead)  # an edge without a driver between
+        with m.If(activates):
+            m.d.comb += [self.command.eq(ACTIVATE), self.address.eq(row)]
+            until_activate.load(timing.rrd - ahead)
+        with m.If(closes):
+            m.d.comb += self.command.eq(PRECHARGE)
+        with m.If(self.close_all):
+            m.d.comb += [self.command.eq(PRECHARGE), self.address.eq(_PRECHARGE_ALL)]
+        for i, one in enumerate(self.banks):
+            m.d.comb += [
+                one.row.eq(row),
+                one.activate.eq(activates & (bank == i)),
+                one.close.eq((closes & (bank == i)) | self.close_all),
+                one.read.eq(reads & (bank == i)),
+                one.write.eq(writes & (bank == i)),
+            ]

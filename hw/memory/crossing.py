@@ -6,7 +6,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
 from hw.gateware.whole.ports import log2, request_layout, write_layout
-from hw.memory.geometry import CLOSED_EDGES, CROSSING_WORDS
+from hw.memory.geometry import CLOSED_EDGES, CROSSING_WORDS, IN_TABLES
 
 __all__ = ["Crossing", "Handover", "WordQueue"]
 
@@ -72,7 +72,7 @@ class WordQueue(Component):
         """Slots that are written on one clock and read by what the other one knows to be there."""
         m = Module()
         place_bits = log2(self.depth)
-        m.submodules.slots = slots = Memory(shape=self.bits, depth=self.depth, init=[])
+        m.submodules.slots = slots = Memory(shape=self.bits, depth=self.depth, init=[], attrs=IN_TABLES)
         write, read = slots.write_port(domain="memory"), slots.read_port(domain="comb")
         filled = Signal(place_bits + 1)  # words, of memory
         filled_gray = Signal(place_bits + 1)

@@ -1,6 +1,6 @@
 // Traffic for the Verilated controller with a checking chip behind its pins; see bench.py.
 // Standard input: the chip's numbers; bytes of a word, odds (of 256) that a word is taken, whether requests wait ahead,
-// a seed; then operations "r address count gap" and "w address gap", whose data and mask are random. Contents begin random.
+// a seed, edges of the chip per edge of the port; then operations "r address count gap" and "w address gap", whose data and mask are random. Contents begin random.
 #include <cinttypes>
 #include <cstdio>
 #include <cstring>
@@ -23,13 +23,20 @@ struct Operation {
   uint64_t address, count, gap;
 };
 
+// Sets the clock of a controller that has one of its own.
+template <typename Top> auto set_clock(Top &top, int level, int) -> decltype(top.memory_clk, void()) {
+  top.memory_clk = level;
+}
+template <typename Top> void set_clock(Top &, int, long) {}
+
 struct Bench {
   Vtritforge_sdram top;
   SdramChip chip;
   std::vector<uint8_t> shadow;
-  uint64_t edge = 0;
+  const unsigned ratio;
+  uint64_t edge = 0;  // of the port
 
-  explicit Bench(const SdramChip::Numbers &numbers, std::mt19937_64 &random) : chip(numbers) {
+  Bench(const SdramChip::Numbers &numbers, std::mt19937_64 &random, unsigned ratio) : chip(numbers), ratio(ratio) {
     for (size_t i = 0; i + 8 <= chip.data.size(); i += 8) {
       const uint64_t value = random();
       std::memcpy(&chip.data[i], &value, 8);
@@ -46,6 +53,11 @@ struct Bench {
   }
 
   void tick() {
+    for (unsigned i = 0; i < ratio; ++i) chip_edge(!i);
+    ++edge;
+  }
+
+  void chip_edge(bool of_port) {
     SdramChip::Pins pins;
     pins.command = top.chip___05Fcommand;
     pins.ba = top.chip___05Fba;
@@ -55,12 +67,13 @@ struct Bench {
     pins.dq_oe = top.chip___05Fdq_oe;
     pins.cke = top.chip___05Fcke;
     const bool drives = chip.step(pins);
-    top.clk = 1;
+    set_clock(top, 1, 0);
+    if (of_port) top.clk = 1;
     top.eval();
     top.chip___05Fdq_i = drives ? chip.driven : 0x5A5A5A5A;
+    set_clock(top, 0, 0);
     top.clk = 0;
     top.eval();
-    ++edge;
   }
 };
 
@@ -73,9 +86,9 @@ int main(int, char **) {
   SdramChip::Numbers chip_numbers;
   static_assert(sizeof chip_numbers == sizeof numbers, "eighteen numbers");
   std::memcpy(&chip_numbers, numbers, sizeof numbers);
-  unsigned size, odds, ahead;
+  unsigned size, odds, ahead, ratio;
   uint64_t seed;
-  if (std::scanf("%u %u %u %" SCNu64, &size, &odds, &ahead, &seed) != 4) return 2;
+  if (std::scanf("%u %u %u %" SCNu64 " %u", &size, &odds, &ahead, &seed, &ratio) != 5) return 2;
   std::vector<Operation> operations;
   for (Operation one; std::scanf(" %c", &one.kind) == 1; operations.push_back(one)) {
     if (std::scanf("%" SCNu64, &one.address) != 1) return 2;
@@ -84,7 +97,7 @@ int main(int, char **) {
   }
 
   std::mt19937_64 random(seed);
-  Bench bench(chip_numbers, random);
+  Bench bench(chip_numbers, random, ratio);
   Vtritforge_sdram &top = bench.top;
   while (!top.ready && bench.edge < 1000000) bench.tick();
   const uint64_t words_of_chip = bench.shadow.size() / size, begin = bench.edge;

@@ -36,11 +36,12 @@ class MemoryRecord(Record):
     violations: int
     messages: tuple[str, ...]  # the first breach of each rule
     wrong: int  # words
+    ratio: int = 1  # of the chip's clock to the port's
 
     @property
     def key(self) -> tuple[object, ...]:
         """What a later measurement replaces."""
-        return self.chip, self.clock_hz, self.word_bits, self.traffic, self.controller, self.cas
+        return self.chip, self.clock_hz, self.word_bits, self.traffic, self.controller, self.cas, self.ratio
 
 
 class MemoryResults(Record):
@@ -73,7 +74,8 @@ def memory_markdown(rows: tuple[MemoryRecord, ...] | list[MemoryRecord]) -> str:
         _HEADER,
         [
             (
-                row.controller, row.chip, f"{row.clock_hz / 1e6:g} MHz", str(row.cas), f"{row.word_bits} bit",
+                row.controller, row.chip,
+                f"{row.clock_hz / 1e6:g} MHz" + (f", port 1/{row.ratio}" if row.ratio > 1 else ""), str(row.cas), f"{row.word_bits} bit",
                 row.traffic,
                 f"{row.words + row.written:,}", f"{100 * row.efficiency:.1f} %", f"{row.bytes_per_s / 1e6:.1f}",
                 f"{row.first_edges:.1f}" if row.first_edges else "-",

@@ -1,12 +1,13 @@
 """The controller with its pins' registers as one module, for simulators and synthesis."""
 
-from amaranth import Module
+from amaranth import ClockDomain, ClockSignal, DomainRenamer, Module
 from amaranth.back import rtlil
 from amaranth.lib import stream
 from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
 from hw.gateware.whole.ports import request_layout, write_layout
 from hw.memory.controller import SdramController
+from hw.memory.fast import MEMORY_CLOCK, FastController
 from hw.memory.pins import PinSignature, SdramIo
 from hw.synthesis.readable_verilog import readable_verilog
 
@@ -16,10 +17,14 @@ SDRAM_NAME = "tritforge_sdram"
 
 
 class SdramTop(Component):
-    """``controller`` with registers behind its outputs and its data inputs; ``chip``: the pins of the chip."""
+    """``controller`` with registers behind its outputs and its data inputs; ``chip``: the pins of the chip.
 
-    def __init__(self, controller: SdramController):
+    A ``FastController`` has its clock from ``memory_clk``.
+    """
+
+    def __init__(self, controller: SdramController | FastController):
         self.controller, self.io = controller, SdramIo(controller.chip)
+        self.fast = isinstance(controller, FastController)
         super().__init__(
             {
                 "request": In(stream.Signature(request_layout())),
@@ -27,6 +32,7 @@ class SdramTop(Component):
                 "writes": In(stream.Signature(write_layout(controller.word_bits))),
                 "ready": Out(1),
                 "chip": Out(PinSignature(controller.chip)),
+                **({MEMORY_CLOCK: In(1)} if self.fast else {}),
             }
         )
 
@@ -34,7 +40,10 @@ class SdramTop(Component):
         """Wires alone."""
         m = Module()
         controller, pads = self.controller, self.io
-        m.submodules.controller, m.submodules.io = controller, pads
+        m.submodules.controller, m.submodules.io = controller, DomainRenamer(controller.pins_domain)(pads)
+        if self.fast:
+            m.domains.memory = ClockDomain(reset_less=True)
+            m.d.comb += ClockSignal("memory").eq(self.memory_clk)
         connect(m, controller.pins, pads.pins)
         connect(m, pads.chip_pins, flipped(self.chip))
         connect(m, flipped(self.request), controller.request)
@@ -44,7 +53,7 @@ class SdramTop(Component):
         return m
 
 
-def sdram_verilog(controller: SdramController) -> str:
+def sdram_verilog(controller: SdramController | FastController) -> str:
     """Verilog of ``SdramTop``, the same bytes on every run; the top module is ``tritforge_sdram``."""
     chip, timing = controller.chip, controller.timing
     header = [

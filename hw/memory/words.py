@@ -2,12 +2,49 @@
 
 from amaranth import Cat, Module, Signal
 from amaranth.lib import stream
-from amaranth.lib.fifo import SyncFIFO
-from amaranth.lib.wiring import Component, In, Out
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
-from hw.gateware.whole.ports import ADDRESS_BITS, write_layout
+from hw.gateware.whole.ports import ADDRESS_BITS, log2, write_layout
+from hw.memory.geometry import IN_TABLES
 
-__all__ = ["Gatherer", "WriteBuffer"]
+__all__ = ["Gatherer", "WordFifo", "WriteBuffer"]
+
+
+class WordFifo(Component):
+    """``depth`` words, a power of two, in tables of the fabric; one that is put in is offered on the edge behind.
+
+    A block RAM answers late in a period of this clock.
+
+    Members
+    -------
+    put, data : a word comes; whoever puts it knows that there is room.
+    output : the words, in order.
+    """
+
+    def __init__(self, bits: int, depth: int):
+        self.bits, self.depth = bits, depth
+        super().__init__({"put": In(1), "data": In(bits), "output": Out(stream.Signature(bits))})
+
+    def elaborate(self, platform) -> Module:
+        """Two places, and how many lie between."""
+        m = Module()
+        m.submodules.words = words = Memory(shape=self.bits, depth=self.depth, init=[], attrs=IN_TABLES)
+        write, read = words.write_port(), words.read_port(domain="comb")
+        filled, emptied = Signal(log2(self.depth)), Signal(log2(self.depth))
+        level = Signal(range(self.depth + 1))
+        taken = Signal()
+        m.d.comb += [
+            taken.eq(self.output.valid & self.output.ready),
+            write.en.eq(self.put),
+            write.addr.eq(filled),
+            write.data.eq(self.data),
+            read.addr.eq(emptied),
+            self.output.payload.eq(read.data),
+            self.output.valid.eq(level != 0),
+        ]
+        m.d.sync += [filled.eq(filled + self.put), emptied.eq(emptied + taken), level.eq(level + self.put - taken)]
+        return m
 
 
 class Gatherer(Component):
@@ -37,7 +74,7 @@ class Gatherer(Component):
         """A delay line, a shift register, a queue."""
         m = Module()
         beats = self.word_bits // self.beat_bits
-        m.submodules.queue = queue = SyncFIFO(width=self.word_bits, depth=self.depth)
+        m.submodules.queue = queue = WordFifo(self.word_bits, self.depth)
         on_its_way, rest = Signal(self.latency), Signal(range(max(2, self.burst)))
         gathered, at = Signal(self.word_bits), Signal(range(max(2, beats)))
         claimed = Signal(range(self.depth + 1))
@@ -45,14 +82,12 @@ class Gatherer(Component):
         word = Cat(gathered, self.beat)[self.beat_bits :]
         m.d.comb += [
             arrives.eq(on_its_way[-1] | (rest != 0)),
-            queue.w_data.eq(word),
-            queue.w_en.eq(arrives & (at == beats - 1)),
-            self.words.payload.eq(queue.r_data),
-            self.words.valid.eq(queue.r_rdy),
-            queue.r_en.eq(self.words.ready),
+            queue.data.eq(word),
+            queue.put.eq(arrives & (at == beats - 1)),
             taken.eq(self.words.valid & self.words.ready),
             self.room.eq(claimed != self.depth),
         ]
+        connect(m, queue.output, flipped(self.words))
         m.d.sync += [on_its_way.eq(Cat(self.read, on_its_way)), claimed.eq(claimed + self.claim - taken)]
         with m.If(on_its_way[-1]):
             m.d.sync += rest.eq(self.burst - 1)
@@ -71,7 +106,7 @@ class WriteBuffer(Component):
     Members
     -------
     writes : masked words.
-    pending : a burst waits for its command, of the word ``address``, the burst ``part`` of that word.
+    pending : a burst waits for its command or for the end of the one before, of the word ``address``, the burst ``part`` of that word.
     send : this edge sends that command, and the first beat with it.
     driving : a beat is on its way out. beat, keep : it, and the bytes that stay as they are.
     """
@@ -99,7 +134,7 @@ class WriteBuffer(Component):
         write, waiting = Signal.like(self.writes.payload), Signal(range(bursts + 1))
         rest, last = Signal(range(max(2, self.burst))), Signal()
         m.d.comb += [
-            self.pending.eq((waiting != 0) & (rest == 0)),
+            self.pending.eq(waiting != 0),
             self.address.eq(write.address),
             self.driving.eq(self.send | (rest != 0)),
             self.beat.eq(write.data[: self.beat_bits]),

@@ -92,7 +92,7 @@ def _memory_edge(crossing: np.ndarray, controller: Controller, state: np.ndarray
     elif crossing[_ASKED] and at >= crossing[_ASKED_FROM] and sdram.requestable(state):
         asked = crossing[_ASKED]
         crossing[_ASKED], crossing[_ASKED_DONE] = 0, at
-    stored = write_address >= 0 and sdram.takes(controller, state, banks, at)
+    stored = write_address >= 0 and sdram.takes(controller, state, at)
     moved = sdram.offered(controller, state, at) and crossing[_WORDS] + crossing[_EMPTIED] < CROSSING_WORDS
     if moved:
         crossing[_FROM + (crossing[_HEAD] + crossing[_WORDS]) % CROSSING_WORDS] = at

@@ -103,7 +103,7 @@ def _writable(memory: Memory, edge: int) -> bool:
     if memory.ratio > 1:
         return crossing.takes(memory.ratio, memory.crossing, edge)
     if memory.controller.burst:
-        return sdram.takes(memory.controller, memory.state, memory.banks, edge)
+        return sdram.takes(memory.controller, memory.state, edge)
     return _is_open(memory, edge)
 
 

@@ -9,9 +9,19 @@ import numpy as np
 from numba import njit
 
 from hw.memory.chip import SdramChip
-from hw.memory.geometry import IO_EDGES, QUEUED_WORDS, Geometry
+from hw.memory.geometry import COMMAND_EDGES, DECISION_EDGES, IO_EDGES, QUEUED_WORDS, Geometry
 
-__all__ = ["NO_CONTROLLER", "Controller", "controller_of", "new_banks", "new_state", "next_edge", "offered", "takes"]
+__all__ = [
+    "NO_CONTROLLER",
+    "Controller",
+    "at_pins",
+    "controller_of",
+    "new_banks",
+    "new_state",
+    "next_edge",
+    "offered",
+    "takes",
+]
 
 
 class Controller(NamedTuple):
@@ -22,7 +32,7 @@ class Controller(NamedTuple):
     column_bits: int  # log2 of the bursts of a row
     bank_bits: int
     row_bits: int
-    read_edges: int  # from a read's command to its first data
+    read_edges: int  # from the edge that sends a read to its first data
     depth: int  # words of the queue
     cas: int
     rcd: int
@@ -40,15 +50,18 @@ class Controller(NamedTuple):
 NO_CONTROLLER = Controller(*[0] * len(Controller._fields))
 
 # of the state: the request, the write at work, the queue, the sequence, countdowns as edges from which they have
-# passed; behind them, the edges from which queued words are valid
+# passed; from which edges on the banks of the write, the read and the row ahead are known; what the next edge sends,
+# of which bank and row, whether for the row ahead, and what the edge before sent; behind them, the edges from which queued words are valid
 (
     _AT, _LEFT, _WAITING, _PART, _WRITE_AT, _WRITTEN, _CLAIMED, _HEAD, _QUEUED, _SEQUENCE, _AGAIN, _READY, _TICK, _DUE,
-    _WAIT, _READ, _WRITE, _ACTIVATE, _VALID,
-) = range(19)  # fmt: skip
+    _WAIT, _READ, _WRITE, _ACTIVATE, _WRITE_KNOWN, _READ_KNOWN, _AHEAD_KNOWN, _FOUND, _BANK, _BANK_ROW, _PREPARES,
+    _PINS, _VALID,
+) = range(27)  # fmt: skip
 _OPEN, _ROW, _COLUMN, _PRECHARGE, _REOPEN = range(5)  # of a bank, the last three as edges
 _POWER_UP, _REFRESH, _MODE, _RUN = range(4)
 _NOTHING, _READS, _WRITES, _OPENS, _CLOSES, _CLOSES_ALL, _REFRESHES, _SETS_MODE = range(8)
 _NEVER = 1 << 60
+_KNOWN = 2  # edges from a change of a burst's bank or row to the one that may find a command for it
 
 
 def controller_of(chip: SdramChip, clock_hz: float, word_bits: int) -> Controller:
@@ -63,7 +76,7 @@ def controller_of(chip: SdramChip, clock_hz: float, word_bits: int) -> Controlle
     return Controller(
         burst=geometry.burst,
         **{name: size.bit_length() - 1 for name, size in (sizes | {"row_bits": chip.rows}).items()},
-        read_edges=timing.cas + IO_EDGES,
+        read_edges=timing.cas + IO_EDGES + COMMAND_EDGES,
         depth=QUEUED_WORDS,
         init_refreshes=chip.init_refreshes,
         **clocks,
@@ -95,61 +108,71 @@ def requestable(state: np.ndarray) -> bool:
 
 
 @njit(cache=True)
-def takes(controller: Controller, state: np.ndarray, banks: np.ndarray, edge: int) -> bool:
-    """Whether a write is taken on that edge."""
-    if controller.burst > 1:
-        return state[_WAITING] == 0 and edge >= state[_WRITTEN] - 1
-    last = state[_WAITING] == 1 and _command(controller, state, banks, edge)[0] == _WRITES
-    return state[_WAITING] == 0 or last
+def at_pins(state: np.ndarray) -> int:
+    """The command that the chip sees now: that of the edge before."""
+    return state[_PINS]
 
 
 @njit(cache=True)
-def _command(controller: Controller, state: np.ndarray, banks: np.ndarray, edge: int) -> tuple[int, int, int]:
-    """What is sent on that edge: command, bank, row."""
-    waited = edge >= state[_WAIT]
-    if state[_SEQUENCE] != _RUN:
-        if not waited:
-            return _NOTHING, 0, 0
-        if state[_SEQUENCE] == _POWER_UP:
-            return _CLOSES_ALL, 0, 0
-        return (_REFRESHES if state[_SEQUENCE] == _REFRESH else _SETS_MODE), 0, 0
+def takes(controller: Controller, state: np.ndarray, edge: int) -> bool:
+    """Whether a write is taken on that edge."""
+    if controller.burst > 1:
+        return state[_WAITING] == 0 and edge >= state[_WRITTEN] - 1
+    return state[_WAITING] == 0 or (state[_WAITING] == 1 and _sent(state, edge) == _WRITES)
+
+
+@njit(cache=True)
+def _sent(state: np.ndarray, edge: int) -> int:
+    """The command that is sent on that edge."""
+    if state[_SEQUENCE] == _RUN:
+        return state[_FOUND]
+    if edge < state[_WAIT]:
+        return _NOTHING
+    if state[_SEQUENCE] == _POWER_UP:
+        return _CLOSES_ALL
+    return _REFRESHES if state[_SEQUENCE] == _REFRESH else _SETS_MODE
+
+
+@njit(cache=True)
+def _found(controller: Controller, state: np.ndarray, banks: np.ndarray, edge: int) -> tuple[int, int, int, bool]:
+    """What may be sent on the edge behind that one: command, bank, row, and whether it prepares the row ahead."""
+    if state[_SEQUENCE] != _RUN or edge < state[_WAIT]:
+        return _NOTHING, 0, 0, False
+    sends = edge + DECISION_EDGES
     if state[_DUE]:
         for bank in banks:
-            if bank[_OPEN] and edge < bank[_PRECHARGE]:
-                return _NOTHING, 0, 0
-        return (_CLOSES_ALL if waited else _NOTHING), 0, 0
-    if not waited:
-        return _NOTHING, 0, 0
+            if sends < bank[_PRECHARGE]:
+                return _NOTHING, 0, 0, False
+        return _CLOSES_ALL, 0, 0, False
     at, left, columns = state[_AT], state[_LEFT], controller.column_bits
-    writing = state[_WAITING] != 0 and edge >= state[_WRITTEN]
+    banks_here, rows = (1 << controller.bank_bits) - 1, (1 << controller.row_bits) - 1
+    free = sends >= state[_ACTIVATE]
+    writing = state[_WAITING] != 0
     first = at & ((1 << controller.part_bits) - 1) == 0
     wanted = writing or (left != 0 and (state[_CLAIMED] != controller.depth or not first))
-    burst = (state[_WRITE_AT] << controller.part_bits | state[_PART]) if writing else at
-    banks_here = (1 << controller.bank_bits) - 1
-    free = edge >= state[_ACTIVATE]
-    if wanted:
-        number = (burst >> columns) & banks_here
-        row = (burst >> columns + controller.bank_bits) & ((1 << controller.row_bits) - 1)
+    if wanted and edge >= state[_WRITE_KNOWN if writing else _READ_KNOWN]:
+        burst = (state[_WRITE_AT] << controller.part_bits | state[_PART]) if writing else at
+        number, row = (burst >> columns) & banks_here, (burst >> columns + controller.bank_bits) & rows
         bank = banks[number]
         if bank[_OPEN] and bank[_ROW] == row:
-            if edge >= bank[_COLUMN] and edge >= state[_WRITE if writing else _READ]:
-                return (_WRITES if writing else _READS), number, row
+            if sends >= bank[_COLUMN] and sends >= state[_WRITE if writing else _READ]:
+                return (_WRITES if writing else _READS), number, row, False
         elif bank[_OPEN]:
-            if edge >= bank[_PRECHARGE]:
-                return _CLOSES, number, row
-        elif edge >= bank[_REOPEN] and free:
-            return _OPENS, number, row
-    if not writing and left > (1 << columns) - (at & ((1 << columns) - 1)):  # it goes on in another row
+            if sends >= bank[_PRECHARGE]:
+                return _CLOSES, number, row, False
+        elif sends >= bank[_REOPEN] and free:
+            return _OPENS, number, row, False
+    goes_on = left > (1 << columns) - (at & ((1 << columns) - 1))  # in another row
+    if not writing and goes_on and edge >= state[_AHEAD_KNOWN]:
         ahead = (at >> columns) + 1
-        number = ahead & banks_here
-        row = (ahead >> controller.bank_bits) & ((1 << controller.row_bits) - 1)
+        number, row = ahead & banks_here, (ahead >> controller.bank_bits) & rows
         bank = banks[number]
         if not bank[_OPEN]:
-            if edge >= bank[_REOPEN] and free:
-                return _OPENS, number, row
-        elif bank[_ROW] != row and edge >= bank[_PRECHARGE]:
-            return _CLOSES, number, row
-    return _NOTHING, 0, 0
+            if sends >= bank[_REOPEN] and free:
+                return _OPENS, number, row, True
+        elif bank[_ROW] != row and sends >= bank[_PRECHARGE]:
+            return _CLOSES, number, row, True
+    return _NOTHING, 0, 0, False
 
 
 @njit(cache=True)
@@ -164,8 +187,20 @@ def next_edge(
     write_address: int,
 ) -> None:
     """Carry an edge out: a request of ``asked`` words (0: none), a word taken, a write (-1: none)."""
-    command, number, row = _command(controller, state, banks, edge)
-    writable = takes(controller, state, banks, edge)
+    command, number, row = _sent(state, edge), state[_BANK], state[_BANK_ROW]
+    writable = takes(controller, state, edge)
+    changes = command == _OPENS or command == _CLOSES or command == _CLOSES_ALL
+    prepares = changes and state[_PREPARES] != 0
+    found = _found(controller, state, banks, edge)
+    if (changes or command == _READS or command == _WRITES) and not (prepares and found[0] == _READS):
+        found = _NOTHING, 0, 0, False  # what is found beside a command is dropped, but for reads of another bank
+    state[_FOUND], state[_BANK], state[_BANK_ROW], state[_PREPARES] = found
+    state[_PINS] = command
+    if changes:
+        state[_WRITE_KNOWN] = max(state[_WRITE_KNOWN], edge + _KNOWN)
+        if not prepares:
+            state[_READ_KNOWN] = max(state[_READ_KNOWN], edge + _KNOWN)
+        state[_AHEAD_KNOWN] = max(state[_AHEAD_KNOWN], edge + _KNOWN)
     burst = controller.burst
     if state[_DUE] and command == _REFRESHES:
         state[_DUE] = 0
@@ -196,9 +231,18 @@ def next_edge(
         state[_HEAD] = (state[_HEAD] + 1) % controller.depth
     if asked:
         state[_AT], state[_LEFT] = address << controller.part_bits, asked << controller.part_bits
+        _moves(state, edge)
     if write_address >= 0 and writable:
         state[_WRITE_AT], state[_WAITING], state[_PART] = write_address, 1 << controller.part_bits, 0
         state[_WRITTEN] = edge + 1
+        state[_WRITE_KNOWN] = edge + _KNOWN
+
+
+@njit(cache=True)
+def _moves(state: np.ndarray, edge: int) -> None:
+    """The next read is of another row; the row ahead is counted an edge later."""
+    state[_READ_KNOWN] = edge + _KNOWN
+    state[_AHEAD_KNOWN] = edge + _KNOWN + 1
 
 
 @njit(cache=True)
@@ -214,6 +258,8 @@ def _reads(controller: Controller, state: np.ndarray, bank: np.ndarray, edge: in
         state[_QUEUED] += 1
     state[_AT] += 1
     state[_LEFT] -= 1
+    if state[_AT] & ((1 << controller.column_bits) - 1) == 0:
+        _moves(state, edge)
 
 
 @njit(cache=True)
@@ -227,11 +273,11 @@ def _housekeeping(controller: Controller, state: np.ndarray, banks: np.ndarray, 
     elif command == _REFRESHES:
         state[_WAIT] = edge + controller.rfc
         if state[_READY]:
-            state[_SEQUENCE] = _RUN
+            state[_WAIT], state[_SEQUENCE] = edge + max(1, controller.rfc - DECISION_EDGES), _RUN
         else:
             state[_AGAIN] -= 1
             if state[_AGAIN] == 0:
                 state[_SEQUENCE] = _MODE
     else:
         state[_READY], state[_TICK] = 1, edge + controller.refresh
-        state[_WAIT], state[_SEQUENCE] = edge + controller.mrd, _RUN
+        state[_WAIT], state[_SEQUENCE] = edge + max(1, controller.mrd - DECISION_EDGES), _RUN

@@ -1,30 +1,33 @@
-"""The clock of a placed machine by nextpnr's report, where the memory has a clock of its own too."""
+"""The clock of a placed machine by nextpnr's report, where its memory has clocks of its own too."""
 
 from collections.abc import Mapping
 from typing import Any
 
 __all__ = ["reached_hz"]
 
-_NEAR = 0.99  # of a constraint, which the report rounds
+_NEAR = 0.01  # of a constraint, which the report rounds
 _EDGE = "posedge "
 
 
 def reached_hz(report: Mapping[str, Any], clock_hz: float, ratio: int = 1) -> float:
     """The fastest clock of a machine that every path of a report allows.
 
-    ``ratio``: of the memory's clock to the machine's, ``clock_hz``. The memory's paths count ``ratio`` times. A path
-    from one of the two clocks to the other, of which nextpnr tells the longest and asks nothing, must be as short as a
-    period of the memory's.
+    A clock that is asked to be twice the machine's, ``clock_hz``, allows half of what it reaches, one that is asked to
+    be half of it twice that. ``ratio``: of the memory's clock to the machine's. A path from one of these two to the
+    other, of which nextpnr tells the longest and asks nothing, must be as short as a period of the memory's.
     """
     clocks = report["fmax"]
-    if ratio == 1:
-        return 1e6 * min(clock["achieved"] for clock in clocks.values())
-    own = {name for name, clock in clocks.items() if 1e6 * clock["constraint"] >= _NEAR * clock_hz}
-    fast = {name for name in own if 1e6 * clocks[name]["constraint"] >= _NEAR * ratio * clock_hz}
-    found = [1e6 * clock["achieved"] / (ratio if name in fast else 1) for name, clock in clocks.items()]
-    for path in report["critical_paths"]:
+    times = {name: _times(1e6 * clock["constraint"] / clock_hz, ratio) for name, clock in clocks.items()}
+    found = [1e6 * clock["achieved"] / times[name] for name, clock in clocks.items()]
+    own = {name for name in clocks if times[name] in (1, ratio)}
+    for path in report["critical_paths"] if ratio > 1 else ():
         begin, end = (path[side].removeprefix(_EDGE) for side in ("from", "to"))
-        if {begin, end} <= own and (begin in fast) != (end in fast):
+        if {begin, end} <= own and times[begin] != times[end]:
             nanoseconds = sum(part["delay"] for part in path["path"])
             found.append(1e9 / nanoseconds / ratio)
     return min(found)
+
+
+def _times(asked: float, ratio: int) -> float:
+    """How often a clock ticks to one of the machine; 1 and ``ratio`` exactly where they are meant."""
+    return next((exact for exact in (1, ratio) if abs(asked / exact - 1) <= _NEAR), asked)

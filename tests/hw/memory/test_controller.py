@@ -42,22 +42,23 @@ def test_random_traffic_reads_what_was_written_and_breaks_no_rule(word_bits, cas
 
 
 def test_a_sequential_read_waits_for_refreshes_alone():
-    # 300 words of 8 beats; each refresh takes tRP + tRFC + tRCD = 2 + 7 + 2 clocks and what the burst had left
+    # 300 words of 8 beats; each refresh takes tRP + tRFC = 2 + 7 clocks, 3 to the read, and what the burst had left
     chip = tiny(refresh_ns=7812.5)
     bench = Bench(chip, 100e6, 128).run([Read(0, 300)])
     gaps = [b - a for a, b in pairwise(bench.times[0])]
     assert bench.model.messages == []
     late = [gap for gap in gaps if gap != 8]
-    assert late == [8 + 11] * 3  # 2400 clocks, one refresh every 781
+    assert late == [8 + 12] * 3  # 2400 clocks, one refresh every 781
     assert 300 * 8 / (bench.times[0][-1] - bench.times[0][0] + 8) > 0.98
 
 
 def test_first_word_of_an_open_a_closed_and_another_row():
-    # request; read, CAS latency 2, two registers, 8 beats: 13 edges. Closed: tRCD 2 more; another row: tRP 2 more
+    # request, looked up, found; sent, CAS latency 2, three registers, 8 beats: 16 edges. Behind an activate or a
+    # precharge, of 2 clocks each, the bank is looked up again: 3 more
     asked = [Read(0, 1, gap=20), Read(1, 1), Read(4, 1), Read(16, 1)]  # four words a row; word 16: row 1 of bank 0
     bench = Bench(tiny(refresh_ns=7812.5), 100e6, 128).run(asked)
     ends = [times[0] for times in bench.times]
-    assert [b - a - 1 for a, b in pairwise(ends)] == [13, 15, 17]
+    assert [b - a - 1 for a, b in pairwise(ends)] == [16, 19, 22]
 
 
 def test_a_write_keeps_the_bytes_that_it_masks():

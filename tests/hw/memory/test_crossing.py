@@ -64,11 +64,12 @@ def test_edges_that_do_not_coincide_cost_edges_and_no_word():
 
 @pytest.mark.parametrize("ratio", [2, 3, 4])
 def test_the_first_word_takes_what_the_page_says(ratio):
-    # the row is open: request, 2 edges of the chip's to the controller, read, CAS latency 2, 2 registers, 8 beats, the
-    # queue, a slot of the crossing: 16; then the next edge of the port that is not before it, and one more
+    # the row is open: request, 2 edges of the chip's to the controller, looked up, found, read, CAS latency 2, 3
+    # registers, 8 beats, the queue, a slot of the crossing: 19; then the next edge of the port that is not before it,
+    # and one more
     bench = crossed([Read(0, 1, gap=20), Read(1, 1)], ratio, tiny(refresh_ns=100_000))
     first, second = (times[0] for times in bench.times)
-    assert second - first - 1 == -(-16 // ratio) + 1
+    assert second - first - 1 == -(-19 // ratio) + 1
 
 
 def on_two_clocks(dut, ratio, drive, edges):

@@ -11,17 +11,18 @@ import hw.memory
 from tests.hw.memory.bench import Bench, Read, Reset, Write, naive, tiny
 from tests.hw.seeded import Fault
 
-FILES = ("bank", "words", "controller", "crossing", "fast")  # in the order in which they import each other
+FILES = ("bank", "target", "words", "controller", "crossing", "fast")  # in the order in which they import each other
 CROSSING = ("crossing", "fast")  # their battery runs behind a port of half the clock
-CHIP = tiny(power_up_ns=2000, mrd_clocks=4)
+# times that are longer than a command takes to be found again, so that a shorter one shows
+CHIP = tiny(power_up_ns=2000, mrd_clocks=4, rcd_ns=40, rp_ns=40, ras_ns=60, rc_ns=100, rrd_ns=40)
 
 
 FAULTS = [
-    Fault("bank", "column.load(timing.rcd)", "column.load(1)"),
-    Fault("bank", "precharge.load(timing.ras)", "precharge.load(1)"),
-    Fault("bank", "reopen.load(timing.rp)", "reopen.load(1)"),
+    Fault("bank", "column.load(timing.rcd - ahead)", "column.load(1)"),
+    Fault("bank", "precharge.load(timing.ras - ahead)", "precharge.load(1)"),
+    Fault("bank", "reopen.load(timing.rp - ahead)", "reopen.load(1)"),
     Fault("bank", "written = burst - 1 + timing.wr", "written = burst"),
-    Fault("bank", "precharge.at_least(burst)", "precharge.at_least(1)"),
+    Fault("bank", "precharge.at_least(burst - ahead)", "precharge.at_least(1)"),
     Fault("bank", "m.d.sync += self.open.eq(0)", "m.d.sync += self.open.eq(self.open)"),
     Fault("bank", "m.If(self.left < clocks):", "m.If(self.left > clocks):"),
     Fault("words", "Cat(gathered, self.beat)[self.beat_bits :]", "Cat(self.beat, gathered)[: self.word_bits]"),
@@ -31,23 +32,34 @@ FAULTS = [
     Fault("words", "last.eq((rest == 1) & (waiting == 0))", "last.eq(rest == 1)"),
     Fault("words", "self.part.eq(self.part + 1)", "self.part.eq(self.part)"),
     Fault("controller", "self.timing.cas + IO_EDGES", "self.timing.cas + IO_EDGES + 1"),
-    Fault("controller", "writes.load(timing.cas + burst + 1)", "writes.load(timing.cas + burst)"),
+    Fault("controller", "until_write.load(timing.cas + burst + 1 - ahead)", "until_write.load(timing.cas + burst - ahead)"),
     Fault("controller", "Mux(self.ready, 0, -1)", "0"),
     Fault("controller", "interval = self.timing.refresh", "interval = self.timing.refresh * 3 // 2"),
     Fault("controller", "m.d.sync += self.due.eq(0)", "m.d.sync += self.due.eq(1)"),
-    Fault("controller", "with m.If(closable & wait.passed):", "with m.If(wait.passed):"),
-    Fault("controller", "wait.load(timing.rfc)", "wait.load(1)"),
-    Fault("controller", "wait.load(timing.mrd)", "wait.load(1)"),
+    Fault("controller", "self.due & Cat(bank.precharge for bank in self.banks).all()", "self.due"),
+    Fault("controller", "wait.load(timing.rfc - ahead)", "wait.load(1)"),
+    Fault("controller", "wait.load(timing.mrd - ahead)", "wait.load(1)"),
     Fault("controller", "_PRECHARGE_ALL = 1 << 10", "_PRECHARGE_ALL = 0"),
     Fault("controller", '"wait", timing.power_up)', '"wait", 1)'),
     Fault("controller", "with m.If(again == 1):", "with m.If(again == 2):"),
     Fault("controller", "| self.timing.cas << 4", "| 3 << 4"),
-    Fault("controller", "self.until_activate.load(self.timing.rrd)", "self.until_activate.load(1)"),
-    Fault("controller", "== self.row)", "== self.row | 1)"),
+    Fault("controller", "until_activate.load(timing.rrd - ahead)", "until_activate.load(1)"),
+    Fault("controller", "wait.load(timing.rfc)", "wait.load(1)"),
+    Fault("controller", "free, bank, row = ~self.sent_before,", "free, bank, row = Signal(init=1),"),
+    Fault("controller", "moved.eq((self.request.valid & self.request.ready) | ", "moved.eq("),
+    Fault("controller", "(self.advance & self.column.all())", "0"),
+    Fault("controller", "(self.writes.valid & self.writes.ready) | self.rows_change", "self.rows_change"),
+    Fault("controller", "self.read.changed.eq(moved | (self.rows_change & ~self.prepares))", "self.read.changed.eq(moved)"),
+    Fault("controller", "self.ahead.changed.eq(moved | moved_before |", "self.ahead.changed.eq(moved |"),
+    Fault("controller", "Mux(reading, of_read, of_ahead)", "of_ahead"),
+    Fault("controller", "going, pending = running & ~self.due,", "going, pending = running,"),
+    Fault("controller", "final.eq(left == 1)", "final.eq(left == 2)"),
+    Fault("target", "self.known.eq(~self.changed)", "self.known.eq(1)"),
+    Fault("target", "== self.row)", "== self.row | 1)"),
     Fault("controller", "at[column_bits:] + 1", "at[column_bits:] + 2"),
-    Fault("controller", "self.wanted.eq(self.writing | ", "self.wanted.eq("),
-    Fault("controller", "at.eq(at + 1), left.eq(left - 1)", "at.eq(at + 1), left.eq(left - (left != 1))"),
-    Fault("controller", "reads.load(burst)", "reads.load(burst - 1)"),
+    Fault("controller", "~pending & self.wanted", "self.wanted"),
+    Fault("controller", "busy.eq(~final)", "busy.eq(1)"),
+    Fault("controller", "until_read.load(burst - ahead)", "until_read.load(burst - 1 - ahead)"),
     Fault("controller", "settled = timing.rfc + timing.ras + burst + timing.wr", "settled = 1"),
     Fault("crossing", "closed = Signal(init=1)", "closed = Signal(init=0)"),
     Fault("crossing", "init=CLOSED_EDGES - 1)", "init=0)"),

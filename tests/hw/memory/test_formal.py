@@ -14,12 +14,13 @@ from hw.memory.words import Gatherer
 from tests.hw.gateware.proof import prove
 from tests.hw.memory.bench import tiny
 
-# 10 ns: tRCD 2, tRP 2, tRAS 3, tRC 5, tRRD 2, tWR 2, tRFC 3; the initialisation takes 13 edges, a refresh comes in 20
+# 10 ns: tRCD 4, tRP 4, tRAS 5, tRC 9, tRRD 4, tWR 2, tRFC 3, longer than a command takes to be found again; the
+# initialisation takes 15 edges, a refresh comes in 28
 SMALL = tiny(
-    data_bits=8, banks=2, columns=16, rcd_ns=20, rp_ns=20, ras_ns=30, rc_ns=50, rrd_ns=20, wr_ns=20, rfc_ns=30,
-    refresh_ns=200, power_up_ns=10,
+    data_bits=8, banks=2, columns=16, rcd_ns=40, rp_ns=40, ras_ns=50, rc_ns=90, rrd_ns=40, wr_ns=20, rfc_ns=30,
+    mrd_clocks=3, refresh_ns=280, power_up_ns=10,
 )  # fmt: skip
-STEPS = 33  # the initialisation and 20 edges of traffic; 38, with a refresh in it, were proved once in four minutes
+STEPS = 37  # the initialisation and 22 edges of traffic
 LONG = 15  # where a counter of edges stays
 
 
@@ -136,4 +137,4 @@ def test_reads_ahead_are_never_more_than_the_queue_holds(tmp_path):
 
 def test_a_queue_that_promises_more_is_found(tmp_path):
     with pytest.raises(RuntimeError, match="proof did fail"):
-        prove(Slots(3), tmp_path, 20, from_reset=True)
+        prove(Slots(4), tmp_path, 20, from_reset=True)

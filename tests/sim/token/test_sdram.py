@@ -48,9 +48,9 @@ class Twin:
 
     def expected(self, edge):
         """Request, word and write that are taken on an edge, and the command sent there if it is compared."""
-        controller, state, banks = self.controller, self.state, self.banks
-        command = COMMANDS[sdram._command(controller, state, banks, edge)[0]]
-        valid, writable = sdram.offered(controller, state, edge), sdram.takes(controller, state, banks, edge)
+        controller, state = self.controller, self.state
+        command = COMMANDS[sdram.at_pins(state)]
+        valid, writable = sdram.offered(controller, state, edge), sdram.takes(controller, state, edge)
         return sdram.requestable(state), valid, writable, command
 
     def carry_out(self, edge, *traffic):
@@ -109,7 +109,7 @@ class CrossedTwin(Twin):
     def expected(self, edge):
         now, command = self.ratio * edge, NOTHING
         if now >= crossing.first_edge(self.ratio):
-            command = COMMANDS[sdram._command(self.controller, self.state, self.banks, now)[0]]
+            command = COMMANDS[sdram.at_pins(self.state)]
         accepts = crossing.accepts(self.ratio, self.crossing, edge)
         valid = crossing.offered(self.ratio, self.crossing, edge)
         return accepts, valid, crossing.takes(self.ratio, self.crossing, edge), command
@@ -152,12 +152,13 @@ def test_a_word_takes_what_the_data_sheet_and_the_registers_add_up_to():
     read(memory, timing.power_up + 1000, 0, 1, 1, 1)
     settled = int(memory.state[sdram._TICK]) + 30  # a refresh, which closed all rows, is over
     first = read(memory, settled, 0, 1, 1, 1)
-    # taken; activate on the next edge, tRCD, CAS latency, two registers, eight beats, and a word is there
-    assert first - settled == 1 + timing.rcd + timing.cas + 2 + 8
+    # taken, looked up, found; activate, looked up and found again, CAS latency, three registers, eight beats
+    assert timing.rcd < 3
+    assert first - settled == 3 + 3 + timing.cas + 3 + 8
     second = read(memory, first + 1, 1, 1, 1, 1)
-    assert second - first - 1 == 1 + timing.cas + 2 + 8  # the row is open
+    assert second - first - 1 == 3 + timing.cas + 3 + 8  # the row is open
     many = read(memory, second + 1, 2, 30, 1, 1)
-    assert many - second - 1 == 1 + timing.cas + 2 + 8 * 30  # words follow without a gap
+    assert many - second - 1 == 3 + timing.cas + 3 + 8 * 30  # words follow without a gap
 
 
 def test_a_write_is_carried_out_before_instructions_that_are_fetched_behind_it():

@@ -12,8 +12,22 @@ def report(clocks, paths=()):
     return {"fmax": fmax, "critical_paths": found}
 
 
-def test_with_one_clock_it_is_the_slowest_of_all():
-    assert reached_hz(report({"sync": (51, 50), "start": (45, 25)}), 50e6) == 45e6
+def test_with_one_clock_it_is_that_of_the_machine_or_what_the_boards_own_leaves():
+    assert reached_hz(report({"sync": (51, 50), "start": (45, 25)}), 50e6) == 51e6
+    assert reached_hz(report({"sync": (51, 50), "start": (20, 25)}), 50e6) == 40e6
+
+
+@pytest.mark.parametrize(
+    ("chip", "start", "found"),
+    [
+        (100, 200, 50e6),  # the chip's clock is twice the machine's, and leaves it half
+        (130, 200, 55e6),  # the machine itself
+        (130, 25, 50e6),  # a clock of half the machine's reaches 25 MHz
+    ],
+)
+def test_a_ddr3s_clocks_count_by_what_is_asked_of_them(chip, start, found):
+    clocks = {"sys": (55, 48), "sys2x": (chip, 96), "init": (start, 24)}
+    assert reached_hz(report(clocks), 48e6) == pytest.approx(found)
 
 
 @pytest.mark.parametrize(
