@@ -25,8 +25,8 @@ class SdramController(Component):
     the chip keeps what lies in it, but for a word that was being written, whose rest stays as it was.
 
     A command takes three edges: the banks of the next bursts are looked up, what may be sent is found, one of it is
-    sent. What is found on the edge of another command is dropped, so that commands are two edges apart or more, but for a
-    read behind one that prepares the row ahead.
+    sent. What is found on the edge of another command is dropped, so that commands are two edges apart or more, but for
+    reads and what prepares the row ahead, which is of another bank.
 
     Parameters
     ----------
@@ -105,26 +105,31 @@ class SdramController(Component):
         busy, final, first = Signal(), Signal(), at[:parts] == 0
         written = (buffer.address << parts | (buffer.part if parts else 0))[:bits]
         self.write, self.read, self.ahead = (Target(self.banks, self.chip.rows) for _ in range(3))
+        self.read.following = self.ahead
         m.submodules.write, m.submodules.read, m.submodules.ahead = self.write, self.read, self.ahead
         self.advance, self.goes_on, self.wanted = Signal(), Signal(), Signal()
         self.column, self.write_column = at[:column_bits], written[:column_bits]
-        moved, moved_before = Signal(), Signal()
+        moved, moved_before, ends_row = Signal(), Signal(), Signal()
         m.d.comb += [
             self.request.ready.eq(~busy),
             self.wanted.eq(busy & (gatherer.room | ~first)),
             Cat(self.write.bank, self.write.row).eq(written[column_bits:]),
             Cat(self.read.bank, self.read.row).eq(at[column_bits:]),
-            moved.eq((self.request.valid & self.request.ready) | (self.advance & self.column.all())),
+            ends_row.eq(self.advance & self.column.all()),
+            moved.eq((self.request.valid & self.request.ready) | ends_row),
             self.write.changed.eq((self.writes.valid & self.writes.ready) | self.rows_change),
             self.read.changed.eq(moved | (self.rows_change & ~self.prepares)),  # another bank
+            self.read.takes_over.eq(ends_row),
             self.ahead.changed.eq(moved | moved_before | self.rows_change),
             gatherer.claim.eq(self.advance & first),
             gatherer.read.eq(self.advance),
         ]
         ahead = Signal(bits - column_bits)
         m.d.comb += Cat(self.ahead.bank, self.ahead.row).eq(ahead)
+        self.kept = Signal()  # the edge before sent a read, and no other row is next
         m.d.sync += [
             moved_before.eq(moved),
+            self.kept.eq(self.advance & ~ends_row),
             ahead.eq(at[column_bits:] + 1),
             self.goes_on.eq(left > geometry.row_bursts - self.column),
             final.eq(left == 1),
@@ -220,7 +225,7 @@ class SdramController(Component):
                 activate[i].eq(may & target.closed & target.of_bank("reopen") & until_activate.passed),
                 close[i].eq(may & target.other & target.of_bank("precharge")),
             ]
-        writing, reading = Signal(), (column | activate | close)[1]
+        writing, reading = Signal(), (column | activate | close)[1] & ~self.kept
         m.d.sync += [
             writing.eq(pending),
             self.closing.eq(running & self.due & Cat(bank.precharge for bank in self.banks).all()),
@@ -230,7 +235,7 @@ class SdramController(Component):
         m.d.comb += [
             writes.eq(column[0] & free),
             reads.eq(column[1] & (free | prepared_before)),
-            self.prepares.eq((activate | close)[2] & ~reading & free),
+            self.prepares.eq((activate | close)[2] & ~reading & (free | self.kept)),
             activates.eq((activate[:2].any() & free) | (activate[2] & self.prepares)),
             closes.eq((close[:2].any() & free) | (close[2] & self.prepares)),
             self.rows_change.eq(activates | closes | self.close_all),

@@ -135,44 +135,75 @@ def _sent(state: np.ndarray, edge: int) -> int:
 
 @njit(cache=True)
 def _found(controller: Controller, state: np.ndarray, banks: np.ndarray, edge: int) -> tuple[int, int, int, bool]:
-    """What may be sent on the edge behind that one: command, bank, row, and whether it prepares the row ahead."""
+    """What the edge behind that one sends: command, bank, row, and whether it prepares the row ahead.
+
+    What is found beside a command is dropped, but for reads beside the row ahead, and that beside reads.
+    """
+    command = _sent(state, edge)
     if state[_SEQUENCE] != _RUN or edge < state[_WAIT]:
         return _NOTHING, 0, 0, False
-    sends = edge + DECISION_EDGES
     if state[_DUE]:
         for bank in banks:
-            if sends < bank[_PRECHARGE]:
+            if edge + DECISION_EDGES < bank[_PRECHARGE]:
                 return _NOTHING, 0, 0, False
-        return _CLOSES_ALL, 0, 0, False
-    at, left, columns = state[_AT], state[_LEFT], controller.column_bits
-    banks_here, rows = (1 << controller.bank_bits) - 1, (1 << controller.row_bits) - 1
-    free = sends >= state[_ACTIVATE]
+        return (_CLOSES_ALL if command == _NOTHING else _NOTHING), 0, 0, False
+    if command == _NOTHING or state[_PREPARES]:
+        found, number, row = _of_burst(controller, state, banks, edge)
+        if found == _READS or (found != _NOTHING and command == _NOTHING):
+            return found, number, row, False
+    if command == _NOTHING or (command == _READS and not _ends_row(controller, state)):
+        found, number, row = _of_row_ahead(controller, state, banks, edge)
+        return found, number, row, found != _NOTHING
+    return _NOTHING, 0, 0, False
+
+
+@njit(cache=True)
+def _ends_row(controller: Controller, state: np.ndarray) -> bool:
+    """Whether the next read is the last one of its row."""
+    return (state[_AT] + 1) & ((1 << controller.column_bits) - 1) == 0
+
+
+@njit(cache=True)
+def _of_burst(controller: Controller, state: np.ndarray, banks: np.ndarray, edge: int) -> tuple[int, int, int]:
+    """What may be sent for the write, or for the next read where there is none: command, bank, row."""
+    at, columns, sends = state[_AT], controller.column_bits, edge + DECISION_EDGES
     writing = state[_WAITING] != 0
     first = at & ((1 << controller.part_bits) - 1) == 0
-    wanted = writing or (left != 0 and (state[_CLAIMED] != controller.depth or not first))
-    if wanted and edge >= state[_WRITE_KNOWN if writing else _READ_KNOWN]:
-        burst = (state[_WRITE_AT] << controller.part_bits | state[_PART]) if writing else at
-        number, row = (burst >> columns) & banks_here, (burst >> columns + controller.bank_bits) & rows
-        bank = banks[number]
-        if bank[_OPEN] and bank[_ROW] == row:
-            if sends >= bank[_COLUMN] and sends >= state[_WRITE if writing else _READ]:
-                return (_WRITES if writing else _READS), number, row, False
-        elif bank[_OPEN]:
-            if sends >= bank[_PRECHARGE]:
-                return _CLOSES, number, row, False
-        elif sends >= bank[_REOPEN] and free:
-            return _OPENS, number, row, False
-    goes_on = left > (1 << columns) - (at & ((1 << columns) - 1))  # in another row
-    if not writing and goes_on and edge >= state[_AHEAD_KNOWN]:
-        ahead = (at >> columns) + 1
-        number, row = ahead & banks_here, (ahead >> controller.bank_bits) & rows
-        bank = banks[number]
-        if not bank[_OPEN]:
-            if sends >= bank[_REOPEN] and free:
-                return _OPENS, number, row, True
-        elif bank[_ROW] != row and sends >= bank[_PRECHARGE]:
-            return _CLOSES, number, row, True
-    return _NOTHING, 0, 0, False
+    wanted = writing or (state[_LEFT] != 0 and (state[_CLAIMED] != controller.depth or not first))
+    if not wanted or edge < state[_WRITE_KNOWN if writing else _READ_KNOWN]:
+        return _NOTHING, 0, 0
+    burst = (state[_WRITE_AT] << controller.part_bits | state[_PART]) if writing else at
+    number = (burst >> columns) & ((1 << controller.bank_bits) - 1)
+    row = (burst >> columns + controller.bank_bits) & ((1 << controller.row_bits) - 1)
+    bank = banks[number]
+    if bank[_OPEN] and bank[_ROW] == row:
+        if sends >= bank[_COLUMN] and sends >= state[_WRITE if writing else _READ]:
+            return (_WRITES if writing else _READS), number, row
+    elif bank[_OPEN]:
+        if sends >= bank[_PRECHARGE]:
+            return _CLOSES, number, row
+    elif sends >= bank[_REOPEN] and sends >= state[_ACTIVATE]:
+        return _OPENS, number, row
+    return _NOTHING, 0, 0
+
+
+@njit(cache=True)
+def _of_row_ahead(controller: Controller, state: np.ndarray, banks: np.ndarray, edge: int) -> tuple[int, int, int]:
+    """What may be sent for the row behind the next read's, where the request goes on there: command, bank, row."""
+    at, columns, sends = state[_AT], controller.column_bits, edge + DECISION_EDGES
+    goes_on = state[_LEFT] > (1 << columns) - (at & ((1 << columns) - 1))
+    if state[_WAITING] != 0 or not goes_on or edge < state[_AHEAD_KNOWN]:
+        return _NOTHING, 0, 0
+    ahead = (at >> columns) + 1
+    number = ahead & ((1 << controller.bank_bits) - 1)
+    row = (ahead >> controller.bank_bits) & ((1 << controller.row_bits) - 1)
+    bank = banks[number]
+    if not bank[_OPEN]:
+        if sends >= bank[_REOPEN] and sends >= state[_ACTIVATE]:
+            return _OPENS, number, row
+    elif bank[_ROW] != row and sends >= bank[_PRECHARGE]:
+        return _CLOSES, number, row
+    return _NOTHING, 0, 0
 
 
 @njit(cache=True)
@@ -191,10 +222,7 @@ def next_edge(
     writable = takes(controller, state, edge)
     changes = command == _OPENS or command == _CLOSES or command == _CLOSES_ALL
     prepares = changes and state[_PREPARES] != 0
-    found = _found(controller, state, banks, edge)
-    if (changes or command == _READS or command == _WRITES) and not (prepares and found[0] == _READS):
-        found = _NOTHING, 0, 0, False  # what is found beside a command is dropped, but for reads of another bank
-    state[_FOUND], state[_BANK], state[_BANK_ROW], state[_PREPARES] = found
+    state[_FOUND], state[_BANK], state[_BANK_ROW], state[_PREPARES] = _found(controller, state, banks, edge)
     state[_PINS] = command
     if changes:
         state[_WRITE_KNOWN] = max(state[_WRITE_KNOWN], edge + _KNOWN)
@@ -256,10 +284,14 @@ def _reads(controller: Controller, state: np.ndarray, bank: np.ndarray, edge: in
     if state[_AT] & parts == parts:
         state[_VALID + (state[_HEAD] + state[_QUEUED]) % controller.depth] = edge + controller.read_edges + burst
         state[_QUEUED] += 1
+    ends_row = _ends_row(controller, state)
     state[_AT] += 1
     state[_LEFT] -= 1
-    if state[_AT] & ((1 << controller.column_bits) - 1) == 0:
+    if ends_row:
+        known = state[_AHEAD_KNOWN] <= edge
         _moves(state, edge)
+        if known:  # as the row ahead was
+            state[_READ_KNOWN] = edge + 1
 
 
 @njit(cache=True)
