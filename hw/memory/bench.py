@@ -107,7 +107,10 @@ def measure(
     """
     program = compile_program(setup.verilog, SDRAM_NAME, _HARNESS, headers=[CHIP_HEADER, PORTS_HEADER])
     numbers = chip_numbers(setup.chip, setup.clock_hz, setup.cas)
-    lines = [" ".join(map(repr, map(float, numbers))), f"{setup.word_bits // 8} {taken} {int(ahead)} {seed} {setup.ratio}"]
+    lines = [
+        " ".join(map(repr, map(float, numbers))),
+        f"{setup.word_bits // 8} {taken} {int(ahead)} {seed} {setup.ratio}",
+    ]
     with tempfile.TemporaryFile("w+", encoding="ascii") as file:  # operations are made as they are written
         file.writelines(f"{line}\n" for line in lines)
         file.writelines(f"{one.line()}\n" for one in operations)

@@ -130,7 +130,11 @@ def _memory_of_ddr3(options: Namespace, kinds: tuple[str, ...]) -> None:
     names = ["ratio"] if options.ratio != 1 else []
     names += [name for name in ("cas", "compare", "verilog") if getattr(options, name) is not None]
     if given := names:
-        why = {"ratio": "whose port is on the controller's clock", "cas": f"whose CAS latency is {CAS}", "compare": "whose controller is LiteDRAM's"}
+        why = {
+            "ratio": "whose port is on the controller's clock",
+            "cas": f"whose CAS latency is {CAS}",
+            "compare": "whose controller is LiteDRAM's",
+        }
         reason = why.get(given[0], "whose Verilog is that of a board: tritforge verilog --board orangecrab-85f --whole")
         raise InputError(f"--{given[0]} must be left out with --chip {options.chip}, {reason}")
     chip, mhz = load_ddr3(options.chip), _DDR3_CLOCK_MHZ if options.clock_mhz is None else options.clock_mhz

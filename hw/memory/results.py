@@ -75,7 +75,8 @@ def memory_markdown(rows: tuple[MemoryRecord, ...] | list[MemoryRecord]) -> str:
         [
             (
                 row.controller, row.chip,
-                f"{row.clock_hz / 1e6:g} MHz" + (f", port 1/{row.ratio}" if row.ratio > 1 else ""), str(row.cas), f"{row.word_bits} bit",
+                f"{row.clock_hz / 1e6:g} MHz" + (f", port 1/{row.ratio}" if row.ratio > 1 else ""), str(row.cas),
+                f"{row.word_bits} bit",
                 row.traffic,
                 f"{row.words + row.written:,}", f"{100 * row.efficiency:.1f} %", f"{row.bytes_per_s / 1e6:.1f}",
                 f"{row.first_edges:.1f}" if row.first_edges else "-",

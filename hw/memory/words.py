@@ -106,7 +106,8 @@ class WriteBuffer(Component):
     Members
     -------
     writes : masked words.
-    pending : a burst waits for its command or for the end of the one before, of the word ``address``, the burst ``part`` of that word.
+    pending : a burst waits for its command or for the end of the one before, of the word ``address``, the burst
+        ``part`` of that word.
     send : this edge sends that command, and the first beat with it.
     driving : a beat is on its way out. beat, keep : it, and the bytes that stay as they are.
     """

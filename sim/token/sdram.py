@@ -51,7 +51,8 @@ NO_CONTROLLER = Controller(*[0] * len(Controller._fields))
 
 # of the state: the request, the write at work, the queue, the sequence, countdowns as edges from which they have
 # passed; from which edges on the banks of the write, the read and the row ahead are known; what the next edge sends,
-# of which bank and row, whether for the row ahead, and what the edge before sent; behind them, the edges from which queued words are valid
+# of which bank and row, whether for the row ahead, and what the edge before sent; behind them, the edges from which
+# queued words are valid
 (
     _AT, _LEFT, _WAITING, _PART, _WRITE_AT, _WRITTEN, _CLAIMED, _HEAD, _QUEUED, _SEQUENCE, _AGAIN, _READY, _TICK, _DUE,
     _WAIT, _READ, _WRITE, _ACTIVATE, _WRITE_KNOWN, _READ_KNOWN, _AHEAD_KNOWN, _FOUND, _BANK, _BANK_ROW, _PREPARES,
@@ -220,7 +221,7 @@ def next_edge(
     """Carry an edge out: a request of ``asked`` words (0: none), a word taken, a write (-1: none)."""
     command, number, row = _sent(state, edge), state[_BANK], state[_BANK_ROW]
     writable = takes(controller, state, edge)
-    changes = command == _OPENS or command == _CLOSES or command == _CLOSES_ALL
+    changes = command in (_OPENS, _CLOSES, _CLOSES_ALL)
     prepares = changes and state[_PREPARES] != 0
     state[_FOUND], state[_BANK], state[_BANK_ROW], state[_PREPARES] = _found(controller, state, banks, edge)
     state[_PINS] = command

@@ -34,6 +34,18 @@ def test_a_sequential_read_gets_95_percent_of_peak_and_random_words_come_right(c
 
 @compiles
 @pytest.mark.slow
+def test_a_port_on_a_third_of_the_clock_gets_95_percent_of_peak_too(capsys):
+    asked = ["--clock-mhz", "87.5", "--ratio", "3", "--word-bits", "64", "--traffic", "all", "--words", "10000"]
+    main(["memory", *asked, "--json"])
+    rows = {row["traffic"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["sequential"]["efficiency"] > 0.95
+    assert rows["sequential"]["edges"] % 3 == 0
+    assert [(row["violations"], row["wrong"], row["ratio"]) for row in rows.values()] == [(0, 0, 3)] * 4
+    assert rows["random"]["first_edges"] > rows["random"]["cas"] + 6 + 4 + 6  # and the crossing, there and back
+
+
+@compiles
+@pytest.mark.slow
 def test_the_compiled_chip_sees_a_controller_for_another_chip():
     chip = load_chip("as4c16m16sa-7")
     hasty = chip.model_copy(update={"rcd_ns": 7.0, "refresh_ns": 20_000.0})
@@ -88,6 +100,10 @@ def test_an_operation_is_a_line_of_the_bench():
         (["--words", "0"], "--words must be 1 to 100000000, not 0"),
         (["--chip", "ddr4"], "chip must be one of as4c16m16sa-7"),
         (["--cas", "4"], "CAS latency must be 2 or 3, not 4"),
+        (["--ratio", "9"], "--ratio: memory clock must be 1 to 8 times the machine's, not 9"),
+        (["--ratio", "0"], "--ratio: memory clock must be 1 to 8 times the machine's, not 0"),
+        (["--ratio", "2", "--compare", "litedram"], "--compare must be left out with --ratio"),
+        (["--ratio", "2", "--chip", "mt41k64m16"], "--ratio must be left out with --chip mt41k64m16"),
     ],
 )
 def test_what_cannot_be_measured_is_refused_in_one_line(words, error):

@@ -32,7 +32,9 @@ FAULTS = [
     Fault("words", "last.eq((rest == 1) & (waiting == 0))", "last.eq(rest == 1)"),
     Fault("words", "self.part.eq(self.part + 1)", "self.part.eq(self.part)"),
     Fault("controller", "self.timing.cas + IO_EDGES", "self.timing.cas + IO_EDGES + 1"),
-    Fault("controller", "until_write.load(timing.cas + burst + 1 - ahead)", "until_write.load(timing.cas + burst - ahead)"),
+    Fault(
+        "controller", "until_write.load(timing.cas + burst + 1 - ahead)", "until_write.load(timing.cas + burst - ahead)"
+    ),
     Fault("controller", "Mux(self.ready, 0, -1)", "0"),
     Fault("controller", "interval = self.timing.refresh", "interval = self.timing.refresh * 3 // 2"),
     Fault("controller", "m.d.sync += self.due.eq(0)", "m.d.sync += self.due.eq(1)"),
@@ -51,7 +53,9 @@ FAULTS = [
     Fault("controller", "ends_row.eq(self.advance & self.column.all())", "ends_row.eq(0)"),
     Fault("controller", "self.kept.eq(self.advance & ~ends_row)", "self.kept.eq(self.advance)"),
     Fault("controller", "(self.writes.valid & self.writes.ready) | self.rows_change", "self.rows_change"),
-    Fault("controller", "self.read.changed.eq(moved | (self.rows_change & ~self.prepares))", "self.read.changed.eq(moved)"),
+    Fault(
+        "controller", "self.read.changed.eq(moved | (self.rows_change & ~self.prepares))", "self.read.changed.eq(moved)"
+    ),
     Fault("controller", "self.ahead.changed.eq(moved | moved_before |", "self.ahead.changed.eq(moved |"),
     Fault("controller", "Mux(reading, of_read, of_ahead)", "of_ahead"),
     Fault("controller", "going, pending = running & ~self.due,", "going, pending = running,"),
