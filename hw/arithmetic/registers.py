@@ -51,7 +51,7 @@ def groups_of(columns: int) -> int:
     return ceil_divide(columns, COLUMNS_PER_COPY)
 
 
-def copies(m: Module, value: Value, name: str, number: int) -> list[Value]:
+def copies(m: Module, value: Value | View, name: str, number: int) -> list[Value | View]:
     """``value`` one edge later in ``number`` registers that synthesis does not merge; one is called ``name`` alone.
 
     No reset clears them, which would be one more net to where they lie.

@@ -109,23 +109,16 @@ class Link(Component):
         m.d.comb += [
             self.running.eq(core.running),
         ]
-        self._pass_results(m, core, results, resets[-1])
+        m.d.comb += [
+            results.w_data.eq(Value.cast(core.results.payload)),
+            results.w_en.eq(core.results.valid),
+            core.results.ready.eq(results.w_rdy),
+        ]
         with m.If(self.lost):
             m.d.sync += lost.eq(1)
         with m.Elif(server.reset):
             m.d.sync += lost.eq(0)
         return m
-
-    @staticmethod
-    def _pass_results(m: Module, core: Core, results: WordBuffer, reset: Value) -> None:
-        """Results into their buffer, through a register between two memories that lie across the chip."""
-        beat = Signal(len(results.w_data), reset_less=True)
-        there = Signal()
-        m.d.comb += [results.w_data.eq(beat), results.w_en.eq(there), core.results.ready.eq(~there | results.w_rdy)]
-        with m.If(core.results.ready):
-            m.d.sync += [beat.eq(core.results.payload), there.eq(core.results.valid)]
-        with m.If(reset):
-            m.d.sync += there.eq(0)
 
     def _beat(self, word: Value) -> Value:
         """A result beat with each sum sign-extended to whole bytes."""

@@ -4,13 +4,18 @@ from typing import NamedTuple
 
 from amaranth import Array, Cat, Elaboratable, Module, Mux, Signal, Value
 from amaranth.lib.memory import Memory
+from amaranth.utils import exact_log2
 
+from hw.arithmetic.registers import copies, registered
 from hw.boards.frames import FrameReceiver, FrameSender
+from hw.division import ceil_divide
 from hw.host.protocol import PAYLOAD_BYTES, Code, Kind
 
 __all__ = ["Server", "Sink", "Source"]
 
 _ANSWER_BYTES = PAYLOAD_BYTES - 1  # behind the code
+_PART_BITS = 144  # registers that one flag lets take a byte: a net to more is longer than an addition
+_CHUNK_BYTES = 8  # of a word, of which one edge chooses a byte
 
 
 class Sink(NamedTuple):
@@ -128,6 +133,13 @@ class _Filler(Elaboratable):
         word_bytes = Array(len(sink.word) // 8 for sink in self.sinks)[self.number]
         longest = max(len(sink.word) for sink in self.sinks)
         word = Signal(longest, reset_less=True)
+        taking = Signal()
+        # its parts lie apart, and take the byte an edge later
+        shifting = copies(m, taking, "shifting", ceil_divide(longest, _PART_BITS))
+        for part, shift in enumerate(shifting):
+            with m.If(shift):
+                place = slice(part * _PART_BITS, (part + 1) * _PART_BITS)
+                m.d.sync += word[place].eq(Cat(word[8:], self.data)[place])
         filled = Signal(range(longest // 8 + 1))
         pushing = Signal()
         first = Signal()
@@ -171,14 +183,13 @@ class _Filler(Elaboratable):
             with m.State("settle"):
                 m.next = "take"
             with m.State("take"):
-                m.d.sync += [
-                    word.eq(Cat(word[8:], self.data)),
-                    self.address.eq(self.address + 1),
-                    filled.eq(filled + 1),
-                ]
+                m.d.comb += taking.eq(1)
+                m.d.sync += [self.address.eq(self.address + 1), filled.eq(filled + 1)]
                 m.next = "fetch"
                 with m.If(filled + 1 == word_bytes):
-                    m.next = "push"
+                    m.next = "arrive"
+            with m.State("arrive"):
+                m.next = "push"
             with m.State("push"):
                 m.d.comb += pushing.eq(1)
                 with m.If(Array(sink.ready for sink in self.sinks)[self.number]):
@@ -203,7 +214,7 @@ class _Copier(Elaboratable):
         self.data = Signal(8)  # follows two edges later
 
     def elaborate(self, platform) -> Module:
-        """One byte per edge."""
+        """One byte per edge, chosen in two: of each chunk of each source, then of the chunks."""
         m = Module()
         m.submodules.buffer = buffer = Memory(shape=8, depth=PAYLOAD_BYTES, init=[])
         write, read = buffer.write_port(), buffer.read_port()
@@ -212,18 +223,26 @@ class _Copier(Elaboratable):
             read.en.eq(1),
             self.busy.eq(1),
         ]
-        byte = Signal(8)
         copying = Signal()
-        # behind the choice of a byte
-        m.d.sync += [write.addr.eq(self.length), write.data.eq(byte), write.en.eq(copying)]
         m.d.sync += self.data.eq(read.data)  # a register behind the block RAM, which is as slow as many tables
         word_bytes = Array(len(source.word) // 8 for source in self.sources)[self.number]
         available = Array(self.length == 0 if s.available is None else s.available for s in self.sources)[self.number]
         position = Signal(range(max(len(source.word) for source in self.sources) // 8))
+        within = position[: exact_log2(_CHUNK_BYTES)]
+        chunk = registered(m, position[len(within) :], "chunk")
+        byte = Signal(8)
         with m.Switch(self.number):
             for index, source in enumerate(self.sources):
+                starts = range(0, len(source.word), 8 * _CHUNK_BYTES)
+                chunks = [source.word[start : start + 8 * _CHUNK_BYTES] for start in starts]
+                chosen = [
+                    registered(m, value.word_select(within, 8), f"chosen{index}_{number}", reset_less=True)
+                    for number, value in enumerate(chunks)
+                ]
                 with m.Case(index):
-                    m.d.comb += byte.eq(source.word.word_select(position, 8))
+                    m.d.comb += byte.eq(Cat(chosen).word_select(chunk, 8))
+        m.d.sync += [write.data.eq(byte), write.addr.eq(registered(m, self.length, "to"))]
+        m.d.sync += write.en.eq(registered(m, copying, "copied"))
         with m.FSM():
             with m.State("idle"):
                 m.d.comb += self.busy.eq(0)

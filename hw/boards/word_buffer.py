@@ -1,6 +1,6 @@
 """A FIFO in block RAM with registers for flags and behind the memory, so that what reads it waits for neither."""
 
-from amaranth import Elaboratable, Module, Mux, Signal, Value
+from amaranth import Cat, Elaboratable, Module, Mux, Signal, Value
 from amaranth.lib.memory import Memory
 
 from hw.arithmetic.registers import COPY, registered
@@ -8,15 +8,17 @@ from hw.division import ceil_divide
 
 __all__ = ["WordBuffer"]
 
-_PART_BITS = 128  # registers that one flag lets take a word: a net to more of them is longer than an addition
+_PART_BITS = 144  # registers that one flag lets take a word, four block RAMs: a net to more is longer than an addition
 
 
 class WordBuffer(Elaboratable):
-    """``depth`` words of ``width`` bits (3 or more, in turn 4), two or three of them on their way out.
+    """``depth`` words of ``width`` bits, a few of them on their way in or out.
 
     A block RAM of an ECP5 of speed grade 6 answers 5.8 ns after its clock (nextpnr's clk-to-q), of the 10 ns of a cycle
-    at 100 MHz; the register behind it may stand beside it, and leaves a cycle for the way to what reads it. A word can
-    be taken three edges after it was written.
+    at 100 MHz; the register behind it may stand beside it, and leaves a cycle for the way to what reads it. A register
+    before it leaves one for the way from what writes it; it takes what is there on every edge, and the memory has room
+    for all words, so that ``w_rdy`` is a matter of ``level`` alone. A word can be taken four edges after it was
+    written. The memory lies in parts with addresses of their own.
 
     Behind the memory stands one register, which takes a word where ``r_en`` frees it; or two, which show their words
     in turn (``in_turn``). Then all but a multiplexer waits for registers and not for ``r_en``, for a reader that
@@ -40,39 +42,53 @@ class WordBuffer(Elaboratable):
         self.level = Signal(range(depth + 1))
 
     def elaborate(self, platform) -> Module:
-        """``stored`` words wait in the memory; ``some`` and ``w_rdy`` are comparisons of it, made an edge ahead."""
+        """``stored`` words wait in the memory; ``some`` and ``w_rdy`` are comparisons, made an edge ahead."""
         m = Module()
-        slots = self.depth - (3 if self.in_turn else 2)
-        m.submodules.storage = storage = Memory(shape=self.width, depth=slots, init=[])
-        write, read = storage.write_port(), storage.read_port()
-        stored = Signal(range(slots + 1))
+        stored = Signal(range(self.depth + 1))
         some = Signal()
         fetched = Signal()  # the memory's register holds a word
         writing = Signal()
         fetching = Signal()
         taking = Signal()
         following = Signal()
-        moving = self._show(m, read.data, following, fetched)  # that word has a place to go to
+        arriving = registered(m, self.w_data, "arriving", reset_less=True)
+        arrived = self._flags("arrived")
+        word = self._memory(m, arriving, arrived, fetching)
+        moving = self._show(m, word, following, fetched)  # that word has a place to go to
         m.d.comb += [
             fetching.eq(some & (~fetched | moving)),
             writing.eq(self.w_en & self.w_rdy),
             taking.eq(self.r_en & self.r_rdy),
-            write.data.eq(self.w_data),
-            write.en.eq(writing),
-            read.en.eq(fetching),
         ]
-        for port, step in ((write, writing), (read, fetching)):
-            with m.If(step):
-                m.d.sync += port.addr.eq(Mux(port.addr == slots - 1, 0, port.addr + 1))
-        with m.If(writing & ~fetching):
-            m.d.sync += [stored.eq(stored + 1), some.eq(1), self.w_rdy.eq(stored != slots - 1)]
-        with m.Elif(fetching & ~writing):
-            m.d.sync += [stored.eq(stored - 1), some.eq(stored != 1), self.w_rdy.eq(1)]
+        m.d.sync += [flag.eq(writing) for flag in arrived]
+        with m.If(arrived[0] & ~fetching):
+            m.d.sync += [stored.eq(stored + 1), some.eq(1)]
+        with m.Elif(fetching & ~arrived[0]):
+            m.d.sync += [stored.eq(stored - 1), some.eq(stored != 1)]
         m.d.comb += following.eq(fetching | (fetched & ~moving))
         m.d.sync += fetched.eq(following)
-        with m.If(writing != taking):
-            m.d.sync += self.level.eq(Mux(writing, self.level + 1, self.level - 1))
+        with m.If(writing & ~taking):
+            m.d.sync += [self.level.eq(self.level + 1), self.w_rdy.eq(self.level != self.depth - 1)]
+        with m.Elif(taking & ~writing):
+            m.d.sync += [self.level.eq(self.level - 1), self.w_rdy.eq(1)]
         return m
+
+    def _memory(self, m: Module, word: Value, writing: list[Signal], fetching: Value) -> Value:
+        """A memory per part; returns the word that was read where ``fetching`` was 1."""
+        read_parts = []
+        for part, written in enumerate(writing):
+            place = self._place(part)
+            name = "storage" if self.parts == 1 else f"part{part}_storage"
+            m.submodules[name] = storage = Memory(shape=place.stop - place.start, depth=self.depth, init=[])
+            write, read = storage.write_port(), storage.read_port()
+            m.d.comb += [write.data.eq(word[place]), write.en.eq(written), read.en.eq(fetching)]
+            for port, stem, step in ((write, "w_addr", written), (read, "r_addr", fetching)):
+                address = Signal(len(port.addr), name=self._name(stem, part))
+                m.d.comb += port.addr.eq(address)
+                with m.If(step):
+                    m.d.sync += address.eq(Mux(address == self.depth - 1, 0, address + 1))
+            read_parts.append(read.data)
+        return Cat(read_parts)
 
     def _show(self, m: Module, word: Value, following: Value, fetched: Value) -> Value:
         """Drive the read side from ``word``; returns whether it leaves the memory's register on this edge.
@@ -82,13 +98,16 @@ class WordBuffer(Elaboratable):
         if self.in_turn:
             return self._show_in_turn(m, word, following, fetched)
         moving = []
-        for part, ready in enumerate(ready_parts := self._flags("ready")):
+        # the reader's own flag, and one of each part
+        m.d.comb += self.r_rdy.eq(shown := Signal(name=f"ready{COPY}"))
+        for part, ready in enumerate(self._flags("ready")):
             move, place = Signal(name=f"moving{part}"), self._place(part)
             m.d.comb += move.eq(~ready | self.r_en)
             with m.If(move):
                 m.d.sync += [self.r_data[place].eq(word[place]), ready.eq(fetched)]
             moving.append(move)
-        m.d.comb += self.r_rdy.eq(ready_parts[0])
+        with m.If(moving[0]):
+            m.d.sync += shown.eq(fetched)
         return moving[0]
 
     def _show_in_turn(self, m: Module, word: Value, following: Value, fetched: Value) -> Value:
@@ -134,5 +153,8 @@ class WordBuffer(Elaboratable):
 
     def _flags(self, name: str) -> list[Signal]:
         """A flag per part, which synthesis does not merge."""
-        names = [name] if self.parts == 1 else [f"{name}{COPY}{part}" for part in range(self.parts)]
-        return [Signal(name=each) for each in names]
+        return [Signal(name=self._name(name, part)) for part in range(self.parts)]
+
+    def _name(self, name: str, part: int) -> str:
+        """Of a register that each part has."""
+        return name if self.parts == 1 else f"{name}{COPY}{part}"

@@ -1,8 +1,7 @@
 """Accumulator buffer over the folds of K, the result queue behind it, and the credits that keep its results safe."""
 
-from amaranth import Cat, Module, Signal
+from amaranth import Cat, Module, Signal, Value
 from amaranth.lib import data
-from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
 
@@ -13,6 +12,7 @@ from hw.formats import SHIFT_BITS
 from hw.gateware.credits import count_credits, result_ports
 from hw.gateware.ports import addends_layout, results_layout, scales_layout, sums_layout, token_shape, total_shape
 from hw.gateware.requantize import Requantizer
+from hw.gateware.result_queue import ResultQueue
 
 __all__ = ["Accumulator"]
 
@@ -83,19 +83,36 @@ class Accumulator(Component):
         m.d.comb += now.token.eq(self.token)
         if requantize:
             m.d.comb += now.last_in_column_tile.eq(self.last_in_column_tile)
-        reading = delayed(m, now, config.total_stages - 1, "description")
-        read_now = registered(m, reading, "read")
-        adding = registered(m, read_now, "adding")
-
         layout = sums_layout(config)
-        m.submodules.buffer = buffer = Memory(shape=layout, depth=1 << len(self.token), init=[])
-        write = buffer.write_port()
-        read = buffer.read_port(transparent_for=(write,))
-        m.d.comb += [read.addr.eq(reading.token), read.en.eq(1)]
         sums = Signal(layout)
         addends = [*self.totals, *([self.x_total] if config.sum_of_x else [])]
-        again = read_now.issue & (reading.token == read_now.token)
         groups = groups_of(len(addends))
+        reading, reading_tokens = now, [now.token] * groups
+        if config.total_stages > 1:
+            before = delayed(m, now, config.total_stages - 2, "description")
+            reading = registered(m, before, f"description{config.total_stages - 2}")
+            reading_tokens = copies(m, before.token, "reading_token", groups)
+        read_now = registered(m, reading, "read")
+        adding = registered(m, read_now, "adding")
+        adding_tokens, writing = (copies(m, read_now[name], f"adding_{name}", groups) for name in ("token", "issue"))
+
+        partial_sums: list[Value] = []
+        for group in range(groups):
+            mine = slice(group * COLUMNS_PER_COPY, min((group + 1) * COLUMNS_PER_COPY, len(addends)))
+            part = data.ArrayLayout(layout.elem_shape, mine.stop - mine.start)
+            buffer = Memory(shape=part, depth=1 << len(self.token), init=[])
+            m.submodules["buffer" if groups == 1 else f"buffer{group}"] = buffer
+            write = buffer.write_port()
+            read = buffer.read_port(transparent_for=(write,))
+            m.d.comb += [
+                read.addr.eq(reading_tokens[group]),
+                read.en.eq(1),
+                write.addr.eq(adding_tokens[group]),
+                write.data.eq(Cat(sums[column] for column in range(mine.start, mine.stop))),
+                write.en.eq(writing[group]),
+            ]
+            partial_sums += list(read.data)
+        again = read_now.issue & (reading.token == read_now.token)
         not_read = copies(m, reading.first_fold | again, "not_read", groups)
         not_forwarded = copies(m, reading.first_fold | ~again, "not_forwarded", groups)
         adders = [EitherAdder(config.accumulator_bits, self.cells) for _ in addends]
@@ -103,30 +120,31 @@ class Accumulator(Component):
             m.submodules[f"adder{column}"] = adder
             group = column // COLUMNS_PER_COPY
             m.d.comb += [
-                adder.a.eq(cleared(m, read.data[column], not_read[group], f"partial{column}")),
+                adder.a.eq(cleared(m, partial_sums[column], not_read[group], f"partial{column}")),
                 adder.b.eq(addend),
                 adder.c.eq(cleared(m, adder.total, not_forwarded[group], f"forwarded{column}")),
             ]
         m.d.comb += sums.as_value().eq(Cat(adder.total for adder in adders))
-        m.d.comb += [write.addr.eq(adding.token), write.data.eq(sums), write.en.eq(adding.issue)]
 
-        outgoing, leaving = sums, adding.issue & adding.last_fold
+        outgoing, widths = sums, [config.accumulator_bits * COLUMNS_PER_COPY] * groups
+        widths[-1] = layout.size - sum(widths[:-1])
+        leaving = copies(m, read_now.issue & read_now.last_fold, "leaving", 1 if requantize else groups)
         if requantize:
             m.submodules.requantizer = requantizer = Requantizer(config)
             m.d.comb += [
                 requantizer.sums.eq(sums),
-                requantizer.valid.eq(leaving),
+                requantizer.valid.eq(leaving[0]),
                 requantizer.scales.eq(self.scales),
                 requantizer.shift.eq(self.shift),
                 self.scales_taken.eq(adding.last_in_column_tile),
             ]
-            outgoing, leaving = requantizer.results, requantizer.results_valid
-        width = results_layout(config).size
-        m.submodules.queue = queue = SyncFIFO(width=width, depth=config.result_queue_depth)
+            outgoing, leaving = requantizer.results, [requantizer.results_valid]
+            widths = [results_layout(config).size]
+        m.submodules.queue = queue = ResultQueue(widths, config.result_queue_depth)
         transfer = self.results.valid & self.results.ready
         m.d.comb += [
             queue.w_data.eq(outgoing),
-            queue.w_en.eq(leaving),
+            *(enable.eq(leaves) for enable, leaves in zip(queue.w_en, leaving, strict=True)),
             self.results.payload.eq(queue.r_data),
             self.results.valid.eq(queue.r_rdy),
             queue.r_en.eq(self.results.ready),

@@ -3,11 +3,11 @@
 from itertools import pairwise
 from math import gcd
 
-from amaranth import Const, Module, Mux, Signal, Value
+from amaranth import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out
 
-from hw.arithmetic.registers import delayed, registered
+from hw.arithmetic.registers import COLUMNS_PER_COPY, copies, groups_of, registered
 from hw.config import ArrayConfig
 from hw.gateware.ports import beat_shape, negatives_layout, trits_per_word
 
@@ -53,13 +53,13 @@ class NegativesCounter(Component):
         self._parts: dict[tuple[int, int], Signal] = {}
         self._in_word: dict[tuple[int, int], Signal] = {}
         self._accepted = registered(m, self.accept, "accept0")
-        accept, beat = registered(m, self._accepted, "accept1"), delayed(m, self.beat, 2, "beat")
-        swap = Signal()
-        m.d.sync += swap.eq(self.swap)
+        late_beat = registered(m, self.beat, "beat0")
+        now = registered(m, Cat(self._accepted & (late_beat == n) for n in range(config.trit_beats)), "now")
+        swaps = copies(m, self.swap, "swap", groups_of(config.cols))
         # -1 trits so far of the column that the last word cut
         running = Signal(range(config.rows + 1), reset_less=True)
 
-        by_lanes = _count_by_lanes(m, self, accept, beat) if config.lane_loading else []
+        by_lanes = _count_by_lanes(m, self, now) if config.lane_loading else []
         per_word = trits_per_word(config)
         for column in range(config.cols):
             start, stop = column * config.rows, (column + 1) * config.rows
@@ -67,18 +67,17 @@ class NegativesCounter(Component):
             for number in range(first, last + 1):
                 count = self._count(m, max(start - number * per_word, 0), min(stop - number * per_word, per_word))
                 so_far = count if number == first else running + count
-                now = accept & (beat == number)
                 if number < last:
-                    with m.If(now):
+                    with m.If(now[number]):
                         m.d.sync += running.eq(so_far)
             if last < config.trit_beats - 1:
                 shadow = Signal.like(self.negatives[column], name=f"shadow{column}", reset_less=True)
-                with m.If(now):
+                with m.If(now[last]):
                     m.d.sync += shadow.eq(so_far)
                 so_far = shadow
             if config.lane_loading:
                 so_far = Mux(self.by_lanes, by_lanes[column], so_far)
-            with m.If(swap):
+            with m.If(swaps[column // COLUMNS_PER_COPY]):
                 m.d.sync += self.negatives[column].eq(so_far)
         return m
 
@@ -105,9 +104,9 @@ class NegativesCounter(Component):
 
 
 def _part_size(trits: int) -> int:
-    """Trits that the first step counts at once: four, one table level, and more where the second had more than that."""
+    """Trits that the first step counts at once: four, one table level, and more where the second had twice as many."""
     size = 4
-    while size * size < trits:
+    while 2 * size * size < trits:
         size *= 2
     return size
 
@@ -120,12 +119,12 @@ def _sum(values: list[Value]) -> Value:
     return _sum(values[:half]) + _sum(values[half:])
 
 
-def _count_by_lanes(m: Module, counter: NegativesCounter, accept: Value, beat: Value) -> list[Value]:
+def _count_by_lanes(m: Module, counter: NegativesCounter, now: Value) -> list[Value]:
     """Per column, the -1 trits of the tile whose last word came: in time with ``NegativesCounter``'s third step.
 
-    ``accept``, ``beat``: of the word that is two registers behind. The steps are those of a tile that comes column by
-    column: the bits of the word, the count of each column in it, the running sums. No word follows a tile's last one
-    before the swap, so that the second step still holds its counts then.
+    ``now``: a flag per word of a tile, of the one that was accepted two edges before. The steps are those of a tile
+    that comes column by column: the bits of the word, the count of each column in it, the running sums. No word follows
+    a tile's last one before the swap, so that the second step still holds its counts then.
     """
     config = counter.config
     last, per_word = config.trit_beats - 1, trits_per_word(config)
@@ -144,8 +143,8 @@ def _count_by_lanes(m: Module, counter: NegativesCounter, accept: Value, beat: V
                 m.d.sync += count.eq(_sum([bits[i] for i in _places(config, column, number)] or [Const(0, 1)]))
         total = Signal(range(config.rows + 1), name=f"lane_total{column}")
         running = Signal(range(config.rows + 1), name=f"lane_running{column}")
-        m.d.comb += total.eq(Mux(accept & (beat == 0), 0, running) + count)
-        with m.If(accept & (beat != last)):
+        m.d.comb += total.eq(Mux(now[0], 0, running) + count)
+        with m.If(now[:last].any()):
             m.d.sync += running.eq(total)
         totals.append(total)
     return totals

@@ -6,7 +6,7 @@ from amaranth import Cat, Module, Mux, Value
 from amaranth.lib.data import View
 from amaranth.lib.wiring import Component, In, Out
 
-from hw.arithmetic.registers import COLUMNS_PER_COPY, copies, groups_of, registered
+from hw.arithmetic.registers import COLUMNS_PER_COPY, COPY, copies, groups_of, registered
 from hw.config import ArrayConfig
 from hw.gateware.negatives import NegativesCounter
 from hw.gateware.ports import beat_shape, negatives_layout, number_by_lanes, tile_layout, trits_per_word
@@ -55,32 +55,35 @@ class WeightTiles(Component):
         config = self.config
         m.submodules.unpacker = unpacker = Unpacker(config)
         m.d.comb += unpacker.word.eq(self.word)
-        # whether a word is accepted is decided late: it meets what was found in the word an edge later
-        suspect, accepted = registered(m, unpacker.illegal, "suspect"), registered(m, self.accept, "accepted")
-        with m.If(registered(m, suspect.any() & accepted, "bad")):
+        groups = groups_of(config.cols)
+        # whether a word is accepted is decided late: it meets its number and what was found in it an edge later
+        accepted = copies(m, self.accept, "accepted", groups)
+        suspect = registered(m, unpacker.illegal, "suspect")
+        with m.If(registered(m, suspect.any() & accepted[0], "bad")):
             m.d.sync += self.illegal.eq(1)
         with m.Elif(self.clear):
             m.d.sync += self.illegal.eq(0)
 
-        word = unpacker.trits
-        swaps = [self.swap] * groups_of(config.cols)
-        here = Cat(self.accept & (self.beat == number) for number in range(config.trit_beats))
         per_word = trits_per_word(config)
+        of_word = registered(m, Cat(self.beat == number for number in range(config.trit_beats)), "of_word")
+        words = [unpacker.trits] * groups
+        swaps = [self.swap] * groups
+        here: dict[tuple[int, int], Value] = {}  # an accepted word of that number, for that group of columns
         trits: dict[int, Value] = {}
         for position in range(config.chain_lanes):
             # on every edge: what is not accepted enters no tile
-            word = registered(m, word, f"word{position}", reset_less=True)
-            here = registered(m, here, f"here{position}")
+            words = _later(m, words, f"word{position}")
             swaps = _later(m, swaps, f"swap{position}")
+            here = self._here(m, position, here, of_word, accepted)
             lanes = [i for i in range(config.lanes) if i % config.rows % config.chain_lanes == position]
             if config.lane_loading:
-                trits |= self._load_both_ways(m, position, lanes, word, here, swaps)
+                trits |= self._load_both_ways(m, position, lanes, words, here, swaps)
                 continue
             for (number, apart), group in groupby(lanes, key=lambda i: (i // per_word, self._group(i))):
                 mine = list(group)
-                arriving = Cat(word[i % per_word] for i in mine)
+                arriving = Cat(words[apart][i % per_word] for i in mine)
                 name = f"{position}_{number}_{apart}"
-                shadow = registered(m, arriving, f"shadow{name}", enable=here[number], reset_less=True)
+                shadow = registered(m, arriving, f"shadow{name}", enable=here[number, apart], reset_less=True)
                 active = registered(m, shadow, f"active{name}", enable=swaps[apart], reset_less=True)
                 trits.update((i, active.word_select(place, 2)) for place, i in enumerate(mine))
         m.d.comb += self.trits.as_value().eq(Cat(trits[i] for i in range(config.lanes)))
@@ -88,8 +91,29 @@ class WeightTiles(Component):
             self._count_negatives(m, unpacker)
         return m
 
+    def _here(
+        self, m: Module, position: int, here: dict[tuple[int, int], Value], of_word: Value, accepted: list[Value]
+    ) -> dict[tuple[int, int], Value]:
+        """Flags of the words that enter at ``position``, out of those of the position before."""
+        if position:
+            return {
+                (number, apart): registered(m, flag, f"here{position}_{number}{COPY}{apart}", reset_less=True)
+                for (number, apart), flag in here.items()
+            }
+        per_word = trits_per_word(self.config)
+        pairs = {(i // per_word, self._group(i)) for i in range(self.config.lanes)}
+        if self.config.lane_loading:
+            pairs |= {(number_by_lanes(self.config, i) // per_word, self._group(i)) for i in range(self.config.lanes)}
+        return {(number, apart): of_word[number] & accepted[apart] for number, apart in sorted(pairs)}
+
     def _load_both_ways(
-        self, m: Module, position: int, lanes: list[int], word: View, here: Value, swaps: list[Value]
+        self,
+        m: Module,
+        position: int,
+        lanes: list[int],
+        words: list[View],
+        here: dict[tuple[int, int], Value],
+        swaps: list[Value],
     ) -> dict[int, Value]:
         """Shadow and active trits of ``lanes``, out of the place and the beat that either order gives them."""
         per_word = trits_per_word(self.config)
@@ -100,8 +124,8 @@ class WeightTiles(Component):
         trits: dict[int, Value] = {}
         for (by_columns, by_lanes, apart), mine in groups.items():
             name = f"{position}_{by_columns}_{by_lanes}_{apart}"
-            columns, rows = (Cat(word[both[i][order][1]] for i in mine) for order in (0, 1))
-            mine_now = Mux(self.by_lanes, here[by_lanes], here[by_columns])
+            columns, rows = (Cat(words[apart][both[i][order][1]] for i in mine) for order in (0, 1))
+            mine_now = Mux(self.by_lanes, here[by_lanes, apart], here[by_columns, apart])
             arriving = Mux(self.by_lanes, rows, columns)
             shadow = registered(m, arriving, f"shadow{name}", enable=mine_now, reset_less=True)
             active = registered(m, shadow, f"active{name}", enable=swaps[apart], reset_less=True)
@@ -126,8 +150,8 @@ class WeightTiles(Component):
             m.d.comb += counter.by_lanes.eq(self.by_lanes)
 
 
-def _later(m: Module, flags: list[Value], name: str) -> list[Value]:
-    """A flag of every group of columns one edge later; what is still one flag for all gets a register of each group."""
-    if all(flag is flags[0] for flag in flags):
-        return copies(m, flags[0], name, len(flags))
-    return [registered(m, flag, f"{name}_{group}") for group, flag in enumerate(flags)]
+def _later(m: Module, values: list[Value | View], name: str) -> list[Value | View]:
+    """What every group of columns has, one edge later; what is still one for all gets a register of each group."""
+    if all(value is values[0] for value in values):
+        return copies(m, values[0], name, len(values))
+    return [registered(m, value, f"{name}_{group}") for group, value in enumerate(values)]

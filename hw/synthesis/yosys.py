@@ -13,7 +13,8 @@ __all__ = ["FIFO_READS", "HIDE_FIELDS", "KEEP_COPIES", "run_yosys"]
 HIDE_FIELDS = "rename -hide w:*]"  # yosys' abc9 fails on wires named "x[0]", which it takes for a bit of x
 
 # Copies of a register (hw.arithmetic.registers.copies) are alike, and only an attribute of the cell keeps them apart.
-KEEP_COPIES = ("proc", f"setattr -set keep 1 w:*{COPY}* %ci1:+[Q] t:$*dff* %i")
+# The cell may drive a copy by the name of what the copy is connected to, such as a memory's address.
+KEEP_COPIES = ("proc", f"setattr -set keep 1 w:*{COPY}* %ci*:+[Q] t:$*dff* %i")
 
 # A FIFO never reads the word that it writes; without being told so, synthesis adds a copy of what was written, and a
 # multiplexer behind every block RAM. ``storage`` is the memory of a FIFO; the first pass says it of RTLIL, whose reads

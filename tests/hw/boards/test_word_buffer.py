@@ -66,12 +66,12 @@ def test_a_wide_word_comes_out_whole_though_its_parts_have_flags_of_their_own(in
 @pytest.mark.parametrize("in_turn", [False, True])
 def test_a_full_buffer_holds_all_its_words_and_an_eager_reader_takes_one_on_every_edge(in_turn):
     assert played(16, in_turn, 1.0, 0.01)[1] == 16
-    assert played(16, in_turn, 1.0, 1.0)[0] >= 1200 - 3
+    assert played(16, in_turn, 1.0, 1.0)[0] >= 1200 - 4
 
 
 @pytest.mark.parametrize(("told", "copies"), [(True, 0), (False, 1)])
 def test_told_that_no_word_is_read_while_it_is_written_synthesis_copies_no_word(tmp_path, told, copies):
-    """Flip-flops per bit: the register behind the memory, and a copy of what was written where it must compare."""
+    """Flip-flops per bit: a register before and behind the memory, and a copy of what was written where it compares."""
     buffer = WordBuffer(36, 64)
     ports = [buffer.w_data, buffer.w_en, buffer.w_rdy, buffer.r_data, buffer.r_rdy, buffer.r_en, buffer.level]
     text = rtlil.convert(buffer, name="top", ports=ports, emit_src=False)
@@ -79,6 +79,6 @@ def test_told_that_no_word_is_read_while_it_is_written_synthesis_copies_no_word(
     passes = ["read_rtlil top.il", *(FIFO_READS if told else ()), f"{FAMILIES['ecp5'].synthesis} -top top"]
     log = run_yosys([*passes, "select -count t:TRELLIS_FF"], tmp_path)
     flip_flops = int(log.rpartition(" objects.")[0].rsplit(maxsplit=1)[-1])
-    control = 2 * 6 + 6 + 7 + 4  # two addresses, words in the memory and in all, four flags
-    assert flip_flops >= 36 * (1 + copies)
-    assert (flip_flops <= 36 + control) == told
+    control = 2 * 6 + 2 * 7 + 6  # two addresses, words in the memory and in all, six flags
+    assert flip_flops >= 36 * (2 + copies)
+    assert (flip_flops <= 2 * 36 + control) == told
