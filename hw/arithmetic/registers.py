@@ -51,10 +51,10 @@ def groups_of(columns: int) -> int:
     return ceil_divide(columns, COLUMNS_PER_COPY)
 
 
-def copies(m: Module, value: Value | View, name: str, number: int) -> list[Value | View]:
+def copies(m: Module, value: Value | View, name: str, number: int, *, reset_less: bool = True) -> list[Value | View]:
     """``value`` one edge later in ``number`` registers that synthesis does not merge; one is called ``name`` alone.
 
-    No reset clears them, which would be one more net to where they lie.
+    No reset clears them unless asked for, which is one more net to where they lie.
     """
     names = [name] if number == 1 else [f"{name}{COPY}{copy}" for copy in range(number)]
-    return [registered(m, value, each, reset_less=True) for each in names]
+    return [registered(m, value, each, reset_less=reset_less) for each in names]

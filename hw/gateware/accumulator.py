@@ -94,7 +94,9 @@ class Accumulator(Component):
             reading_tokens = copies(m, before.token, "reading_token", groups)
         read_now = registered(m, reading, "read")
         adding = registered(m, read_now, "adding")
-        adding_tokens, writing = (copies(m, read_now[name], f"adding_{name}", groups) for name in ("token", "issue"))
+        adding_tokens = copies(m, read_now.token, "adding_token", groups)
+        # a reset clears these two: nothing that was under way enters a memory behind it
+        writing = copies(m, read_now.issue, "writing", groups, reset_less=False)
 
         partial_sums: list[Value] = []
         for group in range(groups):
@@ -128,7 +130,8 @@ class Accumulator(Component):
 
         outgoing, widths = sums, [config.accumulator_bits * COLUMNS_PER_COPY] * groups
         widths[-1] = layout.size - sum(widths[:-1])
-        leaving = copies(m, read_now.issue & read_now.last_fold, "leaving", 1 if requantize else groups)
+        ends = read_now.issue & read_now.last_fold
+        leaving = copies(m, ends, "leaving", 1 if requantize else groups, reset_less=False)
         if requantize:
             m.submodules.requantizer = requantizer = Requantizer(config)
             m.d.comb += [

@@ -47,7 +47,7 @@ FAULTS = [
     Fault("gateware/accumulator.py", "m, reading.first_fold | again,", "m, again,"),
     Fault("gateware/accumulator.py", "again = read_now.issue & (", "again = 0 & ("),
     Fault("gateware/accumulator.py", "again = read_now.issue & (", "again = ("),
-    Fault("gateware/accumulator.py", "read_now.issue & read_now.last_fold", "read_now.issue"),
+    Fault("gateware/accumulator.py", "ends = read_now.issue & read_now.last_fold", "ends = read_now.issue"),
     Fault("gateware/accumulator.py", "read_port(transparent_for=(write,))", "read_port()"),
     Fault("gateware/accumulator.py", "now, config.total_stages - 2,", "now, config.total_stages - 1,"),
     Fault("gateware/accumulator.py", "taken = self.issue & self.last_fold", "taken = self.issue"),
