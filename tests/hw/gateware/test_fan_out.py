@@ -13,10 +13,10 @@ from hw.gateware.negatives import NegativesCounter
 from hw.gateware.weights import WeightTiles
 from hw.synthesis.yosys import KEEP_COPIES, run_yosys
 
-GROUPS = 4
 WIDE = ArrayConfig(
-    name="t", rows=8, cols=GROUPS * COLUMNS_PER_COPY, chain_lanes=4, weight_bus_bits=8 * COLUMNS_PER_COPY, token_tile=8
+    name="t", rows=8, cols=4 * COLUMNS_PER_COPY, chain_lanes=4, weight_bus_bits=8 * COLUMNS_PER_COPY, token_tile=8
 )  # a word is half a group
+WIDE_WORDS = ArrayConfig(**WIDE.model_dump() | {"rows": 32, "weight_bus_bits": 128 * COLUMNS_PER_COPY})  # two groups
 
 
 def largest(block, folder, port: str) -> int:
@@ -37,11 +37,11 @@ def largest(block, folder, port: str) -> int:
 @pytest.mark.parametrize(
     ("block", "port", "bound"),
     [
-        (WeightTiles, "EN", 2 * WIDE.rows // WIDE.chain_lanes * COLUMNS_PER_COPY),  # a group's trits of one position
-        (NegativesCounter, "EN", 4 * COLUMNS_PER_COPY),  # a group's counts
-        (Accumulator, "ADDR", WIDE.accumulator_bits * COLUMNS_PER_COPY),  # a group's sums
+        (WeightTiles(WIDE_WORDS), "EN", 2 * 32 // 4 * COLUMNS_PER_COPY),  # a group's trits of one position
+        (NegativesCounter(WIDE), "EN", 4 * COLUMNS_PER_COPY),  # a group's counts
+        (Accumulator(WIDE), "ADDR", WIDE.accumulator_bits * COLUMNS_PER_COPY),  # a group's sums
     ],
     ids=["tiles", "negatives", "accumulator"],
 )
 def test_a_flag_or_an_address_reaches_one_group_of_columns(block, port, bound, tmp_path):
-    assert largest(block(WIDE), tmp_path, port) <= bound
+    assert largest(block, tmp_path, port) <= bound
