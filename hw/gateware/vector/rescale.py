@@ -91,6 +91,8 @@ def _shifted(m: Module, whole: Value, lost: Value, wanted: Value, place: int) ->
 
 def _clips(floor: Value, up: Value, bits: int) -> Value:
     """Whether ``floor + up`` has more than ``bits`` bits, told without waiting for the sum."""
+    if len(floor) < bits:
+        return Const(0, 1)
     above = Cat(floor, floor[-1])[bits - 1 :]  # all 0 or all 1 of what fits, with the carry of the bits below it
     carry = up & floor[: bits - 1].all()
     return ~(above.all() | Mux(carry, above[1:].all() & ~above[0], ~above.any()))
