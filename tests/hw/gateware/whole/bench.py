@@ -99,10 +99,11 @@ class Bench:
                 self.memory[address, i] = byte
 
     def _compare(self, ctx, number, one):
-        """Scratch memory, activation buffer and row registers are those of the interpreter."""
+        """Scratch memory, activation buffer, memory and the flag of clipped values are those of the interpreter."""
         golden, lanes, array = self.golden, self.image.machine.lanes, self.image.machine.array
         where = f"behind instruction {number}, {one}"
         vector = self.dut.vector
+        assert ctx.get(self.dut.saturated) == (golden.flags.saturated > 0), f"saturated {where}"
         for address, want in enumerate(golden.scratch):
             got = ctx.get(vector.path.scratch.data[address])
             expected = sum((int(value) & 0xFFFFFFFF) << 32 * i for i, value in enumerate(want))

@@ -76,6 +76,24 @@ def test_it_goes_on_at_any_position():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("operation", "field", "octaves"),
+    [
+        ("EMB", "first", 4), ("EMB", "shift", 24), ("DEQ", "first", 4), ("DEQ", "shift", 16), ("SCORE", "first", 8),
+        ("SCORE", "shift", 16), ("EXP", "first", 4), ("OACC", "first", 4), ("OACC", "first", 8), ("ONORM", "first", 12),
+        ("ONORM", "shift", 16), ("GLU", "shift", 16),
+    ],
+)  # fmt: skip
+def test_an_instruction_that_clips_raises_the_flag_as_the_interpreter_does(program, operation, field, octaves):
+    """Its first one makes values so many octaves larger (OACC 4: ONORM clips its operand); the bench compares each."""
+    number, one = next((at, one) for at, one in enumerate(program.program()) if one.operation == operation)
+    bench = Bench(changed(program, number, field, one[field] - octaves & (1 << FIELDS[field].bits) - 1))
+    bench.run([(5, True)])
+    assert bench.golden.flags.saturated
+    assert bench.status == Status.OK
+
+
+@pytest.mark.slow
 def test_only_lanes_scale_unit_argmax_and_addresses_multiply():
     program, _ = image()
     cells = word_level_cells(rtlil.convert(Machine(program.machine), name="machine", emit_src=False))
