@@ -121,6 +121,12 @@ class MachineConfig(Record):
         return max(self.array.rows, self.array.cols)
 
     @property
+    def own_options(self) -> dict[str, int]:
+        """Fields beside array and packing that are not their defaults."""
+        own, fields = self.model_dump(exclude={"array", "weight_packing"}), type(self).model_fields
+        return {name: value for name, value in own.items() if value != fields[name].default}
+
+    @property
     def max_bytes(self) -> int:
         """Bytes of memory that instructions can address."""
         return self.word_bytes << _ADDRESS_BITS

@@ -8,7 +8,6 @@ from hw.artifact import write_artifact
 from hw.document import Record, read_record
 from hw.pages import markdown_table, with_options
 from hw.program.image import Image
-from hw.program.machine import MachineConfig
 
 __all__ = ["IMAGES", "ImageSize", "add_size", "image_size", "images_markdown", "read_sizes"]
 
@@ -78,14 +77,13 @@ class _Sizes(Record):
 
 def image_size(image: Image, about: Mapping[str, Any]) -> ImageSize:
     """Sizes of an image; ``about``: model, method, options, embedding and form as ``Image.write`` keeps them."""
-    machine, header, fields = image.machine, image.header, MachineConfig.model_fields
-    own = machine.model_dump(exclude={"array", "weight_packing"})
+    machine, header = image.machine, image.header
     size = {name: words * machine.word_bytes for name, (_, words) in image.regions.items()}
     table = sum(count for name, count in size.items() if name.startswith(("table", "embedding", "head rows")))
     return ImageSize(
         **{name: about[name] for name in ("model", "method", "options", "embedding")},
         machine=f"{machine.array.rows} x {machine.array.cols}, {machine.lanes} lanes",
-        machine_options={name: value for name, value in own.items() if value != fields[name].default},
+        machine_options=machine.own_options,
         packing=machine.weight_packing,
         **{name: about["form"][name] for name in ("table_digits", "key_digits", "value_digits", "rotate")},
         vocabulary=header.vocabulary,

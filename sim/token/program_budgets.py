@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from hw.artifact import write_artifact
 from hw.document import Record, read_record
 from hw.errors import InputError
-from hw.pages import markdown_table
+from hw.pages import markdown_table, with_options
 from hw.program.image import CONFIG_FILE, Image
 from hw.trit import Packing
 from quant.manifest import trits_of
@@ -38,13 +38,16 @@ class ProgramBudget(Record):
     options: dict[str, float | int | str | bool | None] = {}  # of the method
     machine: str  # rows x columns of the array
     lanes: int  # of the vector unit
+    machine_options: dict[str, int] = {}  # other fields of the machine that are not their defaults
     weight_packing: Packing
     embedding: str
     table_digits: int
     key_digits: int
     value_digits: int
+    rotate: bool = True  # q and k, by the Walsh-Hadamard transform
     image_bytes: int
     context: int
+    block: int = 64  # tokens, of the softmax
     position: int  # tokens in front of the one that is counted
     latency: int  # of a pattern; 0 with a chip
     word_edges: int
@@ -67,12 +70,14 @@ class ProgramBudget(Record):
             return cls(
                 **{name: about[name] for name in ("model", "method", "embedding")},
                 options=about.get("options", {}),
-                **{name: about["form"][name] for name in ("table_digits", "key_digits", "value_digits")},
+                **{name: about["form"][name] for name in ("table_digits", "key_digits", "value_digits", "rotate")},
                 machine=f"{array.rows} x {array.cols}",
                 lanes=machine.lanes,
+                machine_options=machine.own_options,
                 weight_packing=machine.weight_packing,
                 image_bytes=len(image.memory),
                 context=image.header.context,
+                block=1 << image.header.block_bits,
                 position=position,
                 latency=memory.latency,
                 word_edges=memory.word_edges,
@@ -92,17 +97,19 @@ class ProgramBudget(Record):
     def key(self) -> tuple[object, ...]:
         """What a later budget replaces, in the order of the table."""
         rows, columns = (int(size) for size in self.machine.split(" x "))
-        machine = rows * columns, rows, self.lanes, self.weight_packing, self.embedding
-        digits = self.table_digits, self.key_digits, self.value_digits
+        machine = rows * columns, rows, self.lanes, self.weight_packing, str(self.machine_options), self.embedding
+        digits = self.table_digits, self.key_digits, self.value_digits, not self.rotate
         memory = self.chip, self.clock_mhz * self.memory_ratio, self.memory_ratio, self.latency, self.word_edges
-        return self.model, self.method, str(self.options), *machine, *digits, *memory, self.context, self.position
+        tokens = self.context, self.block, self.position
+        return self.model, self.method, str(self.options), *machine, *digits, *memory, *tokens
 
     @property
     def memory(self) -> str:
         """In words."""
         if self.chip:
             return f"{self.chip} at {self.clock_mhz * self.memory_ratio:g} MHz"
-        return f"latency {self.latency}, a word per {self.word_edges} edges" if self.word_edges > 1 else "every edge"
+        edges = f"{self.word_edges} edges" if self.word_edges > 1 else "edge"
+        return f"latency {self.latency}, a word per {edges}"
 
 
 class _Budgets(Record):
@@ -137,12 +144,12 @@ def program_budgets_markdown(path: Path = PROGRAM_BUDGETS) -> str:
         rows.append(
             (
                 trits_of(row.model, row.method, row.options),
-                f"{row.machine}, {row.lanes} lanes{packing}",
-                f"{row.table_digits}, {row.key_digits}, {row.value_digits}",
+                with_options(f"{row.machine}, {row.lanes} lanes{packing}", row.machine_options),
+                f"{row.table_digits}, {row.key_digits}, {row.value_digits}" + ("" if row.rotate else ", not rotated"),
                 row.embedding,
                 row.memory,
                 f"{row.clock_mhz:g}",
-                str(row.context),
+                f"{row.context}, blocks of {row.block}",
                 str(row.position),
                 f"{total:,.0f}",
                 f"{row.clock_mhz * 1e6 / total:,.2f}",

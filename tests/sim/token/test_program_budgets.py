@@ -14,7 +14,7 @@ from tests.hw.token.random_models import random_model
 
 ABOUT = {
     "model": "tiny", "method": "digits", "embedding": "rows",
-    "form": {"table_digits": 1, "key_digits": 4, "value_digits": 3},
+    "form": {"table_digits": 1, "key_digits": 4, "value_digits": 3, "rotate": True},
 }  # fmt: skip
 
 
@@ -40,7 +40,8 @@ def test_every_memory_and_position_has_a_row_and_a_later_one_takes_its_place(ima
     ]
     total = sum(rows[4].cycles.values())
     text = program_budgets_markdown(path)
-    row = "| tiny, digits | 8 x 8, 2 lanes | 1, 4, 3 | rows | as4c16m16sa-7 at 120 MHz | 40 | 24 | 0 |"
+    context = f"{image.header.context}, blocks of {1 << image.header.block_bits}"
+    row = f"| tiny, digits | 8 x 8, 2 lanes | 1, 4, 3 | rows | as4c16m16sa-7 at 120 MHz | 40 | {context} | 0 |"
     assert f"{row} {total:,.0f} | {40e6 / total:,.2f} |" in text
 
 
@@ -66,7 +67,24 @@ def test_programs_of_another_context_or_embedding_are_told_apart_in_the_table(im
     capsys.readouterr()
     head, _, *rows = (line.split(" | ") for line in program_budgets_markdown(path).splitlines())
     columns = head.index("embedding"), head.index("context")
-    assert [tuple(row[one] for one in columns) for row in rows] == [("rows", "24"), ("tiles", "24"), ("tiles", "48")]
+    found = [tuple(row[one].partition(",")[0] for one in columns) for row in rows]
+    assert found == [("rows", "24"), ("tiles", "24"), ("tiles", "48")]
+
+
+def test_programs_of_other_machines_or_formats_and_other_patterns_are_told_apart_in_the_table(image, tmp_path, capsys):
+    path = tmp_path / "rows.json"
+    machine = machine_around(load_array("8x8"), instruction_lines=4)
+    other, turned = compiled(random_model(1, layers=1), machine), ABOUT["form"] | {"rotate": False}
+    for program, form, latency in (
+        (image, ABOUT["form"], 8), (other, ABOUT["form"], 8), (image, turned, 8), (image, ABOUT["form"], 3),
+    ):  # fmt: skip
+        program.write(tmp_path, **ABOUT | {"form": form})
+        for _ in range(2):
+            main(["budget", str(tmp_path), "--latency", str(latency), "--add", str(path), "--json"])
+    capsys.readouterr()
+    _, _, *rows = program_budgets_markdown(path).splitlines()
+    assert len(rows) == 4
+    assert len({row[: row.index(" | 62.5 | ")] for row in rows}) == 4
 
 
 def test_a_program_that_does_not_say_whose_it_is_is_refused(image, tmp_path):
