@@ -95,7 +95,7 @@ class VectorLane(Component):
         )
 
     def elaborate(self, platform) -> Module:
-        """Ten registers deep; numbers in names are the edges behind ``a``. No edge does more than shift or add once."""
+        """Ten registers deep; numbers in names are the edges behind ``a``."""
         m = Module()
         mode = self.mode
         word1 = delayed(m, self.a, 1, "word1_")

@@ -14,7 +14,7 @@ __all__ = ["SCALE_EDGES", "ScaleTask", "ScaleUnit", "bit_length"]
 
 _DIVIDEND_BITS = 39
 _QUOTIENT_BITS = 18  # an inverse is below 2^17, a reciprocal is at most 2^16; a whole number of edges
-_BITS_PER_EDGE = 2  # of a quotient and of a root: a shorter wait for two subtractions in an edge
+_BITS_PER_EDGE = 2  # of a quotient, by three comparisons side by side, and of a root, by two in a row
 
 
 class ScaleTask(enum.Enum, shape=2):
