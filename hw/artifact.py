@@ -264,7 +264,8 @@ def _seal(document: Mapping[str, object]) -> str:
 
 
 def _command() -> str:
-    """The command line without the folders of this machine."""
+    """The command line without the folders of this machine, as an installed ``tritforge`` would be asked."""
     program = Path(sys.argv[0])
     name = f"python -m {program.parent.name}" if program.name == "__main__.py" else program.name
+    name = "tritforge" if name == "console.py" else name  # python -m energy.console
     return " ".join([name, *(Path(a).name if os.path.isabs(a) else a for a in sys.argv[1:])])

@@ -214,3 +214,5 @@ def test_the_command_that_is_kept_names_no_folder_of_this_machine(monkeypatch):
     assert _command() == "tritforge whatif study.yaml studies/own.yaml"
     monkeypatch.setattr(sys, "argv", ["/opt/lib/energy/__main__.py", "sim"])
     assert _command() == "python -m energy sim"
+    monkeypatch.setattr(sys, "argv", ["/opt/lib/energy/console.py", "budget", "build/programs/smol", "--add"])
+    assert _command() == "tritforge budget build/programs/smol --add"
