@@ -14,12 +14,15 @@ def reached_hz(report: Mapping[str, Any], clock_hz: float, ratio: int = 1) -> fl
 
     A clock that is asked to be twice the machine's, ``clock_hz``, allows half of what it reaches, one that is asked to
     be half of it twice that; one of which nothing is asked is the machine's. ``ratio``: of the memory's clock to the
-    machine's. A path from one of these two to the other, of which nextpnr tells the longest and asks nothing, must be
-    as short as a period of the memory's.
+    machine's; where nothing is asked of the memory's, it may be any of them, and each must be as fast. A path from one
+    of these two to the other, of which nextpnr tells the longest and asks nothing, must be as short as a period of the
+    memory's.
     """
     clocks = report["fmax"]
     asked = {name: 1e6 * clock.get("constraint", clock_hz / 1e6) for name, clock in clocks.items()}
     times = {name: _times(asked[name] / clock_hz, ratio) for name in clocks}
+    if ratio not in times.values():
+        times = dict.fromkeys(clocks, ratio)
     found = [1e6 * clock["achieved"] / times[name] for name, clock in clocks.items()]
     own = {name for name in clocks if times[name] in (1, ratio)}
     for path in report["critical_paths"] if ratio > 1 else ():

@@ -17,6 +17,16 @@ def test_with_one_clock_it_is_that_of_the_machine_or_what_the_boards_own_leaves(
     assert reached_hz(report({"sync": (51, 50), "start": (20, 25)}), 50e6) == 40e6
 
 
+def test_a_memory_clock_of_which_nothing_is_asked_is_not_taken_for_the_machines():
+    bare = report({"clk": (51, 50), "memory_clk": (60, 100)})
+    for clock in bare["fmax"].values():
+        del clock["constraint"]
+    assert reached_hz(bare, 50e6) == 51e6
+    assert reached_hz(bare, 50e6, 2) == 25.5e6
+    # nextpnr tells its --freq, the machine's clock, where it derives no constraint
+    assert reached_hz(report({"clk": (51, 50), "memory_clk": (60, 50)}), 50e6, 2) == 25.5e6
+
+
 @pytest.mark.parametrize(
     ("chip", "start", "found"),
     [
