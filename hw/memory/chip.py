@@ -10,12 +10,14 @@ from pydantic import Field, model_validator
 from hw.document import Record, load_named, names_in
 from hw.errors import InputError
 
-__all__ = ["CHIP_FOLDER", "ChipTiming", "SdramChip", "check_ratio", "chip_names", "load_chip"]
+__all__ = ["CHIP_FOLDER", "LONGEST_BURST", "ChipTiming", "SdramChip", "check_ratio", "chip_names", "load_chip"]
 
 CHIP_FOLDER = Path(__file__).parent / "chips"
+LONGEST_BURST = 8  # that every chip's mode register knows
 
 Nanoseconds = Annotated[float, Field(gt=0)]
 _MOST_RATIO = 8  # of a chip's clock to its machine's
+_CHOICE = 3  # edges on which a controller looks a command up, finds and sends it
 _SLACK = 1e-9  # of a clock: 15 ns at 66.666667 MHz are one clock
 
 
@@ -96,18 +98,20 @@ class SdramChip(Record):
                 f"clock of {self.name}{latency} must be above 0 and at most {fastest}, not {clock_hz / 1e6:g} MHz"
             )
         rp, ras, rc = (self._clocks(ns, clock_hz) for ns in (self.rp_ns, self.ras_ns, self.rc_ns))
+        rcd, wr, rfc = (self._clocks(ns, clock_hz) for ns in (self.rcd_ns, self.wr_ns, self.rfc_ns))
         refresh = math.floor(self.refresh_ns * clock_hz / 1e9 + _SLACK)
-        if refresh < 4 * (rp + self._clocks(self.rfc_ns, clock_hz)):
+        burst = max(rcd, _CHOICE) + max(ras, LONGEST_BURST + wr) + _CHOICE  # its row opened, and it carried out
+        if refresh < max(4 * (rp + rfc), rp + rfc + burst):
             raise InputError(f"clock of {self.name} must leave time between refreshes, not be {clock_hz / 1e6:g} MHz")
         return ChipTiming(
             cas=fitting[0],
-            rcd=self._clocks(self.rcd_ns, clock_hz),
+            rcd=rcd,
             rp=rp,
             ras=max(ras, rc - rp),  # activate to activate then holds by itself
             rc=rc,
             rrd=self._clocks(self.rrd_ns, clock_hz),
-            wr=self._clocks(self.wr_ns, clock_hz),
-            rfc=self._clocks(self.rfc_ns, clock_hz),
+            wr=wr,
+            rfc=rfc,
             mrd=self.mrd_clocks,
             refresh=refresh,
             power_up=self._clocks(self.power_up_ns, clock_hz),

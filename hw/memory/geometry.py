@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from hw.errors import InputError
-from hw.memory.chip import SdramChip
+from hw.memory.chip import LONGEST_BURST, SdramChip
 
 __all__ = [
     "CLOSED_EDGES",
@@ -12,7 +12,6 @@ __all__ = [
     "DECISION_EDGES",
     "IN_TABLES",
     "IO_EDGES",
-    "LONGEST_BURST",
     "QUEUED_WORDS",
     "Geometry",
 ]
@@ -20,7 +19,6 @@ __all__ = [
 DECISION_EDGES = 1  # from one that finds what may be sent to the one that sends it
 COMMAND_EDGES = 1  # from one that sends a command to the one on which it is at the pins' registers
 IO_EDGES = 2  # that the registers at the pins add between a read's command and its data
-LONGEST_BURST = 8  # that every chip's mode register knows
 CLOSED_EDGES = 3  # of a slower clock behind its reset: the memory's side has left its own within two
 CROSSING_WORDS = 4  # on their way to a slower clock; a slot is back within three edges of it
 QUEUED_WORDS = 16  # read ahead of who takes them; a LUT RAM of ECP5 and Gowin is as deep

@@ -56,6 +56,7 @@ def test_every_shipped_chip_keeps_its_own_times():
         (lambda chip: chip.timing(50e6, 4), "CAS latency must be 2 or 3, not 4"),
         (lambda chip: chip.timing(0), "not 0 MHz"),
         (lambda chip: chip.timing(1e6), "must leave time between refreshes, not be 1 MHz"),
+        (lambda chip: chip.timing(2.1e6), "must leave time between refreshes, not be 2.1 MHz"),  # for a burst of 8, too
         (lambda chip: Geometry.of(chip, 96), "word_bits must be 16 x a power of two up to 512"),
         (lambda chip: Geometry.of(chip, 8), "word_bits must be 16"),
         (lambda _: load_chip("as4c16m16sa-6"), "chip must be one of .* did you mean 'as4c16m16sa-7'"),

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hw.errors import InputError
 from hw.memory.controller import SdramController
 from tests.hw.memory.bench import Bench, Read, Reset, Write, naive, tiny
 
@@ -50,6 +51,23 @@ def test_a_sequential_read_waits_for_refreshes_alone():
     late = [gap for gap in gaps if gap != 8]
     assert late == [8 + 12] * 3  # 2400 clocks, one refresh every 781
     assert 300 * 8 / (bench.times[0][-1] - bench.times[0][0] + 8) > 0.98
+
+
+def test_at_the_slowest_clock_no_refresh_is_late_and_reads_go_on():
+    # an interval of 18 edges: tRP, tRFC, 3 to a read of a row that was opened, 8 beats and tWR, 3 to find the refresh
+    fields = {"rcd_ns": 10, "rp_ns": 10, "ras_ns": 20, "rc_ns": 30, "rfc_ns": 10, "refresh_ns": 180}
+    with pytest.raises(InputError, match="must leave time between refreshes"):
+        tiny(**fields | {"refresh_ns": 170}).timing(100e6)
+    asked = [Read(0, 40), *(Write(5 * i, i, ALL) for i in range(20)), *(Read(5 * i, 1) for i in range(20))]
+    bench = Bench(tiny(**fields), 100e6, 128).run(asked)
+    assert bench.words == naive(asked, words_of(tiny(), 128), 128)
+    assert bench.model.messages == []
+
+
+@pytest.mark.parametrize(("word_bits", "edges"), [(16, 2), (32, 2), (64, 4), (256, 16)])
+def test_a_stream_of_words_of_one_beat_gets_half_of_the_peak_and_longer_ones_all(word_bits, edges):
+    bench = Bench(tiny(refresh_ns=1_000_000), 100e6, word_bits).run([Read(0, 200)])  # over several rows
+    assert {b - a for a, b in pairwise(bench.times[0])} == {edges}
 
 
 def test_first_word_of_an_open_a_closed_and_another_row():
