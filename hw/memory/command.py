@@ -51,8 +51,9 @@ def add_memory(parser: ArgumentParser) -> None:
         "(default: 1, one clock)",
     )  # fmt: skip
     parser.add_argument(
-        "--word-bits", type=int, default=128, metavar="BITS", help="bits of a memory word (default: 128)"
-    )
+        "--word-bits", type=int, default=128, metavar="BITS",
+        help="bits of a memory word (default: 128); words of a single beat of the chip get half of its peak",
+    )  # fmt: skip
     parser.add_argument(
         "--traffic",
         default="sequential",

@@ -21,12 +21,12 @@ class SdramController(Component):
     """A chip behind the memory port of the whole-token machine: ``docs/memory_controller.md``.
 
     Reads of one request come in the order of their words, requests in their own. A write is carried out before every
-    read that has not begun. Addresses count memory words and wrap at the end of the chip. Reset may come on any edge:
-    the chip keeps what lies in it, but for a word that was being written, whose rest stays as it was.
+    read whose command is not found yet. Addresses count memory words and wrap at the end of the chip. Reset may come on
+    any edge: the chip keeps what lies in it, but for a word that was being written, whose rest stays as it was.
 
     A command takes three edges: the banks of the next bursts are looked up, what may be sent is found, one of it is
     sent. What is found on the edge of another command is dropped, so that commands are two edges apart or more, but for
-    reads and what prepares the row ahead, which is of another bank.
+    reads and what prepares the row ahead, which is of another bank. Words of one beat so get half of the chip's peak.
 
     Parameters
     ----------

@@ -1,6 +1,7 @@
 // Traffic for the Verilated controller with a checking chip behind its pins; see bench.py.
 // Standard input: the chip's numbers; bytes of a word, odds (of 256) that a word is taken, whether requests wait ahead,
-// a seed, edges of the chip per edge of the port; then operations "r address count gap" and "w address gap", whose data and mask are random. Contents begin random.
+// a seed, edges of the chip per edge of the port; then operations "r address count gap" and "w address gap", whose
+// data and mask are random. Contents begin random.
 #include <cinttypes>
 #include <cstdio>
 #include <cstring>
