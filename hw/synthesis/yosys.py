@@ -21,7 +21,7 @@ KEEP_COPIES = ("proc", f"setattr -set keep 1 w:*{COPY}* %ci*:+[Q] t:$*dff* %i")
 # have their port already, the second of Verilog.
 FIFO_READS = (
     "setparam -set COLLISION_X_MASK 1'1 t:$memrd_v2 r:MEMID=*storage %i r:CLK_ENABLE=1 %i",
-    "setattr -set no_rw_check 1 m:storage",
+    "setattr -set no_rw_check 1 m:*storage",
 )
 
 _KEPT_LINES = 3  # of yosys' last words in an error message

@@ -5,7 +5,7 @@ from collections import deque
 
 import pytest
 from amaranth import Module
-from amaranth.back import rtlil
+from amaranth.back import rtlil, verilog
 from amaranth.sim import Simulator
 
 from hw.boards.word_buffer import WordBuffer
@@ -59,6 +59,14 @@ def test_words_come_out_in_order_and_none_is_lost(depth, in_turn, writes, reads)
 
 
 @pytest.mark.parametrize("in_turn", [False, True])
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_buffer_of_fewer_words_than_it_has_registers_holds_no_more(depth, in_turn):
+    out, most = played(depth, in_turn, 1.0, 0.9, edges=200)
+    assert out > 20
+    assert most == depth
+
+
+@pytest.mark.parametrize("in_turn", [False, True])
 def test_a_wide_word_comes_out_whole_though_its_parts_have_flags_of_their_own(in_turn):
     assert played(5, in_turn, 0.7, 0.7, width=300, edges=300)[0] > 100
 
@@ -69,16 +77,22 @@ def test_a_full_buffer_holds_all_its_words_and_an_eager_reader_takes_one_on_ever
     assert played(16, in_turn, 1.0, 1.0)[0] >= 1200 - 4
 
 
-@pytest.mark.parametrize(("told", "copies"), [(True, 0), (False, 1)])
-def test_told_that_no_word_is_read_while_it_is_written_synthesis_copies_no_word(tmp_path, told, copies):
+@pytest.mark.parametrize(
+    ("language", "width", "told", "copies"),
+    [("rtlil", 36, True, 0), ("rtlil", 36, False, 1), ("verilog", 288, True, 0)],
+    ids=["told", "untold", "Verilog of two parts"],
+)
+def test_told_that_no_word_is_read_while_it_is_written_synthesis_copies_no_word(
+    tmp_path, language, width, told, copies
+):
     """Flip-flops per bit: a register before and behind the memory, and a copy of what was written where it compares."""
-    buffer = WordBuffer(36, 64)
+    buffer = WordBuffer(width, 64)
     ports = [buffer.w_data, buffer.w_en, buffer.w_rdy, buffer.r_data, buffer.r_rdy, buffer.r_en, buffer.level]
-    text = rtlil.convert(buffer, name="top", ports=ports, emit_src=False)
-    (tmp_path / "top.il").write_text(text, encoding="utf-8")
-    passes = ["read_rtlil top.il", *(FIFO_READS if told else ()), f"{FAMILIES['ecp5'].synthesis} -top top"]
+    text = {"rtlil": rtlil, "verilog": verilog}[language].convert(buffer, name="top", ports=ports, emit_src=False)
+    (tmp_path / "top").write_text(text, encoding="utf-8")
+    passes = [f"read_{language} top", *(FIFO_READS if told else ()), f"{FAMILIES['ecp5'].synthesis} -top top"]
     log = run_yosys([*passes, "select -count t:TRELLIS_FF"], tmp_path)
     flip_flops = int(log.rpartition(" objects.")[0].rsplit(maxsplit=1)[-1])
-    control = 2 * 6 + 2 * 7 + 6  # two addresses, words in the memory and in all, six flags
-    assert flip_flops >= 36 * (2 + copies)
-    assert (flip_flops <= 2 * 36 + control) == told
+    control = 2 * 6 * buffer.parts + 2 * 7 + 6  # two addresses per part, words in the memory and in all, six flags
+    assert flip_flops >= width * (2 + copies)
+    assert (flip_flops <= 2 * width + control) == told
