@@ -45,6 +45,19 @@ def test_a_core_of_a_familys_cells_is_the_same_machine(config, cells, tmp_path):
         check(config, case, record)
 
 
+GROUPS = [
+    tree(4, 8, sum_of_x=True, lane_loading=True, chain_lanes=2, packing="5in8", weight_bus_bits=256),
+    tree(3, 17, lane_loading=True, packing="5in8", weight_bus_bits=24, token_tile=3),
+    tree(3, 9, results="int8", sum_of_x=True, weight_bus_bits=16),
+]
+
+
+@pytest.mark.parametrize("config", GROUPS, ids=array_name)
+def test_a_last_group_of_one_column_or_of_the_activations_alone_has_its_own_flags_words_and_addresses(config, tmp_path):
+    for case, record in played(config, 6, tmp_path):
+        check(config, case, record)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("config", TREES, ids=array_name)
 def test_over_five_hundred_random_gemms_are_cycle_equal(config, tmp_path):
