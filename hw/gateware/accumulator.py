@@ -11,8 +11,8 @@ from hw.config import ArrayConfig
 from hw.formats import SHIFT_BITS
 from hw.gateware.credits import count_credits, result_ports
 from hw.gateware.ports import addends_layout, results_layout, scales_layout, sums_layout, token_shape, total_shape
-from hw.gateware.requantize import Requantizer
-from hw.gateware.result_queue import ResultQueue
+from hw.gateware.results.queue import ResultQueue
+from hw.gateware.results.requantize import Requantizer
 
 __all__ = ["Accumulator"]
 

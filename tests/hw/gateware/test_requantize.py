@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hw.config import ArrayConfig
 from hw.errors import InputError
-from hw.gateware.requantize import Requantizer, RequantizerColumn, rounded, shifted
+from hw.gateware.results.requantize import Requantizer, RequantizerColumn, rounded, shifted
 from hw.golden import fixed_point, requantize
 from tests.hw.gateware.proof import prove
 
