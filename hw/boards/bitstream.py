@@ -263,7 +263,7 @@ def _route(board: Board, config: ArrayConfig | WholeDesign, folder: Path, seed: 
     arguments = ["--json", "top.json", *flow.route_arguments.split(), *board.options.split(), "--router", flow.router]
     arguments += ["--freq", f"{board.clock_hz / 1e6:g}", "--seed", str(seed), "--timing-allow-fail"]
     try:
-        with open(folder / "route.log", "w", encoding="utf-8") as log:
+        with open(folder / "route.log", "w", encoding="utf-8", buffering=1) as log:  # a line at a time, to be followed
             return run_tool(flow, flow.route, [*arguments, "--report", "report.json"], folder, heard)
     except ToolFailure as failure:
         raise InputError(f"array {config.name!r} does not fit {board.name}: {failure}; take a smaller array") from None
