@@ -188,13 +188,14 @@ def rivals_markdown(path: Path) -> str:
             f"{other.clock_hz / ours.average:,.0f} (the clock is assumed)",
         ),
     ]
-    if best:
+    if best:  # whose machine need not be the column's
+        mine = "" if best.machine == f"{ours.array}, {ours.lanes} lanes" else f" ({best.machine})"
         rows += [
-            ("tokens/s at its own clock, average", f"{other.clock_hz / other.average:,.0f}", f"{best.rate:,.0f}"),
-            ("clock", f"{other.clock_hz / 1e6:g} MHz", f"{max(best.mhz.values()):.1f} MHz"),
+            ("tokens/s at its own clock, average", f"{other.clock_hz / other.average:,.0f}", f"{best.rate:,.0f}{mine}"),
+            ("clock", f"{other.clock_hz / 1e6:g} MHz", f"{max(best.mhz.values()):.1f} MHz{mine}"),
             ("device", other.device, f"FPGA of {best.board} ({best.machine}), placed and routed, not run"),
-            ("look-up tables", other.tables, f"{best.tables:,} LUT4"),
-            ("multiplier blocks", f"{other.dsps}", f"{best.dsps}, none of them in the array"),
+            ("look-up tables", other.tables, f"{best.tables:,} LUT4{mine}"),
+            ("multiplier blocks", f"{other.dsps}", f"{best.dsps}{mine}, none of them in the array"),
         ]
     machine = f"this machine ({ours.array}, {ours.lanes} lanes)"
     return markdown_table(("", f"{other.name}, published", machine), rows)

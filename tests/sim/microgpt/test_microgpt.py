@@ -241,6 +241,8 @@ def test_seeds_of_one_machine_stand_together_and_those_of_an_older_one_go(tmp_pa
     add_routed_row(path, ROUTED.model_copy(update={"verilog_sha256": "2", "mhz": {"3": 70.0}}))
     assert read_results(path).routed[0].mhz == {"3": 70.0}
     assert len(read_results(path).log) == len(read_results(path).sweep) == 1
+    add_routed_row(path, ROUTED.model_copy(update={"array": "8 x 8", "lanes": 2, "mhz": {"1": 90.0}}))
+    assert "| 45,000 (8 x 8, 2 lanes) |" in rivals_markdown(path)  # not the machine that the column is of
 
 
 def test_the_pages_last_row_is_what_todays_machine_takes(program):
