@@ -45,15 +45,15 @@ def baud_of(board: Board) -> int:
     """The fastest rate that the board's clock divides into.
 
     Raises:
-        InputError: the clock is too slow for any.
+        InputError: it divides into none, or is too slow for any.
     """
     for rate in _RATES:
         divisor = round(board.clock_hz / rate)
         if divisor >= _LEAST_DIVISOR and abs(board.clock_hz / divisor / rate - 1) <= _DEVIATION:
             return rate
     raise InputError(
-        f"board {board.name}: its clock of {board.clock_hz / 1e6:g} MHz must be a multiple of 8 MHz or above 24 MHz "
-        f"for a serial line of {_RATES[-1]} baud"
+        f"board {board.name}: its clock of {board.clock_hz / 1e6:g} MHz must be within {_DEVIATION:.0%} of a whole "
+        f"number of MHz, {_LEAST_DIVISOR} or more, for a serial line of {_RATES[-1]} baud"
     )
 
 

@@ -96,6 +96,15 @@ def test_every_board_with_a_clock_pin_has_a_rate_within_a_hundredth_of_a_bit():
         assert abs(divisor * rate / board.clock_hz - 1) <= 0.0101, board.name
 
 
+@pytest.mark.parametrize("mhz", [100 / 3, 7.5])
+def test_a_clock_that_no_line_divides_into_is_refused_with_the_clocks_that_would_do(mhz):
+    board = load_board("ulx3s-85f")._replace(clock_hz=1e6 * mhz)
+    with pytest.raises(
+        InputError, match=rf"its clock of {mhz:g} MHz must be within 1% of a whole number of MHz, 8 or more,"
+    ):
+        baud_of(board)
+
+
 def test_the_chip_that_is_taken_has_clocks_that_suffice_every_chip_of_its_board():
     board = whole_board(load_board("ulx3s-85f"))
     taken = sdram_of(board).chip
