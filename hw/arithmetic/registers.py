@@ -5,9 +5,10 @@ from amaranth.lib.data import View
 
 from hw.division import ceil_divide
 
-__all__ = ["COLUMNS_PER_COPY", "COPY", "cleared", "copies", "delayed", "groups_of", "registered"]
+__all__ = ["BITS_PER_COPY", "COLUMNS_PER_COPY", "COPY", "cleared", "copies", "delayed", "groups_of", "registered"]
 
 COLUMNS_PER_COPY = 8  # columns that one copy of a register feeds: a net to more of them is longer than an addition
+BITS_PER_COPY = 144  # of a word that one flag lets be taken, four block RAMs of an ECP5: as with columns
 COPY = "_copy"  # in the names of copies, which synthesis would merge: see hw.synthesis.yosys.KEEP_COPIES
 
 

@@ -108,8 +108,6 @@ class Link(Component):
             ]
         m.d.comb += [
             self.running.eq(core.running),
-        ]
-        m.d.comb += [
             results.w_data.eq(Value.cast(core.results.payload)),
             results.w_en.eq(core.results.valid),
             core.results.ready.eq(results.w_rdy),

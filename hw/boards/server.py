@@ -6,7 +6,7 @@ from amaranth import Array, Cat, Elaboratable, Module, Mux, Signal, Value
 from amaranth.lib.memory import Memory
 from amaranth.utils import exact_log2
 
-from hw.arithmetic.registers import copies, registered
+from hw.arithmetic.registers import BITS_PER_COPY, copies, registered
 from hw.boards.frames import FrameReceiver, FrameSender
 from hw.division import ceil_divide
 from hw.host.protocol import PAYLOAD_BYTES, Code, Kind
@@ -14,7 +14,6 @@ from hw.host.protocol import PAYLOAD_BYTES, Code, Kind
 __all__ = ["Server", "Sink", "Source"]
 
 _ANSWER_BYTES = PAYLOAD_BYTES - 1  # behind the code
-_PART_BITS = 144  # registers that one flag lets take a byte: a net to more is longer than an addition
 _CHUNK_BYTES = 8  # of a word, of which one edge chooses a byte
 
 
@@ -135,10 +134,10 @@ class _Filler(Elaboratable):
         word = Signal(longest, reset_less=True)
         taking = Signal()
         # its parts lie apart, and take the byte an edge later
-        shifting = copies(m, taking, "shifting", ceil_divide(longest, _PART_BITS))
+        shifting = copies(m, taking, "shifting", ceil_divide(longest, BITS_PER_COPY))
         for part, shift in enumerate(shifting):
             with m.If(shift):
-                place = slice(part * _PART_BITS, (part + 1) * _PART_BITS)
+                place = slice(part * BITS_PER_COPY, (part + 1) * BITS_PER_COPY)
                 m.d.sync += word[place].eq(Cat(word[8:], self.data)[place])
         filled = Signal(range(longest // 8 + 1))
         pushing = Signal()

@@ -3,12 +3,10 @@
 from amaranth import Cat, Elaboratable, Module, Mux, Signal, Value
 from amaranth.lib.memory import Memory
 
-from hw.arithmetic.registers import COPY, registered
+from hw.arithmetic.registers import BITS_PER_COPY, COPY, registered
 from hw.division import ceil_divide
 
 __all__ = ["WordBuffer"]
-
-_PART_BITS = 144  # registers that one flag lets take a word, four block RAMs: a net to more is longer than an addition
 
 
 class WordBuffer(Elaboratable):
@@ -145,11 +143,11 @@ class WordBuffer(Elaboratable):
     @property
     def parts(self) -> int:
         """Parts of a word that lie apart on a chip, each with flags of its own."""
-        return ceil_divide(self.width, _PART_BITS)
+        return ceil_divide(self.width, BITS_PER_COPY)
 
     def _place(self, part: int) -> slice:
         """The bits of a part."""
-        return slice(part * _PART_BITS, min((part + 1) * _PART_BITS, self.width))
+        return slice(part * BITS_PER_COPY, min((part + 1) * BITS_PER_COPY, self.width))
 
     def _flags(self, name: str) -> list[Signal]:
         """A flag per part, which synthesis does not merge."""

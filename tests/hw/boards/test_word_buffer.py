@@ -6,11 +6,11 @@ from collections import deque
 import pytest
 from amaranth import Module
 from amaranth.back import rtlil, verilog
-from amaranth.sim import Simulator
 
 from hw.boards.word_buffer import WordBuffer
 from hw.synthesis.families import FAMILIES
 from hw.synthesis.yosys import FIFO_READS, run_yosys
+from tests.hw.amaranth_bench import played_by
 
 WIDTH = 7
 
@@ -43,10 +43,7 @@ def played(
             seen["most"] = max(seen["most"], len(held))
             await ctx.tick()
 
-    simulator = Simulator(m)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(bench)
-    simulator.run()
+    played_by(m, bench)
     return seen["out"], seen["most"]
 
 

@@ -5,9 +5,9 @@ from collections import deque
 
 import pytest
 from amaranth import Module
-from amaranth.sim import Simulator
 
 from hw.gateware.results.queue import ResultQueue
+from tests.hw.amaranth_bench import played_by
 
 
 @pytest.mark.parametrize(("writes", "reads"), [(1.0, 1.0), (0.9, 0.3), (0.3, 0.9), (0.5, 0.5)])
@@ -37,9 +37,6 @@ def test_words_come_out_whole_and_in_order_on_the_edge_after_they_were_written(w
             seen["most"] = max(seen["most"], len(held))
             await ctx.tick()
 
-    simulator = Simulator(m)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(bench)
-    simulator.run()
+    played_by(m, bench)
     assert seen["out"] > 100
     assert writes <= reads or seen["most"] == depth

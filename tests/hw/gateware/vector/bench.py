@@ -7,7 +7,8 @@ import pytest
 from amaranth import Shape
 from amaranth.back import verilog
 from amaranth.lib.wiring import In
-from amaranth.sim import Simulator
+
+from tests.hw.amaranth_bench import played_by
 
 __all__ = ["icarus", "simulated"]
 
@@ -27,10 +28,7 @@ def simulated(dut, inputs):
                     value = ctx.get(getattr(dut, name))
                     values.append(value if isinstance(value, int) else list(value))
 
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(bench)
-    simulator.run()
+    played_by(dut, bench)
     return found
 
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from amaranth.sim import Simulator
 
 from hw.config import load_array
 from hw.gateware.whole.activations import ActivationBuffer
@@ -11,16 +10,10 @@ from hw.gateware.whole.reader import MemoryReader
 from hw.program.instructions import ELEMENTS
 from hw.program.machine import machine_around
 from hw.program.memory import int_words
+from tests.hw.amaranth_bench import played_by
 
 MACHINE = machine_around(load_array("8x8"), 4, activation_words=32)
 RNG = np.random.default_rng(5)
-
-
-def simulated(dut, bench):
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(bench)
-    simulator.run()
 
 
 @pytest.mark.parametrize(("tokens", "folds"), [(1, 1), (3, 1), (1, 4), (2, 3)])
@@ -53,7 +46,7 @@ def test_vectors_are_replayed_fold_by_fold_without_a_gap(tokens, folds, pauses):
                 found.append([ctx.get(dut.vectors.payload[i]) for i in range(8)])
             await ctx.tick()
 
-    simulated(dut, bench)
+    played_by(dut, bench)
     order = [base + i % (tokens * folds) for i in range(len(found))]
     assert found == numbers[order].tolist()
 
@@ -90,7 +83,7 @@ def read(address, count, bursts=1, jump=0, limit=1000, ready=lambda edge: True):
             await ctx.tick()
         state["outside"] = ctx.get(dut.outside)
 
-    simulated(dut, bench)
+    played_by(dut, bench)
     return requests, words, state
 
 
@@ -145,6 +138,6 @@ def test_numbers_of_every_kind_become_words_of_scratch(element, words):
             await ctx.tick()
         assert at == len(memory)
 
-    simulated(dut, bench)
+    played_by(dut, bench)
     assert found == {9 + i: numbers[4 * i : 4 * i + 4].tolist() for i in range(words)}
     assert done == [words]
