@@ -5,10 +5,20 @@ from amaranth.lib.data import View
 
 from hw.division import ceil_divide
 
-__all__ = ["BITS_PER_COPY", "COLUMNS_PER_COPY", "COPY", "cleared", "copies", "delayed", "groups_of", "registered"]
+__all__ = [
+    "BITS_PER_COPY",
+    "COLUMNS_PER_COPY",
+    "COPY",
+    "cleared",
+    "copies",
+    "copy_names",
+    "delayed",
+    "groups_of",
+    "registered",
+]
 
 COLUMNS_PER_COPY = 8  # columns that one copy of a register feeds: a net to more of them is longer than an addition
-BITS_PER_COPY = 144  # of a word that one flag lets be taken, four block RAMs of an ECP5: as with columns
+BITS_PER_COPY = 144  # of a word that one flag lets be taken, four block RAMs of an ECP5: the same
 COPY = "_copy"  # in the names of copies, which synthesis would merge: see hw.synthesis.yosys.KEEP_COPIES
 
 
@@ -52,10 +62,14 @@ def groups_of(columns: int) -> int:
     return ceil_divide(columns, COLUMNS_PER_COPY)
 
 
+def copy_names(name: str, number: int) -> list[str]:
+    """Names of ``number`` copies of a register, which synthesis does not merge; one is called ``name`` alone."""
+    return [name] if number == 1 else [f"{name}{COPY}{copy}" for copy in range(number)]
+
+
 def copies(m: Module, value: Value | View, name: str, number: int, *, reset_less: bool = True) -> list[Value | View]:
     """``value`` one edge later in ``number`` registers that synthesis does not merge; one is called ``name`` alone.
 
     No reset clears them unless asked for, which is one more net to where they lie.
     """
-    names = [name] if number == 1 else [f"{name}{COPY}{copy}" for copy in range(number)]
-    return [registered(m, value, each, reset_less=reset_less) for each in names]
+    return [registered(m, value, each, reset_less=reset_less) for each in copy_names(name, number)]

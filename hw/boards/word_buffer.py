@@ -3,7 +3,7 @@
 from amaranth import Cat, Elaboratable, Module, Mux, Signal, Value
 from amaranth.lib.memory import Memory
 
-from hw.arithmetic.registers import BITS_PER_COPY, COPY, registered
+from hw.arithmetic.registers import BITS_PER_COPY, COPY, copy_names, registered
 from hw.division import ceil_divide
 
 __all__ = ["WordBuffer"]
@@ -81,7 +81,7 @@ class WordBuffer(Elaboratable):
             write, read = storage.write_port(), storage.read_port()
             m.d.comb += [write.data.eq(word[place]), write.en.eq(written), read.en.eq(fetching)]
             for port, stem, step in ((write, "w_addr", written), (read, "r_addr", fetching)):
-                address = Signal(len(port.addr), name=self._name(stem, part))
+                address = Signal(len(port.addr), name=copy_names(stem, self.parts)[part])
                 m.d.comb += port.addr.eq(address)
                 with m.If(step):
                     m.d.sync += address.eq(Mux(address == self.depth - 1, 0, address + 1))
@@ -151,8 +151,4 @@ class WordBuffer(Elaboratable):
 
     def _flags(self, name: str) -> list[Signal]:
         """A flag per part, which synthesis does not merge."""
-        return [Signal(name=self._name(name, part)) for part in range(self.parts)]
-
-    def _name(self, name: str, part: int) -> str:
-        """Of a register that each part has."""
-        return name if self.parts == 1 else f"{name}{COPY}{part}"
+        return [Signal(name=each) for each in copy_names(name, self.parts)]

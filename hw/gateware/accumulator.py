@@ -33,7 +33,7 @@ class Accumulator(Component):
     ======  =========================  ==========================
     edge    of one issue               its neighbour an edge later
     ======  =========================  ==========================
-    t - 2   address: ``reading``
+    t - 2   address: ``reading_token``
     t - 1   block RAM: ``read``        address
     t       ``partial`` + addend       ``forwarded`` takes the sum
     t + 1   written, may be read       ``forwarded`` + addend
@@ -95,7 +95,7 @@ class Accumulator(Component):
         read_now = registered(m, reading, "read")
         adding = registered(m, read_now, "adding")
         adding_tokens = copies(m, read_now.token, "adding_token", groups)
-        # a reset clears these two: nothing that was under way enters a memory behind it
+        # a reset clears these and ``leaving``: nothing that was under way enters a memory behind it
         writing = copies(m, read_now.issue, "writing", groups, reset_less=False)
 
         partial_sums: list[Value] = []

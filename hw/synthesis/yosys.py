@@ -17,8 +17,8 @@ HIDE_FIELDS = "rename -hide w:*]"  # yosys' abc9 fails on wires named "x[0]", wh
 KEEP_COPIES = ("proc", f"setattr -set keep 1 w:*{COPY}* %ci*:+[Q] t:$*dff* %i")
 
 # A FIFO never reads the word that it writes; without being told so, synthesis adds a copy of what was written, and a
-# multiplexer behind every block RAM. ``storage`` is the memory of a FIFO; the first pass says it of RTLIL, whose reads
-# have their port already, the second of Verilog.
+# multiplexer behind every block RAM. A memory whose name ends in ``storage`` is a FIFO's; the first pass says it of
+# RTLIL, whose reads have their port already, the second of Verilog.
 FIFO_READS = (
     "setparam -set COLLISION_X_MASK 1'1 t:$memrd_v2 r:MEMID=*storage %i r:CLK_ENABLE=1 %i",
     "setattr -set no_rw_check 1 m:*storage",

@@ -1,7 +1,9 @@
 """Faults seeded into the package ``hw``, one at a time."""
 
+import inspect
 import shutil
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 SOURCE = Path(__file__).parents[2] / "hw"
@@ -18,6 +20,14 @@ class Fault(NamedTuple):
         """``text`` of the file with the fault in it."""
         assert text.count(self.old) == 1, self
         return text.replace(self.old, self.new)
+
+
+def mutated(module: ModuleType, old: str, new: str) -> dict:
+    """Names of a copy of ``module`` with ``old`` become ``new``."""
+    copy = {"__name__": module.__name__}
+    text = Fault(module.__name__, old, new).within(inspect.getsource(module))
+    exec(compile(text, module.__file__, "exec"), copy)
+    return copy
 
 
 def copy_with(fault: Fault, room: Path, folder: Path) -> None:

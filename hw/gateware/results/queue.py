@@ -4,7 +4,7 @@ from amaranth import Cat, Elaboratable, Module, Mux, Signal, Value
 from amaranth.lib.memory import Memory
 from amaranth.utils import bits_for
 
-from hw.arithmetic.registers import COPY
+from hw.arithmetic.registers import copy_names
 
 __all__ = ["ResultQueue"]
 
@@ -48,7 +48,7 @@ class ResultQueue(Elaboratable):
             write, read = memory.write_port(), memory.read_port(domain="comb")
             m.d.comb += [write.data.eq(self.w_data[start : start + width]), write.en.eq(self.w_en[part])]
             for port, name, step in ((write, "w_addr", self.w_en[part]), (read, "r_addr", taken)):
-                address = Signal(bits_for(max(1, self.depth - 1)), name=self._name(name, part))
+                address = Signal(bits_for(max(1, self.depth - 1)), name=copy_names(name, len(self.widths))[part])
                 m.d.comb += port.addr.eq(address)
                 with m.If(step):
                     m.d.sync += address.eq(Mux(address == self.depth - 1, 0, address + 1))
@@ -56,7 +56,3 @@ class ResultQueue(Elaboratable):
             start += width
         m.d.comb += self.r_data.eq(Cat(words))
         return m
-
-    def _name(self, name: str, part: int) -> str:
-        """Of a register that each part has, which synthesis does not merge."""
-        return name if len(self.widths) == 1 else f"{name}{COPY}{part}"

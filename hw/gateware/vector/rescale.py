@@ -66,7 +66,7 @@ class Rescaler(Component):
             whole, rest = _shifted(m, whole, rest, shift[place], place)
         floor, guard, zero = whole[1:].as_signed(), whole[0], Signal()
         m.d.comb += zero.eq(far | (beyond & ~(held.any() | held_lost)))
-        up, value, clips = guard & (rest | floor[0]), Signal.like(self.result), Signal()
+        up, value, clips = _up(floor, guard, rest), Signal.like(self.result), Signal()
         if self.floors:
             up = up & ~self.down
         ends = [(_clips(floor, up, bits), *_ends(bits)) for bits in self.widths or (len(self.result),)]
@@ -98,9 +98,14 @@ def _clips(floor: Value, up: Value, bits: int) -> Value:
     return ~(above.all() | Mux(carry, above[1:].all() & ~above[0], ~above.any()))
 
 
+def _up(floor: Value, guard: Value, rest: Value) -> Value:
+    """Whether the nearest integer is the one above the floor, half to even."""
+    return guard & (rest | floor[0])
+
+
 def nearest(floor: Value, guard: Value, rest: Value) -> Value:
     """A floor with its first lost bit and whether any later one is 1, rounded half to even."""
-    return floor + (guard & (rest | floor[0]))
+    return floor + _up(floor, guard, rest)
 
 
 def clipped(value: Value, bits: int) -> tuple[Value, Value]:

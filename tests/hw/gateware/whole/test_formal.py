@@ -3,8 +3,6 @@
 Each proof has a mutated copy whose fault must be found.
 """
 
-import inspect
-
 import pytest
 from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.lib.wiring import Component, In, Out
@@ -20,6 +18,7 @@ from hw.program.image import MAGIC, config_tag
 from hw.program.instructions import ELEMENTS, FIELDS, OPERATIONS
 from hw.program.machine import MachineConfig, machine_around
 from tests.hw.gateware.proof import prove
+from tests.hw.seeded import mutated
 
 MACHINE = machine_around(load_array("8x8"), 2, scratch_words=64, activation_words=16, weight_packing="5in8")
 WIDE = machine_around(load_array("16x8"), 8, scratch_words=64, activation_words=16, instruction_lines=1)
@@ -288,8 +287,6 @@ def test_no_sequence_of_inputs_breaks_a_rule(rules, tmp_path):
 @pytest.mark.parametrize(("rules", "old", "new"), [_marked(*case) for case in FAULTS])
 def test_a_mutated_copy_is_found(rules, old, new, tmp_path):
     module, steps = PROOFS[rules]
-    text, copy = inspect.getsource(module), {"__name__": module.__name__}
-    assert text.count(old) == 1
-    exec(compile(text.replace(old, new), module.__file__, "exec"), copy)
+    copy = mutated(module, old, new)
     with pytest.raises(RuntimeError, match="proof did fail"):
         prove(rules(copy[rules.block.__name__]), tmp_path, steps, from_reset=True)

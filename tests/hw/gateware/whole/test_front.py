@@ -1,6 +1,5 @@
 """The front's addresses and sizes at the ends of their fields, which no program of a small model reaches."""
 
-import inspect
 import random
 
 import pytest
@@ -13,6 +12,7 @@ from hw.gateware.whole.ports import ADDRESS_BITS
 from hw.program.image import Header, config_tag
 from hw.program.instructions import FIELDS, OPERATIONS, Instruction, encode
 from hw.program.machine import LINE_INSTRUCTIONS, machine_around
+from tests.hw.seeded import mutated
 
 _LAST = (1 << 20) - 1  # token
 _LATE = (1 << 20) - 40  # position, in a block that is not full
@@ -121,8 +121,6 @@ def test_addresses_and_sizes_are_those_of_the_fields(array, lanes, token, positi
     ],
 )
 def test_a_mutated_copy_is_found(old, new):
-    text, copy = inspect.getsource(front), {"__name__": front.__name__}
-    assert text.count(old) == 1
-    exec(compile(text.replace(old, new), front.__file__, "exec"), copy)
+    copy = mutated(front, old, new)
     with pytest.raises(AssertionError):
         compared(copy["Front"], "8x8", 2, _LAST, _LATE, 15)
