@@ -15,7 +15,7 @@ from tests.hw.gateware.gate_level import generic_netlist
 from tests.hw.gateware.whole import test_icarus
 from tests.hw.gateware.whole.test_icarus import STALLS, TOKENS, expected
 
-SWAPPED = 20  # gates, one at a time
+SWAPPED = 60  # gates, one at a time
 PATIENCE = 30  # seconds for a machine that a swapped gate may have stopped for ever
 _NAND = re.compile(r"^  assign (\S+) = ~\((\S+) & (\S+)\);$", re.MULTILINE)
 _CHOICE = """  reg [7:0] swapped = 0; integer file;
