@@ -64,20 +64,27 @@ def processes(devices: Sequence[str], follow: Follow, arguments: tuple) -> Itera
 
 @contextmanager
 def fixed_order(shards: int) -> Iterator[None]:
-    """Inside, where there are several shards, sums on a GPU have one order each; torch warns of those that have not."""
+    """Inside, where there are several shards, sums on a GPU have one order each; torch warns of those that have not.
+
+    cuDNN's attention is left out: its backward pass adds in any order wherever warnings suffice, and one GPU then
+    differs from itself.
+    """
     if shards < 2:
         yield
         return
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     filled = torch.utils.deterministic.fill_uninitialized_memory
+    attention = torch.backends.cuda.cudnn_sdp_enabled()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when the first product is made
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.backends.cuda.enable_cudnn_sdp(False)
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
         torch.utils.deterministic.fill_uninitialized_memory = filled
+        torch.backends.cuda.enable_cudnn_sdp(attention)
 
 
 def _run(rank: int, devices: list[str], meeting: str, leader: int, follow: Follow, arguments: tuple) -> None:

@@ -8,6 +8,7 @@ from hw.errors import InputError
 from quant.job import QuantJob, texts_of
 from quant.pipeline import quantize
 from quant.procedures.shared.devices import check_devices, check_shared
+from quant.procedures.shared.processes import fixed_order
 from quant.procedures.shared.shards import WHOLE, Shards, flat_gradients, put_gradients, shared_loss
 from quant.quantizer import run_job
 from quant.registry import options_for
@@ -54,6 +55,22 @@ def test_gradients_of_parts_are_those_of_the_batch():
     put_gradients([weight, unused], torch.arange(25.0, dtype=torch.float64))
     assert weight.grad[2, 3] == 11
     assert unused.grad[0, 0] == 12
+
+
+def test_sums_have_one_order_inside_and_what_torch_did_before_afterwards(monkeypatch):
+    """cuDNN's backward pass of attention has no fixed order where torch only warns, so parts go without it."""
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
+
+    def state():
+        return torch.are_deterministic_algorithms_enabled(), torch.backends.cuda.cudnn_sdp_enabled()
+
+    torch.backends.cuda.enable_cudnn_sdp(True)
+    before = state()
+    with fixed_order(1):
+        assert state() == before == (False, True)
+    with fixed_order(2):
+        assert state() == (True, False)
+    assert state() == before
 
 
 def test_rows_solved_apart_are_one_linear_again():
