@@ -37,13 +37,14 @@ Positive = Annotated[int, Field(ge=1)]
 _REQUANTIZER_STAGES = 4  # operands, product, shift, rounding
 _QUEUE_SLACK = 2  # result slots beyond the pipeline's depth, so that one result per cycle never waits for credits
 _MAX_DIMENSION = 1024
+_MAX_SPREAD = 4
 _MAX_BUS_BITS = 1 << 24  # eight times a whole tile of the largest array
 _MAX_REQUANTIZED_BITS = 32  # products of a multiplier then stay exact in int64, offsets included
 _OPTIONS = ("planes", "digits", "lane_loading", "group_exponent_bits", "sum_of_x", "results")  # beyond plain sums
 _CELLS = ("weight_cells", "activation_cells", "accumulator_cells")  # of energy and area alone: not hashed
 _YOUNGER_FIELDS = (  # not hashed at their defaults: older arrays keep their hashes
     "digits", "lane_loading", "vector_units", "attention_lanes", "vector_bus_bits", "weight_port_bits",
-    "activation_port_bits", "accumulator_port_bits",
+    "activation_port_bits", "accumulator_port_bits", "spread_stages",
 )  # fmt: skip
 
 
@@ -73,6 +74,7 @@ class ArrayConfig(Record):
     token_tile: Positive = 64  # depth of the accumulator buffer
     chain_lanes: Positive = 1  # lanes that add in turn, one register each, before the tree; 1 = none
     adders_per_register: Positive = 2  # tree levels between pipeline registers
+    spread_stages: Annotated[int, Field(ge=0, le=_MAX_SPREAD)] = 0  # registers on the way to columns that lie far apart
     clock_hz: Annotated[float, Field(gt=0)] = 1e9  # of the array, its buffers and the vector unit
     activation_buffer_bytes: Positive = 256 * 1024  # SRAM for int8 activations
     weight_buffer_bytes: Positive = 256 * 1024  # SRAM for weights on their way from memory: two tiles or more
@@ -208,9 +210,14 @@ class ArrayConfig(Record):
         return self.chain_lanes + math.ceil(self.tree_levels / self.adders_per_register)
 
     @property
+    def array_stages(self) -> int:
+        """Registers from the vector register to the columns' totals: on the way to the columns, and theirs."""
+        return self.spread_stages + self.column_stages
+
+    @property
     def total_stages(self) -> int:
-        """Registers from the vector register to the accumulator: column, plane weight, exponent."""
-        return self.column_stages + self.digit_stages + (self.group_exponent_bits > 0)
+        """Registers from the vector register to the accumulator: array, plane weight, exponent."""
+        return self.array_stages + self.digit_stages + (self.group_exponent_bits > 0)
 
     @property
     def digit_stages(self) -> int:

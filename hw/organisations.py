@@ -121,7 +121,9 @@ class Systolic(Organisation):
         return {"token_tile": rows, "chain_lanes": 1}
 
     def refusal(self, array: "ArrayConfig") -> str | None:
-        """Tiles of other sizes than the grid."""
+        """Tiles of other sizes than the grid, and registers on the way to columns that pass on what they get."""
+        if array.spread_stages:
+            return f"spread_stages must be 0 where organisation is {self.name}, not {array.spread_stages}"
         if (array.token_tile, array.chain_lanes) == (array.rows, 1):
             return None
         return (

@@ -14,7 +14,7 @@ __all__ = ["Array"]
 
 
 class Array(Component):
-    """One vector per edge times the active tile; totals come ``1 + config.column_stages`` registers later.
+    """One vector per edge times the active tile; totals come ``1 + config.array_stages`` registers later.
 
     Members
     -------
@@ -35,7 +35,7 @@ class Array(Component):
         )
 
     def elaborate(self, platform) -> Module:
-        """The vector register, one more register per chain position, and the columns.
+        """The vector's registers, one more per chain position, and the columns.
 
         Each group of columns has its own copy of all these registers, because the groups lie apart on a chip. They take
         what the stream shows on every edge, an issue or not: a valid vector stands still until it is issued, and an
@@ -46,7 +46,8 @@ class Array(Component):
         groups = groups_of(self.config.cols)
         skewed: list[list[Value]] = [[] for _ in range(groups)]
         for lane in range(rows):
-            heads = copies(m, self.vector[lane], f"x{lane}", groups)
+            near = delayed(m, self.vector[lane], self.config.spread_stages, f"spread_x{lane}_", reset_less=True)
+            heads = copies(m, near, f"x{lane}", groups)
             for group, head in enumerate(heads):
                 name = f"x{lane}_" if groups == 1 else f"x{lane}{COPY}{group}_"
                 skewed[group].append(delayed(m, head, lane % self.config.chain_lanes, name, reset_less=True))

@@ -27,7 +27,7 @@ class PlaneWeight(Component):
     -------
     plane : number of the plane that the vector issued on this edge meets.
     digits : planes weigh 3**p, not 1; constant during a GEMM.
-    totals : from the array, ``1 + config.column_stages`` edges after their issue.
+    totals : from the array, ``1 + config.array_stages`` edges after their issue.
     weighted : ``config.digit_stages`` edges later.
     """
 
@@ -46,7 +46,7 @@ class PlaneWeight(Component):
         """The plane's number travels beside its totals; each stage ends in a register."""
         m = Module()
         config = self.config
-        plane = delayed(m, self.plane, 1 + config.column_stages, "plane")
+        plane = delayed(m, self.plane, 1 + config.array_stages, "plane")
         values: list[Value] = list(self.totals)
         for number, (stage, width) in enumerate(zip(DIGIT_STAGES, config.digit_adder_bits, strict=False)):
             gate = self.digits & Cat(plane == one for one in stage.planes if one < config.planes).any()

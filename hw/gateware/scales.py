@@ -86,7 +86,7 @@ class TileShifter(Component):
         layout = exponents_layout(config)
         m.submodules.queue = queue = ScaleQueue(config, layout.size, config.tiles_in_flight)
         exponents = Signal(layout)
-        end = delayed(m, self.last_in_tile, 1 + config.column_stages + config.digit_stages, "end")
+        end = delayed(m, self.last_in_tile, 1 + config.array_stages + config.digit_stages, "end")
         m.d.comb += [
             queue.word.eq(self.word),
             queue.accept.eq(self.accept),

@@ -6,7 +6,7 @@ from amaranth import Cat, Module, Mux, Value
 from amaranth.lib.data import View
 from amaranth.lib.wiring import Component, In, Out
 
-from hw.arithmetic.registers import COLUMNS_PER_COPY, COPY, copies, groups_of, registered
+from hw.arithmetic.registers import COLUMNS_PER_COPY, COPY, copies, delayed, groups_of, registered
 from hw.config import ArrayConfig
 from hw.gateware.negatives import NegativesCounter
 from hw.gateware.ports import beat_shape, negatives_layout, number_by_lanes, tile_layout, trits_per_word
@@ -19,7 +19,8 @@ class WeightTiles(Component):
     """Shadow and active tile, one edge behind the loader's and the swap's control.
 
     A word is unpacked into a register on the edge that accepts it and enters the shadow tile on the next; a swap moves
-    shadow to active on the edge after its control edge. Lanes at position p of their chain do both p edges later.
+    shadow to active on the edge after its control edge. Lanes at position p of their chain do both p edges later, and
+    all of them ``config.spread_stages`` edges later still, like the vectors.
 
     Members
     -------
@@ -30,7 +31,8 @@ class WeightTiles(Component):
     trits : the active tile, ``TritCode`` number ``c * rows + r``.
     negatives : tree: number of -1 trits of each column, in time with the chain heads.
     by_lanes : arrays with ``lane_loading``: tiles come lane by lane, trit ``(c, r)`` as number ``r * cols + c``.
-    illegal : an accepted word held an illegal code, known two edges after it; stays until ``clear``.
+    illegal : an accepted word held an illegal code, known two edges after it, and as many as its way to the columns
+        takes; stays until ``clear``.
     """
 
     def __init__(self, config: ArrayConfig):
@@ -55,19 +57,26 @@ class WeightTiles(Component):
         config = self.config
         m.submodules.unpacker = unpacker = Unpacker(config)
         m.d.comb += unpacker.word.eq(self.word)
-        groups = groups_of(config.cols)
+        groups, spread = groups_of(config.cols), config.spread_stages
+        came = delayed(m, unpacker.trits, spread, "spread_word", reset_less=True)
+        accept = delayed(m, self.accept, spread, "spread_accept")
+        beat = delayed(m, self.beat, spread, "spread_beat", reset_less=True)
+        swap = delayed(m, self.swap, spread, "spread_swap")
         # whether a word is accepted is decided late: it meets its number and what was found in it an edge later
-        accepted = copies(m, self.accept, "accepted", groups)
-        suspect = registered(m, unpacker.illegal, "suspect")
+        accepted = copies(m, accept, "accepted", groups)
+        suspect = registered(m, delayed(m, unpacker.illegal, spread, "spread_illegal"), "suspect")
         with m.If(registered(m, suspect.any() & accepted[0], "bad")):
             m.d.sync += self.illegal.eq(1)
         with m.Elif(self.clear):
             m.d.sync += self.illegal.eq(0)
 
         per_word = trits_per_word(config)
-        of_word = registered(m, Cat(self.beat == number for number in range(config.trit_beats)), "of_word")
-        words = [unpacker.trits] * groups
-        swaps = [self.swap] * groups
+        of_word = Cat(beat == number for number in range(config.trit_beats))
+        if spread:
+            accepted = [accept] * groups
+        else:
+            of_word = registered(m, of_word, "of_word")
+        words, swaps = [came] * groups, [swap] * groups
         here: dict[tuple[int, int], Value] = {}  # an accepted word of that number, for that group of columns
         trits: dict[int, Value] = {}
         for position in range(config.chain_lanes):
@@ -88,23 +97,31 @@ class WeightTiles(Component):
                 trits.update((i, active.word_select(place, 2)) for place, i in enumerate(mine))
         m.d.comb += self.trits.as_value().eq(Cat(trits[i] for i in range(config.lanes)))
         if config.structure.counts_negatives:
-            self._count_negatives(m, unpacker)
+            self._count_negatives(m, Cat(trit.negative for trit in came), accept, beat, swap)
         return m
 
     def _here(
         self, m: Module, position: int, here: dict[tuple[int, int], Value], of_word: Value, accepted: list[Value]
     ) -> dict[tuple[int, int], Value]:
-        """Flags of the words that enter at ``position``, out of those of the position before."""
+        """Flags of the words that enter at ``position``, out of those of the position before.
+
+        At the first, number and acceptance meet behind registers, or before them where they come on their way.
+        """
         if position:
-            return {
-                (number, apart): registered(m, flag, f"here{position}_{number}{COPY}{apart}", reset_less=True)
-                for (number, apart), flag in here.items()
-            }
+            return self._registers_of(m, position, here)
         per_word = trits_per_word(self.config)
         pairs = {(i // per_word, self._group(i)) for i in range(self.config.lanes)}
         if self.config.lane_loading:
             pairs |= {(number_by_lanes(self.config, i) // per_word, self._group(i)) for i in range(self.config.lanes)}
-        return {(number, apart): of_word[number] & accepted[apart] for number, apart in sorted(pairs)}
+        flags = {(number, apart): of_word[number] & accepted[apart] for number, apart in sorted(pairs)}
+        return self._registers_of(m, 0, flags) if self.config.spread_stages else flags
+
+    @staticmethod
+    def _registers_of(m: Module, position: int, flags: dict[tuple[int, int], Value]) -> dict[tuple[int, int], Value]:
+        return {
+            (number, apart): registered(m, flag, f"here{position}_{number}{COPY}{apart}", reset_less=True)
+            for (number, apart), flag in flags.items()
+        }
 
     def _load_both_ways(
         self,
@@ -136,14 +153,14 @@ class WeightTiles(Component):
         """Number of the group of columns that lies apart from others, see ``COLUMNS_PER_COPY``."""
         return lane // self.config.rows // COLUMNS_PER_COPY
 
-    def _count_negatives(self, m: Module, unpacker: Unpacker) -> None:
+    def _count_negatives(self, m: Module, negative: Value, accept: Value, beat: Value, swap: Value) -> None:
         """The counter of -1 trits; elements of a grid add a negation's missing 1 themselves."""
         m.submodules.counter = counter = NegativesCounter(self.config)
         m.d.comb += [
-            counter.negative.as_value().eq(Cat(trit.negative for trit in unpacker.trits)),
-            counter.accept.eq(self.accept),
-            counter.beat.eq(self.beat),
-            counter.swap.eq(self.swap),
+            counter.negative.as_value().eq(negative),
+            counter.accept.eq(accept),
+            counter.beat.eq(beat),
+            counter.swap.eq(swap),
             self.negatives.eq(counter.negatives),
         ]
         if self.config.lane_loading:

@@ -66,13 +66,13 @@ def tree_row(config: ArrayConfig) -> list[Box]:
         Box(first[0], (first[1], "edge e"), _DATA, vector_layout(config).size, "issue"),
         Box(
             f"{config.cols} columns",
-            (f"{chains}, tree", _edges(1, config.column_stages)),
+            (f"{chains}, tree", _edges(1, config.array_stages)),
             _DATA,
             totals_layout(config).size,
         ),
     ]
     if config.digits:
-        weights = (f"times 1 to {config.largest_plane_weight}", _edges(1 + config.column_stages, ready - 1 - shift))
+        weights = (f"times 1 to {config.largest_plane_weight}", _edges(1 + config.array_stages, ready - 1 - shift))
         row.append(Box("plane weights", weights, _SUMS, weighted_layout(config).size, "plane"))
     if config.group_exponent_bits:
         exponents = ("exponents", f"{config.tiles_in_flight} x {exponents_layout(config).size} bits", "from weights")

@@ -46,8 +46,9 @@ def timing_svg() -> str:
         current += edge.swap
     picture.row("active tile", active)
     issued = [edge.vector for edge in edges]
-    names = ["activations", "vector register", *(f"column, register {i + 1}" for i in range(config.column_stages))]
-    for delay, name in enumerate([*names, "accumulator"]):
+    spread = (f"vector register {i + 2}" for i in range(config.spread_stages))
+    columns = (f"column, register {i + 1}" for i in range(config.column_stages))
+    for delay, name in enumerate(["activations", "vector register", *spread, *columns, "accumulator"]):
         shifted = [None] * delay + issued[: len(issued) - delay]
         picture.row(name, [None if v is None else (f"x{token_of[v]}", _colour(tile_of[v]), "") for v in shifted])
     picture.row("results", _beats(edges, last_folds, job.sizes[0]))

@@ -54,6 +54,15 @@ def test_the_pipeline_with_and_without_options():
     assert PLAIN.model_copy(update={"chain_lanes": 16}).tiles_in_flight == 2 + 9  # 16 stages
 
 
+def test_registers_on_the_way_to_the_columns():
+    spread = PLAIN.model_copy(update={"spread_stages": 2})
+    assert figures(spread, "column_stages", "array_stages", "total_stages") == (5, 7, 7)
+    assert figures(spread, "pipeline_latency", "result_queue_depth", "tiles_in_flight") == (9, 11, 2 + 5)
+    assert FULL.model_copy(update={"spread_stages": 1}).pipeline_latency == 14
+    with pytest.raises(ValueError, match="spread_stages must be 0 where organisation is systolic, not 1"):
+        ArrayConfig(name="g", organisation="systolic", rows=4, cols=4, token_tile=4, spread_stages=1)
+
+
 def test_accumulators():
     assert FULL.accumulator_buffer_bits == 10 * 6 * 24
     assert (PLAIN.max_exponent, FULL.max_exponent) == (0, 3)
@@ -79,6 +88,7 @@ def test_defaults():
         "token_tile": 64,
         "chain_lanes": 1,
         "adders_per_register": 2,
+        "spread_stages": 0,
         "clock_hz": 1e9,
         "activation_buffer_bytes": 262144,
         "weight_buffer_bytes": 262144,

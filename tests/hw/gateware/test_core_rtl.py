@@ -58,6 +58,22 @@ def test_a_last_group_of_one_column_or_of_the_activations_alone_has_its_own_flag
         check(config, case, record)
 
 
+SPREAD = [
+    tree(16, 9, chain_lanes=4, adders_per_register=1, spread_stages=1),
+    TREES[11].model_copy(update={"spread_stages": 2}),
+    tree(7, 3, planes=4, digits=True, lane_loading=True, group_exponent_bits=1, weight_bus_bits=8, spread_stages=1),
+    tree(1, 1, results="int8", group_exponent_bits=1, token_tile=1, accumulator_bits=16, spread_stages=3),
+]
+
+
+@pytest.mark.parametrize("config", SPREAD, ids=array_name)
+def test_registers_on_the_way_to_the_columns_cost_an_edge_each_and_nothing_else(config, tmp_path):
+    without = config.model_copy(update={"spread_stages": 0})
+    assert config.pipeline_latency == without.pipeline_latency + config.spread_stages
+    for case, record in played(config, 24, tmp_path):
+        check(config, case, record)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("config", TREES, ids=array_name)
 def test_over_five_hundred_random_gemms_are_cycle_equal(config, tmp_path):

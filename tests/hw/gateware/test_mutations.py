@@ -43,6 +43,12 @@ FAULTS = [
         "reset_less=True)\n                trits",
     ),
     Fault("gateware/weights.py", "with m.Elif(self.clear):", "with m.Elif(0):"),
+    Fault("gateware/weights.py", "(m, unpacker.trits, spread,", "(m, unpacker.trits, 0,"),
+    Fault("gateware/weights.py", "(m, self.accept, spread,", "(m, self.accept, 0,"),
+    Fault("gateware/weights.py", "(m, self.beat, spread,", "(m, self.beat, 0,"),
+    Fault("gateware/weights.py", "(m, self.swap, spread,", "(m, self.swap, 0,"),
+    Fault("gateware/weights.py", "(m, unpacker.illegal, spread,", "(m, unpacker.illegal, 0,"),
+    Fault("gateware/array.py", "self.vector[lane], self.config.spread_stages,", "self.vector[lane], 0,"),
     Fault("gateware/weights.py", "suspect.any() & accepted[0]", "suspect.any()"),
     Fault("gateware/accumulator.py", "m, reading.first_fold | again,", "m, again,"),
     Fault("gateware/accumulator.py", "again = read_now.issue & (", "again = 0 & ("),
@@ -127,10 +133,10 @@ FAULTS = [
     Fault("formats.py", "DigitStage(1, (1, 3))", "DigitStage(1, (1,))"),
     Fault("formats.py", "DigitStage(3, (2, 3, 4)),", "DigitStage(2, (2, 3, 4)),"),
     Fault("formats.py", "DigitStage(3, (4,)))", "DigitStage(3, ()))"),
-    Fault("gateware/plane_weight.py", "self.plane, 1 + config.column_stages,", "self.plane, config.column_stages,"),
+    Fault("gateware/plane_weight.py", "self.plane, 1 + config.array_stages,", "self.plane, config.array_stages,"),
     Fault("gateware/plane_weight.py", 'registered(m, plane, f"plane_of_stage{number}")', "plane"),
     Fault("gateware/tree.py", "sequencer.plane != 0 if", "0 if"),
-    Fault("gateware/scales.py", "+ config.column_stages + config.digit_stages", "+ config.column_stages"),
+    Fault("gateware/scales.py", "+ config.array_stages + config.digit_stages", "+ config.array_stages"),
     Fault(
         "gateware/weights.py",
         "Mux(self.by_lanes, here[by_lanes, apart], here[by_columns, apart])",
@@ -167,9 +173,7 @@ FAULTS = [
     Fault("gateware/scales.py", "whole[self.bus_bits :]", "whole[: -self.bus_bits]"),
     Fault("gateware/scales.py", "queue.w_en.eq(self.accept & self.last)", "queue.w_en.eq(self.accept)"),
     Fault("gateware/scales.py", "depth=self.depth)", "depth=1)"),
-    Fault(
-        "gateware/scales.py", "self.last_in_tile, 1 + config.column_stages", "self.last_in_tile, config.column_stages"
-    ),
+    Fault("gateware/scales.py", "self.last_in_tile, 1 + config.array_stages", "self.last_in_tile, config.array_stages"),
     Fault("gateware/scales.py", "self.totals[index] << exponents[index]", "self.totals[index] << exponents[0]"),
     Fault("gateware/scales.py", "Mux(self.skip, 0, self.vector", "Mux(0, 0, self.vector"),
     Fault("gateware/tree.py", "queue.take.eq(accumulator.scales_taken & formats.row_scales)", "queue.take.eq(0)"),
@@ -191,7 +195,13 @@ def configs() -> list[ArrayConfig]:
         ArrayConfig(name="c", rows=4, cols=3, weight_bus_bits=16, **fields | OPTIONS),
         ArrayConfig(name="d", rows=4, cols=3, weight_bus_bits=32, organisation="systolic", **fields),
         ArrayConfig(
-            name="e", rows=5, cols=3, packing="5in8", weight_bus_bits=16, **fields | DIGITS | {"accumulator_bits": 20}
+            name="e",
+            rows=5,
+            cols=3,
+            packing="5in8",
+            weight_bus_bits=16,
+            spread_stages=1,
+            **fields | DIGITS | {"accumulator_bits": 20},
         ),
     ]
 
