@@ -11,7 +11,7 @@ from hw.config import ArrayConfig, load_array, required_accumulator_bits
 from hw.errors import InputError
 from hw.organisations import ORGANISATIONS, OrganisationName
 from hw.pages import fill_blocks, markdown_table
-from hw.synthesis.families import FAMILIES, ROUTERS, family_called, family_of
+from hw.synthesis.families import FAMILIES, PLACERS, ROUTERS, family_called, family_of
 from hw.synthesis.option_costs import option_table
 
 __all__ = ["PAGE", "RESULTS", "add_resources", "asic_table", "rendered", "resource_table", "resources", "seeds_of"]
@@ -53,6 +53,9 @@ def add_resources(parser: ArgumentParser) -> None:
         "--router", default="router1", help="router of nextpnr: router1, or router2 for arrays above 16x16"
     )
     parser.add_argument(
+        "--placer", default=PLACERS[0], help="placer of nextpnr: heap, or static for arrays above 16x16"
+    )
+    parser.add_argument(
         "--out", type=Path, default=RESULTS, metavar="FOLDER", help=f"folder of the result files (default: {RESULTS})"
     )
     parser.add_argument("--table", action="store_true", help="print the table of the results in --out, measure nothing")
@@ -91,12 +94,14 @@ def resources(options: Namespace) -> None:
         raise InputError(f"--part of {family} must be one of {', '.join(parts)}, not {part!r}")
     if options.router not in ROUTERS:
         raise InputError(f"--router must be one of {', '.join(ROUTERS)}, not {options.router!r}")
+    if options.placer not in PLACERS:
+        raise InputError(f"--placer must be one of {', '.join(PLACERS)}, not {options.placer!r}")
     config = _config(options.array, options.chain, options.organisation)
     seeds = seeds_of(options.seeds) if parts else []
     shape = config.structure.file_label(config.chain_lanes)
     name = f"fpga-{family}-{config.name}-{shape}-{cells}"
     with Console(stderr=True).status(f"{name}: synthesis, then place and route with {len(seeds)} seeds (minutes)"):
-        result = measure(config, cells, family, part, seeds, options.router)
+        result = measure(config, cells, family, part, seeds, options.router, options.placer)
     text = json.dumps(result, indent=1)
     write_text(options.out / f"{name}.json", text + "\n")
     print(text if options.json else resource_table(options.out))
@@ -123,8 +128,8 @@ def resource_table(folder: Path) -> str:
         per_mac = [f"{scopes[scope]['tables_per_mac']:.2f}" for scope in ("array", "datapath", "core")]
         clocks = ", ".join(f"{value:.0f}" for value in result["clock_mhz"].values())
         row = [result["family"], f"{array['rows']} x {array['cols']}", _shape(result), result["cells"], *per_mac]
-        router = result.get("router", "router1")
-        place = result["part"] if router == "router1" else f"{result['part']}, {router}"
+        tools = [result.get("router", ROUTERS[0]), f"placer {result.get('placer', PLACERS[0])}"]
+        place = ", ".join([result["part"], *(tool for tool in tools if not tool.endswith((ROUTERS[0], PLACERS[0])))])
         clock = f"{clocks} ({place})" if clocks else "synthesis only"
         rows.append([*row, str(scopes["datapath"]["flip_flops"]), clock])
     return markdown_table(header, rows)
@@ -136,7 +141,9 @@ def _results(folder: Path) -> list[dict]:
 
 def _shape(result: dict) -> str:
     """Organisation of an array: grid, or tree with chains of so many lanes."""
-    return ORGANISATIONS[result["array"]["organisation"]].label(result["array"]["chain_lanes"])
+    array = result["array"]
+    spread = f", spread by {array['spread_stages']}" if array.get("spread_stages") else ""
+    return ORGANISATIONS[array["organisation"]].label(array["chain_lanes"]) + spread
 
 
 def asic_table(folder: Path) -> str:

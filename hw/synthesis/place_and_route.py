@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hw.errors import InputError
-from hw.synthesis.families import FAMILIES, Flow
+from hw.synthesis.families import FAMILIES, PLACERS, Flow
 
 __all__ = ["PlaceAndRoute", "program_called"]
 
 
 class PlaceAndRoute(NamedTuple):
-    """A family's nextpnr with the options of a part and a router."""
+    """A family's nextpnr with the options of a part, a router and a placer."""
 
     flow: Flow
     command: tuple[str, ...]
 
     @classmethod
-    def of(cls, family: str, part: str, router: str) -> "PlaceAndRoute":
+    def of(cls, family: str, part: str, router: str, placer: str = PLACERS[0]) -> "PlaceAndRoute":
         """For a part of a family that has an open flow.
 
         Raises:
@@ -29,6 +29,7 @@ class PlaceAndRoute(NamedTuple):
         """
         flow = FAMILIES[family].flow
         options = ("--json", "top.json", "--timing-allow-fail", "--freq", str(flow.target_mhz), "--router", router)
+        options += ("--placer", placer) if placer != PLACERS[0] else ()
         return cls(flow, (program_called(flow.route), *flow.parts[part].split(), *options))
 
     def run(self, folder: Path, seed: int) -> dict[str, float]:

@@ -17,7 +17,7 @@ from hw.gateware.array import Array
 from hw.gateware.core import Core
 from hw.gateware.ports import negatives_layout, sums_layout, tile_layout, vector_layout
 from hw.gateware.weights import WeightTiles
-from hw.synthesis.families import FAMILIES, ROUTERS, Family
+from hw.synthesis.families import FAMILIES, PLACERS, ROUTERS, Family
 from hw.synthesis.place_and_route import PlaceAndRoute
 from hw.synthesis.yosys import HIDE_FIELDS, KEEP_COPIES, run_yosys
 
@@ -164,6 +164,7 @@ def route(
     family: str = "ecp5",
     part: str = "LFE5U-25F",
     router: str = ROUTERS[0],
+    placer: str = PLACERS[0],
 ) -> dict[str, float]:
     """Clock in MHz, by placement seed, that nextpnr reaches between the registers of ``design`` on a part.
 
@@ -171,14 +172,20 @@ def route(
         InputError: the family's nextpnr is not installed.
         RuntimeError: it does not fit or cannot be routed.
     """
-    place = PlaceAndRoute.of(family, part, router)
+    place = PlaceAndRoute.of(family, part, router, placer)
     with tempfile.TemporaryDirectory() as folder:
         synthesize_in(Scanned(design), family, Path(folder))
         return {str(seed): place.run(Path(folder), seed)["mhz"] for seed in seeds}
 
 
 def measure(
-    config: ArrayConfig, cells: Cells, family: str, part: str, seeds: Sequence[int], router: str = ROUTERS[0]
+    config: ArrayConfig,
+    cells: Cells,
+    family: str,
+    part: str,
+    seeds: Sequence[int],
+    router: str = ROUTERS[0],
+    placer: str = PLACERS[0],
 ) -> dict[str, object]:
     """Cells of array, datapath and core of ``config``, and the datapath's clock for each placement seed."""
     scopes = {"array": array_of(config, cells), "datapath": Datapath(config, cells), "core": Core(config, cells)}
@@ -187,7 +194,8 @@ def measure(
         "family": family,
         "part": part,
         "router": router if seeds else "",
-        "array": config.model_dump(include=_FIELDS),
+        **({"placer": placer} if seeds and placer != PLACERS[0] else {}),
+        "array": config.model_dump(include=_FIELDS | ({"spread_stages"} if config.spread_stages else set())),
         "cells": cells,
         "scopes": {
             name: {
@@ -199,7 +207,7 @@ def measure(
             }
             for name, found in counted.items()
         },
-        "clock_mhz": route(Datapath(config, cells), seeds, family, part, router) if seeds else {},
+        "clock_mhz": route(Datapath(config, cells), seeds, family, part, router, placer) if seeds else {},
     }
 
 

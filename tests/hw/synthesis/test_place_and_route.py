@@ -46,6 +46,9 @@ def test_a_run_says_the_slowest_clock_and_what_is_used(nextpnr, tmp_path):
         "--router", "router2",
     )  # fmt: skip
     assert place.run(tmp_path, 2) == FIGURES | {"flip_flops": 52}
+    assert PlaceAndRoute.of("ecp5", "LFE5U-85F", "router2", "heap").command == place.command  # nextpnr's own choice
+    static = PlaceAndRoute.of("ecp5", "LFE5U-85F", "router2", "static")
+    assert static.command == (*place.command, "--placer", "static")
 
 
 def test_what_cannot_be_routed_is_said_with_the_last_line(nextpnr, tmp_path):

@@ -1,5 +1,7 @@
 """Resource results: the folded array stays as small as published, and the page shows the committed results."""
 
+import json
+
 import pytest
 
 from hw.__main__ import main
@@ -7,7 +9,7 @@ from hw.arithmetic.adders import Cells
 from hw.config import ArrayConfig
 from hw.errors import InputError
 from hw.synthesis import resources
-from hw.synthesis.command import PAGE, RESULTS, rendered
+from hw.synthesis.command import PAGE, RESULTS, rendered, resource_table
 from hw.synthesis.families import family_of
 from hw.synthesis.resources import Accumulated, synthesize
 
@@ -48,3 +50,22 @@ def test_a_family_has_its_own_adders_unless_told_otherwise(tmp_path, monkeypatch
     for words in (["--family", "ice40"], ["--family", "xc7"], ["--cells", "lut6"], []):
         main(["resources", *words, "--json", "--out", str(tmp_path)])
     assert taken == [("ice40", "portable"), ("xc7", "lut6"), ("xc7", "lut6"), ("ecp5", "ecp5")]
+
+
+def test_router_and_placer_are_nextpnrs_and_are_handed_on(tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(resources, "measure", lambda *arguments: given.append(arguments[-2:]) or {})
+    for words in ([], ["--router", "router2", "--placer", "static"]):
+        main(["resources", *words, "--json", "--out", str(tmp_path)])
+    assert given == [("router1", "heap"), ("router2", "static")]
+    with pytest.raises(InputError, match=r"^--placer must be one of heap, static, not 'sa'$"):
+        main(["resources", "--placer", "sa"])
+
+
+def test_a_row_names_the_placer_and_the_spread_where_they_are_not_the_usual_ones(tmp_path):
+    row = json.loads((RESULTS / "fpga-ecp5-32x32-chain4-ecp5.json").read_text(encoding="utf-8"))
+    row |= {"placer": "static", "array": row["array"] | {"spread_stages": 2}}
+    (tmp_path / "fpga-a.json").write_text(json.dumps(row), encoding="utf-8")
+    table = resource_table(tmp_path)
+    assert "tree, chains of 4, spread by 2" in table
+    assert "(LFE5U-85F, router2, placer static)" in table
