@@ -260,8 +260,10 @@ def _route(board: Board, config: ArrayConfig | WholeDesign, folder: Path, seed: 
         if stage:
             say(f"seed {seed}: {line.removeprefix('Info:').strip().rstrip('.')}")
 
-    arguments = ["--json", "top.json", *flow.route_arguments.split(), *board.options.split(), "--router", flow.router]
-    arguments += ["--freq", f"{board.clock_hz / 1e6:g}", "--seed", str(seed), "--timing-allow-fail"]
+    arguments = ["--json", "top.json", *flow.route_arguments.split()]
+    arguments += board.routing(isinstance(config, WholeDesign)).split()
+    arguments += ["--router", flow.router, "--freq", f"{board.clock_hz / 1e6:g}"]
+    arguments += ["--seed", str(seed), "--timing-allow-fail"]
     try:
         with open(folder / "route.log", "w", encoding="utf-8", buffering=1) as log:  # a line at a time, to be followed
             return run_tool(flow, flow.route, [*arguments, "--report", "report.json"], folder, heard)

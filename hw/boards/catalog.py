@@ -45,8 +45,13 @@ class Board(NamedTuple):
     cols: int
     capacity: Capacity
     options: str = ""  # of nextpnr: device, package, speed
+    array_options: str = ""  # of nextpnr too, where the board holds an array alone
     pack_options: str = ""  # of the packer
     note: str = ""  # for whoever wires it up
+
+    def routing(self, whole: bool) -> str:
+        """Options of nextpnr for a whole-token machine, or for an array alone."""
+        return self.options if whole else f"{self.options} {self.array_options}".rstrip()
 
 
 _AMARANTH = "amaranth-boards"
@@ -62,7 +67,7 @@ _ECP5 = {  # Lattice FPGA-DS-02012, table 1.1
 _FEATHER = "serial adapter (3.3 V) on feather pins 0 (to the board) and 1 (from it)"
 
 
-def _ulx3s(size: str, rows: int, cols: int, clock_hz: float) -> Board:
+def _ulx3s(size: str, rows: int, cols: int, clock_hz: float, array_options: str = "") -> Board:
     return Board(
         name=f"ulx3s-{size.lower()}",
         family="ecp5",
@@ -76,6 +81,7 @@ def _ulx3s(size: str, rows: int, cols: int, clock_hz: float) -> Board:
         cols=cols,
         capacity=_ECP5[size],
         options=f"--{size[:2]}k --package CABGA381 --speed 6",
+        array_options=array_options,
     )
 
 
@@ -119,7 +125,7 @@ BOARDS: dict[str, Board] = {
         _ulx3s("12F", 32, 8, 87.5e6),
         _ulx3s("25F", 16, 16, 62.5e6),
         _ulx3s("45F", 16, 16, 62.5e6),
-        _ulx3s("85F", 32, 16, 62.5e6),
+        _ulx3s("85F", 64, 24, 62.5e6, "--placer static"),
         _orangecrab("25F", 16, 16, 72e6),
         _orangecrab("85F", 32, 16, 60e6),
         Board(

@@ -148,6 +148,7 @@ def _shell(board: Board, flow: Flow, config: ArrayConfig | WholeDesign, cores: l
     family = FAMILIES[board.family]
     blocks = "" if isinstance(config, WholeDesign) else family.board_options  # its vector unit may use multipliers
     synthesis = " ".join(f"{family.synthesis} {blocks} -top {TOP_NAME} -json top.json".split())
+    routing = board.routing(isinstance(config, WholeDesign))
     told = "; ".join((*KEEP_COPIES, *FIFO_READS)).replace("$", "\\$")
     return f"""#!/bin/sh
 # Bitstream for {board.name}. YOSYS, NEXTPNR and PACK name other programs, e.g. those of the yowasp packages;
@@ -155,7 +156,7 @@ def _shell(board: Board, flow: Flow, config: ArrayConfig | WholeDesign, cores: l
 set -e
 cd "$(dirname "$0")"
 "${{YOSYS:-yosys}}" -q -p "read_verilog {" ".join([f"{TOP_NAME}.v", *cores])}; {told}; {synthesis}"
-"${{NEXTPNR:-{flow.route}}}" --json top.json {flow.route_arguments} {board.options} --freq {board.clock_hz / 1e6:g}
+"${{NEXTPNR:-{flow.route}}}" --json top.json {flow.route_arguments} {routing} --freq {board.clock_hz / 1e6:g}
 "${{PACK:-{flow.pack}}}" {" ".join(f"{board.pack_options} {flow.pack_arguments}".split())}
 """
 
