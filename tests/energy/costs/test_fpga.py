@@ -121,7 +121,7 @@ def test_areas_are_lanes_blocks_and_buffers_by_part(close):
     found = luts_of(small(), "ecp5", CoreGroup(count=2))
     assert (found.inputs, tuple(found.parts)) == (4, LUT_PARTS)
     assert found.parts["array"]["tables"].typical == close(2 * 256 * 13.46)
-    lane = 671 + 139 + 8  # datapath, exponential, and the sums of an int8 product
+    lane = 658 + 139 + 8  # datapath, exponential, and the sums of an int8 product
     assert found.parts["vector"]["tables"].typical == close(2 * 4 * lane)
     assert found.parts["sram"] == luts_of(small(), "ecp5").parts["sram"]  # shared
     assert found.total("tables").typical == close(sum(part["tables"].typical for part in found.parts.values()))
