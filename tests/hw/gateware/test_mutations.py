@@ -195,13 +195,10 @@ def configs() -> list[ArrayConfig]:
         ArrayConfig(name="c", rows=4, cols=3, weight_bus_bits=16, **fields | OPTIONS),
         ArrayConfig(name="d", rows=4, cols=3, weight_bus_bits=32, organisation="systolic", **fields),
         ArrayConfig(
-            name="e",
-            rows=5,
-            cols=3,
-            packing="5in8",
-            weight_bus_bits=16,
-            spread_stages=1,
-            **fields | DIGITS | {"accumulator_bits": 20},
+            name="e", rows=5, cols=3, packing="5in8", weight_bus_bits=16, **fields | DIGITS | {"accumulator_bits": 20}
+        ),
+        ArrayConfig(
+            name="f", rows=7, cols=3, chain_lanes=2, packing="5in8", weight_bus_bits=16, spread_stages=1, **fields
         ),
     ]
 
