@@ -201,9 +201,9 @@ def _trials_markdown() -> str:
     for trial in trials["rows"]:
         lanes = math.prod(map(int, trial["array"].split("x")))
         clocks = ", ".join(f"{mhz:.1f}" for mhz in trial["mhz"]) or "-"
-        counts = (str(trial["luts"]), f"{trial['luts'] / lanes:.1f}")
+        counts = (str(trial["luts"]), f"{trial['luts'] / lanes:.1f}", f"{trial['asked_mhz']:g}")
         rows.append((trials["steps"][trial["step"]], trial["board"], trial["array"], *counts, clocks))
-    return markdown_table(("step", "board", "array", "LUT", "LUT/MAC", "MHz by seed"), rows)
+    return markdown_table(("step", "board", "array", "LUT", "LUT/MAC", "asked MHz", "MHz by seed"), rows)
 
 
 def markdown(page: str, results: list[BoardResult]) -> str:

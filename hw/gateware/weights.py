@@ -63,7 +63,7 @@ class WeightTiles(Component):
         beat = delayed(m, self.beat, spread, "spread_beat", reset_less=True)
         swap = delayed(m, self.swap, spread, "spread_swap")
         # whether a word is accepted is decided late: it meets its number and what was found in it an edge later
-        accepted = copies(m, accept, "accepted", groups)
+        accepted = copies(m, accept, "accepted", 1 if spread else groups)
         suspect = registered(m, delayed(m, unpacker.illegal, spread, "spread_illegal"), "suspect")
         with m.If(registered(m, suspect.any() & accepted[0], "bad")):
             m.d.sync += self.illegal.eq(1)

@@ -128,8 +128,10 @@ def resource_table(folder: Path) -> str:
         per_mac = [f"{scopes[scope]['tables_per_mac']:.2f}" for scope in ("array", "datapath", "core")]
         clocks = ", ".join(f"{value:.0f}" for value in result["clock_mhz"].values())
         row = [result["family"], f"{array['rows']} x {array['cols']}", _shape(result), result["cells"], *per_mac]
-        tools = [result.get("router", ROUTERS[0]), f"placer {result.get('placer', PLACERS[0])}"]
-        place = ", ".join([result["part"], *(tool for tool in tools if not tool.endswith((ROUTERS[0], PLACERS[0])))])
+        router = result.get("router", ROUTERS[0])
+        place = result["part"] if router == ROUTERS[0] else f"{result['part']}, {router}"
+        if "placer" in result:
+            place += f", placer {result['placer']}"
         clock = f"{clocks} ({place})" if clocks else "synthesis only"
         rows.append([*row, str(scopes["datapath"]["flip_flops"]), clock])
     return markdown_table(header, rows)

@@ -9,7 +9,7 @@ from hw.errors import InputError
 
 __all__ = ["FAMILIES", "ROUTERS", "Family", "Flow", "Size", "family_called", "family_of"]
 
-PLACERS = ("heap", "static")  # of nextpnr; the second spreads large arrays over a chip with shorter wires
+PLACERS = ("heap", "static")  # of nextpnr; docs/boards.md has a large array by both
 ROUTERS = ("router1", "router2")  # of nextpnr; the second ends on large arrays too
 
 

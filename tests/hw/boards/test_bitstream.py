@@ -123,6 +123,18 @@ def test_a_memory_clock_of_its_own_makes_another_row_beside_the_machine_on_one_c
     assert {row.split("|")[3].strip() for row in rows} == {"sdram", "sdram at 100 MHz"}
 
 
+def test_the_placer_that_suits_an_array_is_not_asked_of_a_machine(quick, monkeypatch, tmp_path):
+    board = whole_board(load_board("ulx3s-85f"))
+    monkeypatch.setattr(bitstream, "board_rtlil", lambda board, design: "")
+    design = whole_design(board, machine_around(load_array("8x8"), 2), None)
+    for config, name in ((board_config(board, "2x2"), "a"), (design, "b")):
+        build_best(board, config, tmp_path / name, [2], False, lambda stage: None)
+    array, machine = (words for program, words in quick[1] if program == FLOW.route)
+    assert array[array.index("--placer") + 1] == "static"
+    assert "--placer" not in machine
+    assert {"--85k", "--speed"} < set(array) & set(machine)
+
+
 def test_an_array_is_placed_with_every_seed_too_and_its_row_shows_their_clocks(quick, tmp_path):
     quick[0][3] = 45.0
     result = build_best(BOARD, board_config(BOARD, "2x2"), tmp_path / "a", [1, 2, 3], False, lambda stage: None)
