@@ -179,7 +179,9 @@ def _block_rows(result: BoardResult) -> list[tuple[str, ...]]:
 
 
 def table(results: list[BoardResult]) -> Table:
-    """Results on screen: one of them as lines of a column, several with what tells them apart, to fit 80 columns."""
+    """Results on screen: one of them as lines of a column, several with what tells them apart and the clock of
+    the slowest seed, to fit 80 columns.
+    """
     if len(results) == 1:
         found = Table(show_header=False, box=SIMPLE)
         for line in zip(_HEAD, _row(results[0]), strict=True):
@@ -189,7 +191,8 @@ def table(results: list[BoardResult]) -> Table:
     for name in (*_SHORT, "kind"):
         found.add_column(name, no_wrap=name == "board")
     for result in results:
-        cells = dict(zip(_HEAD, _row(result), strict=True))
+        least = f"{min(result.seeds_mhz.values()):.1f}" if result.seeds_mhz else _fmax(result)
+        cells = dict(zip(_HEAD, _row(result), strict=True)) | {"fmax MHz": least}
         found.add_row(*(cells[name] for name in _SHORT), result.kind.split()[-1])
     return found
 

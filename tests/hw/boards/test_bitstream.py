@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 
 import pytest
+from rich.console import Console
 
 from hw.__main__ import main
 from hw.boards import bitstream, results, tools
@@ -230,6 +231,14 @@ def test_an_estimate_counts_lookup_tables_and_says_what_it_is(tmp_path):
 def test_the_docs_hold_the_committed_results():
     page = (results.RESULTS.parents[1] / "boards.md").read_text()
     assert markdown(page, load_results()) == page
+
+
+def test_several_boards_on_a_screen_show_the_clock_that_every_seed_reaches(capsys):
+    slow, fast = (BoardResult.from_json(one.to_json()) for one in load_results()[:2])
+    Console(width=100).print(table([replace(slow, seeds_mhz={"1": 66.8, "2": 73.4, "3": 78.4}), fast]))
+    found = capsys.readouterr().out
+    assert "66.8" in found
+    assert "73.4" not in found
 
 
 def test_committed_results_are_of_default_arrays_that_fit_at_their_clock():
