@@ -66,8 +66,8 @@ def processes(devices: Sequence[str], follow: Follow, arguments: tuple) -> Itera
 def fixed_order(shards: int) -> Iterator[None]:
     """Inside, where there are several shards, sums on a GPU have one order each; torch warns of those that have not.
 
-    cuDNN's attention is left out: its backward pass adds in any order wherever warnings suffice, and one GPU then
-    differs from itself.
+    Gradients are stricter (``shards.shared_loss``). cuDNN's attention, which is not to be had in one order, is left out
+    everywhere.
     """
     if shards < 2:
         yield

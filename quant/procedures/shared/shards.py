@@ -5,7 +5,8 @@ process computes all parts in turn; several compute one each, and every one of t
 et al., PyTorch Distributed, arXiv 2006.15704, but for the order of the sum, which an all-reduce leaves to the ring).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -123,5 +124,25 @@ def shared_loss(
     ``part`` may return the same memory each time.
     """
     pieces = zip(*(shards.split(one) for one in batch), strict=True)
-    found = [part(*piece) for piece in pieces] if shards.processes > 1 else [part(*piece).clone() for piece in pieces]
+    with _one_order():
+        alone = shards.processes > 1
+        found = [part(*piece) for piece in pieces] if alone else [part(*piece).clone() for piece in pieces]
     return put_gradients(parameters, shards.total(found))
+
+
+@contextmanager
+def _one_order() -> Iterator[None]:
+    """Inside, torch refuses operations on a GPU that add in any order, instead of a warning.
+
+    Attention's backward pass has an order of its own only then: where torch warns, flash attention and the
+    memory-efficient one add as it comes.
+    """
+    enabled, warned = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(enabled, warn_only=warned)

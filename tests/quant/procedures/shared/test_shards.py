@@ -58,7 +58,7 @@ def test_gradients_of_parts_are_those_of_the_batch():
 
 
 def test_sums_have_one_order_inside_and_what_torch_did_before_afterwards(monkeypatch):
-    """cuDNN's backward pass of attention has no fixed order where torch only warns, so parts go without it."""
+    """cuDNN's attention has no backward pass in one order, so parts go without it."""
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
 
     def state():
@@ -71,6 +71,26 @@ def test_sums_have_one_order_inside_and_what_torch_did_before_afterwards(monkeyp
     with fixed_order(2):
         assert state() == (True, False)
     assert state() == before
+
+
+def test_gradients_of_parts_are_taken_where_torch_refuses_sums_in_any_order():
+    """Where torch only warns, flash attention's backward pass adds as it comes, and one GPU differs from itself."""
+    weight, seen = torch.zeros(1, requires_grad=True), []
+
+    def part(rows):
+        seen.append(
+            (torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled())
+        )
+        loss = (weight * rows).sum()
+        loss.backward()
+        return flat_gradients([weight], loss)
+
+    with fixed_order(2):
+        shared_loss(Shards(2), [weight], [torch.arange(4.0)], part)
+        assert torch.is_deterministic_algorithms_warn_only_enabled()
+    assert seen == [(True, False), (True, False)]
+    assert weight.grad == 6
+    assert not torch.are_deterministic_algorithms_enabled()
 
 
 def test_rows_solved_apart_are_one_linear_again():
