@@ -1,7 +1,7 @@
 """The boards that Verilog can be written for: one entry each, with parts, clocks, default arrays and capacity."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hw.config import ArrayConfig, load_array, required_accumulator_bits
 from hw.errors import InputError, did_you_mean
@@ -46,6 +46,8 @@ class Board(NamedTuple):
     capacity: Capacity
     options: str = ""  # of nextpnr: device, package, speed
     array_options: str = ""  # of nextpnr too, where the board holds an array alone
+    asked_hz: float = 0.0  # of nextpnr for such an array, above its clock: it stops where that is reached; 0: no more
+    spread_stages: int = 0  # of the board's arrays, see ArrayConfig
     pack_options: str = ""  # of the packer
     note: str = ""  # for whoever wires it up
 
@@ -64,10 +66,11 @@ _ECP5 = {  # Lattice FPGA-DS-02012, table 1.1
     "45F": Capacity(43_848, 43_848, 108),
     "85F": Capacity(83_640, 83_640, 208),
 }
+_LARGE: dict[str, Any] = {"array_options": "--placer static", "spread_stages": 1}  # its array is much of the part
 _FEATHER = "serial adapter (3.3 V) on feather pins 0 (to the board) and 1 (from it)"
 
 
-def _ulx3s(size: str, rows: int, cols: int, clock_hz: float, array_options: str = "") -> Board:
+def _ulx3s(size: str, rows: int, cols: int, clock_hz: float, **more: Any) -> Board:
     return Board(
         name=f"ulx3s-{size.lower()}",
         family="ecp5",
@@ -81,11 +84,11 @@ def _ulx3s(size: str, rows: int, cols: int, clock_hz: float, array_options: str 
         cols=cols,
         capacity=_ECP5[size],
         options=f"--{size[:2]}k --package CABGA381 --speed 6",
-        array_options=array_options,
+        **more,
     )
 
 
-def _orangecrab(size: str, rows: int, cols: int, clock_hz: float) -> Board:
+def _orangecrab(size: str, rows: int, cols: int, clock_hz: float, **more: Any) -> Board:
     return Board(
         name=f"orangecrab-{size.lower()}",
         family="ecp5",
@@ -100,6 +103,7 @@ def _orangecrab(size: str, rows: int, cols: int, clock_hz: float) -> Board:
         capacity=_ECP5[size],
         options=f"--{size[:2]}k --package CSFBGA285 --speed 8",
         note=_FEATHER,
+        **more,
     )
 
 
@@ -122,11 +126,11 @@ def _arty(size: str, rows: int, cols: int, capacity: Capacity) -> Board:
 BOARDS: dict[str, Board] = {
     board.name: board
     for board in (
-        _ulx3s("12F", 32, 8, 87.5e6),
-        _ulx3s("25F", 16, 16, 62.5e6),
+        _ulx3s("12F", 32, 8, 87.5e6, asked_hz=100e6),
+        _ulx3s("25F", 64, 8, 75e6, asked_hz=112.5e6, **_LARGE),
         _ulx3s("45F", 16, 16, 62.5e6),
-        _ulx3s("85F", 64, 24, 62.5e6, "--placer static"),
-        _orangecrab("25F", 16, 16, 72e6),
+        _ulx3s("85F", 64, 24, 62.5e6, array_options="--placer static"),
+        _orangecrab("25F", 64, 8, 96e6, asked_hz=112e6, **_LARGE),
         _orangecrab("85F", 32, 16, 60e6),
         Board(
             name="icebreaker",
@@ -254,5 +258,6 @@ def board_array(board: Board, rows: int, cols: int) -> ArrayConfig:
         token_tile=64,
         chain_lanes=min(FAMILIES[board.family].chain_lanes, rows),
         adders_per_register=1,
+        spread_stages=board.spread_stages,
         clock_hz=board.clock_hz,
     )

@@ -65,9 +65,10 @@ class Link(Component):
         """Three buffers around the core, and the server that the host talks to."""
         m = Module()
         core = Core(self.config, self.cells)
-        weights = WordBuffer(width=len(core.weights.payload), depth=self.buffers.weight_words, in_turn=True)
+        weights = WordBuffer(width=len(core.weights.payload), depth=self.buffers.weight_words, shows="in turn")
         activations = WordBuffer(width=8 * self.config.rows, depth=self.buffers.activation_vectors)
-        results = WordBuffer(width=len(Value.cast(core.results.payload)), depth=self.buffers.result_beats)
+        beat_bits = len(Value.cast(core.results.payload))
+        results = WordBuffer(width=beat_bits, depth=self.buffers.result_beats, shows="with pauses")
         lost = Signal()
         # a register behind the block RAM, which is as slow as a few tables
         beat = Signal.like(results.r_data, reset_less=True)

@@ -10,6 +10,8 @@ from hw.synthesis.families import FAMILIES
 
 __all__ = ["Site", "constraints", "sites"]
 
+_ARRAY_CLOCK = "clock.clk"  # the net of an array's clock in the flattened top level
+
 
 class Site(NamedTuple):
     """Where a port of the top level leaves the part."""
@@ -78,7 +80,8 @@ def _lpf(board: Board, found: dict[str, Site]) -> list[str]:
     for port, site in found.items():
         settings = "".join(f" {key}={value}" for key, value in site.attributes.items())
         lines += [f'LOCATE COMP "{port}" SITE "{site.name}";', f'IOBUF PORT "{port}"{settings};']
-    return [*lines, f'FREQUENCY PORT "clk" {board.board_hz / 1e6:g} MHZ;']
+    lines.append(f'FREQUENCY PORT "clk" {board.board_hz / 1e6:g} MHZ;')
+    return [*lines, f'FREQUENCY NET "{_ARRAY_CLOCK}" {board.asked_hz / 1e6:g} MHZ;'] if board.asked_hz else lines
 
 
 def _pcf(board: Board, found: dict[str, Site]) -> list[str]:

@@ -86,7 +86,8 @@ def write_board(board: Board, config: ArrayConfig | WholeDesign, folder: Path) -
     Raises:
         InputError: the array is not a ternary one, or does not fit the board or its link.
     """
-    if isinstance(config, ArrayConfig):
+    alone = isinstance(config, ArrayConfig)
+    if alone:
         check_capacity(board, config)
     family = FAMILIES[board.family]
     script = "build.sh" if family.flow else "build.tcl"
@@ -94,7 +95,7 @@ def write_board(board: Board, config: ArrayConfig | WholeDesign, folder: Path) -
     files = {
         f"{TOP_NAME}.v": board_verilog(board, config),
         **cores,
-        family.constraints: constraints(board, _pins(board, config)),
+        family.constraints: constraints(board if alone else board._replace(asked_hz=0.0), _pins(board, config)),
         script: _shell(board, family.flow, config, [*cores]) if family.flow else _vivado(board),
     }
     clear_earlier(folder, files)
@@ -103,13 +104,12 @@ def write_board(board: Board, config: ArrayConfig | WholeDesign, folder: Path) -
         write_text(path, text)
     if script == "build.sh":
         (folder / script).chmod(0o755)
-    whole = isinstance(config, WholeDesign)
     write_config(
         folder / CONFIG_NAME,
-        config.machine.array if whole else config,
+        config if alone else config.machine.array,
         {path.name: sha256_file(path) for path in paths},
         board={"name": board.name, "part": board.part, "clock_hz": board.clock_hz, "pins_from": board.source},
-        **(_whole(board, config) if whole else {"link": {"baud": BAUD, "protocol": "hw/host/protocol.py"}}),
+        **({"link": {"baud": BAUD, "protocol": "hw/host/protocol.py"}} if alone else _whole(board, config)),
     )
     return [*paths, folder / CONFIG_NAME]
 

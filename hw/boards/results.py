@@ -27,7 +27,7 @@ _WHOLE_HEAD = (
     *("clock MHz", "fmax MHz", "of seeds", "kind", "status"),
 )
 _BLOCK_HEAD = ("board", "machine", "block", "LUT", "FF", "BRAM", "DSP")
-_MAY_LACK = ("seeds_mhz", "whole")  # fields of a result
+_MAY_LACK = ("seeds_mhz", "asked_hz", "whole")  # fields of a result
 _SHORT = ("board", "array", "LUT", "FF", "BRAM", "DSP", "fmax MHz", "GMAC/s", "LUT/MAC")
 
 
@@ -54,6 +54,7 @@ class BoardResult:
     seed: int | None
     tools: list[str]
     seeds_mhz: dict[str, float] | None = None  # what each seed reached, where every one was placed
+    asked_hz: float | None = None  # of place and route, where more than the clock
     whole: dict[str, object] | None = None  # of a whole-token machine: lanes, memory, configuration, line
 
     @property

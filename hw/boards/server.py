@@ -6,7 +6,7 @@ from amaranth import Array, Cat, Elaboratable, Module, Mux, Signal, Value
 from amaranth.lib.memory import Memory
 from amaranth.utils import exact_log2
 
-from hw.arithmetic.registers import BITS_PER_COPY, copies, registered
+from hw.arithmetic.registers import BITS_PER_COPY, copies, delayed, registered
 from hw.boards.frames import FrameReceiver, FrameSender
 from hw.division import ceil_divide
 from hw.host.protocol import PAYLOAD_BYTES, Code, Kind
@@ -33,7 +33,7 @@ class Source(NamedTuple):
 
     word: Value  # whole bytes; there one edge after ``available``, and must stay until ``taken``
     available: Value | None = None  # None: always, once per answer
-    taken: Signal | None = None  # driven; pulse: the word was copied
+    taken: Signal | None = None  # driven, a register; pulse: the word was copied; the next is there two edges later
 
 
 class Server(Elaboratable):
@@ -213,7 +213,7 @@ class _Copier(Elaboratable):
         self.data = Signal(8)  # follows two edges later
 
     def elaborate(self, platform) -> Module:
-        """One byte per edge, chosen in two: of each chunk of each source, then of the chunks."""
+        """One byte per edge: its number goes to the chunks; one is chosen of each, of the chunks, of the sources."""
         m = Module()
         m.submodules.buffer = buffer = Memory(shape=8, depth=PAYLOAD_BYTES, init=[])
         write, read = buffer.write_port(), buffer.read_port()
@@ -223,25 +223,31 @@ class _Copier(Elaboratable):
             self.busy.eq(1),
         ]
         copying = Signal()
+        taking = Signal()
         m.d.sync += self.data.eq(read.data)  # a register behind the block RAM, which is as slow as many tables
         word_bytes = Array(len(source.word) // 8 for source in self.sources)[self.number]
         available = Array(self.length == 0 if s.available is None else s.available for s in self.sources)[self.number]
         position = Signal(range(max(len(source.word) for source in self.sources) // 8))
-        within = position[: exact_log2(_CHUNK_BYTES)]
-        chunk = registered(m, position[len(within) :], "chunk")
-        byte = Signal(8)
-        with m.Switch(self.number):
-            for index, source in enumerate(self.sources):
-                starts = range(0, len(source.word), 8 * _CHUNK_BYTES)
-                chunks = [source.word[start : start + 8 * _CHUNK_BYTES] for start in starts]
-                chosen = [
-                    registered(m, value.word_select(within, 8), f"chosen{index}_{number}", reset_less=True)
-                    for number, value in enumerate(chunks)
-                ]
-                with m.Case(index):
-                    m.d.comb += byte.eq(Cat(chosen).word_select(chunk, 8))
-        m.d.sync += [write.data.eq(byte), write.addr.eq(registered(m, self.length, "to"))]
-        m.d.sync += write.en.eq(registered(m, copying, "copied"))
+        split = exact_log2(_CHUNK_BYTES)
+        chunk = delayed(m, position[split:], 2, "chunk")
+        chosen_bytes = []
+        # chunks lie apart, each beside a number of its byte
+        every = sum(ceil_divide(len(source.word), 8 * _CHUNK_BYTES) for source in self.sources)
+        within = iter(copies(m, position[:split], "within", every))
+        for index, source in enumerate(self.sources):
+            starts = range(0, len(source.word), 8 * _CHUNK_BYTES)
+            chosen = [
+                registered(
+                    m,
+                    source.word[start : start + 8 * _CHUNK_BYTES].word_select(next(within), 8),
+                    f"chosen{index}_{number}",
+                    reset_less=True,
+                )
+                for number, start in enumerate(starts)
+            ]
+            chosen_bytes.append(registered(m, Cat(chosen).word_select(chunk, 8), f"byte{index}", reset_less=True))
+        m.d.sync += [write.data.eq(Array(chosen_bytes)[self.number]), write.addr.eq(delayed(m, self.length, 3, "to"))]
+        m.d.sync += write.en.eq(delayed(m, copying, 3, "copied"))
         with m.FSM():
             with m.State("idle"):
                 m.d.comb += self.busy.eq(0)
@@ -260,10 +266,15 @@ class _Copier(Elaboratable):
                 with m.If(position + 1 == word_bytes):
                     m.next = "take"
             with m.State("take"):  # of its own, since the source's memory lies far from this comparison
-                for index, source in enumerate(self.sources):
-                    if source.taken is not None:
-                        m.d.comb += source.taken.eq(self.number == index)
+                m.d.comb += taking.eq(1)
+                m.next = "tell"
+            with m.State("tell"):  # the source, which shows its next word two edges later
+                m.next = "settle"
+            with m.State("settle"):
                 m.next = "look"
+        for index, source in enumerate(self.sources):
+            if source.taken is not None:
+                m.d.sync += source.taken.eq(taking & (self.number == index))
         return m
 
 

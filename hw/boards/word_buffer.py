@@ -1,12 +1,16 @@
 """A FIFO in block RAM with registers for flags and behind the memory, so that what reads it waits for neither."""
 
+from typing import Literal
+
 from amaranth import Cat, Elaboratable, Module, Mux, Signal, Value
 from amaranth.lib.memory import Memory
 
 from hw.arithmetic.registers import BITS_PER_COPY, COPY, copy_names, registered
 from hw.division import ceil_divide
 
-__all__ = ["WordBuffer"]
+__all__ = ["Shows", "WordBuffer"]
+
+Shows = Literal["at once", "in turn", "with pauses"]
 
 
 class WordBuffer(Elaboratable):
@@ -18,9 +22,11 @@ class WordBuffer(Elaboratable):
     for all words, so that ``w_rdy`` is a matter of ``level`` alone. A word can be taken four edges after it was
     written. The memory lies in parts with addresses of their own.
 
-    Behind the memory stands one register, which takes a word where ``r_en`` frees it; or two, which show their words
-    in turn (``in_turn``). Then all but a multiplexer waits for registers and not for ``r_en``, for a reader that
-    decides late; it costs a table per bit.
+    How it ``shows`` words: ``at once``, from one register that takes a word where ``r_en`` frees it; ``in turn``, from
+    two, so that all but a multiplexer waits for registers and not for ``r_en``, for a reader that decides late (it
+    costs a table per bit); or ``with pauses``, from one register that takes a word only when it is empty, for a slow
+    reader that stands far away: neither the memory nor its address waits for ``r_en``, and no two words follow each
+    other.
 
     Attributes
     ----------
@@ -29,12 +35,12 @@ class WordBuffer(Elaboratable):
     level : words that it holds.
     """
 
-    def __init__(self, width: int, depth: int, in_turn: bool = False):
-        self.width, self.depth, self.in_turn = width, depth, in_turn
+    def __init__(self, width: int, depth: int, shows: Shows = "at once"):
+        self.width, self.depth, self.shows = width, depth, shows
         self.w_data = Signal(width)
         self.w_en = Signal()
         self.w_rdy = Signal(init=1)
-        self.r_data = Signal(width, reset_less=not in_turn)
+        self.r_data = Signal(width, reset_less=shows != "in turn")
         self.r_rdy = Signal()
         self.r_en = Signal()
         self.level = Signal(range(depth + 1))
@@ -54,7 +60,7 @@ class WordBuffer(Elaboratable):
         word = self._memory(m, arriving, arrived, fetching)
         moving = self._show(m, word, following, fetched)  # that word has a place to go to
         m.d.comb += [
-            fetching.eq(some & (~fetched | moving)),
+            fetching.eq(some & (~fetched if self.shows == "with pauses" else ~fetched | moving)),
             writing.eq(self.w_en & self.w_rdy),
             taking.eq(self.r_en & self.r_rdy),
         ]
@@ -93,19 +99,26 @@ class WordBuffer(Elaboratable):
 
         ``fetched``: the memory's register holds a word; ``following``: it will behind this edge.
         """
-        if self.in_turn:
+        if self.shows == "in turn":
             return self._show_in_turn(m, word, following, fetched)
+        pausing = self.shows == "with pauses"
         moving = []
         # the reader's own flag, and one of each part
         m.d.comb += self.r_rdy.eq(shown := Signal(name=f"ready{COPY}"))
         for part, ready in enumerate(self._flags("ready")):
             move, place = Signal(name=f"moving{part}"), self._place(part)
-            m.d.comb += move.eq(~ready | self.r_en)
+            m.d.comb += move.eq(~ready if pausing else ~ready | self.r_en)
             with m.If(move):
                 m.d.sync += [self.r_data[place].eq(word[place]), ready.eq(fetched)]
+            if pausing:
+                with m.Elif(self.r_en):
+                    m.d.sync += ready.eq(0)
             moving.append(move)
         with m.If(moving[0]):
             m.d.sync += shown.eq(fetched)
+        if pausing:
+            with m.Elif(self.r_en):
+                m.d.sync += shown.eq(0)
         return moving[0]
 
     def _show_in_turn(self, m: Module, word: Value, following: Value, fetched: Value) -> Value:

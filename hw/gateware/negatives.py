@@ -77,8 +77,11 @@ class NegativesCounter(Component):
                 so_far = shadow
             if config.lane_loading:
                 so_far = Mux(self.by_lanes, by_lanes[column], so_far)
-            with m.If(swaps[column // COLUMNS_PER_COPY]):
-                m.d.sync += self.negatives[column].eq(so_far)
+            swap = swaps[column // COLUMNS_PER_COPY]
+            active = registered(
+                m, so_far, f"active{column}", shape=self.negatives[column].shape(), enable=swap, reset_less=True
+            )
+            m.d.comb += self.negatives[column].eq(active)
         return m
 
     def _count(self, m: Module, low: int, high: int) -> Value:

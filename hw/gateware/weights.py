@@ -81,7 +81,7 @@ class WeightTiles(Component):
         trits: dict[int, Value] = {}
         for position in range(config.chain_lanes):
             # on every edge: what is not accepted enters no tile
-            words = _later(m, words, f"word{position}")
+            words = _later(m, words, f"word{position}", reset_less=True)
             swaps = _later(m, swaps, f"swap{position}")
             here = self._here(m, position, here, of_word, accepted)
             lanes = [i for i in range(config.lanes) if i % config.rows % config.chain_lanes == position]
@@ -167,8 +167,11 @@ class WeightTiles(Component):
             m.d.comb += counter.by_lanes.eq(self.by_lanes)
 
 
-def _later(m: Module, values: list[Value | View], name: str) -> list[Value | View]:
-    """What every group of columns has, one edge later; what is still one for all gets a register of each group."""
+def _later(m: Module, values: list[Value | View], name: str, reset_less: bool = False) -> list[Value | View]:
+    """What every group of columns has, one edge later; what is still one for all gets a register of each group.
+
+    ``reset_less``: of the registers behind those.
+    """
     if all(value is values[0] for value in values):
         return copies(m, values[0], name, len(values))
-    return [registered(m, value, f"{name}_{group}") for group, value in enumerate(values)]
+    return [registered(m, value, f"{name}_{group}", reset_less=reset_less) for group, value in enumerate(values)]

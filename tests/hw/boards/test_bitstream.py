@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from hw.__main__ import main
-from hw.boards import bitstream, results, tools
+from hw.boards import bitstream, project, results, tools
 from hw.boards.bitstream import build, build_best, estimate
 from hw.boards.catalog import BOARDS, board_config, load_board
 from hw.boards.results import BoardResult, load_results, markdown, table
@@ -134,6 +134,23 @@ def test_the_placer_that_suits_an_array_is_not_asked_of_a_machine(quick, monkeyp
     assert array[array.index("--placer") + 1] == "static"
     assert "--placer" not in machine
     assert {"--85k", "--speed"} < set(array) & set(machine)
+
+
+def test_an_array_may_be_placed_for_more_than_its_clock_and_a_machine_is_not(quick, monkeypatch, tmp_path):
+    """nextpnr stops where the clock that it is asked for is reached; a machine's memory has a clock of its own."""
+    monkeypatch.setattr(bitstream, "board_rtlil", lambda board, design: "")
+    monkeypatch.setattr(project, "board_verilog", lambda board, design: "")
+    made = {}
+    for name, board in (("a", BOARD), ("b", whole_board(BOARD))):
+        board = board._replace(asked_hz=100e6)
+        machine = whole_design(board, machine_around(load_array("8x8"), 2), None) if name == "b" else None
+        config = machine or board_config(board, "2x2")
+        made[name] = build_best(board, config, tmp_path / name, [2], False, lambda stage: None)
+        project.write_board(board, config, tmp_path / name)
+    line = 'FREQUENCY NET "clock.clk" 100 MHZ;'
+    assert [line in (tmp_path / name / "top.lpf").read_text() for name in made] == [True, False]
+    assert [result.asked_hz for result in made.values()] == [100e6, None]
+    assert "asked_hz" not in made["b"].to_json()
 
 
 def test_an_array_is_placed_with_every_seed_too_and_its_row_shows_their_clocks(quick, tmp_path):

@@ -6,7 +6,7 @@ import pytest
 from hw.config import ArrayConfig
 from hw.golden import gemm, tiles
 from hw.host.line import LinkError
-from hw.host.protocol import Code, Frame, FrameReader, Kind, encode
+from hw.host.protocol import Code, Frame, FrameReader, Kind, encode, sum_bytes
 from hw.host.selftest import Case, cases, run_case
 from hw.host.session import Session
 from tests.hw.boards.simulated import GAP_CYCLES, SMALL, LinkLine
@@ -145,6 +145,19 @@ def test_a_new_session_sees_no_result_that_nobody_fetched(line):
     again = Session(line)
     assert again._ask(Kind.RESULTS) == b""
     assert run_case(again, random_case(9, 3, 2, 4)).fault == ""
+
+
+def test_an_answer_holds_all_the_results_that_wait(line):
+    """The buffer shows its next word some edges after one was taken, and the copier waits for it."""
+    session, case = Session(line), random_case(10, 5, 2, 4)
+    session._try(Kind.START, b"".join(size.to_bytes(3, "little") for size in (5, 2, 4)))
+    for kind, payload in session._stream(case.q, case.trits):
+        session._try(kind, payload)
+    assert session.status().result_beats == 5
+    answer = session._ask(Kind.RESULTS)
+    assert len(answer) == 5 * SMALL.cols * sum_bytes(SMALL)
+    sums = np.array([int.from_bytes(answer[i : i + 3], "little", signed=True) for i in range(0, len(answer), 3)])
+    np.testing.assert_array_equal(sums.reshape(5, SMALL.cols)[:, :2], case.q.astype(int) @ case.trits.T)
 
 
 def test_illegal_trits_are_reported(line):

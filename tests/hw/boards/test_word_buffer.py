@@ -2,12 +2,13 @@
 
 import random
 from collections import deque
+from typing import get_args
 
 import pytest
 from amaranth import Module
 from amaranth.back import rtlil, verilog
 
-from hw.boards.word_buffer import WordBuffer
+from hw.boards.word_buffer import Shows, WordBuffer
 from hw.synthesis.families import FAMILIES
 from hw.synthesis.yosys import FIFO_READS, run_yosys
 from tests.hw.amaranth_bench import played_by
@@ -16,13 +17,13 @@ WIDTH = 7
 
 
 def played(
-    depth: int, in_turn: bool, writes: float, reads: float, width: int = WIDTH, edges: int = 1200
+    depth: int, shows: Shows, writes: float, reads: float, width: int = WIDTH, edges: int = 1200
 ) -> tuple[int, int]:
     """Random words through a buffer; words that came out, and the most that it held.
 
     ``writes``, ``reads``: how often a side is willing.
     """
-    buffer, held, chance = WordBuffer(width, depth, in_turn), deque(), random.Random(depth)
+    buffer, held, chance = WordBuffer(width, depth, shows), deque(), random.Random(depth)
     m = Module()
     m.submodules += buffer
     seen = {"out": 0, "most": 0}
@@ -48,30 +49,43 @@ def played(
 
 
 @pytest.mark.parametrize(("writes", "reads"), [(1.0, 1.0), (0.9, 0.3), (0.3, 0.9), (0.5, 0.5)])
-@pytest.mark.parametrize(("depth", "in_turn"), [(3, False), (4, True), (5, False), (5, True), (16, False), (16, True)])
-def test_words_come_out_in_order_and_none_is_lost(depth, in_turn, writes, reads):
-    out, most = played(depth, in_turn, writes, reads)
+@pytest.mark.parametrize(
+    ("depth", "shows"),
+    [
+        (3, "at once"),
+        (3, "with pauses"),
+        (4, "in turn"),
+        (5, "at once"),
+        (5, "in turn"),
+        (16, "at once"),
+        (16, "in turn"),
+        (16, "with pauses"),
+    ],
+)
+def test_words_come_out_in_order_and_none_is_lost(depth, shows, writes, reads):
+    out, most = played(depth, shows, writes, reads)
     assert out > 0.25 * 1200 * min(writes, reads)
     assert most <= depth
 
 
-@pytest.mark.parametrize("in_turn", [False, True])
+@pytest.mark.parametrize("shows", get_args(Shows))
 @pytest.mark.parametrize("depth", [1, 2])
-def test_a_buffer_of_fewer_words_than_it_has_registers_holds_no_more(depth, in_turn):
-    out, most = played(depth, in_turn, 1.0, 0.9, edges=200)
+def test_a_buffer_of_fewer_words_than_it_has_registers_holds_no_more(depth, shows):
+    out, most = played(depth, shows, 1.0, 0.9, edges=200)
     assert out > 20
     assert most == depth
 
 
-@pytest.mark.parametrize("in_turn", [False, True])
-def test_a_wide_word_comes_out_whole_though_its_parts_have_flags_of_their_own(in_turn):
-    assert played(5, in_turn, 0.7, 0.7, width=300, edges=300)[0] > 100
+@pytest.mark.parametrize("shows", get_args(Shows))
+def test_a_wide_word_comes_out_whole_though_its_parts_have_flags_of_their_own(shows):
+    assert played(5, shows, 0.7, 0.7, width=300, edges=300)[0] > 100
 
 
-@pytest.mark.parametrize("in_turn", [False, True])
-def test_a_full_buffer_holds_all_its_words_and_an_eager_reader_takes_one_on_every_edge(in_turn):
-    assert played(16, in_turn, 1.0, 0.01)[1] == 16
-    assert played(16, in_turn, 1.0, 1.0)[0] >= 1200 - 4
+@pytest.mark.parametrize("shows", get_args(Shows))
+def test_a_full_buffer_holds_all_its_words_and_an_eager_reader_takes_as_many_as_it_shows(shows):
+    assert played(16, shows, 1.0, 0.01)[1] == 16
+    edges_per_word = 2 if shows == "with pauses" else 1
+    assert played(16, shows, 1.0, 1.0)[0] >= 1200 // edges_per_word - 4
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ def test_a_run_is_checked_against_the_program_and_added_to_the_results(folder, t
     # 8 frames of 504 bytes of memory, 4 of address and 7 around them; two sums, a byte per clock of 50 MHz and 9 / 8
     size = len(program.memory)
     assert run.load_s == pytest.approx(10 * (size + 8 * 11) / 2e6 + 2 * size * 9 / 8 / 50e6)
-    assert "| ulx3s-85f | program0 | 8 x 8, 2 lanes, 2bit | as4c16m16sa-7 | 50 |" in runs_markdown(runs)
+    assert f"| ulx3s-85f | {path.name} | 8 x 8, 2 lanes, 2bit | as4c16m16sa-7 | 50 |" in runs_markdown(runs)
     board.lie = 1
     done = host(*words)
     assert (done.returncode, done.stderr.splitlines()[-1][:35]) == (2, "error: token 1 is 5 on the board, a")
