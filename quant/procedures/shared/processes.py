@@ -19,7 +19,7 @@ import torch
 from torch import distributed
 
 from hw.errors import InputError
-from quant.procedures.shared.shards import Shards
+from quant.procedures.shared.shards import Shards, one_order
 
 __all__ = ["fixed_order", "processes"]
 
@@ -72,17 +72,15 @@ def fixed_order(shards: int) -> Iterator[None]:
     if shards < 2:
         yield
         return
-    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     filled = torch.utils.deterministic.fill_uninitialized_memory
     attention = torch.backends.cuda.cudnn_sdp_enabled()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when the first product is made
-    torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cuda.enable_cudnn_sdp(False)
     try:
-        yield
+        with one_order(warn_only=True):
+            yield
     finally:
-        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
         torch.utils.deterministic.fill_uninitialized_memory = filled
         torch.backends.cuda.enable_cudnn_sdp(attention)
 

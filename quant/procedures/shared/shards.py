@@ -14,7 +14,7 @@ from torch import Tensor, distributed
 
 from hw.errors import InputError
 
-__all__ = ["WHOLE", "Shards", "flat_gradients", "put_gradients", "shared_loss"]
+__all__ = ["WHOLE", "Shards", "flat_gradients", "one_order", "put_gradients", "shared_loss"]
 
 Value = TypeVar("Value")
 
@@ -124,24 +124,25 @@ def shared_loss(
     ``part`` may return the same memory each time.
     """
     pieces = zip(*(shards.split(one) for one in batch), strict=True)
-    with _one_order():
-        alone = shards.processes > 1
-        found = [part(*piece) for piece in pieces] if alone else [part(*piece).clone() for piece in pieces]
+    with one_order():
+        found = (
+            [part(*piece) for piece in pieces] if shards.processes > 1 else [part(*piece).clone() for piece in pieces]
+        )
     return put_gradients(parameters, shards.total(found))
 
 
 @contextmanager
-def _one_order() -> Iterator[None]:
-    """Inside, torch refuses operations on a GPU that add in any order, instead of a warning.
+def one_order(warn_only: bool = False) -> Iterator[None]:
+    """Inside, operations on a GPU take ways that add in one order; torch refuses, or warns of, those that have none.
 
-    Attention's backward pass has an order of its own only then: where torch warns, flash attention and the
+    Attention's backward pass has such a way only where torch refuses: where it warns, flash attention and the
     memory-efficient one add as it comes.
     """
     enabled, warned = (
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
     )
-    torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(True, warn_only=warn_only)
     try:
         yield
     finally:
