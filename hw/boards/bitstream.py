@@ -140,7 +140,7 @@ def _placed(
         fmax_hz=round(fmax_hz),
         seed=seed,
         tools=[f"pyosys {version('pyosys')}", used],
-        asked_hz=board.asked_hz or None if isinstance(config, ArrayConfig) else None,
+        asked_hz=board.asked_hz or None,
     )
 
 

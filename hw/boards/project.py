@@ -95,7 +95,7 @@ def write_board(board: Board, config: ArrayConfig | WholeDesign, folder: Path) -
     files = {
         f"{TOP_NAME}.v": board_verilog(board, config),
         **cores,
-        family.constraints: constraints(board if alone else board._replace(asked_hz=0.0), _pins(board, config)),
+        family.constraints: constraints(board, _pins(board, config)),
         script: _shell(board, family.flow, config, [*cores]) if family.flow else _vivado(board),
     }
     clear_earlier(folder, files)

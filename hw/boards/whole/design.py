@@ -58,8 +58,11 @@ def baud_of(board: Board) -> int:
 
 
 def whole_board(board: Board) -> Board:
-    """The board at the clock that is asked of a whole-token machine on it; docs/boards.md says what was reached."""
-    return board._replace(clock_hz=_CLOCKS_HZ.get(board.name.rpartition("-")[0], board.clock_hz))
+    """The board at the clock that is asked of a whole-token machine on it; docs/boards.md says what was reached.
+
+    Nothing above that clock is asked of place and route: the constraint would be of the machine's clock alone.
+    """
+    return board._replace(clock_hz=_CLOCKS_HZ.get(board.name.rpartition("-")[0], board.clock_hz), asked_hz=0.0)
 
 
 def whole_array(board: Board) -> str:
