@@ -1,6 +1,6 @@
 """Accumulator buffer over the folds of K, the result queue behind it, and the credits that keep its results safe."""
 
-from amaranth import Cat, Module, Signal, Value
+from amaranth import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Component, In, Out
@@ -8,6 +8,7 @@ from amaranth.lib.wiring import Component, In, Out
 from hw.arithmetic.adders import Cells, EitherAdder
 from hw.arithmetic.registers import COLUMNS_PER_COPY, cleared, copies, delayed, groups_of, registered
 from hw.config import ArrayConfig
+from hw.division import ceil_divide
 from hw.formats import SHIFT_BITS
 from hw.gateware.credits import count_credits, result_ports
 from hw.gateware.ports import addends_layout, results_layout, scales_layout, sums_layout, token_shape, total_shape
@@ -15,6 +16,8 @@ from hw.gateware.results.queue import ResultQueue
 from hw.gateware.results.requantize import Requantizer
 
 __all__ = ["Accumulator"]
+
+_COLUMNS_PER_PART = 2  # of the result queue of several groups of columns
 
 _REQUANTIZED = {"shift": In(SHIFT_BITS), "last_in_column_tile": In(1), "scales_taken": Out(1)}  # beside the scales
 
@@ -27,17 +30,19 @@ class Accumulator(Component):
     for K up to ``config.max_k``. Where results are int8, a requantizer stands before the queue.
 
     Block RAM, addition and block RAM are three edges: the partial sum is read one edge before it is needed, and waits
-    in the register ``partial``. Where the edge between adds to the same token, its sum comes through ``forwarded``
-    instead. Of the two at most one is not 0, so that the adder takes both in the table that it has anyway.
+    in the register ``partial``. Where one of the two edges between adds to the same token, the later one's sum comes
+    through ``forwarded`` instead, and what the memory reads while it writes that word is not used. Of the two at most
+    one is not 0, so that the adder takes both in the table that it has anyway.
 
-    ======  =========================  ==========================
-    edge    of one issue               its neighbour an edge later
-    ======  =========================  ==========================
+    ======  =========================  ============================  ==============================
+    edge    of one issue               of the next, the same token   of the one after it
+    ======  =========================  ============================  ==============================
     t - 2   address: ``reading_token``
     t - 1   block RAM: ``read``        address
-    t       ``partial`` + addend       ``forwarded`` takes the sum
-    t + 1   written, may be read       ``forwarded`` + addend
-    ======  =========================  ==========================
+    t       ``partial`` + addend       ``forwarded`` takes the sum   address; ``last`` takes the sum
+    t + 1   written                    ``forwarded`` + addend        ``forwarded`` takes ``last``
+    t + 2                                                            ``forwarded`` + addend
+    ======  =========================  ============================  ==============================
 
     Members
     -------
@@ -103,9 +108,8 @@ class Accumulator(Component):
             mine = slice(group * COLUMNS_PER_COPY, min((group + 1) * COLUMNS_PER_COPY, len(addends)))
             part = data.ArrayLayout(layout.elem_shape, mine.stop - mine.start)
             buffer = Memory(shape=part, depth=1 << len(self.token), init=[])
-            m.submodules["buffer" if groups == 1 else f"buffer{group}"] = buffer
-            write = buffer.write_port()
-            read = buffer.read_port(transparent_for=(write,))
+            m.submodules["sums_storage" if groups == 1 else f"sums{group}_storage"] = buffer
+            write, read = buffer.write_port(), buffer.read_port()
             m.d.comb += [
                 read.addr.eq(reading_tokens[group]),
                 read.en.eq(1),
@@ -115,23 +119,30 @@ class Accumulator(Component):
             ]
             partial_sums += list(read.data)
         again = read_now.issue & (reading.token == read_now.token)
-        not_read = copies(m, reading.first_fold | again, "not_read", groups)
-        not_forwarded = copies(m, reading.first_fold | ~again, "not_forwarded", groups)
+        soon_again = adding.issue & (reading.token == adding.token)
+        not_read = copies(m, reading.first_fold | again | soon_again, "not_read", groups)
+        not_forwarded = copies(m, reading.first_fold | ~(again | soon_again), "not_forwarded", groups)
+        last_forwarded = copies(m, ~again, "last_forwarded", groups)
         adders = [EitherAdder(config.accumulator_bits, self.cells) for _ in addends]
         for column, (adder, addend) in enumerate(zip(adders, addends, strict=True)):
             m.submodules[f"adder{column}"] = adder
             group = column // COLUMNS_PER_COPY
+            last = registered(m, adder.total, f"last{column}", reset_less=True)
+            known = Mux(last_forwarded[group], last, adder.total)
             m.d.comb += [
                 adder.a.eq(cleared(m, partial_sums[column], not_read[group], f"partial{column}")),
                 adder.b.eq(addend),
-                adder.c.eq(cleared(m, adder.total, not_forwarded[group], f"forwarded{column}")),
+                adder.c.eq(cleared(m, known, not_forwarded[group], f"forwarded{column}")),
             ]
         m.d.comb += sums.as_value().eq(Cat(adder.total for adder in adders))
 
-        outgoing, widths = sums, [config.accumulator_bits * COLUMNS_PER_COPY] * groups
+        # small parts: memory that is read without a clock lies beside its sums, and an address of its own beside it
+        per_part = len(addends) if groups == 1 else _COLUMNS_PER_PART
+        parts = ceil_divide(len(addends), per_part)
+        outgoing, widths = sums, [config.accumulator_bits * per_part] * parts
         widths[-1] = layout.size - sum(widths[:-1])
         ends = read_now.issue & read_now.last_fold
-        leaving = copies(m, ends, "leaving", 1 if requantize else groups, reset_less=False)
+        leaving = copies(m, ends, "leaving", 1 if requantize else parts, reset_less=False)
         if requantize:
             m.submodules.requantizer = requantizer = Requantizer(config)
             m.d.comb += [

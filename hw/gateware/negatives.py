@@ -13,11 +13,13 @@ from hw.gateware.ports import beat_shape, negatives_layout, trits_per_word
 
 __all__ = ["NegativesCounter"]
 
+_FEW = 4  # trits that one table counts: inputs of a four-input table
+
 
 class NegativesCounter(Component):
     """Counts in three steps, each behind a register, so that no step adds many numbers.
 
-    On the edge that accepts a word, as on any other, the -1 of a few neighbouring trits are counted (its *parts*); on
+    On the edge that accepts a word, as on any other, the -1 of neighbouring trits are counted (its *parts*); on
     the next, the parts of each column in an accepted word are added; on the one after, that enters the column's
     *shadow* count, or the running sum of the column that the word cuts. A swap may follow the tile's last word at
     once, an edge too early for its columns; but no word follows until the swap, so the second step still holds their
@@ -50,6 +52,7 @@ class NegativesCounter(Component):
         """The three steps for every column, a word's parts and sums shared by the columns that need the same."""
         m = Module()
         config = self.config
+        self._tables: dict[tuple[int, int], Signal] = {}
         self._parts: dict[tuple[int, int], Signal] = {}
         self._in_word: dict[tuple[int, int], Signal] = {}
         self._accepted = registered(m, self.accept, "accept0")
@@ -97,19 +100,31 @@ class NegativesCounter(Component):
         self._in_word[low, high] = count
         return count
 
+    def _few(self, m: Module, low: int, high: int) -> Value:
+        """-1 trits ``low`` to ``high`` of the word that comes: a table, which synthesis does not spread into adders."""
+        if (low, high) not in self._tables:
+            here = Cat(self.negative[i] for i in range(low, high))
+            count = Signal(range(high - low + 1), name=f"few{low}_{high}")
+            with m.Switch(here):
+                for value in range(1 << len(here)):
+                    with m.Case(value):
+                        m.d.comb += count.eq(value.bit_count())
+            self._tables[low, high] = count
+        return self._tables[low, high]
+
     def _part(self, m: Module, low: int, high: int) -> Value:
         """-1 trits ``low`` to ``high`` of the latest word, one register behind it."""
         if (low, high) not in self._parts:
             part = Signal(range(high - low + 1), name=f"part{low}_{high}", reset_less=True)
-            m.d.sync += part.eq(_sum([self.negative[i] for i in range(low, high)]))
+            m.d.sync += part.eq(_sum([self._few(m, i, min(i + _FEW, high)) for i in range(low, high, _FEW)]))
             self._parts[low, high] = part
         return self._parts[low, high]
 
 
 def _part_size(trits: int) -> int:
-    """Trits that the first step counts at once: four, one table level, and more where the second had twice as many."""
-    size = 4
-    while 2 * size * size < trits:
+    """Trits of a part, so that the first step adds as many tables as the second adds parts, or half as many."""
+    size = _FEW
+    while size * size < _FEW * trits:
         size *= 2
     return size
 

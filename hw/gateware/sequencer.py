@@ -110,7 +110,7 @@ class Sequencer(Component):
             load.step.eq(tile_accepted),
         ]
         with m.If(accept):
-            m.d.sync += self.beat.eq(Mux(tile_accepted, 0, self.beat + 1))
+            m.d.sync += self.beat.eq(Mux(last_beat, 0, self.beat + 1))
 
         at_last_step = self._at_last_step(m, walk, accepted)
         may_issue = self._may_issue(m, walk, at_last_step)
@@ -176,7 +176,10 @@ class Sequencer(Component):
     def _last_beat(self, m: Module, last_fold: Value) -> Value:
         """Whether ``beat`` ends a tile, whose trits may be followed by exponents and in a last fold by scales."""
         config, beat = self.config, self.beat
-        end = beat == config.weight_beats - 1
+        last = config.weight_beats - 1
+        end = beat == last
+        if last and not config.scale_beats:  # made an edge ahead
+            end = registered(m, beat == last - 1, "at_end", enable=self.accept)
         trits = beat < config.trit_beats if config.exponent_beats + config.scale_beats else 1
         m.d.comb += self.accept_trits.eq(self.accept & trits)
         if config.exponent_beats:

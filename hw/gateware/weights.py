@@ -56,15 +56,15 @@ class WeightTiles(Component):
         m = Module()
         config = self.config
         m.submodules.unpacker = unpacker = Unpacker(config)
-        m.d.comb += unpacker.word.eq(self.word)
         groups, spread = groups_of(config.cols), config.spread_stages
-        came = delayed(m, unpacker.trits, spread, "spread_word", reset_less=True)
+        m.d.comb += unpacker.word.eq(delayed(m, self.word, spread, "spread_word", reset_less=True))
+        came = unpacker.trits
         accept = delayed(m, self.accept, spread, "spread_accept")
         beat = delayed(m, self.beat, spread, "spread_beat", reset_less=True)
         swap = delayed(m, self.swap, spread, "spread_swap")
         # whether a word is accepted is decided late: it meets its number and what was found in it an edge later
         accepted = copies(m, accept, "accepted", 1 if spread else groups)
-        suspect = registered(m, delayed(m, unpacker.illegal, spread, "spread_illegal"), "suspect")
+        suspect = registered(m, unpacker.illegal, "suspect")
         with m.If(registered(m, suspect.any() & accepted[0], "bad")):
             m.d.sync += self.illegal.eq(1)
         with m.Elif(self.clear):

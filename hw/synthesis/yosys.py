@@ -16,9 +16,9 @@ HIDE_FIELDS = "rename -hide w:*]"  # yosys' abc9 fails on wires named "x[0]", wh
 # The cell may drive a copy by the name of what the copy is connected to, such as a memory's address.
 KEEP_COPIES = ("proc", f"setattr -set keep 1 w:*{COPY}* %ci*:+[Q] t:$*dff* %i")
 
-# A FIFO never reads the word that it writes; without being told so, synthesis adds a copy of what was written, and a
-# multiplexer behind every block RAM. A memory whose name ends in ``storage`` is a FIFO's; the first pass says it of
-# RTLIL, whose reads have their port already, the second of Verilog.
+# A FIFO never reads the word that it writes, and an accumulator does not use what it reads so; without being told so,
+# synthesis adds a copy of what was written, and a multiplexer behind every block RAM. The names of such memories end in
+# ``storage``; the first pass says it of RTLIL, whose reads have their port already, the second of Verilog.
 FIFO_READS = (
     "setparam -set COLLISION_X_MASK 1'1 t:$memrd_v2 r:MEMID=*storage %i r:CLK_ENABLE=1 %i",
     "setattr -set no_rw_check 1 m:*storage",

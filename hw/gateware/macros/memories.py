@@ -1,8 +1,7 @@
 """Every memory of a design as an instance of a module that a memory compiler's macro, or a vendor's RAM, may replace.
 
 The modules and what they promise stand in ``tritforge_memories.v``, with a behavioural default of each. What a macro
-reads on the edge that writes the same word may be anything: where the design needs the new word it is kept beside the
-macro, which is not read then; elsewhere it is not used.
+reads on the edge that writes the same word may be anything: no design uses it.
 """
 
 from collections import Counter
@@ -108,28 +107,11 @@ class _Macros(Elaboratable):
                 clocks = {"i_read_clk": ClockSignal(read.domain), "i_read_enable": read.en}
                 made = self._instance("tritforge_memory_1r1w_2clk", write, read, data, **clocks)
             elif write in read.transparent_for:
-                made = self._bypassed(m, write, read)
+                raise InputError("a memory macro must not be asked for a word on the edge that writes it")
             else:
-                made = self._instance(_MEMORY, write, read, data, p_COLLISIONS=1, i_read_enable=read.en)
+                made = self._instance(_MEMORY, write, read, data, i_read_enable=read.en)
             m.submodules[f"memory{number}"] = made
         return m
-
-    def _bypassed(self, m: Module, write: WritePort, read: ReadPort) -> Instance:
-        """The new word where it is written on the edge that reads it; the macro is not read then."""
-        if len(write.en) != 1:
-            raise InputError("a memory macro must be written in whole words where a read sees what is written")
-        meets = Signal()
-        met = Signal(reset_less=True)
-        written = Signal(Shape.cast(self.memory.shape).width, reset_less=True)
-        word = Signal.like(written)
-        m.d.comb += meets.eq(write.en & read.en & (write.addr == read.addr))
-        with m.If(read.en):
-            m.d[read.domain] += [met.eq(meets), written.eq(Value.cast(write.data))]
-        with m.If(met):
-            m.d.comb += Value.cast(read.data).eq(written)
-        with m.Else():
-            m.d.comb += Value.cast(read.data).eq(word)
-        return self._instance(_MEMORY, write, read, word, p_COLLISIONS=0, i_read_enable=read.en & ~meets)
 
     def _instance(self, module: str, write: WritePort, read: ReadPort, data: Value, **more: Value | int) -> Instance:
         width, depth = Shape.cast(self.memory.shape).width, self.memory.depth

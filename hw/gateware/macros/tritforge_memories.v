@@ -7,11 +7,10 @@
 // A macro per WIDTH and DEPTH is chosen where this file chooses its array: by a generate on the parameters.
 /* verilator lint_off DECLFILENAME */ // several modules in one file
 
-// One clock, read on an edge. What is read on the edge that writes the same word may be anything, but the word must be
-// written. With COLLISIONS = 0 that never comes, and ends a simulation; with 1 it may, and what is read is not used.
+// One clock, read on an edge. What is read on the edge that writes the same word may be anything and is not used, but the
+// word must be written.
 module tritforge_memory_1r1w #(
-    parameter WIDTH = 8, parameter DEPTH = 2, parameter ADDRESS_BITS = 1, parameter MASK_BITS = 1,
-    parameter COLLISIONS = 0
+    parameter WIDTH = 8, parameter DEPTH = 2, parameter ADDRESS_BITS = 1, parameter MASK_BITS = 1
 ) (
     input clk,
     input [MASK_BITS-1:0] write_enable,
@@ -29,13 +28,7 @@ module tritforge_memory_1r1w #(
       if (write_enable[i]) words[write_address][i*PART+:PART] <= write_data[i*PART+:PART];
     if (read_enable) read_data <= words[read_address];
 `ifndef SYNTHESIS
-    if (read_enable && |write_enable && read_address == write_address) begin
-      read_data <= {WIDTH{1'bx}};
-      if (COLLISIONS == 0) begin
-        $display("ERROR: %m: word %0d is read on the edge that writes it", read_address);
-        $finish;
-      end
-    end
+    if (read_enable && |write_enable && read_address == write_address) read_data <= {WIDTH{1'bx}};
 `endif
   end
 endmodule
