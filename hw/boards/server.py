@@ -15,6 +15,7 @@ __all__ = ["Server", "Sink", "Source"]
 
 _ANSWER_BYTES = PAYLOAD_BYTES - 1  # behind the code
 _CHUNK_BYTES = 8  # of a word, of which one edge chooses a byte
+_CHOICE_BITS = 2  # of a chunk's number that one more edge decides by
 
 
 class Sink(NamedTuple):
@@ -213,7 +214,7 @@ class _Copier(Elaboratable):
         self.data = Signal(8)  # follows two edges later
 
     def elaborate(self, platform) -> Module:
-        """One byte per edge: its number goes to the chunks; one is chosen of each, of the chunks, of the sources."""
+        """One byte per edge: its number goes to the chunks; one is chosen of each, of few of these, of the sources."""
         m = Module()
         m.submodules.buffer = buffer = Memory(shape=8, depth=PAYLOAD_BYTES, init=[])
         write, read = buffer.write_port(), buffer.read_port()
@@ -230,24 +231,33 @@ class _Copier(Elaboratable):
         position = Signal(range(max(len(source.word) for source in self.sources) // 8))
         split = exact_log2(_CHUNK_BYTES)
         chunk = delayed(m, position[split:], 2, "chunk")
-        chosen_bytes = []
+        choices = []
         # chunks lie apart, each beside a number of its byte
         every = sum(ceil_divide(len(source.word), 8 * _CHUNK_BYTES) for source in self.sources)
         within = iter(copies(m, position[:split], "within", every))
         for index, source in enumerate(self.sources):
             starts = range(0, len(source.word), 8 * _CHUNK_BYTES)
-            chosen = [
-                registered(
-                    m,
-                    source.word[start : start + 8 * _CHUNK_BYTES].word_select(next(within), 8),
-                    f"chosen{index}_{number}",
-                    reset_less=True,
-                )
-                for number, start in enumerate(starts)
-            ]
-            chosen_bytes.append(registered(m, Cat(chosen).word_select(chunk, 8), f"byte{index}", reset_less=True))
-        m.d.sync += [write.data.eq(Array(chosen_bytes)[self.number]), write.addr.eq(delayed(m, self.length, 3, "to"))]
-        m.d.sync += write.en.eq(delayed(m, copying, 3, "copied"))
+            choices.append(
+                [
+                    registered(
+                        m,
+                        source.word[start : start + 8 * _CHUNK_BYTES].word_select(next(within), 8),
+                        f"chosen{index}_{number}",
+                        reset_less=True,
+                    )
+                    for number, start in enumerate(starts)
+                ]
+            )
+        edges = 0
+        while any(len(chosen) > 1 for chosen in choices):
+            edges += 1
+            digit = delayed(m, chunk[:_CHOICE_BITS], edges - 1, f"digit{edges}_")
+            choices = [_fewer(m, chosen, digit, f"byte{index}_{edges}") for index, chosen in enumerate(choices)]
+            chunk = chunk[_CHOICE_BITS:]
+        bytes_of_sources = [chosen[0] for chosen in choices]
+        m.d.sync += write.data.eq(Array(bytes_of_sources)[self.number])
+        m.d.sync += write.addr.eq(delayed(m, self.length, 2 + edges, "to"))
+        m.d.sync += write.en.eq(delayed(m, copying, 2 + edges, "copied"))
         with m.FSM():
             with m.State("idle"):
                 m.d.comb += self.busy.eq(0)
@@ -276,6 +286,16 @@ class _Copier(Elaboratable):
             if source.taken is not None:
                 m.d.sync += source.taken.eq(taking & (self.number == index))
         return m
+
+
+def _fewer(m: Module, values: list[Value], digit: Value, name: str) -> list[Value]:
+    """Of every few ``values`` the one of number ``digit``, a register later."""
+    few = 1 << _CHOICE_BITS
+    groups = [values[start : start + few] for start in range(0, len(values), few)]
+    return [
+        registered(m, Cat(group).word_select(digit, 8) if len(group) > 1 else group[0], f"{name}_{i}", reset_less=True)
+        for i, group in enumerate(groups)
+    ]
 
 
 def _number(kind: Signal, kinds: list[Kind]) -> Value:

@@ -49,35 +49,39 @@ class WordBuffer(Elaboratable):
         """``stored`` words wait in the memory; ``some`` and ``w_rdy`` are comparisons, made an edge ahead."""
         m = Module()
         stored = Signal(range(self.depth + 1))
-        some = Signal()
-        fetched = Signal()  # the memory's register holds a word
+        # each part has flags of its own, and decides beside its memory
+        some = self._flags("some")
+        fetched = self._flags("fetched")  # the memory's register holds a word
+        fetching = [Signal(name=f"fetching{part}") for part in range(self.parts)]
+        following = [Signal(name=f"following{part}") for part in range(self.parts)]
         writing = Signal()
-        fetching = Signal()
         taking = Signal()
-        following = Signal()
         arriving = registered(m, self.w_data, "arriving", reset_less=True)
         arrived = self._flags("arrived")
         word = self._memory(m, arriving, arrived, fetching)
         moving = self._show(m, word, following, fetched)  # that word has a place to go to
-        m.d.comb += [
-            fetching.eq(some & (~fetched if self.shows == "with pauses" else ~fetched | moving)),
-            writing.eq(self.w_en & self.w_rdy),
-            taking.eq(self.r_en & self.r_rdy),
-        ]
+        m.d.comb += [writing.eq(self.w_en & self.w_rdy), taking.eq(self.r_en & self.r_rdy)]
         m.d.sync += [flag.eq(writing) for flag in arrived]
-        with m.If(arrived[0] & ~fetching):
-            m.d.sync += [stored.eq(stored + 1), some.eq(1)]
-        with m.Elif(fetching & ~arrived[0]):
-            m.d.sync += [stored.eq(stored - 1), some.eq(stored != 1)]
-        m.d.comb += following.eq(fetching | (fetched & ~moving))
-        m.d.sync += fetched.eq(following)
+        for part in range(self.parts):
+            free = ~fetched[part] if self.shows == "with pauses" else ~fetched[part] | moving[part]
+            m.d.comb += fetching[part].eq(some[part] & free)
+            m.d.comb += following[part].eq(fetching[part] | (fetched[part] & ~moving[part]))
+            m.d.sync += fetched[part].eq(following[part])
+            with m.If(arrived[part] & ~fetching[part]):
+                m.d.sync += some[part].eq(1)
+            with m.Elif(fetching[part] & ~arrived[part]):
+                m.d.sync += some[part].eq(stored != 1)
+        with m.If(arrived[0] & ~fetching[0]):
+            m.d.sync += stored.eq(stored + 1)
+        with m.Elif(fetching[0] & ~arrived[0]):
+            m.d.sync += stored.eq(stored - 1)
         with m.If(writing & ~taking):
             m.d.sync += [self.level.eq(self.level + 1), self.w_rdy.eq(self.level != self.depth - 1)]
         with m.Elif(taking & ~writing):
             m.d.sync += [self.level.eq(self.level - 1), self.w_rdy.eq(1)]
         return m
 
-    def _memory(self, m: Module, word: Value, writing: list[Signal], fetching: Value) -> Value:
+    def _memory(self, m: Module, word: Value, writing: list[Signal], fetching: list[Signal]) -> Value:
         """A memory per part; returns the word that was read where ``fetching`` was 1."""
         read_parts = []
         for part, written in enumerate(writing):
@@ -85,8 +89,8 @@ class WordBuffer(Elaboratable):
             name = "storage" if self.parts == 1 else f"part{part}_storage"
             m.submodules[name] = storage = Memory(shape=place.stop - place.start, depth=self.depth, init=[])
             write, read = storage.write_port(), storage.read_port()
-            m.d.comb += [write.data.eq(word[place]), write.en.eq(written), read.en.eq(fetching)]
-            for port, stem, step in ((write, "w_addr", written), (read, "r_addr", fetching)):
+            m.d.comb += [write.data.eq(word[place]), write.en.eq(written), read.en.eq(fetching[part])]
+            for port, stem, step in ((write, "w_addr", written), (read, "r_addr", fetching[part])):
                 address = Signal(len(port.addr), name=copy_names(stem, self.parts)[part])
                 m.d.comb += port.addr.eq(address)
                 with m.If(step):
@@ -94,8 +98,8 @@ class WordBuffer(Elaboratable):
             read_parts.append(read.data)
         return Cat(read_parts)
 
-    def _show(self, m: Module, word: Value, following: Value, fetched: Value) -> Value:
-        """Drive the read side from ``word``; returns whether it leaves the memory's register on this edge.
+    def _show(self, m: Module, word: Value, following: list[Signal], fetched: list[Signal]) -> list[Value]:
+        """Drive the read side from ``word``; returns for each part whether it leaves the memory's register now.
 
         ``fetched``: the memory's register holds a word; ``following``: it will behind this edge.
         """
@@ -109,25 +113,25 @@ class WordBuffer(Elaboratable):
             move, place = Signal(name=f"moving{part}"), self._place(part)
             m.d.comb += move.eq(~ready if pausing else ~ready | self.r_en)
             with m.If(move):
-                m.d.sync += [self.r_data[place].eq(word[place]), ready.eq(fetched)]
+                m.d.sync += [self.r_data[place].eq(word[place]), ready.eq(fetched[part])]
             if pausing:
                 with m.Elif(self.r_en):
                     m.d.sync += ready.eq(0)
             moving.append(move)
         with m.If(moving[0]):
-            m.d.sync += shown.eq(fetched)
+            m.d.sync += shown.eq(fetched[0])
         if pausing:
             with m.Elif(self.r_en):
                 m.d.sync += shown.eq(0)
-        return moving[0]
+        return moving
 
-    def _show_in_turn(self, m: Module, word: Value, following: Value, fetched: Value) -> Value:
+    def _show_in_turn(self, m: Module, word: Value, following: list[Signal], fetched: list[Signal]) -> list[Value]:
         """Two registers, written and shown in turn; the second holds a word only while the first does."""
         full = Signal()
         moving = Signal()
         taking = self.r_en & self.r_rdy
         m.d.comb += moving.eq(~full)
-        moved = fetched & moving
+        moved = fetched[0] & moving
         full_next = (moved & self.r_rdy | full) & ~taking
         m.d.sync += [full.eq(full_next), self.r_rdy.eq(moved | full | (self.r_rdy & ~taking))]
         held = self._flags("held")  # the memory's register holds a word, and a register is free for it
@@ -136,7 +140,7 @@ class WordBuffer(Elaboratable):
         for part in range(self.parts):
             place = self._place(part)
             m.d.sync += [
-                held[part].eq(following & ~full_next),
+                held[part].eq(following[part] & ~full_next),
                 filled[part].eq(filled[part] ^ moved),
                 shown[part].eq(shown[part] ^ taking),
             ]
@@ -151,7 +155,7 @@ class WordBuffer(Elaboratable):
                 for number in range(2)
             )
             m.d.comb += self.r_data[place].eq(Mux(shown[part], second, first))
-        return moving
+        return [moving] * self.parts
 
     @property
     def parts(self) -> int:

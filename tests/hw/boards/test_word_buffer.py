@@ -104,6 +104,7 @@ def test_told_that_no_word_is_read_while_it_is_written_synthesis_copies_no_word(
     passes = [f"read_{language} top", *(FIFO_READS if told else ()), f"{FAMILIES['ecp5'].synthesis} -top top"]
     log = run_yosys([*passes, "select -count t:TRELLIS_FF"], tmp_path)
     flip_flops = int(log.rpartition(" objects.")[0].rsplit(maxsplit=1)[-1])
-    control = 2 * 6 * buffer.parts + 2 * 7 + 6  # two addresses per part, words in the memory and in all, six flags
+    # two addresses and four flags per part, words in the memory and in all, a flag for each side
+    control = (2 * 6 + 4) * buffer.parts + 2 * 7 + 2
     assert flip_flops >= width * (2 + copies)
     assert (flip_flops <= 2 * width + control) == told
