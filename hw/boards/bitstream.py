@@ -13,6 +13,7 @@ from typing import Any
 
 from hw.boards.capacity import check_capacity, check_machine_room
 from hw.boards.catalog import Board
+from hw.boards.floorplan import NAME_OPERANDS, die_of, fix_operands
 from hw.boards.project import board_cores, board_rtlil, write_board
 from hw.boards.results import BoardResult
 from hw.boards.tools import ToolFailure, flow_of, run_tool
@@ -206,6 +207,7 @@ def _synthesize(board: Board, config: ArrayConfig | WholeDesign, folder: Path, s
     say("synthesis")
     family = FAMILIES[board.family]
     whole = isinstance(config, WholeDesign)
+    planned = _is_planned(board, config)
     folder.mkdir(parents=True, exist_ok=True)
     text = board_rtlil(board, config)
     cores = board_cores(board, config)
@@ -218,6 +220,7 @@ def _synthesize(board: Board, config: ArrayConfig | WholeDesign, folder: Path, s
             *KEEP_COPIES,
             *FIFO_READS,
             HIDE_FIELDS,
+            *([NAME_OPERANDS] if planned else []),
             f"{family.synthesis} {'' if whole else family.board_options} -top {TOP_NAME}",
             "check -assert",
             "tee -q -o cells.json stat -json",
@@ -228,11 +231,18 @@ def _synthesize(board: Board, config: ArrayConfig | WholeDesign, folder: Path, s
     if family.shortens_chains:
         netlist = json.loads((folder / "top.json").read_text(encoding="utf-8"))
         shorten_chains(netlist)
+        if planned:
+            fix_operands(netlist, config, die_of(board.part))
         (folder / "top.json").write_text(json.dumps(netlist), encoding="utf-8")
     cells = json.loads((folder / "cells.json").read_text(encoding="utf-8"))["design"]["num_cells_by_type"]
     if not whole and (dsps := {name: cells[name] for name in family.dsps if name in cells}):
         raise RuntimeError(f"a multiplier-free design uses {dsps}")
     return cells, hashlib.sha256("".join((text, *cores.values())).encode()).hexdigest()
+
+
+def _is_planned(board: Board, design: ArrayConfig | WholeDesign) -> bool:
+    """Whether operands have places of their own, see ``hw.boards.floorplan``."""
+    return board.floorplan and isinstance(design, ArrayConfig) and not design.structure.outputs_stationary
 
 
 def _ratio(design: ArrayConfig | WholeDesign) -> int:
@@ -265,6 +275,10 @@ def _route(board: Board, config: ArrayConfig | WholeDesign, folder: Path, seed: 
     arguments += board.routing(isinstance(config, WholeDesign)).split()
     arguments += ["--router", flow.router, "--freq", f"{board.clock_hz / 1e6:g}"]
     arguments += ["--seed", str(seed), "--timing-allow-fail"]
+    if _is_planned(board, config) and config.lanes <= board.rows * board.cols:
+        arguments.append(
+            "--tmg-ripup"
+        )  # takes out wires that are too long, and may not end where the clock is out of reach
     try:
         with open(folder / "route.log", "w", encoding="utf-8", buffering=1) as log:  # a line at a time, to be followed
             return run_tool(flow, flow.route, [*arguments, "--report", "report.json"], folder, heard)

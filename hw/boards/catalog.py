@@ -48,6 +48,7 @@ class Board(NamedTuple):
     array_options: str = ""  # of nextpnr too, where the board holds an array alone
     asked_hz: float = 0.0  # of nextpnr for such an array, above its clock: it stops where that is reached; 0: no more
     spread_stages: int = 0  # of the board's arrays, see ArrayConfig
+    floorplan: bool = False  # of such an array on an ECP5, see hw.boards.floorplan
     pack_options: str = ""  # of the packer
     note: str = ""  # for whoever wires it up
 
@@ -66,7 +67,11 @@ _ECP5 = {  # Lattice FPGA-DS-02012, table 1.1
     "45F": Capacity(43_848, 43_848, 108),
     "85F": Capacity(83_640, 83_640, 208),
 }
-_LARGE: dict[str, Any] = {"array_options": "--placer static", "spread_stages": 1}  # its array is much of the part
+_LARGE: dict[str, Any] = {  # its array is much of the part
+    "array_options": "--placer static",
+    "spread_stages": 1,
+    "floorplan": True,
+}
 _FEATHER = "serial adapter (3.3 V) on feather pins 0 (to the board) and 1 (from it)"
 
 
@@ -127,10 +132,10 @@ BOARDS: dict[str, Board] = {
     board.name: board
     for board in (
         _ulx3s("12F", 32, 8, 87.5e6, asked_hz=100e6),
-        _ulx3s("25F", 64, 8, 75e6, asked_hz=112.5e6, **_LARGE),
+        _ulx3s("25F", 64, 10, 87.5e6, **_LARGE),
         _ulx3s("45F", 16, 16, 62.5e6),
-        _ulx3s("85F", 64, 24, 62.5e6, array_options="--placer static"),
-        _orangecrab("25F", 64, 8, 96e6, asked_hz=112e6, **_LARGE),
+        _ulx3s("85F", 64, 24, 100e6, **_LARGE),
+        _orangecrab("25F", 64, 8, 96e6, **_LARGE),
         _orangecrab("85F", 32, 16, 60e6),
         Board(
             name="icebreaker",
