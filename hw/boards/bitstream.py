@@ -275,10 +275,9 @@ def _route(board: Board, config: ArrayConfig | WholeDesign, folder: Path, seed: 
     arguments += board.routing(isinstance(config, WholeDesign)).split()
     arguments += ["--router", flow.router, "--freq", f"{board.clock_hz / 1e6:g}"]
     arguments += ["--seed", str(seed), "--timing-allow-fail"]
+    # takes out wires that are too long, and may not end where the clock is out of reach
     if _is_planned(board, config) and config.lanes <= board.rows * board.cols:
-        arguments.append(
-            "--tmg-ripup"
-        )  # takes out wires that are too long, and may not end where the clock is out of reach
+        arguments.append("--tmg-ripup")
     try:
         with open(folder / "route.log", "w", encoding="utf-8", buffering=1) as log:  # a line at a time, to be followed
             return run_tool(flow, flow.route, [*arguments, "--report", "report.json"], folder, heard)

@@ -28,6 +28,7 @@ _FLAG = re.compile(rf".*\.tiles\.(?:here\d+_\d+|swap\d+)(?:(?:{COPY}|_)(\d+))?")
 _TABLES_PER_LANE = 18  # of a whole top
 _TABLES_PER_TILE = 8  # and flip-flops
 _FILL = 0.6  # share of a strip's tables that the columns take
+_ASIDE = 3  # columns of tiles beside a line, at most, that flags take
 
 
 class Die(NamedTuple):
@@ -84,17 +85,18 @@ def fix_operands(netlist: dict, config: ArrayConfig, die: Die) -> int:
     for group in range(groups_of(config.cols)):
         first = group * COLUMNS_PER_COPY
         middle = first + min(COLUMNS_PER_COPY, config.cols - first) / 2
-        line = die.first + round(die.columns * middle / config.cols)
+        line = min(die.first + round(die.columns * middle / config.cols), die.last - _ASIDE)
         for lane in range(config.rows):
             row = lane * len(rows) // config.rows
             place = lane - ceil_divide(row * config.rows, len(rows))  # among the lanes of that row
-            for bit in range(ACTIVATION_BITS):
-                register = registers.get(operands.get((lane, group), {}).get(bit))
-                if register is None:
-                    raise RuntimeError(f"no register of bit {bit} of lane {lane}, group {group} in the netlist")
-                _place(register, line - place, rows[row], bit)
-        around = len(rows) // 2 - min(len(flags[group]), len(rows)) // 2
-        for number, flag in enumerate(flags[group]):
+            bits = operands.get((lane, group), [])
+            if len(bits) < ACTIVATION_BITS or not registers.keys() >= set(bits):
+                raise RuntimeError(f"no register of every bit of lane {lane}, group {group} in the netlist")
+            for number, bit in enumerate(bits):
+                _place(registers[bit], line - place, rows[row], number)
+        mine = flags[group][-_ASIDE * len(rows) :]  # of many, those by name behind others: the swaps
+        around = len(rows) // 2 - min(len(mine), len(rows)) // 2
+        for number, flag in enumerate(mine):
             aside, row = divmod(number, len(rows))
             _place(registers[flag], line + 1 + aside, rows[(around + row) % len(rows)], 0)
     return sum("BEL" in cell["attributes"] for cell in registers.values())
@@ -105,14 +107,14 @@ def _place(register: dict, column: int, row: int, number: int) -> None:
     register["attributes"]["BEL"] = f"X{column}/Y{row}/SLICE{'ABCD'[number // 2]}.FF{number % 2}"
 
 
-def _operands(top: dict) -> dict[tuple[int, int], dict[int, int]]:
-    """By lane and group, the net of each bit behind the last register of the lane's skew."""
+def _operands(top: dict) -> dict[tuple[int, int], list[int]]:
+    """By lane and group, the nets of the bits behind the last register of the lane's skew."""
     latest: dict[tuple[int, int], tuple[int, list]] = {}
     for name, net in top["netnames"].items():
         if found := _OPERAND.fullmatch(name):
             lane, group, stage = int(found[1]), int(found[2] or 0), int(found[3] or -1)
             latest[lane, group] = max(latest.get((lane, group), (-2, [])), (stage, net["bits"]))
-    return {key: dict(enumerate(bits)) for key, (_, bits) in latest.items()}
+    return {key: bits for key, (_, bits) in latest.items()}
 
 
 def _flags(top: dict, registers: dict[int, dict]) -> defaultdict[int, list[int]]:

@@ -20,7 +20,7 @@ class WordBuffer(Elaboratable):
     at 100 MHz; the register behind it may stand beside it, and leaves a cycle for the way to what reads it. A register
     before it leaves one for the way from what writes it; it takes what is there on every edge, and the memory has room
     for all words, so that ``w_rdy`` is a matter of ``level`` alone. A word can be taken four edges after it was
-    written. The memory lies in parts with addresses of their own.
+    written. The memory lies in parts with flags and addresses of their own.
 
     How it ``shows`` words: ``at once``, from one register that takes a word where ``r_en`` frees it; ``in turn``, from
     two, so that all but a multiplexer waits for registers and not for ``r_en``, for a reader that decides late (it

@@ -122,8 +122,43 @@ def test_a_lane_whose_register_is_gone_is_no_plan(planned):
     net = next(iter(fixed(lost, ".array.")))
     cells = top(lost)["cells"]
     del cells[next(name for name, cell in cells.items() if cell["connections"].get("Q") == [net])]
-    with pytest.raises(RuntimeError, match=r"no register of bit \d of lane \d, group \d in the netlist"):
+    with pytest.raises(RuntimeError, match=r"no register of every bit of lane \d, group \d in the netlist"):
         fix_operands(lost, board_array(BOARD, 6, 9), die_of(BOARD.part))
+
+
+def made_up(rows: int, cols: int, words: int) -> dict:
+    """A netlist of the registers alone that a plan looks for: operands, swaps and flags of ``words`` words a group."""
+    cells, names, nets = {}, {}, iter(range(2, 10**6))
+
+    def register(name: str, bits: int) -> None:
+        names[f"core.{name}"] = {"bits": [next(nets) for _ in range(bits)]}
+        for bit in names[f"core.{name}"]["bits"]:
+            cells[f"{name}.{bit}"] = {"type": "TRELLIS_FF", "attributes": {}, "connections": {"Q": [bit], "M": [2]}}
+
+    for group in range(-(-cols // 8)):
+        copy = f"_copy{group}" if cols > 8 else ""
+        for lane in range(rows):
+            register(f"array.x{lane}{copy}", 8)
+        for position in range(4):
+            register(f"tiles.swap{position}{copy}", 1)
+            for word in range(words):
+                register(f"tiles.here{position}_{word}{copy}", 1)
+    return {"modules": {"top": {"attributes": {"top": "1"}, "cells": cells, "netnames": names}}}
+
+
+@pytest.mark.parametrize(
+    ("board", "rows", "cols", "words"),
+    [("ulx3s-25f", 40, 25, 1), ("ulx3s-25f", 4, 17, 200), ("ulx3s-25f", 256, 3, 2), ("ulx3s-85f", 80, 41, 5)],
+)
+def test_whatever_the_array_every_place_is_one_of_the_part_and_taken_once(board, rows, cols, words):
+    """Columns at the part's edge, more words than tiles beside a line, more lanes than rows."""
+    netlist, die = made_up(rows, cols, words), die_of(load_board(board).part)
+    count = fix_operands(netlist, board_array(load_board(board), rows, cols), die)
+    places = fixed(netlist)
+    assert len({place[2] for place in places.values()}) == len(places) == count
+    assert all(die.first <= x <= die.last and any(y in band for band in die.bands) for x, y, _ in places.values())
+    assert len(fixed(netlist, "array.")) == rows * 8 * -(-cols // 8)
+    assert len(fixed(netlist, "swap")) == 4 * -(-cols // 8)
 
 
 def test_a_machine_and_an_array_with_resting_outputs_have_no_plan(tmp_path):
